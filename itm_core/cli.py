@@ -1,0 +1,160 @@
+"""The command line: each command is one call into the package."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from itm_core.errors import InputError
+
+BAD_INPUT = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit code: 0, 1 (a check failed) or 2 (bad input)."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    given = _parser().parse_args(arguments)
+    try:
+        return given.run(given)
+    except InputError as error:
+        print(f"itm: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt as error:
+        print(f"itm: {error or 'interrupted'}", file=sys.stderr)
+        return 130
+
+
+def entry() -> None:
+    """Run the command line and exit."""
+    sys.exit(main())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="itm", description="Fine-grained image-text matching, reproduced."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_scenes(commands)
+    _add_train(commands)
+    _add_lists(commands)
+    _add_checks(commands)
+    _add_book(commands)
+    return parser
+
+
+def _add_scenes(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("scenes", help="make the embedded dataset")
+    command.add_argument("--preset", default="full", help="full, small or tiny (default: full)")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--folder", type=Path, help="default: data/scenes[-PRESET]")
+    command.set_defaults(run=_scenes)
+
+
+def _add_train(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("train", help="train a recipe, or load the finished run")
+    command.add_argument("--dataset", type=Path, required=True, help="folder in the SCAN layout")
+    command.add_argument("--recipe", required=True, help="a name from `itm recipes`")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    command.add_argument("--root", type=Path, default=Path("data/runs"), help="the run store")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="PART.KEY=VALUE", dest="overrides",
+        help="change a setting of the recipe, e.g. training.epochs=3 (repeatable)",
+    )
+    command.set_defaults(run=_train)
+
+
+def _add_lists(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("recipes", help="list the recipes")
+    command.set_defaults(run=_recipes)
+    command = commands.add_parser("runs", help="list the finished runs")
+    command.add_argument("--root", type=Path, default=Path("data/runs"))
+    command.set_defaults(run=_runs)
+
+
+def _add_checks(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("check", help="check a dataset folder")
+    command.add_argument("folder", type=Path)
+    command.set_defaults(run=_check)
+    command = commands.add_parser(
+        "parity", help="compare with reference numbers of the authors' implementations"
+    )
+    command.add_argument("paths", type=Path, nargs="+", metavar="DIR_OR_FILE")
+    command.set_defaults(run=_parity)
+
+
+def _add_book(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("book", help="run the notebooks and build the book")
+    command.set_defaults(run=_book)
+
+
+def _scenes(given: argparse.Namespace) -> int:
+    from itm_core.data.scenes import make_scenes
+
+    suffix = "" if given.preset == "full" else f"-{given.preset}"
+    folder = given.folder or Path("data") / f"scenes{suffix}"
+    print(make_scenes(folder, preset=given.preset, seed=given.seed))
+    return 0
+
+
+def _train(given: argparse.Namespace) -> int:
+    from itm_core import retrieval, runs
+
+    run = runs.train_or_load(
+        given.dataset, given.recipe, seed=given.seed, device=given.device, root=given.root,
+        overrides=given.overrides,
+    )
+    print(retrieval.text(run.metrics))
+    print(f"run: {run.folder}")
+    return 0
+
+
+def _recipes(given: argparse.Namespace) -> int:
+    from itm_core import recipes
+
+    print(recipes.table().to_string(index=False))
+    return 0
+
+
+def _runs(given: argparse.Namespace) -> int:
+    from itm_core import runs
+
+    for run in runs.all_runs(given.root):
+        print(f"{run.metrics['rsum']:6.1f}  {run.folder}")
+    return 0
+
+
+def _check(given: argparse.Namespace) -> int:
+    from itm_core.data.precomp import load_dataset
+
+    data = load_dataset(given.folder)
+    for split in (data.train, data.dev, data.test):
+        images, regions, width = split.regions.shape
+        print(
+            f"{split.name}: {images} images, {regions} regions of {width}, "
+            f"{len(split.captions)} captions"
+        )
+    print(f"vocabulary: {len(data.vocabulary)} words")
+    return 0
+
+
+def _parity(given: argparse.Namespace) -> int:
+    from itm_core import reference
+
+    reports = [report for path in given.paths for report in reference.compare(path)]
+    for report in reports:
+        print(report.line())
+    failed = sum(not report.passed for report in reports)
+    unknown = sum(not report.known for report in reports)
+    print(f"{len(reports) - failed} agree, {failed - unknown} fail, {unknown} unknown")
+    return 1 if failed else 0
+
+
+def _book(given: argparse.Namespace) -> int:
+    from itm_core.book import make_book
+
+    print(f"open {make_book()}")
+    return 0

@@ -1,0 +1,137 @@
+"""From captions to token ids, by the rule that the SCAN family's vocabularies were made with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from nltk.tokenize import NLTKWordTokenizer
+from nltk.tokenize.punkt import PunktSentenceTokenizer
+
+from itm_core.errors import InputError
+from itm_core.files import read_json, write_json
+
+PAD, START, END, UNKNOWN = SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
+THRESHOLD = 4  # occurrences that a word needs; the SCAN family keeps those seen four times
+_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
+
+
+def tokenise(caption: str) -> list[str]:
+    """Return the tokens of a caption, lower-cased.
+
+    The released loaders lower-case bytes, so only ASCII letters change; then sentences are
+    split (here with nltk's untrained splitter, which needs no download) and words by
+    `NLTKWordTokenizer`, the class behind nltk's ``word_tokenize``.
+
+    >>> tokenise("A dog isn't RED.")
+    ['a', 'dog', 'is', "n't", 'red', '.']
+    """
+    return list(_tokens(caption.strip(" \t\n\r\x0b\x0c").translate(_LOWER)))
+
+
+@lru_cache(maxsize=200_000)
+def _tokens(text: str) -> tuple[str, ...]:
+    words = _words()
+    return tuple(w for sentence in _sentences().tokenize(text) for w in words.tokenize(sentence))
+
+
+@lru_cache(maxsize=1)
+def _sentences() -> PunktSentenceTokenizer:
+    return PunktSentenceTokenizer()
+
+
+@lru_cache(maxsize=1)
+def _words() -> NLTKWordTokenizer:
+    return NLTKWordTokenizer()
+
+
+class Vocabulary:
+    """Which id each word has; unknown words share the id of ``<unk>``.
+
+    >>> words = Vocabulary.from_captions(["a red ball"], threshold=1)
+    >>> words.encode("a blue ball")
+    [1, 4, 3, 5, 2]
+    """
+
+    def __init__(self, ids: Mapping[str, int], file: Path | None = None) -> None:
+        """Raise `InputError` when a special word is missing or two words share an id."""
+        for word in (START, END, UNKNOWN):
+            if word not in ids:
+                raise InputError(
+                    f"the vocabulary has no {word}", file=file,
+                    remedy="remove the file to build one from the training captions",
+                )
+        if len(set(ids.values())) != len(ids):
+            raise InputError("two words of the vocabulary share an id", file=file)
+        if any(not isinstance(i, int) or i < 0 for i in ids.values()):
+            raise InputError("ids of words must be whole numbers from 0", file=file)
+        self._ids = dict(ids)
+
+    @property
+    def ids(self) -> Mapping[str, int]:
+        """The id of every word."""
+        return self._ids
+
+    def __len__(self) -> int:
+        """Return how many ids an embedding must have room for."""
+        return max(self._ids.values()) + 1
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._ids
+
+    @cached_property
+    def _word_of(self) -> dict[int, str]:
+        return {i: word for word, i in self._ids.items()}
+
+    def encode(self, caption: str) -> list[int]:
+        """Return the ids of a caption's tokens between ``<start>`` and ``<end>``."""
+        unknown = self._ids[UNKNOWN]
+        inner = [self._ids.get(token, unknown) for token in tokenise(caption)]
+        return [self._ids[START], *inner, self._ids[END]]
+
+    def words(self, ids: Iterable[int]) -> list[str]:
+        """Return the words of ``ids``; raises KeyError for an id that no word has."""
+        return [self._word_of[i] for i in ids]
+
+    @classmethod
+    def from_mapping(cls, ids: Mapping[str, int], file: Path | None = None) -> Vocabulary:
+        """Return the vocabulary with these ids, which need not be dense."""
+        return cls(ids, file)
+
+    @classmethod
+    def from_captions(cls, captions: Sequence[str], threshold: int = THRESHOLD) -> Vocabulary:
+        """Return the words seen at least ``threshold`` times, sorted, after the special four."""
+        counts = Counter(token for caption in captions for token in tokenise(caption))
+        kept = sorted(w for w, n in counts.items() if n >= threshold and w not in SPECIAL)
+        return cls({word: i for i, word in enumerate([*SPECIAL, *kept])})
+
+    @classmethod
+    def load(cls, path: Path) -> Vocabulary:
+        """Return the vocabulary in a JSON file of the SCAN release's layout.
+
+        Raises `InputError` when the file is broken or lacks ``word2idx``.
+        """
+        content = read_json(path)
+        ids = content.get("word2idx")
+        if not isinstance(ids, dict):
+            raise InputError("not a vocabulary", file=path, expected="a word2idx object")
+        return cls(ids, path)
+
+    def save(self, path: Path) -> None:
+        """Write the vocabulary in the SCAN release's layout."""
+        backward = {str(i): word for word, i in self._ids.items()}
+        write_json(path, {"word2idx": self._ids, "idx2word": backward, "idx": len(self)})
+
+
+def read_captions(path: Path) -> list[str]:
+    """Return the captions of a file, one per line feed (no other character ends a line)."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise InputError("captions not found", file=path) from None
+    except UnicodeDecodeError as error:
+        raise InputError("captions are not UTF-8", file=path, found=str(error)) from None
+    lines = text.split("\n")
+    return [line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]

@@ -1,0 +1,43 @@
+"""The one exception of bad input: says which file, row and value, what was expected, and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class InputError(ValueError):
+    """A mistake in what the user gave, told in one message with its remedy.
+
+    The command line prints the message and exits with code 2; a notebook shows it as the last
+    line of the traceback.
+
+    >>> str(InputError("too few captions", file="dev_caps.txt", expected=5, found=4))
+    'dev_caps.txt: too few captions; expected 5, found 4'
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: Path | str | None = None,
+        row: int | None = None,
+        expected: object = None,
+        found: object = None,
+        remedy: str | None = None,
+    ) -> None:
+        where = [str(file)] if file is not None else []
+        if row is not None:
+            where.append(f"row {row}")
+        message = f"{', '.join(where)}: {problem}" if where else problem
+        contrast = [
+            f"{name} {value}"
+            for name, value in (("expected", expected), ("found", found))
+            if value is not None
+        ]
+        if contrast:
+            message += "; " + ", ".join(contrast)
+        if remedy:
+            message += f". Remedy: {remedy}"
+        super().__init__(message)
+        self.problem, self.file, self.row = problem, file, row
+        self.expected, self.found, self.remedy = expected, found, remedy

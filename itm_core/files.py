@@ -1,0 +1,65 @@
+"""Writing so that a file or folder is there whole, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from itm_core.errors import InputError
+
+
+@contextmanager
+def space_checked(path: Path) -> Iterator[None]:
+    """Turn "no space left on device" while writing ``path`` into an `InputError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        free = shutil.disk_usage(next(p for p in (path, *path.parents) if p.exists())).free
+        raise InputError(
+            "no space left to write this file",
+            file=path,
+            found=f"{free / 2**20:.0f} MiB free",
+            remedy="free some space and run the same command again; what was finished is kept",
+        ) from error
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a sibling path to write to; it becomes ``path`` only if the block succeeds.
+
+    Raises `InputError` when the disk is full; the partial file is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with space_checked(path):
+            yield partial
+            os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write ``content`` as indented JSON, whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict:
+    """Return the JSON object in ``path``; raises `InputError` when it is missing or broken."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError("file not found", file=path) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError("not readable as JSON", file=path, found=str(error)) from None
+    if not isinstance(content, dict):
+        raise InputError("not a JSON object", file=path, found=type(content).__name__)
+    return content

@@ -1,0 +1,362 @@
+"""The run store: what was run, with what, where, and what came out.
+
+A run is a folder ``ROOT/<dataset>/<recipe>/<seed>-<hash of the full configuration>/``:
+
+====================  =====================================================================
+``config.json``       dataset, its fingerprint, recipe, seed: what the hash is made of
+``environment.json``  versions, device, commit, seconds
+``curve.csv``         one row per epoch
+``best.safetensors``  the epoch with the largest development rSum; ``last.safetensors`` beside
+``vocabulary.json``   the vocabulary that the words were looked up in
+``test_scores.npy``   ``[I, C]`` scores of the test split
+``metrics.json``      retrieval numbers with intervals; written last: a run that has it is whole
+====================  =====================================================================
+
+Asking for a run that exists loads it; one that was cut off resumes from ``state.pt``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from filelock import FileLock, Timeout
+from safetensors.torch import load_file, save_file
+from tqdm.auto import tqdm
+
+from itm_core import recipes, retrieval
+from itm_core.data.precomp import Dataset, Split, load_dataset
+from itm_core.data.vocabulary import Vocabulary, tokenise
+from itm_core.environment import describe, pick_device
+from itm_core.errors import InputError
+from itm_core.files import read_json, whole_file, write_json
+from itm_core.fragments import Fragments
+from itm_core.matchers import Matcher
+from itm_core.pairing import REGIONS
+from itm_core.recipes import Recipe
+from itm_core.scoring import pad, score_matrix
+from itm_core.training import Pairs, Trainer
+
+ROOT = Path("data/runs")
+COMPLETE = "metrics.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run; everything is read from its folder when it is asked for."""
+
+    folder: Path
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Dataset, recipe and seed."""
+        return read_json(self.folder / "config.json")
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions, device, commit, and the seconds that the run took."""
+        return read_json(self.folder / "environment.json")
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """Retrieval numbers of the test split (percent; ranks from 1) with their intervals."""
+        return read_json(self.folder / COMPLETE)
+
+    @cached_property
+    def curve(self) -> pd.DataFrame:
+        """One row per epoch: loss, development recalls, seconds."""
+        return pd.read_csv(self.folder / "curve.csv")
+
+    @cached_property
+    def scores(self) -> np.ndarray:
+        """``[I, C]`` float32 scores of the test split."""
+        return np.load(self.folder / "test_scores.npy")
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe that the run followed."""
+        return recipes.from_dict(self.config["recipe"])
+
+    @property
+    def seed(self) -> int:
+        """The seed of weights and batches."""
+        return self.config["seed"]
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The vocabulary that the run's words were looked up in."""
+        return Vocabulary.load(self.folder / "vocabulary.json")
+
+    def matcher(self, device: str = "cpu") -> Matcher:
+        """Return the matcher of the best epoch, in evaluation mode.
+
+        Raises `InputError` when its checkpoint is missing or does not fit the recipe.
+        """
+        return load_matcher(
+            self.folder / "best.safetensors",
+            self.recipe.build(self.config["feature_width"], len(self.vocabulary)),
+        ).to(pick_device(device))
+
+
+@dataclass(frozen=True)
+class WordMaps:
+    """Where each word of one caption looks in one image, as the matcher scored them.
+
+    Attributes:
+        words: the L tokens without ``<start>`` and ``<end>``.
+        weights: ``[L, R]``; t2i: each row sums to one. i2t: each *column* spreads over the whole
+            caption, start and end included.
+        contribution: shares of the score, ``[L]`` (t2i) or ``[R]`` (i2t).
+        ends: the share of ``<start>`` and ``<end>`` together (t2i; 0 for i2t).
+        score: of the pair; equals ``contribution.sum() + ends``.
+        direction: ``t2i`` or ``i2t``.
+    """
+
+    words: list[str]
+    weights: np.ndarray
+    contribution: np.ndarray
+    ends: float
+    score: float
+    direction: str
+
+
+def explain(run: Run, split: Split, image: int, caption: int) -> WordMaps:
+    """Return where the words of a caption look in an image of ``split``."""
+    tokens = tokenise(split.captions[caption])
+    ids, lens = pad([run.vocabulary.encode(split.captions[caption])])
+    matcher = run.matcher()
+    with torch.no_grad():
+        features = torch.from_numpy(np.array(split.regions[image : image + 1], np.float32))
+        seen = matcher.explain(matcher.regions(features), matcher.words(ids, lens))
+    weights = seen.weights[0, 1:-1, 0].numpy()
+    share = seen.contribution[0, :, 0].numpy()
+    words_ask = seen.asked == REGIONS
+    return WordMaps(
+        words=tokens,
+        weights=weights,
+        contribution=share[1:-1, 0] if words_ask else share[0],
+        ends=float(share[0, 0] + share[-1, 0]) if words_ask else 0.0,
+        score=float(seen.score),
+        direction="t2i" if words_ask else "i2t",
+    )
+
+
+def load_matcher(path: Path, matcher: Matcher) -> Matcher:
+    """Return ``matcher`` with the weights in ``path``, in evaluation mode."""
+    try:
+        matcher.load_state_dict(load_file(path))
+    except FileNotFoundError:
+        raise InputError("checkpoint not found", file=path) from None
+    except Exception as error:  # safetensors and torch raise many kinds for a damaged file
+        raise InputError(
+            "the checkpoint does not fit", file=path, found=str(error).strip().split("\n")[0],
+            remedy=f"delete {path.parent} and train the run again",
+        ) from error
+    return matcher.eval()
+
+
+def save_matcher(matcher: Matcher, path: Path) -> None:
+    """Write the matcher's weights as safetensors, whole or not at all."""
+    weights = {name: tensor.contiguous().cpu() for name, tensor in matcher.state_dict().items()}
+    with whole_file(path) as partial:
+        save_file(weights, partial)
+
+
+def configuration(dataset: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]:
+    """Return everything that decides what a run computes, ready for JSON."""
+    return {
+        "dataset": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "feature_width": int(dataset.train.regions.shape[2]),
+        "seed": seed,
+        "recipe": recipe.to_dict(),
+    }
+
+
+def folder_of(config: dict[str, Any], root: Path | str = ROOT) -> Path:
+    """Return the folder where the run of ``config`` lives."""
+    text = json.dumps(config, sort_keys=True).encode()
+    name = f"{config['seed']}-{hashlib.sha256(text).hexdigest()[:12]}"
+    return Path(root) / config["dataset"] / config["recipe"]["name"] / name
+
+
+def load(folder: Path | str) -> Run:
+    """Return the finished run in ``folder``; raises `InputError` when there is none."""
+    folder = Path(folder)
+    if not (folder / COMPLETE).exists():
+        state = "a run that was cut off" if (folder / "config.json").exists() else "no run"
+        raise InputError(
+            "no finished run here", file=folder, found=state,
+            remedy="train it: the same command resumes where it stopped",
+        )
+    return Run(folder)
+
+
+def all_runs(root: Path | str = ROOT) -> list[Run]:
+    """Return every finished run below ``root``, sorted by folder."""
+    return [Run(path.parent) for path in sorted(Path(root).glob(f"*/*/*/{COMPLETE}"))]
+
+
+def train_or_load(
+    dataset: Dataset | Path | str,
+    recipe: Recipe | str,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    root: Path | str = ROOT,
+    overrides: Sequence[str] = (),
+    progress: bool = True,
+) -> Run:
+    """Return the run of a recipe on a dataset, training it unless it is there already.
+
+    Args:
+        dataset: a loaded dataset, or a folder in the SCAN layout.
+        recipe: a recipe or its name (`recipes.names`).
+        overrides: changes of the recipe such as ``training.epochs=3``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        progress: show a bar with loss, rSum and time left.
+
+    Raises `InputError` for bad data, settings or devices, before anything is trained.
+    """
+    recipe = recipes.get(recipe) if isinstance(recipe, str) else recipe
+    recipe = recipe.replace(*overrides)
+    where = pick_device(device)
+    if recipe.training.precision != "float32" and where.type != "cuda":
+        raise InputError(
+            "mixed precision needs CUDA", found=f"device {where}",
+            remedy="use training.precision=float32",
+        )
+    data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
+    config = configuration(data, recipe, seed)
+    folder = folder_of(config, root)
+    if (folder / COMPLETE).exists():
+        return Run(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            if not (folder / COMPLETE).exists():
+                _train(data, recipe, config, folder, where, progress)
+    except Timeout:
+        raise InputError(
+            "this run is being trained by another process", file=folder,
+            remedy="wait for it, or stop it and ask again",
+        ) from None
+    return Run(folder)
+
+
+def _train(
+    data: Dataset, recipe: Recipe, config: dict[str, Any], folder: Path, device: torch.device,
+    progress: bool,
+) -> None:
+    write_json(folder / "config.json", config)
+    data.vocabulary.save(folder / "vocabulary.json")
+    environment = describe(device)
+    started = time.monotonic()
+    torch.manual_seed(config["seed"])
+    matcher = recipe.build(config["feature_width"], len(data.vocabulary)).to(device)
+    train = data.train
+    trainer = Trainer(
+        matcher,
+        Pairs(train.regions, encode(train, data.vocabulary), train.caption_image),
+        recipe,
+        seed=config["seed"],
+        folder=folder,
+        score_dev=dev_scorer(data, recipe),
+        save=save_matcher,
+        progress=progress,
+    )
+    finished = trainer.run()
+    save_matcher(matcher, folder / "last.safetensors")
+    curve = pd.DataFrame(finished.curve)
+    with whole_file(folder / "curve.csv") as partial:
+        curve.to_csv(partial, index=False)
+    _evaluate(data, load_matcher(folder / "best.safetensors", matcher), folder, progress)
+    environment["seconds_training"] = round(float(curve["seconds"].sum()), 2)
+    environment["seconds_this_session"] = round(time.monotonic() - started, 2)
+    write_json(folder / "environment.json", environment)
+    write_json(folder / COMPLETE, retrieval.report(np.load(folder / "test_scores.npy"), captions_per_image=data.test.captions_per_image))
+    (folder / "state.pt").unlink(missing_ok=True)
+
+
+def encode(split: Split, vocabulary: Vocabulary) -> list[list[int]]:
+    """Return the token ids of every caption of a split."""
+    return [vocabulary.encode(caption) for caption in split.captions]
+
+
+def dev_scorer(data: Dataset, recipe: Recipe) -> Any:
+    """Return the function that gives a matcher's development numbers after each epoch."""
+    dev, limit = data.dev, recipe.training.dev_images
+    images = min(len(dev.regions), limit or len(dev.regions))
+    captions = encode(dev, data.vocabulary)[: images * dev.captions_per_image]
+
+    def score(matcher: Matcher) -> dict[str, float]:
+        scores = score_matrix(matcher, dev.regions[:images], captions)
+        found = retrieval.metrics(scores, captions_per_image=dev.captions_per_image)
+        return found.flat()
+
+    return score
+
+
+def _evaluate(data: Dataset, matcher: Matcher, folder: Path, progress: bool) -> None:
+    captions = encode(data.test, data.vocabulary)
+    scores = score_matrix(matcher, data.test.regions, captions, progress=progress)
+    with whole_file(folder / "test_scores.npy") as partial:
+        with open(partial, "wb") as file:
+            np.save(file, scores)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One run to be made: the arguments of `train_or_load` that differ between runs."""
+
+    recipe: str
+    seed: int = 0
+    overrides: tuple[str, ...] = ()
+
+
+def train_many(
+    dataset: Path | str,
+    specs: Iterable[Spec],
+    *,
+    workers: int | None = None,
+    device: str = "auto",
+    root: Path | str = ROOT,
+    progress: bool = True,
+) -> list[Run]:
+    """Return the runs of all ``specs``, trained side by side where they don't exist yet.
+
+    Args:
+        workers: processes; one for each core by default on a CPU, one on a GPU. Each takes its
+            share of the cores, so that they don't slow one another down.
+
+    Raises the first error of a run, after the others have finished.
+    """
+    specs, where = list(specs), pick_device(device)
+    cores = os.cpu_count() or 1
+    workers = workers or (cores if where.type == "cpu" else 1)
+    jobs = [(str(dataset), spec, device, str(root), max(1, cores // workers)) for spec in specs]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(_one, *job) for job in jobs]
+        for future in tqdm(futures, desc="runs", unit="run", disable=not progress):
+            future.exception()
+    return [load(future.result()) for future in futures]
+
+
+def _one(dataset: str, spec: Spec, device: str, root: str, threads: int) -> Path:
+    torch.set_num_threads(threads)
+    return train_or_load(
+        dataset, spec.recipe, seed=spec.seed, device=device, root=root,
+        overrides=spec.overrides, progress=False,
+    ).folder

@@ -1,0 +1,112 @@
+"""The score matrix of many images and captions, in blocks that fit a memory budget.
+
+There is no loop over captions or images: captions are sorted by length and met with the images
+tile by tile, a tile being as large as the caches (CPU) or the memory (GPU) like it. Captions are
+encoded as they come up, so memory grows with the images and the score matrix alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from itm_core.fragments import Fragments
+from itm_core.matchers.base import Matcher
+from itm_core.pairing import AllPairs
+
+CACHE_TILE = 600_000  # floats of [C, L, P, R] in one tile; on a CPU a tile should stay in cache
+MEMORY_TILE = 64_000_000  # on a GPU it should fill the machine
+IMAGES_PER_TILE = 128
+CAPTIONS_AT_ONCE = 512
+REGIONS_AT_ONCE = 512
+
+
+def tile_floats(device: torch.device) -> int:
+    """Return how many dot products a tile should hold on this device."""
+    return CACHE_TILE if device.type == "cpu" else MEMORY_TILE
+
+
+def pad(captions: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Return token ids ``[C, L]`` padded with zeros, and their lengths ``[C]``."""
+    lens = torch.tensor([len(tokens) for tokens in captions])
+    ids = np.zeros((len(captions), int(lens.max())), np.int64)
+    for row, tokens in zip(ids, captions, strict=True):
+        row[: len(tokens)] = tokens
+    return torch.from_numpy(ids), lens
+
+
+@torch.no_grad()
+def score_fragments(matcher: Matcher, regions: Sequence[Fragments], words: Fragments) -> Tensor:
+    """Return scores ``[I, C]`` of encoded images (given in chunks) and encoded captions.
+
+    Equal to ``matcher(AllPairs(...)).T`` of everything at once, in tiles that fit the cache.
+    """
+    device = words.vectors.device
+    order = torch.argsort(words.lens)
+    lens = words.lens[order]
+    columns = []
+    for chunk in regions:
+        per_word = chunk.vectors.shape[0] * chunk.vectors.shape[1]
+        tiles = list(_tiles(lens, per_word, tile_floats(device)))
+        columns.append(torch.cat([matcher(AllPairs(chunk, words.take(order[t]))) for t in tiles]))
+    scores = torch.cat(columns, 1).T
+    return scores[:, torch.argsort(order).to(device)]
+
+
+def _tiles(lens: Tensor, per_word: int, floats: int) -> Iterator[slice]:
+    """Cut captions, sorted by length, into runs whose dot products fit ``floats``."""
+    longest, start = lens.tolist(), 0
+    for stop in range(1, len(longest) + 1):
+        if stop == len(longest) or (stop + 1 - start) * longest[stop] * per_word > floats:
+            yield slice(start, stop)
+            start = stop
+
+
+@torch.no_grad()
+def encode_images(matcher: Matcher, features: np.ndarray) -> list[Fragments]:
+    """Return the regions of all images, encoded, in chunks the size of a tile.
+
+    Shapes: ``features [I, R, F]`` (a memory map is read piece by piece); chunks ``[i, R, D]``.
+    """
+    device = next(matcher.parameters()).device
+    encoded = []
+    for start in range(0, len(features), REGIONS_AT_ONCE):
+        batch = np.array(features[start : start + REGIONS_AT_ONCE], np.float32)
+        vectors = matcher.regions(torch.from_numpy(batch).to(device)).vectors
+        encoded += [Fragments.of(chunk) for chunk in vectors.split(IMAGES_PER_TILE)]
+    return encoded
+
+
+@torch.no_grad()
+def score_matrix(
+    matcher: Matcher,
+    features: np.ndarray,
+    captions: Sequence[Sequence[int]],
+    *,
+    progress: bool = False,
+) -> np.ndarray:
+    """Return the scores ``[I, C]`` (float32) of every image with every caption.
+
+    Args:
+        features: ``[I, R, F]`` region features, in memory or mapped.
+        captions: token ids of each caption, ``<start>`` and ``<end>`` included.
+        progress: show a bar over the captions.
+    """
+    training = matcher.training
+    matcher.eval()
+    device = next(matcher.parameters()).device
+    regions = encode_images(matcher, features)
+    scores = np.empty((len(features), len(captions)), np.float32)
+    order = np.argsort([len(tokens) for tokens in captions], kind="stable")
+    steps = range(0, len(order), CAPTIONS_AT_ONCE)
+    for start in tqdm(steps, desc="scoring", unit="block", disable=not progress, leave=False):
+        chosen = order[start : start + CAPTIONS_AT_ONCE]
+        ids, lens = pad([captions[i] for i in chosen])
+        words = matcher.words(ids.to(device), lens)
+        scores[:, chosen] = score_fragments(matcher, regions, words).float().cpu().numpy()
+    matcher.train(training)
+    return scores

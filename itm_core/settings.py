@@ -1,0 +1,26 @@
+"""Checks that settings classes share: what a value may be, said in one sentence when it isn't."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from itm_core.errors import InputError
+
+
+def one_of(name: str, value: object, allowed: Collection[object]) -> None:
+    """Raise `InputError` unless ``value`` is one of ``allowed``."""
+    if value not in allowed:
+        choices = ", ".join(map(str, allowed))
+        raise InputError(f"unknown value of {name}", expected=f"one of {choices}", found=value)
+
+
+def positive(name: str, value: float) -> None:
+    """Raise `InputError` unless ``value`` is a finite number above zero."""
+    if not 0 < value < float("inf"):
+        raise InputError(f"{name} must be above zero", expected="a positive number", found=value)
+
+
+def at_least(name: str, value: int, least: int) -> None:
+    """Raise `InputError` unless ``value`` is at least ``least``."""
+    if value < least:
+        raise InputError(f"{name} is too small", expected=f"{least} or more", found=value)

@@ -1,0 +1,89 @@
+"""Scoring in tiles against scoring at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from itm_core import recipes, scoring
+from itm_core.fragments import Fragments
+from itm_core.pairing import AllPairs
+from itm_core.scoring import encode_images, pad, score_fragments, score_matrix
+
+
+def some_data(images: int, captions: int, seed: int = 0) -> tuple[np.ndarray, list[list[int]]]:
+    draw = np.random.default_rng(seed)
+    features = draw.normal(size=(images, 4, 5)).astype(np.float32)
+    return features, [[1, *draw.integers(3, 20, draw.integers(0, 6)), 2] for _ in range(captions)]
+
+
+@pytest.mark.parametrize("recipe", ["scan-t2i-mean", "scan-i2t-LSE"])
+@pytest.mark.parametrize("floats", [1, 300, 10**9])
+def test_tiles_of_any_size_give_the_same_scores(
+    recipe: str, floats: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    matcher = recipes.get(recipe).replace("encoder.embedding=8").build(5, 20)
+    features, captions = some_data(7, 11)
+    ids, lens = pad(captions)
+    with torch.no_grad():
+        regions, words = matcher.regions(torch.from_numpy(features)), matcher.words(ids, lens)
+        at_once = matcher(AllPairs(regions, words)).T.numpy()
+    for name, value in (
+        ("CACHE_TILE", floats), ("IMAGES_PER_TILE", 3), ("CAPTIONS_AT_ONCE", 4),
+        ("REGIONS_AT_ONCE", 5),
+    ):
+        monkeypatch.setattr(scoring, name, value)
+    np.testing.assert_allclose(score_matrix(matcher, features, captions), at_once, atol=2e-6)
+
+
+@given(images=st.integers(1, 5), captions=st.integers(1, 6), seed=st.integers(0, 99))
+@settings(max_examples=15, deadline=None)
+def test_columns_follow_the_order_of_the_captions(images: int, captions: int, seed: int) -> None:
+    torch.manual_seed(0)
+    matcher = recipes.get("scan-t2i-mean").replace("encoder.embedding=8").build(5, 20)
+    features, texts = some_data(images, captions, seed)
+    scores = score_matrix(matcher, features, texts)
+    assert scores.shape == (images, captions) and scores.dtype == np.float32
+    for column, caption in enumerate(texts):
+        alone = score_matrix(matcher, features, [caption])
+        np.testing.assert_allclose(scores[:, column], alone[:, 0], atol=2e-6)
+
+
+def test_scoring_leaves_the_matcher_in_its_mode() -> None:
+    matcher = recipes.get("scan-t2i-mean").replace("encoder.embedding=8").build(5, 20).train()
+    score_matrix(matcher, *some_data(2, 3))
+    assert matcher.training
+
+
+def test_memory_does_not_grow_with_the_captions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest tile and the most captions encoded at once are the same for 40 and 400."""
+    matcher = recipes.get("scan-t2i-mean").replace("encoder.embedding=8").build(5, 20)
+    largest: dict[int, tuple[int, int]] = {}
+    for count in (40, 400):
+        seen: list[tuple[int, int]] = []
+
+        def watch(chunks: list[Fragments], words: Fragments, seen: list = seen) -> torch.Tensor:
+            seen.append((len(words.lens), words.vectors.numel()))
+            return score_fragments(matcher, chunks, words)
+
+        monkeypatch.setattr(scoring, "CAPTIONS_AT_ONCE", 16)
+        monkeypatch.setattr(
+            scoring, "score_fragments", lambda m, chunks, words, watch=watch: watch(chunks, words)
+        )
+        scoring.score_matrix(matcher, *some_data(3, count))
+        largest[count] = max(c for c, _ in seen), max(n for _, n in seen)
+    assert largest[40][0] == largest[400][0] == 16
+    assert largest[400][1] <= 16 * 7 * 8
+
+
+def test_images_are_encoded_in_order() -> None:
+    matcher = recipes.get("scan-t2i-mean").replace("encoder.embedding=8").build(5, 20)
+    features, _ = some_data(5, 1)
+    chunks = encode_images(matcher, features)
+    with torch.no_grad():
+        whole = matcher.regions(torch.from_numpy(features)).vectors
+    torch.testing.assert_close(torch.cat([c.vectors for c in chunks]), whole)

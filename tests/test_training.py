@@ -1,0 +1,172 @@
+"""Training: the sparse gradient, the schedule, and resuming bit for bit."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from itm_core import recipes
+from itm_core.errors import InputError
+from itm_core.fragments import Fragments, l2norm
+from itm_core.losses import hinge
+from itm_core.matchers import Matcher
+from itm_core.pairing import AllPairs
+from itm_core.runs import save_matcher
+from itm_core.training import (
+    Pairs,
+    Trainer,
+    batches,
+    learning_rate,
+    loss_and_gradient,
+)
+
+RECIPE = recipes.get("scan-t2i-mean").replace(
+    "encoder.embedding=8", "encoder.word_width=6", "training.epochs=3", "training.batch=8",
+    "training.learning_rate=0.01", "training.drop_every=2",
+)
+
+
+def some_pairs() -> Pairs:
+    draw = np.random.default_rng(0)
+    features = draw.normal(size=(10, 4, 5)).astype(np.float32)
+    captions = [[1, *draw.integers(3, 20, draw.integers(1, 6)), 2] for _ in range(50)]
+    return Pairs(features, captions, np.repeat(np.arange(10), 5))
+
+
+def trainer(folder: Path, recipe: recipes.Recipe = RECIPE) -> Trainer:
+    torch.manual_seed(0)
+    return Trainer(
+        recipe.build(5, 20), some_pairs(), recipe, seed=0, folder=folder, save=save_matcher,
+        score_dev=lambda matcher: {"rsum": float(next(matcher.parameters()).sum().detach())},
+        progress=False,
+    )
+
+
+def weights(matcher: Matcher) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in matcher.state_dict().items()}
+
+
+@pytest.mark.parametrize("direction", ["t2i", "i2t"])
+@pytest.mark.parametrize("hardest", [True, False])
+def test_the_sparse_gradient_is_the_full_one(direction: str, hardest: bool) -> None:
+    torch.manual_seed(1)
+    matcher = recipes.get(f"scan-{direction}-mean").build(5, 20)
+    lens = torch.randint(2, 7, (24,))
+    V = l2norm(torch.randn(24, 4, 16, dtype=torch.float64)).requires_grad_()
+    W = l2norm(torch.randn(24, 6, 16, dtype=torch.float64)).requires_grad_()
+    regions, words = Fragments.of(V), Fragments.of(W, lens)
+    loss = loss_and_gradient(matcher, regions, words, 0.2, hardest=hardest)
+    sparse = V.grad.clone(), W.grad.clone()
+    V.grad = W.grad = None
+    full = hinge(matcher(AllPairs(regions, words)).T.float(), 0.2, hardest=hardest)
+    full.backward()
+    assert loss == pytest.approx(full.item(), rel=1e-6)
+    torch.testing.assert_close(sparse, (V.grad, W.grad), rtol=1e-5, atol=1e-7)
+
+
+def test_every_epoch_sees_every_caption_once_in_another_order() -> None:
+    first, second = (batches(some_pairs(), 8, 0, epoch) for epoch in (0, 1))
+    assert sorted(np.concatenate(first)) == list(range(50))
+    assert np.concatenate(first).tolist() != np.concatenate(second).tolist()
+    assert np.concatenate(batches(some_pairs(), 8, 0, 1)).tolist() == np.concatenate(second).tolist()
+
+
+def test_a_batch_without_negatives_is_left_out() -> None:
+    assert [len(batch) for batch in batches(some_pairs(), 7, 0, 0)] == [7] * 7
+
+
+def test_the_rate_drops_by_ten_at_each_step() -> None:
+    rates = [learning_rate(RECIPE.training, epoch) for epoch in range(5)]
+    assert rates == pytest.approx([0.01, 0.01, 0.001, 0.001, 0.0001])
+
+
+def test_warm_up_uses_all_negatives(tmp_path: Path) -> None:
+    warm = trainer(tmp_path, RECIPE.replace("loss.warmup_epochs=1", "training.epochs=1"))
+    cold = trainer(tmp_path / "cold", RECIPE.replace("loss.warmup_epochs=0", "training.epochs=1"))
+    (tmp_path / "cold").mkdir()
+    assert warm.run().curve[0]["loss"] > cold.run().curve[0]["loss"]
+
+
+@pytest.mark.parametrize("stop_after", [1, 5, 9, 17])
+def test_a_stopped_run_ends_with_the_same_bits(tmp_path: Path, stop_after: int) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole.mkdir(), cut.mkdir()
+    straight = trainer(whole)
+    straight.run()
+    first = trainer(cut)
+    steps = 0
+    step = first._step
+
+    def counted(batch: np.ndarray) -> None:
+        nonlocal steps
+        steps += 1
+        step(batch)
+        if steps == stop_after:
+            first.stop.set()
+
+    first._step = counted
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    second = trainer(cut)
+    torch.manual_seed(99)  # the state of the generator comes from the checkpoint
+    finished = second.run()
+    for name, value in weights(straight.matcher).items():
+        assert torch.equal(value, weights(second.matcher)[name]), name
+    assert [row["loss"] for row in finished.curve] == [row["loss"] for row in straight.state.curve]
+    assert (whole / "best.safetensors").read_bytes() == (cut / "best.safetensors").read_bytes()
+
+
+SCRIPT = """
+import sys, pathlib
+from tests import test_training
+from itm_core import training
+training.CHECKPOINT_SECONDS = 0.0
+t = test_training.trainer(pathlib.Path(sys.argv[1]))
+step = t._step
+def slow(batch):
+    import time; time.sleep(0.05); step(batch); print("step", flush=True)
+t._step = slow
+t.run()
+"""
+
+
+def test_a_killed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole.mkdir(), cut.mkdir()
+    straight = trainer(whole)
+    straight.run()
+    with subprocess.Popen([sys.executable, "-c", SCRIPT, str(cut)], stdout=subprocess.PIPE) as process:
+        for _ in range(6):
+            assert process.stdout is not None
+            process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+    second = trainer(cut)
+    second.run()
+    for name, value in weights(straight.matcher).items():
+        assert torch.equal(value, weights(second.matcher)[name]), name
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / "state.pt").write_bytes(b"half a checkpoint")
+    with pytest.raises(InputError, match=r"state\.pt.*delete"):
+        trainer(tmp_path).run()
+
+
+def test_a_loss_that_overflows_stops_the_run(tmp_path: Path) -> None:
+    bad = trainer(tmp_path)
+    bad.pairs.features[:] = np.inf
+    with pytest.raises(InputError, match="no longer a finite number"):
+        bad.run()
+
+
+def test_time_is_counted_once(tmp_path: Path) -> None:
+    started = time.monotonic()
+    curve = trainer(tmp_path).run().curve
+    assert 0 < sum(row["seconds"] for row in curve) <= time.monotonic() - started
