@@ -90,8 +90,9 @@ def ranks(
     Args:
         scores: ``[I, C]``; captions ``5 i .. 5 i + 4`` belong to image i.
         ties: what an equal score of a wrong item means: the right one comes after it
-            (``pessimistic``), before it (``optimistic``), or half of each (``mean``). The
-            released evaluation leaves it to an unstable sort.
+            (``pessimistic``), before it (``optimistic``), or as chance has it (``mean``: the
+            mean rank over all orders of the tied items). The released evaluation leaves it to
+            an unstable sort.
         nan: ``refuse``, or ``first`` to rank a NaN above all as the released evaluation does.
 
     Raises `InputError` for another shape, or a NaN that is refused.
@@ -108,18 +109,20 @@ def ranks(
         block = scores[start : start + ROWS_AT_ONCE]
         stop = start + len(block)
         best = own[start:stop].max(1, keepdims=True)
-        above = (block > best).sum(1)
-        equal = (block == best).sum(1) - (own[start:stop] == best).sum(1)
-        i2t[start:stop] = above + _share(ties) * equal
+        mine = (own[start:stop] == best).sum(1)
+        equal = (block == best).sum(1) - mine
+        i2t[start:stop] = (block > best).sum(1) + equal * _share(ties, mine)
         t2i += (block > positives).sum(0)
         same += (block == positives).sum(0)
-    t2i += _share(ties) * (same - 1)  # a positive always equals itself
+    t2i += (same - 1) * _share(ties, np.ones(1))  # a positive always equals itself
     kind = float if ties == "mean" else np.int64
     return Ranks(i2t.astype(kind), t2i.astype(kind))
 
 
-def _share(ties: str) -> float:
-    return {"pessimistic": 1.0, "optimistic": 0.0, "mean": 0.5}[ties]
+def _share(ties: str, right: np.ndarray) -> np.ndarray:
+    """Return how many of the tied wrong items come before the first of ``right`` tied right ones."""
+    before = {"pessimistic": np.ones(1), "optimistic": np.zeros(1), "mean": 1.0 / (right + 1.0)}
+    return before[ties]
 
 
 def _direction(found: np.ndarray) -> Direction:

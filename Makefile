@@ -1,0 +1,125 @@
+# The commands of the README. `make` alone lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Written last, so an installation that was cut off is never taken for a whole one.
+COMPLETE := $(VENV)/.complete
+EXTRAS := test
+
+# Any Python from 3.11 on: make book PYTHON=/path/to/python3.12
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# cpu, cuda, or auto: the CUDA build where there is an NVIDIA GPU, the much smaller CPU build elsewhere.
+TORCH ?= auto
+# Where PyTorch publishes its CPU builds; the general index carries only CUDA builds for Linux.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# For pytest: make test ARGS="-k attention"
+ARGS ?=
+
+.PHONY: help book test lab lint bench lock clean clean-all
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[.a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+book: $(COMPLETE) ## make the data, run the notebooks, build the book
+	@$(BIN)/itm book
+
+test: $(COMPLETE) ## run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lab: $(COMPLETE) ## open JupyterLab on the notebooks
+	@root=; if [ "$$(id -u)" = 0 ]; then root=--allow-root; fi
+	exec $(BIN)/jupyter lab $$root notebooks/first_match.ipynb
+
+lint: $(COMPLETE) ## check style and types
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(COMPLETE) ## measure the speed of scoring
+	@$(BIN)/itm bench
+
+lock: $(COMPLETE) ## write the versions of this environment to requirements.lock
+	@$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools \
+		--exclude wheel > requirements.lock.partial
+	{ head -n 3 requirements.lock; \
+	  sed -E 's/^([^ @]+)==([^+]+)\+.*/\1==\2/' requirements.lock.partial | grep -v ' @ '; } \
+		> requirements.lock.new.partial
+	rm requirements.lock.partial
+	mv requirements.lock.new.partial requirements.lock
+	touch $(COMPLETE)
+
+clean: ## remove the built book and the caches; data and runs stay
+	@rm -rf data/book build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find itm_core notebooks tests -name __pycache__ -prune -exec rm -rf {} + \
+		-o -name .ipynb_checkpoints -prune -exec rm -rf {} +
+
+clean-all: clean ## remove the environment too, and every dataset and run that was made
+	@rm -rf $(VENV)
+	find data -mindepth 1 -maxdepth 1 ! -name published -exec rm -rf {} +
+
+# --- the environment -------------------------------------------------------------------------
+
+.venv: $(COMPLETE) ## make the environment only
+
+$(COMPLETE): pyproject.toml requirements.lock
+	@if [ -z "$(PYTHON)" ]; then
+		echo "No Python 3.11 or newer was found." >&2
+		echo "Install one (Debian, Ubuntu: apt-get install python3) or name it:" >&2
+		echo "    make book PYTHON=/path/to/python3.12" >&2
+		exit 1
+	fi
+	if [ ! -e $(COMPLETE) ]; then $(call create_environment); fi
+	rm -f $(COMPLETE)
+	options=()
+	if [ "$$(uname -s)" = Linux ] && $(call wants_cpu_build); then
+		if $(call reachable); then
+			options+=(--extra-index-url $(TORCH_INDEX))
+		else
+			echo "$(TORCH_INDEX) cannot be reached: taking the build of torch that pip finds."
+		fi
+	fi
+	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --constraint requirements.lock \
+		"$${options[@]}" --editable '.[$(EXTRAS)]'
+	touch $(COMPLETE)
+
+# Debian and Ubuntu keep pip's installer in a package of its own (python3-venv). Without it the
+# environment is made empty and pip is put in by the system's pip, else by its public installer.
+define create_environment
+rm -rf $(VENV)
+	if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then
+		$(PYTHON) -m venv $(VENV)
+	else
+		$(PYTHON) -m venv --without-pip $(VENV)
+		$(PYTHON) -m pip --python $(BIN)/python install --quiet pip 2>/dev/null \
+			|| $(BIN)/python -c "$$FETCH_PIP" 2>/dev/null \
+			|| { [ "$$(id -u)" = 0 ] && apt-get install -y --quiet python3-venv \
+				&& rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); } \
+			|| { rm -rf $(VENV)
+				echo "pip could not be put into the environment. Run this, then make again:" >&2
+				echo "    sudo apt-get install -y python3-venv" >&2
+				exit 1; }
+	fi
+endef
+
+define FETCH_PIP
+import pathlib, subprocess, sys, tempfile, urllib.request
+with tempfile.TemporaryDirectory() as folder:
+    script = pathlib.Path(folder, "get-pip.py")
+    with urllib.request.urlopen("https://bootstrap.pypa.io/get-pip.py", timeout=30) as answer:
+        script.write_bytes(answer.read())
+    subprocess.run([sys.executable, str(script), "--quiet"], check=True)
+endef
+export FETCH_PIP
+
+wants_cpu_build = { [ "$(TORCH)" = cpu ] \
+	|| { [ "$(TORCH)" = auto ] && [ ! -e /proc/driver/nvidia/version ] \
+		&& ! nvidia-smi -L >/dev/null 2>&1; }; }
+
+reachable = $(BIN)/python -c 'import sys, urllib.request as r; \
+	r.urlopen(sys.argv[1], timeout=5)' $(TORCH_INDEX)/torch/ 2>/dev/null

@@ -1,0 +1,148 @@
+"""Scenes: what a detector would hand over. 36 overlapping boxes, and features of their pixels.
+
+The extractor is fixed and never sees a label: colours, their layout, gradients by direction and
+cell, and a weak trace of where the box is; then a random projection, ReLU, and noise. All of it
+is integer arithmetic (the matrix product runs in float32 on integers small enough to be exact),
+so the features are the same bytes on every machine.
+
+Page: The Scenes data card.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from itm_core.data.scene_world import SIDE, Draws
+
+REGIONS = 36
+WIDTH = 256
+CELLS = 4  # a box is cut into 4 x 4 cells
+BINS = 4  # levels of each colour channel in the histogram
+DIRECTIONS = 8  # of gradients
+SMALLEST = 8  # pixels of a box's side
+_WEIGHT = 3  # largest weight of the projection
+_SHIFT = 4  # bits by which the projection is scaled down
+_SCALE = np.float32(2.0**-9)  # from integers to features
+NOISE = 9  # eighths of the bell noise that is added
+BLENDED = 30  # regions of a hundred whose features are mixed with another's
+
+
+def boxes(objects: np.ndarray, draws: Draws) -> np.ndarray:
+    """Return 36 proposals ``[36, 4]`` int64 (x1, y1, x2, y2) around the objects ``[n, 4]``.
+
+    Several jittered boxes for each object, halves of objects, boxes around two of them,
+    background, and the whole picture, in random order.
+    """
+    each = min(4, 24 // len(objects))
+    found = [_jittered(box, draws) for box in objects for _ in range(each)]
+    found += [_half(draws.choose(list(objects)), draws) for _ in range(4)]
+    for _ in range(3):
+        one, two = draws.shuffled(list(objects))[:2]
+        found.append(np.concatenate([np.minimum(one, two)[:2], np.maximum(one, two)[2:]]))
+    found.append(np.array([0, 0, SIDE, SIDE], dtype=np.int64))
+    while len(found) < REGIONS:
+        found.append(_anywhere(draws))
+    return np.stack(draws.shuffled([_legal(box) for box in found[:REGIONS]]))
+
+
+def _jittered(box: np.ndarray, draws: Draws) -> np.ndarray:
+    reach = max(2, int(box[2] - box[0]) // 5)
+    return box + draws.grid(2 * reach + 1, (4,)) - reach
+
+
+def _half(box: np.ndarray, draws: Draws) -> np.ndarray:
+    side, out = draws.below(4), box.copy()
+    out[side] = (box[side] + box[(side + 2) % 4]) // 2
+    return out
+
+
+def _anywhere(draws: Draws) -> np.ndarray:
+    width, height = draws.between(12, 60), draws.between(12, 60)
+    x, y = draws.below(SIDE - width), draws.below(SIDE - height)
+    return np.array([x, y, x + width, y + height], dtype=np.int64)
+
+
+def _legal(box: np.ndarray) -> np.ndarray:
+    """The box inside the picture, with sides of some pixels at least."""
+    low = np.clip(box[:2], 0, SIDE - SMALLEST)
+    high = np.clip(np.maximum(box[2:], low + SMALLEST), SMALLEST, SIDE)
+    return np.concatenate([low, high]).astype(np.int64)
+
+
+def features(pixels: np.ndarray, proposals: np.ndarray, draws: Draws) -> np.ndarray:
+    """Return features ``[36, 256]`` float32 of the proposals in a picture ``[H, W, 3]`` uint8."""
+    raw = _described(pixels.astype(np.int64), proposals)
+    raw = _blended(raw, draws)
+    projected = (raw.astype(np.float32) @ _projection()).astype(np.int64) >> _SHIFT
+    noise = draws.bell(projected.shape) * NOISE >> 3
+    return np.maximum(projected + noise, 0).astype(np.float32) * _SCALE
+
+
+@cache
+def _projection() -> np.ndarray:
+    """``[described, WIDTH]`` whole numbers; columns sum to nearly zero, so half pass the ReLU.
+
+    A described value is below 2**8 and a weight at most 3, so that every partial sum of the
+    product stays below 2**24 and float32 adds without rounding, in any order.
+    """
+    rows = BINS**3 + CELLS**2 * (3 + DIRECTIONS) + 6
+    return (Draws(2023).grid(2 * _WEIGHT + 1, (rows, WIDTH)) - _WEIGHT).astype(np.float32)
+
+
+def _blended(raw: np.ndarray, draws: Draws) -> np.ndarray:
+    """Some regions carry a quarter of another's features, as overlapping receptive fields do."""
+    others = raw[draws.grid(len(raw), (len(raw),))]
+    mixed = draws.grid(100, (len(raw), 1)) < BLENDED
+    return np.where(mixed, (3 * raw + others) >> 2, raw)
+
+
+def _described(pixels: np.ndarray, proposals: np.ndarray) -> np.ndarray:
+    """``[36, described]`` whole numbers from 0 to 255."""
+    colour = pixels // (256 // BINS)
+    bin_of = (colour[..., 0] * BINS + colour[..., 1]) * BINS + colour[..., 2]
+    counts = [np.bincount(bin_of[b:d, a:c].ravel(), minlength=BINS**3) for a, b, c, d in proposals]
+    histogram = np.stack(counts) * 255 // _areas(proposals, 1)[:, 0]
+    layout = np.concatenate([pixels, _gradients(pixels) * 4], axis=2)
+    cells = _sums(layout, proposals, CELLS) // _areas(proposals, CELLS)
+    place = np.concatenate([proposals, proposals[:, 2:] - proposals[:, :2]], axis=1) * 2
+    parts = [histogram, cells.reshape(len(proposals), -1), place]
+    return np.clip(np.concatenate(parts, axis=1), 0, 255)
+
+
+def _gradients(pixels: np.ndarray) -> np.ndarray:
+    """``[H, W, 8]`` strength of the brightness gradient, in the plane of its direction."""
+    grey = pixels.sum(axis=2) // 3
+    right, down = np.zeros_like(grey), np.zeros_like(grey)
+    right[:, 1:-1] = grey[:, 2:] - grey[:, :-2]
+    down[1:-1] = grey[2:] - grey[:-2]
+    octant = (
+        4 * (down < 0) + 2 * ((right < 0) ^ (down < 0)) + 1 * (np.abs(down) > np.abs(right))
+    )
+    strength = np.abs(right) + np.abs(down)
+    return np.eye(DIRECTIONS, dtype=np.int64)[octant] * strength[..., None]
+
+
+def _edges(proposals: np.ndarray, cells: int) -> tuple[np.ndarray, np.ndarray]:
+    """``[36, cells + 1]`` columns and rows where the cells of each box begin and end."""
+    parts = np.arange(cells + 1)
+    width = (proposals[:, 2] - proposals[:, 0])[:, None]
+    height = (proposals[:, 3] - proposals[:, 1])[:, None]
+    return proposals[:, :1] + width * parts // cells, proposals[:, 1:2] + height * parts // cells
+
+
+def _sums(planes: np.ndarray, proposals: np.ndarray, cells: int) -> np.ndarray:
+    """``[36, cells**2, planes]`` sums over the cells of each box, by an integral image."""
+    total = np.zeros((SIDE + 1, SIDE + 1, planes.shape[2]), dtype=np.int32)
+    planes.cumsum(axis=0, dtype=np.int32).cumsum(axis=1, dtype=np.int32, out=total[1:, 1:])
+    columns, rows = _edges(proposals, cells)
+    corner = total[rows[:, :, None], columns[:, None, :]]  # [36, cells + 1, cells + 1, planes]
+    inside = corner[:, 1:, 1:] - corner[:, :-1, 1:] - corner[:, 1:, :-1] + corner[:, :-1, :-1]
+    return inside.reshape(len(proposals), cells * cells, -1)
+
+
+def _areas(proposals: np.ndarray, cells: int) -> np.ndarray:
+    columns, rows = _edges(proposals, cells)
+    area = np.diff(rows)[:, :, None] * np.diff(columns)[:, None, :]
+    return area.reshape(len(proposals), cells * cells, 1)
