@@ -61,11 +61,13 @@ def test_the_sparse_gradient_is_the_full_one(direction: str, hardest: bool) -> N
     lens = torch.randint(2, 7, (24,))
     V = l2norm(torch.randn(24, 4, 16, dtype=torch.float64)).requires_grad_()
     W = l2norm(torch.randn(24, 6, 16, dtype=torch.float64)).requires_grad_()
-    regions, words = Fragments.of(V), Fragments.of(W, lens)
-    loss = loss_and_gradient(matcher, regions, words, 0.2, hardest=hardest)
+    loss = loss_and_gradient(
+        matcher, Fragments.of(V), Fragments.of(W, lens), 0.2, hardest=hardest
+    )
     sparse = V.grad.clone(), W.grad.clone()
     V.grad = W.grad = None
-    full = hinge(matcher(AllPairs(regions, words)).T.float(), 0.2, hardest=hardest)
+    pairing = AllPairs(Fragments.of(V), Fragments.of(W, lens))
+    full = hinge(matcher(pairing).T.float(), 0.2, hardest=hardest)
     full.backward()
     assert loss == pytest.approx(full.item(), rel=1e-6)
     torch.testing.assert_close(sparse, (V.grad, W.grad), rtol=1e-5, atol=1e-7)

@@ -1,0 +1,291 @@
+"""The book: run its notebooks with papermill, lay them beside the prose, build the pages.
+
+Three steps, each of which leaves the last good result in place when it fails:
+
+1. *execute*: every notebook of the plan, into ``data/book/notebooks/``, and a record of when,
+   where and how long in ``data/book/execution.json``;
+2. *stage*: ``_config.yml``, ``book/`` and ``notebooks/`` copied to ``data/book/stage/``, the
+   executed notebooks laid over their sources, the generated pages written;
+3. *build*: Jupyter Book makes ``data/book/_build/html/``; a warning is a failure.
+
+Nothing that git tracks is written to.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from itm_core import book_pages
+from itm_core.environment import describe, pick_device
+from itm_core.errors import InputError
+from itm_core.files import space_checked, write_json
+
+log = logging.getLogger(__name__)
+
+PRESETS = {"full": "", "small": "-smoke", "tiny": "-smoke"}  # Scenes preset: profile of the recipes
+KERNEL = "python3"
+INDEX = Path("_build", "html", "index.html")
+
+
+class BookError(InputError):
+    """A notebook failed, or the pages could not be built: says which, and where to look."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chapter:
+    """One notebook of the book and the parameters it is run with."""
+
+    notebook: str
+    parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def plan(preset: str = "full", *, device: str = "auto") -> tuple[Chapter, ...]:
+    """Return the notebooks of the book in the order in which they are run.
+
+    ``preset`` is that of the Scenes dataset: ``full``, ``small`` or ``tiny`` (smoke runs).
+    Paths are given as the notebooks see them, from ``notebooks/``.
+
+    >>> [chapter.notebook for chapter in plan()]
+    ['scenes', 'first_match', 'experiment', 'scan']
+    """
+    if preset not in PRESETS:
+        raise InputError("unknown preset", expected=f"one of {', '.join(PRESETS)}", found=preset)
+    dataset = {"dataset": f"../{_scenes_folder(preset).as_posix()}"}
+    run = {**dataset, "device": device}
+    recipe = {"recipe": f"scan-t2i-mean{PRESETS[preset]}", "seed": 0}
+    seeds = {"seeds": [0, 1, 2] if preset == "full" else [0, 1]}
+    return (
+        Chapter(notebook="scenes", parameters=dataset),
+        Chapter(notebook="first_match", parameters=run | recipe),
+        Chapter(notebook="experiment", parameters=run | recipe),
+        Chapter(notebook="scan", parameters=run | seeds),
+    )
+
+
+def make_book(
+    preset: str = "full",
+    *,
+    device: str = "auto",
+    root: Path | str | None = None,
+    progress: bool = True,
+) -> Path:
+    """Return the first page of the book, after making its data, its notebooks and its pages.
+
+    Args:
+        preset: of the Scenes dataset; ``full`` is the book, the others are for a quick look.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, handed to every notebook.
+        root: the clone; by default the one that this package was installed from.
+        progress: show bars.
+
+    Raises `InputError` for an unknown preset, device or parameter before anything is run, and
+    `BookError` when a notebook or the build fails; the previous book is then still there.
+    """
+    root = find_root(root)
+    chapters = plan(preset, device=device)
+    pick_device(device)
+    check_parameters(root, chapters)
+    with _alone(root / "data" / "book"):
+        _make_data(root, preset, progress)
+        execute(root, chapters, device=device, progress=progress)
+        return build(root)
+
+
+def find_root(root: Path | str | None = None) -> Path:
+    """Return the folder of the clone; raises `InputError` when there is no book in it."""
+    folder = Path(root) if root is not None else Path(__file__).resolve().parents[1]
+    missing = [
+        name for name in ("_config.yml", "book", "notebooks") if not (folder / name).exists()
+    ]
+    if missing:
+        raise InputError(
+            "the book is built from a clone of the project",
+            file=folder,
+            expected="_config.yml, book/ and notebooks/",
+            found=f"no {', no '.join(missing)}",
+            remedy="clone the repository and run `make book` there",
+        )
+    return folder
+
+
+def check_parameters(root: Path, chapters: Sequence[Chapter]) -> None:
+    """Raise `InputError` when a notebook is missing or does not know one of its parameters."""
+    import papermill
+
+    for chapter in chapters:
+        source = root / "notebooks" / f"{chapter.notebook}.ipynb"
+        if not source.exists():
+            raise InputError("notebook not found", file=source)
+        known = papermill.inspect_notebook(str(source))
+        unknown = sorted(set(chapter.parameters) - set(known))
+        if unknown:
+            raise InputError(
+                f"the notebook has no parameter {', '.join(unknown)}",
+                file=source,
+                expected=f"some of {', '.join(known) or 'none (no cell tagged parameters)'}",
+            )
+
+
+# --- execute -----------------------------------------------------------------------------------
+
+
+def execute(
+    root: Path, chapters: Sequence[Chapter], *, device: str = "auto", progress: bool = True
+) -> list[dict[str, Any]]:
+    """Run the notebooks and return their records, which `execution.json` holds too."""
+    where = describe(pick_device(device))
+    records = []
+    for number, chapter in enumerate(chapters, 1):
+        log.info("notebook %d of %d: %s", number, len(chapters), chapter.notebook)
+        records.append(where | _execute_one(root, chapter, progress))
+    write_json(root / "data" / "book" / "execution.json", {"notebooks": records})
+    return records
+
+
+def _execute_one(root: Path, chapter: Chapter, progress: bool) -> dict[str, Any]:
+    import papermill
+
+    name, sources, folder = chapter.notebook, root / "notebooks", _executed(root)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial, failed = folder / f".{name}.partial.ipynb", folder / f"{name}.failed.ipynb"
+    failed.unlink(missing_ok=True)
+    started, clock = time.time(), time.perf_counter()
+    try:
+        with space_checked(partial):
+            papermill.execute_notebook(
+                str(sources / f"{name}.ipynb"),
+                str(partial),
+                dict(chapter.parameters),
+                kernel_name=KERNEL,
+                cwd=str(sources),
+                progress_bar=progress,
+            )
+            partial.replace(folder / f"{name}.ipynb")
+    except papermill.PapermillExecutionError as error:
+        partial.replace(failed)
+        raise BookError(
+            f"cell {error.cell_index + 1} failed with {error.ename}: {error.evalue}",
+            file=sources / f"{name}.ipynb",
+            remedy=f"the traceback stands in {failed}",
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return {
+        "notebook": name,
+        "parameters": dict(chapter.parameters),
+        "started": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(started)),
+        "seconds": round(time.perf_counter() - clock, 1),
+    }
+
+
+def _make_data(root: Path, preset: str, progress: bool) -> None:
+    from itm_core.data.scenes import make_scenes
+
+    make_scenes(root / _scenes_folder(preset), preset=preset, progress=progress)
+
+
+def _scenes_folder(preset: str) -> Path:
+    return Path("data", "scenes" if preset == "full" else f"scenes-{preset}")
+
+
+def _executed(root: Path) -> Path:
+    return root / "data" / "book" / "notebooks"
+
+
+# --- stage and build ---------------------------------------------------------------------------
+
+
+def stage(root: Path) -> Path:
+    """Return the folder that Jupyter Book reads: prose, executed notebooks, generated pages."""
+    folder = root / "data" / "book" / "stage"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    hidden = shutil.ignore_patterns(".*", "__pycache__")
+    shutil.copy2(root / "_config.yml", folder)
+    for name in ("book", "notebooks"):
+        shutil.copytree(root / name, folder / name, ignore=hidden)
+    for notebook in sorted(_executed(root).glob("*.ipynb")):
+        if not notebook.name.endswith(".failed.ipynb"):
+            book_pages.lay_over(notebook, folder / "notebooks" / notebook.name)
+    book_pages.write_generated(
+        folder / "book" / "generated",
+        _records(root),
+        cover_from=folder / "notebooks" / "first_match.ipynb",
+    )
+    return folder
+
+
+def build(root: Path) -> Path:
+    """Return the first page of the book, built from what has been executed.
+
+    The pages are made beside the last book and take its place when they are whole.
+    Raises `BookError` with the warnings when there are any.
+    """
+    home = root / "data" / "book"
+    partial, log_file = home / ".partial", home / "build.log"
+    log.info("building the pages")
+    with space_checked(home):
+        folder = stage(root)
+        shutil.rmtree(partial, ignore_errors=True)
+        _run_jupyter_book(folder, partial, log_file)
+        _swap(partial / "_build", home / "_build")
+    shutil.rmtree(partial)
+    return home / INDEX
+
+
+def _run_jupyter_book(folder: Path, output: Path, log_file: Path) -> None:
+    program = "from jupyter_book.cli.main import main; main()"
+    options = ["--toc", str(folder / "book" / "_toc.yml"), "--path-output", str(output)]
+    command = [sys.executable, "-c", program, "build", str(folder), *options, "-W", "--keep-going"]
+    with log_file.open("w", encoding="utf-8") as told:
+        code = subprocess.run(
+            command, stdout=told, stderr=subprocess.STDOUT, check=False
+        ).returncode
+    if code:
+        lines = log_file.read_text(encoding="utf-8", errors="replace").splitlines()
+        said = [line.strip() for line in lines if "WARNING" in line or "ERROR" in line]
+        raise BookError(
+            "the pages were built with warnings:\n  " + "\n  ".join(said or lines[-5:]),
+            remedy=f"all that was said stands in {log_file}",
+        )
+
+
+def _swap(new: Path, place: Path) -> None:
+    """Put a folder in the place of another, which is removed."""
+    previous = place.with_name(".previous")
+    shutil.rmtree(previous, ignore_errors=True)
+    if place.exists():
+        place.replace(previous)
+    new.replace(place)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def _records(root: Path) -> list[dict[str, Any]]:
+    path = root / "data" / "book" / "execution.json"
+    return json.loads(path.read_text(encoding="utf-8"))["notebooks"] if path.exists() else []
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the book's lock; raises `InputError` when another process makes the book."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        with lock:
+            yield
+    except Timeout:
+        raise InputError(
+            "another process is making the book", file=folder, remedy="wait until it is done"
+        ) from None

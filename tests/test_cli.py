@@ -1,0 +1,115 @@
+"""The command line: what it prints, and exit code 2 with one message for bad input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from itm_core.cli import main
+from tests.micro import SMALL, write_dataset
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    return write_dataset(tmp_path / "micro")
+
+
+def overrides() -> list[str]:
+    return [word for change in SMALL for word in ("--set", change)]
+
+
+def test_training_prints_the_numbers_and_the_folder(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", "--dataset", str(dataset), "--recipe", "scan-t2i-mean",
+                 "--root", str(tmp_path / "runs"), "--device", "cpu", *overrides()]
+    assert main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "R@1" in said and "rSum" in said and str(tmp_path / "runs") in said
+    assert main(["runs", "--root", str(tmp_path / "runs")]) == 0
+    assert "scan-t2i-mean" in capsys.readouterr().out
+
+
+def break_features(folder: Path, change: str) -> None:
+    path = folder / "train_ims.npy"
+    features = np.load(path)
+    if change == "nan":
+        features[3, 1, 0] = np.nan
+    elif change == "count":
+        features = features[:-1]
+    elif change == "shape":
+        features = features[:, 0]
+    np.save(path, features.astype(np.float64) if change == "float64" else features)
+    if change == "truncated":
+        path.write_bytes(path.read_bytes()[:-50])
+
+
+def break_texts(folder: Path, change: str) -> None:
+    path = folder / "dev_caps.txt"
+    lines = path.read_text().splitlines()
+    if change == "empty caption":
+        lines[6] = " "
+    elif change == "long caption":
+        lines[6] = "red " * 500
+    path.write_text("\n".join(lines) + "\n")
+    if change == "missing split":
+        (folder / "dev_ims.npy").unlink()
+    elif change == "overlap":
+        (folder / "dev_ids.txt").write_text((folder / "train_ids.txt").read_text())
+    elif change == "no <unk>":
+        (folder / "vocab.json").write_text('{"word2idx": {"<start>": 1, "<end>": 2}}')
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("nan", "train_ims.npy, row 3: a region feature is not finite"),
+        ("count", "images and captions don't fit; expected 12 images (60 captions, 5 for each), found 11"),
+        ("shape", "expected [images, regions, width], found [12, 11]"),
+        ("float64", "expected float32, found float64"),
+        ("truncated", "train_ims.npy: not a whole .npy file"),
+        ("empty caption", "dev_caps.txt, row 7: an empty caption"),
+        ("long caption", "dev_caps.txt, row 7: a caption is too long"),
+        ("missing split", "dev_ims.npy: no dev split here; found splits test, train"),
+        ("overlap", "is in the train split too"),
+        ("no <unk>", "vocab.json: the vocabulary has no <unk>"),
+    ],
+)
+def test_bad_data_is_one_message_and_trains_nothing(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, said: str
+) -> None:
+    break_features(dataset, change)
+    break_texts(dataset, change)
+    root = tmp_path / "runs"
+    code = main(["train", "--dataset", str(dataset), "--recipe", "scan-t2i-mean", "--root", str(root)])
+    error = capsys.readouterr().err
+    assert code == 2 and said in error
+    assert "Traceback" not in error and len(error.strip().splitlines()) == 1
+    assert not root.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--recipe", "scam"], "unknown recipe"),
+        (["--recipe", "scan-t2i-mean", "--set", "training.epoch=1"], "unknown key of training"),
+        (["--recipe", "scan-t2i-mean", "--device", "cuda:7"], "isn't there"),
+    ],
+)
+def test_bad_arguments_are_one_message(
+    dataset: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert main(["train", "--dataset", str(dataset), *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_check_tells_what_a_folder_holds(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(dataset)]) == 0
+    assert "train: 12 images, 4 regions of 11, 60 captions" in capsys.readouterr().out
+
+
+def test_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes"]) == 0
+    assert "scan-i2t-LSE-coco" in capsys.readouterr().out

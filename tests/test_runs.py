@@ -1,0 +1,144 @@
+"""The run store: whole runs, cut-off runs, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+
+from itm_core import recipes, retrieval, runs
+from itm_core.data.precomp import load_dataset, load_split
+from itm_core.errors import InputError
+from itm_core.runs import Spec
+from itm_core.scoring import score_matrix
+from tests.micro import SMALL, write_dataset
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("data") / "micro")
+
+
+@pytest.fixture(scope="module")
+def run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> runs.Run:
+    root = tmp_path_factory.mktemp("runs")
+    return train(dataset, root)
+
+
+def train(dataset: Path, root: Path, recipe: str = "scan-t2i-mean", **more: object) -> runs.Run:
+    return runs.train_or_load(
+        dataset, recipe, root=root, overrides=SMALL, device="cpu", progress=False, **more
+    )
+
+
+def test_a_run_records_what_made_it(run: runs.Run, dataset: Path) -> None:
+    assert run.folder.parts[-3:-1] == ("micro", "scan-t2i-mean")
+    assert run.folder.name.startswith("0-")
+    assert run.recipe == recipes.get("scan-t2i-mean").replace(*SMALL)
+    assert run.config["fingerprint"] == load_dataset(dataset).fingerprint
+    assert {"packages", "device", "threads", "seconds_training"} <= set(run.environment)
+    assert list(run.curve["epoch"]) == [1, 2]
+    assert run.scores.shape == (12, 60)
+
+
+def test_metrics_are_those_of_the_kept_scores_and_weights(run: runs.Run, dataset: Path) -> None:
+    assert run.metrics["rsum"] == retrieval.metrics(run.scores).rsum
+    test = load_split(dataset, "test")
+    again = score_matrix(run.matcher(), test.regions, runs.encode(test, run.vocabulary))
+    np.testing.assert_allclose(again, run.scores, atol=1e-6)
+
+
+def test_a_finished_run_is_loaded_not_trained(
+    run: runs.Run, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "_train", lambda *_: pytest.fail("trained again"))
+    assert train(dataset, run.folder.parents[2]).folder == run.folder
+    assert [r.folder for r in runs.all_runs(run.folder.parents[2])] == [run.folder]
+
+
+def test_anything_that_matters_makes_another_folder(run: runs.Run, dataset: Path) -> None:
+    data = load_dataset(dataset)
+    config = runs.configuration(data, run.recipe, 0)
+    folders = {
+        runs.folder_of(config),
+        runs.folder_of(runs.configuration(data, run.recipe, 1)),
+        runs.folder_of(runs.configuration(data, run.recipe.replace("loss.margin=0.1"), 0)),
+        runs.folder_of(config | {"fingerprint": "other data"}),
+    }
+    assert len(folders) == 4
+
+
+def test_a_run_without_its_last_file_is_not_whole(run: runs.Run, dataset: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run.folder.parents[2], copy)
+    cut = next(copy.glob("*/*/*/metrics.json"))
+    cut.unlink()
+    assert runs.all_runs(copy) == []
+    with pytest.raises(InputError, match="cut off"):
+        runs.load(cut.parent)
+    again = train(dataset, copy)
+    for name, weight in run.matcher().state_dict().items():
+        assert torch.equal(weight, again.matcher().state_dict()[name])
+
+
+def test_two_processes_cannot_train_one_run(run: runs.Run, dataset: Path, tmp_path: Path) -> None:
+    config = json.loads((run.folder / "config.json").read_text())
+    folder = runs.folder_of(config, tmp_path)
+    folder.mkdir(parents=True)
+    with FileLock(folder / ".lock"), pytest.raises(InputError, match="another process"):
+        train(dataset, tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(run: runs.Run, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run.folder, copy)
+    (copy / "best.safetensors").write_bytes(b"half")
+    with pytest.raises(InputError, match=r"best\.safetensors.*train the run again"):
+        runs.load(copy).matcher()
+
+
+@pytest.mark.parametrize("recipe", ["scan-t2i-mean", "scan-i2t-LSE"])
+def test_an_explanation_adds_up_to_the_kept_score(recipe: str, dataset: Path, tmp_path: Path) -> None:
+    trained = train(dataset, tmp_path, recipe)
+    test = load_split(dataset, "test")
+    for image, caption in ((0, 3), (5, 0)):
+        maps = runs.explain(trained, test, image, caption)
+        assert maps.score == pytest.approx(trained.scores[image, caption], abs=1e-6)
+        assert maps.contribution.sum() + maps.ends == pytest.approx(maps.score, abs=1e-6)
+        assert maps.weights.shape == (len(maps.words), 4)
+        if maps.direction == "t2i":
+            np.testing.assert_allclose(maps.weights.sum(1), 1, rtol=1e-5)
+
+
+def test_many_runs_side_by_side_equal_single_ones(run: runs.Run, dataset: Path, tmp_path: Path) -> None:
+    specs = [Spec("scan-t2i-mean", seed, SMALL) for seed in (0, 1)]
+    made = runs.train_many(
+        dataset, specs, workers=2, root=tmp_path, device="cpu", progress=False
+    )
+    assert [r.seed for r in made] == [0, 1]
+    np.testing.assert_allclose(made[0].scores, run.scores, atol=1e-5)
+    assert made[0].metrics["rsum"] != made[1].metrics["rsum"]
+
+
+def test_a_failing_run_does_not_stop_the_others(dataset: Path, tmp_path: Path) -> None:
+    specs = [Spec("scan-t2i-mean", 0, ("training.epochs=0",)), Spec("scan-t2i-mean", 1, SMALL)]
+    with pytest.raises(InputError, match="epochs"):
+        runs.train_many(dataset, specs, workers=1, root=tmp_path, device="cpu", progress=False)
+    assert [r.seed for r in runs.all_runs(tmp_path)] == [1]
+
+
+def test_a_device_that_is_not_there_is_refused_before_training(dataset: Path, tmp_path: Path) -> None:
+    for device, said in (("cuda:99", "isn't there"), ("tpu", "unknown device")):
+        with pytest.raises(InputError, match=said):
+            runs.train_or_load(dataset, "scan-t2i-mean", root=tmp_path, device=device)
+    with pytest.raises(InputError, match="mixed precision"):
+        runs.train_or_load(
+            dataset, "scan-t2i-mean", root=tmp_path, device="cpu",
+            overrides=["training.precision=bfloat16"],
+        )
+    assert not list(tmp_path.iterdir())
