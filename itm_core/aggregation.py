@@ -33,7 +33,9 @@ def aggregate(
         shown = relevance if mask is None else relevance * mask
         score = shown.sum(axis, keepdim=True)
         if kind == "mean":
-            score = score / (relevance.shape[axis] if mask is None else mask.sum(axis, keepdim=True))
+            score = score / (
+                relevance.shape[axis] if mask is None else mask.sum(axis, keepdim=True)
+            )
     return score[:, 0, :, 0]
 
 

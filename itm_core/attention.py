@@ -41,7 +41,9 @@ def normalise(S: Tensor, kind: str, axis: int, mask: Tensor | None = None) -> Te
             so only ``softmax`` needs it.
     """
     if kind == "softmax":
-        return S.masked_fill(~mask, -torch.inf).softmax(axis) if mask is not None else S.softmax(axis)
+        return (
+            S.masked_fill(~mask, -torch.inf).softmax(axis) if mask is not None else S.softmax(axis)
+        )
     if kind.startswith("clipped"):
         S = F.leaky_relu(S, SLOPE)
     if kind.endswith("l2norm"):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import subprocess
 import sys
@@ -171,6 +172,7 @@ def _execute_one(root: Path, chapter: Chapter, progress: bool) -> dict[str, Any]
                 kernel_name=KERNEL,
                 cwd=str(sources),
                 progress_bar=progress,
+                extra_arguments=["--IPKernelApp.log_level=ERROR"],  # no warning about local ports
             )
             partial.replace(folder / f"{name}.ipynb")
     except papermill.PapermillExecutionError as error:
@@ -254,7 +256,8 @@ def _run_jupyter_book(folder: Path, output: Path, log_file: Path) -> None:
             command, stdout=told, stderr=subprocess.STDOUT, check=False
         ).returncode
     if code:
-        lines = log_file.read_text(encoding="utf-8", errors="replace").splitlines()
+        text = log_file.read_text(encoding="utf-8", errors="replace")
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
         said = [line.strip() for line in lines if "WARNING" in line or "ERROR" in line]
         raise BookError(
             "the pages were built with warnings:\n  " + "\n  ".join(said or lines[-5:]),
@@ -283,9 +286,12 @@ def _alone(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock", timeout=0)
     try:
-        with lock:
-            yield
+        lock.acquire()
     except Timeout:
         raise InputError(
             "another process is making the book", file=folder, remedy="wait until it is done"
         ) from None
+    try:
+        yield
+    finally:
+        lock.release()

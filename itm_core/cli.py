@@ -61,7 +61,11 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     command.add_argument("--root", type=Path, default=Path("data/runs"), help="the run store")
     command.add_argument(
-        "--set", action="append", default=[], metavar="PART.KEY=VALUE", dest="overrides",
+        "--set",
+        action="append",
+        default=[],
+        metavar="PART.KEY=VALUE",
+        dest="overrides",
         help="change a setting of the recipe, e.g. training.epochs=3 (repeatable)",
     )
     command.set_defaults(run=_train)
@@ -104,7 +108,11 @@ def _train(given: argparse.Namespace) -> int:
     from itm_core import retrieval, runs
 
     run = runs.train_or_load(
-        given.dataset, given.recipe, seed=given.seed, device=given.device, root=given.root,
+        given.dataset,
+        given.recipe,
+        seed=given.seed,
+        device=given.device,
+        root=given.root,
         overrides=given.overrides,
     )
     print(retrieval.text(run.metrics))

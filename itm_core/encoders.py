@@ -58,7 +58,9 @@ class RegionEncoder(nn.Module):
         bound = math.sqrt(6 / (fc.in_features + fc.out_features))  # Xavier, as the release does
         nn.init.uniform_(fc.weight, -bound, bound)
         nn.init.zeros_(fc.bias)
-        self.fc = weight_norm(fc, dim=None) if settings.weight_norm else fc
+        self.fc = fc
+        if settings.weight_norm:  # one length for the whole matrix, as in the release
+            self.fc = weight_norm(fc, dim=None)  # type: ignore[arg-type]
         self.normalised = settings.normalise_regions
 
     def forward(self, features: Tensor, lens: Tensor | None = None) -> Fragments:

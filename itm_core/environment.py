@@ -32,7 +32,9 @@ def pick_device(name: str = "auto") -> torch.device:
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
         raise InputError(
-            "this device isn't there", expected=f"one of {count} CUDA devices", found=name,
+            "this device isn't there",
+            expected=f"one of {count} CUDA devices",
+            found=name,
             remedy="use device auto or cpu, or install a CUDA build of torch",
         )
     return device

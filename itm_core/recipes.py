@@ -101,16 +101,16 @@ def _replaced(recipe: Recipe, change: str) -> Recipe:
     if not equals or not dot or not dataclasses.is_dataclass(settings):
         parts = [f.name for f in dataclasses.fields(recipe) if f.name not in ("name", "paper")]
         raise InputError(
-            "unknown setting", expected=f"PART.KEY=VALUE with PART one of {', '.join(parts)}",
+            "unknown setting",
+            expected=f"PART.KEY=VALUE with PART one of {', '.join(parts)}",
             found=change,
         )
     hints = get_type_hints(type(settings))
     if key not in hints:
-        raise InputError(
-            f"unknown key of {part}", expected=f"one of {', '.join(hints)}", found=key
-        )
+        raise InputError(f"unknown key of {part}", expected=f"one of {', '.join(hints)}", found=key)
     value = _parsed(path, hints[key], text.strip())
-    return dataclasses.replace(recipe, **{part: dataclasses.replace(settings, **{key: value})})
+    changed: Any = dataclasses.replace(settings, **{key: value})  # type: ignore[type-var]
+    return dataclasses.replace(recipe, **{part: changed})
 
 
 def _parsed(name: str, kind: Any, text: str) -> object:
@@ -195,7 +195,11 @@ def _table() -> dict[str, Recipe]:
             if name == "scan-i2t-LSE-coco":  # lambda_2 of i-t LSE differs on MSCOCO (README)
                 matcher = dataclasses.replace(scan, lse_temperature=20.0)
             rows[name] = Recipe(
-                name=name, paper=SCAN_PAPER, encoder=encoder, matcher=matcher, loss=loss,
+                name=name,
+                paper=SCAN_PAPER,
+                encoder=encoder,
+                matcher=matcher,
+                loss=loss,
                 training=training,
             )
     return rows
@@ -214,7 +218,9 @@ def get(name: str) -> Recipe:
     if name not in _RECIPES:
         near = difflib.get_close_matches(name, _RECIPES, 3) or list(_RECIPES)[:3]
         raise InputError(
-            "unknown recipe", found=name, expected=f"for example {', '.join(near)}",
+            "unknown recipe",
+            found=name,
+            expected=f"for example {', '.join(near)}",
             remedy="`itm recipes` lists them all",
         )
     return _RECIPES[name]

@@ -67,7 +67,8 @@ def _checked(scores: np.ndarray, per_image: int, nan: str) -> np.ndarray:
     if scores.ndim != 2 or scores.shape[1] != per_image * scores.shape[0]:
         raise InputError(
             "the score matrix has the wrong shape",
-            expected=f"[I, {per_image} I], images by captions", found=list(scores.shape),
+            expected=f"[I, {per_image} I], images by captions",
+            found=list(scores.shape),
         )
     bad = np.isnan(scores)
     if not bad.any():
@@ -75,14 +76,18 @@ def _checked(scores: np.ndarray, per_image: int, nan: str) -> np.ndarray:
     if nan != "first":
         image, caption = np.argwhere(bad)[0]
         raise InputError(
-            "a score is not a number", found=f"NaN at image {image}, caption {caption}",
+            "a score is not a number",
+            found=f"NaN at image {image}, caption {caption}",
             remedy="look for zero or non-finite features",
         )
     return np.where(bad, np.inf, scores)  # as the released evaluation sorts them
 
 
 def ranks(
-    scores: np.ndarray, *, captions_per_image: int = 5, ties: str = "pessimistic",
+    scores: np.ndarray,
+    *,
+    captions_per_image: int = 5,
+    ties: str = "pessimistic",
     nan: str = "refuse",
 ) -> Ranks:
     """Return the rank of the best right item of every query, from 0.
@@ -126,12 +131,15 @@ def _share(ties: str, right: np.ndarray) -> np.ndarray:
 
 
 def _direction(found: np.ndarray) -> Direction:
-    recalls = [100.0 * float(np.mean(found < cut)) for cut in CUTS]
-    return Direction(*recalls, float(np.floor(np.median(found)) + 1), float(found.mean() + 1))
+    r1, r5, r10 = (100.0 * float(np.mean(found < cut)) for cut in CUTS)
+    return Direction(r1, r5, r10, float(np.floor(np.median(found)) + 1), float(found.mean() + 1))
 
 
 def metrics(
-    scores: np.ndarray, *, captions_per_image: int = 5, ties: str = "pessimistic",
+    scores: np.ndarray,
+    *,
+    captions_per_image: int = 5,
+    ties: str = "pessimistic",
     nan: str = "refuse",
 ) -> Metrics:
     """Return the retrieval numbers of a score matrix ``[I, C]``; see `ranks`.
@@ -151,18 +159,22 @@ def five_folds(scores: np.ndarray, *, captions_per_image: int = 5, folds: int = 
     """
     images, n = len(scores), captions_per_image
     if images % folds:
-        raise InputError("images do not divide into folds", expected=f"a multiple of {folds}", found=images)
+        raise InputError(
+            "images do not divide into folds", expected=f"a multiple of {folds}", found=images
+        )
     size = images // folds
     parts = [
-        metrics(scores[k * size : (k + 1) * size, k * size * n : (k + 1) * size * n],
-                captions_per_image=n)
+        metrics(
+            scores[k * size : (k + 1) * size, k * size * n : (k + 1) * size * n],
+            captions_per_image=n,
+        )
         for k in range(folds)
     ]
     means = {
-        side: Direction(*np.mean([getattr(p, side).values() for p in parts], axis=0).tolist())
+        side: np.mean([getattr(p, side).values() for p in parts], axis=0).tolist()
         for side in ("i2t", "t2i")
     }
-    return Metrics(**means)
+    return Metrics(Direction(*means["i2t"]), Direction(*means["t2i"]))
 
 
 def ensemble(scores: Sequence[np.ndarray]) -> np.ndarray:
@@ -214,8 +226,12 @@ def bootstrap(
 
 
 def paired_test(
-    ours: np.ndarray, theirs: np.ndarray, *, captions_per_image: int = 5,
-    resamples: int = RESAMPLES, seed: int = 0,
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    *,
+    captions_per_image: int = 5,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Return how two runs differ on the same test set, one row per number of `NUMBERS`.
 

@@ -42,7 +42,6 @@ from itm_core.data.vocabulary import Vocabulary, tokenise
 from itm_core.environment import describe, pick_device
 from itm_core.errors import InputError
 from itm_core.files import read_json, whole_file, write_json
-from itm_core.fragments import Fragments
 from itm_core.matchers import Matcher
 from itm_core.pairing import REGIONS
 from itm_core.recipes import Recipe
@@ -161,7 +160,9 @@ def load_matcher(path: Path, matcher: Matcher) -> Matcher:
         raise InputError("checkpoint not found", file=path) from None
     except Exception as error:  # safetensors and torch raise many kinds for a damaged file
         raise InputError(
-            "the checkpoint does not fit", file=path, found=str(error).strip().split("\n")[0],
+            "the checkpoint does not fit",
+            file=path,
+            found=str(error).strip().split("\n")[0],
             remedy=f"delete {path.parent} and train the run again",
         ) from error
     return matcher.eval()
@@ -198,7 +199,9 @@ def load(folder: Path | str) -> Run:
     if not (folder / COMPLETE).exists():
         state = "a run that was cut off" if (folder / "config.json").exists() else "no run"
         raise InputError(
-            "no finished run here", file=folder, found=state,
+            "no finished run here",
+            file=folder,
+            found=state,
             remedy="train it: the same command resumes where it stopped",
         )
     return Run(folder)
@@ -235,7 +238,8 @@ def train_or_load(
     where = pick_device(device)
     if recipe.training.precision != "float32" and where.type != "cuda":
         raise InputError(
-            "mixed precision needs CUDA", found=f"device {where}",
+            "mixed precision needs CUDA",
+            found=f"device {where}",
             remedy="use training.precision=float32",
         )
     data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
@@ -250,14 +254,19 @@ def train_or_load(
                 _train(data, recipe, config, folder, where, progress)
     except Timeout:
         raise InputError(
-            "this run is being trained by another process", file=folder,
+            "this run is being trained by another process",
+            file=folder,
             remedy="wait for it, or stop it and ask again",
         ) from None
     return Run(folder)
 
 
 def _train(
-    data: Dataset, recipe: Recipe, config: dict[str, Any], folder: Path, device: torch.device,
+    data: Dataset,
+    recipe: Recipe,
+    config: dict[str, Any],
+    folder: Path,
+    device: torch.device,
     progress: bool,
 ) -> None:
     write_json(folder / "config.json", config)
@@ -286,7 +295,12 @@ def _train(
     environment["seconds_training"] = round(float(curve["seconds"].sum()), 2)
     environment["seconds_this_session"] = round(time.monotonic() - started, 2)
     write_json(folder / "environment.json", environment)
-    write_json(folder / COMPLETE, retrieval.report(np.load(folder / "test_scores.npy"), captions_per_image=data.test.captions_per_image))
+    write_json(
+        folder / COMPLETE,
+        retrieval.report(
+            np.load(folder / "test_scores.npy"), captions_per_image=data.test.captions_per_image
+        ),
+    )
     (folder / "state.pt").unlink(missing_ok=True)
 
 
@@ -312,9 +326,8 @@ def dev_scorer(data: Dataset, recipe: Recipe) -> Any:
 def _evaluate(data: Dataset, matcher: Matcher, folder: Path, progress: bool) -> None:
     captions = encode(data.test, data.vocabulary)
     scores = score_matrix(matcher, data.test.regions, captions, progress=progress)
-    with whole_file(folder / "test_scores.npy") as partial:
-        with open(partial, "wb") as file:
-            np.save(file, scores)
+    with whole_file(folder / "test_scores.npy") as partial, open(partial, "wb") as file:
+        np.save(file, scores)
 
 
 @dataclass(frozen=True)
@@ -357,6 +370,11 @@ def train_many(
 def _one(dataset: str, spec: Spec, device: str, root: str, threads: int) -> Path:
     torch.set_num_threads(threads)
     return train_or_load(
-        dataset, spec.recipe, seed=spec.seed, device=device, root=root,
-        overrides=spec.overrides, progress=False,
+        dataset,
+        spec.recipe,
+        seed=spec.seed,
+        device=device,
+        root=root,
+        overrides=spec.overrides,
+        progress=False,
     ).folder

@@ -51,14 +51,14 @@ def score_fragments(matcher: Matcher, regions: Sequence[Fragments], words: Fragm
     columns = []
     for chunk in regions:
         per_word = chunk.vectors.shape[0] * chunk.vectors.shape[1]
-        tiles = list(_tiles(lens, per_word, tile_floats(device)))
-        columns.append(torch.cat([matcher(AllPairs(chunk, words.take(order[t]))) for t in tiles]))
+        cut = list(tiles(lens, per_word, tile_floats(device)))
+        columns.append(torch.cat([matcher(AllPairs(chunk, words.take(order[t]))) for t in cut]))
     scores = torch.cat(columns, 1).T
     return scores[:, torch.argsort(order).to(device)]
 
 
-def _tiles(lens: Tensor, per_word: int, floats: int) -> Iterator[slice]:
-    """Cut captions, sorted by length, into runs whose dot products fit ``floats``."""
+def tiles(lens: Tensor, per_word: int, floats: int) -> Iterator[slice]:
+    """Yield runs of captions, sorted by length, whose dot products fit ``floats``."""
     longest, start = lens.tolist(), 0
     for stop in range(1, len(longest) + 1):
         if stop == len(longest) or (stop + 1 - start) * longest[stop] * per_word > floats:

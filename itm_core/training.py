@@ -29,7 +29,7 @@ from itm_core.losses import hinge
 from itm_core.matchers import Matcher
 from itm_core.pairing import AllPairs, Matched
 from itm_core.recipes import Recipe, TrainingSettings
-from itm_core.scoring import pad, score_fragments
+from itm_core.scoring import pad, score_fragments, tile_floats, tiles
 
 CHECKPOINT_SECONDS = 60.0
 SPARSE_SHARE = 0.25  # above this share of pairs with a gradient, scoring all of them is cheaper
@@ -75,27 +75,42 @@ def batches(pairs: Pairs, size: int, seed: int, epoch: int) -> list[np.ndarray]:
 def loss_and_gradient(
     matcher: Matcher, regions: Fragments, words: Fragments, margin: float, *, hardest: bool
 ) -> float:
-    """Return the hinge loss of a batch and add its gradient to the parameters.
+    """Return the hinge loss of a batch and add its gradient to the embeddings and parameters.
 
-    With hardest negatives only the pairs that set the loss have a gradient: at most three per
-    row of the n x n scores. So all pairs are scored without a graph, and the few that matter
-    once more with one, on `Matched`. It is the same gradient, for a third of the time; where
-    many pairs matter (all negatives), all of them are scored with a graph.
+    All pairs are scored without a graph first; that gives the loss and its slope with respect
+    to every score. Then the pairs that have a slope are scored once more, with a graph. With
+    hardest negatives they are at most three per row of the n x n scores, and are met on
+    `Matched`; with all negatives they are nearly all, and are met tile by tile, so that neither
+    way holds the graph of the whole batch. A matcher whose scores depend on the whole batch is
+    scored once, with its graph.
     """
-    if hardest and matcher.scores_pairs_independently:
-        scores = score_fragments(matcher, [regions.detach()], words.detach()).float()
-        loss, slope = _slope(scores, margin, hardest)
-        pairs = slope.nonzero()
-        if len(pairs) <= SPARSE_SHARE * slope.numel():
-            if len(pairs):
-                image, caption = pairs.unbind(1)
-                some = matcher(Matched(regions.take(image), words.take(caption)))[:, 0]
-                some.backward(slope[image, caption].to(some.dtype))
-            return loss
-    scores = matcher(AllPairs(regions, words)).T.float()
-    value = hinge(scores, margin, hardest=hardest)
-    value.backward()
-    return value.item()
+    if not matcher.scores_pairs_independently:
+        value = hinge(matcher(AllPairs(regions, words)).T.float(), margin, hardest=hardest)
+        value.backward()
+        return value.item()
+    scores = score_fragments(matcher, [regions.detach()], words.detach()).float()
+    loss, slope = _slope(scores, margin, hardest)
+    pairs = slope.nonzero()
+    if len(pairs) > SPARSE_SHARE * slope.numel():
+        _backward_in_tiles(matcher, regions, words, slope)
+    elif len(pairs):
+        image, caption = pairs.unbind(1)
+        some = matcher(Matched(regions.take(image), words.take(caption)))[:, 0]
+        some.backward(slope[image, caption].to(some.dtype))
+    return loss
+
+
+def _backward_in_tiles(
+    matcher: Matcher, regions: Fragments, words: Fragments, slope: Tensor
+) -> None:
+    order = torch.argsort(words.lens)
+    per_word = regions.vectors.shape[0] * regions.vectors.shape[1]
+    for tile in tiles(words.lens[order], per_word, tile_floats(slope.device)):
+        captions = order[tile]
+        # fresh fragments: what they remember belongs to the graph that is freed here
+        pairing = AllPairs(Fragments(regions.vectors, regions.lens), words.take(captions))
+        scores = matcher(pairing)
+        scores.backward(slope.T[captions.to(slope.device)].to(scores.dtype))
 
 
 def _slope(scores: Tensor, margin: float, hardest: bool) -> tuple[float, Tensor]:
@@ -131,9 +146,7 @@ class Trainer:
         self.matcher, self.pairs, self.recipe = matcher, pairs, recipe
         self.seed, self.folder, self.score_dev, self.save = seed, folder, score_dev, save
         self.device = next(matcher.parameters()).device
-        self.optimiser = torch.optim.Adam(
-            matcher.parameters(), lr=recipe.training.learning_rate
-        )
+        self.optimiser = torch.optim.Adam(matcher.parameters(), lr=recipe.training.learning_rate)
         self.state = Progress()
         self.show = progress
         self.stop = threading.Event()
@@ -196,9 +209,11 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             regions = self.matcher.regions(torch.from_numpy(features).to(self.device))
             words = self.matcher.words(ids.to(self.device), lens)
-            leaves = [_leaf(regions), _leaf(words)]
+            leaves = _leaf(regions), _leaf(words)
             hardest = loss.hardest and self.state.epoch >= loss.warmup_epochs
-            value = loss_and_gradient(self.matcher, *leaves, loss.margin, hardest=hardest)
+            value = loss_and_gradient(
+                self.matcher, leaves[0], leaves[1], loss.margin, hardest=hardest
+            )
         if not math.isfinite(value):
             raise InputError(
                 "the loss is no longer a finite number",
@@ -256,7 +271,9 @@ class Trainer:
             self.state = Progress(**content["progress"])
         except Exception as error:  # whatever a damaged file makes the reader raise
             raise InputError(
-                "the checkpoint cannot be read", file=path, found=str(error).split("\n")[0],
+                "the checkpoint cannot be read",
+                file=path,
+                found=str(error).split("\n")[0],
                 remedy=f"delete {self.folder} to train this run from its beginning",
             ) from error
 

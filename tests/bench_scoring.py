@@ -57,7 +57,10 @@ def race(
 
     def twin() -> Tensor:
         return scan_scores(
-            regions, words, lens.tolist(), direction=settings.direction,
+            regions,
+            words,
+            lens.tolist(),
+            direction=settings.direction,
             attention_temperature=settings.attention_temperature,
         )
 

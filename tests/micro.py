@@ -33,6 +33,9 @@ def write_dataset(folder: Path, *, images: int = 12, regions: int = 4, seed: int
 
 
 SMALL = (
-    "encoder.embedding=8", "encoder.word_width=6", "training.epochs=2", "training.batch=16",
+    "encoder.embedding=8",
+    "encoder.word_width=6",
+    "training.epochs=2",
+    "training.batch=16",
     "training.learning_rate=0.01",
 )

@@ -70,9 +70,7 @@ def test_padding_changes_nothing(direction: str) -> None:
     more = torch.cat([V.vectors, torch.zeros(3, 2, 6)], 1)
     matcher = scan(direction=direction)
     expected = matcher(AllPairs(V, W))
-    padded = AllPairs(
-        Fragments.of(more, torch.tensor([4, 4, 4])), Fragments.of(wider, W.lens)
-    )
+    padded = AllPairs(Fragments.of(more, torch.tensor([4, 4, 4])), Fragments.of(wider, W.lens))
     torch.testing.assert_close(matcher(padded), expected, rtol=1e-12, atol=1e-12)
 
 
@@ -105,7 +103,9 @@ def test_mixes_agree_with_the_plain_sum() -> None:
     assert own_regions.shape[-1] == own.mix(A[:, :, :1], WORDS).shape[-1]
     plain = torch.einsum("clr,crd->cld", A[:, :, 0], V.vectors)
     torch.testing.assert_close(own.mix(A[:, :, :1], REGIONS)[:, :, 0, 0], plain)
-    torch.testing.assert_close(own.norm_of_mix(A[:, :, :1], REGIONS)[:, :, 0, 0], plain.norm(dim=-1))
+    torch.testing.assert_close(
+        own.norm_of_mix(A[:, :, :1], REGIONS)[:, :, 0, 0], plain.norm(dim=-1)
+    )
 
 
 @pytest.mark.parametrize("axis", [REGIONS, WORDS])
@@ -128,7 +128,12 @@ def test_clipped_l2norm_by_hand() -> None:
 def test_aggregations_by_hand() -> None:
     relevance = torch.tensor([0.1, 0.5, 0.9]).view(1, 3, 1, 1)
     mask = torch.tensor([True, True, False]).view(1, 3, 1, 1)
-    expected = {"mean": 0.3, "sum": 0.6, "max": 0.5, "LSE": 0.5 * torch.tensor([0.2, 1.0]).exp().sum().log().item()}
+    expected = {
+        "mean": 0.3,
+        "sum": 0.6,
+        "max": 0.5,
+        "LSE": 0.5 * torch.tensor([0.2, 1.0]).exp().sum().log().item(),
+    }
     for kind, value in expected.items():
         score = aggregate(relevance, WORDS, kind=kind, temperature=2.0, mask=mask)
         assert score.item() == pytest.approx(value, abs=1e-6), kind
@@ -166,9 +171,13 @@ def test_gradients_stay_finite_where_regions_are_odd(direction: str, trouble: st
         odd[0, 1], odd[0, 3] = -odd[0, 0], -odd[0, 2]
     odd.requires_grad_()
     words = W.vectors.clone().requires_grad_()
-    scan(direction=direction)(AllPairs(Fragments.of(odd), Fragments.of(words, W.lens))).sum().backward()
-    assert odd.grad is not None and odd.grad.isfinite().all()
-    assert words.grad is not None and words.grad.isfinite().all()
+    scan(direction=direction)(
+        AllPairs(Fragments.of(odd), Fragments.of(words, W.lens))
+    ).sum().backward()
+    assert odd.grad is not None
+    assert odd.grad.isfinite().all()
+    assert words.grad is not None
+    assert words.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("direction", ["t2i", "i2t"])

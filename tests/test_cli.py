@@ -23,11 +23,23 @@ def overrides() -> list[str]:
 def test_training_prints_the_numbers_and_the_folder(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["train", "--dataset", str(dataset), "--recipe", "scan-t2i-mean",
-                 "--root", str(tmp_path / "runs"), "--device", "cpu", *overrides()]
+    arguments = [
+        "train",
+        "--dataset",
+        str(dataset),
+        "--recipe",
+        "scan-t2i-mean",
+        "--root",
+        str(tmp_path / "runs"),
+        "--device",
+        "cpu",
+        *overrides(),
+    ]
     assert main(arguments) == 0
     said = capsys.readouterr().out
-    assert "R@1" in said and "rSum" in said and str(tmp_path / "runs") in said
+    assert "R@1" in said
+    assert "rSum" in said
+    assert str(tmp_path / "runs") in said
     assert main(["runs", "--root", str(tmp_path / "runs")]) == 0
     assert "scan-t2i-mean" in capsys.readouterr().out
 
@@ -66,7 +78,10 @@ def break_texts(folder: Path, change: str) -> None:
     ("change", "said"),
     [
         ("nan", "train_ims.npy, row 3: a region feature is not finite"),
-        ("count", "images and captions don't fit; expected 12 images (60 captions, 5 for each), found 11"),
+        (
+            "count",
+            "images and captions don't fit; expected 12 images (60 captions, 5 for each), found 11",
+        ),
         ("shape", "expected [images, regions, width], found [12, 11]"),
         ("float64", "expected float32, found float64"),
         ("truncated", "train_ims.npy: not a whole .npy file"),
@@ -83,10 +98,14 @@ def test_bad_data_is_one_message_and_trains_nothing(
     break_features(dataset, change)
     break_texts(dataset, change)
     root = tmp_path / "runs"
-    code = main(["train", "--dataset", str(dataset), "--recipe", "scan-t2i-mean", "--root", str(root)])
+    code = main(
+        ["train", "--dataset", str(dataset), "--recipe", "scan-t2i-mean", "--root", str(root)]
+    )
     error = capsys.readouterr().err
-    assert code == 2 and said in error
-    assert "Traceback" not in error and len(error.strip().splitlines()) == 1
+    assert code == 2
+    assert said in error
+    assert "Traceback" not in error
+    assert len(error.strip().splitlines()) == 1
     assert not root.exists()
 
 

@@ -24,7 +24,8 @@ def test_published_settings_of_scan() -> None:
         assert (r.training.epochs, r.training.drop_every) == (epochs, drop)
         assert (r.training.learning_rate, r.training.batch) == (rate, 128)
         assert (r.encoder.embedding, r.encoder.word_width, r.loss.margin) == (1024, 300, 0.2)
-        assert r.loss.hardest and r.loss.warmup_epochs == 0
+        assert r.loss.hardest
+        assert r.loss.warmup_epochs == 0
 
 
 @pytest.mark.parametrize("name", recipes.names())
@@ -37,8 +38,11 @@ def test_every_recipe_survives_json_and_builds(name: str) -> None:
 
 def test_replacing_reads_each_type() -> None:
     changed = recipes.get("scan-t2i-mean").replace(
-        "training.epochs=2", "loss.hardest=false", "matcher.aggregation=max",
-        "training.dev_images=none", "training.learning_rate=1e-3",
+        "training.epochs=2",
+        "loss.hardest=false",
+        "matcher.aggregation=max",
+        "training.dev_images=none",
+        "training.learning_rate=1e-3",
     )
     assert (changed.training.epochs, changed.loss.hardest) == (2, False)
     assert (changed.matcher.aggregation, changed.training.dev_images) == ("max", None)

@@ -73,7 +73,9 @@ def test_anything_that_matters_makes_another_folder(run: runs.Run, dataset: Path
     assert len(folders) == 4
 
 
-def test_a_run_without_its_last_file_is_not_whole(run: runs.Run, dataset: Path, tmp_path: Path) -> None:
+def test_a_run_without_its_last_file_is_not_whole(
+    run: runs.Run, dataset: Path, tmp_path: Path
+) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(run.folder.parents[2], copy)
     cut = next(copy.glob("*/*/*/metrics.json"))
@@ -103,7 +105,9 @@ def test_a_damaged_checkpoint_is_named(run: runs.Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("recipe", ["scan-t2i-mean", "scan-i2t-LSE"])
-def test_an_explanation_adds_up_to_the_kept_score(recipe: str, dataset: Path, tmp_path: Path) -> None:
+def test_an_explanation_adds_up_to_the_kept_score(
+    recipe: str, dataset: Path, tmp_path: Path
+) -> None:
     trained = train(dataset, tmp_path, recipe)
     test = load_split(dataset, "test")
     for image, caption in ((0, 3), (5, 0)):
@@ -115,11 +119,11 @@ def test_an_explanation_adds_up_to_the_kept_score(recipe: str, dataset: Path, tm
             np.testing.assert_allclose(maps.weights.sum(1), 1, rtol=1e-5)
 
 
-def test_many_runs_side_by_side_equal_single_ones(run: runs.Run, dataset: Path, tmp_path: Path) -> None:
+def test_many_runs_side_by_side_equal_single_ones(
+    run: runs.Run, dataset: Path, tmp_path: Path
+) -> None:
     specs = [Spec("scan-t2i-mean", seed, SMALL) for seed in (0, 1)]
-    made = runs.train_many(
-        dataset, specs, workers=2, root=tmp_path, device="cpu", progress=False
-    )
+    made = runs.train_many(dataset, specs, workers=2, root=tmp_path, device="cpu", progress=False)
     assert [r.seed for r in made] == [0, 1]
     np.testing.assert_allclose(made[0].scores, run.scores, atol=1e-5)
     assert made[0].metrics["rsum"] != made[1].metrics["rsum"]
@@ -132,13 +136,18 @@ def test_a_failing_run_does_not_stop_the_others(dataset: Path, tmp_path: Path) -
     assert [r.seed for r in runs.all_runs(tmp_path)] == [1]
 
 
-def test_a_device_that_is_not_there_is_refused_before_training(dataset: Path, tmp_path: Path) -> None:
+def test_a_device_that_is_not_there_is_refused_before_training(
+    dataset: Path, tmp_path: Path
+) -> None:
     for device, said in (("cuda:99", "isn't there"), ("tpu", "unknown device")):
         with pytest.raises(InputError, match=said):
             runs.train_or_load(dataset, "scan-t2i-mean", root=tmp_path, device=device)
     with pytest.raises(InputError, match="mixed precision"):
         runs.train_or_load(
-            dataset, "scan-t2i-mean", root=tmp_path, device="cpu",
+            dataset,
+            "scan-t2i-mean",
+            root=tmp_path,
+            device="cpu",
             overrides=["training.precision=bfloat16"],
         )
     assert not list(tmp_path.iterdir())

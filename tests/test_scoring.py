@@ -33,7 +33,9 @@ def test_tiles_of_any_size_give_the_same_scores(
         regions, words = matcher.regions(torch.from_numpy(features)), matcher.words(ids, lens)
         at_once = matcher(AllPairs(regions, words)).T.numpy()
     for name, value in (
-        ("CACHE_TILE", floats), ("IMAGES_PER_TILE", 3), ("CAPTIONS_AT_ONCE", 4),
+        ("CACHE_TILE", floats),
+        ("IMAGES_PER_TILE", 3),
+        ("CAPTIONS_AT_ONCE", 4),
         ("REGIONS_AT_ONCE", 5),
     ):
         monkeypatch.setattr(scoring, name, value)
@@ -47,7 +49,8 @@ def test_columns_follow_the_order_of_the_captions(images: int, captions: int, se
     matcher = recipes.get("scan-t2i-mean").replace("encoder.embedding=8").build(5, 20)
     features, texts = some_data(images, captions, seed)
     scores = score_matrix(matcher, features, texts)
-    assert scores.shape == (images, captions) and scores.dtype == np.float32
+    assert scores.shape == (images, captions)
+    assert scores.dtype == np.float32
     for column, caption in enumerate(texts):
         alone = score_matrix(matcher, features, [caption])
         np.testing.assert_allclose(scores[:, column], alone[:, 0], atol=2e-6)

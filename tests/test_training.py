@@ -28,8 +28,12 @@ from itm_core.training import (
 )
 
 RECIPE = recipes.get("scan-t2i-mean").replace(
-    "encoder.embedding=8", "encoder.word_width=6", "training.epochs=3", "training.batch=8",
-    "training.learning_rate=0.01", "training.drop_every=2",
+    "encoder.embedding=8",
+    "encoder.word_width=6",
+    "training.epochs=3",
+    "training.batch=8",
+    "training.learning_rate=0.01",
+    "training.drop_every=2",
 )
 
 
@@ -43,7 +47,12 @@ def some_pairs() -> Pairs:
 def trainer(folder: Path, recipe: recipes.Recipe = RECIPE) -> Trainer:
     torch.manual_seed(0)
     return Trainer(
-        recipe.build(5, 20), some_pairs(), recipe, seed=0, folder=folder, save=save_matcher,
+        recipe.build(5, 20),
+        some_pairs(),
+        recipe,
+        seed=0,
+        folder=folder,
+        save=save_matcher,
         score_dev=lambda matcher: {"rsum": float(next(matcher.parameters()).sum().detach())},
         progress=False,
     )
@@ -61,9 +70,7 @@ def test_the_sparse_gradient_is_the_full_one(direction: str, hardest: bool) -> N
     lens = torch.randint(2, 7, (24,))
     V = l2norm(torch.randn(24, 4, 16, dtype=torch.float64)).requires_grad_()
     W = l2norm(torch.randn(24, 6, 16, dtype=torch.float64)).requires_grad_()
-    loss = loss_and_gradient(
-        matcher, Fragments.of(V), Fragments.of(W, lens), 0.2, hardest=hardest
-    )
+    loss = loss_and_gradient(matcher, Fragments.of(V), Fragments.of(W, lens), 0.2, hardest=hardest)
     sparse = V.grad.clone(), W.grad.clone()
     V.grad = W.grad = None
     pairing = AllPairs(Fragments.of(V), Fragments.of(W, lens))
@@ -77,7 +84,9 @@ def test_every_epoch_sees_every_caption_once_in_another_order() -> None:
     first, second = (batches(some_pairs(), 8, 0, epoch) for epoch in (0, 1))
     assert sorted(np.concatenate(first)) == list(range(50))
     assert np.concatenate(first).tolist() != np.concatenate(second).tolist()
-    assert np.concatenate(batches(some_pairs(), 8, 0, 1)).tolist() == np.concatenate(second).tolist()
+    assert (
+        np.concatenate(batches(some_pairs(), 8, 0, 1)).tolist() == np.concatenate(second).tolist()
+    )
 
 
 def test_a_batch_without_negatives_is_left_out() -> None:
@@ -144,7 +153,9 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
     whole.mkdir(), cut.mkdir()
     straight = trainer(whole)
     straight.run()
-    with subprocess.Popen([sys.executable, "-c", SCRIPT, str(cut)], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(cut)], stdout=subprocess.PIPE
+    ) as process:
         for _ in range(6):
             assert process.stdout is not None
             process.stdout.readline()

@@ -85,8 +85,8 @@ class Split:
         path = self.folder / f"{self.name}_words.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
-    def objects(self) -> list[list[dict[str, Any]]] | None:
-        """Return for each image its objects with their boxes, or None when not known."""
+    def objects(self) -> list[dict[str, Any]] | None:
+        """Return for each image its ground and objects with their boxes, or None."""
         path = self.folder / f"{self.name}_objects.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
@@ -135,7 +135,8 @@ def load_dataset(folder: Path | str) -> Dataset:
             raise InputError(
                 "regions have another width than in training",
                 file=folder / f"{split.name}_ims.npy",
-                expected=train.regions.shape[2], found=split.regions.shape[2],
+                expected=train.regions.shape[2],
+                found=split.regions.shape[2],
             )
     return Dataset(folder, train, dev, test, _vocabulary(folder, train))
 
@@ -147,7 +148,8 @@ def load_split(folder: Path | str, name: str) -> Split:
     if not path.exists():
         there = sorted(p.name.removesuffix("_ims.npy") for p in folder.glob("*_ims.npy"))
         raise InputError(
-            f"no {name} split here", file=path,
+            f"no {name} split here",
+            file=path,
             found=f"splits {', '.join(there)}" if there else "no *_ims.npy in this folder",
             remedy="name a folder in the SCAN layout; `itm scenes` makes one",
         )
@@ -167,7 +169,8 @@ def _mapped(path: Path) -> np.ndarray:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise InputError(
-            "not a whole .npy file", file=path,
+            "not a whole .npy file",
+            file=path,
             found=f"{path.stat().st_size} bytes ({error})",
             remedy="copy or download the file again",
         ) from error
@@ -177,12 +180,17 @@ def _features(path: Path) -> np.ndarray:
     regions = _mapped(path)
     if regions.ndim != 3 or 0 in regions.shape:
         raise InputError(
-            "wrong shape of region features", file=path,
-            expected="[images, regions, width]", found=list(regions.shape),
+            "wrong shape of region features",
+            file=path,
+            expected="[images, regions, width]",
+            found=list(regions.shape),
         )
     if regions.dtype != np.float32:
         raise InputError(
-            "wrong type of region features", file=path, expected="float32", found=regions.dtype,
+            "wrong type of region features",
+            file=path,
+            expected="float32",
+            found=regions.dtype,
             remedy="np.save(path, np.load(path).astype(np.float32))",
         )
     return regions
@@ -196,8 +204,11 @@ def _captions(path: Path) -> list[str]:
         # a token has a character at least, so short texts need no tokenising
         if len(caption) > LONGEST_CAPTION and len(tokenise(caption)) > LONGEST_CAPTION:
             raise InputError(
-                "a caption is too long", file=path, row=row,
-                expected=f"{LONGEST_CAPTION} tokens at most", found=len(tokenise(caption)),
+                "a caption is too long",
+                file=path,
+                row=row,
+                expected=f"{LONGEST_CAPTION} tokens at most",
+                found=len(tokenise(caption)),
                 remedy="is a line break missing?",
             )
     return captions
@@ -214,8 +225,10 @@ def _one_row_per_image(path: Path, regions: np.ndarray, captions: int) -> np.nda
         if all(np.array_equal(regions[n * i], regions[n * i + n - 1]) for i in sample):
             return first
     raise InputError(
-        "images and captions don't fit", file=path,
-        expected=f"{captions / n:g} images ({captions} captions, {n} for each)", found=rows,
+        "images and captions don't fit",
+        file=path,
+        expected=f"{captions / n:g} images ({captions} captions, {n} for each)",
+        found=rows,
         remedy=f"check that {path.name.replace('_ims.npy', '_caps.txt')} is of the same split",
     )
 
@@ -232,8 +245,11 @@ def _finite(path: Path, regions: np.ndarray) -> None:
         if not np.isfinite(block.sum(dtype=np.float64)):
             image, region, _ = np.argwhere(~np.isfinite(block))[0]
             raise InputError(
-                "a region feature is not finite", file=path, row=start + int(image),
-                found=f"NaN or infinity in region {region}", remedy="extract it again",
+                "a region feature is not finite",
+                file=path,
+                row=start + int(image),
+                found=f"NaN or infinity in region {region}",
+                remedy="extract it again",
             )
     try:
         write_json(note, mark)
@@ -258,8 +274,10 @@ def _ids(path: Path, images: int) -> list[str]:
         return ids[::CAPTIONS_PER_IMAGE]
     if len(ids) != images:
         raise InputError(
-            "wrong number of ids", file=path,
-            expected=f"{images} or {images * CAPTIONS_PER_IMAGE}", found=len(ids),
+            "wrong number of ids",
+            file=path,
+            expected=f"{images} or {images * CAPTIONS_PER_IMAGE}",
+            found=len(ids),
         )
     return ids
 
@@ -273,7 +291,8 @@ def _no_overlap(splits: Sequence[Split]) -> None:
             if home.setdefault(image, split.name) != split.name:
                 raise InputError(
                     f"image {image} is in the {home[image]} split too",
-                    file=split.folder / f"{split.name}_ids.txt", row=row + 1,
+                    file=split.folder / f"{split.name}_ids.txt",
+                    row=row + 1,
                     remedy="an image may be in one split only",
                 )
 

@@ -159,7 +159,10 @@ def _caption(scene: Scene, related: Relations, draws: Draws) -> Caption:
     tokens = _sentence(said, relation, triple is not None, place, ground, draws)
     meaning = Meaning(
         mentions=[mention for mention, _ in mentions],
-        relation=relation, between=triple is not None, place=place, ground=ground,
+        relation=relation,
+        between=triple is not None,
+        place=place,
+        ground=ground,
     )
     return Caption(tokens=tokens, meaning=meaning)
 
@@ -169,9 +172,7 @@ def _first_true(table: np.ndarray, draws: Draws) -> tuple[int, ...] | None:
     return tuple(int(n) for n in true[draws.below(len(true))]) if len(true) else None
 
 
-def _relation(
-    related: Relations, chosen: list[int], draws: Draws
-) -> tuple[str | None, list[int]]:
+def _relation(related: Relations, chosen: list[int], draws: Draws) -> tuple[str | None, list[int]]:
     """A relation that holds between the first two chosen objects, in one order or the other."""
     names = draws.shuffled(list(related.pairs))
     for first, second in permutations(chosen[:2]):
@@ -211,7 +212,8 @@ def _pair_mention(scene: Scene, draws: Draws) -> tuple[Mention, tuple[int, ...]]
 def _noun_phrase(mention: Mention, named: tuple[int, ...], draws: Draws) -> list[Token]:
     words = [
         draws.choose(WORDS[a][mention.wanted[a]])
-        for a in ATTRIBUTES if a in mention.wanted and a != "shape"
+        for a in ATTRIBUTES
+        if a in mention.wanted and a != "shape"
     ]
     wanted = mention.wanted
     noun = draws.choose(WORDS["shape"][wanted["shape"]] if "shape" in wanted else ANY_THING)
@@ -231,8 +233,12 @@ def _plain(words: str) -> list[Token]:
 
 
 def _sentence(
-    said: list[list[Token]], relation: str | None, between: bool, place: str | None,
-    ground: str | None, draws: Draws,
+    said: list[list[Token]],
+    relation: str | None,
+    between: bool,
+    place: str | None,
+    ground: str | None,
+    draws: Draws,
 ) -> list[Token]:
     tokens: list[Token] = _plain(draws.choose(FILLERS)) if draws.percent(35) else []
     verb = _plain("is") if not tokens and draws.percent(50) else []

@@ -79,7 +79,7 @@ def _words_true(world: World, meaning: dict[str, Any]) -> np.ndarray:
     found = [world.fits({name: value}).any(1) for name, value in sorted(wanted)]
     if meaning["ground"]:
         found.append(world.ground == meaning["ground"])
-    return np.mean(found, axis=0)
+    return np.asarray(np.mean(found, axis=0))
 
 
 def _bound(world: World, meaning: dict[str, Any]) -> np.ndarray:
@@ -102,7 +102,7 @@ def _true(world: World, meaning: dict[str, Any]) -> np.ndarray:
     if len(fits) > 2:
         possible = _triples(world, possible, fits[2], meaning["between"])
     true = possible.reshape(len(possible), -1).any(1)
-    return true & (world.ground == meaning["ground"]) if meaning["ground"] else true
+    return np.asarray(true & (world.ground == meaning["ground"])) if meaning["ground"] else true
 
 
 def _pairs(world: World, fits: list[np.ndarray], relation: str | None) -> np.ndarray:

@@ -18,15 +18,18 @@ from itm_core.data.scene_world import SIDE, Draws
 
 REGIONS = 36
 WIDTH = 256
-CELLS = 4  # a box is cut into 4 x 4 cells
+CELLS = 4  # a box is cut into 4 x 4 cells for gradients and colour
+PATCH = 24  # side to which a box is brought for its silhouette
+SILHOUETTE = 8  # cells along the side of a silhouette
+UNLIKE = 96  # difference of colour (sum of three channels) from the rim that stands out
 BINS = 4  # levels of each colour channel in the histogram
 DIRECTIONS = 8  # of gradients
 SMALLEST = 8  # pixels of a box's side
 _WEIGHT = 3  # largest weight of the projection
 _SHIFT = 4  # bits by which the projection is scaled down
 _SCALE = np.float32(2.0**-9)  # from integers to features
-NOISE = 9  # eighths of the bell noise that is added
-BLENDED = 30  # regions of a hundred whose features are mixed with another's
+NOISE = 4  # eighths of the bell noise that is added
+BLENDED = 15  # regions of a hundred whose features are mixed with another's
 
 
 def boxes(objects: np.ndarray, draws: Draws) -> np.ndarray:
@@ -84,10 +87,10 @@ def features(pixels: np.ndarray, proposals: np.ndarray, draws: Draws) -> np.ndar
 def _projection() -> np.ndarray:
     """``[described, WIDTH]`` whole numbers; columns sum to nearly zero, so half pass the ReLU.
 
-    A described value is below 2**8 and a weight at most 3, so that every partial sum of the
-    product stays below 2**24 and float32 adds without rounding, in any order.
+    A described value is below 2**10 and a weight at most 3, so that every partial sum of the
+    271 products stays below 2**20 and float32 adds without rounding, in any order.
     """
-    rows = BINS**3 + CELLS**2 * (3 + DIRECTIONS) + 6
+    rows = BINS**3 + SILHOUETTE**2 + CELLS**2 * DIRECTIONS + 15
     return (Draws(2023).grid(2 * _WEIGHT + 1, (rows, WIDTH)) - _WEIGHT).astype(np.float32)
 
 
@@ -99,16 +102,52 @@ def _blended(raw: np.ndarray, draws: Draws) -> np.ndarray:
 
 
 def _described(pixels: np.ndarray, proposals: np.ndarray) -> np.ndarray:
-    """``[36, described]`` whole numbers from 0 to 255."""
-    colour = pixels // (256 // BINS)
-    bin_of = (colour[..., 0] * BINS + colour[..., 1]) * BINS + colour[..., 2]
-    counts = [np.bincount(bin_of[b:d, a:c].ravel(), minlength=BINS**3) for a, b, c, d in proposals]
-    histogram = np.stack(counts) * 255 // _areas(proposals, 1)[:, 0]
-    layout = np.concatenate([pixels, _gradients(pixels) * 4], axis=2)
-    cells = _sums(layout, proposals, CELLS) // _areas(proposals, CELLS)
-    place = np.concatenate([proposals, proposals[:, 2:] - proposals[:, :2]], axis=1) * 2
-    parts = [histogram, cells.reshape(len(proposals), -1), place]
-    return np.clip(np.concatenate(parts, axis=1), 0, 255)
+    """``[36, described]`` whole numbers from 0 to 1023."""
+    patches = _patches(pixels, proposals)
+    rim = _rim(patches)
+    shown = (np.abs(patches - rim[:, None, None]).sum(axis=3) > UNLIKE).astype(np.int64)
+    cells = _sums(_gradients(pixels) * 5, proposals, CELLS) // _areas(proposals, CELLS)
+    sides = np.clip((proposals[:, 2:] - proposals[:, :2]) * 12, 0, 500)
+    parts = [
+        _histogram(patches, shown),
+        _silhouette(shown),
+        cells.reshape(len(proposals), -1),
+        np.tile(sides, (1, 4)),
+        proposals * 2,
+        rim,
+    ]
+    return np.clip(np.concatenate(parts, axis=1), 0, 1023)
+
+
+def _patches(pixels: np.ndarray, proposals: np.ndarray) -> np.ndarray:
+    """``[36, 24, 24, 3]`` the boxes, brought to one size by taking the nearest pixels."""
+    steps = 2 * np.arange(PATCH) + 1
+    left, top, right, bottom = (proposals[:, k, None] for k in range(4))
+    columns = left + (right - left) * steps // (2 * PATCH)
+    rows = top + (bottom - top) * steps // (2 * PATCH)
+    return pixels[rows[:, :, None], columns[:, None, :]]
+
+
+def _rim(patches: np.ndarray) -> np.ndarray:
+    """``[36, 3]`` mean colour along the sides of each patch: what an object stands before."""
+    sides = [patches[:, 0], patches[:, -1], patches[:, :, 0], patches[:, :, -1]]
+    return np.concatenate(sides, axis=1).sum(axis=1) // (4 * PATCH)
+
+
+def _histogram(patches: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """``[36, 64]`` colours of what stands in front, as shares of 800."""
+    level = patches // (256 // BINS)
+    bin_of = (level[..., 0] * BINS + level[..., 1]) * BINS + level[..., 2]
+    own = bin_of + np.arange(len(patches))[:, None, None] * BINS**3
+    counts = np.bincount(own[shown > 0], minlength=len(patches) * BINS**3)
+    return counts.reshape(len(patches), -1) * 800 // (shown.sum(axis=(1, 2))[:, None] + 1)
+
+
+def _silhouette(shown: np.ndarray) -> np.ndarray:
+    """``[36, 64]`` how much of each of 8 x 8 cells stands in front."""
+    cell = PATCH // SILHOUETTE
+    pooled = shown.reshape(len(shown), SILHOUETTE, cell, SILHOUETTE, cell).sum(axis=(2, 4))
+    return pooled.reshape(len(shown), -1) * 255 // (cell * cell)
 
 
 def _gradients(pixels: np.ndarray) -> np.ndarray:
@@ -117,9 +156,7 @@ def _gradients(pixels: np.ndarray) -> np.ndarray:
     right, down = np.zeros_like(grey), np.zeros_like(grey)
     right[:, 1:-1] = grey[:, 2:] - grey[:, :-2]
     down[1:-1] = grey[2:] - grey[:-2]
-    octant = (
-        4 * (down < 0) + 2 * ((right < 0) ^ (down < 0)) + 1 * (np.abs(down) > np.abs(right))
-    )
+    octant = 4 * (down < 0) + 2 * ((right < 0) ^ (down < 0)) + 1 * (np.abs(down) > np.abs(right))
     strength = np.abs(right) + np.abs(down)
     return np.eye(DIRECTIONS, dtype=np.int64)[octant] * strength[..., None]
 

@@ -60,9 +60,7 @@ def make_image(seed: int, split: int, index: int) -> Made:
     related = relations(x, y, radius, picture.front)
     said = scene_captions.captions(what, related, Draws(seed, split, index, 2))
     proposals = scene_regions.boxes(picture.boxes, Draws(seed, split, index, 3))
-    features = scene_regions.features(
-        picture.pixels, proposals, Draws(seed, split, index, 4)
-    )
+    features = scene_regions.features(picture.pixels, proposals, Draws(seed, split, index, 4))
     objects = [
         {**asdict(o), "box": box, "covers": np.flatnonzero(front).tolist()}
         for o, box, front in zip(what.objects, picture.boxes.tolist(), picture.front, strict=True)
@@ -71,7 +69,11 @@ def make_image(seed: int, split: int, index: int) -> Made:
 
 
 def make_scenes(
-    folder: Path | str, *, preset: str = "full", seed: int = 0, workers: int | None = None,
+    folder: Path | str,
+    *,
+    preset: str = "full",
+    seed: int = 0,
+    workers: int | None = None,
     progress: bool = True,
 ) -> Path:
     """Return the folder of the dataset, making it unless it is there already.
@@ -109,14 +111,19 @@ def _is_there(folder: Path, wanted: dict[str, Any]) -> bool:
     if not note.exists():
         if folder.exists() and any(folder.iterdir()):
             raise InputError(
-                "this folder holds something else", file=folder, found="no scenes.json in it",
+                "this folder holds something else",
+                file=folder,
+                found="no scenes.json in it",
                 remedy="name another folder, or delete this one",
             )
         return False
     found = {key: read_json(note).get(key) for key in wanted}
     if found != wanted:
         raise InputError(
-            "this folder holds another Scenes dataset", file=folder, expected=wanted, found=found,
+            "this folder holds another Scenes dataset",
+            file=folder,
+            expected=wanted,
+            found=found,
             remedy="name another folder, or delete this one",
         )
     return True
@@ -126,8 +133,11 @@ def _as_pinned(folder: Path, preset: str, seed: int, combined: str) -> None:
     pinned = FINGERPRINTS.get(preset) if seed == 0 else None
     if pinned and pinned != combined:
         raise InputError(
-            "the dataset came out different on this machine", file=folder, expected=pinned,
-            found=combined, remedy="please report machine and NumPy version",
+            "the dataset came out different on this machine",
+            file=folder,
+            expected=pinned,
+            found=combined,
+            remedy="please report machine and NumPy version",
         )
 
 

@@ -60,7 +60,8 @@ class Vocabulary:
         for word in (START, END, UNKNOWN):
             if word not in ids:
                 raise InputError(
-                    f"the vocabulary has no {word}", file=file,
+                    f"the vocabulary has no {word}",
+                    file=file,
                     remedy="remove the file to build one from the training captions",
                 )
         if len(set(ids.values())) != len(ids):

@@ -48,8 +48,8 @@ def compare_file(path: Path) -> Report:
             stored = read(path)
             kind, checker = _checker_of(stored)
             return _complete(stored, kind, list(checker(stored))) if checker else _unknown(path)
-        kind, texts = text_checker_of(path)
-        return Report(path, kind, list(texts)) if kind else _unknown(path)
+        text_kind, found = text_checker_of(path)
+        return Report(path, text_kind, list(found)) if text_kind else _unknown(path)
     except InputError as error:
         return Report(path, "reference", problem=str(error))
 

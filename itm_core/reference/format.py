@@ -103,7 +103,7 @@ def value_difference(name: str, ours: Tensor, theirs: Tensor) -> Difference:
 
 
 def gradient_differences(
-    ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]
+    ours: Mapping[str, Tensor | None], theirs: Mapping[str, Tensor]
 ) -> Iterator[Difference]:
     """Yield the difference of each gradient, measured against its largest entry.
 

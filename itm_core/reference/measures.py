@@ -40,9 +40,7 @@ def check_evaluation(stored: Stored) -> Iterator[Difference]:
     """
     per_image = stored.config.get("captions_per_image", 5)
     scores = stored.arrays["inputs/sims"].astype(np.float64)
-    found = {
-        ties: _evaluated(scores, per_image, ties) for ties in ("optimistic", "pessimistic")
-    }
+    found = {ties: _evaluated(scores, per_image, ties) for ties in ("optimistic", "pessimistic")}
     best, worst = found["optimistic"], found["pessimistic"]
     for name, value in stored.folder("bounds").items():
         what, ties = name.rsplit("_", 1)

@@ -1,0 +1,111 @@
+"""What came out: learning curves, recalls with intervals, retrieved pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from itm_core.figures.style import FAINT, RIGHT, WRONG, colour_of, finished, styled
+
+
+def learning_curve(curves: Mapping[str, pd.DataFrame]) -> Figure:
+    """Return loss and development rSum against epochs, one line for each named curve.
+
+    The columns of a curve are those of `runs.Run.curve`.
+    """
+    with styled():
+        figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 3.0))
+        for place, (name, curve) in enumerate(curves.items()):
+            colour = colour_of(name, place)
+            left.plot(curve["epoch"], curve["loss"], marker="o", ms=3.5, color=colour)
+            right.plot(
+                curve["epoch"], curve["rsum"], marker="o", ms=3.5, color=colour, label=name
+            )
+        left.set(xlabel="epoch", ylabel="loss (sum over a batch)", title="training", yscale="log")
+        right.set(xlabel="epoch", ylabel="rSum (percent, six recalls)", title="development")
+        for axes in (left, right):
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.set_ylim(bottom=None if axes is left else 0)
+        right.legend(fontsize=8)
+        return finished(figure)
+
+
+def intervals(table: pd.DataFrame, *, title: str, unit: str) -> Figure:
+    """Return a dot and a 95 % interval for every row of a table.
+
+    Columns: ``name``, ``value``, ``low``, ``high``, and ``group`` for the colour.
+    """
+    with styled():
+        figure, axes = plt.subplots(figsize=(8.2, 0.9 + 0.32 * len(table)))
+        groups = list(dict.fromkeys(table["group"]))
+        for place, row in enumerate(table.itertuples()):
+            colour = colour_of(str(row.group), groups.index(row.group))
+            axes.plot([row.low, row.high], [place, place], color=colour, lw=2.4, alpha=0.55)
+            axes.plot(row.value, place, "o", color=colour, ms=6)
+        axes.set_yticks(range(len(table)), table["name"])
+        axes.invert_yaxis()
+        axes.grid(axis="x", color=FAINT, alpha=0.25)
+        axes.set(xlabel=unit, title=title)
+        return finished(figure)
+
+
+def retrieved_images(
+    pictures: Sequence[np.ndarray], scores: Sequence[float], right: Sequence[bool]
+) -> Figure:
+    """Return the best-scored pictures of a caption in order; the right one is framed."""
+    with styled():
+        figure, grid = plt.subplots(
+            1, len(pictures), figsize=(1.75 * len(pictures), 2.2), squeeze=False
+        )
+        for rank, (axes, picture, score, is_right) in enumerate(
+            zip(grid[0], pictures, scores, right, strict=True), 1
+        ):
+            axes.imshow(picture)
+            axes.set(xticks=[], yticks=[])
+            axes.set_title(f"{rank}. {'right' if is_right else ''}", fontsize=9)
+            axes.set_xlabel(f"score {score:.3f}", fontsize=8)
+            for side in axes.spines.values():
+                side.set(visible=True, lw=3.5 if is_right else 0.8,
+                         color=RIGHT if is_right else FAINT)
+        return finished(figure)
+
+
+def retrieved_captions(
+    picture: np.ndarray, captions: Sequence[str], scores: Sequence[float], right: Sequence[bool]
+) -> Figure:
+    """Return a picture beside its best-scored captions in order; right ones are marked."""
+    with styled():
+        figure, (left, text) = plt.subplots(
+            1, 2, figsize=(8.2, 2.4), gridspec_kw={"width_ratios": [1, 3.2]}
+        )
+        left.imshow(picture)
+        left.set(xticks=[], yticks=[])
+        text.set_axis_off()
+        for rank, (caption, score, is_right) in enumerate(
+            zip(captions, scores, right, strict=True)
+        ):
+            mark, colour = ("right", RIGHT) if is_right else ("wrong", WRONG)
+            shown = caption if len(caption) < 72 else caption[:69] + "…"
+            text.text(
+                0, 0.92 - rank * 0.19, f"{rank + 1}. {mark}  {score:.3f}", color=colour,
+                fontsize=8.5, fontweight="bold", transform=text.transAxes,
+            )
+            text.text(0.2, 0.92 - rank * 0.19, shown, fontsize=8.5, transform=text.transAxes)
+        return finished(figure)
+
+
+def length_histogram(lengths: Sequence[int], objects: Sequence[int]) -> Figure:
+    """Return how long captions are for pictures with few and with many objects."""
+    table = pd.DataFrame({"tokens": lengths, "objects in the picture": objects})
+    with styled():
+        figure, axes = plt.subplots(figsize=(8.2, 2.8))
+        sns.boxplot(
+            table, x="objects in the picture", y="tokens", ax=axes, color="#9cc4e0", fliersize=1.5
+        )
+        axes.set(title="Length of a caption says nothing of its picture")
+        return finished(figure)

@@ -1,0 +1,62 @@
+"""How every figure of the book looks: one card, one palette, one colour per method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import matplotlib as mpl
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+CARD = "#fcfcfa"  # figures keep their own light card, so that they read on a dark page too
+INK = "#22262b"
+FAINT = "#8a9199"
+RIGHT, WRONG = "#0b7a53", "#b3541e"
+ACCENT = "#e8a200"
+
+# Okabe and Ito's colours, safe for colour-blind readers; a method keeps its own everywhere
+METHODS = {
+    "scan-t2i": "#0072b2",
+    "scan-i2t": "#d55e00",
+}
+OTHERS = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+
+_SETTINGS = {
+    "figure.facecolor": CARD,
+    "axes.facecolor": CARD,
+    "savefig.facecolor": CARD,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.labelsize": 10,
+    "font.size": 10,
+    "legend.frameon": False,
+    "svg.fonttype": "path",
+    "figure.constrained_layout.use": True,
+}
+
+
+def colour_of(method: str, place: int = 0) -> str:
+    """Return the colour of a method; unknown ones take one of the others by ``place``."""
+    known = (colour for name, colour in METHODS.items() if method.startswith(name))
+    return next(known, OTHERS[place % len(OTHERS)])
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw with the book's style, and leave matplotlib's settings as they were."""
+    with mpl.rc_context(_SETTINGS):
+        yield
+
+
+def finished(figure: Figure) -> Figure:
+    """Return a figure that a notebook shows once, when it is a cell's last value."""
+    plt.close(figure)
+    return figure
