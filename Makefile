@@ -45,13 +45,10 @@ bench: $(COMPLETE) ## measure the speed of scoring
 	@$(BIN)/itm bench
 
 lock: $(COMPLETE) ## write the versions of this environment to requirements.lock
-	@$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools \
-		--exclude wheel > requirements.lock.partial
-	{ head -n 3 requirements.lock; \
-	  sed -E 's/^([^ @]+)==([^+]+)\+.*/\1==\2/' requirements.lock.partial | grep -v ' @ '; } \
-		> requirements.lock.new.partial
-	rm requirements.lock.partial
-	mv requirements.lock.new.partial requirements.lock
+	@{ grep '^#' requirements.lock
+		$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip --exclude setuptools \
+			| grep -v ' @ ' | sed -E 's/\+[A-Za-z0-9.]+$$//'; } > requirements.lock.partial
+	mv requirements.lock.partial requirements.lock
 	touch $(COMPLETE)
 
 clean: ## remove the built book and the caches; data and runs stay
@@ -74,9 +71,15 @@ $(COMPLETE): pyproject.toml requirements.lock
 		echo "    make book PYTHON=/path/to/python3.12" >&2
 		exit 1
 	fi
-	if [ ! -e $(COMPLETE) ]; then $(call create_environment); fi
-	rm -f $(COMPLETE)
 	options=()
+	if [ -e $(COMPLETE) ]; then
+		echo "Bringing $(VENV) up to date."
+		options+=(--quiet)
+	else
+		echo "Installing into $(VENV): about 1.6 GB on disk, a few minutes the first time."
+		$(call create_environment)
+	fi
+	rm -f $(COMPLETE)
 	if [ "$$(uname -s)" = Linux ] && $(call wants_cpu_build); then
 		if $(call reachable); then
 			options+=(--extra-index-url $(TORCH_INDEX))

@@ -64,15 +64,15 @@ def plan(preset: str = "full", *, device: str = "auto") -> tuple[Chapter, ...]:
     """
     if preset not in PRESETS:
         raise InputError("unknown preset", expected=f"one of {', '.join(PRESETS)}", found=preset)
-    dataset = {"dataset": f"../{_scenes_folder(preset).as_posix()}"}
-    run = {**dataset, "device": device}
-    recipe = {"recipe": f"scan-t2i-mean{PRESETS[preset]}", "seed": 0}
-    seeds = {"seeds": [0, 1, 2] if preset == "full" else [0, 1]}
+    profile = PRESETS[preset]
+    common = {"dataset": f"../{_scenes_folder(preset).as_posix()}", "device": device}
+    one = {**common, "recipe": f"scan-t2i-mean{profile}"}
+    all_of_scan = {**common, "recipe": profile, "seeds": [0, 1, 2]}
     return (
-        Chapter(notebook="scenes", parameters=dataset),
-        Chapter(notebook="first_match", parameters=run | recipe),
-        Chapter(notebook="experiment", parameters=run | recipe),
-        Chapter(notebook="scan", parameters=run | seeds),
+        Chapter(notebook="scenes", parameters=one),
+        Chapter(notebook="first_match", parameters=one),
+        Chapter(notebook="experiment", parameters={**one, "seed": 0}),
+        Chapter(notebook="scan", parameters=all_of_scan),
     )
 
 

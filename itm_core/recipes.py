@@ -173,14 +173,14 @@ PROFILES: dict[str, tuple[EncoderSettings, HingeSettings, TrainingSettings]] = {
     ),
     "f8k": (_SMALL_ENCODER, _WARM, TrainingSettings(epochs=12, drop_every=7, learning_rate=1e-3)),
     "scenes": (
-        _SMALL_ENCODER,
+        EncoderSettings(embedding=128, word_width=128),
         _WARM,
-        TrainingSettings(epochs=12, drop_every=8, learning_rate=1e-3),
+        TrainingSettings(epochs=9, drop_every=7, learning_rate=1e-3, batch=64),
     ),
-    "smoke": (
-        EncoderSettings(embedding=128, word_width=64),
+    "smoke": (  # seconds on a laptop, for Scenes-small; what the book is built with
+        EncoderSettings(embedding=64, word_width=64),
         _WARM,
-        TrainingSettings(epochs=5, drop_every=4, learning_rate=2e-3, batch=64, dev_images=100),
+        TrainingSettings(epochs=5, drop_every=4, learning_rate=2e-3, batch=32, dev_images=100),
     ),
 }
 _DEFAULT_PROFILE = "scenes"

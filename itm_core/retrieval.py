@@ -191,13 +191,13 @@ def ensemble(scores: Sequence[np.ndarray]) -> np.ndarray:
 NUMBERS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
 
 
-def _hits(scores: np.ndarray, per_image: int) -> np.ndarray:
+def _hits(scores: np.ndarray, per_image: int, ties: str = "pessimistic") -> np.ndarray:
     """Return hits in percent for each image: ``[I, 7]``, columns as `NUMBERS`.
 
     A caption's hits are averaged with those of its image's other captions, so that an image
     with its five captions is one unit of resampling.
     """
-    found = ranks(scores, captions_per_image=per_image)
+    found = ranks(scores, captions_per_image=per_image, ties=ties)
     i2t = np.stack([found.i2t < cut for cut in CUTS], 1)
     t2i = np.stack([found.t2i < cut for cut in CUTS], 1).reshape(-1, per_image, 3).mean(1)
     both = 100.0 * np.concatenate([i2t, t2i], 1)
@@ -213,15 +213,20 @@ def _resampled(hits: np.ndarray, resamples: int, seed: int) -> np.ndarray:
 
 
 def bootstrap(
-    scores: np.ndarray, *, captions_per_image: int = 5, resamples: int = RESAMPLES, seed: int = 0
+    *scores: np.ndarray,
+    captions_per_image: int = 5,
+    ties: str = "pessimistic",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """Return the 95 % interval of every recall and of rSum.
+    """Return the 95 % interval of every recall and of rSum; of their mean for several runs.
 
     Percentile bootstrap over images; an image's five captions come along with it, because they
-    are not independent queries. Ranks are kept: the gallery stays the whole test set.
+    are not independent queries. Ranks are kept: the gallery stays the whole test set. The
+    spread between seeds is not in it.
     """
-    means = _resampled(_hits(scores, captions_per_image), resamples, seed)
-    low, high = np.percentile(means, [2.5, 97.5], axis=0)
+    hits = np.mean([_hits(one, captions_per_image, ties) for one in scores], axis=0)
+    low, high = np.percentile(_resampled(hits, resamples, seed), [2.5, 97.5], axis=0)
     return {name: (float(a), float(b)) for name, a, b in zip(NUMBERS, low, high, strict=True)}
 
 

@@ -1,6 +1,6 @@
 // Sphinx shows an excerpt of each page found by fetching it, which browsers forbid for pages
 // opened from disk. There the search lists titles and headings alone.
-if (window.location.protocol === "file:" && window.DOCUMENTATION_OPTIONS) {
+if (window.location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") {
   DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 }
 

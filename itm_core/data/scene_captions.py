@@ -152,7 +152,7 @@ def _caption(scene: Scene, related: Relations, draws: Draws) -> Caption:
         relation, chosen[:2] = _relation(related, chosen, draws)
     mentions = [_mention(scene, [number], many, draws) for number in chosen]
     if many > 1 and relation is None and triple is None and draws.percent(35):
-        mentions[0] = _pair_mention(scene, draws) or mentions[0]
+        mentions[0] = _pair_mention(scene, chosen[1:], draws) or mentions[0]
     place = _place(related, chosen[0], draws) if many == 1 and draws.percent(80) else None
     ground = scene.ground if draws.percent(60 if many == 1 else 30) else None
     said = [_noun_phrase(mention, named, draws) for mention, named in mentions]
@@ -199,9 +199,12 @@ def _mention(
             return Mention(wanted={a: getattr(thing, a) for a in said}), tuple(named)
 
 
-def _pair_mention(scene: Scene, draws: Draws) -> tuple[Mention, tuple[int, ...]] | None:
-    """Two objects that share at least two attributes, if there are any."""
-    for a, b in permutations(draws.shuffled(range(len(scene.objects))), 2):
+def _pair_mention(
+    scene: Scene, taken: list[int], draws: Draws
+) -> tuple[Mention, tuple[int, ...]] | None:
+    """Two objects, not taken by another mention, that share at least two attributes."""
+    free = [number for number in range(len(scene.objects)) if number not in taken]
+    for a, b in permutations(draws.shuffled(free), 2):
         one, two = scene.objects[a], scene.objects[b]
         same = {k: getattr(one, k) for k in ATTRIBUTES if getattr(one, k) == getattr(two, k)}
         if len(same) >= 2:

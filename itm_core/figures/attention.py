@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -104,8 +105,13 @@ def proposals(picture: np.ndarray, boxes: np.ndarray, title: str = "") -> Figure
         for left, top, right, bottom in boxes:
             axes.add_patch(
                 patches.Rectangle(
-                    (left, top), right - left - 1, bottom - top - 1,
-                    fill=False, ec=ACCENT, lw=0.8, alpha=0.8,
+                    (left, top),
+                    right - left - 1,
+                    bottom - top - 1,
+                    fill=False,
+                    ec=ACCENT,
+                    lw=0.8,
+                    alpha=0.8,
                 )
             )
         return finished(figure)
@@ -116,12 +122,13 @@ def gallery(pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int 
     rows = -(-len(pictures) // columns)
     with styled():
         figure, grid = plt.subplots(
-            rows, columns, figsize=(2.3 * columns, 2.7 * rows), squeeze=False
+            rows, columns, figsize=(2.3 * columns, 2.85 * rows), squeeze=False
         )
         for axes in grid.ravel():
             axes.set_axis_off()
         for axes, picture, title in zip(grid.ravel(), pictures, titles, strict=False):
             axes.set_axis_on()
             _bare(axes, picture, "")
-            axes.set_title(title, fontsize=8, fontweight="normal", wrap=True)
+            lines = "\n".join(textwrap.wrap(title, 34))
+            axes.set_title(lines, fontsize=8, fontweight="normal")
         return finished(figure)

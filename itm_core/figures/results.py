@@ -23,9 +23,7 @@ def learning_curve(curves: Mapping[str, pd.DataFrame]) -> Figure:
         for place, (name, curve) in enumerate(curves.items()):
             colour = colour_of(name, place)
             left.plot(curve["epoch"], curve["loss"], marker="o", ms=3.5, color=colour)
-            right.plot(
-                curve["epoch"], curve["rsum"], marker="o", ms=3.5, color=colour, label=name
-            )
+            right.plot(curve["epoch"], curve["rsum"], marker="o", ms=3.5, color=colour, label=name)
         left.set(xlabel="epoch", ylabel="loss (sum over a batch)", title="training", yscale="log")
         right.set(xlabel="epoch", ylabel="rSum (percent, six recalls)", title="development")
         for axes in (left, right):
@@ -70,8 +68,9 @@ def retrieved_images(
             axes.set_title(f"{rank}. {'right' if is_right else ''}", fontsize=9)
             axes.set_xlabel(f"score {score:.3f}", fontsize=8)
             for side in axes.spines.values():
-                side.set(visible=True, lw=3.5 if is_right else 0.8,
-                         color=RIGHT if is_right else FAINT)
+                side.set(
+                    visible=True, lw=3.5 if is_right else 0.8, color=RIGHT if is_right else FAINT
+                )
         return finished(figure)
 
 
@@ -92,8 +91,13 @@ def retrieved_captions(
             mark, colour = ("right", RIGHT) if is_right else ("wrong", WRONG)
             shown = caption if len(caption) < 72 else caption[:69] + "…"
             text.text(
-                0, 0.92 - rank * 0.19, f"{rank + 1}. {mark}  {score:.3f}", color=colour,
-                fontsize=8.5, fontweight="bold", transform=text.transAxes,
+                0,
+                0.92 - rank * 0.19,
+                f"{rank + 1}. {mark}  {score:.3f}",
+                color=colour,
+                fontsize=8.5,
+                fontweight="bold",
+                transform=text.transAxes,
             )
             text.text(0.2, 0.92 - rank * 0.19, shown, fontsize=8.5, transform=text.transAxes)
         return finished(figure)

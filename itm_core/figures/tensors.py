@@ -23,7 +23,10 @@ def steps(
     """
     with styled():
         figure, grid = plt.subplots(
-            len(matrices), 1, squeeze=False, sharex=True,
+            len(matrices),
+            1,
+            squeeze=False,
+            sharex=True,
             figsize=(8.2, len(matrices) * (0.75 + 0.2 * len(words))),
         )
         for axes, (title, values) in zip(grid[:, 0], matrices, strict=True):

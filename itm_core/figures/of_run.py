@@ -1,0 +1,58 @@
+"""Figures of one run, chosen by what its dataset has: pictures, or the next best thing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+from matplotlib.figure import Figure
+
+from itm_core import report
+from itm_core.data.precomp import Split
+from itm_core.figures import attention, results
+from itm_core.runs import Run, explain
+
+
+def images_for(split: Split, scores: np.ndarray, caption: int) -> Figure | HTML:
+    """Return the five best-scored images of a caption: pictures, or a list without them."""
+    order = report.best(scores[:, caption])
+    right = order == caption // split.captions_per_image
+    pictures = [split.picture(k) for k in order]
+    if all(picture is not None for picture in pictures):
+        shown = [picture for picture in pictures if picture is not None]
+        return results.retrieved_images(shown, scores[order, caption], right)
+    ids = [split.ids[k] for k in order]
+    return _list({"image": ids, "score": scores[order, caption], "right": right}, "Best images")
+
+
+def captions_for(split: Split, scores: np.ndarray, image: int) -> Figure | HTML:
+    """Return the five best-scored captions of an image, beside its picture if there is one."""
+    order = report.best(scores[image])
+    right = order // split.captions_per_image == image
+    captions = [split.captions[k] for k in order]
+    picture = split.picture(image)
+    if picture is not None:
+        return results.retrieved_captions(picture, captions, scores[image, order], right)
+    columns = {"caption": captions, "score": scores[image, order], "right": right}
+    return _list(columns, f"Best captions of image {split.ids[image]}")
+
+
+def looks(run: Run, split: Split, image: int, caption: int) -> Figure:
+    """Return where the words look: over the picture, or as a matrix where there is none."""
+    maps = explain(run, split, image, caption)
+    picture = split.picture(image)
+    if picture is None or split.boxes is None:
+        return attention.attention_matrix(maps.words, maps.weights)
+    words = report.content_words(split, caption, maps.words)
+    return attention.word_maps(
+        picture,
+        split.boxes[image],
+        [maps.words[k] for k in words],
+        maps.weights[words],
+        contribution=maps.contribution[words] if maps.direction == "t2i" else None,
+        size=None if split.sizes is None else split.sizes[image],
+    )
+
+
+def _list(columns: dict[str, object], caption: str) -> HTML:
+    return report.html(pd.DataFrame(columns).assign(rank=range(1, 6)), caption)

@@ -1,0 +1,69 @@
+"""Tokens and ids, by the rule of the released loaders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from itm_core.data.vocabulary import Vocabulary, read_captions, tokenise
+from itm_core.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("A dog runs.", ["a", "dog", "runs", "."]),
+        ("It isn't Bob's", ["it", "is", "n't", "bob", "'s"]),
+        ("  two,three  ", ["two", ",", "three"]),
+        ("CAFÉ AU LAIT", ["cafÉ", "au", "lait"]),  # only ASCII letters are lowered
+        ("A man sits. A dog runs.", ["a", "man", "sits", ".", "a", "dog", "runs", "."]),
+        ("a red-and-blue kite !", ["a", "red-and-blue", "kite", "!"]),
+        ("", []),
+    ],
+)
+def test_tokens(text: str, tokens: list[str]) -> None:
+    assert tokenise(text) == tokens
+
+
+@given(st.text(max_size=40))
+def test_any_text_has_tokens_without_blanks(text: str) -> None:
+    assert all(token.strip() for token in tokenise(text))
+
+
+def test_words_seen_four_times_are_kept() -> None:
+    vocabulary = Vocabulary.from_captions(["a dog"] * 4 + ["a cat"] * 3)
+    assert "dog" in vocabulary
+    assert "cat" not in vocabulary
+    assert vocabulary.encode("a cat") == [1, vocabulary.ids["a"], 3, 2]
+    assert vocabulary.words([1, 3]) == ["<start>", "<unk>"]
+
+
+def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
+    first = Vocabulary.from_captions(["a red ball"], threshold=1)
+    first.save(tmp_path / "vocab.json")
+    assert Vocabulary.load(tmp_path / "vocab.json").ids == first.ids
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"word2idx": {"<start>": 1, "<end>": 2}}', "no <unk>"),
+        ('{"word2idx": {"<start>": 1, "<end>": 1, "<unk>": 3}}', "share an id"),
+        ('{"word2idx": {"<start>": 1, "<end>": 2, "<unk>": "x"}}', "whole numbers"),
+        ('{"words": []}', "word2idx"),
+    ],
+)
+def test_a_broken_vocabulary_is_named(tmp_path: Path, content: str, said: str) -> None:
+    path = tmp_path / "vocab.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=said):
+        Vocabulary.load(path)
+
+
+def test_only_line_feeds_end_a_caption(tmp_path: Path) -> None:
+    path = tmp_path / "caps.txt"
+    path.write_bytes("one\u2028still one\r\ntwo\x0bstill two\n".encode())
+    assert read_captions(path) == ["one\u2028still one", "two\x0bstill two"]
