@@ -9,6 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Written last, so an installation that was cut off is never taken for a whole one.
 COMPLETE := $(VENV)/.complete
+# There while a whole environment is brought up to date: then it is not made anew.
+UPDATING := $(VENV)/.updating
 EXTRAS := test
 
 # Any Python from 3.11 on: make book PYTHON=/path/to/python3.12
@@ -71,24 +73,32 @@ $(COMPLETE): pyproject.toml requirements.lock
 		echo "    make book PYTHON=/path/to/python3.12" >&2
 		exit 1
 	fi
-	options=()
-	if [ -e $(COMPLETE) ]; then
+	quiet=
+	if [ -e $(COMPLETE) ] || [ -e $(UPDATING) ]; then
 		echo "Bringing $(VENV) up to date."
-		options+=(--quiet)
+		quiet=--quiet
+		touch $(UPDATING)
+		rm -f $(COMPLETE)
 	else
-		echo "Installing into $(VENV): about 1.6 GB on disk, a few minutes the first time."
+		echo "Installing into $(VENV): about 2 GB on disk, a few minutes the first time."
 		$(call create_environment)
 	fi
-	rm -f $(COMPLETE)
-	if [ "$$(uname -s)" = Linux ] && $(call wants_cpu_build); then
+	export PIP_DISABLE_PIP_VERSION_CHECK=1
+	if [ "$$(uname -s)" = Linux ] && $(call wants_cpu_build) && $(call lacks_torch); then
 		if $(call reachable); then
-			options+=(--extra-index-url $(TORCH_INDEX))
+			$(BIN)/python -m pip install --no-deps --index-url $(TORCH_INDEX) "$(TORCH_VERSION)"
 		else
 			echo "$(TORCH_INDEX) cannot be reached: taking the build of torch that pip finds."
 		fi
 	fi
-	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --constraint requirements.lock \
-		"$${options[@]}" --editable '.[$(EXTRAS)]'
+	# Twice, because pip takes a page that it failed to fetch for a package that isn't there.
+	for attempt in first last; do
+		$(BIN)/python -m pip install $$quiet --constraint requirements.lock \
+			--editable '.[$(EXTRAS)]' && break
+		[ $$attempt = first ] || exit 1
+		echo "That failed; once more."
+	done
+	rm -f $(UPDATING)
 	touch $(COMPLETE)
 
 # Debian and Ubuntu keep pip's installer in a package of its own (python3-venv). Without it the
@@ -124,5 +134,7 @@ wants_cpu_build = { [ "$(TORCH)" = cpu ] \
 	|| { [ "$(TORCH)" = auto ] && [ ! -e /proc/driver/nvidia/version ] \
 		&& ! nvidia-smi -L >/dev/null 2>&1; }; }
 
+TORCH_VERSION = $(shell grep '^torch==' requirements.lock)
+lacks_torch = ! $(BIN)/python -c 'import importlib.metadata as m; m.version("torch")' 2>/dev/null
 reachable = $(BIN)/python -c 'import sys, urllib.request as r; \
 	r.urlopen(sys.argv[1], timeout=5)' $(TORCH_INDEX)/torch/ 2>/dev/null

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn.functional import leaky_relu
 
 from itm_core.fragments import TINY, length
 from itm_core.pairing import Pairing, other
@@ -27,7 +27,9 @@ NORMALISATIONS = (
 )
 
 
-def normalise(S: Tensor, kind: str, axis: int, mask: Tensor | None = None) -> Tensor:
+def normalise(
+    S: Tensor, kind: str, axis: int, mask: Tensor | None = None, *, scale: float = 1.0
+) -> Tensor:
     """Return the dot products ``S`` normalised along ``axis``, the asking side.
 
     Each asked fragment spreads what it receives over those who ask, so that a fragment similar
@@ -39,18 +41,18 @@ def normalise(S: Tensor, kind: str, axis: int, mask: Tensor | None = None) -> Te
         axis: `WORDS` when words ask (t2i), `REGIONS` when regions ask (i2t).
         mask: True where a query is real; padded queries (zero vectors) add nothing to a norm,
             so only ``softmax`` needs it.
+        scale: multiplies the result; dividing by ``norm / scale`` saves a pass over it.
     """
     if kind == "softmax":
-        return (
-            S.masked_fill(~mask, -torch.inf).softmax(axis) if mask is not None else S.softmax(axis)
-        )
+        shown = S if mask is None else S.masked_fill(~mask, -torch.inf)
+        return shown.softmax(axis) * scale
     if kind.startswith("clipped"):
-        S = F.leaky_relu(S, SLOPE)
+        S = leaky_relu(S, SLOPE)
     if kind.endswith("l2norm"):
-        return S / (length(S, axis) + TINY)
+        return S * (scale / (length(S, axis) + TINY))
     if kind.endswith("l1norm"):
-        return S / (S.abs().sum(axis, keepdim=True) + TINY)
-    return S
+        return S * (scale / (S.abs().sum(axis, keepdim=True) + TINY))
+    return S * scale
 
 
 def attend(S: Tensor, pairing: Pairing, axis: int, *, kind: str, temperature: float) -> Tensor:
@@ -62,7 +64,7 @@ def attend(S: Tensor, pairing: Pairing, axis: int, *, kind: str, temperature: fl
     Shapes: ``S`` and the result are ``[C, L, P, R]``. Padded fragments get weight zero.
     """
     asking = other(axis)
-    Z = normalise(S, kind, asking, pairing.mask(asking)) * temperature
+    Z = normalise(S, kind, asking, pairing.mask(asking), scale=temperature)
     mask = pairing.mask(axis)
     if mask is not None:
         Z = Z.masked_fill(~mask, -torch.inf)

@@ -92,6 +92,10 @@ def _add_checks(commands: argparse._SubParsersAction) -> None:
 
 def _add_book(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("book", help="run the notebooks and build the book")
+    command.add_argument(
+        "--preset", default="small", help="of Scenes: tiny, small (minutes) or full (hours)"
+    )
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     command.set_defaults(run=_book)
 
 
@@ -164,5 +168,5 @@ def _parity(given: argparse.Namespace) -> int:
 def _book(given: argparse.Namespace) -> int:
     from itm_core.book import make_book
 
-    print(f"open {make_book()}")
+    print(f"open {make_book(given.preset, device=given.device)}")
     return 0

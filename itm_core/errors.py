@@ -1,4 +1,4 @@
-"""The one exception of bad input: says which file, row and value, what was expected, and what to do."""
+"""The one exception of bad input: says where, what was expected and found, and what to do."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         with space_checked(path):
             yield partial
-            os.replace(partial, path)
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 

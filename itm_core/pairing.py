@@ -106,10 +106,12 @@ class AllPairs(Pairing):
     """
 
     def dot(self) -> Tensor:
+        """Return the dot products: one large matrix product."""
         V, W = self.regions.vectors, self.words.vectors
         return (W.flatten(0, 1) @ V.flatten(0, 1).T).view(*W.shape[:2], *V.shape[:2])
 
     def mix(self, weights: Tensor, axis: int) -> Tensor:
+        """Return the weighted sums, one matrix product for each caption or image."""
         if axis == WORDS:
             flat = weights.flatten(2).mT  # [C, I R, L]
             mixed = (flat @ self.words.vectors).unflatten(1, weights.shape[2:])
@@ -119,6 +121,7 @@ class AllPairs(Pairing):
         return mixed.unflatten(0, weights.shape[:2]).unsqueeze(3)
 
     def region_values(self, values: Tensor) -> Tensor:
+        """Return per-region values, the same for every caption."""
         return values[None, None]
 
     def _region_mix(self, weights: Tensor, factors: Tensor) -> Tensor:

@@ -49,8 +49,11 @@ def _table(path: Path) -> pd.DataFrame:
         gap = abs(sum(recalls) - values["rsum"])  # NaN where a number was not printed
         if gap > ROUNDING and not known:
             raise InputError(
-                "rSum is not the sum of its parts", file=path, row=row,
-                expected=round(sum(recalls), 1), found=values["rsum"],
+                "rSum is not the sum of its parts",
+                file=path,
+                row=row,
+                expected=round(sum(recalls), 1),
+                found=values["rsum"],
             )
     return table
 

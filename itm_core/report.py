@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -30,7 +30,10 @@ def compare(groups: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
         row: dict[str, object] = {"name": name, "seeds": len(runs)}
         for key in SHOWN:
             values = [run.metrics[key] for run in runs]
-            row |= {key: np.mean(values), f"{key}_sd": np.std(values, ddof=1) if len(runs) > 1 else np.nan}
+            row |= {
+                key: np.mean(values),
+                f"{key}_sd": np.std(values, ddof=1) if len(runs) > 1 else np.nan,
+            }
             row[f"{key}_low"], row[f"{key}_high"] = limits[key]
         row["minutes"] = np.mean([r.environment["seconds_training"] for r in runs]) / 60
         row["device"] = runs[0].environment["device"]
@@ -129,9 +132,7 @@ def _title(key: str) -> str:
     return f"{'image to text' if side == 'i2t' else 'text to image'} R@{cut}"
 
 
-def ensemble(
-    ones: Sequence[Run], others: Sequence[Run], names: tuple[str, str]
-) -> pd.DataFrame:
+def ensemble(ones: Sequence[Run], others: Sequence[Run], names: tuple[str, str]) -> pd.DataFrame:
     """Return two groups of runs and the ensembles of their seeds, with intervals of the means."""
     both = [retrieval.ensemble([a.scores, b.scores]) for a, b in zip(ones, others, strict=True)]
     groups = {names[0]: [r.scores for r in ones], names[1]: [r.scores for r in others]}
@@ -165,7 +166,7 @@ def verdict(table: pd.DataFrame) -> Markdown:
     return Markdown(" ".join(said))
 
 
-def _apart(top: Mapping[str, float], row: Mapping[str, float]) -> bool:
+def _apart(top: Mapping[Hashable, float], row: Mapping[Hashable, float]) -> bool:
     spread = max(top["rsum_sd"], row["rsum_sd"])
     return row["rsum_high"] < top["rsum_low"] and top["rsum"] - row["rsum"] > spread
 

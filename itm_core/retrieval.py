@@ -125,7 +125,7 @@ def ranks(
 
 
 def _share(ties: str, right: np.ndarray) -> np.ndarray:
-    """Return how many of the tied wrong items come before the first of ``right`` tied right ones."""
+    """Return which share of the tied wrong items comes before ``right`` tied right ones."""
     before = {"pessimistic": np.ones(1), "optimistic": np.zeros(1), "mean": 1.0 / (right + 1.0)}
     return before[ties]
 

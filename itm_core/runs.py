@@ -140,6 +140,7 @@ def explain(run: Run, split: Split, image: int, caption: int) -> WordMaps:
         features = torch.from_numpy(np.array(split.regions[image : image + 1], np.float32))
         seen = matcher.explain(matcher.regions(features), matcher.words(ids, lens))
     weights = seen.weights[0, 1:-1, 0].numpy()
+    assert seen.contribution is not None  # `explain` fills it
     share = seen.contribution[0, :, 0].numpy()
     words_ask = seen.asked == REGIONS
     return WordMaps(

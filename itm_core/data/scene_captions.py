@@ -17,7 +17,7 @@ from itm_core.data.scene_world import Draws, Relations, Scene
 
 PER_IMAGE = 5
 ATTRIBUTES = ("size", "texture", "colour", "shape")  # in the order in which English says them
-WORDS = {
+WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "shape": {
         "ball": ("ball", "sphere", "globe"),
         "box": ("box", "square", "block"),
@@ -55,7 +55,7 @@ WORDS = {
     },
 }
 PLURALS = {"box": "boxes", "cross": "crosses", "plus": "pluses", "rhombus": "rhombuses"}
-ANY_THING = ("thing", "object", "shape")
+ANY_THING: tuple[str, ...] = ("thing", "object", "shape")
 SAID_OF_GROUND = {
     "grass": ("on the grass", "on a lawn"),
     "sand": ("on the sand", "on a beach"),

@@ -101,8 +101,8 @@ def _true(world: World, meaning: dict[str, Any]) -> np.ndarray:
         possible = _pairs(world, fits, meaning["relation"])
     if len(fits) > 2:
         possible = _triples(world, possible, fits[2], meaning["between"])
-    true = possible.reshape(len(possible), -1).any(1)
-    return np.asarray(true & (world.ground == meaning["ground"])) if meaning["ground"] else true
+    true = np.asarray(possible.reshape(len(possible), -1).any(1))
+    return true & (world.ground == meaning["ground"]) if meaning["ground"] else true
 
 
 def _pairs(world: World, fits: list[np.ndarray], relation: str | None) -> np.ndarray:

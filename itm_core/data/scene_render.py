@@ -119,13 +119,13 @@ def _shade_ground(canvas: np.ndarray, cover: np.ndarray, top: int, left: int) ->
 
 def _boxes(masks: np.ndarray) -> np.ndarray:
     """[n, 4] boxes around the pixels that are at least half covered."""
-    solid = 2 * masks >= _FULL
+    solid = np.asarray(2 * masks >= _FULL)
     return np.stack(
         [
             solid.any(axis=1).argmax(axis=1),
             solid.any(axis=2).argmax(axis=1),
-            SIDE - solid.any(axis=1)[:, ::-1].argmax(axis=1),
-            SIDE - solid.any(axis=2)[:, ::-1].argmax(axis=1),
+            SIDE - np.flip(solid.any(axis=1), 1).argmax(axis=1),
+            SIDE - np.flip(solid.any(axis=2), 1).argmax(axis=1),
         ],
         axis=1,
     )

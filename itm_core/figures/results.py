@@ -41,10 +41,10 @@ def intervals(table: pd.DataFrame, *, title: str, unit: str) -> Figure:
     with styled():
         figure, axes = plt.subplots(figsize=(8.2, 0.9 + 0.32 * len(table)))
         groups = list(dict.fromkeys(table["group"]))
-        for place, row in enumerate(table.itertuples()):
-            colour = colour_of(str(row.group), groups.index(row.group))
-            axes.plot([row.low, row.high], [place, place], color=colour, lw=2.4, alpha=0.55)
-            axes.plot(row.value, place, "o", color=colour, ms=6)
+        for place, row in enumerate(table.to_dict("records")):
+            colour = colour_of(str(row["group"]), groups.index(row["group"]))
+            axes.plot([row["low"], row["high"]], [place, place], color=colour, lw=2.4, alpha=0.55)
+            axes.plot(row["value"], place, "o", color=colour, ms=6)
         axes.set_yticks(range(len(table)), table["name"])
         axes.invert_yaxis()
         axes.grid(axis="x", color=FAINT, alpha=0.25)

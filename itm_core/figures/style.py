@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
@@ -22,7 +23,7 @@ METHODS = {
 }
 OTHERS = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "figure.facecolor": CARD,
     "axes.facecolor": CARD,
     "savefig.facecolor": CARD,

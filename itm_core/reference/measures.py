@@ -105,6 +105,7 @@ def _same_tokens(name: str, stored: np.ndarray, ours: list[int]) -> bool:
 
 
 def text_checker_of(path: Path) -> tuple[str | None, Iterable[Difference]]:
+    """Return the kind of a text or JSON file and its differences; (None, ()) when unknown."""
     if path.suffix == ".txt" and path.with_name("tokens.json").exists():
         return "captions", _check_captions(path)
     if path.suffix != ".json":

@@ -1,0 +1,52 @@
+"""What every notebook's source must be: parameterised, without outputs, without logic."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import nbformat
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+ALLOWED = {"sys", "pathlib", "itm_core"}
+
+
+def code(path: Path) -> list[nbformat.NotebookNode]:
+    return [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_one_cell_holds_the_parameters(path: Path) -> None:
+    tagged = [c for c in code(path) if "parameters" in c.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    names = {t.id for s in ast.parse(tagged[0].source).body for t in s.targets}
+    assert {"dataset", "device", "root"} <= names
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_sources_hold_no_outputs(path: Path) -> None:
+    assert all(not c.outputs and c.execution_count is None for c in code(path))
+    assert nbformat.read(path, as_version=4).metadata.kernelspec.name == "python3"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_notebooks_call_and_define_nothing(path: Path) -> None:
+    for cell in code(path):
+        for node in ast.walk(ast.parse(cell.source)):
+            assert not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda)
+            if isinstance(node, ast.Import):
+                assert {alias.name.split(".")[0] for alias in node.names} <= ALLOWED
+            if isinstance(node, ast.ImportFrom):
+                assert node.module is not None
+                assert node.module.split(".")[0] in ALLOWED
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_every_figure_has_a_text_for_those_who_cannot_see_it(path: Path) -> None:
+    drawing = ("results.", "tensors.", "attention.", "of_run.")
+    for cell in code(path):
+        last = cell.source.strip().split("\n")[-1]
+        if last.startswith(drawing):
+            assert len(cell.metadata["mystnb"]["image"]["alt"]) > 20, last

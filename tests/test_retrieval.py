@@ -1,0 +1,173 @@
+"""Ranks, recalls, folds, intervals and tests against slow twins and hand-worked cases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from itm_core.errors import InputError
+from itm_core.retrieval import (
+    bootstrap,
+    ensemble,
+    five_folds,
+    metrics,
+    paired_test,
+    ranks,
+    report,
+    text,
+)
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def slow_ranks(scores: np.ndarray, n: int) -> tuple[list[int], list[int]]:
+    """Sort each query's items by hand, wrong ones first among equals."""
+    i2t, t2i = [], []
+    for image, row in enumerate(scores):
+        mine = set(range(image * n, image * n + n))
+        order = sorted(range(len(row)), key=lambda c: (-row[c], c in mine))
+        i2t.append(next(place for place, caption in enumerate(order) if caption in mine))
+    for caption in range(scores.shape[1]):
+        column = scores[:, caption]
+        order = sorted(range(len(column)), key=lambda i: (-column[i], i == caption // n))
+        t2i.append(order.index(caption // n))
+    return i2t, t2i
+
+
+@given(
+    images=st.integers(1, 7),
+    n=st.integers(1, 5),
+    levels=st.integers(1, 50),
+    seed=st.integers(0, 999),
+)
+@settings(deadline=None)
+def test_ranks_equal_sorting_by_hand(images: int, n: int, levels: int, seed: int) -> None:
+    scores = np.random.default_rng(seed).integers(levels, size=(images, n * images)).astype(float)
+    found = ranks(scores, captions_per_image=n)
+    assert (found.i2t.tolist(), found.t2i.tolist()) == slow_ranks(scores, n)
+
+
+@given(seed=st.integers(0, 999))
+def test_only_the_order_of_scores_counts(seed: int) -> None:
+    scores = np.random.default_rng(seed).normal(size=(6, 30))
+    assert metrics(scores) == metrics(np.exp(scores) * 3 - 1)
+
+
+@given(seed=st.integers(0, 999))
+def test_ties_at_their_mean_lie_between_the_bounds(seed: int) -> None:
+    scores = np.random.default_rng(seed).integers(3, size=(5, 25)).astype(float)
+    low, mid, high = (ranks(scores, ties=t) for t in ("optimistic", "mean", "pessimistic"))
+    for side in ("i2t", "t2i"):
+        assert (getattr(low, side) <= getattr(mid, side)).all()
+        assert (getattr(mid, side) <= getattr(high, side)).all()
+
+
+def test_mean_ties_are_the_mean_over_orders() -> None:
+    """Two wrong and five right captions tie: the first right one has 2 / 6 wrong before it."""
+    scores = np.zeros((3, 15))
+    scores[0, :7] = 1.0
+    draw = np.random.default_rng(0)
+    places = [min(np.flatnonzero(draw.permutation(7) < 5)) for _ in range(20000)]
+    assert ranks(scores, ties="mean").i2t[0] == pytest.approx(np.mean(places), abs=0.02)
+
+
+def test_metrics_by_hand() -> None:
+    scores = np.zeros((12, 60))
+    scores[np.arange(60) // 5, np.arange(60)] = 1.0  # every pair right
+    scores[:6, 0] = 2.0  # the first caption finds five other images first
+    scores[0, 0] = 1.0
+    found = metrics(scores)
+    assert found.t2i.r1 == pytest.approx(100 * 59 / 60)
+    assert found.t2i.r5 == pytest.approx(100 * 59 / 60)
+    assert found.t2i.r10 == 100
+    assert found.t2i.mean == pytest.approx(1 + 5 / 60)
+    assert found.i2t.r1 == pytest.approx(100 * 7 / 12)  # images 1..5 find caption 0 first
+
+
+def test_folds_are_scored_by_themselves() -> None:
+    scores = np.random.default_rng(0).normal(size=(10, 50))
+    parts = [metrics(scores[2 * k : 2 * k + 2, 10 * k : 10 * k + 10]) for k in range(5)]
+    found = five_folds(scores)
+    assert found.i2t.r1 == pytest.approx(np.mean([p.i2t.r1 for p in parts]))
+    assert found.rsum == pytest.approx(np.mean([p.rsum for p in parts]))
+    with pytest.raises(InputError, match="multiple of 5"):
+        five_folds(scores[:9, :45])
+
+
+def test_ensembles_are_means() -> None:
+    one, two = np.zeros((2, 10)), np.ones((2, 10))
+    assert (ensemble([one, two]) == 0.5).all()
+    with pytest.raises(InputError, match="one shape"):
+        ensemble([one, np.zeros((3, 15))])
+
+
+@pytest.mark.parametrize("shape", [(5, 24), (5, 5), (25,)])
+def test_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="wrong shape"):
+        ranks(np.zeros(shape))
+
+
+def test_nan_is_named_where_it_stands() -> None:
+    scores = np.zeros((3, 15))
+    scores[1, 7] = np.nan
+    with pytest.raises(InputError, match="image 1, caption 7"):
+        ranks(scores)
+
+
+def signal(seed: int, images: int = 200, strength: float = 2.0) -> np.ndarray:
+    scores = np.random.default_rng(seed).normal(size=(images, 5 * images))
+    scores[np.arange(5 * images) // 5, np.arange(5 * images)] += strength
+    return scores
+
+
+def test_intervals_hold_the_number_and_shrink_with_images() -> None:
+    few, many = signal(0, 50), signal(0, 400)
+    for scores in (few, many):
+        found = metrics(scores).flat()
+        for name, (low, high) in bootstrap(scores).items():
+            assert low <= found[name] <= high
+    width = [np.ptp(bootstrap(scores)["t2i_r10"]) for scores in (few, many)]
+    assert width[1] < width[0]
+
+
+def test_intervals_cover_as_often_as_they_say() -> None:
+    """Image to text queries are independent: the true R@10 lies in the interval 19 times of 20."""
+    tries = [signal(seed, 100) for seed in range(120)]
+    true = np.mean([metrics(s).i2t.r10 for s in tries])
+    covered = [low <= true <= high for low, high in (bootstrap(s)["i2t_r10"] for s in tries)]
+    assert 0.87 <= np.mean(covered) <= 1.0
+
+
+def test_intervals_are_the_same_every_time() -> None:
+    assert bootstrap(signal(1)) == bootstrap(signal(1))
+
+
+def test_paired_test_finds_a_difference_and_only_that() -> None:
+    base = signal(3, strength=1.5)
+    better = base.copy()
+    better[np.arange(1000) // 5, np.arange(1000)] += 0.8
+    table = paired_test(better, base)
+    assert (table["difference"] > 0).all()
+    assert table.loc["rsum", "p"] < 0.01
+    assert table.loc["rsum", "low"] > 0
+    same = paired_test(base, base)
+    assert (same["difference"] == 0).all()
+    assert (same["p"] == 1).all()
+    reverse = paired_test(base, better)
+    np.testing.assert_allclose(reverse["difference"], -table["difference"])
+
+
+def test_unrelated_runs_seldom_differ() -> None:
+    p = [paired_test(signal(s, 60), signal(1000 + s, 60)).loc["i2t_r10", "p"] for s in range(60)]
+    assert np.mean(np.array(p) < 0.05) < 0.15
+
+
+def test_the_record_says_what_it_holds() -> None:
+    recorded = report(signal(0, 50))
+    assert recorded["images"] == 50
+    assert recorded["rsum"] == metrics(signal(0, 50)).rsum
+    assert "R@10" in text(recorded)
