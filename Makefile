@@ -44,7 +44,7 @@ lint: $(COMPLETE) ## check style and types
 	$(BIN)/mypy
 
 bench: $(COMPLETE) ## measure the speed of scoring
-	@$(BIN)/itm bench
+	@$(BIN)/python -m tests.bench_scoring
 
 lock: $(COMPLETE) ## write the versions of this environment to requirements.lock
 	@{ grep '^#' requirements.lock
@@ -102,7 +102,7 @@ $(COMPLETE): pyproject.toml requirements.lock
 	touch $(COMPLETE)
 
 # Debian and Ubuntu keep pip's installer in a package of its own (python3-venv). Without it the
-# environment is made empty and pip is put in by the system's pip, else by its public installer.
+# environment is made empty and pip is put in by the system's pip, else (as root) by apt.
 define create_environment
 rm -rf $(VENV)
 	if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then
@@ -110,7 +110,6 @@ rm -rf $(VENV)
 	else
 		$(PYTHON) -m venv --without-pip $(VENV)
 		$(PYTHON) -m pip --python $(BIN)/python install --quiet pip 2>/dev/null \
-			|| $(BIN)/python -c "$$FETCH_PIP" 2>/dev/null \
 			|| { [ "$$(id -u)" = 0 ] && apt-get install -y --quiet python3-venv \
 				&& rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); } \
 			|| { rm -rf $(VENV)
@@ -119,16 +118,6 @@ rm -rf $(VENV)
 				exit 1; }
 	fi
 endef
-
-define FETCH_PIP
-import pathlib, subprocess, sys, tempfile, urllib.request
-with tempfile.TemporaryDirectory() as folder:
-    script = pathlib.Path(folder, "get-pip.py")
-    with urllib.request.urlopen("https://bootstrap.pypa.io/get-pip.py", timeout=30) as answer:
-        script.write_bytes(answer.read())
-    subprocess.run([sys.executable, str(script), "--quiet"], check=True)
-endef
-export FETCH_PIP
 
 wants_cpu_build = { [ "$(TORCH)" = cpu ] \
 	|| { [ "$(TORCH)" = auto ] && [ ! -e /proc/driver/nvidia/version ] \

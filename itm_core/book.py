@@ -39,6 +39,7 @@ from itm_core.files import space_checked, write_json
 log = logging.getLogger(__name__)
 
 PRESETS = {"full": "", "small": "-smoke", "tiny": "-smoke"}  # Scenes preset: profile of the recipes
+SEEDS = [0, 1, 2]
 KERNEL = "python3"
 INDEX = Path("_build", "html", "index.html")
 
@@ -70,7 +71,7 @@ def plan(preset: str = "small", *, device: str = "auto") -> tuple[Chapter, ...]:
     profile = PRESETS[preset]
     common = {"dataset": f"../{_scenes_folder(preset).as_posix()}", "device": device}
     one = {**common, "recipe": f"scan-t2i-mean{profile}"}
-    all_of_scan = {**common, "recipe": profile, "seeds": [0, 1, 2]}
+    all_of_scan = {**common, "recipe": profile, "seeds": SEEDS}
     return (
         Chapter(notebook="scenes", parameters=one),
         Chapter(notebook="first_match", parameters=one),
@@ -104,6 +105,7 @@ def make_book(
     check_parameters(root, chapters)
     with _alone(root / "data" / "book"):
         _make_data(root, preset, progress)
+        _make_runs(root, preset, device, progress)
         execute(root, chapters, device=device, progress=progress)
         return build(root)
 
@@ -214,6 +216,18 @@ def _make_data(root: Path, preset: str, progress: bool) -> None:
     from itm_core.data.scenes import make_scenes
 
     make_scenes(root / _scenes_folder(preset), preset=preset, progress=progress)
+
+
+def _make_runs(root: Path, preset: str, device: str, progress: bool) -> None:
+    """Train what the chapters compare, side by side and with a bar; the notebooks load it."""
+    from itm_core.grids import scan_choices
+    from itm_core.runs import train_many
+
+    log.info("training the runs that the chapters compare")
+    groups = scan_choices(PRESETS[preset], SEEDS)
+    specs = [spec for group in groups.values() for spec in group]
+    runs = root / "data" / "runs"
+    train_many(root / _scenes_folder(preset), specs, device=device, root=runs, progress=progress)
 
 
 def _scenes_folder(preset: str) -> Path:

@@ -327,7 +327,7 @@ def dev_scorer(data: Dataset, recipe: Recipe) -> Any:
 def _evaluate(data: Dataset, matcher: Matcher, folder: Path, progress: bool) -> None:
     captions = encode(data.test, data.vocabulary)
     scores = score_matrix(matcher, data.test.regions, captions, progress=progress)
-    with whole_file(folder / "test_scores.npy") as partial, open(partial, "wb") as file:
+    with whole_file(folder / "test_scores.npy") as partial, partial.open("wb") as file:
         np.save(file, scores)
 
 
