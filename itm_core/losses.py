@@ -38,8 +38,8 @@ def hinge(scores: Tensor, margin: float = 0.2, *, hardest: bool = True) -> Tenso
 
     Shapes: ``scores [n, n]`` (images, captions), matching pairs on the diagonal; result ``[]``.
 
-    >>> hinge(torch.tensor([[0.9, 0.8], [0.1, 0.7]]), 0.2).item()  # 0.1 + 0.3 (rounded)
-    0.4000000059604645
+    >>> round(hinge(torch.tensor([[0.9, 0.8], [0.1, 0.7]]), 0.2).item(), 4)  # 0.1 + 0.3
+    0.4
     """
     right = scores.diagonal()
     diagonal = torch.eye(len(scores), dtype=torch.bool, device=scores.device)

@@ -43,20 +43,23 @@ def compare(groups: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
 
 def readable(table: pd.DataFrame, name: str = "variant") -> pd.DataFrame:
     """Return the table of `compare` as text: ``mean [low, high] +- spread``."""
-    shown = pd.DataFrame({name: table["name"], "seeds": table["seeds"]})
+    shown = pd.DataFrame({name: table["name"]})
     for key, title in SHOWN.items():
         shown[title] = [
             f"{r[key]:.1f} [{r[f'{key}_low']:.1f}, {r[f'{key}_high']:.1f}] ± {r[f'{key}_sd']:.1f}"
             for r in table.to_dict("records")
         ]
-    shown["minutes a run"] = [f"{m:.1f}" for m in table["minutes"]]
+    shown["minutes"] = [f"{m:.1f}" for m in table["minutes"]]
     return shown
 
 
 def dots(table: pd.DataFrame, key: str) -> pd.DataFrame:
     """Return what `figures.results.intervals` draws of one number of `compare`."""
     found = table[["name"]].assign(
-        value=table[key], low=table[f"{key}_low"], high=table[f"{key}_high"]
+        value=table[key],
+        low=table[f"{key}_low"],
+        high=table[f"{key}_high"],
+        spread=table[f"{key}_sd"],
     )
     return found.assign(group=["scan-" + name.split()[0] for name in table["name"]])
 
@@ -176,6 +179,6 @@ def html(table: pd.DataFrame, caption: str) -> HTML:
     styled = table.style.hide(axis="index").format(precision=1, na_rep="", escape="html")
     body = styled.set_table_attributes('class="dataframe"').to_html()
     return HTML(
-        f'<figure class="scrolls"><figcaption>{escape(caption)}</figcaption>'
-        f'<div style="overflow-x: auto">{body}</div></figure>'
+        f'<figure class="scrolls" style="margin: 0 0 1rem"><figcaption>{escape(caption)}</figcaption>'
+        f'<div style="overflow-x: auto; font-size: 0.85em">{body}</div></figure>'
     )

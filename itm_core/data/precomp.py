@@ -63,6 +63,23 @@ class Split:
         """``[C]`` the image of each caption."""
         return np.arange(len(self.captions)) // self.captions_per_image
 
+    def place(self, image: int, caption: int) -> int:
+        """Return where the ``caption``-th caption of an image stands among all captions.
+
+        Raises `InputError` for an image or a caption that the split does not have.
+        """
+        for name, value, count in (
+            ("image", image, len(self.regions)),
+            ("caption", caption, self.captions_per_image),
+        ):
+            if not 0 <= value < count:
+                raise InputError(
+                    f"the {self.name} split has no such {name}",
+                    expected=f"0 to {count - 1}",
+                    found=value,
+                )
+        return image * self.captions_per_image + caption
+
     @cached_property
     def _pictures(self) -> np.ndarray | None:
         path = self.folder / f"{self.name}_pictures.npy"

@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from itm_core.figures.style import FAINT, RIGHT, WRONG, colour_of, finished, styled
+from itm_core.figures.style import FAINT, INK, RIGHT, WRONG, colour_of, finished, styled
 
 
 def learning_curve(curves: Mapping[str, pd.DataFrame]) -> Figure:
@@ -34,21 +34,25 @@ def learning_curve(curves: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def intervals(table: pd.DataFrame, *, title: str, unit: str) -> Figure:
-    """Return a dot and a 95 % interval for every row of a table.
+    """Return a dot, a 95 % interval and the spread between seeds for every row of a table.
 
-    Columns: ``name``, ``value``, ``low``, ``high``, and ``group`` for the colour.
+    Columns: ``name``, ``value``, ``low``, ``high``, ``spread`` (standard deviation, drawn as a
+    thin line to both sides), and ``group`` for the colour.
     """
     with styled():
         figure, axes = plt.subplots(figsize=(8.2, 0.9 + 0.32 * len(table)))
         groups = list(dict.fromkeys(table["group"]))
         for place, row in enumerate(table.to_dict("records")):
             colour = colour_of(str(row["group"]), groups.index(row["group"]))
-            axes.plot([row["low"], row["high"]], [place, place], color=colour, lw=2.4, alpha=0.55)
+            ends = [row["value"] - row["spread"], row["value"] + row["spread"]]
+            axes.plot(ends, [place, place], color=INK, lw=0.8)
+            axes.plot([row["low"], row["high"]], [place, place], color=colour, lw=4, alpha=0.5)
             axes.plot(row["value"], place, "o", color=colour, ms=6)
         axes.set_yticks(range(len(table)), table["name"])
         axes.invert_yaxis()
         axes.grid(axis="x", color=FAINT, alpha=0.25)
-        axes.set(xlabel=unit, title=title)
+        note = "thick: 95 % interval over test images; thin: spread between seeds"
+        axes.set(xlabel=f"{unit}\n{note}", title=title)
         return finished(figure)
 
 

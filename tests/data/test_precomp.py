@@ -24,6 +24,14 @@ def test_five_captions_belong_to_each_image(tmp_path: Path) -> None:
     assert data.test.words() is None
 
 
+def test_a_pair_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    test = load_split(write_dataset(tmp_path), "test")
+    assert test.place(2, 3) == 13
+    for image, caption, said in ((12, 0, "no such image"), (0, 5, "no such caption")):
+        with pytest.raises(InputError, match=said):
+            test.place(image, caption)
+
+
 def test_images_repeated_for_their_captions_are_read_once(tmp_path: Path) -> None:
     write_dataset(tmp_path)
     path = tmp_path / "train_ims.npy"

@@ -52,7 +52,14 @@ def test_curves_and_intervals_show_every_row() -> None:
     figure = results.learning_curve({"scan-t2i": curve, "scan-i2t": curve})
     assert len(figure.axes[1].lines) == 2
     table = pd.DataFrame(
-        {"name": ["a", "b"], "value": [1, 2], "low": [0, 1], "high": [2, 3], "group": ["x", "y"]}
+        {
+            "name": ["a", "b"],
+            "value": [1, 2],
+            "low": [0, 1],
+            "high": [2, 3],
+            "spread": [0.1, 0.2],
+            "group": ["x", "y"],
+        }
     )
     figure = results.intervals(table, title="t", unit="u")
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["a", "b"]
