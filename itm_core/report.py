@@ -179,6 +179,6 @@ def html(table: pd.DataFrame, caption: str) -> HTML:
     styled = table.style.hide(axis="index").format(precision=1, na_rep="", escape="html")
     body = styled.set_table_attributes('class="dataframe"').to_html()
     return HTML(
-        f'<figure class="scrolls" style="margin: 0 0 1rem"><figcaption>{escape(caption)}</figcaption>'
+        f'<figure style="margin: 0 0 1rem"><figcaption>{escape(caption)}</figcaption>'
         f'<div style="overflow-x: auto; font-size: 0.85em">{body}</div></figure>'
     )
