@@ -12,22 +12,39 @@ from pathlib import Path
 
 from itm_core.errors import InputError
 
+NOTHING = 2**18  # bytes free that count as none
+
 
 @contextmanager
 def space_checked(path: Path) -> Iterator[None]:
-    """Turn "no space left on device" while writing ``path`` into an `InputError`."""
+    """Turn "no space left on device" while writing ``path`` into an `InputError`.
+
+    Libraries that write with code of their own raise other errors then; theirs are taken for a
+    full disk when there is next to nothing free.
+    """
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
+    except Exception as error:
         free = shutil.disk_usage(next(p for p in (path, *path.parents) if p.exists())).free
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or free < NOTHING
+        if not full or isinstance(error, InputError):
+            raise
         raise InputError(
             "no space left to write this file",
             file=path,
             found=f"{free / 2**20:.0f} MiB free",
             remedy="free some space and run the same command again; what was finished is kept",
         ) from error
+
+
+def reserve(path: Path) -> None:
+    """Claim the blocks of a file that was only sized; raises OSError when the disk is full.
+
+    Writing to a mapped file whose blocks do not exist would end the process without a word.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 @contextmanager

@@ -13,6 +13,49 @@ from itm_core import retrieval
 from itm_core.data.precomp import Dataset, Split
 from itm_core.runs import Run
 
+EMPTY_WORDS = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "be",
+        "by",
+        "for",
+        "from",
+        "has",
+        "have",
+        "he",
+        "her",
+        "his",
+        "in",
+        "into",
+        "is",
+        "it",
+        "its",
+        "of",
+        "on",
+        "or",
+        "she",
+        "some",
+        "that",
+        "the",
+        "their",
+        "there",
+        "they",
+        "this",
+        "through",
+        "to",
+        "up",
+        "was",
+        "were",
+        "while",
+        "who",
+        "with",
+    ]
+)
 SHOWN = {"i2t_r1": "image to text R@1", "t2i_r1": "text to image R@1", "rsum": "rSum"}
 
 
@@ -105,13 +148,13 @@ def best(scores: np.ndarray, count: int = 5) -> np.ndarray:
 def content_words(split: Split, caption: int, words: Sequence[str]) -> list[int]:
     """Return the places of the words worth a picture.
 
-    Where the dataset says which tokens name an object, those; elsewhere every token with a
-    letter that has more than two of them.
+    Where the dataset says which tokens name an object, those; elsewhere every token of letters
+    but articles, conjunctions, common prepositions and the like.
     """
     truth = split.words()
     if truth is not None:
         return [k for k, named in enumerate(truth[caption]) if named]
-    return [k for k, word in enumerate(words) if len(word) > 2 and word.isalpha()]
+    return [k for k, word in enumerate(words) if word.isalpha() and word not in EMPTY_WORDS]
 
 
 def controls(scores: Mapping[str, np.ndarray], chance: Mapping[str, float]) -> pd.DataFrame:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from itm_core.errors import InputError
-from itm_core.files import read_json, whole_file, write_json
+from itm_core.files import read_json, reserve, whole_file, write_json
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -24,6 +25,25 @@ def test_a_full_disk_is_said_plainly(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no space left.*MiB free"), whole_file(tmp_path / "x"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_error_of_a_library_on_a_full_disk_is_said_plainly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    with pytest.raises(InputError, match="no space left"), whole_file(tmp_path / "x"):
+        raise RuntimeError("write failed")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2**30))
+    with pytest.raises(RuntimeError, match="write failed"), whole_file(tmp_path / "x"):
+        raise RuntimeError("write failed")
+
+
+def test_reserving_makes_a_sized_file_whole(tmp_path: Path) -> None:
+    path = tmp_path / "sized"
+    with path.open("wb") as file:
+        file.truncate(1_000_000)
+    reserve(path)
+    assert path.stat().st_blocks * 512 >= 1_000_000
 
 
 @pytest.mark.parametrize("text", ["{half", "[1]", "\ud800"])

@@ -59,6 +59,12 @@ def test_an_ensemble_row_scores_the_mean_matrix() -> None:
     assert table["rSum"][2].startswith(f"{retrieval.metrics(mean).rsum:.1f} [")
 
 
+def test_words_without_content_get_no_picture(tmp_path: Path) -> None:
+    test = load_dataset(write_dataset(tmp_path / "micro")).test
+    words = ["a", "dog", "and", "two", "cats", "."]
+    assert report.content_words(test, 0, words) == [1, 3, 4]
+
+
 def test_tables_are_escaped_and_scroll() -> None:
     shown = report.html(pd.DataFrame({"a": ["<b>"]}), "a < b").data
     assert "&lt;b&gt;" in shown

@@ -166,6 +166,25 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
         assert torch.equal(value, weights(second.matcher)[name]), name
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_training_on_a_gpu_lowers_the_loss(tmp_path: Path, precision: str) -> None:
+    recipe = RECIPE.replace(f"training.precision={precision}", "loss.warmup_epochs=3")
+    torch.manual_seed(0)
+    made = Trainer(
+        recipe.build(5, 20).cuda(),
+        some_pairs(),
+        recipe,
+        seed=0,
+        folder=tmp_path,
+        save=save_matcher,
+        score_dev=lambda _: {"rsum": 0.0},
+        progress=False,
+    )
+    curve = made.run().curve
+    assert curve[-1]["loss"] < curve[0]["loss"]
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     (tmp_path / "state.pt").write_bytes(b"half a checkpoint")
     with pytest.raises(InputError, match=r"state\.pt.*delete"):

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from tqdm.auto import tqdm
 
 from itm_core.data import scene_captions, scene_regions
@@ -27,7 +28,7 @@ from itm_core.data.scene_render import render
 from itm_core.data.scene_world import SIDE, Draws, relations, scene
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.errors import InputError
-from itm_core.files import read_json, space_checked, write_json
+from itm_core.files import read_json, reserve, space_checked, write_json
 
 VERSION = 1
 PRESETS = {  # images of train, dev and test
@@ -94,20 +95,27 @@ def make_scenes(
     if preset not in PRESETS:
         raise InputError("unknown preset", expected=f"one of {', '.join(PRESETS)}", found=preset)
     wanted = {"version": VERSION, "preset": preset, "seed": seed}
-    if _is_there(folder, wanted):
-        return folder
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    partial.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):  # a second process waits, then loads
+        if not _is_there(folder, wanted):
+            _make(folder, wanted, workers, progress)
+    return folder
+
+
+def _make(folder: Path, wanted: dict[str, Any], workers: int | None, progress: bool) -> None:
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+    partial.mkdir()
+    preset, seed = wanted["preset"], wanted["seed"]
     try:
         with space_checked(folder):
             hashes = _write_all(partial, preset, seed, workers, progress)
         combined = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
         _as_pinned(folder, preset, seed, combined)
         write_json(partial / "scenes.json", {**wanted, "fingerprint": combined, "files": hashes})
-        os.replace(partial, folder)
+        partial.replace(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return folder
 
 
 def _is_there(folder: Path, wanted: dict[str, Any]) -> bool:
@@ -198,7 +206,9 @@ class _Writer:
 
     def _open(self, kind: str, dtype: type, shape: tuple[int, ...]) -> np.memmap:
         path = self.folder / f"{self.name}_{kind}.npy"
-        return np.lib.format.open_memmap(path, "w+", np.dtype(dtype), shape)
+        array = np.lib.format.open_memmap(path, "w+", np.dtype(dtype), shape)
+        reserve(path)
+        return array
 
     def add(self, images: list[Made]) -> None:
         rows = slice(self.filled, self.filled + len(images))

@@ -24,6 +24,7 @@ METHODS = {
 OTHERS = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 
 _SETTINGS: dict[Any, Any] = {
+    "figure.dpi": 150,
     "figure.facecolor": CARD,
     "axes.facecolor": CARD,
     "savefig.facecolor": CARD,

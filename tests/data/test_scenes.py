@@ -166,4 +166,4 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(scenes.FINGERPRINTS, "tiny", "another hash")
     with pytest.raises(InputError, match="came out different"):
         scenes.make_scenes(tmp_path / "new", preset="tiny", progress=False)
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [".new.lock"]

@@ -99,9 +99,9 @@ def test_equations_are_drawn(reader: Reader, html: Path) -> None:
 
 def test_the_search_finds_a_word(reader: Reader, html: Path) -> None:
     reader.open(html / "search.html", "?q=bootstrap")
-    found = reader.page.locator("#search-results li a")
+    found = reader.page.locator("#search-results li a[href*='task.html']")
     found.first.wait_for()
-    assert "task.html" in " ".join(a.get_attribute("href") or "" for a in found.all())
+    assert found.count() >= 1
     assert not reader.complaints
 
 
