@@ -2,8 +2,7 @@
 
 The extractor is fixed and never sees a label: colours, their layout, gradients by direction and
 cell, and a weak trace of where the box is; then a random projection, ReLU, and noise. All of it
-is integer arithmetic (the matrix product runs in float32 on integers small enough to be exact),
-so the features are the same bytes on every machine.
+is integer arithmetic, so the features are the same bytes on every machine.
 
 Page: The Scenes data card.
 """
@@ -78,20 +77,16 @@ def features(pixels: np.ndarray, proposals: np.ndarray, draws: Draws) -> np.ndar
     """Return features ``[36, 256]`` float32 of the proposals in a picture ``[H, W, 3]`` uint8."""
     raw = _described(pixels.astype(np.int64), proposals)
     raw = _blended(raw, draws)
-    projected = (raw.astype(np.float32) @ _projection()).astype(np.int64) >> _SHIFT
+    projected = (raw.astype(np.int32) @ _projection()) >> _SHIFT
     noise = draws.bell(projected.shape) * NOISE >> 3
     return np.maximum(projected + noise, 0).astype(np.float32) * _SCALE
 
 
 @cache
 def _projection() -> np.ndarray:
-    """``[described, WIDTH]`` whole numbers; columns sum to nearly zero, so half pass the ReLU.
-
-    A described value is below 2**10 and a weight at most 3, so that every partial sum of the
-    271 products stays below 2**20 and float32 adds without rounding, in any order.
-    """
+    """``[described, WIDTH]`` whole numbers; columns sum to nearly zero, so half pass the ReLU."""
     rows = BINS**3 + SILHOUETTE**2 + CELLS**2 * DIRECTIONS + 15
-    return (Draws(2023).grid(2 * _WEIGHT + 1, (rows, WIDTH)) - _WEIGHT).astype(np.float32)
+    return (Draws(2023).grid(2 * _WEIGHT + 1, (rows, WIDTH)) - _WEIGHT).astype(np.int32)
 
 
 def _blended(raw: np.ndarray, draws: Draws) -> np.ndarray:
