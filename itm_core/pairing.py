@@ -135,10 +135,12 @@ class _OwnPartners(Pairing):
     partner: Tensor
 
     def dot(self) -> Tensor:
+        """Return the dot products, one matrix product for each caption."""
         V, W = self.regions.vectors[self.partner], self.words.vectors  # [C, P, R, D]
         return (W @ V.flatten(1, 2).mT).unflatten(2, V.shape[1:3])
 
     def mix(self, weights: Tensor, axis: int) -> Tensor:
+        """Return the weighted sums, one matrix product for each pair."""
         if axis == WORDS:
             flat = weights.flatten(2).mT
             return (flat @ self.words.vectors).unflatten(1, weights.shape[2:]).unsqueeze(1)
@@ -146,6 +148,7 @@ class _OwnPartners(Pairing):
         return mixed.transpose(1, 2).unsqueeze(3)
 
     def region_values(self, values: Tensor) -> Tensor:
+        """Return per-region values of each caption's own partners."""
         return values[self.partner][:, None]
 
     def _region_mix(self, weights: Tensor, factors: Tensor) -> Tensor:

@@ -294,7 +294,7 @@ def _train(
         curve.to_csv(partial, index=False)
     _evaluate(data, load_matcher(folder / "best.safetensors", matcher), folder, progress)
     environment["seconds_training"] = round(float(curve["seconds"].sum()), 2)
-    environment["seconds_this_session"] = round(time.monotonic() - started, 2)
+    environment["seconds_since_start"] = round(time.monotonic() - started, 2)
     write_json(folder / "environment.json", environment)
     write_json(
         folder / COMPLETE,

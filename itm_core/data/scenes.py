@@ -211,6 +211,7 @@ class _Writer:
         return array
 
     def add(self, images: list[Made]) -> None:
+        """Write the next images."""
         rows = slice(self.filled, self.filled + len(images))
         for kind, values in (
             ("ims", [m.features for m in images]),

@@ -12,10 +12,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from itm_core.errors import InputError
+from itm_core.reference.evaluation import (
+    check_ensemble,
+    check_evaluation,
+    check_tagged_evaluation,
+    check_two_models,
+)
 from itm_core.reference.format import Difference, Report, Stored, read
 from itm_core.reference.measures import (
-    check_evaluation,
     check_loss,
+    check_numbered_losses,
     check_tokens,
     text_checker_of,
 )
@@ -66,12 +72,19 @@ def _complete(stored: Stored, kind: str, found: list[Difference]) -> Report:
 
 def _checker_of(stored: Stored) -> tuple[str, Checker | None]:
     keys, repository = set(stored.arrays), str(stored.config.get("repo", ""))
-    if "inputs/sims" in keys and "outputs/i2t_ranks" in {k.split("@")[0] for k in keys}:
-        return "evaluation", check_evaluation
-    if "vocab_subset" in stored.config:
-        return "tokens", check_tokens
-    if "inputs/scores" in keys:
-        return "loss", check_loss
-    if stored.folder("weights") and repository.endswith("/SCAN"):
-        return "SCAN", check_scan
-    return "unknown", None
+    plain = {key.split("@")[0] for key in keys}
+    marks: list[tuple[bool, str, Checker]] = [
+        ({"inputs/sims", "outputs/i2t_ranks"} <= plain, "evaluation", check_evaluation),
+        ("outputs/rsum_random" in keys, "evaluation", check_tagged_evaluation),
+        ("outputs/ensemble/sims" in keys, "evaluation", check_two_models),
+        ("outputs/fold_mean" in keys, "evaluation", check_ensemble),
+        ("vocab_subset" in stored.config, "tokens", check_tokens),
+        ("inputs/scores" in keys, "loss", check_loss),
+        ({"inputs/sims0", "outputs/loss_hard0"} <= keys, "loss", check_numbered_losses),
+        (
+            bool(stored.folder("weights")) and repository.endswith("/SCAN"),
+            "SCAN",
+            check_scan,
+        ),
+    ]
+    return next(((kind, check) for fits, kind, check in marks if fits), ("unknown", None))

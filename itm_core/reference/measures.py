@@ -1,4 +1,4 @@
-"""Reference numbers of the measures: losses, ranks and recalls, token ids."""
+"""Reference numbers of losses and of token ids."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from itm_core import retrieval
 from itm_core.data.vocabulary import Vocabulary, tokenise
 from itm_core.errors import InputError
 from itm_core.losses import hinge
-from itm_core.reference.format import VALUE_LIMIT, Difference, Stored, value_difference
+from itm_core.reference.format import Difference, Stored, value_difference
 
 
 def check_loss(stored: Stored) -> Iterator[Difference]:
@@ -31,50 +30,15 @@ def check_loss(stored: Stored) -> Iterator[Difference]:
         yield value_difference(f"grad_scores_{kind}_margin{margin}", slope, theirs)
 
 
-def check_evaluation(stored: Stored) -> Iterator[Difference]:
-    """Yield the differences of ranks and recalls on a given score matrix.
-
-    Where scores are tied the release's ranks depend on the machine that ran it: the stored
-    value is then compared with the interval between our optimistic and pessimistic ranks, and
-    stored bounds are compared with ours exactly.
-    """
-    per_image = stored.config.get("captions_per_image", 5)
-    scores = stored.arrays["inputs/sims"].astype(np.float64)
-    found = {ties: _evaluated(scores, per_image, ties) for ties in ("optimistic", "pessimistic")}
-    best, worst = found["optimistic"], found["pessimistic"]
-    for name, value in stored.folder("bounds").items():
-        what, ties = name.rsplit("_", 1)
-        yield Difference(f"bounds/{name}", _outside(value, found[ties][what], None), VALUE_LIMIT)
-    for name, value in stored.folder("outputs").items():
-        what = name.split("@")[0]
-        yield Difference(name, _outside(value, best[what], worst[what]), VALUE_LIMIT)
-
-
-def _evaluated(scores: np.ndarray, per_image: int, ties: str) -> dict[str, np.ndarray]:
-    ranked = retrieval.ranks(scores, captions_per_image=per_image, ties=ties, nan="first")
-    numbers = retrieval.metrics(scores, captions_per_image=per_image, ties=ties, nan="first")
-    shown = np.where(np.isnan(scores), np.inf, scores)
-    return {
-        "i2t_ranks": ranked.i2t,
-        "t2i_ranks": ranked.t2i,
-        "i2t": np.array(numbers.i2t.values()),
-        "t2i": np.array(numbers.t2i.values()),
-        "i2t_top1": shown.argmax(1) if ties == "optimistic" else _last_best(shown),
-        "t2i_top1": shown.argmax(0) if ties == "optimistic" else _last_best(shown.T),
-    }
-
-
-def _last_best(scores: np.ndarray) -> np.ndarray:
-    return scores.shape[1] - 1 - scores[:, ::-1].argmax(1)
-
-
-def _outside(value: np.ndarray, one: np.ndarray, two: np.ndarray | None) -> float:
-    """Return how far ``value`` lies outside the interval of the two (either may be larger)."""
-    if value.shape != one.shape:
-        return float("nan")
-    two = one if two is None else two
-    low, high = np.minimum(one, two), np.maximum(one, two)
-    return float(np.maximum(low - value, value - high).clip(0).max())
+def check_numbered_losses(stored: Stored) -> Iterator[Difference]:
+    """Yield the differences of the hinge loss on several matrices, each with its own margin."""
+    for number, case in enumerate(stored.config["cases"]):
+        for kind in ("sum", "hard"):
+            scores = stored.tensor(f"inputs/sims{number}").requires_grad_()
+            loss = hinge(scores, case["margin"], hardest=kind == "hard")
+            (slope,) = torch.autograd.grad(loss, scores)
+            for name, ours in ((f"loss_{kind}{number}", loss), (f"grad_{kind}{number}", slope)):
+                yield value_difference(name, ours.detach(), stored.tensor(f"outputs/{name}"))
 
 
 def check_tokens(stored: Stored) -> Iterator[Difference]:

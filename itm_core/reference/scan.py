@@ -98,6 +98,9 @@ def check_scan(stored: Stored) -> Iterator[Difference]:
     sims = [value_difference("sims", s.detach(), theirs["sims"]) for s in (tiled, trained)]
     yield max(sims, key=lambda d: (d.error != d.error, d.error))
     ours["loss_max"].backward()
-    slopes = {n: p.grad for n, p in matcher.named_parameters() if p.grad is not None}
+    # a parameter that takes no part has no gradient here and zeros in the file
+    slopes = {
+        n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in matcher.named_parameters()
+    }
     gradients = {n[5:]: v for n, v in theirs.items() if n.startswith("grad/")}
     yield from gradient_differences({n: slopes.get(our_name(n)) for n in gradients}, gradients)
