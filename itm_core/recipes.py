@@ -180,7 +180,7 @@ PROFILES: dict[str, tuple[EncoderSettings, HingeSettings, TrainingSettings]] = {
     "smoke": (  # seconds on a laptop, for Scenes-small; what the book is built with
         EncoderSettings(embedding=64, word_width=64),
         _WARM,
-        TrainingSettings(epochs=4, drop_every=3, learning_rate=2e-3, batch=32, dev_images=100),
+        TrainingSettings(epochs=4, drop_every=3, learning_rate=2e-3, batch=32, dev_images=50),
     ),
 }
 _DEFAULT_PROFILE = "scenes"

@@ -63,13 +63,46 @@ class Metrics:
         return {"rsum": self.rsum, **named}
 
 
-def _checked(scores: np.ndarray, per_image: int, nan: str) -> np.ndarray:
-    if scores.ndim != 2 or scores.shape[1] != per_image * scores.shape[0]:
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """Where the best right item of each query stands: three arrays ``[Q]`` of whole numbers."""
+
+    above: np.ndarray  # wrong items with a larger score
+    tied: np.ndarray  # wrong items with the same score
+    right: np.ndarray  # right items with the same score, itself among them
+
+    def ranks(self, ties: str) -> np.ndarray:
+        """Return the rank from 0; a float where it is a mean over orders."""
+        if ties == "mean":  # the tied wrong items fall into right + 1 gaps, one of them before it
+            return self.above + self.tied / (self.right + 1.0)
+        return self.above + self.tied if ties == "pessimistic" else self.above
+
+    def hits(self, cut: int, ties: str) -> np.ndarray:
+        """Return whether the rank is below ``cut``; its probability over orders for ``mean``."""
+        if ties != "mean":
+            return (self.ranks(ties) < cut).astype(float)
+        missed = np.ones(len(self.above))
+        for drawn in range(
+            cut
+        ):  # fill the places left after `above` from the tied ones, one by one
+            wrong = np.maximum(self.tied - drawn, 0)
+            missed *= np.where(self.above + drawn < cut, wrong / (wrong + self.right), 1.0)
+        return 1.0 - missed
+
+
+def _shape_checked(scores: np.ndarray, per_image: int) -> np.ndarray:
+    scores = np.asarray(scores)
+    if scores.ndim != 2 or not len(scores) or scores.shape[1] != per_image * scores.shape[0]:
         raise InputError(
             "the score matrix has the wrong shape",
             expected=f"[I, {per_image} I], images by captions",
             found=list(scores.shape),
         )
+    return scores
+
+
+def _checked(scores: np.ndarray, per_image: int, nan: str) -> np.ndarray:
+    scores = _shape_checked(scores, per_image)
     bad = np.isnan(scores)
     if not bad.any():
         return scores
@@ -96,42 +129,39 @@ def ranks(
         scores: ``[I, C]``; captions ``5 i .. 5 i + 4`` belong to image i.
         ties: what an equal score of a wrong item means: the right one comes after it
             (``pessimistic``), before it (``optimistic``), or as chance has it (``mean``: the
-            mean rank over all orders of the tied items). The released evaluation leaves it to
-            an unstable sort.
+            mean over all orders of the tied items, of the rank here and of the hit in
+            `metrics`). The released evaluation leaves it to an unstable sort.
         nan: ``refuse``, or ``first`` to rank a NaN above all as the released evaluation does.
 
     Raises `InputError` for another shape, or a NaN that is refused.
     """
+    i2t, t2i = _places(scores, captions_per_image, ties, nan)
+    return Ranks(i2t.ranks(ties), t2i.ranks(ties))
+
+
+def _places(scores: np.ndarray, n: int, ties: str, nan: str = "refuse") -> tuple[_Places, _Places]:
+    """Return where the right items stand, image to text and text to image."""
     if ties not in TIES:
         raise InputError("unknown value of ties", expected=f"one of {TIES}", found=ties)
-    scores = _checked(np.asarray(scores), captions_per_image, nan)
-    images, n = len(scores), captions_per_image
+    scores = _checked(scores, n, nan)
+    images = len(scores)
     own = scores.reshape(images, images, n)[np.arange(images), np.arange(images)]  # [I, n]
-    i2t, t2i = np.empty(images), np.zeros(images * n)
-    positives = own.reshape(-1)
-    same = np.zeros(images * n)
+    best = own.max(1, keepdims=True)  # [I, 1]
+    positives = own.reshape(-1)  # [C]
+    i2t, t2i = np.empty((2, images), np.int64), np.zeros((2, images * n), np.int64)
     for start in range(0, images, ROWS_AT_ONCE):
-        block = scores[start : start + ROWS_AT_ONCE]
-        stop = start + len(block)
-        best = own[start:stop].max(1, keepdims=True)
-        mine = (own[start:stop] == best).sum(1)
-        equal = (block == best).sum(1) - mine
-        i2t[start:stop] = (block > best).sum(1) + equal * _share(ties, mine)
-        t2i += (block > positives).sum(0)
-        same += (block == positives).sum(0)
-    t2i += (same - 1) * _share(ties, np.ones(1))  # a positive always equals itself
-    kind = float if ties == "mean" else np.int64
-    return Ranks(i2t.astype(kind), t2i.astype(kind))
+        here = slice(start, start + ROWS_AT_ONCE)
+        block = scores[here]
+        i2t[:, here] = (block > best[here]).sum(1), (block == best[here]).sum(1)
+        t2i += (block > positives).sum(0), (block == positives).sum(0)
+    right = (own == best).sum(1)
+    one = np.ones(images * n, np.int64)  # a caption has one right image, which equals itself
+    return _Places(i2t[0], i2t[1] - right, right), _Places(t2i[0], t2i[1] - one, one)
 
 
-def _share(ties: str, right: np.ndarray) -> np.ndarray:
-    """Return which share of the tied wrong items comes before ``right`` tied right ones."""
-    before = {"pessimistic": np.ones(1), "optimistic": np.zeros(1), "mean": 1.0 / (right + 1.0)}
-    return before[ties]
-
-
-def _direction(found: np.ndarray) -> Direction:
-    r1, r5, r10 = (100.0 * float(np.mean(found < cut)) for cut in CUTS)
+def _direction(places: _Places, ties: str) -> Direction:
+    found = places.ranks(ties)
+    r1, r5, r10 = (100.0 * float(places.hits(cut, ties).mean()) for cut in CUTS)
     return Direction(r1, r5, r10, float(np.floor(np.median(found)) + 1), float(found.mean() + 1))
 
 
@@ -142,22 +172,25 @@ def metrics(
     ties: str = "pessimistic",
     nan: str = "refuse",
 ) -> Metrics:
-    """Return the retrieval numbers of a score matrix ``[I, C]``; see `ranks`.
+    """Return the retrieval numbers of a score matrix ``[I, C]``; arguments as for `ranks`.
 
     >>> metrics(np.repeat(np.eye(20), 5, axis=1)).rsum
     600.0
     """
-    found = ranks(scores, captions_per_image=captions_per_image, ties=ties, nan=nan)
-    return Metrics(_direction(found.i2t), _direction(found.t2i))
+    i2t, t2i = _places(scores, captions_per_image, ties, nan)
+    return Metrics(_direction(i2t, ties), _direction(t2i, ties))
 
 
-def five_folds(scores: np.ndarray, *, captions_per_image: int = 5, folds: int = 5) -> Metrics:
+def five_folds(
+    scores: np.ndarray, *, captions_per_image: int = 5, folds: int = 5, ties: str = "pessimistic"
+) -> Metrics:
     """Return the means over folds of the images, each fold scored by itself (COCO 1K).
 
-    Raises `InputError` when the images do not divide into the folds. rSum and the averages are
-    those of the means; the summary lines that SCAN's release prints here are mislabelled.
+    Raises `InputError` for another shape than ``[I, C]``, or when the images do not divide into
+    the folds. rSum and the averages are those of the means; the summary lines that SCAN's
+    release prints here are mislabelled.
     """
-    images, n = len(scores), captions_per_image
+    images, n = len(_shape_checked(scores, captions_per_image)), captions_per_image
     if images % folds:
         raise InputError(
             "images do not divide into folds", expected=f"a multiple of {folds}", found=images
@@ -167,6 +200,7 @@ def five_folds(scores: np.ndarray, *, captions_per_image: int = 5, folds: int = 
         metrics(
             scores[k * size : (k + 1) * size, k * size * n : (k + 1) * size * n],
             captions_per_image=n,
+            ties=ties,
         )
         for k in range(folds)
     ]
@@ -182,25 +216,33 @@ def ensemble(scores: Sequence[np.ndarray]) -> np.ndarray:
 
     Raises `InputError` when there are none or their shapes differ.
     """
+    _one_shape(scores)
+    total = np.zeros(np.shape(scores[0]))
+    for one in scores:  # added up in float64, one at a time
+        total += one
+    return total / len(scores)
+
+
+def _one_shape(scores: Sequence[np.ndarray]) -> None:
     shapes = {np.shape(s) for s in scores}
     if len(shapes) != 1:
         raise InputError("score matrices of one shape are needed", found=sorted(shapes) or "none")
-    return np.mean(np.stack([np.asarray(s, np.float64) for s in scores]), axis=0)
 
 
 NUMBERS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
 
 
-def _hits(scores: np.ndarray, per_image: int, ties: str = "pessimistic") -> np.ndarray:
+def _hits(scores: np.ndarray, per_image: int, ties: str) -> np.ndarray:
     """Return hits in percent for each image: ``[I, 7]``, columns as `NUMBERS`.
 
     A caption's hits are averaged with those of its image's other captions, so that an image
     with its five captions is one unit of resampling.
     """
-    found = ranks(scores, captions_per_image=per_image, ties=ties)
-    i2t = np.stack([found.i2t < cut for cut in CUTS], 1)
-    t2i = np.stack([found.t2i < cut for cut in CUTS], 1).reshape(-1, per_image, 3).mean(1)
-    both = 100.0 * np.concatenate([i2t, t2i], 1)
+    i2t, t2i = (
+        np.stack([side.hits(cut, ties) for cut in CUTS], 1)
+        for side in _places(scores, per_image, ties)
+    )
+    both = 100.0 * np.concatenate([i2t, t2i.reshape(-1, per_image, len(CUTS)).mean(1)], 1)
     return np.concatenate([both, both.sum(1, keepdims=True)], 1)
 
 
@@ -223,8 +265,11 @@ def bootstrap(
 
     Percentile bootstrap over images; an image's five captions come along with it, because they
     are not independent queries. Ranks are kept: the gallery stays the whole test set. The
-    spread between seeds is not in it.
+    spread between seeds is not in it, and a number at 0 or 100 gets an interval without width.
+
+    Raises `InputError` when there are no scores or their shapes differ.
     """
+    _one_shape(scores)
     hits = np.mean([_hits(one, captions_per_image, ties) for one in scores], axis=0)
     low, high = np.percentile(_resampled(hits, resamples, seed), [2.5, 97.5], axis=0)
     return {name: (float(a), float(b)) for name, a, b in zip(NUMBERS, low, high, strict=True)}
@@ -235,6 +280,7 @@ def paired_test(
     theirs: np.ndarray,
     *,
     captions_per_image: int = 5,
+    ties: str = "pessimistic",
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -242,9 +288,11 @@ def paired_test(
 
     Columns: ``difference`` (ours - theirs), ``low`` and ``high`` (95 % interval), ``p`` (two
     sided, from the same paired bootstrap over images) and ``smallest_gap``, the difference that
-    this test set could just show (1.96 standard errors).
+    this test set could just show (1.96 standard errors). Raises `InputError` when the shapes
+    differ: only runs scored on the same images and captions can be paired.
     """
-    gap = _hits(ours, captions_per_image) - _hits(theirs, captions_per_image)
+    _one_shape([ours, theirs])
+    gap = _hits(ours, captions_per_image, ties) - _hits(theirs, captions_per_image, ties)
     means = _resampled(gap, resamples, seed)
     low, high = np.percentile(means, [2.5, 97.5], axis=0)
     beyond = np.minimum((means <= 0).mean(0), (means >= 0).mean(0))

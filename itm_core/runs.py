@@ -24,7 +24,7 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -368,10 +368,16 @@ def train_many(
     return [load(future.result()) for future in futures]
 
 
+@lru_cache(maxsize=1)
+def _checked_once(dataset: str) -> Dataset:
+    """Return a dataset that a worker reads for its first run and keeps for the others."""
+    return load_dataset(dataset)
+
+
 def _one(dataset: str, spec: Spec, device: str, root: str, threads: int) -> Path:
     torch.set_num_threads(threads)
     return train_or_load(
-        dataset,
+        _checked_once(dataset),
         spec.recipe,
         seed=spec.seed,
         device=device,

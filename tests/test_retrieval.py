@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from math import comb
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,8 @@ from hypothesis import strategies as st
 
 from itm_core.errors import InputError
 from itm_core.retrieval import (
+    Direction,
+    Metrics,
     bootstrap,
     ensemble,
     five_folds,
@@ -75,6 +80,52 @@ def test_mean_ties_are_the_mean_over_orders() -> None:
     assert ranks(scores, ties="mean").i2t[0] == pytest.approx(np.mean(places), abs=0.02)
 
 
+@given(seed=st.integers(0, 999), levels=st.integers(1, 3))
+@settings(deadline=None, max_examples=25)
+def test_hits_at_mean_ties_are_the_mean_over_orders(seed: int, levels: int) -> None:
+    """Breaking the ties by a small noise, many times, gives the same recalls in the mean."""
+    draw = np.random.default_rng(seed)
+    scores = draw.integers(levels, size=(8, 16)).astype(float)
+    found = metrics(scores, captions_per_image=2, ties="mean")
+    tries = [metrics(scores + 0.5 * draw.random((8, 16)), captions_per_image=2) for _ in range(400)]
+    for side in ("i2t", "t2i"):
+        mean = np.mean([getattr(one, side).values() for one in tries], axis=0)
+        ours = getattr(found, side).values()
+        np.testing.assert_allclose(ours[:3], mean[:3], atol=6)  # six standard errors or more
+        assert ours[4] == pytest.approx(mean[4], abs=0.5)
+
+
+def test_a_matcher_that_sees_nothing_is_at_chance() -> None:
+    """Equal scores: one image of 40 is right; of 200 captions five are, drawn without return."""
+    found = metrics(np.zeros((40, 200)), ties="mean")
+    for cut, name in ((1, "r1"), (5, "r5"), (10, "r10")):
+        assert getattr(found.t2i, name) == pytest.approx(100 * cut / 40)
+        chance = 1 - comb(195, cut) / comb(200, cut)
+        assert getattr(found.i2t, name) == pytest.approx(100 * chance)
+    assert found.t2i.mean == 20.5
+    low, high = bootstrap(np.zeros((40, 200)), ties="mean")["t2i_r10"]
+    assert low == pytest.approx(high) == pytest.approx(25)
+
+
+@given(seed=st.integers(0, 999))
+def test_the_order_of_images_does_not_count(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    scores = draw.integers(20, size=(6, 30)).astype(float)
+    order = draw.permutation(6)
+    captions = (5 * order[:, None] + draw.permutation(5)).ravel()
+    for ties in ("pessimistic", "mean"):
+        one, other = metrics(scores, ties=ties), metrics(scores[order][:, captions], ties=ties)
+        assert one.flat() == pytest.approx(other.flat())
+
+
+def test_a_nan_may_rank_first_as_in_the_release() -> None:
+    scores = np.repeat(np.eye(3), 5, axis=1)
+    scores[0, 14] = np.nan
+    found = ranks(scores, nan="first")
+    assert found.i2t.tolist() == [1, 0, 0]
+    assert found.t2i.tolist() == [0] * 14 + [1]
+
+
 def test_metrics_by_hand() -> None:
     scores = np.zeros((12, 60))
     scores[np.arange(60) // 5, np.arange(60)] = 1.0  # every pair right
@@ -96,16 +147,34 @@ def test_folds_are_scored_by_themselves() -> None:
     assert found.rsum == pytest.approx(np.mean([p.rsum for p in parts]))
     with pytest.raises(InputError, match="multiple of 5"):
         five_folds(scores[:9, :45])
+    with pytest.raises(InputError, match="wrong shape"):
+        five_folds(np.repeat(scores, 2, axis=1))
+
+
+def test_the_summary_of_folds_is_labelled_right() -> None:
+    """What SCAN's release prints there under "rsum" is six times the mean image to text recall."""
+    stored = json.loads((GOLDEN / "eval_fold5_printout.json").read_text(encoding="utf-8"))
+    means = stored["means_of_the_five_folds"]
+    ours = Metrics(Direction(*means["i2t"]), Direction(*means["t2i"]))
+    assert ours.rsum == pytest.approx(means["rsum"])
+    printed = float(stored["printed_by_the_official_code"][1].removeprefix("rsum: "))
+    assert printed == pytest.approx(2 * sum(ours.i2t.values()[:3]), abs=0.05)
+    assert ours.rsum != pytest.approx(printed, abs=100)
 
 
 def test_ensembles_are_means() -> None:
     one, two = np.zeros((2, 10)), np.ones((2, 10))
     assert (ensemble([one, two]) == 0.5).all()
+    assert (ensemble([one.astype(np.float16), two.astype(int)]) == 0.5).all()
+
+
+@pytest.mark.parametrize("together", [lambda a, b: ensemble([a, b]), bootstrap, paired_test])
+def test_scores_of_other_pairs_are_not_set_together(together: Callable[..., object]) -> None:
     with pytest.raises(InputError, match="one shape"):
-        ensemble([one, np.zeros((3, 15))])
+        together(np.zeros((2, 10)), np.zeros((3, 15)))
 
 
-@pytest.mark.parametrize("shape", [(5, 24), (5, 5), (25,)])
+@pytest.mark.parametrize("shape", [(5, 24), (5, 5), (25,), (0, 0)])
 def test_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="wrong shape"):
         ranks(np.zeros(shape))
@@ -142,6 +211,15 @@ def test_intervals_cover_as_often_as_they_say() -> None:
     assert 0.87 <= np.mean(covered) <= 1.0
 
 
+def test_captions_of_an_image_are_drawn_together() -> None:
+    """Half the images win all five captions: the error is that of 200 draws, not of 1,000."""
+    images = np.arange(200)
+    scores = np.zeros((200, 1000))
+    scores[images.repeat(5), np.arange(1000)] = np.where(images < 100, 1.0, -1.0).repeat(5)
+    low, high = bootstrap(scores)["t2i_r1"]
+    assert high - low == pytest.approx(2 * 1.96 * 50 / np.sqrt(200), rel=0.06)
+
+
 def test_intervals_are_the_same_every_time() -> None:
     assert bootstrap(signal(1)) == bootstrap(signal(1))
 
@@ -159,6 +237,15 @@ def test_paired_test_finds_a_difference_and_only_that() -> None:
     assert (same["p"] == 1).all()
     reverse = paired_test(base, better)
     np.testing.assert_allclose(reverse["difference"], -table["difference"])
+
+
+def test_the_smallest_gap_is_that_of_the_difference() -> None:
+    """Against the closed form of the standard error of a mean of 200 paired differences."""
+    one, two = signal(5, strength=1.2), signal(6, strength=1.2)
+    hits = [100.0 * (ranks(s).i2t < 1) for s in (one, two)]
+    error = np.std(hits[0] - hits[1]) / np.sqrt(200)
+    table = paired_test(one, two)
+    assert table.loc["i2t_r1", "smallest_gap"] == pytest.approx(1.96 * error, rel=0.06)
 
 
 def test_unrelated_runs_seldom_differ() -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 from nltk.tokenize import NLTKWordTokenizer
 from nltk.tokenize.punkt import PunktSentenceTokenizer
@@ -48,7 +49,7 @@ def _words() -> NLTKWordTokenizer:
 
 
 class Vocabulary:
-    """Which id each word has; unknown words share the id of ``<unk>``.
+    """Which id each word has, never to change; unknown words share the id of ``<unk>``.
 
     >>> words = Vocabulary.from_captions(["a red ball"], threshold=1)
     >>> words.encode("a blue ball")
@@ -56,7 +57,7 @@ class Vocabulary:
     """
 
     def __init__(self, ids: Mapping[str, int], file: Path | None = None) -> None:
-        """Raise `InputError` when a special word is missing or two words share an id."""
+        """Raise `InputError` for a special word missing, a shared id, or one that is no id."""
         for word in (START, END, UNKNOWN):
             if word not in ids:
                 raise InputError(
@@ -64,15 +65,20 @@ class Vocabulary:
                     file=file,
                     remedy="remove the file to build one from the training captions",
                 )
+        wrong = next((w for w, i in ids.items() if not _is_id(i)), None)
+        if wrong is not None:
+            found = f"{ids[wrong]!r} for {wrong!r}"
+            raise InputError("ids of words must be whole numbers from 0", file=file, found=found)
         if len(set(ids.values())) != len(ids):
-            raise InputError("two words of the vocabulary share an id", file=file)
-        if any(not isinstance(i, int) or i < 0 for i in ids.values()):
-            raise InputError("ids of words must be whole numbers from 0", file=file)
-        self._ids = dict(ids)
+            twice = next(i for i, n in Counter(ids.values()).items() if n > 1)
+            both = [word for word, i in ids.items() if i == twice][:2]
+            found = f"{twice} for {both[0]!r} and {both[1]!r}"
+            raise InputError("two words of the vocabulary share an id", file=file, found=found)
+        self._ids = MappingProxyType(dict(ids))
 
     @property
     def ids(self) -> Mapping[str, int]:
-        """The id of every word."""
+        """The id of every word (read only)."""
         return self._ids
 
     def __len__(self) -> int:
@@ -112,27 +118,55 @@ class Vocabulary:
     def load(cls, path: Path) -> Vocabulary:
         """Return the vocabulary in a JSON file of the SCAN release's layout.
 
-        Raises `InputError` when the file is broken or lacks ``word2idx``.
+        Raises `InputError` when the file is broken, lacks ``word2idx``, leaves ids out (an
+        embedding has a row for each), or contradicts itself in ``idx2word``.
         """
         content = read_json(path)
         ids = content.get("word2idx")
         if not isinstance(ids, dict):
             raise InputError("not a vocabulary", file=path, expected="a word2idx object")
-        return cls(ids, path)
+        vocabulary = cls(ids, path)
+        if len(vocabulary) != len(ids):
+            raise InputError(
+                "ids of the vocabulary have gaps",
+                file=path,
+                expected=f"0 to {len(ids) - 1} for {len(ids)} words",
+                found=f"ids up to {len(vocabulary) - 1}",
+            )
+        backward = content.get("idx2word")
+        if isinstance(backward, dict) and backward != _backward(ids):
+            raise InputError("word2idx and idx2word disagree", file=path, remedy="remove idx2word")
+        return vocabulary
 
     def save(self, path: Path) -> None:
         """Write the vocabulary in the SCAN release's layout."""
-        backward = {str(i): word for word, i in self._ids.items()}
-        write_json(path, {"word2idx": self._ids, "idx2word": backward, "idx": len(self)})
+        ids = dict(self._ids)
+        write_json(path, {"word2idx": ids, "idx2word": _backward(ids), "idx": len(self)})
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _backward(ids: Mapping[str, int]) -> dict[str, str]:
+    return {str(i): word for word, i in ids.items()}
 
 
 def read_captions(path: Path) -> list[str]:
-    """Return the captions of a file, one per line feed (no other character ends a line)."""
+    """Return the captions of a file, one per line feed (no other character ends a line).
+
+    Raises `InputError` when the file is missing, or a line is not UTF-8.
+    """
     try:
-        text = path.read_bytes().decode("utf-8")
+        lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
         raise InputError("captions not found", file=path) from None
-    except UnicodeDecodeError as error:
-        raise InputError("captions are not UTF-8", file=path, found=str(error)) from None
-    lines = text.split("\n")
-    return [line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
+    if lines[-1] == b"":
+        lines.pop()
+    captions = []
+    for row, line in enumerate(lines, 1):
+        try:
+            captions.append(line.decode("utf-8").rstrip("\r"))
+        except UnicodeDecodeError as error:
+            raise InputError("not UTF-8", file=path, row=row, found=str(error)) from None
+    return captions

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from itm_core.data.precomp import load_dataset, load_split
 from itm_core.errors import InputError
+from itm_core.files import write_json
 from tests.micro import write_dataset
 
 
@@ -38,11 +42,12 @@ def test_images_repeated_for_their_captions_are_read_once(tmp_path: Path) -> Non
     once = np.load(path)
     np.save(path, once.repeat(5, axis=0))
     np.testing.assert_array_equal(load_split(tmp_path, "train").regions, once)
-    mixed = once.repeat(5, axis=0)
-    mixed[4] += 1
-    np.save(path, mixed)
-    with pytest.raises(InputError, match="don't fit"):
-        load_split(tmp_path, "train")
+    for copy in (2, 4):
+        mixed = once.repeat(5, axis=0)
+        mixed[copy] += 1
+        np.save(path, mixed)
+        with pytest.raises(InputError, match="don't fit"):
+            load_split(tmp_path, "train")
 
 
 def test_boxes_sizes_and_pictures_are_read_where_they_are(tmp_path: Path) -> None:
@@ -56,9 +61,94 @@ def test_boxes_sizes_and_pictures_are_read_where_they_are(tmp_path: Path) -> Non
     assert picture is not None
     assert picture.shape == (6, 8, 3)
     assert test.picture(0) is None
-    np.save(tmp_path / "test_boxes.npy", np.zeros((12, 3, 4), np.float32))
-    with pytest.raises(InputError, match=r"test_boxes.npy: wrong shape"):
+    (tmp_path / "pictures" / "2000.jpg").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"2000.jpg: not readable as a picture"):
+        test.picture(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("boxes", np.zeros((12, 3, 4)), r"wrong shape; expected \[12, 4, 4\], found \[12, 3, 4\]"),
+        ("boxes", np.tile([5.0, 0.0, 3.0, 9.0], (12, 4, 1)), "row 0: the box of region 0 makes no"),
+        ("boxes", np.full((12, 4, 4), np.nan), "makes no sense"),
+        ("boxes", np.full((12, 4, 4), "far"), "wrong type; expected number, found <U3"),
+        ("img_sizes", np.zeros((12, 2), int), "row 0: a size makes no sense"),
+    ],
+)
+def test_wrong_boxes_and_sizes_are_named(
+    tmp_path: Path, name: str, values: np.ndarray, said: str
+) -> None:
+    np.save(write_dataset(tmp_path) / f"test_{name}.npy", values)
+    with pytest.raises(InputError, match=f"test_{name}.npy.*{said}"):
         load_split(tmp_path, "test")
+
+
+def test_pictures_in_an_array_are_read_or_refused(tmp_path: Path) -> None:
+    path = write_dataset(tmp_path) / "test_pictures.npy"
+    pictures = np.arange(12 * 6 * 8 * 3).astype(np.uint8).reshape(12, 6, 8, 3)
+    np.save(path, pictures)
+    np.testing.assert_array_equal(load_split(tmp_path, "test").picture(7), pictures[7])
+    np.save(path, pictures[:3])
+    with pytest.raises(InputError, match=r"\[12, height, width, 3\]"):
+        load_split(tmp_path, "test").picture(1)
+    np.save(path, pictures / 255)
+    with pytest.raises(InputError, match="expected uint8, found float64"):
+        load_split(tmp_path, "test").picture(1)
+
+
+def test_truths_of_another_length_are_refused(tmp_path: Path) -> None:
+    test = load_split(write_dataset(tmp_path), "test")
+    write_json(tmp_path / "test_words.json", [[None]] * 59)
+    with pytest.raises(InputError, match="expected 60 captions, found 59 rows"):
+        test.words()
+    (tmp_path / "test_objects.json").write_text("[{")
+    with pytest.raises(InputError, match="not readable as JSON"):
+        test.objects()
+
+
+def test_a_cut_off_file_is_told_in_bytes(tmp_path: Path) -> None:
+    path = write_dataset(tmp_path) / "train_ims.npy"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1000])
+    with pytest.raises(InputError, match=f"expected {len(whole)} bytes, found 1000 bytes"):
+        load_split(tmp_path, "train")
+
+
+@given(cuts=st.lists(st.tuples(st.integers(0, 127), st.integers(0, 255)), min_size=1, max_size=4))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")
+def test_a_spoilt_header_is_refused_in_one_way(tmp_path: Path, cuts: list[tuple[int, int]]) -> None:
+    path = write_dataset(tmp_path, images=2) / "train_ims.npy"
+    content = bytearray(path.read_bytes())
+    for place, byte in cuts:
+        content[place] = byte
+    path.write_bytes(content)
+    with suppress(InputError):  # a lucky change may leave the file readable
+        load_split(tmp_path, "train")
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    write_dataset(tmp_path)
+    (tmp_path / "train_ims.npy").rename(tmp_path / "testall_ims.npy")
+    (tmp_path / "train_caps.txt").rename(tmp_path / "testall_caps.txt")
+    assert len(load_split(tmp_path, "testall").captions) == 60
+    with pytest.raises(InputError, match=r"splits dev, test, testall. Remedy: put train_ims.npy"):
+        load_dataset(tmp_path)
+    with pytest.raises(InputError, match="no such folder"):
+        load_dataset(tmp_path / "nowhere")
+
+
+def test_captions_are_counted_and_measured(tmp_path: Path) -> None:
+    path = write_dataset(tmp_path) / "dev_caps.txt"
+    with pytest.raises(InputError, match=r"dev_caps.txt, row 5: .*expected 7 tokens at most"):
+        load_split(tmp_path, "dev", max_words=7)
+    path.write_bytes(path.read_bytes() + b"One more .\n")
+    with pytest.raises(InputError, match=r"dev_caps.txt.*60 captions, 5 for each.*found 61"):
+        load_split(tmp_path, "dev")
+    path.write_bytes(b"fine\n\xff\n")
+    with pytest.raises(InputError, match=r"dev_caps.txt, row 2: not UTF-8"):
+        load_split(tmp_path, "dev")
 
 
 def test_the_fingerprint_follows_the_content(tmp_path: Path) -> None:
@@ -76,6 +166,44 @@ def test_a_verdict_on_features_is_forgotten_when_they_change(tmp_path: Path) -> 
     np.save(tmp_path / "train_ims.npy", broken)
     with pytest.raises(InputError, match="not finite"):
         load_split(tmp_path, "train")
+    (tmp_path / ".train_ims.npy.checked").write_text("{")
+    with pytest.raises(InputError, match="not finite"):
+        load_split(tmp_path, "train")
+
+
+def test_a_verdict_holds_for_the_rows_that_were_read(tmp_path: Path) -> None:
+    """A row between the first of two images is read only when each row is an image."""
+    path = write_dataset(tmp_path, images=60) / "train_ims.npy"
+    repeated = np.load(path).repeat(5, axis=0)
+    repeated[6] = np.nan  # image 1 is none of the 20 that are compared
+    np.save(path, repeated)
+    assert len(load_split(tmp_path, "train").regions) == 60
+    (tmp_path / "train_caps.txt").write_text("A red ball .\n" * 1500)
+    (tmp_path / "train_ids.txt").unlink()
+    with pytest.raises(InputError, match=r"train_ims.npy, row 6: .*not finite"):
+        load_split(tmp_path, "train")
+
+
+def test_a_verdict_that_cannot_be_kept_is_no_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: object) -> None:
+        raise InputError("no space left", file=path)
+
+    monkeypatch.setattr("itm_core.data.precomp.write_json", full)
+    assert len(load_split(write_dataset(tmp_path), "train").captions) == 60
+
+
+def test_ids_that_only_count_are_no_overlap(tmp_path: Path) -> None:
+    write_dataset(tmp_path)
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}_ids.txt").write_text("".join(f"{i}\n" for i in range(12)))
+    assert load_dataset(tmp_path).dev.ids[3] == "3"
+    (tmp_path / "dev_ids.txt").write_text("".join(f"{i}\n" for i in range(11, 23)))
+    with pytest.raises(
+        InputError, match=r"image 11 is in the train split too; found it is image 0"
+    ):
+        load_dataset(tmp_path)
 
 
 def test_a_vocabulary_in_the_folder_is_used(tmp_path: Path) -> None:

@@ -47,12 +47,29 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     assert Vocabulary.load(tmp_path / "vocab.json").ids == first.ids
 
 
+def test_a_vocabulary_does_not_change() -> None:
+    ids = {"<start>": 1, "<end>": 2, "<unk>": 3, "dog": 40}
+    vocabulary = Vocabulary.from_mapping(ids)
+    ids["cat"] = 5
+    assert vocabulary.encode("a cat, a dog") == [1, 3, 3, 3, 3, 40, 2]
+    assert len(vocabulary) == 41
+    with pytest.raises(TypeError):
+        vocabulary.ids["cat"] = 5  # type: ignore[index]
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         ('{"word2idx": {"<start>": 1, "<end>": 2}}', "no <unk>"),
         ('{"word2idx": {"<start>": 1, "<end>": 1, "<unk>": 3}}', "share an id"),
         ('{"word2idx": {"<start>": 1, "<end>": 2, "<unk>": "x"}}', "whole numbers"),
+        ('{"word2idx": {"<start>": 1, "<end>": 2, "<unk>": [3]}}', "whole numbers"),
+        ('{"word2idx": {"<start>": 1, "<end>": 2, "<unk>": true}}', "whole numbers"),
+        ('{"word2idx": {"<start>": 1, "<end>": 2, "<unk>": 99}}', "expected 0 to 2 for 3 words"),
+        (
+            '{"word2idx": {"<start>": 1, "<end>": 2, "<unk>": 0}, "idx2word": {"0": "dog"}}',
+            "disagree",
+        ),
         ('{"words": []}', "word2idx"),
     ],
 )
