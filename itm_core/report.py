@@ -178,11 +178,21 @@ def _apart(top: Mapping[Hashable, float], row: Mapping[Hashable, float]) -> bool
     return row["rsum_high"] < top["rsum_low"] and top["rsum"] - row["rsum"] > spread
 
 
-def html(table: pd.DataFrame, caption: str) -> HTML:
-    """Return a table with a caption, which scrolls where the page is narrow."""
+def quote(text: str) -> Markdown:
+    """Return a caption as a quotation."""
+    return Markdown(f"> {text}")
+
+
+def html(table: pd.DataFrame, caption: str, *, wrap: bool = False) -> HTML:
+    """Return a table with a caption, which scrolls where the page is narrow.
+
+    ``wrap`` lets long cells take more lines, for tables of words rather than numbers.
+    """
     styled = table.style.hide(axis="index").format(precision=1, na_rep="", escape="html")
+    if wrap:
+        styled = styled.set_properties(None, **{"white-space": "normal", "min-width": "5em"})
     body = styled.set_table_attributes('class="dataframe"').to_html()
     return HTML(
         f'<figure style="margin: 0 0 1rem"><figcaption>{escape(caption)}</figcaption>'
-        f'<div style="overflow-x: auto; font-size: 0.85em">{body}</div></figure>'
+        f'<div style="overflow-x: auto; font-size: 0.8em">{body}</div></figure>'
     )

@@ -70,6 +70,9 @@ def test_tables_are_escaped_and_scroll() -> None:
     assert "&lt;b&gt;" in shown
     assert "a &lt; b" in shown
     assert "overflow-x: auto" in shown
+    assert "white-space: normal" not in shown
+    assert "white-space: normal" in report.html(pd.DataFrame({"a": [1]}), "", wrap=True).data
+    assert report.quote("a dog").data == "> a dog"
 
 
 def test_figures_of_a_dataset_without_pictures(tmp_path: Path) -> None:

@@ -56,9 +56,10 @@ def control_scores(split: Split, matcher: str) -> np.ndarray:
     """Return the scores ``[I, C]`` that a control gives a split of Scenes.
 
     Args:
-        matcher: one of `MATCHERS`. ``oracle`` and ``binding`` give 1 where a caption is true of
-            an image and 0 elsewhere; ``bag_of_words`` the share of its attribute words that are
-            true of something in the image.
+        matcher: one of `MATCHERS`. ``oracle`` and ``binding`` give what a caption demands (the
+            number of attributes, relations, places and grounds in it) where it is true of an
+            image, and 0 elsewhere: of two true captions the fuller one is the likelier.
+            ``bag_of_words`` gives the share of its words that are true of something there.
 
     Ties are many: rank them with ``ties="mean"``. Raises `InputError` for another dataset.
     """
@@ -87,6 +88,13 @@ def _bound(world: World, meaning: dict[str, Any]) -> np.ndarray:
 
 
 def _true(world: World, meaning: dict[str, Any]) -> np.ndarray:
+    """``[I]`` what the caption demands where it is true, else 0."""
+    said = sum(len(mention["wanted"]) for mention in meaning["mentions"])
+    more = [meaning[part] for part in ("relation", "between", "place", "ground")]
+    return _holds(world, meaning) * (said + sum(map(bool, more)))
+
+
+def _holds(world: World, meaning: dict[str, Any]) -> np.ndarray:
     """``[I]`` bool: some choice of different objects makes the whole caption true."""
     mentions, fits = meaning["mentions"], []
     for mention in mentions:

@@ -55,7 +55,7 @@ def word_maps(
     rows = -(-(len(words) + 1) // columns)
     with styled():
         figure, grid = plt.subplots(
-            rows, columns, figsize=(2.05 * columns, 2.35 * rows * height / width), squeeze=False
+            rows, columns, figsize=(2.05 * columns, 2.6 * rows * height / width), squeeze=False
         )
         axes = grid.ravel()
         _bare(axes[0], picture, "the picture")

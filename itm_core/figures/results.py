@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from itm_core.figures.style import FAINT, INK, RIGHT, WRONG, colour_of, finished, styled
+from itm_core.figures.style import FAINT, INK, RIGHT, colour_of, finished, styled
 
 
 def learning_curve(curves: Mapping[str, pd.DataFrame]) -> Figure:
@@ -81,7 +81,10 @@ def retrieved_images(
 def retrieved_captions(
     picture: np.ndarray, captions: Sequence[str], scores: Sequence[float], right: Sequence[bool]
 ) -> Figure:
-    """Return a picture beside its best-scored captions in order; right ones are marked."""
+    """Return a picture beside its best-scored captions in order; its own are marked as right.
+
+    Another picture's caption may well be true of this one, so it is called no worse than other.
+    """
     with styled():
         figure, (left, text) = plt.subplots(
             1, 2, figsize=(8.2, 2.4), gridspec_kw={"width_ratios": [1, 3.2]}
@@ -92,7 +95,7 @@ def retrieved_captions(
         for rank, (caption, score, is_right) in enumerate(
             zip(captions, scores, right, strict=True)
         ):
-            mark, colour = ("right", RIGHT) if is_right else ("wrong", WRONG)
+            mark, colour = ("right", RIGHT) if is_right else ("other", INK)
             shown = caption if len(caption) < 72 else caption[:69] + "…"
             text.text(
                 0,

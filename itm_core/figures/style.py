@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 CARD = "#fcfcfa"  # figures keep their own light card, so that they read on a dark page too
 INK = "#22262b"
 FAINT = "#8a9199"
-RIGHT, WRONG = "#0b7a53", "#b3541e"
+RIGHT = "#0b7a53"
 ACCENT = "#e8a200"
 
 # Okabe and Ito's colours, safe for colour-blind readers; a method keeps its own everywhere

@@ -81,7 +81,7 @@ def test_every_caption_is_true_of_its_own_picture(tiny: Path) -> None:
     for control in ("oracle", "binding", "bag_of_words"):
         scores = scene_controls.control_scores(test, control)
         own = scores[test.caption_image, np.arange(len(test.captions))]
-        np.testing.assert_allclose(own, 1.0)
+        assert (own >= (1 if control == "bag_of_words" else 2)).all()
 
 
 def test_controls_stand_in_their_order(tiny: Path) -> None:

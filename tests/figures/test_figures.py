@@ -72,7 +72,7 @@ def test_right_items_are_marked() -> None:
     figure = results.retrieved_captions(pictures[0], ["x", "y"], [0.5, 0.4], [True, False])
     said = [t.get_text() for t in figure.axes[1].texts]
     assert "1. right  0.500" in said
-    assert "2. wrong  0.400" in said
+    assert "2. other  0.400" in said
 
 
 def test_tensors_keep_their_values() -> None:
