@@ -1,4 +1,4 @@
-"""Who looks at what: soft attention and its normalisations.
+"""Who looks at what: soft attention, its normalisations and gates, and hard assignment.
 
 SCAN equations 1-2 (image-text) and 6-7 (text-image); the default of the whole family,
 ``clipped_l2norm``, is equation 1 with the slope of the released code.
@@ -25,6 +25,7 @@ NORMALISATIONS = (
     "softmax",
     "no_norm",
 )
+GATES = ("none", "equal", "prob")
 
 
 def normalise(
@@ -55,17 +56,65 @@ def normalise(
     return S * scale
 
 
-def attend(S: Tensor, pairing: Pairing, axis: int, *, kind: str, temperature: float) -> Tensor:
+def attend(
+    S: Tensor,
+    pairing: Pairing,
+    axis: int,
+    *,
+    kind: str,
+    temperature: float | Tensor,
+    gate: str = "none",
+) -> Tensor:
     """Return attention weights over the fragments on ``axis``, summing to one for each query.
 
     ``softmax(temperature * normalise(S))``: SCAN equations 2 and 7, with lambda_1 the
     temperature. ``axis`` is the *asked* side: `REGIONS` for t2i, `WORDS` for i2t.
 
-    Shapes: ``S`` and the result are ``[C, L, P, R]``. Padded fragments get weight zero.
+    Shapes: ``S`` and the result are ``[C, L, P, R]``; a temperature of its own for each query
+    broadcasts to that. Padded fragments get weight zero.
     """
     asking = other(axis)
-    Z = normalise(S, kind, asking, pairing.mask(asking), scale=temperature)
+    scale = temperature if isinstance(temperature, (int, float)) else 1.0
+    Z = normalise(S, kind, asking, pairing.mask(asking), scale=scale)
+    if not isinstance(temperature, (int, float)):
+        Z = Z * temperature
     mask = pairing.mask(axis)
     if mask is not None:
         Z = Z.masked_fill(~mask, -torch.inf)
-    return Z.softmax(axis)
+    return focused(Z.softmax(axis), axis, gate, mask)
+
+
+def focused(weights: Tensor, axis: int, gate: str, mask: Tensor | None = None) -> Tensor:
+    """Return the weights with the irrelevant fragments removed and the rest renormalised.
+
+    BFAN section 3.3. ``equal`` keeps fragment i where ``sum_t (w_i - w_t) > 0``, that is above
+    the mean; ``prob`` where ``sum_t (w_i - w_t) sqrt(w_t) > 0``, that is above
+    ``sum w^1.5 / sum w^0.5``. Where nothing is above (all weights equal) everything is kept:
+    the released code divides zero by zero there.
+    """
+    if gate == "none":
+        return weights
+    if gate == "equal":
+        count = weights.shape[axis] if mask is None else mask.sum(axis, keepdim=True).to(weights)
+        threshold = 1.0 / count
+    else:
+        root = weights.detach().sqrt()
+        threshold = (root * weights.detach()).sum(axis, keepdim=True) / root.sum(axis, keepdim=True)
+    kept = weights * (weights > threshold)
+    total = kept.sum(axis, keepdim=True)
+    return torch.where(total > 0, kept / total.clamp_min(TINY), weights)
+
+
+def choose(S: Tensor, pairing: Pairing, axis: int) -> Tensor:
+    """Return, for each query, the place of its largest dot product; ``axis`` gets size 1.
+
+    CHAN equation 7: hard assignment to the nearest fragment on ``axis``. The first of equals is
+    chosen; padded fragments never are.
+    """
+    mask = pairing.mask(axis)
+    return (S if mask is None else S.masked_fill(~mask, -torch.inf)).argmax(axis, keepdim=True)
+
+
+def one_hot(chosen: Tensor, like: Tensor, axis: int) -> Tensor:
+    """Return the weights ``[C, L, P, R]`` that are one at the chosen fragment, else zero."""
+    return torch.zeros_like(like).scatter_(axis, chosen, 1.0)

@@ -88,6 +88,10 @@ def _add_checks(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("paths", type=Path, nargs="+", metavar="DIR_OR_FILE")
     command.set_defaults(run=_parity)
+    command = commands.add_parser("import", help="convert a checkpoint of the authors, safely")
+    command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    command.add_argument("--folder", type=Path, help="default: data/imported/<its name>")
+    command.set_defaults(run=_import)
 
 
 def _add_book(commands: argparse._SubParsersAction) -> None:
@@ -163,6 +167,16 @@ def _parity(given: argparse.Namespace) -> int:
     unknown = sum(not report.known for report in reports)
     print(f"{len(reports) - failed} agree, {failed - unknown} fail, {unknown} unknown")
     return 1 if failed else 0
+
+
+def _import(given: argparse.Namespace) -> int:
+    from itm_core.checkpoints import import_checkpoint
+
+    name = given.checkpoint.name.partition(".")[0]
+    found = import_checkpoint(given.checkpoint, given.folder or Path("data") / "imported" / name)
+    print("\n".join(found.lines()))
+    print(f"imported: {found.folder}")
+    return 0
 
 
 def _book(given: argparse.Namespace) -> int:

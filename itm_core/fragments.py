@@ -36,6 +36,8 @@ class Fragments:
     Attributes:
         vectors: ``[N, K, D]``, one row of K fragments per image or caption.
         lens: ``[N]`` int64 on the CPU, how many of the K are real; the rest is padding.
+        whole: ``[N, D]``, one vector for each image or caption as a whole, where a method has one.
+        rows: ``[N]`` int64, the places of these rows in the batch they were taken from.
 
     >>> words = Fragments.of(torch.randn(2, 5, 8), torch.tensor([5, 3]))
     >>> words.mask.sum().item()
@@ -44,12 +46,22 @@ class Fragments:
 
     vectors: Tensor
     lens: Tensor
+    whole: Tensor | None = None
+    rows: Tensor | None = None
 
     @classmethod
-    def of(cls, vectors: Tensor, lens: Tensor | None = None) -> Fragments:
+    def of(
+        cls, vectors: Tensor, lens: Tensor | None = None, whole: Tensor | None = None
+    ) -> Fragments:
         """Return fragments with their lengths (all full when ``lens`` is not given)."""
         count, width = vectors.shape[:2]
-        return cls(vectors, torch.full((count,), width) if lens is None else lens.cpu())
+        return cls(vectors, torch.full((count,), width) if lens is None else lens.cpu(), whole)
+
+    @cached_property
+    def places(self) -> Tensor:
+        """``[N]`` int64, the places of the rows in their batch (`rows`, or one after another)."""
+        rows = torch.arange(len(self.lens)) if self.rows is None else self.rows
+        return rows.to(self.vectors.device)
 
     @cached_property
     def ragged(self) -> bool:
@@ -90,10 +102,24 @@ class Fragments:
         """Return the rows named by ``index`` ``[n]``, trimmed to their own longest row."""
         lens = self.lens[index.cpu()]
         longest = int(lens.max()) if len(lens) else 0
+        index = index.to(self.vectors.device)
         # not fancy indexing: its backward pass adds in whatever order the threads come
-        rows = self.vectors.index_select(0, index.to(self.vectors.device))
-        return Fragments(rows[:, :longest], lens)
+        rows = self.vectors.index_select(0, index)
+        whole = None if self.whole is None else self.whole.index_select(0, index)
+        return Fragments(rows[:, :longest], lens, whole, self.places[index])
+
+    def chunks(self, size: int) -> list[Fragments]:
+        """Return the rows in runs of ``size``, all as wide as before."""
+        wholes = [None] if self.whole is None else self.whole.split(size)
+        parts = zip(
+            self.vectors.split(size), self.lens.split(size), self.places.split(size), strict=True
+        )
+        return [
+            Fragments(vectors, lens, wholes[k] if self.whole is not None else None, rows)
+            for k, (vectors, lens, rows) in enumerate(parts)
+        ]
 
     def detach(self) -> Fragments:
         """Return the same fragments outside the graph of gradients."""
-        return Fragments(self.vectors.detach(), self.lens)
+        whole = None if self.whole is None else self.whole.detach()
+        return Fragments(self.vectors.detach(), self.lens, whole, self.rows)

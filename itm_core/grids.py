@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from itm_core.aggregation import AGGREGATIONS
 from itm_core.attention import NORMALISATIONS
-from itm_core.matchers.scan import DIRECTIONS
 from itm_core.runs import Spec
 
 DEFAULT_NORMALISATION = "clipped_l2norm"
@@ -24,11 +22,78 @@ def scan_choices(profile: str, seeds: Sequence[int]) -> dict[str, list[Spec]]:
     """
     rows: dict[str, tuple[str, tuple[str, ...]]] = {
         f"{direction} {kind}": (f"scan-{direction}-{kind}{profile}", ())
-        for direction in DIRECTIONS
-        for kind in AGGREGATIONS
+        for direction in ("t2i", "i2t")
+        for kind in ("mean", "LSE", "max", "sum")
     }
     for kind in NORMALISATIONS:
         if kind != DEFAULT_NORMALISATION:
             change = (f"matcher.normalisation={kind}",)
             rows[f"t2i mean, {kind}"] = (f"scan-t2i-mean{profile}", change)
     return {name: [Spec(r, seed, change) for seed in seeds] for name, (r, change) in rows.items()}
+
+
+# every method of the three papers and of their hosts; a row of the table of methods each
+METHOD_ROWS: dict[str, tuple[str, ...]] = {
+    "one vector a side": ("vse-mean", "vse-max", "vse-gpo", "vsrn"),
+    "hosts": (
+        "scan-t2i-mean",
+        "scan-i2t-mean",
+        "bfan-equal",
+        "bfan-prob",
+        "pfan-t2i",
+        "pfan-i2t",
+        "saf",
+        "sgr",
+        "imram-text",
+        "imram-full",
+    ),
+    "CHAN": ("chan",),
+    "regulators": (
+        "rcar-t2i-base",
+        "rcr-t2i",
+        "rar-t2i",
+        "rcar-t2i",
+        "rcar-i2t-base",
+        "rcr-i2t",
+        "rar-i2t",
+        "rcar-i2t",
+    ),
+    "constraints (a reading)": (
+        "scan-t2i-mean+ccr",
+        "scan-t2i-mean+ccs",
+        "scan-t2i-mean+ccr+ccs",
+        "scan-i2t-mean+ccr+ccs",
+        "bfan-prob+ccr+ccs",
+        "pfan-t2i+ccr+ccs",
+        "saf+ccr+ccs",
+        "sgr+ccr+ccs",
+        "rcar-t2i+ccr+ccs",
+    ),
+}
+CHAN_VARIANTS: dict[str, tuple[str, ...]] = {
+    "chan, mean pooling": ("matcher.aggregation=mean",),
+    "chan, per region": ("matcher.direction=i2t",),
+    "chan, soft": (
+        "matcher.attention=soft",
+        "matcher.normalisation=no_norm",
+        "matcher.attention_temperature=10",
+        "matcher.alignment=dot",
+    ),
+}
+
+
+def every_method(profile: str, seeds: Sequence[int]) -> dict[str, list[Spec]]:
+    """Return the rows of the table of methods, `METHOD_ROWS` and variants of CHAN.
+
+    >>> every_method("-smoke", [0])["chan"][0].recipe
+    'chan-smoke'
+    """
+    rows: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for group, names in METHOD_ROWS.items():
+        rows |= {name: (name, ()) for name in names}
+        if group == "CHAN":
+            rows |= {name: ("chan", changes) for name, changes in CHAN_VARIANTS.items()}
+    return {
+        name: [Spec(recipe + profile, seed, changes) for seed in seeds]
+        for name, (recipe, changes) in rows.items()
+    }

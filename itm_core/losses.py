@@ -7,25 +7,33 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from itm_core.settings import at_least, positive
+from itm_core.settings import at_least, not_negative, one_of, positive
+
+KINDS = ("hinge", "info_nce")
 
 
 @dataclass(frozen=True, kw_only=True)
-class HingeSettings:
-    """The hinge loss of VSE++, used by every host.
+class LossSettings:
+    """Which ranking loss.
 
     Attributes:
+        kind: ``hinge``, or ``info_nce`` (in CHAN's code, used by none of its scripts).
         margin: by how much the matching pair must win.
-        hardest: only the hardest negative of each row and column counts (VSE++), or all do.
+        hardest: hinge: only the hardest negative of each row and column counts (VSE++), or all.
         warmup_epochs: epochs trained with all negatives before ``hardest`` takes effect.
+        temperature: of InfoNCE.
     """
 
+    kind: str = "hinge"
     margin: float = 0.2
     hardest: bool = True
     warmup_epochs: int = 0
+    temperature: float = 0.01
 
     def __post_init__(self) -> None:
-        positive("loss.margin", self.margin)
+        one_of("loss.kind", self.kind, KINDS)
+        not_negative("loss.margin", self.margin)
+        positive("loss.temperature", self.temperature)
         at_least("loss.warmup_epochs", self.warmup_epochs, 0)
 
 
@@ -48,3 +56,25 @@ def hinge(scores: Tensor, margin: float = 0.2, *, hardest: bool = True) -> Tenso
     if hardest:
         return of_image.max(1).values.sum() + of_caption.max(0).values.sum()
     return of_image.sum() + of_caption.sum()
+
+
+def ranking_loss(scores: Tensor, settings: LossSettings, *, hardest: bool) -> Tensor:
+    """Return the loss that the settings ask for; ``scores [n, n]`` as in `hinge`."""
+    if settings.kind == "info_nce":
+        return info_nce(scores, settings.temperature, settings.margin)
+    return hinge(scores, settings.margin, hardest=hardest)
+
+
+def info_nce(scores: Tensor, temperature: float = 0.01, margin: float = 0.0) -> Tensor:
+    """Return the contrastive loss with a softmax, a mean over rows plus a mean over columns.
+
+    ``mean_i log(1 + sum_{j != i} exp((s_ij - s_ii + m) / tau))``, as in CHAN's code; computed
+    with the largest exponent taken out, so that it does not overflow where the release does.
+
+    Shapes: ``scores [n, n]``, matching pairs on the diagonal; result ``[]``.
+    """
+    diagonal = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+    right = scores.diagonal()
+    of_image = ((scores - right[:, None] + margin) / temperature).masked_fill(diagonal, 0)
+    of_caption = ((scores - right[None, :] + margin) / temperature).masked_fill(diagonal, 0)
+    return of_image.logsumexp(1).mean() + of_caption.logsumexp(0).mean()

@@ -23,9 +23,10 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from itm_core.fragments import Fragments, length
+from itm_core.fragments import TINY, Fragments, length
 
 CAPTIONS, WORDS, IMAGES, REGIONS = range(4)
+_MANY = 1 << 32  # more images than any batch holds: pairs are numbered without collisions
 
 
 def other(axis: int) -> int:
@@ -44,12 +45,40 @@ class Pairing(ABC):
         """Return the dot product of every word with every region, ``[C, L, P, R]``."""
 
     @abstractmethod
+    def dot_of(self, queries: Tensor, axis: int) -> Tensor:
+        """Return the dot products of ``queries`` with the fragments on ``axis``.
+
+        For queries that differ from pair to pair, as regulators make them: ``[C, L, P, 1, D]``
+        (``axis`` is `REGIONS`) or ``[C, 1, P, R, D]`` (`WORDS`); result ``[C, L, P, R]``.
+        """
+
+    @abstractmethod
     def mix(self, weights: Tensor, axis: int) -> Tensor:
         """Return the weighted sums of the fragments on ``axis``.
 
         ``[C, L, P, R]`` weights give ``[C, L, P, 1, D]`` (regions mixed for each word) or
         ``[C, 1, P, R, D]`` (words mixed for each region).
         """
+
+    def queries(self, axis: int) -> Tensor:
+        """Return the fragments that ask those on ``axis``.
+
+        ``[C, L, 1, 1, D]`` words, or ``[1 or C, 1, P, R, D]`` regions: broadcasts with `mix`.
+        """
+        if axis == REGIONS:
+            return self.words.vectors[:, :, None, None]
+        return self._region_queries()
+
+    @abstractmethod
+    def _region_queries(self) -> Tensor: ...
+
+    @abstractmethod
+    def wholes(self) -> tuple[Tensor, Tensor]:
+        """Return the whole vectors of captions ``[C, 1, D]`` and of partners ``[1 or C, P, D]``."""
+
+    @abstractmethod
+    def names(self) -> Tensor:
+        """Return a number for each pair, ``[C, P]`` int64: the same wherever the pair is met."""
 
     @abstractmethod
     def region_values(self, values: Tensor) -> Tensor:
@@ -81,6 +110,21 @@ class Pairing(ABC):
             return self.word_values(self.words.mask) if self.words.ragged else None
         return self.region_values(self.regions.mask) if self.regions.ragged else None
 
+    def unit_mix(self, weights: Tensor, axis: int) -> Tensor:
+        """Return the weighted sums of `mix` at unit length (a zero sum stays zero).
+
+        The weights are divided by the length that the sum will have, not the sum by its own:
+        there are far fewer of them.
+        """
+        return self.mix(self._unit(weights, axis), axis)
+
+    def difference(self, weights: Tensor, axis: int) -> Tensor:
+        """Return each query less what it saw at unit length, ``queries - unit_mix``."""
+        return self.queries(axis) - self.unit_mix(weights, axis)
+
+    def _unit(self, weights: Tensor, axis: int) -> Tensor:
+        return weights / (self.norm_of_mix(weights, axis) + TINY)
+
     def norm_of_mix(self, weights: Tensor, axis: int) -> Tensor:
         """Return the length of each weighted sum of `mix`, without forming the sum.
 
@@ -97,6 +141,12 @@ class Pairing(ABC):
         return length(apply(weights, side.root), axis)
 
 
+def _present(whole: Tensor | None) -> Tensor:
+    if whole is None:
+        raise ValueError("these fragments were encoded without a whole vector")
+    return whole
+
+
 class AllPairs(Pairing):
     """Every image against every caption; P = I.
 
@@ -110,6 +160,15 @@ class AllPairs(Pairing):
         V, W = self.regions.vectors, self.words.vectors
         return (W.flatten(0, 1) @ V.flatten(0, 1).T).view(*W.shape[:2], *V.shape[:2])
 
+    def dot_of(self, queries: Tensor, axis: int) -> Tensor:
+        """Return the dot products, one matrix product for each caption or image."""
+        if axis == WORDS:
+            flat = queries.flatten(1, 3)  # [C, P R, D]
+            return (self.words.vectors @ flat.mT).unflatten(2, queries.shape[2:4])
+        per_image = queries.flatten(0, 1).squeeze(2).transpose(0, 1)  # [P, C L, D], a view
+        dots = (per_image @ self.regions.vectors.mT).transpose(0, 1)
+        return dots.unflatten(0, queries.shape[:2])
+
     def mix(self, weights: Tensor, axis: int) -> Tensor:
         """Return the weighted sums, one matrix product for each caption or image."""
         if axis == WORDS:
@@ -119,6 +178,30 @@ class AllPairs(Pairing):
         per_image = weights.flatten(0, 1).transpose(0, 1)  # [I, C L, R]
         mixed = (per_image @ self.regions.vectors).transpose(0, 1)
         return mixed.unflatten(0, weights.shape[:2]).unsqueeze(3)
+
+    def difference(self, weights: Tensor, axis: int) -> Tensor:
+        """Return the differences; the product starts from the queries, which saves a pass."""
+        V, W = self.regions.vectors, self.words.vectors
+        unit = self._unit(weights, axis)
+        if axis == WORDS:
+            asking = V.flatten(0, 1).expand(len(W), -1, -1)
+            flat = torch.baddbmm(asking, unit.flatten(2).mT, W, alpha=-1)
+            return flat.unflatten(1, weights.shape[2:]).unsqueeze(1)
+        asking = W.flatten(0, 1).expand(len(V), -1, -1)
+        per_image = unit.flatten(0, 1).transpose(0, 1)
+        flat = torch.baddbmm(asking, per_image, V, alpha=-1).transpose(0, 1)
+        return flat.unflatten(0, weights.shape[:2]).unsqueeze(3)
+
+    def _region_queries(self) -> Tensor:
+        return self.regions.vectors[None, None]
+
+    def wholes(self) -> tuple[Tensor, Tensor]:
+        """Return the whole vectors; partners are the same for every caption."""
+        return _present(self.words.whole)[:, None], _present(self.regions.whole)[None]
+
+    def names(self) -> Tensor:
+        """Return a number for each pair."""
+        return self.words.places[:, None] * _MANY + self.regions.places[None]
 
     def region_values(self, values: Tensor) -> Tensor:
         """Return per-region values, the same for every caption."""
@@ -139,6 +222,14 @@ class _OwnPartners(Pairing):
         V, W = self.regions.vectors[self.partner], self.words.vectors  # [C, P, R, D]
         return (W @ V.flatten(1, 2).mT).unflatten(2, V.shape[1:3])
 
+    def dot_of(self, queries: Tensor, axis: int) -> Tensor:
+        """Return the dot products, one matrix product for each pair."""
+        if axis == WORDS:
+            flat = queries.flatten(1, 3)
+            return (self.words.vectors @ flat.mT).unflatten(2, queries.shape[2:4])
+        V = self.regions.vectors[self.partner]  # [C, P, R, D]
+        return (queries.squeeze(3).transpose(1, 2) @ V.mT).transpose(1, 2)
+
     def mix(self, weights: Tensor, axis: int) -> Tensor:
         """Return the weighted sums, one matrix product for each pair."""
         if axis == WORDS:
@@ -146,6 +237,17 @@ class _OwnPartners(Pairing):
             return (flat @ self.words.vectors).unflatten(1, weights.shape[2:]).unsqueeze(1)
         mixed = weights.transpose(1, 2) @ self.regions.vectors[self.partner]  # [C, P, L, D]
         return mixed.transpose(1, 2).unsqueeze(3)
+
+    def _region_queries(self) -> Tensor:
+        return self.regions.vectors[self.partner][:, None]
+
+    def wholes(self) -> tuple[Tensor, Tensor]:
+        """Return the whole vectors of each caption and of its own partners."""
+        return _present(self.words.whole)[:, None], _present(self.regions.whole)[self.partner]
+
+    def names(self) -> Tensor:
+        """Return a number for each pair."""
+        return self.words.places[:, None] * _MANY + self.regions.places[self.partner]
 
     def region_values(self, values: Tensor) -> Tensor:
         """Return per-region values of each caption's own partners."""

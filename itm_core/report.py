@@ -11,12 +11,9 @@ from IPython.display import HTML, Markdown
 
 from itm_core import retrieval
 from itm_core.data.precomp import Dataset, Split
+from itm_core.data.vocabulary import EMPTY_WORDS
 from itm_core.runs import Run
 
-EMPTY_WORDS = frozenset(
-    "a an and are as at be by for from has have he her his in into is it its of on or she some "
-    "that the their there they this through to up was were while who with".split()
-)
 SHOWN = {"i2t_r1": "image to text R@1", "t2i_r1": "text to image R@1", "rsum": "rSum"}
 
 

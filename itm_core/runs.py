@@ -37,18 +37,22 @@ from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
 from itm_core import recipes, retrieval
+from itm_core.attention_quality import AttentionQuality, attention_quality
 from itm_core.data.precomp import Dataset, Split, load_dataset
-from itm_core.data.vocabulary import Vocabulary, tokenise
+from itm_core.data.vocabulary import EMPTY_WORDS, Vocabulary
+from itm_core.data.word_pieces import WordPieces
 from itm_core.environment import describe, pick_device
 from itm_core.errors import InputError
 from itm_core.files import read_json, whole_file, write_json
 from itm_core.matchers import Matcher
-from itm_core.pairing import REGIONS
+from itm_core.positions import POSITION_WIDTH, with_positions
 from itm_core.recipes import Recipe
-from itm_core.scoring import pad, score_matrix
+from itm_core.regulators import fingerprint
+from itm_core.scoring import score_matrix
 from itm_core.training import Pairs, Trainer
 
 ROOT = Path("data/runs")
+Words = Vocabulary | WordPieces
 COMPLETE = "metrics.json"
 
 
@@ -94,8 +98,10 @@ class Run:
         return self.config["seed"]
 
     @cached_property
-    def vocabulary(self) -> Vocabulary:
+    def vocabulary(self) -> Words:
         """The vocabulary that the run's words were looked up in."""
+        if self.recipe.encoder.words == "bert":
+            return WordPieces(str(self.recipe.encoder.bert))
         return Vocabulary.load(self.folder / "vocabulary.json")
 
     def matcher(self, device: str = "cpu") -> Matcher:
@@ -103,54 +109,32 @@ class Run:
 
         Raises `InputError` when its checkpoint is missing or does not fit the recipe.
         """
-        return load_matcher(
-            self.folder / "best.safetensors",
-            self.recipe.build(self.config["feature_width"], len(self.vocabulary)),
-        ).to(pick_device(device))
+        fresh = build(self.recipe, self.config, self.vocabulary)
+        return load_matcher(self.folder / "best.safetensors", fresh).to(pick_device(device))
 
 
-@dataclass(frozen=True)
-class WordMaps:
-    """Where each word of one caption looks in one image, as the matcher scored them.
+def words_of(data: Dataset, recipe: Recipe) -> Words:
+    """Return what turns captions into ids: the dataset's vocabulary, or BERT's own pieces."""
+    if recipe.encoder.words == "bert":
+        return WordPieces(str(recipe.encoder.bert or ""))
+    return data.vocabulary
 
-    Attributes:
-        words: the L tokens without ``<start>`` and ``<end>``.
-        weights: ``[L, R]``; t2i: each row sums to one. i2t: each *column* spreads over the whole
-            caption, start and end included.
-        contribution: shares of the score, ``[L]`` (t2i) or ``[R]`` (i2t).
-        ends: the share of ``<start>`` and ``<end>`` together (t2i; 0 for i2t).
-        score: of the pair; equals ``contribution.sum() + ends``.
-        direction: ``t2i`` or ``i2t``.
+
+def build(recipe: Recipe, config: dict[str, Any], vocabulary: Words) -> Matcher:
+    """Return a fresh matcher for the data that a run's ``config`` describes."""
+    wide = POSITION_WIDTH if recipe.encoder.positions != "none" else 0
+    # <mask> is the last row where words are dropped; BERT has its own
+    own = isinstance(vocabulary, WordPieces)
+    words = len(vocabulary) + bool(recipe.training.drop_words and not own)
+    return recipe.build(config["feature_width"] + wide, words, config["region_count"])
+
+
+def features_of(split: Split, recipe: Recipe) -> Any:
+    """Return the split's region features ``[I, R, F]``, with positions where the recipe has them.
+
+    Raises `InputError` for a recipe with positions on a split without boxes.
     """
-
-    words: list[str]
-    weights: np.ndarray
-    contribution: np.ndarray
-    ends: float
-    score: float
-    direction: str
-
-
-def explain(run: Run, split: Split, image: int, caption: int) -> WordMaps:
-    """Return where the words of a caption look in an image of ``split``."""
-    tokens = tokenise(split.captions[caption])
-    ids, lens = pad([run.vocabulary.encode(split.captions[caption])])
-    matcher = run.matcher()
-    with torch.no_grad():
-        features = torch.from_numpy(np.array(split.regions[image : image + 1], np.float32))
-        seen = matcher.explain(matcher.regions(features), matcher.words(ids, lens))
-    weights = seen.weights[0, 1:-1, 0].numpy()
-    assert seen.contribution is not None  # `explain` fills it
-    share = seen.contribution[0, :, 0].numpy()
-    words_ask = seen.asked == REGIONS
-    return WordMaps(
-        words=tokens,
-        weights=weights,
-        contribution=share[1:-1, 0] if words_ask else share[0],
-        ends=float(share[0, 0] + share[-1, 0]) if words_ask else 0.0,
-        score=float(seen.score),
-        direction="t2i" if words_ask else "i2t",
-    )
+    return split.regions if recipe.encoder.positions == "none" else with_positions(split)
 
 
 def load_matcher(path: Path, matcher: Matcher) -> Matcher:
@@ -178,10 +162,12 @@ def save_matcher(matcher: Matcher, path: Path) -> None:
 
 def configuration(dataset: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]:
     """Return everything that decides what a run computes, ready for JSON."""
-    return {
+    own = fingerprint(recipe.regulator.kind)
+    return ({} if own is None else {"regulator_source": own}) | {
         "dataset": dataset.name,
         "fingerprint": dataset.fingerprint,
         "feature_width": int(dataset.train.regions.shape[2]),
+        "region_count": int(dataset.train.regions.shape[1]),
         "seed": seed,
         "recipe": recipe.to_dict(),
     }
@@ -189,9 +175,24 @@ def configuration(dataset: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]
 
 def folder_of(config: dict[str, Any], root: Path | str = ROOT) -> Path:
     """Return the folder where the run of ``config`` lives."""
-    text = json.dumps(config, sort_keys=True).encode()
+    text = json.dumps(config | {"recipe": _chosen(config["recipe"])}, sort_keys=True).encode()
     name = f"{config['seed']}-{hashlib.sha256(text).hexdigest()[:12]}"
     return Path(root) / config["dataset"] / config["recipe"]["name"] / name
+
+
+def _chosen(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a recipe that are not the defaults of their parts.
+
+    A setting that is added later, with what was done before as its default, then leaves the
+    names of runs as they are.
+    """
+    plain = recipes.defaults(recipes.from_dict(recipe))
+    return {
+        part: {k: v for k, v in values.items() if plain[part].get(k) != v}
+        if isinstance(values, dict)
+        else values
+        for part, values in recipe.items()
+    }
 
 
 def load(folder: Path | str) -> Run:
@@ -271,15 +272,15 @@ def _train(
     progress: bool,
 ) -> None:
     write_json(folder / "config.json", config)
-    data.vocabulary.save(folder / "vocabulary.json")
+    vocabulary = words_of(data, recipe)
+    vocabulary.save(folder / "vocabulary.json")
     environment = describe(device)
     started = time.monotonic()
     torch.manual_seed(config["seed"])
-    matcher = recipe.build(config["feature_width"], len(data.vocabulary)).to(device)
-    train = data.train
+    matcher = build(recipe, config, vocabulary).to(device)
     trainer = Trainer(
         matcher,
-        Pairs(train.regions, encode(train, data.vocabulary), train.caption_image),
+        _pairs(data, recipe, vocabulary),
         recipe,
         seed=config["seed"],
         folder=folder,
@@ -292,20 +293,34 @@ def _train(
     curve = pd.DataFrame(finished.curve)
     with whole_file(folder / "curve.csv") as partial:
         curve.to_csv(partial, index=False)
-    _evaluate(data, load_matcher(folder / "best.safetensors", matcher), folder, progress)
+    best = load_matcher(folder / "best.safetensors", matcher)
+    _evaluate(data, recipe, best, folder, progress)
     environment["seconds_training"] = round(float(curve["seconds"].sum()), 2)
     environment["seconds_since_start"] = round(time.monotonic() - started, 2)
     write_json(folder / "environment.json", environment)
-    write_json(
-        folder / COMPLETE,
-        retrieval.report(
-            np.load(folder / "test_scores.npy"), captions_per_image=data.test.captions_per_image
-        ),
+    metrics = retrieval.report(
+        np.load(folder / "test_scores.npy"), captions_per_image=data.test.captions_per_image
     )
+    quality = _quality(best, data.test, vocabulary, recipe)
+    write_json(folder / COMPLETE, metrics | (quality.flat() if quality else {}))
     (folder / "state.pt").unlink(missing_ok=True)
 
 
-def encode(split: Split, vocabulary: Vocabulary) -> list[list[int]]:
+def _pairs(data: Dataset, recipe: Recipe, vocabulary: Words) -> Pairs:
+    train = data.train
+    pieces = vocabulary if isinstance(vocabulary, WordPieces) else None
+    return Pairs(
+        features_of(train, recipe),
+        encode(train, vocabulary),
+        train.caption_image,
+        stop=[i for word, i in vocabulary.ids.items() if word in EMPTY_WORDS],
+        mask=pieces.mask if pieces else len(vocabulary),
+        vocabulary=len(vocabulary),
+        units=[pieces.units(c) for c in train.captions] if pieces else None,
+    )
+
+
+def encode(split: Split, vocabulary: Words) -> list[list[int]]:
     """Return the token ids of every caption of a split."""
     return [vocabulary.encode(caption) for caption in split.captions]
 
@@ -314,19 +329,31 @@ def dev_scorer(data: Dataset, recipe: Recipe) -> Any:
     """Return the function that gives a matcher's development numbers after each epoch."""
     dev, limit = data.dev, recipe.training.dev_images
     images = min(len(dev.regions), limit or len(dev.regions))
-    captions = encode(dev, data.vocabulary)[: images * dev.captions_per_image]
+    captions = encode(dev, words_of(data, recipe))[: images * dev.captions_per_image]
+    features = features_of(dev, recipe)
 
     def score(matcher: Matcher) -> dict[str, float]:
-        scores = score_matrix(matcher, dev.regions[:images], captions)
+        scores = score_matrix(matcher, features[:images], captions)
         found = retrieval.metrics(scores, captions_per_image=dev.captions_per_image)
         return found.flat()
 
     return score
 
 
-def _evaluate(data: Dataset, matcher: Matcher, folder: Path, progress: bool) -> None:
-    captions = encode(data.test, data.vocabulary)
-    scores = score_matrix(matcher, data.test.regions, captions, progress=progress)
+def _quality(
+    matcher: Matcher, split: Split, vocabulary: Words, recipe: Recipe
+) -> AttentionQuality | None:
+    """Return the attention quality; None where words come in pieces, which no box is known for."""
+    if isinstance(vocabulary, WordPieces):
+        return None
+    return attention_quality(matcher, split, vocabulary, features_of(split, recipe))
+
+
+def _evaluate(
+    data: Dataset, recipe: Recipe, matcher: Matcher, folder: Path, progress: bool
+) -> None:
+    captions = encode(data.test, words_of(data, recipe))
+    scores = score_matrix(matcher, features_of(data.test, recipe), captions, progress=progress)
     with whole_file(folder / "test_scores.npy") as partial, partial.open("wb") as file:
         np.save(file, scores)
 

@@ -19,15 +19,18 @@ from itm_core.matchers.base import Matcher
 from itm_core.pairing import AllPairs
 
 CACHE_TILE = 600_000  # floats of [C, L, P, R] in one tile; on a CPU a tile should stay in cache
+VECTOR_TILE = 2_000_000  # floats of [C, L, P, D], where matrix products take most of the time
 MEMORY_TILE = 64_000_000  # on a GPU it should fill the machine
 IMAGES_PER_TILE = 128
 CAPTIONS_AT_ONCE = 512
 REGIONS_AT_ONCE = 512
 
 
-def tile_floats(device: torch.device) -> int:
-    """Return how many dot products a tile should hold on this device."""
-    return CACHE_TILE if device.type == "cpu" else MEMORY_TILE
+def tile_floats(matcher: Matcher, device: torch.device) -> int:
+    """Return how many floats of the largest tensor a tile should hold on this device."""
+    if device.type != "cpu":
+        return MEMORY_TILE
+    return VECTOR_TILE if matcher.forms_vectors else CACHE_TILE
 
 
 def pad(captions: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -37,6 +40,11 @@ def pad(captions: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     for row, tokens in zip(ids, captions, strict=True):
         row[: len(tokens)] = tokens
     return torch.from_numpy(ids), lens
+
+
+def longest_first(captions: Sequence[Sequence[int]]) -> np.ndarray:
+    """Return the order of captions from long to short; equals stay as they come."""
+    return np.argsort([-len(tokens) for tokens in captions], kind="stable")
 
 
 @torch.no_grad()
@@ -50,11 +58,16 @@ def score_fragments(matcher: Matcher, regions: Sequence[Fragments], words: Fragm
     lens = words.lens[order]
     columns = []
     for chunk in regions:
-        per_word = chunk.vectors.shape[0] * chunk.vectors.shape[1]
-        cut = list(tiles(lens, per_word, tile_floats(device)))
+        cut = list(tiles(lens, per_word(matcher, chunk), tile_floats(matcher, device)))
         columns.append(torch.cat([matcher(AllPairs(chunk, words.take(order[t]))) for t in cut]))
     scores = torch.cat(columns, 1).T
     return scores[:, torch.argsort(order).to(device)]
+
+
+def per_word(matcher: Matcher, regions: Fragments) -> int:
+    """Return the floats that one word makes when it is met with these images."""
+    images, count, width = regions.vectors.shape
+    return images * max(count, width if matcher.forms_vectors else 0)
 
 
 def tiles(lens: Tensor, per_word: int, floats: int) -> Iterator[slice]:
@@ -76,8 +89,7 @@ def encode_images(matcher: Matcher, features: np.ndarray) -> list[Fragments]:
     encoded = []
     for start in range(0, len(features), REGIONS_AT_ONCE):
         batch = np.array(features[start : start + REGIONS_AT_ONCE], np.float32)
-        vectors = matcher.regions(torch.from_numpy(batch).to(device)).vectors
-        encoded += [Fragments.of(chunk) for chunk in vectors.split(IMAGES_PER_TILE)]
+        encoded += matcher.regions(torch.from_numpy(batch).to(device)).chunks(IMAGES_PER_TILE)
     return encoded
 
 

@@ -24,3 +24,15 @@ def at_least(name: str, value: int, least: int) -> None:
     """Raise `InputError` unless ``value`` is at least ``least``."""
     if value < least:
         raise InputError(f"{name} is too small", expected=f"{least} or more", found=value)
+
+
+def share(name: str, value: float) -> None:
+    """Raise `InputError` unless ``value`` is at least 0 and below 1."""
+    if not 0 <= value < 1:
+        raise InputError(f"{name} is no share", expected="0 or more, below 1", found=value)
+
+
+def not_negative(name: str, value: float) -> None:
+    """Raise `InputError` unless ``value`` is a finite number, zero or above."""
+    if not 0 <= value < float("inf"):
+        raise InputError(f"{name} is negative", expected="0 or more", found=value)

@@ -15,34 +15,42 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm.auto import tqdm
 
+from itm_core.augmentation import drop_regions, drop_tokens, drop_words
+from itm_core.constraints import ConstraintSettings
 from itm_core.errors import InputError
 from itm_core.files import whole_file
-from itm_core.fragments import Fragments
-from itm_core.losses import hinge
+from itm_core.gradients import Batch, gradient_step
 from itm_core.matchers import Matcher
-from itm_core.pairing import AllPairs, Matched
 from itm_core.recipes import Recipe, TrainingSettings
-from itm_core.scoring import pad, score_fragments, tile_floats, tiles
+from itm_core.scoring import longest_first, pad
 
 CHECKPOINT_SECONDS = 60.0
-SPARSE_SHARE = 0.25  # above this share of pairs with a gradient, scoring all of them is cheaper
 WORST = -math.inf
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Training pairs: image features ``[I, R, F]``, captions as token ids, and whose each is."""
+    """Training pairs: image features ``[I, R, F]``, captions as token ids, and whose each is.
+
+    ``stop`` are the ids of words without content; ``mask`` is the id that stands for a dropped
+    word, ``vocabulary`` how many ids there are; ``units`` are the captions word by word where
+    words come in pieces (BERT).
+    """
 
     features: np.ndarray
     captions: Sequence[Sequence[int]]
     image_of: np.ndarray
+    stop: Sequence[int] | None = None
+    mask: int = 0
+    vocabulary: int = 0
+    units: Sequence[Sequence[Sequence[int]]] | None = None
 
 
 @dataclass
@@ -62,63 +70,32 @@ def learning_rate(settings: TrainingSettings, epoch: int) -> float:
     return settings.learning_rate * 0.1 ** (epoch // settings.drop_every)
 
 
-def batches(pairs: Pairs, size: int, seed: int, epoch: int) -> list[np.ndarray]:
+def batches(pairs: Pairs, training: TrainingSettings, seed: int, epoch: int) -> list[np.ndarray]:
     """Return the captions of each batch of an epoch, shuffled by seed and epoch alone.
 
-    The last batch may be smaller; one of a single pair, which has no negatives, is left out.
+    The last batch may be smaller, unless ``drop_last``; one of a single pair, which has no
+    negatives, is left out in any case.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(pairs.captions))
+    size = training.batch
     cut = [order[start : start + size] for start in range(0, len(order), size)]
-    return [batch for batch in cut if len(batch) > 1]
+    least = size if training.drop_last and len(order) >= size else 2
+    return [batch for batch in cut if len(batch) >= least]
 
 
-def loss_and_gradient(
-    matcher: Matcher, regions: Fragments, words: Fragments, margin: float, *, hardest: bool
-) -> float:
-    """Return the hinge loss of a batch and add its gradient to the embeddings and parameters.
-
-    All pairs are scored without a graph first; that gives the loss and its slope with respect
-    to every score. Then the pairs that have a slope are scored once more, with a graph. With
-    hardest negatives they are at most three per row of the n x n scores, and are met on
-    `Matched`; with all negatives they are nearly all, and are met tile by tile, so that neither
-    way holds the graph of the whole batch. A matcher whose scores depend on the whole batch is
-    scored once, with its graph.
-    """
-    if not matcher.scores_pairs_independently:
-        value = hinge(matcher(AllPairs(regions, words)).T.float(), margin, hardest=hardest)
-        value.backward()
-        return value.item()
-    scores = score_fragments(matcher, [regions.detach()], words.detach()).float()
-    loss, slope = _slope(scores, margin, hardest)
-    pairs = slope.nonzero()
-    if len(pairs) > SPARSE_SHARE * slope.numel():
-        _backward_in_tiles(matcher, regions, words, slope)
-    elif len(pairs):
-        image, caption = pairs.unbind(1)
-        some = matcher(Matched(regions.take(image), words.take(caption)))[:, 0]
-        some.backward(slope[image, caption].to(some.dtype))
-    return loss
-
-
-def _backward_in_tiles(
-    matcher: Matcher, regions: Fragments, words: Fragments, slope: Tensor
-) -> None:
-    order = torch.argsort(words.lens)
-    per_word = regions.vectors.shape[0] * regions.vectors.shape[1]
-    for tile in tiles(words.lens[order], per_word, tile_floats(slope.device)):
-        captions = order[tile]
-        # fresh fragments: what they remember belongs to the graph that is freed here
-        pairing = AllPairs(Fragments(regions.vectors, regions.lens), words.take(captions))
-        scores = matcher(pairing)
-        scores.backward(slope.T[captions.to(slope.device)].to(scores.dtype))
-
-
-def _slope(scores: Tensor, margin: float, hardest: bool) -> tuple[float, Tensor]:
-    scores = scores.detach().requires_grad_()
-    with torch.enable_grad():
-        loss = hinge(scores, margin, hardest=hardest)
-        (slope,) = torch.autograd.grad(loss, scores)
-    return loss.item(), slope
+def make_optimiser(matcher: Matcher, training: TrainingSettings) -> torch.optim.Optimizer:
+    """Return the recipe's optimiser; BERT's own weights are a group with a rate of its own."""
+    bert: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
+    for name, parameter in matcher.named_parameters():
+        (bert if name.startswith("words.bert.") else others).append(parameter)
+    rate = training.learning_rate
+    groups: list[dict[str, Any]] = [{"params": others, "scale": 1.0}]
+    if bert:
+        groups.append({"params": bert, "scale": (training.bert_learning_rate or rate) / rate})
+    if training.optimiser == "adamw":
+        return torch.optim.AdamW(groups, lr=rate, weight_decay=training.weight_decay)
+    return torch.optim.Adam(groups, lr=rate)
 
 
 class Trainer:
@@ -146,7 +123,7 @@ class Trainer:
         self.matcher, self.pairs, self.recipe = matcher, pairs, recipe
         self.seed, self.folder, self.score_dev, self.save = seed, folder, score_dev, save
         self.device = next(matcher.parameters()).device
-        self.optimiser = torch.optim.Adam(matcher.parameters(), lr=recipe.training.learning_rate)
+        self.optimiser = make_optimiser(matcher, recipe.training)
         self.state = Progress()
         self.show = progress
         self.stop = threading.Event()
@@ -159,7 +136,7 @@ class Trainer:
         """
         self._resume()
         epochs = self.recipe.training.epochs
-        steps = len(batches(self.pairs, self.recipe.training.batch, self.seed, 0))
+        steps = len(batches(self.pairs, self.recipe.training, self.seed, 0))
         done = self.state.epoch * steps + self.state.step
         with (
             _interrupts(self.stop),
@@ -171,9 +148,9 @@ class Trainer:
 
     def _epoch(self, bar: tqdm) -> None:
         state, training = self.state, self.recipe.training
-        cut = batches(self.pairs, training.batch, self.seed, state.epoch)
+        cut = batches(self.pairs, training, self.seed, state.epoch)
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(training, state.epoch)
+            group["lr"] = learning_rate(training, state.epoch) * group["scale"]
         self.matcher.train()
         started = time.monotonic() - state.seconds
         while state.step < len(cut):
@@ -199,20 +176,20 @@ class Trainer:
         self.checkpoint()
         self._stop_if_asked()
 
-    def _step(self, batch: np.ndarray) -> None:
-        loss, training = self.recipe.loss, self.recipe.training
-        batch = batch[np.argsort([-len(self.pairs.captions[i]) for i in batch], kind="stable")]
-        features = np.asarray(self.pairs.features[self.pairs.image_of[batch]], np.float32)
-        ids, lens = pad([self.pairs.captions[i] for i in batch])
+    def _step(self, chosen: np.ndarray) -> None:
+        recipe, training = self.recipe, self.recipe.training
+        batch = self._batch(chosen)
+        generator = torch.Generator().manual_seed(self._number())
         self.optimiser.zero_grad(set_to_none=True)
         half = training.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            regions = self.matcher.regions(torch.from_numpy(features).to(self.device))
-            words = self.matcher.words(ids.to(self.device), lens)
-            leaves = _leaf(regions), _leaf(words)
-            hardest = loss.hardest and self.state.epoch >= loss.warmup_epochs
-            value = loss_and_gradient(
-                self.matcher, leaves[0], leaves[1], loss.margin, hardest=hardest
+            value = gradient_step(
+                self.matcher,
+                batch,
+                recipe.loss,
+                hardest=recipe.loss.hardest and self.state.epoch >= recipe.loss.warmup_epochs,
+                constraints=self._constraints(),
+                generator=generator,
             )
         if not math.isfinite(value):
             raise InputError(
@@ -220,10 +197,57 @@ class Trainer:
                 found=f"{value} in epoch {self.state.epoch + 1}, step {self.state.step + 1}",
                 remedy="lower training.learning_rate, or check the features",
             )
-        _through_encoders((regions, words), leaves)
         torch.nn.utils.clip_grad_norm_(self.matcher.parameters(), training.clip)
         self.optimiser.step()
         self.state.loss_sum += value
+
+    def _constraints(self) -> ConstraintSettings | None:
+        constraints = self.recipe.constraints
+        return constraints if self.state.epoch >= constraints.from_epoch else None
+
+    def _number(self) -> int:
+        """Return a number that no other step of this run has, the same when resumed."""
+        words = np.random.SeedSequence([self.seed, self.state.epoch, self.state.step])
+        return int(words.generate_state(1, np.uint64)[0] >> 1)
+
+    def _batch(self, chosen: np.ndarray) -> Batch:
+        """Return the pairs, longest caption first, with what training leaves out left out."""
+        training, pairs = self.recipe.training, self.pairs
+        captions = self._shortened(chosen)
+        image = pairs.image_of[chosen]
+        features = np.asarray(pairs.features[image], np.float32)
+        region_lens = None
+        order = longest_first(captions)
+        ids, lens = pad([captions[i] for i in order])
+        features = features[order]
+        if training.drop_regions:
+            draw = np.random.RandomState(self._number() % (1 << 32))
+            features, region_lens = drop_regions(features, training.drop_regions, draw)
+        return Batch(
+            torch.from_numpy(features).to(self.device),
+            ids.to(self.device),
+            lens,
+            torch.from_numpy(image[order]),
+            None if region_lens is None else torch.from_numpy(region_lens),
+            None if pairs.stop is None else torch.tensor(pairs.stop),
+        )
+
+    def _shortened(self, chosen: np.ndarray) -> list[Sequence[int]]:
+        """Return the captions, with words dropped where the recipe drops any."""
+        pairs, training = self.pairs, self.recipe.training
+        if not training.drop_words:
+            return [pairs.captions[i] for i in chosen]
+        draw = Random(self._number())
+        rate, mask, spare = training.drop_words, pairs.mask, training.spare_ends
+        if pairs.units is None:
+            captions = [pairs.captions[i] for i in chosen]
+            return [drop_tokens(c, rate, mask, draw, spare_ends=spare) for c in captions]
+        kept: list[Sequence[int]] = []
+        every = range(pairs.vocabulary)
+        for i in chosen:
+            start, *_, end = pairs.captions[i]
+            kept.append([start, *drop_words(pairs.units[i], rate, mask, every, draw), end])
+        return kept
 
     def _show(self, bar: tqdm) -> None:
         state = self.state
@@ -276,19 +300,6 @@ class Trainer:
                 found=str(error).split("\n")[0],
                 remedy=f"delete {self.folder} to train this run from its beginning",
             ) from error
-
-
-def _leaf(fragments: Fragments) -> Fragments:
-    return Fragments(fragments.vectors.detach().requires_grad_(), fragments.lens)
-
-
-def _through_encoders(encoded: Sequence[Fragments], leaves: Sequence[Fragments]) -> None:
-    """Carry the gradients that arrived at the embeddings back into the encoders, once."""
-    got = [(e.vectors, v.vectors.grad) for e, v in zip(encoded, leaves, strict=True)]
-    got = [(vectors, slope) for vectors, slope in got if slope is not None]
-    if got:
-        vectors, slopes = zip(*got, strict=True)
-        torch.autograd.backward(list(vectors), list(slopes))
 
 
 @contextmanager

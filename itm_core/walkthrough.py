@@ -11,10 +11,9 @@ from itm_core.attention import normalise
 from itm_core.data.precomp import Split
 from itm_core.data.vocabulary import END, START, tokenise
 from itm_core.errors import InputError
-from itm_core.matchers import Scan
-from itm_core.pairing import Matched, other
+from itm_core.matchers import Attending
 from itm_core.runs import Run
-from itm_core.scoring import pad
+from itm_core.word_maps import read_pair
 
 
 @dataclass(frozen=True)
@@ -39,19 +38,17 @@ class Steps:
 def scan_steps(run: Run, split: Split, image: int, caption: int) -> Steps:
     """Return every step of SCAN for one pair; raises `InputError` for a run of another method."""
     matcher = run.matcher()
-    if not isinstance(matcher, Scan):
-        raise InputError("the steps are those of SCAN", found=type(matcher).__name__)
-    ids, lens = pad([run.vocabulary.encode(split.captions[caption])])
-    features = torch.from_numpy(np.array(split.regions[image : image + 1], np.float32))
-    pairing = Matched(matcher.regions(features), matcher.words(ids, lens))
-    S = pairing.dot()
-    seen = matcher.read(pairing)
-    Z = normalise(S, matcher.settings.normalisation, other(seen.asked))
+    reading = read_pair(run, split, image, caption, matcher)
+    look = reading.looks[0] if len(reading.looks) == 1 else None
+    if look is None or look.relevance is None or not isinstance(matcher, Attending):
+        raise InputError("the steps are those of SCAN", found=run.recipe.name)
+    seen = look.passes[0]
+    Z = normalise(seen.dots, matcher.settings.normalisation, look.asking)
     return Steps(
         words=[START, *tokenise(split.captions[caption]), END],
-        dots=S[0, :, 0].numpy(),
+        dots=seen.dots[0, :, 0].numpy(),
         normalised=Z[0, :, 0].numpy(),
         weights=seen.weights[0, :, 0].numpy(),
-        relevance=seen.relevance.flatten().numpy(),
-        score=float(seen.score),
+        relevance=look.relevance.flatten().numpy(),
+        score=float(reading.score),
     )

@@ -16,6 +16,10 @@ from itm_core.files import read_json, write_json
 
 PAD, START, END, UNKNOWN = SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
 THRESHOLD = 4  # occurrences that a word needs; the SCAN family keeps those seen four times
+EMPTY_WORDS = frozenset(
+    "a an and are as at be by for from has have he her his in into is it its of on or she some "
+    "that the their there they this through to up was were while who with".split()
+)
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
@@ -97,6 +101,10 @@ class Vocabulary:
         unknown = self._ids[UNKNOWN]
         inner = [self._ids.get(token, unknown) for token in tokenise(caption)]
         return [self._ids[START], *inner, self._ids[END]]
+
+    def tokens(self, caption: str) -> list[str]:
+        """Return the tokens of a caption, without ``<start>`` and ``<end>``."""
+        return tokenise(caption)
 
     def words(self, ids: Iterable[int]) -> list[str]:
         """Return the words of ``ids``; raises KeyError for an id that no word has."""

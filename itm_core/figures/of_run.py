@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from itm_core import report
 from itm_core.data.precomp import Split
 from itm_core.figures import attention, results
-from itm_core.runs import Run, explain
+from itm_core.runs import Run
+from itm_core.word_maps import explain
 
 
 def images_for(split: Split, scores: np.ndarray, caption: int) -> Figure | HTML:

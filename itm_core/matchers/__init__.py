@@ -1,8 +1,19 @@
-"""The papers' models; each file reads like its paper's method section."""
+"""The papers' models: one that attends, composed from its settings, and one that pools."""
 
 from __future__ import annotations
 
-from itm_core.matchers.base import Matcher, Reading
-from itm_core.matchers.scan import Scan, ScanSettings
+from itm_core.matchers.attending import Attending, AttendingSettings
+from itm_core.matchers.base import DIRECTIONS, Look, Matcher, Reading, Seen
+from itm_core.matchers.pooled import Pooled, PooledSettings
 
-__all__ = ["Matcher", "Reading", "Scan", "ScanSettings"]
+__all__ = [
+    "DIRECTIONS",
+    "Attending",
+    "AttendingSettings",
+    "Look",
+    "Matcher",
+    "Pooled",
+    "PooledSettings",
+    "Reading",
+    "Seen",
+]

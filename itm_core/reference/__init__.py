@@ -8,10 +8,13 @@ checker compares is a failure, as is a file that no checker knows: nothing is pa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from itm_core.errors import InputError
+from itm_core.reference import chan
+from itm_core.reference.chan_text import check_collate
 from itm_core.reference.evaluation import (
     check_ensemble,
     check_evaluation,
@@ -25,9 +28,24 @@ from itm_core.reference.measures import (
     check_tokens,
     text_checker_of,
 )
-from itm_core.reference.scan import check_scan
+from itm_core.reference.models import check_model
+from itm_core.reference.pfan import check_pfan
+from itm_core.reference.pooled import check_gpo, check_pooled
+from itm_core.reference.steps import check_chan_steps, check_rcar_steps
 
 DOCUMENTS = {".md", ".rst"}  # prose beside the numbers: nothing to compare
+# how the repository's name ends, what the method is called, its family in `models`
+MODELS = (
+    ("/SCAN$", "SCAN", "scan"),
+    ("/BFAN$", "BFAN", "bfan"),
+    ("/SGRAF$", "SGRAF", "sgraf"),
+    ("/IMRAM$", "IMRAM", "imram"),
+)
+POOLED = (
+    ("/vsepp$", "VSE++", "vsepp"),
+    ("/VSRN$", "VSRN", "vsrn"),
+    (r"/vse_infty \(branch bigru\)$", "VSE-infinity", "vseinf"),
+)
 Checker = Callable[[Stored], Iterable[Difference]]
 
 
@@ -80,11 +98,27 @@ def _checker_of(stored: Stored) -> tuple[str, Checker | None]:
         ("outputs/fold_mean" in keys, "evaluation", check_ensemble),
         ("vocab_subset" in stored.config, "tokens", check_tokens),
         ("inputs/scores" in keys, "loss", check_loss),
+        ("outputs/bigru/captions" in keys, "CHAN batches", check_collate),
+        ("outputs/grad_norms_before_clip" in keys, "training steps", check_chan_steps),
+        ("outputs/lse_t0.1" in keys, "CHAN poolings", chan.check_poolings),
+        ("outputs/loss/cosine_scale/infonce_t0.1_m0" in keys, "CHAN losses", chan.check_losses),
+        ("inputs/img_emb" in keys, "CHAN coding", chan.check_coding),
+        ("outputs/final_sims_train" in keys, "training steps", check_rcar_steps),
+        ("outputs/pool_weights" in keys, "GPO", check_gpo),
         ({"inputs/sims0", "outputs/loss_hard0"} <= keys, "loss", check_numbered_losses),
-        (
-            bool(stored.folder("weights")) and repository.endswith("/SCAN"),
-            "SCAN",
-            check_scan,
-        ),
     ]
+    if stored.folder("weights") and "outputs/sims" in keys:
+        marks += [
+            (bool(re.search(pattern, repository)), title, check_model(family))
+            for pattern, title, family in MODELS
+        ]
+        marks.append(
+            (repository.endswith("/Position-Focused-Attention-Network"), "PFAN", check_pfan)
+        )
+        marks += [
+            (bool(re.search(pattern, repository)), title, check_pooled(family))
+            for pattern, title, family in POOLED
+        ]
+        marks.append((repository.endswith("/CHAN"), "CHAN", chan.check_model))
+        marks.append(("self_regulator" in stored.config, "RCAR", check_model("rcar")))
     return next(((kind, check) for fits, kind, check in marks if fits), ("unknown", None))

@@ -27,16 +27,18 @@ class Difference:
         name: its key without ``outputs/``.
         error: largest absolute difference.
         limit: what is allowed.
+        exempt: why this number is not held against ours; the report says so by name.
     """
 
     name: str
     error: float
     limit: float
+    exempt: str | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether the error is within the limit; NaN never is."""
-        return self.error <= self.limit
+        """Whether the error is within the limit (NaN never is), or the number exempt."""
+        return self.exempt is not None or self.error <= self.limit
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,15 @@ class Report:
     def line(self) -> str:
         """Return the report as one line: verdict, file, kind, the error of every number."""
         verdict = "ok  " if self.passed else "FAIL" if self.known else "????"
-        said = "  ".join(
-            f"{d.name} {d.error:.1e}{'' if d.passed else f' > {d.limit:.1e}!'}"
-            for d in self.differences
-        )
+        said = "  ".join(_said(d) for d in self.differences)
         return f"{verdict} {self.file.name}  [{self.kind}]  {self.problem or said}".rstrip()
+
+
+def _said(difference: Difference) -> str:
+    if difference.exempt is not None:
+        return f"{difference.name} exempt ({difference.exempt})"
+    over = "" if difference.passed else f" > {difference.limit:.1e}!"
+    return f"{difference.name} {difference.error:.1e}{over}"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import torch
 from itm_core.data.vocabulary import Vocabulary, tokenise
 from itm_core.errors import InputError
 from itm_core.losses import hinge
+from itm_core.reference.chan_text import check_text
 from itm_core.reference.format import Difference, Stored, value_difference
 
 
@@ -80,6 +81,8 @@ def text_checker_of(path: Path) -> tuple[str | None, Iterable[Difference]]:
         raise InputError("not readable as JSON", file=path, found=error) from None
     if isinstance(content, list) and content and {"text", "lowercased"} <= set(content[0]):
         return "tokens", _check_token_list(content)
+    if isinstance(content, dict) and "word2idx_on_disk" in content:
+        return "CHAN text", check_text(content)
     if isinstance(content, dict) and "means_of_the_five_folds" in content:
         return "five folds", _check_folds(content["means_of_the_five_folds"])
     if isinstance(content, dict) and "sets" in content and "nltk" in content:

@@ -1,12 +1,11 @@
-"""Slow plain twins: the papers' equations as loops, one caption at a time.
-
-Nothing here shares code with the package; tests compare the two, benchmarks race them.
-"""
+"""SCAN (ECCV 2018), caption by caption; and the hinge loss that all share."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from tests.twins.plain import cosine, meet
 
 
 def scan_scores(
@@ -26,23 +25,23 @@ def scan_scores(
     """
     columns = []
     for caption, length in zip(words, lens, strict=True):
-        query = caption[:length].repeat(len(regions), 1, 1)  # [I, l, D]
-        context = regions
-        if direction == "i2t":
-            query, context = context, query
-        relevance = _attended_cosine(query, context, normalisation, attention_temperature)
-        columns.append(_pool(relevance, aggregation, lse_temperature))
+        query, context = meet(regions, caption[:length], direction)
+        weights = soft_weights(query, context, normalisation, attention_temperature)
+        relevance = cosine(query, weights @ context)
+        columns.append(pool(relevance, aggregation, lse_temperature))
     return torch.stack(columns, 1)
 
 
-def _attended_cosine(query: Tensor, context: Tensor, kind: str, temperature: float) -> Tensor:
+def soft_weights(
+    query: Tensor, context: Tensor, kind: str = "clipped_l2norm", temperature: float = 9.0
+) -> Tensor:
+    """Return attention ``[I, asking, asked]``; dot products are normalised over who asks."""
     raw = context @ query.transpose(1, 2)  # [I, asked, asking]
-    weights = torch.softmax(_normalised(raw, kind).transpose(1, 2) * temperature, dim=2)
-    attended = weights @ context
-    return torch.nn.functional.cosine_similarity(query, attended, dim=2)
+    return torch.softmax(normalised(raw, kind).transpose(1, 2) * temperature, dim=2)
 
 
-def _normalised(raw: Tensor, kind: str) -> Tensor:
+def normalised(raw: Tensor, kind: str) -> Tensor:
+    """Return dot products ``[I, asked, asking]`` normalised along the last axis."""
     if kind == "softmax":
         return torch.softmax(raw, dim=2)
     if "clipped" in kind:
@@ -54,7 +53,8 @@ def _normalised(raw: Tensor, kind: str) -> Tensor:
     return raw
 
 
-def _pool(relevance: Tensor, kind: str, temperature: float) -> Tensor:
+def pool(relevance: Tensor, kind: str, temperature: float) -> Tensor:
+    """Return one score ``[I]`` from the relevance ``[I, asking]``."""
     if kind == "LSE":
         return (relevance * temperature).exp().sum(1).log() / temperature
     if kind == "max":

@@ -1,0 +1,90 @@
+"""Words by BERT (CHAN's second text encoder), through the transformers library.
+
+``encoder.bert`` names a folder as ``huggingface-cli download bert-base-uncased`` makes it:
+``config.json``, ``vocab.txt`` and the weights. Nothing is downloaded here. A folder without
+weights starts from random ones, which only makes sense for trying things out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from itm_core.errors import InputError
+from itm_core.fragments import Fragments, l2norm
+from itm_core.pooling import make_whole
+
+if TYPE_CHECKING:
+    from itm_core.encoders import EncoderSettings
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+HOW_TO_GET = (
+    "`pip install 'itm-core[bert]'`, then `huggingface-cli download bert-base-uncased "
+    "--local-dir data/bert-base-uncased` and set encoder.bert=data/bert-base-uncased"
+)
+
+
+def transformers() -> Any:
+    """Return the transformers library; raises `InputError` with how to get it."""
+    try:
+        import transformers as library
+    except ImportError:
+        raise InputError("BERT needs the transformers library", remedy=HOW_TO_GET) from None
+    return library
+
+
+def bert_folder(folder: str | None) -> Path:
+    """Return the folder of a BERT model; raises `InputError` when it holds none."""
+    if folder is None:
+        raise InputError("encoder.words=bert needs encoder.bert", remedy=HOW_TO_GET)
+    path = Path(folder)
+    for name in ("config.json", "vocab.txt"):
+        if not (path / name).is_file():
+            raise InputError("no BERT model here", file=path / name, remedy=HOW_TO_GET)
+    return path
+
+
+class BertWordEncoder(nn.Module):
+    """The last layer's states of all pieces, a linear layer, unit length (CHAN, section 2.2).
+
+    ``[CLS]`` and ``[SEP]`` count as words. Called as `encoders.WordEncoder`.
+    """
+
+    def __init__(self, settings: EncoderSettings, config: Any = None) -> None:
+        super().__init__()
+        library = transformers()
+        if config is None:
+            folder = bert_folder(settings.bert)
+            config = library.BertConfig.from_pretrained(folder, local_files_only=True)
+            if any((folder / name).is_file() for name in WEIGHTS):
+                self.bert = library.BertModel.from_pretrained(
+                    folder, local_files_only=True, add_pooling_layer=False
+                )
+        if not hasattr(self, "bert"):
+            self.bert = library.BertModel(config, add_pooling_layer=False)
+        self.linear = nn.Linear(config.hidden_size, settings.embedding)
+        self.whole = make_whole(settings.whole_words, settings.embedding)
+        self.normalised = settings.normalise_words
+
+    def forward(self, tokens: Tensor, lens: Tensor) -> Fragments:
+        """Return pieces ``[C, L, D]`` of ids ``[C, L]``; zero beyond each length.
+
+        Raises `InputError` for a caption longer than BERT reads.
+        """
+        longest = self.bert.config.max_position_embeddings
+        if tokens.shape[1] > longest:
+            raise InputError(
+                "a caption is too long for this BERT",
+                found=f"{tokens.shape[1]} pieces",
+                expected=f"{longest} or fewer",
+            )
+        mask = (torch.arange(tokens.shape[1]) < lens.cpu()[:, None]).to(tokens.device)
+        states = self.bert(tokens, attention_mask=mask).last_hidden_state
+        vectors = self.linear(states) * mask[..., None]
+        found = Fragments.of(l2norm(vectors) if self.normalised else vectors, lens)
+        if self.whole is None:
+            return found
+        return Fragments(found.vectors, found.lens, self.whole(found))

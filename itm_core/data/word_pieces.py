@@ -1,0 +1,68 @@
+"""BERT's vocabulary: captions as pieces of words, through the transformers library."""
+
+from __future__ import annotations
+
+import shutil
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from itm_core.bert import bert_folder, transformers
+
+
+class WordPieces:
+    """A stand-in for `vocabulary.Vocabulary` where words come in pieces.
+
+    Args:
+        folder: of a BERT model, with its ``vocab.txt``.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        """Raise `InputError` when there is no BERT model, or no transformers library."""
+        self.folder = bert_folder(str(folder))
+
+    @cached_property
+    def _tokeniser(self) -> Any:
+        return transformers().BertTokenizerFast.from_pretrained(
+            str(self.folder), local_files_only=True, do_lower_case=True
+        )
+
+    @cached_property
+    def ids(self) -> MappingProxyType[str, int]:
+        """The id of every piece (read only)."""
+        return MappingProxyType(dict(self._tokeniser.get_vocab()))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def mask(self) -> int:
+        """The id of ``[MASK]``."""
+        return int(self._tokeniser.mask_token_id)
+
+    def encode(self, caption: str) -> list[int]:
+        """Return the ids of a caption's pieces between ``[CLS]`` and ``[SEP]``."""
+        return list(self._tokeniser(caption)["input_ids"])
+
+    def tokens(self, caption: str) -> list[str]:
+        """Return the pieces of a caption, without ``[CLS]`` and ``[SEP]``."""
+        return list(self._tokeniser.convert_ids_to_tokens(self.encode(caption)[1:-1]))
+
+    def units(self, caption: str) -> list[list[int]]:
+        """Return the ids of a caption word by word, the pieces of a word together."""
+        found = self._tokeniser(caption)
+        units: list[list[int]] = []
+        last = None
+        for piece, word in zip(found["input_ids"], found.word_ids(), strict=True):
+            if word is None:
+                continue
+            if word != last:
+                units.append([])
+            units[-1].append(piece)
+            last = word
+        return units
+
+    def save(self, path: Path) -> None:
+        """Keep the list of pieces beside a run."""
+        shutil.copyfile(self.folder / "vocab.txt", path.with_name("vocab.txt"))

@@ -1,0 +1,32 @@
+"""Slow plain twins: the papers' equations as loops, one caption at a time.
+
+Nothing here shares code with the package; tests compare the two, benchmarks race them. They take
+embedded regions ``[I, R, D]`` and words ``[C, L, D]`` and, where a method has parameters, a
+dictionary of them under the names of the authors' release. Each is checked against the authors'
+own numbers in ``tests/test_twins.py``.
+"""
+
+from __future__ import annotations
+
+from tests.twins.bfan import bfan_scores, focal
+from tests.twins.chan import chan_scores
+from tests.twins.imram import imram_scores
+from tests.twins.pfan import pfan_features, pfan_scores
+from tests.twins.rcar import rcar_scores
+from tests.twins.scan import hinge, scan_scores
+from tests.twins.sgraf import saf_scores, saf_training_scores, sgr_scores
+
+__all__ = [
+    "bfan_scores",
+    "chan_scores",
+    "focal",
+    "hinge",
+    "imram_scores",
+    "pfan_features",
+    "pfan_scores",
+    "rcar_scores",
+    "saf_scores",
+    "saf_training_scores",
+    "scan_scores",
+    "sgr_scores",
+]

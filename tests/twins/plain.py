@@ -1,0 +1,52 @@
+"""What the twins have in common: who meets whom, a linear map, a cosine, by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+Weights = Mapping[str, Tensor]
+EPSILON = 1e-8
+
+
+def unit(x: Tensor) -> Tensor:
+    """Return ``x / (|x| + 1e-8)`` along the last axis."""
+    return x / (x.pow(2).sum(-1, keepdim=True).sqrt() + EPSILON)
+
+
+def linear(x: Tensor, weights: Weights, name: str) -> Tensor:
+    """Return ``W x + b`` with the matrix and the bias of that name."""
+    return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+
+def batch_norm(
+    x: Tensor, weights: Weights, name: str, axis: int, *, training: bool = False
+) -> Tensor:
+    """Return ``x`` with each channel on ``axis`` normalised, in training by its own statistics."""
+    shape = [1] * x.ndim
+    shape[axis] = x.shape[axis]
+    if training:
+        rest = [k for k in range(x.ndim) if k != axis]
+        mean, var = x.mean(rest), x.var(rest, correction=0)
+    else:
+        mean, var = weights[f"{name}.running_mean"], weights[f"{name}.running_var"]
+    scale, shift = weights[f"{name}.weight"], weights[f"{name}.bias"]
+    mean, var, scale, shift = (v.view(shape) for v in (mean, var, scale, shift))
+    return (x - mean) / (var + 1e-5).sqrt() * scale + shift
+
+
+def meet(regions: Tensor, caption: Tensor, direction: str) -> tuple[Tensor, Tensor]:
+    """Return what asks and what is asked, ``[I, asking, D]`` and ``[I, asked, D]``.
+
+    ``caption [l, D]`` has no padding; it is copied for every image.
+    """
+    words = caption.repeat(len(regions), 1, 1)
+    return (words, regions) if direction == "t2i" else (regions, words)
+
+
+def cosine(x: Tensor, y: Tensor) -> Tensor:
+    """Return the cosine along the last axis, the denominator kept from zero."""
+    lengths = x.pow(2).sum(-1).sqrt() * y.pow(2).sum(-1).sqrt()
+    return (x * y).sum(-1) / torch.clamp(lengths, min=EPSILON)
