@@ -14,6 +14,7 @@ from random import Random
 
 import numpy as np
 
+Draw = np.random.RandomState | np.random.Generator  # the release draws from the first
 MASKED, EXCHANGED = 0.5, 0.6  # of the picked: below the first masked, below the second exchanged
 
 
@@ -24,7 +25,8 @@ def drop_words(
 
     A unit is one token, or the pieces of one word where words come in pieces (BERT): all of
     them share its fate, and random ids are drawn for each piece. A caption from which everything
-    would go keeps its first id; the released code can empty it, and fails then.
+    would go keeps its first id: the release goes on without any, and fails where ``<start>`` and
+    ``<end>`` went too. Without units there is nothing to keep.
 
     Args:
         rate: the share that is picked.
@@ -43,7 +45,7 @@ def drop_words(
             kept.extend([mask] * len(unit))
         elif chance / rate < EXCHANGED:
             kept.extend(draw.choice(ids) for _ in unit)
-    return kept or [units[0][0]]
+    return kept or [unit[0] for unit in units[:1]]
 
 
 def drop_tokens(
@@ -60,18 +62,16 @@ def drop_tokens(
     return [tokens[0], *kept, tokens[-1]] if spare_ends else kept
 
 
-def keep_regions(count: int, rate: float, draw: np.random.RandomState) -> np.ndarray:
+def keep_regions(count: int, rate: float, draw: Draw) -> np.ndarray:
     """Return the places of the regions that stay, each with probability ``1 - rate``.
 
     At least one stays.
     """
-    kept = np.flatnonzero(draw.rand(count) > rate)
+    kept = np.flatnonzero(draw.random(count) > rate)
     return kept if len(kept) else np.array([0])
 
 
-def drop_regions(
-    features: np.ndarray, rate: float, draw: np.random.RandomState
-) -> tuple[np.ndarray, np.ndarray]:
+def drop_regions(features: np.ndarray, rate: float, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
     """Return features ``[n, R, F]`` with regions left out, zero-padded; and counts ``[n]``."""
     return pad_regions([image[keep_regions(len(image), rate, draw)] for image in features])
 

@@ -1,16 +1,19 @@
 """Words by BERT (CHAN's second text encoder), through the transformers library.
 
-``encoder.bert`` names a folder as ``huggingface-cli download bert-base-uncased`` makes it:
-``config.json``, ``vocab.txt`` and the weights. Nothing is downloaded here. A folder without
-weights starts from random ones, which only makes sense for trying things out.
+``encoder.bert`` names a folder as ``hf download bert-base-uncased`` makes it: ``config.json``,
+``vocab.txt`` and the weights. Nothing is downloaded here. A folder without weights starts from
+random ones and says so, which only makes sense for trying things out. Weights that do not fill
+the model are refused: the library alone would start what is missing from random numbers.
 """
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from itm_core.errors import InputError
@@ -20,9 +23,15 @@ from itm_core.pooling import make_whole
 if TYPE_CHECKING:
     from itm_core.encoders import EncoderSettings
 
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+log = logging.getLogger(__name__)
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",  # of a model in several files
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
 HOW_TO_GET = (
-    "`pip install 'itm-core[bert]'`, then `huggingface-cli download bert-base-uncased "
+    "`pip install 'itm-core[bert]'`, then `hf download bert-base-uncased "
     "--local-dir data/bert-base-uncased` and set encoder.bert=data/bert-base-uncased"
 )
 
@@ -47,6 +56,28 @@ def bert_folder(folder: str | None) -> Path:
     return path
 
 
+def _filled(folder: Path, library: Any) -> Any:
+    """Return BERT with the folder's weights; raises `InputError` when they leave any of it out."""
+    try:
+        model, told = library.BertModel.from_pretrained(
+            folder, local_files_only=True, add_pooling_layer=False, output_loading_info=True
+        )
+    except (OSError, RuntimeError, SafetensorError) as error:  # damaged, or of another size
+        raise InputError(
+            "BERT's weights do not load", file=folder, found=error, remedy=HOW_TO_GET
+        ) from None
+    missing = sorted(told["missing_keys"])
+    if missing:
+        raise InputError(
+            "these weights leave parts of BERT out",
+            file=folder,
+            expected=missing[0],
+            found=f"no such name, and {len(missing) - 1} others missing",
+            remedy=HOW_TO_GET,
+        )
+    return model
+
+
 class BertWordEncoder(nn.Module):
     """The last layer's states of all pieces, a linear layer, unit length (CHAN, section 2.2).
 
@@ -60,9 +91,9 @@ class BertWordEncoder(nn.Module):
             folder = bert_folder(settings.bert)
             config = library.BertConfig.from_pretrained(folder, local_files_only=True)
             if any((folder / name).is_file() for name in WEIGHTS):
-                self.bert = library.BertModel.from_pretrained(
-                    folder, local_files_only=True, add_pooling_layer=False
-                )
+                self.bert = _filled(folder, library)
+            else:
+                log.warning("%s holds no weights: BERT starts from random ones", folder)
         if not hasattr(self, "bert"):
             self.bert = library.BertModel(config, add_pooling_layer=False)
         self.linear = nn.Linear(config.hidden_size, settings.embedding)

@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 
 PRESETS = {"full": "", "small": "-smoke", "tiny": "-smoke"}  # Scenes preset: profile of the recipes
 SEEDS = [0, 1, 2]
+# the rows of the table of methods that a build trains itself; all of them are recorded
+SHOWN_METHODS = ("vse-gpo", "scan-t2i-mean", "bfan-equal", "chan, mean pooling", "saf", "rar-t2i")
+SHORT = ("training.epochs=3", "training.drop_every=3", "loss.warmup_epochs=1")
 KERNEL = "python3"
 INDEX = Path("_build", "html", "index.html")
 
@@ -63,8 +66,8 @@ def plan(preset: str = "small", *, device: str = "auto") -> tuple[Chapter, ...]:
     ``tiny`` with those that end in ``-smoke``.
     Paths are given as the notebooks see them, from ``notebooks/``.
 
-    >>> [chapter.notebook for chapter in plan()]
-    ['scenes', 'first_match', 'experiment', 'scan']
+    >>> [chapter.notebook for chapter in plan()][-3:]
+    ['scan', 'methods', 'own_regulator']
     """
     if preset not in PRESETS:
         raise InputError("unknown preset", expected=f"one of {', '.join(PRESETS)}", found=preset)
@@ -72,11 +75,15 @@ def plan(preset: str = "small", *, device: str = "auto") -> tuple[Chapter, ...]:
     common = {"dataset": f"../{_scenes_folder(preset).as_posix()}", "device": device}
     one = {**common, "recipe": f"scan-t2i-mean{profile}"}
     all_of_scan = {**common, "recipe": profile, "seeds": SEEDS}
+    some_methods = {**common, "recipe": profile, "seeds": SEEDS[:1], "rows": list(SHOWN_METHODS)}
+    own = {**common, "recipe": profile, "seeds": SEEDS[:1], "changes": list(SHORT)}
     return (
         Chapter(notebook="scenes", parameters=one),
         Chapter(notebook="first_match", parameters=one),
         Chapter(notebook="experiment", parameters={**one, "seed": 0}),
         Chapter(notebook="scan", parameters=all_of_scan),
+        Chapter(notebook="methods", parameters=some_methods),
+        Chapter(notebook="own_regulator", parameters=own),
     )
 
 
@@ -220,12 +227,14 @@ def _make_data(root: Path, preset: str, progress: bool) -> None:
 
 def _make_runs(root: Path, preset: str, device: str, progress: bool) -> None:
     """Train what the chapters compare, side by side and with a bar; the notebooks load it."""
-    from itm_core.grids import scan_choices
+    from itm_core.grids import every_method, scan_choices
     from itm_core.runs import train_many
 
     log.info("training the runs that the chapters compare")
-    groups = scan_choices(PRESETS[preset], SEEDS)
-    specs = [spec for group in groups.values() for spec in group]
+    groups = list(scan_choices(PRESETS[preset], SEEDS).values())
+    methods = every_method(PRESETS[preset], SEEDS[:1])
+    groups += [methods[name] for name in SHOWN_METHODS]
+    specs = list(dict.fromkeys(spec for group in groups for spec in group))
     runs = root / "data" / "runs"
     train_many(root / _scenes_folder(preset), specs, device=device, root=runs, progress=progress)
 

@@ -74,6 +74,14 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
 def _add_lists(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("recipes", help="list the recipes")
     command.set_defaults(run=_recipes)
+    command = commands.add_parser("methods", help="train every method, and print their table")
+    command.add_argument("--dataset", type=Path, default=Path("data/scenes-small"))
+    command.add_argument("--profile", default="-smoke", help="ending of the recipes' names")
+    command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    command.add_argument("--rows", nargs="+", help="some of them; all by default")
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    command.add_argument("--record", type=Path, metavar="CSV", help="write the table there")
+    command.set_defaults(run=_methods)
     command = commands.add_parser("runs", help="list the finished runs")
     command.add_argument("--root", type=Path, default=Path("data/runs"))
     command.set_defaults(run=_runs)
@@ -132,6 +140,18 @@ def _recipes(given: argparse.Namespace) -> int:
     from itm_core import recipes
 
     print(recipes.table().to_string(index=False))
+    return 0
+
+
+def _methods(given: argparse.Namespace) -> int:
+    from itm_core import method_table
+
+    _, groups = method_table.made(
+        given.dataset, given.profile, given.seeds, rows=given.rows, device=given.device
+    )
+    if given.record:
+        method_table.record(groups, given.record)
+    print(method_table.readable(method_table.results(groups)).to_string(index=False))
     return 0
 
 

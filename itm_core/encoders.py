@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from itm_core.errors import InputError
 from itm_core.fragments import Fragments, l2norm
 from itm_core.pooling import WHOLES, make_whole
 from itm_core.positions import POSITION_RULES, POSITION_WIDTH, BlockPositions
-from itm_core.region_blocks import REGION_BLOCKS, make_block
+from itm_core.region_blocks import ATTENDING_BLOCKS, HEADS, REGION_BLOCKS, make_block
 from itm_core.settings import at_least, one_of, share
 
 WORD_ENCODERS = ("gru", "bert")
@@ -75,6 +76,12 @@ class EncoderSettings:
         one_of("encoder.whole_regions", self.whole_regions, WHOLES)
         one_of("encoder.whole_words", self.whole_words, WHOLES)
         share("encoder.word_dropout", self.word_dropout)
+        if self.regions in ATTENDING_BLOCKS and self.embedding % HEADS:
+            raise InputError(
+                "regions attend with several heads",
+                found=f"encoder.embedding={self.embedding}",
+                expected=f"a multiple of {HEADS} for encoder.regions={self.regions}",
+            )
 
 
 class RegionEncoder(nn.Module):

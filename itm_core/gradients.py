@@ -102,7 +102,8 @@ def loss_and_gradient(
     caption is met tile by tile too, a tile being some captions with every image.
     """
     reseed(matcher)  # both times the same dropout
-    scores = score_fragments(matcher, [regions.detach()], words.detach()).float()
+    scores = score_fragments(matcher, [regions.detach()], words.detach())
+    scores = scores.float() if scores.dtype.itemsize < 4 else scores
     value, slope = _slope(scores, loss, hardest)
     pairs = slope.nonzero()
     if matcher.scope != "pair" or len(pairs) > SPARSE_SHARE * slope.numel():

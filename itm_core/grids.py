@@ -45,7 +45,6 @@ METHOD_ROWS: dict[str, tuple[str, ...]] = {
         "saf",
         "sgr",
         "imram-text",
-        "imram-full",
     ),
     "CHAN": ("chan",),
     "regulators": (
@@ -70,7 +69,9 @@ METHOD_ROWS: dict[str, tuple[str, ...]] = {
         "rcar-t2i+ccr+ccs",
     ),
 }
-CHAN_VARIANTS: dict[str, tuple[str, ...]] = {
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "pfan-t2i, no bonus": ("matcher.max_attention_bonus=false",),
+    "chan, LSE / lambda": ("matcher.lse_scaled=true",),
     "chan, mean pooling": ("matcher.aggregation=mean",),
     "chan, per region": ("matcher.direction=i2t",),
     "chan, soft": (
@@ -83,16 +84,18 @@ CHAN_VARIANTS: dict[str, tuple[str, ...]] = {
 
 
 def every_method(profile: str, seeds: Sequence[int]) -> dict[str, list[Spec]]:
-    """Return the rows of the table of methods, `METHOD_ROWS` and variants of CHAN.
+    """Return the rows of the table of methods, `METHOD_ROWS` and their variants.
 
     >>> every_method("-smoke", [0])["chan"][0].recipe
     'chan-smoke'
     """
     rows: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for group, names in METHOD_ROWS.items():
-        rows |= {name: (name, ()) for name in names}
-        if group == "CHAN":
-            rows |= {name: ("chan", changes) for name, changes in CHAN_VARIANTS.items()}
+    for names in METHOD_ROWS.values():
+        for name in names:
+            rows[name] = (name, ())
+            for variant, changes in VARIANTS.items():
+                if variant.startswith(f"{name},"):
+                    rows[variant] = (name, changes)
     return {
         name: [Spec(recipe + profile, seed, changes) for seed in seeds]
         for name, (recipe, changes) in rows.items()

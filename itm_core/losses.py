@@ -32,6 +32,8 @@ class LossSettings:
 
     def __post_init__(self) -> None:
         one_of("loss.kind", self.kind, KINDS)
+        if self.kind == "hinge":  # without a margin there is nothing to learn
+            positive("loss.margin", self.margin)
         not_negative("loss.margin", self.margin)
         positive("loss.temperature", self.temperature)
         at_least("loss.warmup_epochs", self.warmup_epochs, 0)

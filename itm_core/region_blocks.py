@@ -20,7 +20,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from itm_core.errors import InputError
 from itm_core.region_graph import RegionGraph
+from itm_core.settings import one_of
 
 REGION_BLOCKS = (
     "linear",
@@ -31,11 +33,22 @@ REGION_BLOCKS = (
     "graph",
     "graph_coco",
 )
+ATTENDING_BLOCKS = ("self_attention", "transformer", "transformer_over_images")
 HEADS = 8
 
 
 def make_block(kind: str, feature_width: int, width: int) -> nn.Module | None:
-    """Return the block called ``kind``; ``linear`` is none."""
+    """Return the block called ``kind``; ``linear`` is none.
+
+    Raises `InputError` for an unknown kind, or a width that heads cannot share.
+    """
+    one_of("encoder.regions", kind, REGION_BLOCKS)
+    if kind.startswith(("self_attention", "transformer")) and width % HEADS:
+        raise InputError(
+            f"encoder.regions={kind} splits the embedding among {HEADS} heads",
+            expected=f"encoder.embedding a multiple of {HEADS}",
+            found=width,
+        )
     if kind == "linear":
         return None
     if kind == "mlp":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from html import escape
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,27 @@ from itm_core.data.precomp import Dataset, Split
 from itm_core.data.vocabulary import EMPTY_WORDS
 from itm_core.runs import Run
 
+
+class Scored(Protocol):
+    """What a row is made of: a run, or runs put together."""
+
+    @property
+    def scores(self) -> np.ndarray:
+        """``[I, C]`` scores of the test split."""
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Retrieval numbers of the test split."""
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Where and how long it was trained."""
+
+
 SHOWN = {"i2t_r1": "image to text R@1", "t2i_r1": "text to image R@1", "rsum": "rSum"}
 
 
-def compare(groups: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
+def compare(groups: Mapping[str, Sequence[Scored]]) -> pd.DataFrame:
     """Return one row for each named group of runs that differ in their seed alone.
 
     For every number of `SHOWN`: the mean over seeds, ``_low`` and ``_high`` (95 % bootstrap over

@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from itm_core.aggregation import AGGREGATIONS, aggregate, contributions
-from itm_core.attention import NORMALISATIONS, attend, normalise
+from itm_core.attention import NORMALISATIONS, attend, choose, focused, normalise
 from itm_core.encoders import EncoderSettings
 from itm_core.errors import InputError
 from itm_core.fragments import Fragments, l2norm
-from itm_core.matchers import Scan, ScanSettings
+from itm_core.matchers import Attending, AttendingSettings
 from itm_core.pairing import REGIONS, WORDS, AllPairs, Candidates, Matched
 from tests.twins import scan_scores
 
+SCAN_AGGREGATIONS = [kind for kind in AGGREGATIONS if kind != "softmax"]  # that one is CHAN's
 ROOMY = EncoderSettings(embedding=4, word_width=2)
 
 
@@ -31,13 +32,13 @@ def some_fragments(
     return Fragments.of(V), Fragments.of(W, torch.tensor(lens))
 
 
-def scan(**choices: object) -> Scan:
-    return Scan(3, 5, ROOMY, ScanSettings(**choices))
+def scan(**choices: object) -> Attending:
+    return Attending(3, 5, ROOMY, AttendingSettings(**choices))
 
 
 @pytest.mark.parametrize("direction", ["t2i", "i2t"])
 @pytest.mark.parametrize("kind", NORMALISATIONS)
-@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("aggregation", SCAN_AGGREGATIONS)
 def test_scan_equals_its_plain_twin(direction: str, kind: str, aggregation: str) -> None:
     V, W = some_fragments(4, 6, [5, 1, 7, 3], 8)
     choices = {"direction": direction, "normalisation": kind, "aggregation": aggregation}
@@ -119,6 +120,36 @@ def test_attention_sums_to_one_over_what_is_real(axis: int, kind: str) -> None:
         assert (A[1, 2:] == 0).all()
 
 
+def test_the_gates_by_hand() -> None:
+    weights = torch.tensor([0.5, 0.3, 0.2, 0.0]).view(1, 1, 1, 4)
+    kept = focused(weights, REGIONS, "equal").flatten()  # above one quarter
+    assert kept.tolist() == pytest.approx([0.625, 0.375, 0, 0])
+    root = weights.sqrt()
+    threshold = (weights * root).sum() / root.sum()  # 0.372
+    assert 0.3 < threshold < 0.5
+    assert focused(weights, REGIONS, "prob").flatten().tolist() == [1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("gate", ["equal", "prob"])
+def test_a_gate_that_would_keep_nothing_keeps_everything(gate: str) -> None:
+    even = torch.full((1, 1, 1, 4), 0.25, requires_grad=True)
+    kept = focused(even, REGIONS, gate)
+    assert kept.flatten().tolist() == [0.25] * 4
+    kept[0, 0, 0, 0].backward()
+    assert even.grad is not None
+    assert even.grad.isfinite().all()
+
+
+def test_hard_attention_chooses_the_best_real_fragment() -> None:
+    V, W = some_fragments(2, 4, [3, 2], 5)
+    pairing = AllPairs(V, W)
+    S = pairing.dot()
+    assert torch.equal(choose(S, pairing, REGIONS), S.argmax(3, keepdim=True))
+    chosen = choose(S + 9 * (torch.arange(3) == 2)[:, None, None], pairing, WORDS)
+    assert (chosen[0] == 2).all()
+    assert (chosen[1] < 2).all()  # the third word of the second caption is padding
+
+
 def test_clipped_l2norm_by_hand() -> None:
     S = torch.tensor([[[[3.0, -10.0]], [[4.0, 0.0]]]])  # two words, one image, two regions
     Z = normalise(S, "clipped_l2norm", WORDS)
@@ -133,6 +164,7 @@ def test_aggregations_by_hand() -> None:
         "sum": 0.6,
         "max": 0.5,
         "LSE": 0.5 * torch.tensor([0.2, 1.0]).exp().sum().log().item(),
+        "softmax": (torch.tensor([0.2, 1.0]).softmax(0) * torch.tensor([0.1, 0.5])).sum().item(),
     }
     for kind, value in expected.items():
         score = aggregate(relevance, WORDS, kind=kind, temperature=2.0, mask=mask)
@@ -145,8 +177,7 @@ def test_explanations_add_up_to_what_all_pairs_scored(direction: str, aggregatio
     V, W = some_fragments(4, 5, [3, 6, 2, 4], 7)
     matcher = scan(direction=direction, aggregation=aggregation)
     told = matcher.explain(V, W)
-    assert told.contribution is not None
-    torch.testing.assert_close(told.contribution.sum((1, 3)), told.score)
+    torch.testing.assert_close(told.total(), told.score)
     scored = matcher(AllPairs(V, W)).diagonal()
     torch.testing.assert_close(told.score[:, 0], scored, rtol=1e-9, atol=1e-9)
 
@@ -203,4 +234,4 @@ def test_gradients_are_right(direction: str) -> None:
 )
 def test_impossible_settings_are_refused(key: str, value: object) -> None:
     with pytest.raises(InputError, match=key):
-        ScanSettings(**{key: value})
+        AttendingSettings(**{key: value})

@@ -139,7 +139,7 @@ def check(recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("aggregation", (*AGGREGATIONS, *NODE_AGGREGATIONS))
+@pytest.mark.parametrize("aggregation", [*AGGREGATIONS, *NODE_AGGREGATIONS])
 def test_every_legal_combination_trains_scores_and_explains(
     direction: str, aggregation: str
 ) -> None:

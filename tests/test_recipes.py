@@ -28,12 +28,126 @@ def test_published_settings_of_scan() -> None:
         assert r.loss.warmup_epochs == 0
 
 
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with a tiny BERT without weights."""
+    folder = tmp_path_factory.mktemp("bert")
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = {"model_type": "bert", "intermediate_size": 8, "vocab_size": 9, **sizes}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n")
+    return str(folder)
+
+
 @pytest.mark.parametrize("name", recipes.names())
-def test_every_recipe_survives_json_and_builds(name: str) -> None:
+def test_every_recipe_survives_json_and_builds(name: str, bert: str) -> None:
     recipe = recipes.get(name)
     assert recipes.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
-    small = recipe.replace("encoder.embedding=4", "encoder.word_width=3")
-    assert sum(p.numel() for p in small.build(5, 7).parameters()) > 0
+    small = recipe.replace("encoder.embedding=8", "encoder.word_width=3", f"encoder.bert={bert}")
+    positions = 30 if recipe.encoder.positions != "none" else 0
+    assert sum(p.numel() for p in small.build(5 + positions, 7, 4).parameters()) > 0
+
+
+# paper or release: epochs, drop_every, rate, batch, margin, warm-up; rcar.md, chan.md, hosts.md
+PUBLISHED = {
+    "bfan-prob-f30k": (15, 15, 2e-4, 128, 0.2, 0),
+    "bfan-equal-coco": (20, 15, 5e-4, 128, 0.2, 0),
+    "pfan-t2i-f30k": (30, 15, 2e-4, 128, 0.2, 0),
+    "pfan-i2t-coco": (30, 15, 5e-4, 128, 0.2, 0),
+    "saf-f30k": (30, 20, 2e-4, 128, 0.2, 0),
+    "sgr-f30k": (40, 30, 2e-4, 128, 0.2, 0),
+    "saf-coco": (20, 10, 2e-4, 128, 0.2, 0),
+    "sgr-coco": (20, 10, 2e-4, 128, 0.2, 0),
+    "chan-f30k": (25, 15, 5e-4, 384, 0.05, 1),
+    "chan-coco": (25, 15, 5e-4, 384, 0.05, 1),
+    "chan-bert-f30k": (25, 15, 5e-4, 128, 0.05, 1),
+    "rcar-t2i-f30k": (40, 30, 5e-4, 128, 0.2, 3),
+    "rcar-i2t-coco": (25, 15, 5e-4, 128, 0.2, 5),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_setting_is_the_papers(name: str) -> None:
+    r = recipes.get(name)
+    t = r.training
+    found = (t.epochs, t.drop_every, t.learning_rate, t.batch, r.loss.margin, r.loss.warmup_epochs)
+    assert found == PUBLISHED[name]
+
+
+def test_what_the_papers_fill_in() -> None:
+    rcr, rar = recipes.get("rcr-i2t-f30k"), recipes.get("rar-t2i-f30k")
+    assert (rcr.regulator.steps, rcr.matcher.attention_temperature) == (3, 3.0)
+    assert (rar.regulator.steps, rar.matcher.attention_temperature) == (3, 10.0)
+    assert (rcr.regulator.width, rcr.encoder.regions, rcr.encoder.word_dropout) == (256, "mlp", 0.4)
+    assert (rcr.training.optimiser, rcr.training.weight_decay) == ("adamw", 0.01)
+    assert (rcr.training.drop_words, rcr.training.spare_ends) == (0.2, True)
+    chan, bert = recipes.get("chan-f30k"), recipes.get("chan-bert-f30k")
+    assert (chan.matcher.attention, chan.matcher.aggregation) == ("hard", "LSE")
+    assert (chan.matcher.lse_temperature, chan.matcher.lse_scaled) == (10.0, False)
+    assert (chan.encoder.regions, bert.encoder.regions) == ("self_attention", "linear")
+    assert (bert.matcher.aggregation, bert.training.bert_learning_rate) == ("mean", 5e-5)
+    assert (chan.training.drop_regions, chan.training.spare_ends) == (0.2, False)
+    bfan, saf = recipes.get("bfan-prob-f30k"), recipes.get("saf-f30k")
+    assert (bfan.matcher.direction, bfan.matcher.attention_temperature) == ("both", 20.0)
+    assert (saf.matcher.aggregation, saf.encoder.word_dropout) == ("SAF", 0.4)
+
+
+def test_on_scenes_every_method_trains_alike() -> None:
+    budgets = {
+        name: vars(recipes.get(name).training)
+        for name in recipes.names()
+        if name.endswith("-smoke")
+    }
+    assert all(budget == budgets["scan-t2i-mean-smoke"] for budget in budgets.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "regulator", "ccr", "ccs"),
+    [
+        ("scan-t2i-mean+rcr", "rcr", 0, 0),
+        ("bfan-prob+rcar+ccs-smoke", "rcar", 0, 1),
+        ("saf+ccr+ccs-f30k", "none", 1, 1),
+    ],
+)
+def test_plug_ins_are_part_of_the_name(name: str, regulator: str, ccr: float, ccs: float) -> None:
+    r = recipes.get(name)
+    assert (r.name, r.regulator.kind, r.constraints.ccr, r.constraints.ccs) == (
+        name,
+        regulator,
+        ccr,
+        ccs,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("vse-gpo+rcr", (), "no word ever meets a region"),
+        ("chan+rcr", (), "no gradient"),
+        ("chan+ccr", (), "no gradient"),
+        ("rcr-t2i+rar", (), "rcar for RCR and RAR together"),
+        ("scan-t2i-mean+turbo", (), "one of rcr"),
+        ("scan-t2i-mean", ("matcher.aggregation=SAF",), "self_attention"),
+        ("imram-text", ("matcher.aggregation=SGR",), "an aggregation of cosines"),
+        ("vse-mean", ("encoder.whole_words=none",), "a pooling for both"),
+        ("chan", ("matcher.gate=prob",), "keeps one fragment already"),
+        ("chan", ("encoder.embedding=12",), "multiple of 8"),
+        ("scan-t2i-mean", ("training.weight_decay=0.1",), "adamw"),
+    ],
+)
+def test_an_impossible_combination_says_why(name: str, changes: tuple[str, ...], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        recipes.get(name).replace(*changes)
+
+
+def test_rar_goes_on_hard_attention() -> None:
+    assert recipes.get("chan+rar").build(5, 7).forms_vectors
+
+
+def test_changes_that_fit_only_together_come_in_any_order() -> None:
+    changes = ("matcher.attention=hard", "matcher.gate=none")
+    for order in (changes, changes[::-1]):
+        assert recipes.get("bfan-prob").replace(*order).matcher.attention == "hard"
 
 
 def test_replacing_reads_each_type() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from itm_core import recipes, retrieval, runs
+from itm_core import recipes, retrieval, runs, word_maps
 from itm_core.data.precomp import load_dataset, load_split
 from itm_core.errors import InputError
 from itm_core.runs import Spec
@@ -111,9 +111,9 @@ def test_an_explanation_adds_up_to_the_kept_score(
     trained = train(dataset, tmp_path, recipe)
     test = load_split(dataset, "test")
     for image, caption in ((0, 3), (5, 0)):
-        maps = runs.explain(trained, test, image, caption)
+        maps = word_maps.explain(trained, test, image, caption)
         assert maps.score == pytest.approx(trained.scores[image, caption], abs=1e-6)
-        assert maps.contribution.sum() + maps.ends == pytest.approx(maps.score, abs=1e-6)
+        assert maps.contribution.sum() + maps.rest == pytest.approx(maps.score, abs=1e-6)
         assert maps.weights.shape == (len(maps.words), 4)
         if maps.direction == "t2i":
             np.testing.assert_allclose(maps.weights.sum(1), 1, rtol=1e-5)

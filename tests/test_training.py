@@ -15,7 +15,8 @@ import torch
 from itm_core import recipes
 from itm_core.errors import InputError
 from itm_core.fragments import Fragments, l2norm
-from itm_core.losses import hinge
+from itm_core.gradients import loss_and_gradient
+from itm_core.losses import LossSettings, hinge
 from itm_core.matchers import Matcher
 from itm_core.pairing import AllPairs
 from itm_core.runs import save_matcher
@@ -24,7 +25,6 @@ from itm_core.training import (
     Trainer,
     batches,
     learning_rate,
-    loss_and_gradient,
 )
 
 RECIPE = recipes.get("scan-t2i-mean").replace(
@@ -41,13 +41,13 @@ def some_pairs() -> Pairs:
     draw = np.random.default_rng(0)
     features = draw.normal(size=(10, 4, 5)).astype(np.float32)
     captions = [[1, *draw.integers(3, 20, draw.integers(1, 6)), 2] for _ in range(50)]
-    return Pairs(features, captions, np.repeat(np.arange(10), 5))
+    return Pairs(features, captions, np.repeat(np.arange(10), 5), mask=20, vocabulary=20)
 
 
 def trainer(folder: Path, recipe: recipes.Recipe = RECIPE) -> Trainer:
     torch.manual_seed(0)
     return Trainer(
-        recipe.build(5, 20),
+        recipe.build(5, 21, 4),
         some_pairs(),
         recipe,
         seed=0,
@@ -70,7 +70,10 @@ def test_the_sparse_gradient_is_the_full_one(direction: str, hardest: bool) -> N
     lens = torch.randint(2, 7, (24,))
     V = l2norm(torch.randn(24, 4, 16, dtype=torch.float64)).requires_grad_()
     W = l2norm(torch.randn(24, 6, 16, dtype=torch.float64)).requires_grad_()
-    loss = loss_and_gradient(matcher, Fragments.of(V), Fragments.of(W, lens), 0.2, hardest=hardest)
+    settings = LossSettings(margin=0.2)
+    loss = loss_and_gradient(
+        matcher, Fragments.of(V), Fragments.of(W, lens), settings, hardest=hardest
+    )
     sparse = V.grad.clone(), W.grad.clone()
     V.grad = W.grad = None
     pairing = AllPairs(Fragments.of(V), Fragments.of(W, lens))
@@ -81,16 +84,61 @@ def test_the_sparse_gradient_is_the_full_one(direction: str, hardest: bool) -> N
 
 
 def test_every_epoch_sees_every_caption_once_in_another_order() -> None:
-    first, second = (batches(some_pairs(), 8, 0, epoch) for epoch in (0, 1))
+    first, second = (batches(some_pairs(), RECIPE.training, 0, epoch) for epoch in (0, 1))
     assert sorted(np.concatenate(first)) == list(range(50))
     assert np.concatenate(first).tolist() != np.concatenate(second).tolist()
     assert (
-        np.concatenate(batches(some_pairs(), 8, 0, 1)).tolist() == np.concatenate(second).tolist()
+        np.concatenate(batches(some_pairs(), RECIPE.training, 0, 1)).tolist()
+        == np.concatenate(second).tolist()
     )
 
 
 def test_a_batch_without_negatives_is_left_out() -> None:
-    assert [len(batch) for batch in batches(some_pairs(), 7, 0, 0)] == [7] * 7
+    sevens = RECIPE.replace("training.batch=7").training
+    assert [len(batch) for batch in batches(some_pairs(), sevens, 0, 0)] == [7] * 7
+
+
+def test_the_last_smaller_batch_can_be_dropped() -> None:
+    kept, dropped = (
+        RECIPE.replace("training.batch=8", f"training.drop_last={drop}").training
+        for drop in ("false", "true")
+    )
+    assert [len(b) for b in batches(some_pairs(), kept, 0, 0)] == [8] * 6 + [2]
+    assert [len(b) for b in batches(some_pairs(), dropped, 0, 0)] == [8] * 6
+
+
+def test_dropping_words_and_regions_is_resumed_bit_for_bit(tmp_path: Path) -> None:
+    recipe = RECIPE.replace(
+        "training.drop_words=0.3",
+        "training.drop_regions=0.3",
+        "training.optimiser=adamw",
+        "training.weight_decay=0.01",
+        "regulator.kind=rcar",
+        "regulator.width=4",
+        "encoder.word_dropout=0.4",
+    )
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole.mkdir(), cut.mkdir()
+    straight = trainer(whole, recipe)
+    straight.run()
+    first = trainer(cut, recipe)
+    step, steps = first._step, 0
+
+    def counted(batch: np.ndarray) -> None:
+        nonlocal steps
+        steps += 1
+        step(batch)
+        if steps == 10:
+            first.stop.set()
+
+    first._step = counted
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    second = trainer(cut, recipe)
+    torch.manual_seed(99)
+    second.run()
+    for name, value in weights(straight.matcher).items():
+        assert torch.equal(value, weights(second.matcher)[name]), name
 
 
 def test_the_rate_drops_by_ten_at_each_step() -> None:
@@ -172,7 +220,7 @@ def test_training_on_a_gpu_lowers_the_loss(tmp_path: Path, precision: str) -> No
     recipe = RECIPE.replace(f"training.precision={precision}", "loss.warmup_epochs=3")
     torch.manual_seed(0)
     made = Trainer(
-        recipe.build(5, 20).cuda(),
+        recipe.build(5, 21, 4).cuda(),
         some_pairs(),
         recipe,
         seed=0,

@@ -26,6 +26,8 @@ CHAPTERS = {
     "first_match": ["# First match", "## Where the words look", PLOT],
     "experiment": ["# One experiment", WIDGET, PLOT],
     "scan": ["# SCAN", "The score {cite}`scan` of $S = \\sum_l \\rho_l$.", "1 + 1"],
+    "methods": ["# Every method", TABLE],
+    "own_regulator": ["# Add your own regulator", "1 + 1"],
 }
 
 

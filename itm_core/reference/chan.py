@@ -40,6 +40,7 @@ POOLINGS = {
 }
 NAN = "NaN in the release: a padded weight of zero times minus infinity"
 OVERFLOW = "infinite in the release, which exponentiates without a shift"
+PADDING = "what the release leaves in padding, where no score looks; ours is zero"
 LOSS = re.compile(r"(contrastive|infonce)_(max|sum|t[\d.]+)_m([\d.]+)")
 
 
@@ -121,11 +122,12 @@ def check_model(stored: Stored) -> Iterator[Difference]:
     ids, lens = stored.tensor("inputs/captions"), stored.tensor("inputs/lengths")
     regions, words = matcher.regions(images, sizes), matcher.words(ids, lens)
     theirs = {name: torch.from_numpy(v) for name, v in stored.folder("outputs").items()}
-    yield _real_rows("img_emb", regions, theirs["img_emb"])
-    yield _real_rows("cap_emb", words, theirs["cap_emb"])
+    yield from _row_differences("img_emb", regions, theirs["img_emb"], PADDING)
+    bert = stored.config["text_enc_type"] == "bert"
+    yield from _row_differences("cap_emb", words, theirs["cap_emb"], PADDING if bert else None)
     alone = build(stored, masked=True)
     if "img_emb_alone" in theirs:
-        yield _alone(alone, images, sizes, theirs["img_emb_alone"])
+        yield from _alone(alone, images, sizes, theirs["img_emb_alone"])
     with torch.no_grad():
         look = matcher.read(AllPairs(regions, words)).looks[0]
     yield from _look_differences(look, regions, words, theirs)
@@ -144,14 +146,21 @@ def check_model(stored: Stored) -> Iterator[Difference]:
     yield from _slope_differences(matcher, theirs)
 
 
-def _real_rows(name: str, ours: Fragments, theirs: Tensor) -> Difference:
-    """Compare the real rows; what stands in padding is seen by no score."""
-    width = ours.vectors.shape[1]
-    error = (ours.vectors.detach() - theirs[:, :width])[ours.mask].abs().max()
-    return Difference(name, float(error), VALUE_LIMIT)
+def _row_differences(
+    name: str, ours: Fragments, theirs: Tensor, exempt: str | None = None
+) -> Iterator[Difference]:
+    """Compare the real rows, and the padded ones; ``exempt`` says why those may differ."""
+    vectors = ours.vectors.detach()
+    theirs = theirs[:, : vectors.shape[1]]
+    yield value_difference(name, vectors[ours.mask], theirs[ours.mask])
+    if ours.ragged:
+        found = value_difference(f"{name} padding", vectors[~ours.mask], theirs[~ours.mask])
+        yield Difference(found.name, found.error, found.limit, exempt)
 
 
-def _alone(matcher: Attending, images: Tensor, sizes: Tensor, theirs: Tensor) -> Difference:
+def _alone(
+    matcher: Attending, images: Tensor, sizes: Tensor, theirs: Tensor
+) -> Iterator[Difference]:
     """Compare a mask-respecting encoder with each image encoded by itself.
 
     The released "transformer" attends over the images of a batch: alone means a batch of one.
@@ -160,9 +169,10 @@ def _alone(matcher: Attending, images: Tensor, sizes: Tensor, theirs: Tensor) ->
         if getattr(matcher.regions.block, "over_images", False):
             pairs = zip(images, sizes, strict=True)
             rows = [matcher.regions(x[None, :n]).vectors[0] for x, n in pairs]
-            errors = [(r - t[: len(r)]).abs().max() for r, t in zip(rows, theirs, strict=True)]
-            return Difference("img_emb_alone", float(torch.stack(errors).max()), VALUE_LIMIT)
-        return _real_rows("img_emb_alone", matcher.regions(images, sizes), theirs)
+            regions = Fragments.of(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), sizes)
+        else:
+            regions = matcher.regions(images, sizes)
+    yield from _row_differences("img_emb_alone", regions, theirs)
 
 
 def _look_differences(
@@ -171,8 +181,9 @@ def _look_differences(
     """Yield the differences of codes, laid out ``[I, C, words or regions]`` with -1 for padding."""
     assert look.relevance is not None
     words_ask = look.axis == REGIONS
-    codes = look.relevance[..., 0].permute(2, 0, 1) if words_ask else look.relevance[:, 0].mT
-    if not words_ask:
+    if words_ask:
+        codes = look.relevance[..., 0].permute(2, 0, 1)
+    else:
         codes = look.relevance[:, 0].transpose(0, 1)
     mask = words.mask[None] if words_ask else regions.mask[:, None]
     codes = codes.masked_fill(~mask, -1)
@@ -246,6 +257,10 @@ def check_coding(stored: Stored) -> Iterator[Difference]:
     yield Difference("sims", found.error, found.limit, exempt=None if finite.all() else NAN)
     if not finite.all():  # those without padding agree all the same
         yield Difference("sims without padding", found.error, found.limit)
+        words_ask = reading.looks[0].axis == REGIONS
+        full = words.mask.all(1)[None] if words_ask else regions.mask.all(1)[:, None]
+        yield Difference("NaN elsewhere than in padding", float((full != finite).sum()), 0.0)
+        yield Difference("NaN in ours", float((~sims.isfinite()).sum()), 0.0)
     image, caption = (stored.tensor(f"inputs/sub_{k}_index") for k in ("image", "caption"))
     square = sims[image[:, None], caption[None]]
     yield from loss_differences(square, theirs)

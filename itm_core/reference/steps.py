@@ -79,9 +79,11 @@ def _trusted_differences(stored: Stored, matcher: Matcher, folder: str) -> Itera
         name, ours = f"{folder}/{theirs}", name_in(matcher, theirs, "chan")
         trusted = stored.arrays[f"outputs/trusted/{theirs}"] > 0
         if folder == "after_step1":
-            yield Difference(f"trusted/{theirs}", 0.0, 0.0)
-        if ours == UNUSED:
-            yield Difference(name, 0.0, 0.0, exempt="takes no part; ours does not have it")
+            left = f"says what to compare: all but {(~trusted).sum()} of {trusted.size} entries"
+            yield Difference(f"trusted/{theirs}", 0.0, 0.0, exempt=left)
+        if ours == UNUSED:  # ours does not have it; never used, so never moved
+            moved = float(np.abs(value - stored.arrays[f"weights/{theirs}"]).max(initial=0))
+            yield Difference(name, moved, WEIGHT_LIMIT)
         else:
             found = np.abs(state[ours].numpy() - value)[trusted]
             yield Difference(name, float(found.max(initial=0)), WEIGHT_LIMIT)

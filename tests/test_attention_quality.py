@@ -1,0 +1,131 @@
+"""Attention measures on cases worked by hand, and on the truth of Scenes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from itm_core import recipes
+from itm_core.attention_quality import MULTIPLES, attention_quality, average_precision, iou, measure
+from itm_core.data.precomp import load_dataset
+from itm_core.data.scenes import make_scenes
+from tests.micro import write_dataset
+
+
+def test_one_query_by_hand() -> None:
+    weights = torch.tensor([[0.4, 0.3, 0.2, 0.1, 0.0]])  # the mean is one fifth
+    relevant = torch.tensor([[True, False, False, True, False]])
+    found = measure(weights, relevant, torch.tensor([5]))
+    assert found.precision == pytest.approx(1 / 3)  # three attended, one of them right
+    assert found.recall == pytest.approx(1 / 2)
+    assert found.f1 == pytest.approx(2 / 5)
+    assert found.mass == pytest.approx(0.5)
+    assert found.average_precision == pytest.approx((1 / 1 + 2 / 4) / 2)
+    assert found.pointing == 1
+    assert found.chance == pytest.approx(2 / 5)
+    assert (found.queries, found.dropped) == (1, 0)
+
+
+def test_f1_of_means_and_mean_f1_are_told_apart() -> None:
+    weights = torch.tensor([[0.5, 0.5, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
+    relevant = torch.tensor([[True, True, True, True], [False, True, False, False]])
+    found = measure(weights, relevant, torch.tensor([4, 4]))
+    assert (found.precision, found.recall) == (0.5, 0.25)
+    assert found.f1 == pytest.approx((2 / 3 + 0) / 2)
+    assert found.f1_of_means == pytest.approx(1 / 3)
+
+
+def test_perfect_and_uniform_attention() -> None:
+    relevant = torch.rand(20, 9) < 0.3
+    relevant[:, 0] = True
+    perfect = relevant / relevant.sum(1, keepdim=True)
+    keys = torch.full((20,), 9)
+    found = measure(perfect, relevant, keys)
+    assert (found.precision, found.recall, found.f1, found.mass) == pytest.approx((1, 1, 1, 1))
+    assert found.average_precision == pytest.approx(1)
+    uniform = measure(torch.full((20, 9), 1 / 9), relevant, keys)  # everything is at the mean
+    assert uniform.recall == 1
+    assert uniform.precision == pytest.approx(uniform.chance)
+    assert uniform.mass == pytest.approx(uniform.chance)
+
+
+def test_queries_without_anything_relevant_are_counted_and_left_out() -> None:
+    weights = torch.tensor([[0.9, 0.1], [0.9, 0.1]])
+    relevant = torch.tensor([[True, False], [False, False]])
+    found = measure(weights, relevant, torch.tensor([2, 2]))
+    assert (found.queries, found.dropped, found.f1) == (1, 1, 1)
+    none = measure(weights, torch.zeros(2, 2, dtype=torch.bool), torch.tensor([2, 2]))
+    assert none.queries == 0
+    assert np.isnan(none.f1)
+
+
+def test_the_curve_falls_in_recall_and_meets_the_main_number() -> None:
+    torch.manual_seed(0)
+    weights = torch.randn(50, 12).softmax(1)
+    relevant = torch.rand(50, 12) < 0.4
+    found = measure(weights, relevant, torch.full((50,), 12))
+    assert (np.diff(found.curve[:, 1]) <= 0).all()
+    assert found.curve[MULTIPLES.index(1.0)] == pytest.approx(
+        [found.precision, found.recall, found.f1]
+    )
+
+
+def test_average_precision_takes_the_first_of_equals_first() -> None:
+    even = torch.full((1, 3), 1 / 3)
+    assert average_precision(even, torch.tensor([[False, False, True]])).item() == (
+        pytest.approx(1 / 3)
+    )
+
+
+def test_iou_by_hand() -> None:
+    boxes = np.array([[0, 0, 2, 2], [1, 1, 3, 3], [5, 5, 5, 5]], float)
+    found = iou(boxes, boxes)
+    assert found[0] == pytest.approx([1, 1 / 7, 0])
+    assert found[2, 2] == 0
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("quality") / "scenes"
+    make_scenes(folder, preset="tiny", progress=False)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "sides"),
+    [
+        ("scan-t2i-mean", {"t2i"}),
+        ("bfan-prob", {"t2i", "i2t"}),
+        ("chan", {"t2i"}),
+        ("rcar-i2t", {"i2t"}),
+        ("vse-gpo", set()),
+    ],
+)
+def test_every_method_that_attends_is_measured(name: str, sides: set[str], tiny: Path) -> None:
+    data = load_dataset(tiny)
+    recipe = recipes.get(f"{name}-smoke")
+    torch.manual_seed(0)
+    matcher = recipe.build(data.test.regions.shape[2], len(data.vocabulary), 36).eval()
+    found = attention_quality(matcher, data.test, data.vocabulary)
+    if not sides:
+        assert found is None
+        return
+    assert found is not None
+    assert set(found.directions) == sides
+    flat = found.flat()
+    for side in sides:
+        assert 0 <= flat[f"{side}_attention_f1"] <= 1
+        assert flat[f"{side}_attention_queries"] > 100
+        # untrained attention points about as well as chance
+        assert flat[f"{side}_attention_mass"] == pytest.approx(
+            flat[f"{side}_attention_chance"], abs=0.12
+        )
+
+
+def test_a_dataset_that_does_not_know_has_no_quality(tmp_path: Path) -> None:
+    data = load_dataset(write_dataset(tmp_path))
+    matcher = recipes.get("scan-t2i-mean-smoke").build(11, len(data.vocabulary))
+    assert attention_quality(matcher, data.test, data.vocabulary) is None
