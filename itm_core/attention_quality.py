@@ -28,6 +28,7 @@ from itm_core.fragments import Fragments
 from itm_core.matchers import Matcher, Seen
 from itm_core.pairing import REGIONS, Matched
 from itm_core.scoring import pad
+from itm_core.settings import one_of
 
 IOU = 0.5
 MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 18.0)  # of the mean weight
@@ -84,19 +85,23 @@ class AttentionQuality:
 
 
 def sets(
-    weights: Tensor, relevant: Tensor, threshold: Tensor | float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return precision, recall and F1 of each query's attended set, ``[M]``.
+    weights: Tensor, relevant: Tensor, threshold: Tensor | float, averaging: str = "queries"
+) -> tuple[float, float, float]:
+    """Return precision, recall and F1 of the attended sets.
 
     Attended are the keys with a weight of at least ``threshold``; none attended gives zero.
+    Averaged over ``queries``, each of which counts the same, or over all ``pairs`` of a query
+    and a key, where a query with much to find counts more.
 
     Shapes: ``weights [M, N]``, ``relevant [M, N]`` bool with something relevant in every row.
     """
     attended = weights >= threshold
-    hits = (attended & relevant).sum(1).to(weights)
-    precision = hits / attended.sum(1).clamp_min(1)
-    recall = hits / relevant.sum(1).clamp_min(1)
-    return precision, recall, 2 * precision * recall / (precision + recall).clamp_min(1e-12)
+    hits, taken, there = (x.sum(1).to(weights) for x in (attended & relevant, attended, relevant))
+    if averaging == "pairs":
+        hits, taken, there = (x.sum(0, keepdim=True) for x in (hits, taken, there))
+    precision, recall = hits / taken.clamp_min(1), hits / there.clamp_min(1)
+    f1 = 2 * precision * recall / (precision + recall).clamp_min(1e-12)
+    return float(precision.mean()), float(recall.mean()), float(f1.mean())
 
 
 def average_precision(weights: Tensor, relevant: Tensor) -> Tensor:
@@ -107,18 +112,28 @@ def average_precision(weights: Tensor, relevant: Tensor) -> Tensor:
     return (hit * hit.cumsum(1) / rank).sum(1) / hit.sum(1).clamp_min(1)
 
 
-def measure(weights: Tensor, relevant: Tensor, keys: Tensor) -> Quality:
+def measure(
+    weights: Tensor,
+    relevant: Tensor,
+    keys: Tensor,
+    *,
+    multiple: float = 1.0,
+    averaging: str = "queries",
+) -> Quality:
     """Return the quality of attention.
 
     Args:
         weights: ``[M, N]``, rows summing to one.
         relevant: ``[M, N]`` bool.
         keys: ``[M]`` how many of the N are real; the mean weight is one over that.
+        multiple: of the mean weight, from which on a key counts as attended.
+        averaging: over ``queries`` or ``pairs``, see `sets`.
 
     >>> w, g = torch.tensor([[0.7, 0.3, 0.0]]), torch.tensor([[True, False, False]])
     >>> measure(w, g, torch.tensor([3])).f1
     1.0
     """
+    one_of("averaging", averaging, ("queries", "pairs"))
     some = relevant.any(1)
     dropped = int((~some).sum())
     weights, relevant, keys = weights[some].double(), relevant[some], keys[some].double()
@@ -128,9 +143,9 @@ def measure(weights: Tensor, relevant: Tensor, keys: Tensor) -> Quality:
         return Quality(nan, nan, nan, nan, nan, nan, nan, nan, 0, dropped, curve)
     # rounding must not put equal weights below their own mean
     mean = (1 / keys)[:, None] * (1 - 1e-6)
-    precision, recall, f1 = (float(x.mean()) for x in sets(weights, relevant, mean))
+    precision, recall, f1 = sets(weights, relevant, multiple * mean, averaging)
     best = weights.argmax(1, keepdim=True)
-    points = [[float(x.mean()) for x in sets(weights, relevant, m * mean)] for m in MULTIPLES]
+    points = [sets(weights, relevant, m * mean, averaging) for m in MULTIPLES]
     return Quality(
         precision=precision,
         recall=recall,

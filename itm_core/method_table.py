@@ -16,9 +16,12 @@ import numpy as np
 import pandas as pd
 
 from itm_core import recipes, report, retrieval
+from itm_core.attention_quality import Quality, attention_quality
+from itm_core.data.precomp import Dataset
 from itm_core.errors import InputError
 from itm_core.files import whole_file
 from itm_core.grids import METHOD_ROWS, every_method
+from itm_core.inputs import features_of
 from itm_core.matchers import AttendingSettings
 from itm_core.recipes import Recipe
 from itm_core.runs import Run, Spec, train_many
@@ -123,7 +126,9 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     shown = report.readable(table, name="method")
     for side, title in ATTENTION.items():
         pairs = zip(table[f"{side}_attention_f1"], table[f"{side}_attention_f1_sd"], strict=True)
-        texts = ["" if np.isnan(f) else f"{100 * f:.1f} ± {100 * sd:.1f}" for f, sd in pairs]
+        texts = [
+            "" if np.isnan(f) else f"{100 * f:.1f}{report.spread(100 * sd)}" for f, sd in pairs
+        ]
         shown.insert(len(shown.columns) - 1, title, texts)
     shown.insert(0, "", table["group"].where(~table["group"].duplicated(), ""))
     return shown
@@ -201,6 +206,21 @@ def beside(table: pd.DataFrame, record: pd.DataFrame) -> pd.DataFrame:
         for key, title in report.SHOWN.items():
             was = known.loc[row["name"]]
             shown[title] = f"{row[key]:.1f}"
-            shown[f"{title}, recorded"] = f"{was[key]:.1f} ± {was[f'{key}_sd']:.1f}"
+            shown[f"{title}, recorded"] = f"{was[key]:.1f}{report.spread(was[f'{key}_sd'])}"
         rows.append(shown)
     return pd.DataFrame(rows)
+
+
+def qualities(
+    groups: Mapping[str, Sequence[Run]], data: Dataset, direction: str = "t2i"
+) -> dict[str, Quality]:
+    """Return the attention quality of the first run of every group that looks that way."""
+    found = {}
+    for name, runs in groups.items():
+        run = runs[0]
+        if f"{direction}_attention_f1" in run.metrics:
+            features = features_of(data.test, run.recipe)
+            quality = attention_quality(run.matcher(), data.test, data.vocabulary, features)
+            assert quality is not None  # its metrics have it
+            found[name] = quality.directions[direction]
+    return found

@@ -65,11 +65,16 @@ def readable(table: pd.DataFrame, name: str = "variant") -> pd.DataFrame:
     shown = pd.DataFrame({name: table["name"]})
     for key, title in SHOWN.items():
         shown[title] = [
-            f"{r[key]:.1f} [{r[f'{key}_low']:.1f}, {r[f'{key}_high']:.1f}] ± {r[f'{key}_sd']:.1f}"
+            f"{r[key]:.1f} [{r[f'{key}_low']:.1f}, {r[f'{key}_high']:.1f}]{spread(r[f'{key}_sd'])}"
             for r in table.to_dict("records")
         ]
     shown["minutes"] = [f"{m:.1f}" for m in table["minutes"]]
     return shown
+
+
+def spread(deviation: float) -> str:
+    """Return ``± deviation``, or nothing where a single seed has none."""
+    return "" if np.isnan(deviation) else f" ± {deviation:.1f}"
 
 
 def dots(table: pd.DataFrame, key: str) -> pd.DataFrame:

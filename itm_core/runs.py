@@ -39,20 +39,19 @@ from tqdm.auto import tqdm
 from itm_core import recipes, retrieval
 from itm_core.attention_quality import AttentionQuality, attention_quality
 from itm_core.data.precomp import Dataset, Split, load_dataset
-from itm_core.data.vocabulary import EMPTY_WORDS, Vocabulary
+from itm_core.data.vocabulary import Vocabulary
 from itm_core.data.word_pieces import WordPieces
 from itm_core.environment import describe, pick_device
 from itm_core.errors import InputError
 from itm_core.files import read_json, whole_file, write_json
+from itm_core.inputs import Words, build, encode, features_of, training_pairs, words_of
 from itm_core.matchers import Matcher
-from itm_core.positions import POSITION_WIDTH, with_positions
 from itm_core.recipes import Recipe
 from itm_core.regulators import fingerprint
 from itm_core.scoring import score_matrix
-from itm_core.training import Pairs, Trainer
+from itm_core.training import Trainer
 
 ROOT = Path("data/runs")
-Words = Vocabulary | WordPieces
 COMPLETE = "metrics.json"
 
 
@@ -111,30 +110,6 @@ class Run:
         """
         fresh = build(self.recipe, self.config, self.vocabulary)
         return load_matcher(self.folder / "best.safetensors", fresh).to(pick_device(device))
-
-
-def words_of(data: Dataset, recipe: Recipe) -> Words:
-    """Return what turns captions into ids: the dataset's vocabulary, or BERT's own pieces."""
-    if recipe.encoder.words == "bert":
-        return WordPieces(str(recipe.encoder.bert or ""))
-    return data.vocabulary
-
-
-def build(recipe: Recipe, config: dict[str, Any], vocabulary: Words) -> Matcher:
-    """Return a fresh matcher for the data that a run's ``config`` describes."""
-    wide = POSITION_WIDTH if recipe.encoder.positions != "none" else 0
-    # <mask> is the last row where words are dropped; BERT has its own
-    own = isinstance(vocabulary, WordPieces)
-    words = len(vocabulary) + bool(recipe.training.drop_words and not own)
-    return recipe.build(config["feature_width"] + wide, words, config["region_count"])
-
-
-def features_of(split: Split, recipe: Recipe) -> Any:
-    """Return the split's region features ``[I, R, F]``, with positions where the recipe has them.
-
-    Raises `InputError` for a recipe with positions on a split without boxes.
-    """
-    return split.regions if recipe.encoder.positions == "none" else with_positions(split)
 
 
 def load_matcher(path: Path, matcher: Matcher) -> Matcher:
@@ -280,7 +255,7 @@ def _train(
     matcher = build(recipe, config, vocabulary).to(device)
     trainer = Trainer(
         matcher,
-        _pairs(data, recipe, vocabulary),
+        training_pairs(data, recipe, vocabulary),
         recipe,
         seed=config["seed"],
         folder=folder,
@@ -304,25 +279,6 @@ def _train(
     quality = _quality(best, data.test, vocabulary, recipe)
     write_json(folder / COMPLETE, metrics | (quality.flat() if quality else {}))
     (folder / "state.pt").unlink(missing_ok=True)
-
-
-def _pairs(data: Dataset, recipe: Recipe, vocabulary: Words) -> Pairs:
-    train = data.train
-    pieces = vocabulary if isinstance(vocabulary, WordPieces) else None
-    return Pairs(
-        features_of(train, recipe),
-        encode(train, vocabulary),
-        train.caption_image,
-        stop=[i for word, i in vocabulary.ids.items() if word in EMPTY_WORDS],
-        mask=pieces.mask if pieces else len(vocabulary),
-        vocabulary=len(vocabulary),
-        units=[pieces.units(c) for c in train.captions] if pieces else None,
-    )
-
-
-def encode(split: Split, vocabulary: Words) -> list[list[int]]:
-    """Return the token ids of every caption of a split."""
-    return [vocabulary.encode(caption) for caption in split.captions]
 
 
 def dev_scorer(data: Dataset, recipe: Recipe) -> Any:

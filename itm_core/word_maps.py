@@ -9,9 +9,10 @@ import torch
 
 from itm_core.data.precomp import Split
 from itm_core.errors import InputError
+from itm_core.inputs import features_of
 from itm_core.matchers import Matcher, Reading
 from itm_core.pairing import REGIONS
-from itm_core.runs import Run, features_of
+from itm_core.runs import Run
 from itm_core.scoring import pad
 
 

@@ -38,6 +38,15 @@ def test_f1_of_means_and_mean_f1_are_told_apart() -> None:
     assert found.f1_of_means == pytest.approx(1 / 3)
 
 
+def test_averaging_over_pairs_counts_queries_by_what_they_have_to_find() -> None:
+    weights = torch.tensor([[0.5, 0.5, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
+    relevant = torch.tensor([[True, True, True, True], [False, True, False, False]])
+    found = measure(weights, relevant, torch.tensor([4, 4]), averaging="pairs")
+    assert (found.precision, found.recall) == pytest.approx((2 / 3, 2 / 5))
+    strict = measure(weights, relevant, torch.tensor([4, 4]), multiple=3.0)
+    assert (strict.precision, strict.recall) == (0, 0)  # only the wrong 1.0 is above three means
+
+
 def test_perfect_and_uniform_attention() -> None:
     relevant = torch.rand(20, 9) < 0.3
     relevant[:, 0] = True

@@ -14,9 +14,10 @@ from filelock import FileLock
 from itm_core import recipes, retrieval, runs, word_maps
 from itm_core.data.precomp import load_dataset, load_split
 from itm_core.errors import InputError
+from itm_core.inputs import encode
 from itm_core.runs import Spec
 from itm_core.scoring import score_matrix
-from tests.micro import SMALL, write_dataset
+from tests.micro import COLOURS, SMALL, THINGS, write_dataset
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def test_a_run_records_what_made_it(run: runs.Run, dataset: Path) -> None:
 def test_metrics_are_those_of_the_kept_scores_and_weights(run: runs.Run, dataset: Path) -> None:
     assert run.metrics["rsum"] == retrieval.metrics(run.scores).rsum
     test = load_split(dataset, "test")
-    again = score_matrix(run.matcher(), test.regions, runs.encode(test, run.vocabulary))
+    again = score_matrix(run.matcher(), test.regions, encode(test, run.vocabulary))
     np.testing.assert_allclose(again, run.scores, atol=1e-6)
 
 
@@ -151,3 +152,37 @@ def test_a_device_that_is_not_there_is_refused_before_training(
             overrides=["training.precision=bfloat16"],
         )
     assert not list(tmp_path.iterdir())
+
+
+def test_words_in_pieces_train_like_others(dataset: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bert"
+    folder.mkdir()
+    pieces = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "a",
+        ".",
+        *COLOURS,
+        *THINGS,
+        "run",
+        "##s",
+    ]
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = {"model_type": "bert", "intermediate_size": 8, "vocab_size": len(pieces), **sizes}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "vocab.txt").write_text("\n".join(pieces) + "\n")
+    changes = (f"encoder.bert={folder}", "training.drop_words=0.2", "training.epochs=1")
+    run = runs.train_or_load(
+        dataset,
+        "chan-bert-smoke",
+        overrides=(*SMALL, *changes),
+        root=tmp_path / "runs",
+        progress=False,
+    )
+    maps = word_maps.explain(run, load_split(dataset, "test"), 0, 3)
+    assert maps.score == pytest.approx(run.scores[0, 3], abs=1e-6)
+    assert "##s" in maps.words
+    assert (run.folder / "vocab.txt").read_text() == (folder / "vocab.txt").read_text()

@@ -1,0 +1,59 @@
+"""What a recipe sees of a dataset: features, words, and a matcher of the right size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from itm_core.data.precomp import Dataset, Split
+from itm_core.data.vocabulary import EMPTY_WORDS, Vocabulary
+from itm_core.data.word_pieces import WordPieces
+from itm_core.matchers import Matcher
+from itm_core.positions import POSITION_WIDTH, with_positions
+from itm_core.recipes import Recipe
+from itm_core.training import Pairs
+
+Words = Vocabulary | WordPieces
+
+
+def words_of(data: Dataset, recipe: Recipe) -> Words:
+    """Return what turns captions into ids: the dataset's vocabulary, or BERT's own pieces."""
+    if recipe.encoder.words == "bert":
+        return WordPieces(str(recipe.encoder.bert or ""))
+    return data.vocabulary
+
+
+def build(recipe: Recipe, config: dict[str, Any], vocabulary: Words) -> Matcher:
+    """Return a fresh matcher for the data that a run's ``config`` describes."""
+    wide = POSITION_WIDTH if recipe.encoder.positions != "none" else 0
+    # <mask> is the last row where words are dropped; BERT has its own
+    own = isinstance(vocabulary, WordPieces)
+    words = len(vocabulary) + bool(recipe.training.drop_words and not own)
+    return recipe.build(config["feature_width"] + wide, words, config["region_count"])
+
+
+def features_of(split: Split, recipe: Recipe) -> Any:
+    """Return the split's region features ``[I, R, F]``, with positions where the recipe has them.
+
+    Raises `InputError` for a recipe with positions on a split without boxes.
+    """
+    return split.regions if recipe.encoder.positions == "none" else with_positions(split)
+
+
+def encode(split: Split, vocabulary: Words) -> list[list[int]]:
+    """Return the token ids of every caption of a split."""
+    return [vocabulary.encode(caption) for caption in split.captions]
+
+
+def training_pairs(data: Dataset, recipe: Recipe, vocabulary: Words) -> Pairs:
+    """Return the training split as the trainer takes it."""
+    train = data.train
+    pieces = vocabulary if isinstance(vocabulary, WordPieces) else None
+    return Pairs(
+        features_of(train, recipe),
+        encode(train, vocabulary),
+        train.caption_image,
+        stop=[i for word, i in vocabulary.ids.items() if word in EMPTY_WORDS],
+        mask=pieces.mask if pieces else len(vocabulary),
+        vocabulary=len(vocabulary),
+        units=[pieces.units(c) for c in train.captions] if pieces else None,
+    )
