@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from itm_core.attention_quality import MULTIPLES, Quality
-from itm_core.figures.style import FAINT, colour_of, finished, styled
+from itm_core.figures.style import FAINT, finished, styled
 
 TITLES = ("precision", "recall", "F1")
 
@@ -20,9 +21,10 @@ def threshold_curves(qualities: Mapping[str, Quality]) -> Figure:
     """
     with styled():
         figure, panels = plt.subplots(1, 3, figsize=(8.2, 3.0), sharey=True)
-        for place, (name, quality) in enumerate(qualities.items()):
+        colours = sns.color_palette("colorblind", len(qualities))
+        for colour, (name, quality) in zip(colours, qualities.items(), strict=True):
             for axes, values in zip(panels, quality.curve.T, strict=True):
-                axes.plot(MULTIPLES, values, color=colour_of(name, place), label=name)
+                axes.plot(MULTIPLES, values, color=colour, label=name)
         for axes, title in zip(panels, TITLES, strict=True):
             axes.axvline(1, color=FAINT, lw=0.8, ls=":")
             axes.set(xscale="log", title=title, xlabel="threshold / mean weight")
