@@ -312,7 +312,8 @@ def _composed(name: str, method: Method, profile_name: str) -> Recipe:
     matcher = method.matcher
     if isinstance(matcher, AttendingSettings):
         matcher = dataclasses.replace(matcher, width=profile.width)
-    if name == "scan-i2t-LSE-coco":  # lambda_2 of i-t LSE differs on MSCOCO (README)
+    if method is METHODS["scan-i2t-LSE"] and profile_name == "coco":
+        # lambda_2 of i-t LSE differs on MSCOCO (README)
         assert isinstance(matcher, AttendingSettings)
         matcher = dataclasses.replace(matcher, lse_temperature=20.0)
     return Recipe(

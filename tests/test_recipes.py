@@ -8,6 +8,7 @@ import pytest
 
 from itm_core import recipes
 from itm_core.errors import InputError
+from itm_core.methods import PLUGINS, PROFILES
 
 
 def test_published_settings_of_scan() -> None:
@@ -48,21 +49,34 @@ def test_every_recipe_survives_json_and_builds(name: str, bert: str) -> None:
     assert sum(p.numel() for p in small.build(5 + positions, 7, 4).parameters()) > 0
 
 
-# paper or release: epochs, drop_every, rate, batch, margin, warm-up; rcar.md, chan.md, hosts.md
+# paper or release: lambda_1, epochs, drop_every, rate, batch, margin, warm-up
 PUBLISHED = {
-    "bfan-prob-f30k": (15, 15, 2e-4, 128, 0.2, 0),
-    "bfan-equal-coco": (20, 15, 5e-4, 128, 0.2, 0),
-    "pfan-t2i-f30k": (30, 15, 2e-4, 128, 0.2, 0),
-    "pfan-i2t-coco": (30, 15, 5e-4, 128, 0.2, 0),
-    "saf-f30k": (30, 20, 2e-4, 128, 0.2, 0),
-    "sgr-f30k": (40, 30, 2e-4, 128, 0.2, 0),
-    "saf-coco": (20, 10, 2e-4, 128, 0.2, 0),
-    "sgr-coco": (20, 10, 2e-4, 128, 0.2, 0),
-    "chan-f30k": (25, 15, 5e-4, 384, 0.05, 1),
-    "chan-coco": (25, 15, 5e-4, 384, 0.05, 1),
-    "chan-bert-f30k": (25, 15, 5e-4, 128, 0.05, 1),
-    "rcar-t2i-f30k": (40, 30, 5e-4, 128, 0.2, 3),
-    "rcar-i2t-coco": (25, 15, 5e-4, 128, 0.2, 5),
+    "scan-t2i-mean-f30k": (9.0, 30, 15, 2e-4, 128, 0.2, 0),
+    "scan-i2t-mean-f30k": (4.0, 30, 15, 2e-4, 128, 0.2, 0),
+    "scan-t2i-mean-coco": (9.0, 20, 10, 5e-4, 128, 0.2, 0),
+    "scan-i2t-mean-coco": (4.0, 20, 10, 5e-4, 128, 0.2, 0),
+    "bfan-prob-f30k": (20.0, 15, 15, 2e-4, 128, 0.2, 0),
+    "bfan-equal-coco": (20.0, 20, 15, 5e-4, 128, 0.2, 0),
+    "bfan-equal-f30k": (20.0, 15, 15, 2e-4, 128, 0.2, 0),
+    "bfan-prob-coco": (20.0, 20, 15, 5e-4, 128, 0.2, 0),
+    "pfan-t2i-f30k": (9.0, 30, 15, 2e-4, 128, 0.2, 0),
+    "pfan-i2t-coco": (4.0, 30, 15, 5e-4, 128, 0.2, 0),
+    "pfan-i2t-f30k": (4.0, 30, 15, 2e-4, 128, 0.2, 0),
+    "pfan-t2i-coco": (9.0, 30, 15, 5e-4, 128, 0.2, 0),
+    "saf-f30k": (9.0, 30, 20, 2e-4, 128, 0.2, 0),
+    "saf-coco": (9.0, 20, 10, 2e-4, 128, 0.2, 0),
+    "sgr-f30k": (9.0, 40, 30, 2e-4, 128, 0.2, 0),
+    "sgr-coco": (9.0, 20, 10, 2e-4, 128, 0.2, 0),
+    "chan-f30k": (None, 25, 15, 5e-4, 384, 0.05, 1),
+    "chan-coco": (None, 25, 15, 5e-4, 384, 0.05, 1),
+    "chan-bert-f30k": (None, 25, 15, 5e-4, 128, 0.05, 1),
+    "chan-bert-coco": (None, 25, 15, 5e-4, 128, 0.05, 1),
+    "rcr-t2i-f30k": (10.0, 40, 30, 5e-4, 128, 0.2, 3),
+    "rcr-t2i-coco": (10.0, 25, 15, 5e-4, 128, 0.2, 5),
+    "rcr-i2t-f30k": (3.0, 40, 30, 5e-4, 128, 0.2, 3),
+    "rcr-i2t-coco": (3.0, 25, 15, 5e-4, 128, 0.2, 5),
+    "rcar-t2i-f30k": (10.0, 40, 30, 5e-4, 128, 0.2, 3),
+    "rcar-i2t-coco": (3.0, 25, 15, 5e-4, 128, 0.2, 5),
 }
 
 
@@ -71,7 +85,11 @@ def test_a_published_setting_is_the_papers(name: str) -> None:
     r = recipes.get(name)
     t = r.training
     found = (t.epochs, t.drop_every, t.learning_rate, t.batch, r.loss.margin, r.loss.warmup_epochs)
-    assert found == PUBLISHED[name]
+    soft = r.matcher.attention == "soft"  # a hard choice has no temperature
+    temperature = r.matcher.attention_temperature if soft else None
+    assert (temperature, *found) == PUBLISHED[name]
+    assert (r.loss.kind, r.loss.hardest, t.clip, t.dev_images) == ("hinge", True, 2.0, 1000)
+    assert (r.encoder.embedding, r.encoder.gru_layers) == (1024, 1)
 
 
 def test_what_the_papers_fill_in() -> None:
@@ -133,11 +151,28 @@ def test_plug_ins_are_part_of_the_name(name: str, regulator: str, ccr: float, cc
         ("chan", ("matcher.gate=prob",), "keeps one fragment already"),
         ("chan", ("encoder.embedding=12",), "multiple of 8"),
         ("scan-t2i-mean", ("training.weight_decay=0.1",), "adamw"),
+        ("chan+ccs", (), "no gradient"),
+        ("vse-mean+ccr", (), "no word ever meets a region"),
+        ("vse-mean", ("encoder.whole_regions=none",), "a pooling for both"),
+        ("pfan-t2i", ("matcher.attention=hard",), "always one"),
+        ("saf", ("encoder.whole_words=none",), "self_attention"),
+        ("imram-full+rcr", (), "one regulator at a time"),
+        ("chan", ("regulator.kind=memory",), "steers soft attention"),
     ],
 )
 def test_an_impossible_combination_says_why(name: str, changes: tuple[str, ...], said: str) -> None:
     with pytest.raises(InputError, match=said):
         recipes.get(name).replace(*changes)
+
+
+def test_a_plug_in_changes_nothing_else() -> None:
+    for profile in PROFILES:
+        for method in ("scan-i2t-LSE", "scan-t2i-mean", "bfan-prob", "pfan-i2t", "saf", "sgr"):
+            host = recipes.get(f"{method}-{profile}")
+            for plugin in PLUGINS:
+                plugged = recipes.get(f"{method}+{plugin}-{profile}")
+                for part in ("encoder", "matcher", "loss", "training"):
+                    assert getattr(plugged, part) == getattr(host, part), (plugged.name, part)
 
 
 def test_rar_goes_on_hard_attention() -> None:

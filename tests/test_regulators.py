@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from itm_core.fragments import Fragments, l2norm
 from itm_core.matchers import Attending, AttendingSettings
 from itm_core.pairing import AllPairs
 from itm_core.regulators import REGULATORS, Regulator, RegulatorSettings, Round, Steering, register
+from tests import twins
 from tests.micro import SMALL, write_dataset
 
 ENCODER = EncoderSettings(embedding=6, word_width=2)
@@ -96,6 +98,51 @@ def test_gradients_are_right(kind: str, direction: str) -> None:
 
     inputs = V.vectors.requires_grad_(), (W.vectors + 0.0).requires_grad_()
     assert torch.autograd.gradcheck(scores, inputs, atol=1e-5)
+
+
+RELEASED = (  # our names of a regulator's parameters, and the releases'
+    (r"^align\.(\d+)\.transform", r"sim_enc.alv_modules.\1.sim_transform_w"),
+    (r"^whole\.(\d+)", r"sim_enc.rar_modules.\1.rar_q_w.0"),
+    (r"^local\.(\d+)", r"sim_enc.rar_modules.\1.rar_k_w.0"),
+    (r"^weigh\.(\d+)", r"sim_enc.rar_modules.\1.rar_v_w.0"),
+    (r"^correct\.(\d+)\.temperature", r"sim_enc.rcr_modules.\1.rcr_smooth_w"),
+    (r"^correct\.(\d+)\.factors", r"sim_enc.rcr_modules.\1.rcr_matrix_w"),
+    (r"^score", "sim_enc.sim_eval_w"),
+    (r"^gate", "gate_{direction}"),
+    (r"^refine", "linear_{direction}"),
+)
+
+
+def released(m: Attending, direction: str) -> dict[str, Tensor]:
+    """The weights of the regulator under the names that the twins know."""
+    found = {}
+    for name, value in m.gazes[direction].regulator.state_dict().items():
+        for ours, theirs in RELEASED:
+            name = re.sub(ours, theirs.replace("{direction}", direction), name)
+        found[name] = value
+    return found
+
+
+@pytest.mark.parametrize("direction", ["t2i", "i2t"])
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+@pytest.mark.parametrize("kind", REGULATORS)
+def test_any_number_of_steps_equals_the_plain_twin(kind: str, steps: int, direction: str) -> None:
+    V, W = pairs([5, 1, 3], seed=steps)
+    m = matcher(kind, direction, steps=steps)
+    sets = V.vectors, W.vectors, W.lens.tolist(), released(m, direction)
+    if kind == "memory":
+        expected = twins.imram_scores(
+            *sets, directions=(direction,), steps=steps, normalise_memory=False
+        )
+    else:
+        expected = twins.rcar_scores(
+            *sets,
+            mode={"rcr": "only_rcr", "rar": "only_rar", "rcar": "coop_rcar"}[kind],
+            steps=steps,
+            direction=direction,
+            attention_temperature=9.0,
+        )
+    torch.testing.assert_close(m(AllPairs(V, W)).T, expected, rtol=1e-6, atol=1e-7)
 
 
 def test_a_first_correction_only_lowers_factors_from_one() -> None:
@@ -186,6 +233,8 @@ def test_a_regulator_that_does_nothing_or_takes_a_name_is_refused() -> None:
 
     with pytest.raises(InputError, match="does nothing"):
         register("idle", Idle)
-    for name in ("none", "rcr"):
+    before = dict(REGULATORS)
+    for name in ("none", *before):
         with pytest.raises(InputError, match="taken"):
             register(name, Thermostat)
+    assert before == REGULATORS

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from itm_core import recipes, scoring
 from itm_core.gradients import Batch, gradient_step
-from itm_core.similarity_nodes import CaptionNorm
+from itm_core.losses import hinge
+from itm_core.pairing import AllPairs
+from itm_core.similarity_nodes import CaptionNorm, settle
 
 
 def plain(norm: nn.BatchNorm1d, x: Tensor, lens: list[int]) -> Tensor:
@@ -58,9 +60,10 @@ def test_the_order_of_the_batch_decides_not_the_order_of_meeting() -> None:
     assert not straight.seen
 
 
-@pytest.mark.parametrize("tile", [10, 10_000_000])
-def test_a_training_step_moves_parameters_and_averages_as_the_whole_batch_would(
-    tile: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("hardest", [True, False])
+@pytest.mark.parametrize("tile", [10, 200, 10_000_000])
+def test_training_steps_move_parameters_and_averages_as_the_whole_batch_would(
+    tile: int, hardest: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scoring, "VECTOR_TILE", tile)
     recipe = recipes.get("saf-smoke").replace("encoder.embedding=8", "encoder.word_width=5")
@@ -72,18 +75,17 @@ def test_a_training_step_moves_parameters_and_averages_as_the_whole_batch_would(
         for part in m.modules():
             if isinstance(part, nn.Dropout):
                 part.p = 0.0
-    lens = torch.tensor([6, 5, 4, 3])
-    tokens = torch.randint(3, 20, (4, 6)) * (torch.arange(6) < lens[:, None])
-    features = torch.randn(4, 4, 6, dtype=torch.float64)
-    batch = Batch(features, tokens, lens, torch.arange(4))
-    gradient_step(matcher, batch, recipe.loss, hardest=True)
-    from itm_core.losses import hinge
-    from itm_core.pairing import AllPairs
-    from itm_core.similarity_nodes import settle
-
-    scores = whole(AllPairs(whole.regions(features), whole.words(tokens, lens))).T
-    hinge(scores, recipe.loss.margin, hardest=True).backward()
-    settle(whole)
+    lens = torch.tensor([4, 6, 3, 4, 5])  # met by length, settled in this order
+    for step in range(3):
+        tokens = torch.randint(3, 20, (5, 6)) * (torch.arange(6) < lens[:, None])
+        features = torch.randn(5, 4, 6, dtype=torch.float64)
+        batch = Batch(features, tokens, lens.roll(step), torch.arange(5))
+        value = gradient_step(matcher, batch, recipe.loss, hardest=hardest)
+        scores = whole(AllPairs(whole.regions(features), whole.words(tokens, batch.lens))).T
+        loss = hinge(scores, recipe.loss.margin, hardest=hardest)
+        loss.backward()
+        settle(whole)
+        assert value == pytest.approx(loss.item())
     for (name, a), b in zip(matcher.named_parameters(), whole.parameters(), strict=True):
         assert (a.grad is None) == (b.grad is None), name
         if a.grad is not None:

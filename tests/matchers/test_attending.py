@@ -15,10 +15,10 @@ NAMES = ("bfan-equal", "bfan-prob", "saf", "sgr", "imram-full", "chan", "rcar-t2
 NAMES += ("rcr-i2t", "rar-t2i", "pfan-t2i")
 
 
-def built(name: str) -> Matcher:
+def built(name: str, *changes: str) -> Matcher:
     torch.manual_seed(0)
     recipe = recipes.get(f"{name}-smoke").replace(
-        "encoder.embedding=8", "encoder.word_width=5", "encoder.positions=none"
+        "encoder.embedding=8", "encoder.word_width=5", "encoder.positions=none", *changes
     )
     matcher = recipe.build(6, 20, 4).double().eval()
     for parameter in matcher.parameters():
@@ -94,6 +94,16 @@ def test_the_record_holds_every_pass_and_every_step(
     for look in reading.looks:
         assert (len(look.passes), len(look.pooling)) == (passes, pooling)
     torch.testing.assert_close(reading.total(), reading.score)
+    regulator = recipes.get(name).regulator
+    for look in reading.looks:
+        steered = [seen.steering.factors for seen in look.passes]
+        assert steered[0] is None
+        for factors in steered[1:]:
+            assert (factors is not None) == (regulator.kind in ("rcr", "rcar"))
+        queries = [d if axis != look.axis else 1 for axis, d in enumerate(look.weights.shape)]
+        assert all(list(weights.shape) == queries for weights in look.pooling)
+        assert look.contribution is not None
+        assert list(look.contribution.shape) == queries
     lean = matcher.read(Matched(*encoded(matcher)))
     assert all(len(look.passes) == 1 for look in lean.looks)
     with pytest.raises(ValueError, match="explain=True"):
@@ -111,3 +121,20 @@ def test_hard_attention_is_recorded_as_the_region_that_won() -> None:
     best = seen.dots.amax(REGIONS, keepdim=True)
     assert look.relevance is not None
     torch.testing.assert_close(look.relevance[real], best[real])
+
+
+@pytest.mark.parametrize(("direction", "axis"), [("t2i", REGIONS), ("i2t", WORDS)])
+def test_hard_attention_gives_each_query_its_best_similarity_as_its_share(
+    direction: str, axis: int
+) -> None:
+    matcher = built("chan", f"matcher.direction={direction}", "matcher.aggregation=mean")
+    V, W = encoded(matcher)
+    look = matcher.explain(V, W).looks[0]
+    assert look.contribution is not None
+    for i, (regions, words, n) in enumerate(
+        zip(V.vectors, W.vectors, W.lens.tolist(), strict=True)
+    ):
+        best = (words[:n] @ regions.T).amax(1 if axis == REGIONS else 0)
+        share = look.contribution[i, :n, 0, 0] if axis == REGIONS else look.contribution[i, 0, 0]
+        torch.testing.assert_close(share, best / len(best))
+        torch.testing.assert_close(look.score[i, 0], best.mean())
