@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from itm_core.alignment import linear
+from itm_core.errors import InputError
 from itm_core.fragments import Fragments, l2norm
 
 WHOLES = ("none", "mean", "max", "last", "gpo", "gru", "gru_norm", "self_attention")
@@ -165,8 +166,15 @@ class SelfAttention(nn.Module):
         self.count = count
 
     def forward(self, fragments: Fragments) -> Tensor:
-        """Return ``[N, D]``."""
+        """Return ``[N, D]``; raises `InputError` when there are not ``count`` regions."""
         x = fragments.vectors
+        if self.count not in (None, x.shape[1]):
+            raise InputError(
+                "SGRAF's whole image has a batch norm for each place of a region",
+                expected=f"{self.count} regions",
+                found=x.shape[1],
+                remedy="set training.drop_regions=0, or another encoder.whole_regions such as mean",
+            )
         local = self.dropout(self.local_norm(self.local(x)).tanh())
         whole = self.dropout(self.whole_norm(self.whole(mean(fragments))).tanh())
         relevance = self.weigh(local * whole[:, None]).squeeze(-1)

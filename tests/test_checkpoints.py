@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pickle
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 
-from itm_core.checkpoints import import_checkpoint, load_imported
+from itm_core.checkpoints import import_checkpoint, load_imported, read_checkpoint
 from itm_core.cli import main
 from itm_core.errors import InputError
 from itm_core.pairing import AllPairs
@@ -96,6 +98,45 @@ def test_an_imported_model_scores_as_its_authors_did(
         )
         scores = matcher(AllPairs(regions, words)).T
     np.testing.assert_allclose(scores.numpy(), arrays["outputs/sims"], atol=2e-5)
+
+
+class OldText(pickle._Pickler):
+    """Writes text as Python 2 did, in which the older releases were trained."""
+
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
+
+    def save_str(self, text: str) -> None:
+        self.write(pickle.SHORT_BINSTRING + bytes([len(text)]) + text.encode())
+        self.memoize(text)
+
+    dispatch[str] = save_str
+
+
+def test_files_of_python_2_and_of_older_numpy_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "old.pth.tar"
+    content = {
+        "model": [{"fc.weight": torch.arange(3.0)}],
+        "opt": argparse.Namespace(cross_attn="t2i", lambda_lse=6.0),
+        "best_rsum": np.float64(432.1),
+        "Eiters": np.int64(5),
+    }
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    old = path.read_bytes().replace(b"cnumpy._core.multiarray", b"cnumpy.core.multiarray")
+    assert b"cnumpy.core.multiarray" in old
+    path.write_bytes(old)
+    found = read_checkpoint(path)
+    assert (found["best_rsum"], found["Eiters"]) == (432.1, 5)
+    python_2 = SimpleNamespace(
+        __name__="python_2",
+        Pickler=OldText,
+        dump=lambda value, file, protocol: OldText(file, protocol).dump(value),
+    )
+    content |= {"best_rsum": 432.1, "Eiters": 5}
+    torch.save(content, path, pickle_module=python_2, _use_new_zipfile_serialization=False)
+    assert b"U\x09fc.weight" in path.read_bytes()
+    found = read_checkpoint(path)
+    assert found["opt"] == content["opt"]
+    assert torch.equal(found["model"][0]["fc.weight"], torch.arange(3.0))
 
 
 def test_every_key_is_accounted_for(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from itm_core import recipes, scoring
+from itm_core import gradients, recipes, scoring
 from itm_core.constraints import constraint_loss
 from itm_core.gradients import Batch, gradient_step
 from itm_core.losses import ranking_loss
@@ -68,13 +68,14 @@ def plain_step(matcher: Matcher, recipe: Recipe, b: Batch, *, hardest: bool) -> 
 
 
 @pytest.mark.parametrize("kind", ["hardest", "sum", "info_nce"])
-@pytest.mark.parametrize("tile", [1, 300, 10_000_000])
+@pytest.mark.parametrize(("tile", "share"), [(1, 0.0), (300, 0.25), (10_000_000, 1.0)])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_step_in_pieces_is_the_step_of_the_whole_batch(
-    name: str, tile: int, kind: str, monkeypatch: pytest.MonkeyPatch
+    name: str, tile: int, share: float, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scoring, "VECTOR_TILE", tile)
     monkeypatch.setattr(scoring, "CACHE_TILE", tile)
+    monkeypatch.setattr(gradients, "SPARSE_SHARE", share)  # tile by tile, or pair by pair
     loss = "info_nce" if kind == "info_nce" else "hinge"
     recipe = recipes.get(f"{name}-smoke").replace(
         "encoder.embedding=8", "encoder.word_width=5", f"loss.kind={loss}", "loss.temperature=0.5"

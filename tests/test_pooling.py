@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from itm_core.errors import InputError
 from itm_core.fragments import Fragments
-from itm_core.pooling import Gpo, SelfAttention, make_whole
-from itm_core.region_graph import RegionGraph
+from itm_core.pooling import WHOLES, Gpo, GruWhole, SelfAttention, make_whole
 
 LENS = torch.tensor([5, 3, 1])
 
@@ -71,10 +71,60 @@ def test_self_attention_is_the_plain_sum(count: int | None) -> None:
         torch.testing.assert_close(row, unit((share * x).sum(0)))
 
 
-def test_a_region_graph_starts_as_the_identity_over_normalised_channels() -> None:
-    v = torch.randn(2, 4, 6)
-    out = RegionGraph(6)(v, v)
-    torch.testing.assert_close(out, v / v.norm(dim=1, keepdim=True))
+def test_self_attention_over_places_says_which_number_of_regions_it_was_made_for() -> None:
+    with pytest.raises(InputError, match="expected 5 regions, found 4"):
+        SelfAttention(6, 5)(Fragments.of(torch.randn(2, 4, 6)))
+
+
+@pytest.mark.parametrize("kind", ["gru", "gru_norm"])
+def test_a_gru_reads_the_real_regions_one_by_one(kind: str) -> None:
+    torch.manual_seed(3)
+    module = make_whole(kind, 6)
+    assert isinstance(module, GruWhole)
+    module.double().eval()
+    for p in (*module.parameters(), *(b for b in module.buffers() if b.ndim)):
+        nn.init.uniform_(p, 0.1, 0.9)
+    cell, bn = nn.GRUCell(6, 6).double(), module.bn
+    cell.load_state_dict({k.removesuffix("_l0"): v for k, v in module.rnn.state_dict().items()})
+    for row, one, n in zip(module(ragged()), ragged().vectors, LENS.tolist(), strict=True):
+        state = torch.zeros(1, 6).double()
+        for k in range(n):
+            state = cell(one[None, k], state)
+        if isinstance(bn, nn.BatchNorm1d):
+            assert bn.running_mean is not None
+            assert bn.running_var is not None
+            state = (state - bn.running_mean) / (bn.running_var + bn.eps).sqrt()
+            state = state * bn.weight + bn.bias
+        torch.testing.assert_close(row, unit(state[0]))
+    assert isinstance(bn, nn.BatchNorm1d) is (kind == "gru_norm")
+
+
+KINDS = [kind for kind in WHOLES if kind != "none"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_whole_has_unit_length_and_ignores_padding_whatever_is_in_it(kind: str) -> None:
+    torch.manual_seed(4)
+    module = make_whole(kind, 6)
+    assert module is not None
+    module.double().eval()
+    whole = module(ragged())
+    torch.testing.assert_close(whole.norm(dim=1), torch.ones(3).double())
+    wider = torch.cat([ragged().vectors, torch.zeros(3, 2, 6)], 1)
+    wider[torch.arange(7) >= LENS[:, None]] = 7.0  # BERT makes vectors of padding
+    torch.testing.assert_close(module(Fragments.of(wider, LENS)), whole)
+
+
+@pytest.mark.parametrize("kind", ["mean", "max", "last", "gpo", "self_attention"])
+def test_fragments_of_zeros_have_a_whole_of_zeros(kind: str) -> None:
+    module = make_whole(kind, 6)
+    assert module is not None
+    zeros = torch.zeros(2, 3, 6, requires_grad=True)
+    whole = module(Fragments.of(zeros))
+    whole.sum().backward()
+    assert torch.equal(whole, torch.zeros(2, 6))
+    assert zeros.grad is not None
+    assert zeros.grad.isfinite().all()
 
 
 def test_none_makes_nothing() -> None:

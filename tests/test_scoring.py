@@ -45,8 +45,8 @@ def test_tiles_of_any_size_give_the_same_scores(
 @given(images=st.integers(1, 5), captions=st.integers(1, 6), seed=st.integers(0, 99))
 @settings(max_examples=15, deadline=None)
 def test_columns_follow_the_order_of_the_captions(images: int, captions: int, seed: int) -> None:
-    torch.manual_seed(0)
-    matcher = recipes.get("scan-t2i-mean").replace("encoder.embedding=8").build(5, 20)
+    torch.manual_seed(0)  # at width 8 some words have all their products near zero: rounding grows
+    matcher = recipes.get("scan-t2i-mean").replace("encoder.embedding=32").build(5, 20)
     features, texts = some_data(images, captions, seed)
     scores = score_matrix(matcher, features, texts)
     assert scores.shape == (images, captions)
