@@ -35,12 +35,12 @@ MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 18.0)  # 
 PAIRS_AT_ONCE = 256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Quality:
     """Attention quality of one direction; shares in 0..1, averaged over queries.
 
     Attributes:
-        precision, recall, f1: of the attended sets, at the mean weight.
+        precision, recall, f1: of the attended sets, by default at the mean weight.
         f1_of_means: F1 of the mean precision and the mean recall, which papers may mean instead.
         mass: attention weight on what is relevant.
         average_precision: of the ranking of keys by weight.
@@ -69,7 +69,7 @@ class Quality:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AttentionQuality:
     """The quality of every direction that a matcher attends in, by ``t2i`` and ``i2t``."""
 
@@ -118,6 +118,7 @@ def measure(
     keys: Tensor,
     *,
     multiple: float = 1.0,
+    fixed: float | None = None,
     averaging: str = "queries",
 ) -> Quality:
     """Return the quality of attention.
@@ -127,6 +128,7 @@ def measure(
         relevant: ``[M, N]`` bool.
         keys: ``[M]`` how many of the N are real; the mean weight is one over that.
         multiple: of the mean weight, from which on a key counts as attended.
+        fixed: a weight to take instead, the same for any number of keys.
         averaging: over ``queries`` or ``pairs``, see `sets`.
 
     >>> w, g = torch.tensor([[0.7, 0.3, 0.0]]), torch.tensor([[True, False, False]])
@@ -143,7 +145,8 @@ def measure(
         return Quality(nan, nan, nan, nan, nan, nan, nan, nan, 0, dropped, curve)
     # rounding must not put equal weights below their own mean
     mean = (1 / keys)[:, None] * (1 - 1e-6)
-    precision, recall, f1 = sets(weights, relevant, multiple * mean, averaging)
+    line = multiple * mean if fixed is None else fixed
+    precision, recall, f1 = sets(weights, relevant, line, averaging)
     best = weights.argmax(1, keepdim=True)
     points = [sets(weights, relevant, m * mean, averaging) for m in MULTIPLES]
     return Quality(
@@ -204,11 +207,15 @@ def attention_quality(
     features: Any = None,
     *,
     threshold: float = IOU,
+    multiple: float = 1.0,
+    fixed: float | None = None,
+    averaging: str = "queries",
 ) -> AttentionQuality | None:
     """Return the attention quality of every caption of a split with its own image.
 
-    ``features`` stand for ``split.regions`` where a recipe adds positions. None for a split that
-    does not know what its words name, and for a matcher that does not attend.
+    ``features`` stand for ``split.regions`` where a recipe adds positions; ``threshold`` is that
+    of the IoU, the rest as in `measure`. None for a split that does not know what its words name,
+    and for a matcher that does not attend.
     """
     known = truth(split, threshold)
     if known is None:
@@ -216,6 +223,8 @@ def attention_quality(
     features = split.regions if features is None else features
     found: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {}
     captions = [vocabulary.encode(caption) for caption in split.captions]
+    training = matcher.training
+    matcher.eval()
     for start in range(0, len(captions), PAIRS_AT_ONCE):
         chosen = range(start, min(start + PAIRS_AT_ONCE, len(captions)))
         seens = _attend(matcher, features, split, [captions[i] for i in chosen], chosen)
@@ -223,7 +232,10 @@ def attention_quality(
         for seen in seens:
             name = "t2i" if seen.axis == REGIONS else "i2t"
             found.setdefault(name, []).append(_queries(seen, relevant, naming))
-    return AttentionQuality({n: measure(*_joined(p)) for n, p in found.items()}) if found else None
+    matcher.train(training)
+    options: dict[str, Any] = {"multiple": multiple, "fixed": fixed, "averaging": averaging}
+    measured = {name: measure(*_joined(parts), **options) for name, parts in found.items()}
+    return AttentionQuality(measured) if measured else None
 
 
 def _attend(

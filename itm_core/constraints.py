@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from itm_core.errors import InputError
 from itm_core.fragments import TINY
 from itm_core.matchers.base import Seen
 from itm_core.pairing import REGIONS
@@ -91,6 +92,28 @@ class ConstraintSettings:
         return self.ccr > 0 or self.ccs > 0
 
 
+def check_constraints(settings: ConstraintSettings, *, attention: str, direction: str) -> None:
+    """Raise `InputError` where the constraints would do nothing to a host.
+
+    The other arguments are the host's (`AttendingSettings`). A run whose constraint is idle is
+    its baseline under another name.
+    """
+    if not settings.active:
+        return
+    if attention == "hard":
+        raise InputError(
+            "the constraints shape soft attention",
+            found="ccr or ccs with hard attention",
+            expected="a choice of one fragment has no gradient",
+        )
+    if settings.direction != "all" and direction not in ("both", settings.direction):
+        raise InputError(
+            "there is no attention to constrain in this direction",
+            found=f"constraints.direction={settings.direction} for a host that attends {direction}",
+            expected=f"all or {direction}",
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Asked:
     """One direction of matched pairs, queries first: n pairs, Q queries, N keys.
@@ -143,11 +166,16 @@ class Asked:
             tokens if words_ask else None,
         )
         if not words_ask and settings.gate_regions:
-            agree = found.relevance(weights).detach()
-            median = agree.masked_fill(~found.asks, torch.nan).nanmedian(1, keepdim=True).values
-            found = found._with(found.asks & (agree >= median))
+            found = found._with(found.asks & found._better_half())
         # with a single key nothing can be passed over
         return found._with(found.asks & (found.real.sum(1, keepdim=True) > 1))
+
+    def _better_half(self) -> Tensor:
+        """Return the half ``[n, Q]`` of the queries, rounded up, that agree best."""
+        agree = self.relevance(self.weights).detach().masked_fill(~self.asks, -torch.inf)
+        # a rank, not a comparison with the median, which an even number would keep as well
+        rank = agree.argsort(dim=1, descending=True, stable=True).argsort(1)
+        return rank < (self.asks.sum(1, keepdim=True) + 1) // 2
 
     def _with(self, asks: Tensor) -> Asked:
         return Asked(**{**vars(self), "asks": asks})
@@ -188,8 +216,9 @@ def constraint_loss(
         generator: draws the swaps.
         stop: ids of words without content, for ``queries=content``.
 
-    Watched: the share of active hinges, the mean gap ``R(q, attended) - R(q, passed over)`` and
-    the mean entropy of the attention in nats.
+    Watched, by direction: the share of active hinges, the mean gap ``R(q, attended) - R(q, passed
+    over)`` and the mean entropy of the attention in nats; for CCS, as ``<direction>_ccs_...``, the
+    gap to the foreign query or keys.
     """
     chosen = [seen for seen in seens if settings.direction in ("all", _name(seen))]
     total = torch.zeros((), device=tokens.device)
@@ -206,6 +235,8 @@ def constraint_loss(
             foreign, there = swapped(asked, settings, image, generator)
             hinge = (settings.ccs_margin + foreign - positive).clamp_min(0)
             total = total + settings.ccs * _per_pair(hinge, asked.asks & there)
+            gap, name = positive - foreign, f"{_name(seen)}_ccs"
+            watched |= _watch(name, hinge, gap, asked, asked.asks & there)
     return total / max(len(chosen), 1), watched
 
 

@@ -20,16 +20,16 @@ from typing import Any, get_type_hints
 import pandas as pd
 
 from itm_core import regulators
-from itm_core.constraints import ConstraintSettings
+from itm_core.constraints import ConstraintSettings, check_constraints
 from itm_core.encoders import EncoderSettings
 from itm_core.errors import InputError
 from itm_core.losses import LossSettings
 from itm_core.matchers import Attending, AttendingSettings, Matcher, Pooled, PooledSettings
 from itm_core.methods import DEFAULT_PROFILE, METHODS, PLUGINS, PROFILES, Method
 from itm_core.regulators import REGULATORS, RegulatorSettings
+from itm_core.scoring import PRECISIONS
 from itm_core.settings import at_least, not_negative, one_of, positive, share
 
-PRECISIONS = ("float32", "bfloat16")
 OPTIMISERS = ("adam", "adamw")
 
 
@@ -177,12 +177,7 @@ def _check_attending(recipe: Recipe, matcher: AttendingSettings) -> None:
             expected="a choice of one fragment has no gradient: nothing would be learned; "
             "regulator.kind=rar, which only pools, can be used",
         )
-    if matcher.attention == "hard" and recipe.constraints.active:
-        raise InputError(
-            "the constraints shape soft attention",
-            found="ccr or ccs with hard attention",
-            expected="a choice of one fragment has no gradient",
-        )
+    check_constraints(recipe.constraints, attention=matcher.attention, direction=matcher.direction)
     if matcher.uses_nodes and regulator is not None and regulator.sums:
         raise InputError(
             "this regulator adds the cosine scores of its passes",

@@ -1,6 +1,7 @@
 """Benchmark: the scoring of each method beside its plain twin and the bare matrix product.
 
     python -m tests.bench_scoring [--methods scan-t2i rcar2-t2i] [--repeats 7] [--threads 2]
+        [--precision bfloat16]
 
 100 images x 500 captions, 36 regions, 8-20 words, D = 1024, K = 256; the three are run in turn,
 so that a machine that slows down slows all of them, and medians are compared. Both sides have the
@@ -26,7 +27,7 @@ from itm_core.fragments import Fragments, l2norm
 from itm_core.matchers import Attending, AttendingSettings
 from itm_core.reference.models import name_in
 from itm_core.regulators import RegulatorSettings
-from itm_core.scoring import IMAGES_PER_TILE, score_fragments
+from itm_core.scoring import IMAGES_PER_TILE, PRECISIONS, score_fragments
 from tests import twins
 
 REGIONS, LONGEST = 36, 20
@@ -127,6 +128,7 @@ def main() -> None:
     parser.add_argument("--captions", type=int, default=500)
     parser.add_argument("--width", type=int, default=1024, help="D")
     parser.add_argument("--similarity", type=int, default=256, help="K")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of ours")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     torch.manual_seed(0)
@@ -138,7 +140,7 @@ def main() -> None:
     for name in asked.methods:
         method = METHODS[name]
         repeats = asked.repeats or method.repeats
-        print(f"{name}: {race(method, given, asked.similarity, repeats)}", flush=True)
+        print(f"{name}: {race(method, given, asked, repeats)}", flush=True)
 
 
 def draw(images: int, captions: int, width: int) -> Given:
@@ -151,13 +153,19 @@ def draw(images: int, captions: int, width: int) -> Given:
 
 
 @torch.no_grad()
-def race(method: Method, given: Given, similarity: int, repeats: int) -> str:
+def race(method: Method, given: Given, asked: argparse.Namespace, repeats: int) -> str:
     """Return the medians of one method and their ratios, in a line."""
-    matcher = build(method, given.regions.shape[2], similarity)
+    matcher = build(method, given.regions.shape[2], asked.similarity)
     weights = release_weights(matcher, method)
     flat = given.regions.flatten(0, 1).T.contiguous()
+    reduced = asked.precision == "bfloat16"
+
+    def ours() -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=reduced):
+            return score(matcher, given).float()
+
     runs: list[Callable[[], Tensor]] = [
-        lambda: score(matcher, given),
+        ours,
         lambda: method.twin(given.regions, given.words, given.lens.tolist(), weights),
         lambda: given.packed @ flat,
     ]

@@ -49,7 +49,7 @@ def main() -> None:
 def measured(name: str, size: int, device: torch.device, tile: int | None) -> str:
     """Return times and peaks of two steps of one recipe."""
     if tile:
-        scoring.CACHE_TILE = tile
+        scoring.CACHE_TILE = scoring.VECTOR_TILE = tile
     torch.manual_seed(0)
     recipe = recipes.get(name)
     wide = FEATURES + (30 if recipe.encoder.positions != "none" else 0)

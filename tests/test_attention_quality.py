@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 
 from itm_core import recipes
 from itm_core.attention_quality import MULTIPLES, attention_quality, average_precision, iou, measure
-from itm_core.data.precomp import load_dataset
+from itm_core.data.precomp import Dataset, load_dataset
 from itm_core.data.scenes import make_scenes
+from itm_core.pairing import REGIONS
 from tests.micro import write_dataset
 
 
@@ -45,6 +47,15 @@ def test_averaging_over_pairs_counts_queries_by_what_they_have_to_find() -> None
     assert (found.precision, found.recall) == pytest.approx((2 / 3, 2 / 5))
     strict = measure(weights, relevant, torch.tensor([4, 4]), multiple=3.0)
     assert (strict.precision, strict.recall) == (0, 0)  # only the wrong 1.0 is above three means
+
+
+def test_a_fixed_weight_may_stand_for_the_mean() -> None:
+    weights = torch.tensor([[0.6, 0.3, 0.1], [0.5, 0.5, 0.0]])
+    relevant = torch.tensor([[True, False, False], [True, False, False]])
+    found = measure(weights, relevant, torch.tensor([3, 2]), fixed=0.2)
+    assert (found.precision, found.recall) == (0.5, 1)
+    strict = measure(weights, relevant, torch.tensor([3, 2]), fixed=0.55)
+    assert (strict.precision, strict.recall) == (0.5, 0.5)
 
 
 def test_perfect_and_uniform_attention() -> None:
@@ -132,6 +143,79 @@ def test_every_method_that_attends_is_measured(name: str, sides: set[str], tiny:
         assert flat[f"{side}_attention_mass"] == pytest.approx(
             flat[f"{side}_attention_chance"], abs=0.12
         )
+
+
+def write_truth(folder: Path) -> Dataset:
+    """A tiny dataset that knows what its words name: of four regions two show one thing."""
+    write_dataset(folder)
+    boxes = np.array([[0, 0, 10, 10], [1, 0, 10, 10], [20, 20, 30, 30], [40, 0, 45, 5]], float)
+    things = [{"box": [0, 0, 10, 10]}, {"box": [20, 20, 30, 28]}]
+    named = [None, {"objects": [0]}, {"objects": [0, 1]}]
+    for split in ("train", "dev", "test"):
+        np.save(folder / f"{split}_boxes.npy", np.tile(boxes, (12, 1, 1)).astype(np.float32))
+        (folder / f"{split}_objects.json").write_text(json.dumps(12 * [{"objects": things}]))
+        runs = [[{"objects": [1]}] * k for k in range(5)]
+        words = [[*named, *runs[c % 5], None] for c in range(60)]  # the full stop names nothing
+        (folder / f"{split}_words.json").write_text(json.dumps(words))
+    return load_dataset(folder)
+
+
+SHOWN = {0: {0, 1}, 1: {2}}  # which regions show which thing, at an IoU of one half
+
+
+def plain(weights: np.ndarray, right: set[int]) -> list[float]:
+    """Precision, recall, F1, mass, average precision and pointing of one query."""
+    attended = {k for k, w in enumerate(weights) if w >= 1 / len(weights) - 1e-7}
+    hits = len(attended & right)
+    precision, recall = hits / max(len(attended), 1), hits / len(right)
+    f1 = 2 * precision * recall / (precision + recall) if hits else 0.0
+    ranked = [k in right for k in np.argsort(-weights, kind="stable")]
+    found = [sum(ranked[: k + 1]) / (k + 1) for k, hit in enumerate(ranked) if hit]
+    mass = sum(weights[k] for k in right)
+    return [precision, recall, f1, mass, sum(found) / len(right), float(ranked[0])]
+
+
+@pytest.mark.parametrize("name", ["scan-t2i-mean", "scan-i2t-mean", "bfan-equal", "chan"])
+def test_a_split_is_measured_as_one_caption_after_another(name: str, tmp_path: Path) -> None:
+    data = write_truth(tmp_path)
+    test, truth = data.test, data.test.words()
+    assert truth is not None
+    torch.manual_seed(0)
+    matcher = recipes.get(f"{name}-smoke").build(11, len(data.vocabulary), 4)
+    matcher.train()
+    measured = attention_quality(matcher, test, data.vocabulary)
+    assert matcher.training  # left as it was found
+    matcher.eval()
+    rows: dict[str, list[list[float]]] = {}
+    for c, caption in enumerate(test.captions):
+        ids = torch.tensor([data.vocabulary.encode(caption)])
+        V = matcher.regions(torch.from_numpy(test.regions[[c // 5]]))
+        W = matcher.words(ids, torch.tensor([ids.shape[1]]))
+        shown = {
+            place: set().union(*(SHOWN[thing] for thing in named["objects"]))
+            for place, named in enumerate(truth[c], 1)  # <start> stands before the first
+            if named
+        }
+        for look in matcher.explain(V, W).looks:
+            weights = look.weights[0, :, 0].detach().numpy()
+            if look.axis == REGIONS:
+                found = rows.setdefault("t2i", [])
+                found += [plain(weights[place], right) for place, right in shown.items()]
+            else:
+                words = [{p for p, regions in shown.items() if r in regions} for r in range(4)]
+                found = rows.setdefault("i2t", [])
+                found += [plain(weights[:, r], right) for r, right in enumerate(words) if right]
+    assert measured is not None
+    assert set(measured.directions) == set(rows)
+    for side, values in rows.items():
+        q = measured.directions[side]
+        ours = [q.precision, q.recall, q.f1, q.mass, q.average_precision, q.pointing]
+        assert ours == pytest.approx(np.mean(values, 0).tolist(), abs=1e-6)
+        assert q.queries == len(values)
+        assert q.dropped == (60 * 1 if side == "i2t" else 0)  # the last region shows nothing
+    some = attention_quality(matcher, test, data.vocabulary, fixed=2.0)  # no weight is that large
+    assert some is not None
+    assert all(q.recall == 0 for q in some.directions.values())
 
 
 def test_a_dataset_that_does_not_know_has_no_quality(tmp_path: Path) -> None:

@@ -8,12 +8,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from itm_core.constraints import NEGATIVES, SWAPS, ConstraintSettings, constraint_loss, derangement
+from itm_core.attention import normalise
+from itm_core.constraints import (
+    NEGATIVES,
+    SWAPS,
+    Asked,
+    ConstraintSettings,
+    check_constraints,
+    constraint_loss,
+    derangement,
+    passed_over,
+)
 from itm_core.encoders import EncoderSettings
 from itm_core.errors import InputError
 from itm_core.fragments import Fragments, l2norm
 from itm_core.matchers import Attending, AttendingSettings, Seen
-from itm_core.pairing import REGIONS, Matched
+from itm_core.pairing import REGIONS, WORDS, Matched
 
 LENS, COUNTS = [6, 5, 4, 3, 6], [4, 4, 3, 2, 4]
 IMAGE = torch.tensor([0, 1, 2, 2, 3])
@@ -98,35 +108,92 @@ def test_the_closed_form_equals_the_plain_one_forward_and_backward(
 
 
 def plain_ccs(seen: Seen, settings: ConstraintSettings, tokens: Tensor) -> Tensor:
-    """Words ask; the hardest word of the other pair, which the generator's ring names."""
-    other, apart = derangement(IMAGE, torch.Generator().manual_seed(3))
+    """The generator's ring names the other pair; its next numbers order the candidates."""
+    draw = torch.Generator().manual_seed(3)
+    other, apart = derangement(IMAGE, draw)
+    words_ask = seen.axis == REGIONS
     V, W = seen.pairing.regions.vectors, seen.pairing.words.vectors
+    Q, K = (W, V) if words_ask else (V, W)
+    A = seen.weights[:, :, 0] if words_ask else seen.weights[:, :, 0].mT
+    order = torch.rand(5, Q.shape[1], Q.shape[1], generator=draw)
+    asking = [range(1, n - 1) if words_ask else range(m) for n, m in zip(LENS, COUNTS, strict=True)]
+    saw = [[(A[i, q, :, None] * K[i]).sum(0) for q in range(Q.shape[1])] for i in range(5)]
     total = torch.zeros((), dtype=torch.float64)
     for i in range(5):
         j, hinges = int(other[i]), []
-        for q in range(1, LENS[i] - 1):
-            saw = (seen.weights[i, q, 0, :, None] * V[i]).sum(0)
-            foreign = [
-                cosine(W[j, m], saw)
-                for m in range(1, LENS[j] - 1)
-                if tokens[j, m] != tokens[i, q] and apart[i]
-            ]
-            if foreign:
-                gap = settings.ccs_margin + max(foreign) - cosine(W[i, q], saw)
+        for q in asking[i] if apart[i] else ():
+            found = []
+            for m in asking[j]:
+                if words_ask and tokens[j, m] == tokens[i, q]:
+                    continue
+                keys = settings.swap == "keys"
+                R = cosine(Q[i, q], saw[j][m]) if keys else cosine(Q[j, m], saw[i][q])
+                found.append((R if settings.swap == "hard" else order[i, q, m], R))
+            if found:
+                foreign = max(found, key=lambda pair: pair[0].item())[1]
+                gap = settings.ccs_margin + foreign - cosine(Q[i, q], saw[i][q])
                 hinges.append(gap.clamp_min(0))
         if hinges:
             total = total + torch.stack(hinges).mean()
     return total
 
 
-def test_the_hardest_swap_by_hand() -> None:
+@pytest.mark.parametrize("swap", SWAPS)
+@pytest.mark.parametrize("direction", ["t2i", "i2t"])
+def test_swaps_equal_the_plain_ones_forward_and_backward(direction: str, swap: str) -> None:
     V, W, tokens = embeddings()
-    settings = ConstraintSettings(ccs=1.0, swap="hard", ccs_margin=0.3)
-    seens = attended(V, W, "t2i")
-    loss, _ = constraint_loss(
-        seens, settings, tokens=tokens, image=IMAGE, generator=torch.Generator().manual_seed(3)
-    )
-    assert loss.item() == pytest.approx(plain_ccs(seens[0], settings, tokens).item(), abs=1e-12)
+    settings = ConstraintSettings(ccs=1.0, swap=swap, ccs_margin=0.3)
+    values, slopes = [], []
+    for plain in (False, True):
+        v, w = V.clone().requires_grad_(), W.clone().requires_grad_()
+        seens, draw = attended(v, w, direction), torch.Generator().manual_seed(3)
+        if plain:
+            loss = plain_ccs(seens[0], settings, tokens)
+        else:
+            loss, _ = constraint_loss(seens, settings, tokens=tokens, image=IMAGE, generator=draw)
+        values.append(loss.item())
+        slopes.append(torch.autograd.grad(loss, (v, w)))
+    assert values[0] == pytest.approx(values[1], abs=1e-12)
+    assert values[0] > 0
+    torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("direction", ["t2i", "i2t"])
+def test_reverse_softmax_turns_the_scores_upside_down(direction: str) -> None:
+    V, W, tokens = embeddings()
+    (seen,) = attended(V, W, direction)
+    asked = Asked.of(seen, ConstraintSettings(), tokens)
+    found, _ = passed_over(asked, ConstraintSettings(negative="reverse_softmax"))
+    asking, asked_side = (WORDS, REGIONS) if direction == "t2i" else (REGIONS, WORDS)
+    Z = normalise(seen.dots, "clipped_l2norm", asking)
+    for i in range(5):
+        z, words, regions = Z[i, : LENS[i], 0, : COUNTS[i]], W[i, : LENS[i]], V[i, : COUNTS[i]]
+        z, Q, K = (z, words, regions) if asked_side == REGIONS else (z.T, regions, words)
+        for q in range(len(Q)):
+            content = (torch.softmax(-4.0 * z[q], 0)[:, None] * K).sum(0)
+            assert found[i, q].item() == pytest.approx(cosine(Q[q], content).item(), abs=1e-12)
+
+
+def test_the_gate_keeps_the_half_of_the_regions_that_agrees_best() -> None:
+    V, W, tokens = embeddings()
+    (seen,) = attended(V, W, "i2t")
+    everyone = Asked.of(seen, ConstraintSettings(), tokens)
+    kept = Asked.of(seen, ConstraintSettings(gate_regions=True), tokens).asks
+    agree = everyone.relevance(everyone.weights)
+    assert kept.sum(1).tolist() == [2, 2, 2, 1, 2]  # of four, four, three, two and four
+    for i in range(5):
+        best = agree[i, : COUNTS[i]].argsort(descending=True)[: int(kept[i].sum())]
+        assert sorted(best.tolist()) == kept[i].nonzero().flatten().tolist()
+
+
+def test_what_is_watched_of_swaps() -> None:
+    V, W, tokens = embeddings()
+    settings = ConstraintSettings(ccs=1.0, ccs_margin=10.0)  # no hinge is at rest
+    loss, watched = constraint_loss(attended(V, W, "t2i"), settings, tokens=tokens, image=IMAGE)
+    assert set(watched) == {"t2i_ccs_active", "t2i_ccs_gap", "t2i_ccs_entropy"}
+    assert watched["t2i_ccs_active"] == 1
+    assert abs(watched["t2i_ccs_gap"]) <= 2
+    assert loss > 0
 
 
 @pytest.mark.parametrize("swap", SWAPS)
@@ -206,12 +273,23 @@ def test_stopped_words_do_not_ask_and_values_can_be_left_alone() -> None:
         attended(V, W, "t2i"), settings, tokens=tokens, image=IMAGE, stop=stop
     )
     assert loss == 0
-    values = []
+
+
+def test_detached_values_keep_the_gradient_of_what_was_passed_over_out_of_the_keys() -> None:
+    V, W, tokens = embeddings()
+    values, slopes = [], []
     for detach in (False, True):
+        v = V.clone().requires_grad_()
+        (seen,) = attended(v, W, "t2i")
+        seen.__dict__["weights"] = seen.weights.detach()  # the keys' own part alone
         settings = ConstraintSettings(ccr=1.0, detach_values=detach)
-        loss, _ = constraint_loss(attended(V, W, "t2i"), settings, tokens=tokens, image=IMAGE)
-        values.append(loss.item())
+        found, _ = passed_over(Asked.of(seen, settings, tokens), settings)
+        values.append(found.sum().item())
+        found = found.sum() + 0 * v.sum()  # so that there is a graph in either case
+        slopes.append(torch.autograd.grad(found, v)[0].abs().max().item())
     assert values[0] == pytest.approx(values[1], abs=1e-12)
+    assert slopes[0] > 0.01
+    assert slopes[1] == 0
 
 
 @pytest.mark.parametrize(
@@ -221,3 +299,20 @@ def test_stopped_words_do_not_ask_and_values_can_be_left_alone() -> None:
 def test_impossible_settings_are_refused(key: str, value: object) -> None:
     with pytest.raises(InputError, match=key):
         ConstraintSettings(**{key: value})
+
+
+@pytest.mark.parametrize(
+    ("changes", "host", "said"),
+    [
+        ({}, {"attention": "hard"}, "soft attention"),
+        ({"direction": "i2t"}, {}, "no attention to constrain"),
+    ],
+)
+def test_constraints_that_would_do_nothing_are_refused(
+    changes: dict[str, str], host: dict[str, str], said: str
+) -> None:
+    fits = {"attention": "soft", "direction": "t2i"}
+    with pytest.raises(InputError, match=said):
+        check_constraints(ConstraintSettings(ccr=1.0, **changes), **{**fits, **host})
+    check_constraints(ConstraintSettings(**changes), **{**fits, **host})  # off: nothing to say
+    check_constraints(ConstraintSettings(ccr=1.0), **fits)

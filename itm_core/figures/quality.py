@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import seaborn as sns
 from matplotlib import pyplot as plt
@@ -12,6 +14,8 @@ from itm_core.attention_quality import MULTIPLES, Quality
 from itm_core.figures.style import FAINT, finished, styled
 
 TITLES = ("precision", "recall", "F1")
+COLUMNS = 4  # of the legend
+STROKES = ("-", "--", ":", "-.")  # when there are more methods than colours
 
 
 def threshold_curves(qualities: Mapping[str, Quality]) -> Figure:
@@ -20,16 +24,21 @@ def threshold_curves(qualities: Mapping[str, Quality]) -> Figure:
     The threshold is a multiple of the mean weight; at one, the main number is read off.
     """
     with styled():
-        figure, panels = plt.subplots(1, 3, figsize=(8.2, 3.0), sharey=True)
-        colours = sns.color_palette("colorblind", len(qualities))
-        for colour, (name, quality) in zip(colours, qualities.items(), strict=True):
+        rows = math.ceil(len(qualities) / COLUMNS)
+        figure, panels = plt.subplots(1, 3, figsize=(8.2, 2.9 + 0.16 * rows), sharey=True)
+        colours = sns.color_palette("colorblind")
+        for place, (name, quality) in enumerate(qualities.items()):
+            again, colour = divmod(place, len(colours))
+            look: dict[str, Any] = {"color": colours[colour], "ls": STROKES[again % len(STROKES)]}
             for axes, values in zip(panels, quality.curve.T, strict=True):
-                axes.plot(MULTIPLES, values, color=colour, label=name)
+                axes.plot(MULTIPLES, values, label=name, **look)
         for axes, title in zip(panels, TITLES, strict=True):
             axes.axvline(1, color=FAINT, lw=0.8, ls=":")
             axes.set(xscale="log", title=title, xlabel="threshold / mean weight")
             axes.set_xticks([0.25, 1, 4, 16], ["1/4", "1", "4", "16"])
             axes.minorticks_off()
         panels[0].set(ylabel="share, mean over queries", ylim=(0, 1))
-        panels[2].legend(fontsize=7)
+        # below the panels: in one of them it would cover curves
+        lines, names = panels[0].get_legend_handles_labels()
+        figure.legend(lines, names, loc="outside lower center", ncols=COLUMNS, fontsize=7)
         return finished(figure)
