@@ -301,14 +301,14 @@ PROFILES: dict[str, Profile] = {
     ),
     "scenes": Profile(
         encoder={"embedding": 128, "word_width": 128},
-        loss={"warmup_epochs": 1},
+        loss={"warmup_epochs": 2},
         training={"epochs": 9, "drop_every": 7, "learning_rate": 1e-3, "batch": 64},
         width=64,
         photographs=False,
     ),
     "smoke": Profile(  # seconds on a laptop, for Scenes-small; what the book is built with
         encoder={"embedding": 64, "word_width": 64},
-        loss={"warmup_epochs": 2},  # hardest negatives too soon, and learned similarities collapse
+        loss={"warmup_epochs": 4},  # hardest negatives too soon, and learned similarities collapse
         training={
             "epochs": 6,
             "drop_every": 5,
