@@ -143,11 +143,12 @@ def _chan() -> dict[str, Method]:
         "training.drop_regions": 0.2,
         "training.drop_words": 0.2,
         "training.drop_last": True,
+        "loss.warmup_epochs": 1,
     }
     schedule = {"epochs": 25, "drop_every": 15, "learning_rate": 5e-4}
     gru = {name: schedule | {"batch": 384} for name in ("f30k", "coco")}
     bert = {name: schedule | {"bert_learning_rate": 5e-5} for name in ("f30k", "coco")}
-    loss = {"margin": 0.05, "warmup_epochs": 1}
+    loss = {"margin": 0.05}
     return {
         "chan": Method(
             paper=CHAN,
@@ -233,8 +234,8 @@ def _pooled() -> dict[str, Method]:
         paper=GPO,
         matcher=PooledSettings(),
         encoder={**fragments, "regions": "mlp", "whole_regions": "gpo", "whole_words": "gpo"},
-        loss={"warmup_epochs": 1},
         photographs={
+            "loss.warmup_epochs": 1,
             "training.optimiser": "adamw",
             "training.weight_decay": 0.01,
             "training.drop_regions": 0.2,
