@@ -31,17 +31,20 @@ from typing import Any
 import nbformat
 from filelock import FileLock, Timeout
 
-from itm_core import book_pages
+from itm_core import book_pages, grids
 from itm_core.environment import describe, pick_device
 from itm_core.errors import InputError
 from itm_core.files import space_checked, write_json
+from itm_core.grids import Cell
 
 log = logging.getLogger(__name__)
 
-PRESETS = {"full": "", "small": "-smoke", "tiny": "-smoke"}  # Scenes preset: profile of the recipes
-SEEDS = [0, 1, 2]
-# the rows of the table of methods that a build trains itself; all of them are recorded
-SHOWN_METHODS = ("vse-gpo", "scan-t2i-mean", "bfan-equal", "chan, mean pooling", "saf", "rar-t2i")
+PRESETS = {"full": "full", "small": "smoke", "tiny": "tiny"}  # Scenes preset: size of the grids
+PROFILES = {"full": "scenes", "small": "smoke", "tiny": "smoke"}
+RECORDED = "smoke"  # the size whose recorded results every build shows
+SEEDS = [0]  # of the rows that a build trains itself; the record has more
+CHAPTERS = ("rcar", "chan", "contrastive", "plugin_matrix", "hosts", "why_is_my_number_lower")
+GRIDS = ("scan", "methods", "rcar", "chan", "contrastive", "plugins", "lower")
 SHORT = ("training.epochs=3", "training.drop_every=3", "loss.warmup_epochs=1")
 KERNEL = "python3"
 INDEX = Path("_build", "html", "index.html")
@@ -62,29 +65,36 @@ class Chapter:
 def plan(preset: str = "small", *, device: str = "auto") -> tuple[Chapter, ...]:
     """Return the notebooks of the book in the order in which they are run.
 
-    ``preset`` is that of the Scenes dataset; ``full`` goes with the full recipes, ``small`` and
-    ``tiny`` with those that end in ``-smoke``.
+    ``preset`` is that of the Scenes dataset; every preset has its size of the grids.
     Paths are given as the notebooks see them, from ``notebooks/``.
 
-    >>> [chapter.notebook for chapter in plan()][-3:]
+    >>> [chapter.notebook for chapter in plan()][3:6]
     ['scan', 'methods', 'own_regulator']
     """
     if preset not in PRESETS:
         raise InputError("unknown preset", expected=f"one of {', '.join(PRESETS)}", found=preset)
-    profile = PRESETS[preset]
+    profile = f"-{PROFILES[preset]}"
     common = {"dataset": f"../{_scenes_folder(preset).as_posix()}", "device": device}
     one = {**common, "recipe": f"scan-t2i-mean{profile}"}
-    all_of_scan = {**common, "recipe": profile, "seeds": SEEDS}
-    some_methods = {**common, "recipe": profile, "seeds": SEEDS[:1], "rows": list(SHOWN_METHODS)}
-    own = {**common, "recipe": profile, "seeds": SEEDS[:1], "changes": list(SHORT)}
+    own = {**common, "recipe": profile, "seeds": SEEDS, "changes": list(SHORT)}
+    table = {"size": PRESETS[preset], "record": RECORDED, "seeds": SEEDS, "device": device}
     return (
         Chapter(notebook="scenes", parameters=one),
         Chapter(notebook="first_match", parameters=one),
         Chapter(notebook="experiment", parameters={**one, "seed": 0}),
-        Chapter(notebook="scan", parameters=all_of_scan),
-        Chapter(notebook="methods", parameters=some_methods),
+        Chapter(notebook="scan", parameters=table),
+        Chapter(notebook="methods", parameters=table),
         Chapter(notebook="own_regulator", parameters=own),
+        *(Chapter(notebook=name, parameters=table) for name in CHAPTERS),
     )
+
+
+def fresh_cells(preset: str) -> list[Cell]:
+    """Return the runs that a build trains for its chapters."""
+    known = [grids.load(name) for name in GRIDS]
+    return [
+        cell for grid in known for cell in grid.cells(PRESETS[preset], rows=grid.fresh, seeds=SEEDS)
+    ]
 
 
 def make_book(
@@ -227,14 +237,10 @@ def _make_data(root: Path, preset: str, progress: bool) -> None:
 
 def _make_runs(root: Path, preset: str, device: str, progress: bool) -> None:
     """Train what the chapters compare, side by side and with a bar; the notebooks load it."""
-    from itm_core.grids import every_method, scan_choices
     from itm_core.runs import train_many
 
     log.info("training the runs that the chapters compare")
-    groups = list(scan_choices(PRESETS[preset], SEEDS).values())
-    methods = every_method(PRESETS[preset], SEEDS[:1])
-    groups += [methods[name] for name in SHOWN_METHODS]
-    specs = list(dict.fromkeys(spec for group in groups for spec in group))
+    specs = list(dict.fromkeys(cell.spec for cell in fresh_cells(preset)))
     runs = root / "data" / "runs"
     train_many(root / _scenes_folder(preset), specs, device=device, root=runs, progress=progress)
 

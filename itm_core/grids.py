@@ -34,7 +34,7 @@ from itm_core.runs import ROOT, Spec, configuration, folder_of, load_dataset
 from itm_core.settings import one_of
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks" / "grids"
-SIZES = ("smoke", "full", "photographs")
+SIZES = ("tiny", "smoke", "full", "photographs")
 
 
 @dataclass(frozen=True, kw_only=True)

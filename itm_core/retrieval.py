@@ -232,7 +232,9 @@ def _one_shape(scores: Sequence[np.ndarray]) -> None:
 NUMBERS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
 
 
-def _hits(scores: np.ndarray, per_image: int, ties: str) -> np.ndarray:
+def hits(
+    scores: np.ndarray, *, captions_per_image: int = 5, ties: str = "pessimistic"
+) -> np.ndarray:
     """Return hits in percent for each image: ``[I, 7]``, columns as `NUMBERS`.
 
     A caption's hits are averaged with those of its image's other captions, so that an image
@@ -240,9 +242,22 @@ def _hits(scores: np.ndarray, per_image: int, ties: str) -> np.ndarray:
     """
     i2t, t2i = (
         np.stack([side.hits(cut, ties) for cut in CUTS], 1)
-        for side in _places(scores, per_image, ties)
+        for side in _places(scores, captions_per_image, ties)
     )
-    both = 100.0 * np.concatenate([i2t, t2i.reshape(-1, per_image, len(CUTS)).mean(1)], 1)
+    return _by_image(i2t, t2i)
+
+
+def hits_of(ranks: Ranks) -> np.ndarray:
+    """Return what `hits` does, from ranks."""
+    i2t, t2i = (
+        np.stack([side < cut for cut in CUTS], 1).astype(float) for side in (ranks.i2t, ranks.t2i)
+    )
+    return _by_image(i2t, t2i)
+
+
+def _by_image(i2t: np.ndarray, t2i: np.ndarray) -> np.ndarray:
+    captions = t2i.reshape(len(i2t), -1, len(CUTS)).mean(1)
+    both = 100.0 * np.concatenate([i2t, captions], 1)
     return np.concatenate([both, both.sum(1, keepdims=True)], 1)
 
 
@@ -270,8 +285,17 @@ def bootstrap(
     Raises `InputError` when there are no scores or their shapes differ.
     """
     _one_shape(scores)
-    hits = np.mean([_hits(one, captions_per_image, ties) for one in scores], axis=0)
-    low, high = np.percentile(_resampled(hits, resamples, seed), [2.5, 97.5], axis=0)
+    every = [hits(one, captions_per_image=captions_per_image, ties=ties) for one in scores]
+    return interval(*every, resamples=resamples, seed=seed)
+
+
+def interval(
+    *hits: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """Return what `bootstrap` does, from the ``[I, 7]`` hits of one or several runs."""
+    _one_shape(hits)
+    means = _resampled(np.mean(hits, axis=0), resamples, seed)
+    low, high = np.percentile(means, [2.5, 97.5], axis=0)
     return {name: (float(a), float(b)) for name, a, b in zip(NUMBERS, low, high, strict=True)}
 
 
@@ -292,7 +316,16 @@ def paired_test(
     differ: only runs scored on the same images and captions can be paired.
     """
     _one_shape([ours, theirs])
-    gap = _hits(ours, captions_per_image, ties) - _hits(theirs, captions_per_image, ties)
+    both = [hits(one, captions_per_image=captions_per_image, ties=ties) for one in (ours, theirs)]
+    return gap_between(*both, resamples=resamples, seed=seed)
+
+
+def gap_between(
+    ours: np.ndarray, theirs: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
+) -> pd.DataFrame:
+    """Return what `paired_test` does, from ``[I, 7]`` hits, of a run or the mean of several."""
+    _one_shape([ours, theirs])
+    gap = ours - theirs
     means = _resampled(gap, resamples, seed)
     low, high = np.percentile(means, [2.5, 97.5], axis=0)
     beyond = np.minimum((means <= 0).mean(0), (means >= 0).mean(0))

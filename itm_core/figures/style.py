@@ -16,12 +16,34 @@ FAINT = "#8a9199"
 RIGHT = "#0b7a53"
 ACCENT = "#e8a200"
 
-# Okabe and Ito's colours, safe for colour-blind readers; a method keeps its own everywhere
+# Okabe and Ito's colours, safe for colour-blind readers; a method keeps its own everywhere.
+# The first name that a text starts with decides, so the longer ones stand first.
 METHODS = {
     "scan-t2i": "#0072b2",
+    "SCAN t2i": "#0072b2",
+    "t2i RCAR": "#009e73",
+    "t2i": "#0072b2",
     "scan-i2t": "#d55e00",
+    "SCAN i2t": "#d55e00",
+    "i2t": "#d55e00",
+    "rcar": "#009e73",
+    "RCAR": "#009e73",
+    "regulators": "#009e73",
+    "CHAN": "#cc79a7",
+    "chan": "#cc79a7",
+    "hard": "#cc79a7",
+    "soft": "#0072b2",
+    "BFAN": "#56b4e9",
+    "bfan": "#56b4e9",
+    "PFAN": "#e69f00",
+    "pfan": "#e69f00",
+    "SAF": "#8c6bb1",
+    "saf": "#8c6bb1",
+    "SGRAF": "#8c6bb1",
+    "SGR": "#54278f",
+    "sgr": "#54278f",
 }
-OTHERS = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+OTHERS = ("#7a6a4f", "#5b6770", "#a0522d", "#2f4b3c", "#000000")
 
 _SETTINGS: dict[Any, Any] = {
     "figure.dpi": 150,

@@ -1,0 +1,106 @@
+"""What a method gains, and what it costs: gains with intervals, the plug-in matrix, cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from itm_core.figures.style import FAINT, INK, colour_of, finished, styled
+
+SURE = {"gain": 1.0, "loss": 1.0, "not told apart": 0.35}  # how strongly a gain is drawn
+
+
+def gains(table: pd.DataFrame, *, title: str, unit: str = "gain in rSum over the host") -> Figure:
+    """Return a bar from zero, a 95 % interval and the spread between seeds for every gain.
+
+    Columns are those of `comparison.gains`; pale bars are gains that are not told apart from
+    nothing.
+    """
+    with styled():
+        figure, axes = plt.subplots(figsize=(8.2, 1.1 + 0.32 * len(table)))
+        groups = list(dict.fromkeys(table["group"]))
+        for place, row in enumerate(table.to_dict("records")):
+            colour = colour_of(str(row["group"]), groups.index(row["group"]))
+            ends = [row["gain"] - row["spread"], row["gain"] + row["spread"]]
+            axes.barh(place, row["gain"], 0.6, color=colour, alpha=SURE[row["says"]])
+            axes.plot([row["low"], row["high"]], [place, place], color=INK, lw=2.5)
+            axes.plot(ends, [place, place], color=INK, lw=0.8)
+        axes.axvline(0, color=INK, lw=0.8)
+        axes.set_yticks(range(len(table)), table["name"])
+        axes.invert_yaxis()
+        axes.grid(axis="x", color=FAINT, alpha=0.25)
+        note = "thick: 95 % interval over test images; thin: spread between seeds; pale: undecided"
+        axes.set(xlabel=f"{unit}\n{note}", title=title)
+        return finished(figure)
+
+
+def heat(wide: pd.DataFrame, sure: pd.DataFrame, *, title: str, unit: str) -> Figure:
+    """Return hosts by plug-ins as a heat map; a cell without a run stays empty.
+
+    ``wide`` holds the gains, ``sure`` (same shape) the words of `comparison.says`: gains that are
+    told apart from nothing are printed in bold.
+    """
+    with styled():
+        figure, axes = plt.subplots(figsize=(1.6 + 1.1 * wide.shape[1], 1.3 + 0.42 * wide.shape[0]))
+        reach = float(np.nanmax(np.abs(wide.to_numpy(float)), initial=1.0))
+        sns.heatmap(
+            wide.astype(float),
+            ax=axes,
+            cmap=sns.color_palette("vlag_r", as_cmap=True),
+            center=0,
+            vmin=-reach,
+            vmax=reach,
+            annot=True,
+            fmt="+.0f",
+            linewidths=1,
+            cbar_kws={"label": unit},
+        )
+        told = sure.to_numpy()[~wide.isna().to_numpy()]
+        for text, word in zip(axes.texts, told, strict=True):
+            text.set_fontweight("bold" if word in ("gain", "loss") else "normal")
+        axes.set(xlabel="", ylabel="", title=title)
+        axes.tick_params(length=0, labelrotation=0)
+        return finished(figure)
+
+
+def cost(table: pd.DataFrame, *, against: str = "minutes", unit: str) -> Figure:
+    """Return rSum against what it costs, a named dot for every row of `comparison.compare`."""
+    with styled():
+        figure, axes = plt.subplots(figsize=(8.2, 4.0))
+        groups = list(dict.fromkeys(table["group"]))
+        for row in table.to_dict("records"):
+            colour = colour_of(str(row["group"]), groups.index(row["group"]))
+            axes.plot([row[against]] * 2, [row["rsum_low"], row["rsum_high"]], color=colour, lw=1)
+            axes.plot(row[against], row["rsum"], "o", color=colour, ms=6)
+            axes.annotate(
+                row["name"], (row[against], row["rsum"]), xytext=(6, 3),
+                textcoords="offset points", fontsize=7.5,
+            )  # fmt: skip
+        axes.set(xscale="log", xlabel=unit, ylabel="rSum on the test split")
+        axes.grid(color=FAINT, alpha=0.2)
+        return finished(figure)
+
+
+def recalls(curves: dict[str, np.ndarray], *, cuts: Sequence[int] = range(1, 11)) -> Figure:
+    """Return hit rates against K for both directions, one line a method.
+
+    ``curves[name] [2, len(cuts)]``: image to text and text to image, percent.
+    """
+    with styled():
+        figure, panels = plt.subplots(1, 2, figsize=(8.2, 3.0), sharey=True)
+        for place, (name, both) in enumerate(curves.items()):
+            for axes, values in zip(panels, both, strict=True):
+                axes.plot(
+                    list(cuts), values, marker="o", ms=3, color=colour_of(name, place), label=name
+                )
+        for axes, title in zip(panels, ("image to text", "text to image"), strict=True):
+            axes.set(xlabel="K", title=title, ylim=(0, 100))
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        panels[0].set(ylabel="Recall@K (percent)")
+        panels[1].legend(fontsize=8)
+        return finished(figure)
