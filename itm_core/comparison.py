@@ -129,17 +129,22 @@ def beside(made: Results, recorded: Results) -> pd.DataFrame:
 # --- gains -------------------------------------------------------------------------------------
 
 
-def gains(results: Results, grid: Grid, key: str = "rsum") -> pd.DataFrame:
+def gains(
+    results: Results, grid: Grid, key: str = "rsum", *, over: Mapping[str, str] | None = None
+) -> pd.DataFrame:
     """Return what every row gains over its host in one number, on the seeds that both have.
+
+    ``over`` names other rows to compare with than the grid's hosts, row by row.
 
     Columns: ``name``, ``host``, ``group``, ``seeds``; ``gain`` with ``low``, ``high``, ``p`` and
     ``smallest_gap`` (paired bootstrap over images, `retrieval.gap_between`) and ``spread`` (the
     standard deviation of the gain between seeds); the same gain of attention F1 in points, as
-    ``words`` and ``regions`` with ``_spread``; and ``says``, see `says`.
+    ``words`` and ``regions`` with ``_spread`` and ``_says`` (by seeds alone); and ``says``, see
+    `says`.
     """
     rows = []
     for name, group in results.items():
-        host = grid.host(name)
+        host = grid.host(name) if over is None else over.get(name, "")
         pairs = _paired(group, results.get(host, ()))
         if not pairs:
             continue
@@ -155,7 +160,9 @@ def gains(results: Results, grid: Grid, key: str = "rsum") -> pd.DataFrame:
                 100 * (a.metrics.get(attention, nan) - b.metrics.get(attention, nan))
                 for a, b in pairs
             ]
-            row[short], row[f"{short}_spread"] = _mean(points)
+            value, deviation = _mean(points)
+            row |= {short: value, f"{short}_spread": deviation}
+            row[f"{short}_says"] = _sure(value, deviation, len(pairs))
         rows.append(row | {"says": says(row)})
     return pd.DataFrame(rows)
 
@@ -175,7 +182,12 @@ def says(gain: Mapping[str, object]) -> str:
         float(gain[key])  # type: ignore[arg-type]
         for key in ("gain", "low", "high", "spread", "seeds")
     )
-    if seeds < 2 or abs(value) <= 2 * deviation / np.sqrt(seeds) or low <= 0 <= high:
+    return "not told apart" if low <= 0 <= high else _sure(value, deviation, int(seeds))
+
+
+def _sure(value: float, deviation: float, seeds: int) -> str:
+    """Return whether a gain is larger than twice its standard error between seeds."""
+    if seeds < 2 or np.isnan(value) or abs(value) <= 2 * deviation / np.sqrt(seeds):
         return "not told apart"
     return "gain" if value > 0 else "loss"
 
@@ -201,14 +213,35 @@ def readable_gains(table: pd.DataFrame) -> pd.DataFrame:
 
 def matrix(table: pd.DataFrame, hosts: Sequence[str], value: str = "gain") -> pd.DataFrame:
     """Return `gains` as hosts by plug-ins, ``value`` in the cells, NaN where there is no run."""
-    plug = [
-        name.removeprefix(f"{host} + ")
-        for name, host in zip(table["name"], table["host"], strict=True)
-    ]
-    wide = table.assign(plug=plug).pivot(index="host", columns="plug", values=value)
-    return wide.reindex(
-        index=[h for h in hosts if h in wide.index], columns=list(dict.fromkeys(plug))
-    )
+    wide = table.assign(plug=_plugins(table)).pivot(index="host", columns="plug", values=value)
+    known = [host for host in hosts if host in wide.index]
+    return wide.reindex(index=known, columns=list(dict.fromkeys(_plugins(table))))
+
+
+def tally(table: pd.DataFrame) -> pd.DataFrame:
+    """Return for every plug-in on how many hosts it gains, loses, or neither can be told."""
+    rows = []
+    for plugin, part in table.assign(plugin=_plugins(table)).groupby("plugin", sort=False):
+        said = part["says"].value_counts()
+        words = part["words_says"].value_counts()
+        rows.append(
+            {
+                "plug-in": plugin,
+                "hosts": len(part),
+                "gains": said.get("gain", 0),
+                "not told apart": said.get("not told apart", 0),
+                "losses": said.get("loss", 0),
+                "mean gain in rSum": f"{part['gain'].mean():+.1f}",
+                "better attention of words": words.get("gain", 0),
+                "worse attention of words": words.get("loss", 0),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _plugins(table: pd.DataFrame) -> list[str]:
+    pairs = zip(table["name"], table["host"], strict=True)
+    return [name.removeprefix(f"{host} + ") for name, host in pairs]
 
 
 # --- in words ----------------------------------------------------------------------------------

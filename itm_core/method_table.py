@@ -5,7 +5,7 @@ Page: "Every method".
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -47,13 +47,10 @@ def _words(recipe: Recipe) -> dict[str, str]:
     }
 
 
-def qualities(
-    groups: Mapping[str, Sequence[Run]], data: Dataset, direction: str = "t2i"
-) -> dict[str, Quality]:
-    """Return the attention quality of the first run of every group that looks that way."""
+def qualities(runs: Mapping[str, Run], data: Dataset, direction: str = "t2i") -> dict[str, Quality]:
+    """Return the attention quality of every run that looks that way."""
     found = {}
-    for name, runs in groups.items():
-        run = runs[0]
+    for name, run in runs.items():
         if f"{direction}_attention_f1" in run.metrics:
             features = features_of(data.test, run.recipe)
             quality = attention_quality(run.matcher(), data.test, data.vocabulary, features)

@@ -94,3 +94,27 @@ def scan_table() -> pd.DataFrame:
     own = own[own["paper"].str.startswith("SCAN")]
     columns = ["dataset", "split", "direction_or_module", *RECALLS, "rsum", "table", "source"]
     return own[columns].rename(columns={"direction_or_module": "variant"}).reset_index(drop=True)
+
+
+READABLE = {
+    "dataset": "dataset",
+    "split": "split",
+    "method": "method",
+    "direction_or_module": "variant",
+    **{name: name.replace("_r", " R@") for name in RECALLS},
+    "rsum": "rSum",
+}
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return published rows as a table for a page; columns that hold nothing are left out."""
+    shown = table[list(READABLE)].rename(columns=READABLE)
+    return shown.dropna(axis="columns", how="all")
+
+
+def sources(table: pd.DataFrame) -> list[str]:
+    """Return where each row was printed: paper, table and source."""
+    return [
+        ", ".join(part for part in (r["paper"], r["table"], r["source"]) if isinstance(part, str))
+        for r in table.to_dict("records")
+    ]

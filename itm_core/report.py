@@ -86,6 +86,11 @@ def _title(key: str) -> str:
     return f"{'image to text' if side == 'i2t' else 'text to image'} R@{cut}"
 
 
+def claims(verdicts: Sequence[Mapping[str, str]]) -> pd.DataFrame:
+    """Return the verdicts of `comparison.claim` as a table."""
+    return pd.DataFrame(list(verdicts))
+
+
 def quote(text: str) -> Markdown:
     """Return a caption as a quotation."""
     return Markdown(f"> {text}")

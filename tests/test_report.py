@@ -3,60 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from itm_core import report, retrieval, runs
+from itm_core import report, runs
 from itm_core.data.precomp import load_dataset
 from itm_core.data.vocabulary import tokenise
 from itm_core.figures import of_run
-from itm_core.runs import Run
 from itm_core.walkthrough import scan_steps
 from tests.micro import SMALL, write_dataset
-
-
-def fake_run(seed: int, strength: float) -> Run:
-    scores = np.random.default_rng(seed).normal(size=(60, 300))
-    scores[np.arange(300) // 5, np.arange(300)] += strength
-    made: Any = SimpleNamespace(
-        scores=scores,
-        metrics=retrieval.report(scores),
-        environment={"seconds_training": 30.0, "device": "cpu"},
-    )
-    return cast(Run, made)
-
-
-def test_a_comparison_holds_means_intervals_and_spread() -> None:
-    group = [fake_run(seed, 2.0) for seed in range(3)]
-    row = report.compare({"t2i mean": group}).iloc[0]
-    values = [run.metrics["rsum"] for run in group]
-    assert row["rsum"] == pytest.approx(np.mean(values))
-    assert row["rsum_sd"] == pytest.approx(np.std(values, ddof=1))
-    assert row["rsum_low"] < row["rsum"] < row["rsum_high"]
-    assert (row["seeds"], row["minutes"]) == (3, 0.5)
-
-
-def test_the_verdict_follows_the_numbers() -> None:
-    groups = {
-        "strong": [fake_run(s, 3.0) for s in range(3)],
-        "as strong": [fake_run(s, 3.0) for s in range(10, 13)],
-        "weak": [fake_run(s, 0.5) for s in range(3)],
-    }
-    said = report.verdict(report.compare(groups)).data
-    assert "Clearly below: weak." in said
-    assert "Not told apart from it:" in said
-
-
-def test_an_ensemble_row_scores_the_mean_matrix() -> None:
-    ones, others = [fake_run(0, 2.0)], [fake_run(1, 2.0)]
-    table = report.ensemble(ones, others, names=("a", "b"))
-    mean = retrieval.ensemble([ones[0].scores, others[0].scores])
-    assert table["model"].tolist() == ["a", "b", "a + b"]
-    assert table["rSum"][2].startswith(f"{retrieval.metrics(mean).rsum:.1f} [")
 
 
 def test_words_without_content_get_no_picture(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,10 @@ CHAPTERS = {
     "methods": ["# Every method", TABLE],
     "own_regulator": ["# Add your own regulator", "1 + 1"],
 }
+# every other notebook of the table of contents, as a page with nothing but its name
+TOC = (PROJECT / "book" / "_toc.yml").read_text(encoding="utf-8")
+for _name in re.findall(r"file: notebooks/(\w+)", TOC):
+    CHAPTERS.setdefault(_name, [f"# {_name}", "1 + 1"])
 
 
 def write_notebook(path: Path, *sources: str, cover: bool = False) -> None:

@@ -1,0 +1,71 @@
+"""Figures of gains and costs: every row is drawn, and sure gains look different."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+
+from itm_core.figures import gains, tensors
+
+ROWS = pd.DataFrame(
+    {
+        "name": ["SCAN t2i + RCR", "SCAN t2i + RAR"],
+        "host": "SCAN t2i",
+        "group": "SCAN t2i",
+        "gain": [12.0, -3.0],
+        "low": [6.0, -9.0],
+        "high": [18.0, 3.0],
+        "spread": [2.0, np.nan],
+        "says": ["gain", "not told apart"],
+    }
+)
+
+
+def test_undecided_gains_are_pale() -> None:
+    axes = gains.gains(ROWS, title="t").axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [12.0, -3.0]
+    assert axes.patches[0].get_alpha() == 1
+    assert axes.patches[1].get_alpha() < 1
+    assert [t.get_text() for t in axes.get_yticklabels()] == ROWS["name"].tolist()
+
+
+def test_the_matrix_prints_sure_gains_in_bold_and_leaves_gaps_empty() -> None:
+    wide = pd.DataFrame({"RCR": [12.0, np.nan], "RAR": [-3.0, 1.0]}, index=["SCAN", "SAF"])
+    sure = pd.DataFrame(
+        {"RCR": ["gain", np.nan], "RAR": ["not told apart", "loss"]}, index=["SCAN", "SAF"]
+    )
+    texts = gains.heat(wide, sure, title="t", unit="rSum").axes[0].texts
+    found = {text.get_text(): text.get_fontweight() for text in texts}
+    assert found == {"+12": "bold", "-3": "normal", "+1": "bold"}
+
+
+def test_every_row_has_a_named_dot_against_its_cost() -> None:
+    table = pd.DataFrame(
+        {
+            "name": ["a", "b"],
+            "group": ["x", "x"],
+            "minutes": [0.5, 5.0],
+            "rsum": [300.0, 310.0],
+            "rsum_low": [290.0, 300.0],
+            "rsum_high": [310.0, 320.0],
+        }
+    )
+    axes = gains.cost(table, unit="minutes").axes[0]
+    assert {text.get_text() for text in axes.texts} == {"a", "b"}
+    assert axes.get_xscale() == "log"
+
+
+def test_recall_curves_have_a_line_for_each_method_and_direction() -> None:
+    curves = {"SCAN": np.linspace(10, 90, 20).reshape(2, 10), "CHAN": np.ones((2, 10))}
+    figure = gains.recalls(curves)
+    assert [len(axes.lines) for axes in figure.axes] == [2, 2]
+    np.testing.assert_array_equal(figure.axes[1].lines[0].get_ydata(), curves["SCAN"][1])
+    assert not plt.get_fignums()
+
+
+def test_steps_stand_side_by_side() -> None:
+    figure = tensors.by_step(["a", "b", "c"], [np.ones(3), np.zeros(3)], title="t", unit="u")
+    assert len(figure.axes[0].patches) == 6
+    lefts = [bar.get_x() for bar in figure.axes[0].patches]
+    assert len(set(lefts)) == 6
