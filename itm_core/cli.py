@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_scenes(commands)
     _add_train(commands)
     _add_lists(commands)
+    _add_results(commands)
     _add_checks(commands)
     _add_book(commands)
     return parser
@@ -74,17 +75,21 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
 def _add_lists(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("recipes", help="list the recipes")
     command.set_defaults(run=_recipes)
-    command = commands.add_parser("methods", help="train every method, and print their table")
-    command.add_argument("--dataset", type=Path, default=Path("data/scenes-small"))
-    command.add_argument("--profile", default="-smoke", help="ending of the recipes' names")
-    command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    command.add_argument("--rows", nargs="+", help="some of them; all by default")
-    command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    command.add_argument("--record", type=Path, metavar="CSV", help="write the table there")
-    command.set_defaults(run=_methods)
     command = commands.add_parser("runs", help="list the finished runs")
     command.add_argument("--root", type=Path, default=Path("data/runs"))
     command.set_defaults(run=_runs)
+
+
+def _add_results(commands: argparse._SubParsersAction) -> None:
+    outer = commands.add_parser("results", help="record results of runs in data/results/")
+    command = outer.add_subparsers(required=True, metavar="COMMAND").add_parser(
+        "export", help="record the finished runs of grids, in the place of older ones"
+    )
+    command.add_argument("grids", nargs="*", metavar="GRID", help="default: all")
+    command.add_argument("--size", default="smoke", help="smoke, full or photographs")
+    command.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
+    command.add_argument("--root", type=Path, default=Path("data/runs"), help="the run store")
+    command.set_defaults(run=_export)
 
 
 def _add_checks(commands: argparse._SubParsersAction) -> None:
@@ -143,15 +148,15 @@ def _recipes(given: argparse.Namespace) -> int:
     return 0
 
 
-def _methods(given: argparse.Namespace) -> int:
-    from itm_core import method_table
+def _export(given: argparse.Namespace) -> int:
+    from itm_core import grids, results
 
-    _, groups = method_table.made(
-        given.dataset, given.profile, given.seeds, rows=given.rows, device=given.device
-    )
-    if given.record:
-        method_table.record(groups, given.record)
-    print(method_table.readable(method_table.results(groups)).to_string(index=False))
+    for name in given.grids or grids.names():
+        grid = grids.load(name)
+        found = results.present(grid, given.size, data=given.data, root=given.root)
+        count = results.export(r for group in found.values() for r in group)
+        print(f"{name}: {count} results of {len(grid.cells(given.size))} runs and ensembles")
+    print(f"recorded in {results.RECORD}")
     return 0
 
 

@@ -5,7 +5,7 @@ uncertainty are kept apart: the 95 % interval is a bootstrap over test *images* 
 its five captions along) of the mean over seeds; the spread is the standard deviation *between
 seeds*. A gain is told from nothing only when it beats both.
 
-Page: "Results".
+Page: every chapter with a table.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ A module here is called with `Fragments` and returns ``[N, D]`` at unit length.
 ``self_attention``     fragments weighted by how they go with their mean (SGRAF)
 =====================  =============================================================
 
-Page: the hosts.
+Page: "The hosts".
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ IJCAI 2019. The picture is cut into 16 x 16 blocks; a region is placed by the 15
 overlaps most, and learns which of them matter. A position is 30 numbers: 15 blocks, counted
 down the columns (16 * column + row, as in the released files), then their 15 weights.
 
-Page: the hosts, "PFAN".
+Page: "The hosts".
 """
 
 from __future__ import annotations

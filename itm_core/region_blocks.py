@@ -12,7 +12,7 @@ from and a mask ``[I, R]`` of the real ones (or None), and returns regions ``[I,
 ``graph``, ``graph_coco``       graph reasoning (VSRN on Flickr30K, on MSCOCO)
 ==============================  ======================================================
 
-Page: the hosts.
+Page: "The hosts".
 """
 
 from __future__ import annotations

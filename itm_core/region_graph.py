@@ -1,6 +1,6 @@
 """VSRN's region graph: regions exchange what they know, four times (ICCV 2019, section 3.2).
 
-Page: the hosts.
+Page: "The hosts".
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ line for each to ``data/results/runs.csv``, with the rank of every right answer 
 (cut off at ten), so that intervals and paired tests are computed from a record as from a run.
 Tables say which of the two they show.
 
-Page: "Results".
+Page: "All runs", and every chapter with a table.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Who looks at what; how each query compares with what it saw; one score per pair. The methods
 differ in the words they fill in (see `hosts`), a regulator in what it feeds back.
 
-Page: the SCAN chapter; the hosts; the RCAR chapter.
+Page: the chapters on SCAN, RCAR and CHAN, "The hosts".
 """
 
 from __future__ import annotations

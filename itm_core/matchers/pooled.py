@@ -3,7 +3,7 @@
 No fragment meets another, so an image and a caption cost one dot product: these are the fast
 first stage before a method that attends.
 
-Page: the hosts, "One vector a side".
+Page: "The hosts".
 """
 
 from __future__ import annotations
