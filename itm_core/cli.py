@@ -89,6 +89,7 @@ def _add_results(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--size", default="smoke", help="smoke, full or photographs")
     command.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
     command.add_argument("--root", type=Path, default=Path("data/runs"), help="the run store")
+    command.add_argument("--record", type=Path, help="default: data/results/runs.csv")
     command.set_defaults(run=_export)
 
 
@@ -154,9 +155,10 @@ def _export(given: argparse.Namespace) -> int:
     for name in given.grids or grids.names():
         grid = grids.load(name)
         found = results.present(grid, given.size, data=given.data, root=given.root)
-        count = results.export(r for group in found.values() for r in group)
-        print(f"{name}: {count} results of {len(grid.cells(given.size))} runs and ensembles")
-    print(f"recorded in {results.RECORD}")
+        record = given.record or results.RECORD
+        count = results.export((r for group in found.values() for r in group), record)
+        print(f"{grid.name}: {count} results, of {len(grid.cells(given.size))} runs and ensembles")
+    print(f"recorded in {record}")
     return 0
 
 

@@ -29,6 +29,7 @@ import yaml
 
 from itm_core import recipes
 from itm_core.errors import InputError
+from itm_core.methods import DEFAULT_PROFILE
 from itm_core.recipes import Recipe
 from itm_core.runs import ROOT, Spec, configuration, folder_of, load_dataset
 from itm_core.settings import one_of
@@ -55,7 +56,11 @@ class Row:
 
     def at(self, profile: str) -> Recipe:
         """Return the recipe of this row with a profile; raises `InputError` as recipes do."""
-        return recipes.get(f"{self.recipe}-{profile}").replace(*self.changes)
+        return recipes.get(self.name_at(profile)).replace(*self.changes)
+
+    def name_at(self, profile: str) -> str:
+        """Return the name of the recipe with a profile; that of Scenes has no ending."""
+        return self.recipe if profile == DEFAULT_PROFILE else f"{self.recipe}-{profile}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +130,7 @@ class Grid:
             Cell(
                 row=name,
                 dataset=at.dataset,
-                spec=Spec(f"{row.recipe}-{at.profile}", seed, row.changes),
+                spec=Spec(row.name_at(at.profile), seed, row.changes),
             )
             for name, row in self.chosen(rows).items()
             for seed in (at.seeds if seeds is None else seeds)

@@ -251,7 +251,7 @@ def recorded(grid: Grid, size: str, *, path: Path = RECORD) -> dict[str, list[Re
     found: dict[str, list[Result]] = {}
     for name, members in names.items():
         specs = [grid.rows[member] for member in members]
-        recipe = " + ".join(f"{row.recipe}-{at.profile}" for row in specs)
+        recipe = " + ".join(row.name_at(at.profile) for row in specs)
         changes = " + ".join(" ".join(row.changes) for row in specs)
         keys = [(at.dataset, recipe, changes, seed) for seed in at.seeds]
         here = [known[key] for key in keys if key in known]

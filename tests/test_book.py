@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from itm_core import book, book_pages
+from itm_core import book, book_pages, grids
 from itm_core.book import BookError, Chapter
 from itm_core.errors import InputError
 from tests.tiny_book import CHAPTERS, write_clone, write_notebook
@@ -31,7 +31,12 @@ def digest(folder: Path) -> str:
 
 def test_the_plan_hands_every_notebook_the_dataset_of_the_preset() -> None:
     for preset, folder in (("full", "../data/scenes"), ("tiny", "../data/scenes-tiny")):
-        assert {chapter.parameters["dataset"] for chapter in book.plan(preset)} == {folder}
+        chapters = [chapter.parameters for chapter in book.plan(preset)]
+        assert {given["dataset"] for given in chapters if "dataset" in given} == {folder}
+        sizes = {given["size"] for given in chapters if "size" in given}
+        assert {f"../data/{grids.load(name).size(*sizes).dataset}" for name in book.GRIDS} == {
+            folder
+        }
 
 
 def test_small_presets_train_the_smoke_recipe() -> None:

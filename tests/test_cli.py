@@ -132,3 +132,24 @@ def test_check_tells_what_a_folder_holds(dataset: Path, capsys: pytest.CaptureFi
 def test_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recipes"]) == 0
     assert "scan-i2t-LSE-coco" in capsys.readouterr().out
+
+
+def test_exporting_records_what_is_there_and_says_how_much(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = tmp_path / "one.yml"
+    changes = ", ".join(SMALL)
+    grid.write_text(
+        "title: one row\nsizes: {tiny: {dataset: micro, profile: scenes, seeds: [0, 1]}}\n"
+        f"rows: {{SCAN: {{recipe: scan-t2i-mean, changes: [{changes}]}}}}\n",
+        encoding="utf-8",
+    )
+    root, record = tmp_path / "runs", tmp_path / "results" / "runs.csv"
+    train = ["train", "--dataset", str(dataset), "--recipe", "scan-t2i-mean"]
+    assert main([*train, "--root", str(root), "--device", "cpu", *overrides()]) == 0
+    export = ["results", "export", str(grid), "--size", "tiny", "--data", str(tmp_path)]
+    assert main([*export, "--root", str(root), "--record", str(record)]) == 0
+    said = capsys.readouterr().out
+    assert "one: 1 results, of 2 runs and ensembles" in said
+    assert record.read_text(encoding="utf-8").count("\n") == 2
+    assert main(["results", "export", "nothing"]) == 2
