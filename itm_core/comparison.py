@@ -10,7 +10,8 @@ Page: every chapter with a table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -146,7 +147,7 @@ def gains(
     for name, group in results.items():
         host = grid.host(name) if over is None else over.get(name, "")
         pairs = _paired(group, results.get(host, ()))
-        if not pairs:
+        if not pairs or host == name:
             continue
         ours, theirs = (np.mean([pair[k].hits for pair in pairs], axis=0) for k in (0, 1))
         found = retrieval.gap_between(ours, theirs).loc[key]
@@ -211,6 +212,11 @@ def readable_gains(table: pd.DataFrame) -> pd.DataFrame:
     return found.drop(columns=empty)
 
 
+def joined(*tables: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of several tables of `gains`, one below the other."""
+    return pd.concat(tables, ignore_index=True)
+
+
 def matrix(table: pd.DataFrame, hosts: Sequence[str], value: str = "gain") -> pd.DataFrame:
     """Return `gains` as hosts by plug-ins, ``value`` in the cells, NaN where there is no run."""
     wide = table.assign(plug=_plugins(table)).pivot(index="host", columns="plug", values=value)
@@ -272,21 +278,29 @@ def _apart(top: Mapping[object, float], row: Mapping[object, float]) -> bool:
     return row["rsum_high"] < top["rsum_low"] and bool(beyond)
 
 
-def claim(number: int, text: str, table: pd.DataFrame, rows: Sequence[str]) -> dict[str, str]:
+def claim(
+    number: int, text: str, table: pd.DataFrame, rows: Sequence[str], *, of: str = "gain"
+) -> dict[str, str]:
     """Return the verdict on a claim that some rows gain over their hosts, with its evidence.
 
     *holds* when every row of `gains` asked for is a gain, *partly* when some are, *not seen*
     when none is, *contradicted* when none is and some are losses; *not run here* without rows.
+    ``of`` is what is gained: ``gain`` (rSum), or attention F1 of ``words`` or ``regions``.
     """
-    known = table[table["name"].isin(rows)] if len(table) else table
-    said = [str(word) for word in known["says"]] if len(known) else []
+    known = table[table["name"].isin(rows)].dropna(subset=of) if len(table) else table
+    said = list(known["says" if of == "gain" else f"{of}_says"]) if len(known) else []
     wins, losses = said.count("gain"), said.count("loss")
     words = "not run here"
     if said:
         words = "holds" if wins == len(said) else "partly" if wins else "not seen"
         words = "contradicted" if losses and not wins else words
-    evidence = "; ".join(
-        f"{r['name']}: {r['gain']:+.1f} [{r['low']:+.1f}, {r['high']:+.1f}]{spread(r['spread'])}"
-        for r in known.to_dict("records")
-    )
-    return {"": str(number), "claim": text, "verdict": words, "evidence (gain in rSum)": evidence}
+    lines = [_evidence(row, of) for row in known.to_dict("records")]
+    return {"": str(number), "claim": text, "verdict": words, "evidence": "; ".join(lines)}
+
+
+def _evidence(row: Mapping[Hashable, Any], of: str) -> str:
+    if of == "gain":
+        shown = f"{row['gain']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]{spread(row['spread'])}"
+    else:
+        shown = f"{row[of]:+.1f}{spread(row[f'{of}_spread'])} points"
+    return f"{row['name']}: {shown}"

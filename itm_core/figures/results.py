@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,10 +21,15 @@ def learning_curve(curves: Mapping[str, pd.DataFrame]) -> Figure:
     """
     with styled():
         figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 3.0))
+        seen: list[str] = []
         for place, (name, curve) in enumerate(curves.items()):
             colour = colour_of(name, place)
-            left.plot(curve["epoch"], curve["loss"], marker="o", ms=3.5, color=colour)
-            right.plot(curve["epoch"], curve["rsum"], marker="o", ms=3.5, color=colour, label=name)
+            # a host and its plug-ins share a colour: the line tells them apart
+            line: dict[str, Any] = {"ls": ("-", "--", ":", "-.")[seen.count(colour) % 4]}
+            seen.append(colour)
+            line |= {"marker": "o", "ms": 3.5, "color": colour}
+            left.plot(curve["epoch"], curve["loss"], **line)
+            right.plot(curve["epoch"], curve["rsum"], **line, label=name)
         left.set(xlabel="epoch", ylabel="loss (sum over a batch)", title="training", yscale="log")
         right.set(xlabel="epoch", ylabel="rSum (percent, six recalls)", title="development")
         for axes in (left, right):
