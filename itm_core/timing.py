@@ -19,8 +19,9 @@ REPEATS = 5
 def scoring_times(runs: Mapping[str, Run], split: Split, *, repeats: int = REPEATS) -> pd.DataFrame:
     """Return how long each run takes to score all images of a split with all captions.
 
-    The runs take turns, so that a machine that slows down slows all of them. Columns: method,
-    milliseconds (median), pairs per second, and the time as a multiple of the fastest.
+    The runs take turns, so that a machine that slows down slows all of them. Columns:
+    ``method``, ``milliseconds`` (median of ``repeats``), ``thousand pairs per second``, and
+    ``times the fastest``.
     """
     matchers = {name: run.matcher() for name, run in runs.items()}
     features = {name: features_of(split, run.recipe) for name, run in runs.items()}
@@ -33,11 +34,12 @@ def scoring_times(runs: Mapping[str, Run], split: Split, *, repeats: int = REPEA
             times[name].append(time.perf_counter() - started)
     middle = {name: median(taken) for name, taken in times.items()}
     pairs = len(split.regions) * len(split.captions)
+    seconds = pd.Series(middle)
     return pd.DataFrame(
         {
             "method": list(middle),
-            "milliseconds": [f"{1000 * seconds:.0f}" for seconds in middle.values()],
-            "pairs per second": [f"{pairs / seconds:,.0f}" for seconds in middle.values()],
-            "times the fastest": [f"{s / min(middle.values()):.1f}" for s in middle.values()],
+            "milliseconds": 1000 * seconds.to_numpy(),
+            "thousand pairs per second": pairs / seconds.to_numpy() / 1000,
+            "times the fastest": (seconds / seconds.min()).to_numpy(),
         }
     )
