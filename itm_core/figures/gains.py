@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
-from itm_core.figures.style import FAINT, INK, colour_of, finished, styled
+from itm_core.figures.style import FAINT, INK, colour_of, colour_of_row, finished, styled
 
 SURE = {"gain": 1.0, "loss": 1.0, "not told apart": 0.35}  # how strongly a gain is drawn
 
@@ -25,7 +27,7 @@ def gains(table: pd.DataFrame, *, title: str, unit: str = "gain in rSum over the
         figure, axes = plt.subplots(figsize=(8.2, 1.1 + 0.32 * len(table)))
         groups = list(dict.fromkeys(table["group"]))
         for place, row in enumerate(table.to_dict("records")):
-            colour = colour_of(str(row["group"]), groups.index(row["group"]))
+            colour = colour_of_row(row, groups)
             ends = [row["gain"] - row["spread"], row["gain"] + row["spread"]]
             axes.barh(place, row["gain"], 0.6, color=colour, alpha=SURE[row["says"]])
             axes.plot([row["low"], row["high"]], [place, place], color=INK, lw=2.5)
@@ -69,21 +71,41 @@ def heat(wide: pd.DataFrame, sure: pd.DataFrame, *, title: str, unit: str) -> Fi
 
 
 def cost(table: pd.DataFrame, *, against: str = "minutes", unit: str) -> Figure:
-    """Return rSum against what it costs, a named dot for every row of `comparison.compare`."""
+    """Return rSum against what it costs, a dot for every row of `comparison.compare`.
+
+    Dots are named from the best down, where there is room for a name.
+    """
     with styled():
-        figure, axes = plt.subplots(figsize=(8.2, 4.0))
+        figure, axes = plt.subplots(figsize=(8.2, 4.4))
         groups = list(dict.fromkeys(table["group"]))
         for row in table.to_dict("records"):
-            colour = colour_of(str(row["group"]), groups.index(row["group"]))
+            colour = colour_of_row(row, groups)
             axes.plot([row[against]] * 2, [row["rsum_low"], row["rsum_high"]], color=colour, lw=1)
             axes.plot(row[against], row["rsum"], "o", color=colour, ms=6)
+        for row in _with_room(table, against):
             axes.annotate(
-                row["name"], (row[against], row["rsum"]), xytext=(6, 3),
+                row["name"], (row[against], row["rsum"]), xytext=(6, 4),
                 textcoords="offset points", fontsize=7.5,
             )  # fmt: skip
         axes.set(xscale="log", xlabel=unit, ylabel="rSum on the test split")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(color=FAINT, alpha=0.2)
+        axes.margins(x=0.1)
         return finished(figure)
+
+
+def _with_room(table: pd.DataFrame, against: str) -> list[dict[Hashable, Any]]:
+    """Return the rows whose names would not be written over a better one's."""
+    across, up = np.log(table[against].astype(float)), table["rsum"].astype(float)
+    wide, tall = np.ptp(across) or 1.0, np.ptp(up) or 1.0
+    named: list[tuple[dict[Hashable, Any], float, float]] = []
+    for row in table.sort_values("rsum", ascending=False).to_dict("records"):
+        x, y = np.log(row[against]) / wide, row["rsum"] / tall
+        if all(abs(x - a) > 0.17 or abs(y - b) > 0.045 for _, a, b in named):
+            named.append((row, x, y))
+    return [row for row, _, _ in named]
 
 
 def recalls(curves: dict[str, np.ndarray], *, cuts: Sequence[int] = range(1, 11)) -> Figure:

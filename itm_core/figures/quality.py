@@ -6,16 +6,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from itm_core.attention_quality import MULTIPLES, Quality
-from itm_core.figures.style import FAINT, finished, styled
+from itm_core.figures.style import FAINT, STROKES, colour_of, finished, styled
 
 TITLES = ("precision", "recall", "F1")
 COLUMNS = 4  # of the legend
-STROKES = ("-", "--", ":", "-.")  # when there are more methods than colours
 
 
 def threshold_curves(qualities: Mapping[str, Quality]) -> Figure:
@@ -26,10 +24,11 @@ def threshold_curves(qualities: Mapping[str, Quality]) -> Figure:
     with styled():
         rows = math.ceil(len(qualities) / COLUMNS)
         figure, panels = plt.subplots(1, 3, figsize=(8.2, 2.9 + 0.16 * rows), sharey=True)
-        colours = sns.color_palette("colorblind")
+        seen: list[str] = []
         for place, (name, quality) in enumerate(qualities.items()):
-            again, colour = divmod(place, len(colours))
-            look: dict[str, Any] = {"color": colours[colour], "ls": STROKES[again % len(STROKES)]}
+            colour = colour_of(name, place)
+            look: dict[str, Any] = {"color": colour, "ls": STROKES[seen.count(colour) % 4]}
+            seen.append(colour)
             for axes, values in zip(panels, quality.curve.T, strict=True):
                 axes.plot(MULTIPLES, values, label=name, **look)
         for axes, title in zip(panels, TITLES, strict=True):

@@ -11,7 +11,16 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from itm_core.figures.style import FAINT, INK, RIGHT, colour_of, finished, styled
+from itm_core.figures.style import (
+    FAINT,
+    INK,
+    RIGHT,
+    STROKES,
+    colour_of,
+    colour_of_row,
+    finished,
+    styled,
+)
 
 
 def learning_curve(curves: Mapping[str, pd.DataFrame]) -> Figure:
@@ -25,7 +34,7 @@ def learning_curve(curves: Mapping[str, pd.DataFrame]) -> Figure:
         for place, (name, curve) in enumerate(curves.items()):
             colour = colour_of(name, place)
             # a host and its plug-ins share a colour: the line tells them apart
-            line: dict[str, Any] = {"ls": ("-", "--", ":", "-.")[seen.count(colour) % 4]}
+            line: dict[str, Any] = {"ls": STROKES[seen.count(colour) % len(STROKES)]}
             seen.append(colour)
             line |= {"marker": "o", "ms": 3.5, "color": colour}
             left.plot(curve["epoch"], curve["loss"], **line)
@@ -49,7 +58,7 @@ def intervals(table: pd.DataFrame, *, title: str, unit: str) -> Figure:
         figure, axes = plt.subplots(figsize=(8.2, 0.9 + 0.32 * len(table)))
         groups = list(dict.fromkeys(table["group"]))
         for place, row in enumerate(table.to_dict("records")):
-            colour = colour_of(str(row["group"]), groups.index(row["group"]))
+            colour = colour_of_row(row, groups)
             ends = [row["value"] - row["spread"], row["value"] + row["spread"]]
             axes.plot(ends, [place, place], color=INK, lw=0.8)
             axes.plot([row["low"], row["high"]], [place, place], color=colour, lw=4, alpha=0.5)

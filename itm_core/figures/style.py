@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ INK = "#22262b"
 FAINT = "#8a9199"
 RIGHT = "#0b7a53"
 ACCENT = "#e8a200"
+STROKES = ("-", "--", ":", "-.")  # tell lines of one colour apart
 
 # Okabe and Ito's colours, safe for colour-blind readers; a method keeps its own everywhere.
 # The first name that a text starts with decides, so the longer ones stand first.
@@ -27,6 +28,9 @@ METHODS = {
     "SCAN i2t": "#d55e00",
     "i2t": "#d55e00",
     "rcar": "#009e73",
+    "rcr": "#009e73",
+    "rar": "#009e73",
+    "imram": "#7a6a4f",
     "RCAR": "#009e73",
     "regulators": "#009e73",
     "CHAN": "#cc79a7",
@@ -71,6 +75,14 @@ def colour_of(method: str, place: int = 0) -> str:
     """Return the colour of a method; unknown ones take one of the others by ``place``."""
     known = (colour for name, colour in METHODS.items() if method.startswith(name))
     return next(known, OTHERS[place % len(OTHERS)])
+
+
+def colour_of_row(row: Mapping[Hashable, Any], groups: Sequence[Any]) -> str:
+    """Return the colour of a row of a table: its method's own, else that of its group."""
+    name, group = str(row["name"]), row.get("group", "")
+    if any(name.startswith(method) for method in METHODS):
+        return colour_of(name)
+    return colour_of(str(group), list(groups).index(group))
 
 
 @contextmanager
