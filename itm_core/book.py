@@ -31,7 +31,7 @@ from typing import Any
 import nbformat
 from filelock import FileLock, Timeout
 
-from itm_core import book_pages, grids
+from itm_core import book_pages, grids, run_pages
 from itm_core.environment import describe, pick_device
 from itm_core.errors import InputError
 from itm_core.files import space_checked, write_json
@@ -273,6 +273,7 @@ def stage(root: Path) -> Path:
         _records(root),
         cover_from=folder / "notebooks" / "first_match.ipynb",
     )
+    run_pages.write_runs_page(folder / "book" / "generated" / "runs.md", root / "data" / "runs")
     return folder
 
 

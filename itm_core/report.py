@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
+from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
@@ -12,6 +15,7 @@ from IPython.display import HTML, Markdown
 from itm_core import retrieval
 from itm_core.data.precomp import Dataset, Split
 from itm_core.data.vocabulary import EMPTY_WORDS
+from itm_core.errors import InputError
 from itm_core.runs import Run
 
 
@@ -96,16 +100,86 @@ def quote(text: str) -> Markdown:
     return Markdown(f"> {text}")
 
 
-def html(table: pd.DataFrame, caption: str, *, wrap: bool = False) -> HTML:
+@dataclass(frozen=True)
+class Note:
+    """What stands behind a cell: a text such as the source of a number, and where it leads.
+
+    Raises `InputError` for a link that is no address of a page (``javascript:``, for one).
+    """
+
+    text: str = ""
+    link: str = ""
+
+    def __post_init__(self) -> None:
+        # Browsers leave out blanks and control characters before they read an address.
+        odd = any(sign <= " " or sign == "\x7f" for sign in self.link)
+        if odd or urlsplit(self.link).scheme not in ("", "http", "https"):
+            expected = "https://..., a path such as ../book/runs.html#run-1, or nothing"
+            raise InputError("no link for a page", expected=expected, found=repr(self.link))
+
+
+Notes = Mapping[str, Sequence[Note | str | None]]  # column: one for each row; "" or None for none
+
+
+def html(
+    table: pd.DataFrame, caption: str, *, wrap: bool = False, notes: Notes | None = None
+) -> HTML:
     """Return a table with a caption, which scrolls where the page is narrow.
 
-    ``wrap`` lets long cells take more lines, for tables of words rather than numbers.
+    ``wrap`` lets long cells take more lines, for tables of words rather than numbers. ``notes``
+    puts a note or a link behind the cells of some columns: under the mouse, and in the book also
+    for keys and fingers. A cell without a value, but with a note, shows a dash.
+
+    Raises `InputError` for notes of a column that isn't there, or not one for each row.
     """
-    styled = table.style.hide(axis="index").format(precision=1, na_rep="", escape="html")
+    styled = _marked(table, notes or {}).style.hide(axis="index")
+    styled = styled.format_index(escape="html", axis="columns")
+    plain = [name for name in table if name not in notes] if notes else None
+    styled = styled.format(precision=1, na_rep="", escape="html", subset=plain)
+    if notes:
+        styled = styled.format(str, escape=None, subset=list(notes))  # escaped by _noted
     if wrap:
         styled = styled.set_properties(None, **{"white-space": "normal", "min-width": "5em"})
     body = styled.set_table_attributes('class="dataframe"').to_html()
     return HTML(
         f'<figure style="margin: 0 0 1rem"><figcaption>{escape(caption)}</figcaption>'
-        f'<div style="overflow-x: auto; font-size: 0.8em">{body}</div></figure>'
+        '<div class="table-scroll" style="margin: 0; overflow-x: auto; font-size: 0.8em">'
+        f"{body}</div></figure>"
     )
+
+
+def _marked(table: pd.DataFrame, notes: Notes) -> pd.DataFrame:
+    """Return the table with HTML in the cells of the columns that have notes."""
+    marked = table.reset_index(drop=True) if notes else table
+    for name, said in notes.items():
+        if name not in table or len(said) != len(table):
+            raise InputError(
+                "notes that do not fit their table",
+                expected=f"{len(table)} for one of the columns {', '.join(map(str, table))}",
+                found=f"{len(said)} for {name}",
+            )
+        cells = [_noted(value, note) for value, note in zip(table[name], said, strict=True)]
+        marked = marked.assign(**{name: pd.Series(cells, dtype=object)})
+    return marked
+
+
+def _noted(value: object, note: Note | str | None) -> str:
+    """Return a cell as HTML; a note is within reach of keys, and JupyterLab shows it too."""
+    note = note if isinstance(note, Note) else Note(note or "")
+    shown = escape(_shown(value) or ("–" if note.text or note.link else ""))
+    link, text = escape(note.link), escape(note.text)
+    if not note.text:
+        return f'<a href="{link}">{shown}</a>' if link else shown
+    marked = (
+        f'<span class="note" style="text-decoration: underline dotted" tabindex="0" role="note" '
+        f'title="{text}" aria-label="{shown}: {text}">{shown}</span>'
+    )
+    leads = f' <a class="note-link" href="{link}" aria-label="{shown}: open">↗</a>'
+    return marked + leads if link else marked
+
+
+def _shown(value: Any) -> str:
+    """Return a value as the cells without notes show it."""
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return ""
+    return f"{value:.1f}" if pd.api.types.is_float(value) else str(value)
