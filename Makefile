@@ -23,7 +23,11 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # For pytest: make test ARGS="-k attention"
 ARGS ?=
 
-.PHONY: help book test lab lint bench lock clean clean-all
+# Which batch: make grid GRID=methods SIZE=smoke ARGS="--seeds 0 --dry-run"; no name lists them
+GRID ?=
+SIZE ?= smoke
+
+.PHONY: help book test lab grid lint bench lock clean clean-all
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[.a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +41,9 @@ test: $(COMPLETE) ## run the tests
 lab: $(COMPLETE) ## open JupyterLab on the notebooks
 	@root=; if [ "$$(id -u)" = 0 ]; then root=--allow-root; fi
 	exec $(BIN)/jupyter lab $$root notebooks/first_match.ipynb
+
+grid: $(COMPLETE) ## run a grid of experiments (GRID=rcar SIZE=smoke), or list them
+	@$(BIN)/itm grid $(GRID) --size $(SIZE) $(ARGS)
 
 lint: $(COMPLETE) ## check style and types
 	@$(BIN)/ruff check .

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"itm: {error}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt as error:
-        print(f"itm: {error or 'interrupted'}", file=sys.stderr)
+        print(f"itm: {str(error) or 'interrupted'}", file=sys.stderr)
         return 130
 
 
@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_lists(commands)
     _add_results(commands)
+    _add_grid(commands)
     _add_checks(commands)
     _add_book(commands)
     return parser
@@ -91,6 +92,21 @@ def _add_results(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--root", type=Path, default=Path("data/runs"), help="the run store")
     command.add_argument("--record", type=Path, help="default: data/results/runs.csv")
     command.set_defaults(run=_export)
+
+
+def _add_grid(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("grid", help="list the grids, or run the cells of one")
+    command.add_argument("grid", nargs="?", metavar="GRID", help="a name, or a file of your own")
+    command.add_argument("--size", default="smoke", help="tiny, smoke, full or photographs")
+    command.add_argument("--rows", nargs="+", metavar="ROW", help="default: all")
+    command.add_argument("--seeds", nargs="+", type=int, metavar="SEED", help="default: the size's")
+    command.add_argument("--workers", type=int, help="cells at once; default: one for each core")
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    command.add_argument("--profile", default="local", help="local, slurm, kubernetes or a folder")
+    command.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
+    command.add_argument("--root", type=Path, default=Path("data/runs"), help="the run store")
+    command.add_argument("--dry-run", action="store_true", help="only say what would be run")
+    command.set_defaults(run=_grid)
 
 
 def _add_checks(commands: argparse._SubParsersAction) -> None:
@@ -160,6 +176,32 @@ def _export(given: argparse.Namespace) -> int:
         print(f"{grid.name}: {count} results, of {len(grid.cells(given.size))} runs and ensembles")
     print(f"recorded in {record}")
     return 0
+
+
+def _grid(given: argparse.Namespace) -> int:
+    from itm_core import batch, batch_plan, grids
+
+    if given.grid is None:
+        print("\n".join(batch_plan.listing()))
+        return 0
+    planned = batch_plan.prepare(
+        grids.load(given.grid),
+        given.size,
+        rows=given.rows,
+        seeds=given.seeds,
+        data=given.data,
+        root=given.root,
+        workers=given.workers,
+        device=given.device,
+        profile=given.profile,
+        make_data=not given.dry_run,
+    )
+    if given.dry_run:
+        print("\n".join(planned.lines()))
+        return 0
+    report = batch.run(planned)
+    print("\n".join(report.lines()))
+    return 1 if report.failed else 0
 
 
 def _runs(given: argparse.Namespace) -> int:
