@@ -1,9 +1,7 @@
-"""Why a number is lower than a paper's: each cause measured as a difference in rSum.
+"""Why a number is lower than a paper's: seeds, words, evaluation, choice of the epoch.
 
-A difference is always *what you have minus what you hoped for*, on the same test images. Between
-runs that were trained differently it is judged as everywhere (`comparison.says`); where the same
-weights are only evaluated otherwise, training has no part in it and the interval over images
-decides alone.
+Each cause that needs no training of its own is measured here, from runs that exist; what it
+costs comes as rows of `differences`. Causes in the training are rows of the grid ``lower``.
 
 Page: "Why is my number lower?".
 """
@@ -13,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -20,16 +19,15 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 import torch
-from IPython.display import Markdown
 from nltk.tokenize import NLTKWordTokenizer
 
-from itm_core import comparison, retrieval
+from itm_core import retrieval
 from itm_core.data.precomp import Dataset, Split
 from itm_core.data.vocabulary import END, SPECIAL, START, UNKNOWN, Vocabulary, tokenise
+from itm_core.differences import COLUMNS, of_scores
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 from itm_core.files import whole_file
-from itm_core.grids import Grid
 from itm_core.inputs import build, encode, features_of, training_pairs
 from itm_core.matchers import Matcher
 from itm_core.results import Result, Results
@@ -37,107 +35,9 @@ from itm_core.runs import Run, dev_scorer
 from itm_core.scoring import score_matrix
 from itm_core.training import Trainer
 
-COLUMNS = [
-    "name", "against", "group", "on", "seeds", "gain", "low", "high", "spread", "says"
-]  # fmt: skip
-SAID = {"loss": "lower", "gain": "higher", "not told apart": "not told apart"}
 FOLDS = 5
 
-Pair = tuple[np.ndarray, np.ndarray]  # hits [I, 7] of what you have and of what you hoped for
 Rewrite = Callable[[Vocabulary, str], list[int]]  # a caption to token ids
-
-
-# --- differences -------------------------------------------------------------------------------
-
-
-def of_rows(
-    results: Results,
-    grid: Grid,
-    *,
-    over: Mapping[str, str] | None = None,
-    names: Mapping[str, str] | None = None,
-    group: str = "",
-) -> pd.DataFrame:
-    """Return what rows of a grid differ from others, as `comparison.gains`, in `COLUMNS`.
-
-    Args:
-        over: the row that each is compared with; by default its host.
-        names: what rows are called here.
-        group: of all rows; by default the grid's.
-    """
-    found = comparison.gains(results, grid, over=over)
-    if found.empty:
-        return pd.DataFrame(columns=COLUMNS)
-    found["on"] = [results[name][0].dataset for name in found["name"]]
-    found["name"] = [(names or {}).get(name, name) for name in found["name"]]
-    if group:
-        found["group"] = group
-    return found.rename(columns={"host": "against"})[COLUMNS]
-
-
-def of_scores(
-    pairs: Mapping[str, Sequence[Pair]], *, against: str, group: str, on: str
-) -> pd.DataFrame:
-    """Return differences between evaluations of the same weights, one pair of hits a seed.
-
-    Columns: `COLUMNS`; ``low`` and ``high`` are the paired 95 % interval over images, and
-    ``says`` goes by them alone.
-    """
-    rows = []
-    for name, every in pairs.items():
-        ours, theirs = (np.mean([pair[k] for pair in every], axis=0) for k in (0, 1))
-        found = retrieval.gap_between(ours, theirs).loc["rsum"]
-        each = [float((a - b)[:, -1].mean()) for a, b in every]
-        row = {"name": name, "against": against, "group": group, "on": on, "seeds": len(every)}
-        spread = float(np.std(each, ddof=1)) if len(each) > 1 else math.nan
-        limits = {"gain": found["difference"], "low": found["low"], "high": found["high"]}
-        decided = not found["low"] <= 0 <= found["high"]
-        word = "gain" if found["difference"] > 0 else "loss"
-        rows.append(
-            row | limits | {"spread": spread, "says": word if decided else "not told apart"}
-        )
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def summary(*tables: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of several tables in one, the largest loss first."""
-    known = [table[COLUMNS] for table in tables if len(table)]
-    if not known:
-        return pd.DataFrame(columns=COLUMNS)
-    return pd.concat(known, ignore_index=True).sort_values("gain", ignore_index=True)
-
-
-def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of differences as text; columns beyond `COLUMNS` come along as they are."""
-    extra = [column for column in table if column not in COLUMNS]
-    rows = []
-    for r in table.to_dict("records"):
-        row = {"what you have": r["name"], "what you hoped for": r["against"]}
-        row["difference in rSum"] = _shown(r) + comparison.spread(r["spread"])
-        row |= {str(column): f"{r[column]:.1f}" for column in extra}
-        rows.append(row | {"says": SAID[r["says"]], "seeds": str(r["seeds"]), "on": r["on"]})
-    return pd.DataFrame(rows)
-
-
-def _shown(row: Mapping[str, float]) -> str:
-    return f"{row['gain']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]"
-
-
-def said(table: pd.DataFrame) -> Markdown:
-    """Return what a table of differences shows, in words made from its numbers alone."""
-    if table.empty:
-        return Markdown("Not measured here: no such runs are recorded yet.")
-    ordered = table.sort_values("gain").to_dict("records")
-    parts = []
-    for word, start in (
-        ("loss", "Lower"),
-        ("gain", "Higher"),
-        ("not told apart", "Not told apart"),
-    ):
-        those = [f"{r['name']} ({_shown(r)})" for r in ordered if r["says"] == word]
-        if those:
-            parts.append(f"**{start}:** {'; '.join(those)}.")
-    return Markdown(" ".join(parts))
 
 
 # --- seeds -------------------------------------------------------------------------------------
@@ -187,7 +87,9 @@ def best_of(
     for name, group in mine.items():
         values = [result.metrics["rsum"] for result in group]
         spread = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-        rows.append((f"{name}, {group[0].dataset}", str(len(values)), np.mean(values), spread))
+        rows.append(
+            (f"{name}, {group[0].dataset}", str(len(values)), float(np.mean(values)), spread)
+        )
     first = next(iter(pooled.values()))[0].dataset
     several = sum(len(group) > 1 for group in pooled.values())
     rows.append((f"{several} methods pooled, {first}", "", math.nan, pooled_spread(pooled)))
@@ -356,9 +258,7 @@ def fold_hits(scores: np.ndarray, folds: int = FOLDS) -> np.ndarray:
 def _folds(scores: np.ndarray, folds: int) -> list[np.ndarray]:
     images, per_image = len(scores), scores.shape[1] // len(scores)
     cuts = np.arange(folds + 1) * (images // folds)
-    return [
-        scores[a:b, a * per_image : b * per_image] for a, b in zip(cuts[:-1], cuts[1:], strict=True)
-    ]
+    return [scores[a:b, a * per_image : b * per_image] for a, b in pairwise(cuts)]
 
 
 def galleries(runs: Sequence[Run]) -> pd.DataFrame:
@@ -415,7 +315,7 @@ def ties(scores: Mapping[str, np.ndarray]) -> pd.DataFrame:
 
 
 def degenerate(scores: np.ndarray) -> dict[str, np.ndarray]:
-    """Return a score matrix as it is, stored in fewer bits or digits, and collapsed to one value."""
+    """Return scores as they are, stored in fewer bits or digits, and collapsed to one value."""
     half = torch.from_numpy(scores).to(torch.bfloat16).float().numpy()
     return {
         "as they are": scores,
@@ -442,13 +342,11 @@ class Epochs:
 
     def table(self) -> pd.DataFrame:
         """Return both numbers of every epoch, and which epoch each split would choose."""
-        marks = [["", "dev"][e == self.dev.argmax()] for e in range(len(self.dev))]
-        marks = [
-            " and ".join(filter(None, (mark, ["", "test"][e == self.test.argmax()])))
-            for e, mark in enumerate(marks)
-        ]
+        best = {"dev": int(self.dev.argmax()), "test": int(self.test.argmax())}
+        epochs = range(len(self.dev))
+        marks = [" and ".join(name for name, at in best.items() if at == e) for e in epochs]
         columns = {"rSum, development": self.dev, "rSum, test": self.test, "chosen on": marks}
-        return pd.DataFrame({"epoch": [str(e + 1) for e in range(len(marks))], **columns})
+        return pd.DataFrame({"epoch": [str(e + 1) for e in epochs], **columns})
 
 
 def by_epoch(run: Run, data: Dataset, *, device: str = "cpu") -> Epochs:
@@ -488,5 +386,5 @@ def _watched(run: Run, data: Dataset, device: torch.device) -> tuple[np.ndarray,
 def epoch_choice(every: Sequence[Epochs], on: str) -> pd.DataFrame:
     """Return the epoch chosen on the development split minus the one chosen on the test split."""
     pairs = [(one.hits[one.dev.argmax()], one.hits[one.test.argmax()]) for one in every]
-    name, against = "epoch chosen on dev", "chosen on test"
+    name, against = "epoch chosen on dev", "epoch chosen on test"
     return of_scores({name: pairs}, against=against, group="epoch", on=on)
