@@ -1,6 +1,6 @@
 """One score per pair from the relevance of its queries.
 
-Page: the SCAN chapter, "Aggregate".
+Page: the SCAN chapter, "Aggregate"; the CHAN chapter, "Pool".
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ def aggregate(
     ``softmax`` is the mean weighted by ``softmax(temperature R)`` (a variant in CHAN's code).
 
     Shapes: ``relevance`` ``[C, L, P, 1]`` or ``[C, 1, P, R]``; result ``[C, P]``.
+
+    Page: the CHAN chapter, "Pool".
     """
     if kind == "LSE":
         scaled = relevance * temperature

@@ -3,7 +3,7 @@
 SCAN equations 1-2 (image-text) and 6-7 (text-image); the default of the whole family,
 ``clipped_l2norm``, is equation 1 with the slope of the released code.
 
-Page: the SCAN chapter, "Attend".
+Page: the SCAN chapter, "Attend"; the CHAN chapter, "Code".
 """
 
 from __future__ import annotations
@@ -110,6 +110,8 @@ def choose(S: Tensor, pairing: Pairing, axis: int) -> Tensor:
 
     CHAN equation 7: hard assignment to the nearest fragment on ``axis``. The first of equals is
     chosen; padded fragments never are.
+
+    Page: the CHAN chapter, "Code".
     """
     mask = pairing.mask(axis)
     return (S if mask is None else S.masked_fill(~mask, -torch.inf)).argmax(axis, keepdim=True)

@@ -9,7 +9,7 @@ mean; they should be those that show what it names. Thresholds and averaging are
 * Regions ask (i2t): the regions that show an object some word names; relevant are those words.
   ``<start>`` and ``<end>`` are keys like others, as the hosts treat them, and never relevant.
 
-Page: "Every method".
+Page: the chapter on the constraints, "How well it looks"; "Every method".
 """
 
 from __future__ import annotations
@@ -134,6 +134,8 @@ def measure(
     >>> w, g = torch.tensor([[0.7, 0.3, 0.0]]), torch.tensor([[True, False, False]])
     >>> measure(w, g, torch.tensor([3])).f1
     1.0
+
+    Page: the chapter on the constraints, "How well it looks".
     """
     one_of("averaging", averaging, ("queries", "pairs"))
     some = relevant.any(1)

@@ -4,7 +4,7 @@ Words (VSE-infinity, CHAN, RCAR): each token is picked with a probability; a pic
 ``<mask>`` (half of them), a random id (a tenth), or is left out. Regions (VSE-infinity, CHAN)
 are left out with a probability.
 
-Page: the quirks, "CHAN".
+Page: the CHAN chapter, "Train"; the quirks, "CHAN".
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ def drop_tokens(
     """Return a caption's token ids after `drop_words`; random ids are any, ``<mask>`` included.
 
     ``spare_ends`` keeps ``<start>`` and ``<end>`` (RCAR); CHAN's release drops them as others.
+
+    Page: the CHAN chapter, "Train".
     """
     inner = tokens[1:-1] if spare_ends else tokens
     if not inner:
@@ -72,7 +74,10 @@ def keep_regions(count: int, rate: float, draw: Draw) -> np.ndarray:
 
 
 def drop_regions(features: np.ndarray, rate: float, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
-    """Return features ``[n, R, F]`` with regions left out, zero-padded; and counts ``[n]``."""
+    """Return features ``[n, R, F]`` with regions left out, zero-padded; and counts ``[n]``.
+
+    Page: the CHAN chapter, "Train".
+    """
     return pad_regions([image[keep_regions(len(image), rate, draw)] for image in features])
 
 

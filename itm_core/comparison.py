@@ -163,7 +163,7 @@ def gains(
             ]
             value, deviation = _mean(points)
             row |= {short: value, f"{short}_spread": deviation}
-            row[f"{short}_says"] = _sure(value, deviation, len(pairs))
+            row[f"{short}_says"] = sure(value, deviation, len(pairs))
         rows.append(row | {"says": says(row)})
     return pd.DataFrame(rows)
 
@@ -183,10 +183,10 @@ def says(gain: Mapping[str, object]) -> str:
         float(gain[key])  # type: ignore[arg-type]
         for key in ("gain", "low", "high", "spread", "seeds")
     )
-    return "not told apart" if low <= 0 <= high else _sure(value, deviation, int(seeds))
+    return "not told apart" if low <= 0 <= high else sure(value, deviation, int(seeds))
 
 
-def _sure(value: float, deviation: float, seeds: int) -> str:
+def sure(value: float, deviation: float, seeds: int) -> str:
     """Return whether a gain is larger than twice its standard error between seeds."""
     if seeds < 2 or np.isnan(value) or abs(value) <= 2 * deviation / np.sqrt(seeds):
         return "not told apart"

@@ -13,7 +13,7 @@ that the paper's body would answer is a setting.
 Everything follows from dot products and Gram matrices; no content vector is formed. With weights
 w, dot products s and Gram matrix G, ``R(q, sum w_j k_j) = w.s / (|q| sqrt(w'Gw))``.
 
-Page: the chapter on constraints.
+Page: the chapter on the constraints, "The method, as we read it".
 """
 
 from __future__ import annotations
@@ -219,6 +219,8 @@ def constraint_loss(
     Watched, by direction: the share of active hinges, the mean gap ``R(q, attended) - R(q, passed
     over)`` and the mean entropy of the attention in nats; for CCS, as ``<direction>_ccs_...``, the
     gap to the foreign query or keys.
+
+    Page: the chapter on the constraints, "Together".
     """
     chosen = [seen for seen in seens if settings.direction in ("all", _name(seen))]
     total = torch.zeros((), device=tokens.device)
@@ -255,6 +257,8 @@ def passed_over(asked: Asked, settings: ConstraintSettings) -> tuple[Tensor, Ten
 
     The complement ``(1 - w) / (N - 1)`` is ``(sum of all keys - attended) / (N - 1)``; a cosine
     does not see the factor.
+
+    Page: the chapter on the constraints, "Content re-sourcing".
     """
     w, real = asked.weights, asked.real[:, None]
     if settings.negative == "complement":
@@ -279,7 +283,10 @@ def swapped(
     image: Tensor,
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return CCS's relevance ``[n, Q]`` of a foreign query or keys, and where there is one."""
+    """Return CCS's relevance ``[n, Q]`` of a foreign query or keys, and where there is one.
+
+    Page: the chapter on the constraints, "Content swapping".
+    """
     other, apart = derangement(image, generator)
     other = other.to(asked.query.device)
     if settings.swap == "keys":  # what a query of the other pair attended to

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from itm_core import results, retrieval
 from itm_core.errors import InputError
+from itm_core.grids import Grid
+from itm_core.results import Result
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "published"
 RECALLS = ["i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10"]
@@ -118,3 +123,61 @@ def sources(table: pd.DataFrame) -> list[str]:
         ", ".join(part for part in (r["paper"], r["table"], r["source"]) if isinstance(part, str))
         for r in table.to_dict("records")
     ]
+
+
+# --- beside ours -------------------------------------------------------------------------------
+
+OURS = {"Flickr30K": "f30k_precomp", "MSCOCO": "coco_precomp"}  # folders of the datasets
+# A mean over five folds is not what a run of ours records, so it is compared with nothing.
+IMAGES = {"1K test": 1000, "test 1K": 1000, "5K test": 5000}
+NOT_RUN = "not run here"
+
+
+def status(row: Mapping[Any, Any], ours: Sequence[Result]) -> str:
+    """Return how our results stand to a published row of the same method, one result a seed.
+
+    ``agrees`` when the published rSum, or every printed recall where no rSum is printed, lies in
+    the 95 % interval of our mean widened by the spread between seeds; else ours lies ``below`` or
+    ``above``. ``not run here`` without a result on that dataset and as many test images.
+    """
+    folder, images = OURS.get(row["dataset"]), IMAGES.get(row["split"])
+    here = [r for r in ours if r.dataset == folder and len(r.ranks.i2t) == images]
+    if not here:
+        return NOT_RUN
+    names = RECALLS if pd.isna(row["rsum"]) else ["rsum"]
+    limits = retrieval.interval(*(result.hits for result in here))
+    off = []  # how far the published number lies outside, positive where ours is above it
+    for name in names:
+        if not pd.isna(row[name]):
+            values = [result.metrics[name] for result in here]
+            spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+            low, high = limits[name][0] - spread, limits[name][1] + spread
+            off.append(max(low - row[name], 0.0) + min(high - row[name], 0.0))
+    return "agrees" if not any(off) else "above" if sum(off) > 0 else "below"
+
+
+def beside(
+    table: pd.DataFrame,
+    grid: Grid,
+    ours: Mapping[str, str],
+    *,
+    size: str = "photographs",
+    record: Path = results.RECORD,
+) -> pd.DataFrame:
+    """Return published rows for a page: what each is built on, and our `status`.
+
+    ``ours`` names the row of the grid to set beside a published row, by a text that its method,
+    host or variant holds; the record is asked for that row at a size.
+    """
+    try:
+        known = results.recorded(grid, size, path=record)
+    except InputError:  # nothing is recorded there: what every row then says
+        known = {}
+    stand = []
+    for row in table.to_dict("records"):
+        said = " ".join(str(row[name]) for name in ("method", "host", "direction_or_module"))
+        names = [name for text, name in ours.items() if text in said]
+        stand.append(status(row, known.get(names[0], ()) if names else ()))
+    shown = readable(table).assign(here=stand)
+    shown.insert(3, "built on", table["host"])
+    return shown.drop(columns="method") if table["method"].nunique() == 1 else shown

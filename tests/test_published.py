@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from itm_core import published
+from itm_core import grids, published, retrieval
 from itm_core.errors import InputError
+from itm_core.results import Result, export
 
 
 def test_every_table_passes_its_checks() -> None:
@@ -72,3 +75,77 @@ def test_rows_are_chosen_by_method_and_dataset() -> None:
 def test_no_tables_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not here"):
         published.load(tmp_path)
+
+
+def ours(seed: int = 0, dataset: str = "f30k_precomp", images: int = 1000) -> Result:
+    """Return a result in which a right answer has one of the first ranks."""
+    draw = np.random.default_rng(seed)
+    ranks = retrieval.Ranks(draw.integers(0, 12, images), draw.integers(0, 12, 5 * images))
+    near = retrieval.Ranks(*(np.minimum(r, 10) for r in (ranks.i2t, ranks.t2i)))
+    hits = retrieval.hits_of(near).mean(0)
+    return Result(
+        dataset=dataset,
+        recipe="chan-f30k",
+        changes="",
+        seed=seed,
+        run=f"{dataset}/chan-f30k/{seed}-abc",
+        ranks=near,
+        metrics={**dict(zip(retrieval.NUMBERS, hits, strict=True)), "i2t_median": 5.0}
+        | {"t2i_median": 5.0},
+        where={"minutes": 1.0, "device": "cpu", "machine": "m", "torch": "2", "python": "3"}
+        | {"commit": "", "made": "2026-01-02"},
+    )
+
+
+def printed(result: Result, more: float = 0.0, *, rsum: bool = True) -> dict[str, Any]:
+    """Return a published row with the numbers of a result, every recall higher by ``more``."""
+    row: dict[str, Any] = {n: result.metrics[n] + more for n in published.RECALLS}
+    total = result.metrics["rsum"] + 6 * more if rsum else float("nan")
+    return row | {"dataset": "Flickr30K", "split": "1K test", "rsum": total}
+
+
+@pytest.mark.parametrize("rsum", [True, False])
+def test_a_published_number_in_our_interval_agrees(rsum: bool) -> None:
+    group = [ours(seed) for seed in range(3)]
+    assert published.status(printed(group[0], rsum=rsum), group) == "agrees"
+    assert published.status(printed(group[0], 9.0, rsum=rsum), group) == "below"
+    assert published.status(printed(group[0], -9.0, rsum=rsum), group) == "above"
+
+
+def test_recalls_that_were_not_printed_are_not_compared() -> None:
+    row = printed(ours(), rsum=False) | {"i2t_r10": float("nan"), "t2i_r10": float("nan")}
+    assert published.status(row, [ours()]) == "agrees"
+
+
+def test_the_spread_between_seeds_widens_the_interval() -> None:
+    group = [ours(seed) for seed in range(3)]
+    row = printed(group[0], 1.5)
+    assert published.status(row, group) == "below"
+    for change, result in zip((-30, 0, 30), group, strict=True):
+        result.metrics["rsum"] += change  # type: ignore[index]
+    assert published.status(row, group) == "agrees"
+
+
+def test_other_data_is_not_a_run_of_this_row() -> None:
+    row = printed(ours())
+    assert published.status(row, []) == published.NOT_RUN
+    assert published.status(row, [ours(dataset="scenes-small")]) == published.NOT_RUN
+    assert published.status(row, [ours(images=250)]) == published.NOT_RUN
+    folds = row | {"split": "1K test (5-fold mean)"}
+    assert published.status(folds, [ours()]) == published.NOT_RUN
+
+
+def test_published_rows_stand_beside_the_record(tmp_path: Path) -> None:
+    grid = grids.load("chan")
+    rows = published.rows(file="chan", method="CHAN", dataset="Flickr30K")
+    text = {"BiGRU": "CHAN as released"}
+    record = tmp_path / "runs.csv"
+    without = published.beside(rows, grid, text, record=record)
+    assert set(without["here"]) == {published.NOT_RUN}
+    export([ours()], record)
+    shown = published.beside(rows, grid, text, record=record)
+    assert "method" not in shown
+    assert len(shown) == len(published.sources(rows))
+    bigru = shown["built on"].str.contains("BiGRU")
+    assert set(shown.loc[bigru, "here"]) == {"below"}
+    assert set(shown.loc[~bigru, "here"]) == {published.NOT_RUN}
