@@ -18,6 +18,7 @@ import pandas as pd
 from itm_core.comparison import spread, sure
 from itm_core.grids import Grid
 from itm_core.results import Result, Results
+from itm_core.run_links import linked
 
 SIDES = {"t2i": "words", "i2t": "regions"}
 MEASURES = ("precision", "recall", "f1")
@@ -39,16 +40,18 @@ def quality(results: Results, name: str = "method") -> pd.DataFrame:
     titles = list(_columns().values())
     table = table[(table[titles] != "").any(axis=1)]
     empty = [title for title in titles if not table[title].any()]
-    return table.drop(columns=empty).reset_index(drop=True)
+    runs = [[result.run for result in results[row]] for row in table[name]]
+    return linked(table.drop(columns=empty).reset_index(drop=True), {name: runs})
 
 
 def gains(results: Results, grid: Grid, *, over: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Return what every row gains over its host in each measure, on the seeds that both have.
 
     ``over`` names other rows to compare with than the grid's hosts. Columns: ``name``, ``host``,
-    ``seeds``, and for ``words`` and ``regions`` and every measure, as ``words_precision``, the
-    gain in points, its ``_spread`` between seeds, and what it ``_says``; NaN where one of the two
-    does not look that way. `comparison.claim` takes ``of="words_precision"``.
+    ``seeds``, ``runs``, and for ``words`` and ``regions`` and every measure, as
+    ``words_precision``, the gain in points, its ``_spread`` between seeds, and what it ``_says``;
+    NaN where one of the two does not look that way. `comparison.claim` takes
+    ``of="words_precision"``.
     """
     rows = []
     for name, group in results.items():
@@ -58,6 +61,7 @@ def gains(results: Results, grid: Grid, *, over: Mapping[str, str] | None = None
         if host == name or not ours:
             continue
         row: dict[str, object] = {"name": name, "host": host, "seeds": len(ours)}
+        row["runs"] = [result.run for result in (*ours, *(theirs[one.seed] for one in ours))]
         for key in _columns():
             each = _values(ours, key) - _values([theirs[result.seed] for result in ours], key)
             row |= _gain(key, each)
@@ -77,7 +81,8 @@ def readable_gains(table: pd.DataFrame) -> pd.DataFrame:
             shown[title] = "" if np.isnan(value) else text
         rows.append(shown)
     found = pd.DataFrame(rows)
-    return found.drop(columns=[t for t in _columns().values() if t in found and not found[t].any()])
+    empty = [t for t in _columns().values() if t in found and not found[t].any()]
+    return linked(found.drop(columns=empty), {"method": table.get("runs", ())})
 
 
 def _columns() -> dict[str, str]:

@@ -107,7 +107,11 @@ def mean_for_best(name: str, group: Sequence[Result]) -> pd.DataFrame:
     best = max(group, key=lambda result: result.metrics["rsum"])
     pair = (np.mean([result.hits for result in group], axis=0), best.hits)
     against = f"the best of {len(group)} seeds"
-    found = of_scores({name: [pair]}, against=against, group="seed", on=best.dataset)
+    found = of_scores(
+        {name: [pair]},
+        against=against, group="seed", on=best.dataset,
+        runs=[result.run for result in group],
+    )  # fmt: skip
     return found.assign(seeds=len(group))
 
 
@@ -194,7 +198,8 @@ def tokenisers(runs: Sequence[Run], split: Split, *, device: str = "cpu") -> pd.
         ours = [retrieval.hits(scored(run, split, rewrite, device=device)) for run in runs]
         pairs[name] = list(zip(ours, theirs, strict=True))
     on = runs[0].config["dataset"]
-    table = of_scores(pairs, against="as in training", group="tokeniser", on=on)
+    where = [run.place for run in runs]
+    table = of_scores(pairs, against="as in training", group="tokeniser", on=on, runs=where)
     unknown = [_unknown(runs[0].vocabulary, split, rewrite) for rewrite in REWRITES.values()]
     return table.assign(**{"unknown words (%)": unknown})
 
@@ -221,6 +226,7 @@ def half_precision(runs: Sequence[Run], split: Split, *, device: str = "cpu") ->
     table = of_scores(
         {"evaluated in bfloat16": pairs},
         against="float32", group="precision", on=runs[0].config["dataset"],
+        runs=[run.place for run in runs],
     )  # fmt: skip
     return table.assign(
         **{
@@ -264,8 +270,11 @@ def _folds(scores: np.ndarray, folds: int) -> list[np.ndarray]:
 def galleries(runs: Sequence[Run]) -> pd.DataFrame:
     """Return the whole test set as one gallery minus the mean of its five folds."""
     pairs = [(retrieval.hits(run.scores), fold_hits(run.scores)) for run in runs]
-    on = runs[0].config["dataset"]
-    return of_scores({"whole test set": pairs}, against="five folds", group="gallery", on=on)
+    return of_scores(
+        {"whole test set": pairs},
+        against="five folds", group="gallery", on=runs[0].config["dataset"],
+        runs=[run.place for run in runs],
+    )  # fmt: skip
 
 
 def fold_table(scores: np.ndarray, folds: int = FOLDS) -> pd.DataFrame:
@@ -383,8 +392,9 @@ def _watched(run: Run, data: Dataset, device: torch.device) -> tuple[np.ndarray,
     return np.array([row["rsum"] for row in curve]), np.array(seen)
 
 
-def epoch_choice(every: Sequence[Epochs], on: str) -> pd.DataFrame:
+def epoch_choice(every: Sequence[Epochs], runs: Sequence[Run]) -> pd.DataFrame:
     """Return the epoch chosen on the development split minus the one chosen on the test split."""
     pairs = [(one.hits[one.dev.argmax()], one.hits[one.test.argmax()]) for one in every]
     name, against = "epoch chosen on dev", "epoch chosen on test"
-    return of_scores({name: pairs}, against=against, group="epoch", on=on)
+    on, where = runs[0].config["dataset"], [run.place for run in runs]
+    return of_scores({name: pairs}, against=against, group="epoch", on=on, runs=where)

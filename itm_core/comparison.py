@@ -20,6 +20,7 @@ from IPython.display import Markdown
 from itm_core import retrieval
 from itm_core.grids import Grid
 from itm_core.results import FAR, Result, Results
+from itm_core.run_links import linked
 
 SHOWN = {"i2t_r1": "image to text R@1", "t2i_r1": "text to image R@1", "rsum": "rSum"}
 ATTENTION = {
@@ -85,7 +86,7 @@ def readable(table: pd.DataFrame, name: str = "method", *, attention: bool = Tru
     shown["minutes"] = [f"{minutes:.1f}" for minutes in table["minutes"]]
     if table["group"].any() and not (table["group"] == table["name"]).all():
         shown.insert(0, "", table["group"].where(~table["group"].duplicated(), ""))
-    return shown
+    return linked(shown, {SHOWN["rsum"]: table["runs"]})
 
 
 def recall_curves(results: Results) -> dict[str, np.ndarray]:
@@ -112,9 +113,9 @@ def beside(made: Results, recorded: Results) -> pd.DataFrame:
 
     A row that was not recorded has empty cells there.
     """
-    known = compare(recorded).set_index("name")
+    known, here = compare(recorded).set_index("name"), compare(made)
     rows = []
-    for row in compare(made).to_dict("records"):
+    for row in here.to_dict("records"):
         shown: dict[str, object] = {"method": row["name"]}
         for key, title in SHOWN.items():
             shown[title] = f"{row[key]:.1f}{spread(row[f'{key}_sd'])}"
@@ -124,7 +125,9 @@ def beside(made: Results, recorded: Results) -> pd.DataFrame:
                 f"{was[key]:.1f}{spread(was[f'{key}_sd'])}" if there else ""
             )
         rows.append(shown)
-    return pd.DataFrame(rows)
+    was = [known["runs"].get(name, []) for name in here["name"]]
+    title = SHOWN["rsum"]
+    return linked(pd.DataFrame(rows), {title: here["runs"], f"{title}, recorded": was})
 
 
 # --- gains -------------------------------------------------------------------------------------
@@ -140,8 +143,8 @@ def gains(
     Columns: ``name``, ``host``, ``group``, ``seeds``; ``gain`` with ``low``, ``high``, ``p`` and
     ``smallest_gap`` (paired bootstrap over images, `retrieval.gap_between`) and ``spread`` (the
     standard deviation of the gain between seeds); the same gain of attention F1 in points, as
-    ``words`` and ``regions`` with ``_spread`` and ``_says`` (by seeds alone); and ``says``, see
-    `says`.
+    ``words`` and ``regions`` with ``_spread`` and ``_says`` (by seeds alone); ``says``, see
+    `says`; and ``runs``, the row's and then the host's.
     """
     rows = []
     for name, group in results.items():
@@ -164,7 +167,8 @@ def gains(
             value, deviation = _mean(points)
             row |= {short: value, f"{short}_spread": deviation}
             row[f"{short}_says"] = sure(value, deviation, len(pairs))
-        rows.append(row | {"says": says(row)})
+        runs = [pair[k].run for k in (0, 1) for pair in pairs]
+        rows.append(row | {"says": says(row), "runs": runs})
     return pd.DataFrame(rows)
 
 
@@ -209,7 +213,7 @@ def readable_gains(table: pd.DataFrame) -> pd.DataFrame:
         rows.append(row | {"says": r["says"]})
     found = pd.DataFrame(rows)
     empty = [name for name in found if str(name).startswith("attention") and not found[name].any()]
-    return found.drop(columns=empty)
+    return linked(found.drop(columns=empty), {"gain in rSum": table.get("runs", ())})
 
 
 def joined(*tables: pd.DataFrame) -> pd.DataFrame:

@@ -20,9 +20,10 @@ from IPython.display import Markdown
 from itm_core import comparison, retrieval
 from itm_core.grids import Grid
 from itm_core.results import Results
+from itm_core.run_links import linked
 
 COLUMNS = [
-    "name", "against", "group", "on", "seeds", "gain", "low", "high", "spread", "says"
+    "name", "against", "group", "on", "seeds", "gain", "low", "high", "spread", "says", "runs"
 ]  # fmt: skip
 SAID = {"loss": "lower", "gain": "higher", "not told apart": "not told apart"}
 
@@ -55,12 +56,17 @@ def of_rows(
 
 
 def of_scores(
-    pairs: Mapping[str, Sequence[Pair]], *, against: str, group: str, on: str
+    pairs: Mapping[str, Sequence[Pair]],
+    *,
+    against: str,
+    group: str,
+    on: str,
+    runs: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return differences between evaluations of the same weights, one pair of hits a seed.
 
     Columns: `COLUMNS`; ``low`` and ``high`` are the paired 95 % interval over images, and
-    ``says`` goes by them alone.
+    ``says`` goes by them alone. ``runs`` are those whose weights were evaluated.
     """
     rows = []
     for name, every in pairs.items():
@@ -72,9 +78,8 @@ def of_scores(
         limits = {"gain": found["difference"], "low": found["low"], "high": found["high"]}
         decided = not found["low"] <= 0 <= found["high"]
         word = "gain" if found["difference"] > 0 else "loss"
-        rows.append(
-            row | limits | {"spread": spread, "says": word if decided else "not told apart"}
-        )
+        said = {"says": word if decided else "not told apart", "runs": list(runs)}
+        rows.append(row | limits | {"spread": spread} | said)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -95,7 +100,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         row["difference in rSum"] = _shown(r) + comparison.spread(r["spread"])
         row |= {str(column): f"{r[column]:.1f}" for column in extra}
         rows.append(row | {"says": SAID[r["says"]], "seeds": str(r["seeds"]), "on": r["on"]})
-    return pd.DataFrame(rows)
+    return linked(pd.DataFrame(rows), {"difference in rSum": table.get("runs", ())})
 
 
 def _shown(row: Mapping[Any, Any]) -> str:

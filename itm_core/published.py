@@ -93,14 +93,6 @@ def rows(
     return table.reset_index(drop=True)
 
 
-def scan_table() -> pd.DataFrame:
-    """Return SCAN's own table: dataset, split, variant, six recalls, rSum, source."""
-    own = rows(method="SCAN", file="hosts")
-    own = own[own["paper"].str.startswith("SCAN")]
-    columns = ["dataset", "split", "direction_or_module", *RECALLS, "rsum", "table", "source"]
-    return own[columns].rename(columns={"direction_or_module": "variant"}).reset_index(drop=True)
-
-
 READABLE = {
     "dataset": "dataset",
     "split": "split",
@@ -112,9 +104,14 @@ READABLE = {
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return published rows as a table for a page; columns that hold nothing are left out."""
-    shown = table[list(READABLE)].rename(columns=READABLE)
-    return shown.dropna(axis="columns", how="all")
+    """Return published rows as a table for a page; columns that hold nothing are left out.
+
+    The source of a row stands behind its first recall.
+    """
+    shown = table[list(READABLE)].rename(columns=READABLE).dropna(axis="columns", how="all")
+    first = next(title for title in map(READABLE.get, RECALLS) if title in shown)
+    shown.attrs["notes"] = {first: sources(table)}
+    return shown
 
 
 def sources(table: pd.DataFrame) -> list[str]:
@@ -159,15 +156,15 @@ def status(row: Mapping[Any, Any], ours: Sequence[Result]) -> str:
 def beside(
     table: pd.DataFrame,
     grid: Grid,
-    ours: Mapping[str, str],
+    ours: Mapping[tuple[str, ...], str],
     *,
     size: str = "photographs",
     record: Path = results.RECORD,
 ) -> pd.DataFrame:
     """Return published rows for a page: what each is built on, and our `status`.
 
-    ``ours`` names the row of the grid to set beside a published row, by a text that its method,
-    host or variant holds; the record is asked for that row at a size.
+    ``ours`` names the row of the grid to set beside published ones, by what their method, host
+    and variant say: ``("SCAN", "i-t AVG")``. The record is asked for that row at a size.
     """
     try:
         known = results.recorded(grid, size, path=record)
@@ -175,8 +172,8 @@ def beside(
         known = {}
     stand = []
     for row in table.to_dict("records"):
-        said = " ".join(str(row[name]) for name in ("method", "host", "direction_or_module"))
-        names = [name for text, name in ours.items() if text in said]
+        said = {row[name] for name in ("method", "host", "direction_or_module")}
+        names = [name for texts, name in ours.items() if said.issuperset(texts)]
         stand.append(status(row, known.get(names[0], ()) if names else ()))
     shown = readable(table).assign(here=stand)
     shown.insert(3, "built on", table["host"])

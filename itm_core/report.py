@@ -128,10 +128,12 @@ def html(
 
     ``wrap`` lets long cells take more lines, for tables of words rather than numbers. ``notes``
     puts a note or a link behind the cells of some columns: under the mouse, and in the book also
-    for keys and fingers. A cell without a value, but with a note, shows a dash.
+    for keys and fingers; by default those that the table brings along, ``attrs["notes"]``. A cell
+    without a value, but with a note, shows a dash.
 
     Raises `InputError` for notes of a column that isn't there, or not one for each row.
     """
+    notes = table.attrs.get("notes") if notes is None else notes
     styled = _marked(table, notes or {}).style.hide(axis="index")
     styled = styled.format_index(escape="html", axis="columns")
     plain = [name for name in table if name not in notes] if notes else None

@@ -75,7 +75,7 @@ class Result:
             recipe=run.config["recipe"]["name"],
             changes=" ".join(changes),
             seed=run.seed,
-            run="/".join(run.folder.parts[-3:]),
+            run=run.place,
             ranks=_near(retrieval.ranks(run.scores)),
             metrics={name: run.metrics[name] for name in known},
             where=_where(run),
@@ -236,6 +236,11 @@ def _known(path: Path, changed: int) -> dict[tuple[str, str, str, int], Result]:
         result = Result.from_row({str(name): value for name, value in line.items()})
         known[result.dataset, result.recipe, result.changes, result.seed] = result
     return known
+
+
+def every_recorded(path: Path = RECORD) -> list[Result]:
+    """Return the result of every run of the record; none where there is no record."""
+    return list(_known(path, path.stat().st_mtime_ns).values()) if path.exists() else []
 
 
 def recorded(grid: Grid, size: str, *, path: Path = RECORD) -> dict[str, list[Result]]:

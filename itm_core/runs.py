@@ -61,6 +61,11 @@ class Run:
 
     folder: Path
 
+    @property
+    def place(self) -> str:
+        """Its folder below the store: ``dataset/recipe/seed-hash``."""
+        return "/".join(self.folder.parts[-3:])
+
     @cached_property
     def config(self) -> dict[str, Any]:
         """Dataset, recipe and seed."""

@@ -10,6 +10,7 @@ import pandas as pd
 
 from itm_core.data.precomp import Split
 from itm_core.inputs import encode, features_of
+from itm_core.run_links import linked
 from itm_core.runs import Run
 from itm_core.scoring import score_matrix
 
@@ -35,7 +36,7 @@ def scoring_times(runs: Mapping[str, Run], split: Split, *, repeats: int = REPEA
     middle = {name: median(taken) for name, taken in times.items()}
     pairs = len(split.regions) * len(split.captions)
     seconds = pd.Series(middle)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "method": list(middle),
             "milliseconds": 1000 * seconds.to_numpy(),
@@ -43,3 +44,4 @@ def scoring_times(runs: Mapping[str, Run], split: Split, *, repeats: int = REPEA
             "times the fastest": (seconds / seconds.min()).to_numpy(),
         }
     )
+    return linked(table, {"method": [[run.place] for run in runs.values()]})

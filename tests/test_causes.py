@@ -218,11 +218,12 @@ def test_what_was_watched_once_is_kept(
     np.testing.assert_array_equal(causes.by_epoch(run, dataset).hits, first.hits)
 
 
-def test_the_epoch_that_the_test_split_likes_is_never_worse() -> None:
+def test_the_epoch_that_the_test_split_likes_is_never_worse(run: Run) -> None:
     hits = np.zeros((3, 2, 7))
     hits[..., -1] = [[100, 100], [300, 340], [280, 300]]
     epochs = causes.Epochs(dev=np.array([90.0, 250.0, 260.0]), hits=hits)
-    row = causes.epoch_choice([epochs], "d").iloc[0]
+    row = causes.epoch_choice([epochs], [run]).iloc[0]
+    assert row["runs"] == [run.place]
     assert row["gain"] == pytest.approx(290 - 320)
     assert epochs.table()["chosen on"].tolist() == ["", "test", "dev"]
     same = causes.Epochs(dev=epochs.test, hits=hits)

@@ -60,7 +60,7 @@ def test_rows_that_were_not_run_make_an_empty_table_that_can_be_told() -> None:
 def rows(*gains: tuple[str, float, str]) -> pd.DataFrame:
     return pd.DataFrame(
         [
-            dict(zip(COLUMNS, (n, "a", "g", "d", 1, v, v - 1, v + 1, np.nan, s), strict=True))
+            dict(zip(COLUMNS, (n, "a", "g", "d", 1, v, v - 1, v + 1, np.nan, s, [n]), strict=True))
             for n, v, s in gains
         ]
     )

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itm_core import grids, results, retrieval
+from itm_core import grids, recipes, results, retrieval
 from itm_core.comparison import compare
 from itm_core.errors import InputError
 from itm_core.grids import Grid
 from itm_core.results import Result
+from itm_core.runs import folder_of
 from tests.micro import write_dataset
 
 SMALL = "training.epochs=1, training.batch=16, encoder.embedding=8, encoder.word_width=8"
@@ -117,6 +118,19 @@ def test_the_record_that_ships_can_be_read_by_every_grid() -> None:
                 recall = 100 * np.mean(result.ranks.i2t < 1)
                 assert result.metrics["i2t_r1"] == pytest.approx(recall, abs=1e-2)
                 assert result.metrics["rsum"] == pytest.approx(result.hits[:, 6].mean(), abs=1e-2)
+
+
+def test_the_record_that_ships_is_of_today_s_recipes() -> None:
+    # what a configuration takes from the small Scenes; another fingerprint makes the record old
+    small = {"dataset": "scenes-small", "fingerprint": "47f1da52b3d2cdc3"}
+    small |= {"feature_width": 256, "region_count": 36}
+    ones = [result for result in results.every_recorded() if " + " not in result.run]
+    assert len(ones) > 50
+    for result in ones:
+        assert result.dataset == "scenes-small"
+        recipe = recipes.get(result.recipe).replace(*result.changes.split())
+        folder = folder_of({**small, "seed": result.seed, "recipe": recipe.to_dict()}, "")
+        assert str(folder) == result.run
 
 
 def test_a_run_that_is_not_there_is_named(made: dict[str, list[Result]], tmp_path: Path) -> None:

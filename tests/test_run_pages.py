@@ -3,21 +3,19 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from itm_core import recipes, runs
-from itm_core.run_pages import (
-    RunFolder,
-    run_anchor,
-    run_folders,
-    run_link,
-    runs_page,
-    write_runs_page,
-)
+from itm_core import recipes, retrieval, runs
+from itm_core.results import Result, every_recorded
+from itm_core.run_folders import RunFolder, recorded_folders, run_folders
+from itm_core.run_links import run_anchor, run_link
+from itm_core.run_pages import runs_page, write_runs_page
 
 METRICS = {
     "rsum": 264.32,
@@ -272,3 +270,50 @@ def test_hundreds_of_runs_stay_below_a_megabyte(tmp_path: Path) -> None:
 def test_an_empty_store_says_so(tmp_path: Path) -> None:
     assert run_folders(tmp_path / "nowhere") == []
     assert "No run" in runs_page([])
+
+
+# --- the record --------------------------------------------------------------------------------
+
+
+def test_a_recorded_run_says_what_its_folder_said(tmp_path: Path) -> None:
+    (here,) = run_folders(write_run(tmp_path, MEAN, "training.epochs=3").parents[2])
+    ranks = retrieval.Ranks(np.zeros(2, int), np.zeros(10, int))
+    result = Result(
+        dataset="scenes-small",
+        recipe=MEAN,
+        changes="training.epochs=3",
+        seed=0,
+        run="/".join(here.place),
+        ranks=ranks,
+        metrics=METRICS,
+        where={
+            "minutes": 1.5,
+            "device": "cpu",
+            "machine": "A <fast> processor",
+            "torch": "2.13.0+cpu",
+            "python": "3.11.7",
+            "commit": "c0082a58b567",
+            "made": "2026-11-21",
+        },
+        recorded=True,
+    )
+    averaged = replace(result, run=f"{result.run} + {result.run}")
+    (recorded,) = recorded_folders([result, averaged])
+    assert recorded.command() == here.command()
+    ours, theirs = cells(runs_page([recorded])), cells(runs_page([here]))
+    assert ours == [theirs[0] | {"state": "recorded"}]
+    assert f'id="{run_anchor(result.run)}"' in runs_page([recorded])
+    unknown = replace(result, recipe="gone-smoke")
+    assert "cannot be compared" in runs_page(recorded_folders([unknown]))
+
+
+def test_the_page_holds_the_record_of_runs_that_are_not_here(tmp_path: Path) -> None:
+    every = recorded_folders(every_recorded())
+    place = tmp_path / "store" / "/".join(every[0].place)
+    place.mkdir(parents=True)
+    (place / "error.txt").write_text("ValueError: of my own")
+    write_runs_page(tmp_path / "runs.md", tmp_path / "store")
+    shown = cells((tmp_path / "runs.md").read_text())
+    assert len(shown) == len(every) > 50
+    assert [row["state"] for row in shown].count("recorded") == len(every) - 1
+    assert shown[0]["state"].startswith("failed: ValueError: of my own")
