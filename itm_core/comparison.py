@@ -22,7 +22,7 @@ from itm_core.grids import Grid
 from itm_core.results import FAR, Result, Results
 from itm_core.run_links import linked
 
-SHOWN = {"i2t_r1": "image to text R@1", "t2i_r1": "text to image R@1", "rsum": "rSum"}
+SHOWN = {"rsum": "rSum", "i2t_r1": "image to text R@1", "t2i_r1": "text to image R@1"}
 ATTENTION = {
     "t2i_attention_f1": "attention F1 of words",
     "i2t_attention_f1": "attention F1 of regions",

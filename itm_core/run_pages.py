@@ -26,7 +26,6 @@ from itm_core.run_folders import (
 )
 from itm_core.run_links import run_anchor
 
-RECALLS = {"rsum": SHOWN["rsum"]} | SHOWN  # rSum first
 LONGEST = 100  # characters of a cell
 LONG = 4000  # characters of any other text
 FEW = 3  # changed settings that a cell names
@@ -71,7 +70,7 @@ def _row(run: RunFolder) -> dict[str, str]:
         "recipe": run.recipe,
         "changed": _few(run.settings),
         "seed": run.seed,
-        **{title: _tenths(metrics.get(name)) for name, title in RECALLS.items()},
+        **{title: _tenths(metrics.get(name)) for name, title in SHOWN.items()},
         **{title: _tenths(metrics.get(name), 100) for name, title in ATTENTION.items()},
         "minutes": _tenths(seconds, 1 / 60),
         "device": _said(where.get("device")),
