@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,7 @@ def said(table: pd.DataFrame) -> Markdown:
         ("gain", "Higher"),
         ("not told apart", "Not told apart"),
     ):
-        those = [f"{r['name']} ({_shown(r)})" for r in ordered if r["says"] == word]
+        those = [f"{escape(r['name'])} ({_shown(r)})" for r in ordered if r["says"] == word]
         if those:
             parts.append(f"**{start}:** {'; '.join(those)}.")
     return Markdown(" ".join(parts))

@@ -111,6 +111,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     shown = table[list(READABLE)].rename(columns=READABLE).dropna(axis="columns", how="all")
     first = next(title for title in map(READABLE.get, RECALLS) if title in shown)
     shown.attrs["notes"] = {first: sources(table)}
+    shown.attrs["wrap"] = ["split", "method", "variant", "built on"]
     return shown
 
 

@@ -126,7 +126,8 @@ def html(
 ) -> HTML:
     """Return a table with a caption, which scrolls where the page is narrow.
 
-    ``wrap`` lets long cells take more lines, for tables of words rather than numbers. ``notes``
+    ``wrap`` lets long cells take more lines, for tables of words rather than numbers; without it
+    only the columns that the table names in ``attrs["wrap"]`` do. ``notes``
     puts a note or a link behind the cells of some columns: under the mouse, and in the book also
     for keys and fingers; by default those that the table brings along, ``attrs["notes"]``. A cell
     without a value, but with a note, shows a dash.
@@ -140,8 +141,9 @@ def html(
     styled = styled.format(precision=1, na_rep="", escape="html", subset=plain)
     if notes:
         styled = styled.format(str, escape=None, subset=list(notes))  # escaped by _noted
-    if wrap:
-        styled = styled.set_properties(None, **{"white-space": "normal", "min-width": "5em"})
+    wordy = list(table) if wrap else [c for c in table.attrs.get("wrap", ()) if c in table]
+    if wordy:
+        styled = styled.set_properties(wordy, **{"white-space": "normal", "min-width": "5em"})
     body = styled.set_table_attributes('class="dataframe"').to_html()
     return HTML(
         f'<figure style="margin: 0 0 1rem"><figcaption>{escape(caption)}</figcaption>'

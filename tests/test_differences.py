@@ -74,13 +74,13 @@ def test_a_summary_begins_with_the_largest_loss() -> None:
 
 
 def test_tables_and_sentences_are_made_from_the_numbers() -> None:
-    table = rows(("b", 3.0, "gain"), ("a", -2.0, "loss"), ("c", 0.5, "not told apart"))
+    table = rows(("b", 3.0, "gain"), ("<a>", -2.0, "loss"), ("c", 0.5, "not told apart"))
     shown = differences.readable(table.assign(**{"moved (%)": [1.0, 2.0, 3.25]}))
     assert shown["difference in rSum"].tolist()[0] == "+3.0 [+2.0, +4.0]"
     assert shown["says"].tolist() == ["higher", "lower", "not told apart"]
     assert shown["moved (%)"].tolist() == ["1.0", "2.0", "3.2"]
     text = str(differences.said(table).data)
     assert text == (
-        "**Lower:** a (-2.0 [-3.0, -1.0]). **Higher:** b (+3.0 [+2.0, +4.0]). "
+        "**Lower:** &lt;a&gt; (-2.0 [-3.0, -1.0]). **Higher:** b (+3.0 [+2.0, +4.0]). "
         "**Not told apart:** c (+0.5 [-0.5, +1.5])."
     )
