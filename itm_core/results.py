@@ -44,7 +44,7 @@ class Result:
 
     Attributes:
         dataset, recipe, changes, seed: what was run; ``changes`` joined by spaces.
-        run: the folder of the run below the store; of an ensemble several, joined by `` + ``.
+        run: the folder of the run below the store; of an ensemble several, joined by ``" + "``.
         ranks: of the best right answer of every image and caption, from 0, at most `FAR`.
         metrics: recalls and attention quality, in percent and in shares as in a run's record.
         where: minutes of training, device, machine, versions, commit and date.

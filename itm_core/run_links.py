@@ -44,7 +44,7 @@ def linked(shown: pd.DataFrame, runs: Mapping[str, Iterable[Sequence[str]]]) -> 
     """Return a table whose cells of some columns lead to the runs behind them.
 
     ``runs`` holds for a column the folders below the store, several for a row; an ensemble's are
-    joined by `` + ``.
+    joined by ``" + "``.
     """
     shown.attrs["notes"] = {name: [_note(row) for row in rows] for name, rows in runs.items()}
     return shown

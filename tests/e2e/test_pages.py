@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +88,17 @@ def test_no_page_is_wider_than_a_phone(reader: Reader, html: Path) -> None:
             ".pst-scrollable-table-container, .table-scroll, .cell_output",
         )
         assert outside == 0, path
+
+
+def test_code_and_runs_that_are_named_can_be_reached(html: Path) -> None:
+    runs = (html / "book" / "runs.html").read_text(encoding="utf-8")
+    for path in pages(html):
+        text = path.read_text(encoding="utf-8")
+        for anchor in set(re.findall(r'href="[^"]*runs\.html#([^"]+)"', text)):
+            assert f'id="{anchor}"' in runs, (path, anchor)
+        if path.parent.name == "notebooks":
+            loose = re.findall(r'(?<!>)<code class="xref py [^>]*>.*?</code>', text)
+            assert not loose, (path, loose)
 
 
 def test_equations_are_drawn(reader: Reader, html: Path) -> None:
