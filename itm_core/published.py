@@ -104,11 +104,13 @@ READABLE = {
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return published rows as a table for a page; columns that hold nothing are left out.
+    """Return published rows as a table for a page, the source of a row behind its first recall.
 
-    The source of a row stands behind its first recall.
+    Columns that hold nothing are left out, and a dataset or split that all rows share: it stands
+    in the caption.
     """
     shown = table[list(READABLE)].rename(columns=READABLE).dropna(axis="columns", how="all")
+    shown = shown.drop(columns=[c for c in ("dataset", "split") if table[c].nunique() == 1])
     first = next(title for title in map(READABLE.get, RECALLS) if title in shown)
     shown.attrs["notes"] = {first: sources(table)}
     shown.attrs["wrap"] = ["split", "method", "variant", "built on"]
@@ -177,5 +179,5 @@ def beside(
         names = [name for texts, name in ours.items() if said.issuperset(texts)]
         stand.append(status(row, known.get(names[0], ()) if names else ()))
     shown = readable(table).assign(here=stand)
-    shown.insert(3, "built on", table["host"])
+    shown.insert(list(shown).index("method") + 1, "built on", table["host"])
     return shown.drop(columns="method") if table["method"].nunique() == 1 else shown

@@ -143,7 +143,7 @@ def html(
         styled = styled.format(str, escape=None, subset=list(notes))  # escaped by _noted
     wordy = list(table) if wrap else [c for c in table.attrs.get("wrap", ()) if c in table]
     if wordy:
-        styled = styled.set_properties(wordy, **{"white-space": "normal", "min-width": "5em"})
+        styled = styled.set_properties(wordy, **{"white-space": "normal", "min-width": "7em"})
     body = styled.set_table_attributes('class="dataframe"').to_html()
     return HTML(
         f'<figure style="margin: 0 0 1rem"><figcaption>{escape(caption)}</figcaption>'
