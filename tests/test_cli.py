@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -153,3 +155,15 @@ def test_exporting_records_what_is_there_and_says_how_much(
     assert "one: 1 results, of 2 runs and ensembles" in said
     assert record.read_text(encoding="utf-8").count("\n") == 2
     assert main(["results", "export", "nothing"]) == 2
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    program = "from itm_core.cli import entry; import sys; sys.argv = ['itm', 'recipes']; entry()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 141
