@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def entry() -> None:
-    """Run the command line and exit; quietly when the reader of its output has gone (``| head``)."""
+    """Run the command line and exit; quietly when its reader has gone (``| head``)."""
     try:
         code = main()
         sys.stdout.flush()
