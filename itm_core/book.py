@@ -271,7 +271,7 @@ def stage(root: Path) -> Path:
     book_pages.write_generated(
         folder / "book" / "generated",
         _records(root),
-        cover_from=folder / "notebooks" / "first_match.ipynb",
+        cover_from=folder / "notebooks" / "rcar.ipynb",
     )
     run_pages.write_runs_page(folder / "book" / "generated" / "runs.md", root / "data" / "runs")
     return folder

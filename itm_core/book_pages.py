@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,10 @@ from nbformat import NotebookNode
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
 COVER_TAG = "cover"
+COVER_WORDS = """Point at a word: regions light up by how much it looks at them. Point at a region:
+words do. Left the host, right the same host with a regulator, trained alike on this machine when
+this copy of the book was built, for [the chapter on RCAR](../notebooks/rcar.ipynb).
+"""
 
 
 def lay_over(executed: Path, place: Path) -> None:
@@ -54,7 +57,7 @@ def write_generated(folder: Path, records: Sequence[dict[str, Any]], *, cover_fr
     """Write the pieces that the prose includes: ``execution.md`` and ``cover.md``."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "execution.md").write_text(execution_page(records), encoding="utf-8")
-    (folder / "cover.md").write_text(_cover(folder, cover_from), encoding="utf-8")
+    (folder / "cover.md").write_text(_cover(cover_from), encoding="utf-8")
 
 
 def execution_page(records: Sequence[dict[str, Any]]) -> str:
@@ -102,34 +105,13 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
 
 
-def _cover(folder: Path, notebook: Path) -> str:
-    """Return the figure of the landing page (paths as ``book/intro.md`` sees them), if any."""
-    found = _cover_picture(notebook) if notebook.exists() else None
-    if found is None:
-        return ""
-    kind, content, alt = found
-    name = f"cover.{kind.split('/')[1].removesuffix('+xml')}"
-    data = content.encode() if kind.endswith("xml") else base64.b64decode(content)
-    (folder / name).write_bytes(data)
-    return (
-        f"```{{figure}} generated/{name}\n:alt: {alt}\n:class: cover\n\n"
-        "Made on this machine by [First match](../notebooks/first_match.ipynb), when this copy of "
-        "the book was built.\n```\n"
-    )
-
-
-def _cover_picture(notebook: Path) -> tuple[str, str, str] | None:
+def _cover(notebook: Path) -> str:
+    """Return what the landing page opens with: the HTML of the cell tagged `COVER_TAG`, if any."""
+    cells = nbformat.read(notebook, as_version=4).cells if notebook.exists() else []
+    tagged = [cell for cell in cells if COVER_TAG in cell.metadata.get("tags", [])]
     shown = [
-        (cell, output.data)
-        for cell in nbformat.read(notebook, as_version=4).cells
-        if cell.cell_type == "code"
-        for output in cell.outputs
-        if set(PICTURES) & set(output.get("data", {}))
+        o.data["text/html"] for c in tagged for o in c.outputs if "text/html" in o.get("data", {})
     ]
-    tagged = [found for found in shown if COVER_TAG in found[0].metadata.get("tags", [])]
     if not shown:
-        return None
-    cell, data = (tagged or shown)[0]
-    kind = next(kind for kind in PICTURES if kind in data)
-    alt = " ".join(cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "").split())
-    return kind, data[kind], alt
+        return ""
+    return f"~~~~~{{raw}} html\n{shown[0]}\n~~~~~\n\n" + COVER_WORDS

@@ -89,14 +89,14 @@ def passes(run: Run, split: Split, image: int, caption: int) -> Passes:
     return Passes(
         words=[START, *tokenise(split.captions[caption]), END],
         weights=[seen.weights[0, :, 0].numpy() for seen in look.passes],
-        temperature=[_of_each(s.temperature, queries) for s in steerings],
+        temperature=[each_query(s.temperature, queries) for s in steerings],
         change=[_change(s.factors, queries) for s in steerings],
         pooling=[weights.flatten().numpy() for weights in look.pooling],
         contribution=look.contribution.flatten().numpy(),
     )
 
 
-def _of_each(value: float | torch.Tensor, queries: int) -> np.ndarray:
+def each_query(value: float | torch.Tensor, queries: int) -> np.ndarray:
     """Return a temperature that may be one for all as one for each query, ``[Q]``."""
     return torch.as_tensor(value, dtype=torch.float32).flatten().expand(queries).numpy()
 

@@ -130,10 +130,10 @@ def test_every_page_is_there_and_the_sources_are_untouched(tiny_book: Path) -> N
     assert not (clone / "book" / "generated").exists()
 
 
-def test_the_landing_page_shows_the_picture_of_first_match(tiny_book: Path) -> None:
+def test_the_landing_page_opens_with_the_explorer(tiny_book: Path) -> None:
     page = (tiny_book.parent / "book" / "intro.html").read_text()
-    assert 'alt="Picture of the section “Where the words look”"' in page
-    assert "cover.png" in page
+    assert '<div class="itm-explorer">\n\n**word**</div>' in page  # as it was, no Markdown
+    assert "Point at a word" in page
 
 
 def test_the_execution_page_tells_device_versions_and_duration(tiny_book: Path) -> None:
@@ -200,13 +200,15 @@ def test_what_needs_a_kernel_is_left_out(tmp_path: Path) -> None:
     assert page.cells[0].outputs == [text]
 
 
-def test_the_cover_is_the_tagged_picture_and_may_be_missing(tmp_path: Path) -> None:
-    first = new_code_cell(outputs=[picture(alt="first")])
-    tagged = new_code_cell(outputs=[picture(alt="tagged")], metadata={"tags": ["cover"]})
-    page_of(tmp_path, first, tagged)
+def test_the_cover_is_the_tagged_output_and_may_be_missing(tmp_path: Path) -> None:
+    first, shown = (
+        new_output("display_data", {"text/html": f"<p>{name}</p>"}) for name in ("first", "tagged")
+    )
+    tagged = new_code_cell(outputs=[shown], metadata={"tags": ["cover"]})
+    page_of(tmp_path, new_code_cell(outputs=[first]), tagged)
     book_pages.write_generated(tmp_path / "generated", [], cover_from=tmp_path / "out.ipynb")
-    assert ":alt: tagged" in (tmp_path / "generated" / "cover.md").read_text()
-    assert (tmp_path / "generated" / "cover.png").read_bytes().startswith(b"\x89PNG")
+    cover = (tmp_path / "generated" / "cover.md").read_text()
+    assert cover.startswith("~~~~~{raw} html\n<p>tagged</p>\n~~~~~\n")
     book_pages.write_generated(tmp_path / "bare", [], cover_from=tmp_path / "none.ipynb")
     assert (tmp_path / "bare" / "cover.md").read_text() == ""
 

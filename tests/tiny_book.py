@@ -22,6 +22,7 @@ TABLE = """\
 import pandas as pd
 pd.DataFrame({f"a rather wide column {i}": [i / 7, word] for i in range(12)})"""
 WIDGET = "import ipywidgets\nipywidgets.IntSlider()"
+TOUCH = "from IPython.display import HTML\nHTML('<div class=\"itm-explorer\">\\n\\n**word**</div>')"
 CHAPTERS = {
     "scenes": ["# Scenes", TABLE],
     "first_match": ["# First match", "## Where the words look", PLOT],
@@ -29,6 +30,7 @@ CHAPTERS = {
     "scan": ["# SCAN", "The score {cite}`scan` of $S = \\sum_l \\rho_l$.", "1 + 1"],
     "methods": ["# Every method", TABLE],
     "own_regulator": ["# Add your own regulator", "1 + 1"],
+    "rcar": ["# RCAR", TOUCH],
 }
 # every other notebook of the table of contents, as a page with nothing but its name
 TOC = (PROJECT / "book" / "_toc.yml").read_text(encoding="utf-8")
@@ -57,7 +59,7 @@ def write_clone(folder: Path, chapters: Mapping[str, list[str]] = CHAPTERS) -> P
     shutil.copy2(PROJECT / "_config.yml", folder)
     for name, sources in chapters.items():
         path = folder / "notebooks" / f"{name}.ipynb"
-        write_notebook(path, *sources, cover=name == "first_match")
+        write_notebook(path, *sources, cover=name == "rcar")
     return folder
 
 

@@ -14,9 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import URLError
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import Browser
 
+from tests import scenes_pair
 from tests.tiny_book import PROJECT
 
 pytestmark = pytest.mark.e2e
@@ -74,5 +77,49 @@ def test_first_match_opens_and_has_a_kernel(browser: Browser, lab: tuple[str, st
     page.wait_for_selector(".jp-Notebook .jp-MarkdownCell h1", timeout=60_000)
     assert page.locator(".jp-Notebook .jp-CodeCell").count() > 0
     page.wait_for_selector(".jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status=idle]")
+    assert not [url for url in asked if not url.startswith(address)]
+    page.close()
+
+
+LIVE = """
+from pathlib import Path
+from itm_core.data.precomp import load_dataset
+from itm_core.figures.explorer_widget import live
+from itm_core.runs import all_runs
+place = Path({place!r})
+runs = {{run.recipe.name: run for run in all_runs(place / "runs")}}
+live(runs, load_dataset(place / "scenes-tiny").test, image=1, caption=2)
+"""
+
+
+def test_the_explorer_is_alive(browser: Browser, lab: tuple[str, str], tmp_path: Path) -> None:
+    address, token = lab
+    first, second = scenes_pair.records(tmp_path, "rcar-t2i", "scan-t2i-mean")
+    cell = new_code_cell(LIVE.format(place=str(tmp_path)))
+    notebook = new_notebook(cells=[cell])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, tmp_path / "live.ipynb")
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    asked, complaints = [], []
+    page.on("request", lambda r: asked.append(r.url) if r.url.startswith("http") else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{address}/lab/tree/live.ipynb?token={token}")
+    page.wait_for_selector(".jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status=idle]")
+    page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
+    page.keyboard.press("Shift+Enter")
+    root = page.locator(".itm-explorer")
+    root.wait_for(timeout=90_000)
+    assert f"score {first.score:.3f}" in root.locator("h4").first.inner_text()
+    word = int(first.directions[0].weights[-1].max(1).argmax())
+    root.locator(f"[data-word='{word}']").hover()
+    region = int(first.directions[0].weights[-1][word].argmax())
+    marked = root.locator("[data-marked][data-rank='1']").first.get_attribute("data-marked")
+    assert marked == str(region)
+    page.get_by_label("method").select_option("scan-t2i-mean-smoke")
+    page.wait_for_function(
+        "score => document.querySelector('.itm-explorer h4').innerText.includes(score)",
+        arg=f"score {second.score:.3f}",
+    )
+    assert not complaints
     assert not [url for url in asked if not url.startswith(address)]
     page.close()

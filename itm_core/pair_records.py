@@ -1,0 +1,247 @@
+"""One image and one caption as a method saw them, as numbers that a page can carry.
+
+What `word_maps.explain` and `walkthrough.passes` give for one direction, here for every direction
+and every pass, with boxes, the picture and what the words name: all that the explorer draws.
+
+Page: "First match".
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from itm_core.attention_quality import sets, truth
+from itm_core.data.precomp import Split
+from itm_core.errors import InputError
+from itm_core.matchers import Look, Matcher
+from itm_core.pairing import REGIONS
+from itm_core.runs import Run
+from itm_core.walkthrough import each_query
+from itm_core.word_maps import read_pair
+
+LONGEST_SIDE = 480  # pixels of an embedded picture; more would not be seen on a page
+DRAWN_SIDE = 160  # up to here lossless: JPEG's blocks would show when enlarged
+Measures = tuple[float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """An image and a caption, whatever method looks at them; L words, R regions.
+
+    Attributes:
+        image: its id.
+        words: the L tokens without ``<start>`` and ``<end>``.
+        regions: R.
+        size: width and height that boxes and picture have here.
+        boxes: ``[R, 4]`` x1, y1, x2, y2 within ``size``; None where the dataset has none.
+        picture: as a data URI, or None.
+        named: for each word the boxes ``[K, 4]`` of the objects that it names, none for a word
+            that names nothing; None where the dataset does not know.
+    """
+
+    image: str
+    caption: str
+    words: list[str]
+    regions: int
+    size: tuple[int, int]
+    boxes: np.ndarray | None
+    picture: str | None
+    named: list[np.ndarray] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Asking:
+    """How one side asked the other; Q queries: the L words (t2i) or the R regions (i2t).
+
+    Attributes:
+        direction: ``t2i`` or ``i2t``.
+        weights: ``[L, R]`` attention of every pass, as `word_maps.WordMaps` has it.
+        temperature: ``[Q]`` of every pass.
+        pooling: ``[Q]`` weights of every step of an aggregation that weighs; else empty.
+        contribution: ``[Q]`` shares of the score.
+        quality: for every pass precision, recall and F1 of each query, None for one with nothing
+            to find; empty where the dataset does not know.
+    """
+
+    direction: str
+    weights: list[np.ndarray]
+    temperature: list[np.ndarray]
+    pooling: list[np.ndarray]
+    contribution: np.ndarray
+    quality: list[list[Measures | None]]
+
+
+@dataclass(frozen=True, eq=False)
+class PairRecord:
+    """How a method scored a pair; the contributions of all directions and ``rest`` make the score.
+
+    Attributes:
+        rest: what no word or region shown accounts for: ``<start>``, ``<end>``, a bias.
+    """
+
+    name: str
+    pair: Pair
+    directions: list[Asking]
+    rest: float
+    score: float
+
+    def rounded(self) -> dict[str, Any]:
+        """Return the method's side as plain numbers, rounded so that they still add up."""
+        shares = [_rounded(asking.contribution, 6) for asking in self.directions]
+        score = round(self.score, 6)
+        directions = [
+            {
+                "direction": asking.direction,
+                "weights": [_rounded(weights, 5) for weights in asking.weights],
+                "temperature": [_rounded(values, 3) for values in asking.temperature],
+                "pooling": [_rounded(values, 5) for values in asking.pooling],
+                "shares": share,
+                "quality": [[q and _rounded(np.array(q), 3) for q in p] for p in asking.quality],
+            }
+            for asking, share in zip(self.directions, shares, strict=True)
+        ]
+        rest = round(score - sum(map(sum, shares)), 6)
+        return {"name": self.name, "score": score, "rest": rest, "directions": directions}
+
+
+@torch.no_grad()
+def pair_record(
+    run: Run,
+    split: Split,
+    image: int,
+    caption: int,
+    *,
+    name: str | None = None,
+    matcher: Matcher | None = None,
+) -> PairRecord:
+    """Return how a run's matcher scored an image and a caption of ``split``.
+
+    Args:
+        caption: its place among all captions of the split, see `Split.place`.
+        name: what the method is called beside others; by default its recipe.
+        matcher: the run's, when it has been loaded before.
+
+    Raises `InputError` for a method without attention.
+    """
+    reading = read_pair(run, split, image, caption, matcher)
+    if not reading.looks:
+        raise InputError(
+            "nothing attends here", found=run.recipe.name, expected="a method that attends"
+        )
+    words = run.vocabulary.tokens(split.captions[caption])
+    relevant = _relevant(split, image, caption, len(words))
+    directions = [_asking(look, relevant) for look in reading.looks]
+    score = float(reading.score)
+    return PairRecord(
+        name=name or run.recipe.name,
+        pair=pair(split, image, caption, words),
+        directions=directions,
+        rest=score - sum(float(asking.contribution.sum()) for asking in directions),
+        score=score,
+    )
+
+
+def pair(split: Split, image: int, caption: int, words: list[str]) -> Pair:
+    """Return what is known of an image and a caption; the words are a method's tokens."""
+    picture, boxes = split.picture(image), split.boxes
+    own = None if picture is None else (picture.shape[1], picture.shape[0])
+    if split.sizes is not None:
+        own = (int(split.sizes[image][0]), int(split.sizes[image][1]))
+    uri, size = _embedded(picture) if picture is not None else (None, own)
+    if size is None:  # boxes alone: as far as they reach
+        reach = np.ones(2) if boxes is None else np.ceil(boxes[image].reshape(-1, 2).max(0))
+        size = own = (int(reach[0]), int(reach[1]))
+    assert own is not None  # with a picture, with sizes, or set just above
+    scale = np.tile(np.array(size) / np.array(own), 2)
+    named = _named(split, image, caption, len(words))
+    return Pair(
+        image=split.ids[image],
+        caption=split.captions[caption],
+        words=words,
+        regions=split.regions.shape[1],
+        size=size,
+        boxes=None if boxes is None else boxes[image] * scale,
+        picture=uri,
+        named=None if named is None else [box * scale for box in named],
+    )
+
+
+def _asking(look: Look, relevant: np.ndarray | None) -> Asking:
+    words_ask = look.axis == REGIONS
+    inner = slice(1, -1) if words_ask else slice(None)  # the queries shown
+    passes = [seen.weights[0, :, 0] for seen in look.passes]
+    queries = passes[0].shape[0 if words_ask else 1]
+    assert look.contribution is not None  # `read_pair` explains
+    quality = []
+    if relevant is not None:
+        found = torch.from_numpy(relevant)
+        quality = [
+            _measured(w[1:-1], found[1:-1]) if words_ask else _measured(w.T, found.T)
+            for w in passes
+        ]
+    return Asking(
+        direction="t2i" if words_ask else "i2t",
+        weights=[weights[1:-1].numpy() for weights in passes],
+        temperature=[each_query(s.steering.temperature, queries)[inner] for s in look.passes],
+        pooling=[weights.flatten().numpy()[inner] for weights in look.pooling],
+        contribution=look.contribution.flatten().numpy()[inner],
+        quality=quality,
+    )
+
+
+def _measured(weights: torch.Tensor, relevant: torch.Tensor) -> list[Measures | None]:
+    """Return precision, recall and F1 of each query, as `attention_quality.measure` counts."""
+    line = (1 - 1e-6) / weights.shape[1]
+    return [
+        sets(row[None].double(), there[None], line) if there.any() else None
+        for row, there in zip(weights, relevant, strict=True)
+    ]
+
+
+def _relevant(split: Split, image: int, caption: int, words: int) -> np.ndarray | None:
+    """Return which regions show what each token names, ``[L + 2, R]``.
+
+    None where the dataset does not know, for an image that is not the caption's own, and for a
+    method that cuts the caption into other tokens.
+    """
+    known = truth(split)
+    if known is None or split.caption_image[caption] != image:
+        return None
+    found = known[0][caption]
+    return found if len(found) == words + 2 else None
+
+
+def _named(split: Split, image: int, caption: int, words: int) -> list[np.ndarray] | None:
+    """Return the boxes ``[K, 4]`` of what each token names, under the terms of `_relevant`."""
+    tokens, objects = split.words(), split.objects()
+    if tokens is None or objects is None or split.caption_image[caption] != image:
+        return None
+    boxes = np.array([thing["box"] for thing in objects[image]["objects"]], float).reshape(-1, 4)
+    named = [boxes[(token or {}).get("objects", [])] for token in tokens[caption]]
+    return named if len(named) == words else None
+
+
+def _embedded(picture: np.ndarray) -> tuple[str, tuple[int, int]]:
+    """Return a picture ``[H, W, 3]`` as a data URI, made smaller if need be, and its size."""
+    shown = Image.fromarray(np.ascontiguousarray(picture))
+    drawn = max(shown.size) <= DRAWN_SIDE
+    shown.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    with BytesIO() as file:
+        if drawn:
+            shown.save(file, "png", optimize=True)
+        else:
+            shown.save(file, "jpeg", quality=85, optimize=True)
+        text = base64.b64encode(file.getvalue()).decode()
+    return f"data:image/{'png' if drawn else 'jpeg'};base64,{text}", shown.size
+
+
+def _rounded(values: np.ndarray, digits: int) -> Any:
+    """Return an array as nested lists of short numbers."""
+    return np.asarray(values, np.float64).round(digits).tolist()

@@ -1,0 +1,132 @@
+"""Records of a pair: their numbers are those of `explain`, and add up to the score."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from itm_core import attention_quality
+from itm_core.data.precomp import Split, load_dataset
+from itm_core.errors import InputError
+from itm_core.pair_records import PairRecord, pair_record
+from itm_core.runs import Run, train_or_load
+from itm_core.walkthrough import passes
+from itm_core.word_maps import explain
+from tests import scenes_pair
+from tests.micro import SMALL, write_dataset
+
+METHODS = ("scan-t2i-mean", "scan-i2t-mean", "bfan-equal", "rcar-t2i", "chan", "saf")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("records")
+
+
+@pytest.fixture(scope="module")
+def split(folder: Path) -> Split:
+    return scenes_pair.scenes(folder)
+
+
+def record(folder: Path, split: Split, method: str) -> tuple[Run, int, PairRecord]:
+    run, place = (
+        scenes_pair.trained(folder, method),
+        split.place(scenes_pair.IMAGE, scenes_pair.CAPTION),
+    )
+    return run, place, pair_record(run, split, scenes_pair.IMAGE, place)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_numbers_are_those_of_the_score(folder: Path, split: Split, method: str) -> None:
+    run, place, found = record(folder, split, method)
+    for asking in found.directions:
+        maps = explain(run, split, scenes_pair.IMAGE, place, direction=asking.direction)
+        np.testing.assert_array_equal(asking.weights[-1], maps.weights)
+        np.testing.assert_array_equal(asking.contribution, maps.contribution)
+        assert found.score == maps.score
+    whole = sum(asking.contribution.sum() for asking in found.directions) + found.rest
+    assert whole == pytest.approx(found.score, abs=1e-6)
+    assert found.pair.words == run.vocabulary.tokens(split.captions[place])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rounded_numbers_still_add_up_and_stay_small(
+    folder: Path, split: Split, method: str
+) -> None:
+    _, _, found = record(folder, split, method)
+    plain = found.rounded()
+    shares = [share for direction in plain["directions"] for share in direction["shares"]]
+    assert sum(shares) + plain["rest"] == pytest.approx(plain["score"], abs=2e-6)
+    assert len(json.dumps(plain)) < 60_000
+    weights = np.array(plain["directions"][0]["weights"][-1])
+    np.testing.assert_allclose(weights, found.directions[0].weights[-1], atol=1e-5)
+
+
+def test_every_pass_and_step_is_there(folder: Path, split: Split) -> None:
+    run, place, found = record(folder, split, "rcar-t2i")
+    (asking,) = found.directions
+    steps = passes(run, split, scenes_pair.IMAGE, place)
+    assert len(asking.weights) == len(asking.temperature) == len(steps.weights) == 2
+    for k in range(2):
+        np.testing.assert_array_equal(asking.weights[k], steps.weights[k][1:-1])
+        np.testing.assert_array_equal(asking.temperature[k], steps.temperature[k][1:-1])
+        np.testing.assert_array_equal(asking.pooling[k], steps.pooling[k][1:-1])
+
+
+def test_the_quality_of_a_word_is_that_of_the_measures(folder: Path, split: Split) -> None:
+    _, place, found = record(folder, split, "scan-t2i-mean")
+    known = attention_quality.truth(split)
+    assert known is not None
+    relevant = known[0][place][1:-1]
+    (quality,) = found.directions[0].quality
+    weights = found.directions[0].weights[0]
+    for row, there, measured in zip(weights, relevant, quality, strict=True):
+        if not there.any():
+            assert measured is None
+            continue
+        attended = row >= 1 / len(row) * (1 - 1e-6)
+        hit = (attended & there).sum()
+        assert measured is not None
+        assert measured[:2] == pytest.approx((hit / attended.sum(), hit / there.sum()))
+    assert found.pair.named is not None
+    named = [len(boxes) > 0 for boxes in found.pair.named]
+    tokens = split.words()
+    assert tokens is not None
+    assert named == [token is not None for token in tokens[place]]
+
+
+def test_boxes_fit_the_picture(folder: Path, split: Split) -> None:
+    _, _, found = record(folder, split, "scan-t2i-mean")
+    boxes = found.pair.boxes
+    assert boxes is not None
+    assert found.pair.picture is not None
+    assert found.pair.picture.startswith("data:image/png;base64,")
+    assert boxes.min() >= 0
+    assert (boxes[:, 2:] <= np.array(found.pair.size) + 1).all()
+
+
+def test_an_image_of_another_caption_has_no_truth(folder: Path, split: Split) -> None:
+    run = scenes_pair.trained(folder, "scan-t2i-mean")
+    other = pair_record(run, split, 0, split.place(scenes_pair.IMAGE, 0))
+    assert other.pair.named is None
+    assert other.directions[0].quality == []
+
+
+def test_without_pictures_and_boxes_the_numbers_stay(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "micro")
+    run = train_or_load(
+        tmp_path / "micro", "scan-t2i-mean", root=tmp_path, overrides=SMALL, device="cpu",
+        progress=False,
+    )  # fmt: skip
+    found = pair_record(run, load_dataset(tmp_path / "micro").test, 0, 0)
+    assert (found.pair.picture, found.pair.boxes, found.pair.named) == (None, None, None)
+    assert found.pair.regions == found.directions[0].weights[0].shape[1] == 4
+
+
+def test_a_method_that_does_not_attend_is_refused(folder: Path, split: Split) -> None:
+    run = scenes_pair.trained(folder, "vse-mean")
+    with pytest.raises(InputError, match="nothing attends here"):
+        pair_record(run, split, 0, 0)
