@@ -36,7 +36,15 @@ MEMBERS = 500_000  # far above any release of the field
 RATIO = 100  # bytes out for a byte in; texts of captions stay below 10
 SMALL = 2**20  # bytes out that are never too many
 CHUNK = 2**20
-BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, EOFError, OSError, RuntimeError)
+BROKEN = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,
+)
 
 
 @dataclass(frozen=True)

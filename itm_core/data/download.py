@@ -60,11 +60,11 @@ class DownloadError(InputError):
     """No source had the file whole; what each said stands in the message."""
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """A source doesn't have the file; asking it again would not help."""
 
 
-class _Interrupted(Exception):
+class _InterruptedError(Exception):
     """A source stopped in the middle, or for a moment."""
 
 
@@ -86,7 +86,7 @@ def fetch(
         log.info("%s from %s", file.name, url)
         try:
             whole = _from_source(url, file, arriving, known, patience)
-        except (_Refused, _Interrupted) as error:
+        except (_RefusedError, _InterruptedError) as error:
             failures.append(f"{url}: {error}")
             log.info("  %s", error)
             continue
@@ -102,7 +102,7 @@ def fetch(
 def _from_source(
     url: str, file: FileEntry, arriving: Path, known: str | None, patience: Patience
 ) -> Path:
-    """Return the whole file, or raise `_Refused` or, after all tries, `_Interrupted`."""
+    """Return the whole file, or raise `_RefusedError` or, after all tries, `_InterruptedError`."""
     download = Resuming(arriving / f"{file.name}.part", file.size, known, patience)
     failed, corrupted = 0, False
     while True:
@@ -112,22 +112,24 @@ def _from_source(
             download.forget()
             if not (known or is_whole(path)):
                 path.unlink()
-                raise _Refused("has a file that is cut off, or of another kind")
+                raise _RefusedError("has a file that is cut off, or of another kind")
             return path
         except InputError:  # no space; a ValueError, too
             raise
         except (InvalidSchema, InvalidURL, TooManyRedirects) as error:
-            raise _Refused(f"leads nowhere: {error}") from None
-        except (RequestException, HTTPError, _Interrupted) as error:
+            raise _RefusedError(f"leads nowhere: {error}") from None
+        except (RequestException, HTTPError, _InterruptedError) as error:
             failed = 1 if download.size - before >= PROGRESS else failed + 1
             if failed >= patience.tries:
-                raise _Interrupted(_short(error)) from None
+                raise _InterruptedError(_short(error)) from None
             log.info("  %s; trying again", _short(error))
             patience.rest(failed)
         except ValueError:  # pooch: not the hash it should have
             download.forget()
             if corrupted:
-                raise _Refused("has another file than the listed one (the hash differs)") from None
+                raise _RefusedError(
+                    "has another file than the listed one (the hash differs)"
+                ) from None
             corrupted = True  # once, the line may have done it
 
 
@@ -223,27 +225,31 @@ class Resuming:
             found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", span)
             if not found or int(found[1]) != self.size:
                 self.forget()
-                raise _Interrupted("sent another part than was asked for")
+                raise _InterruptedError("sent another part than was asked for")
             start, total = int(found[1]), int(found[2])
         elif response.status_code == TOO_FAR:
             if span != f"bytes */{self.size}":
                 self.forget()
-                raise _Interrupted("has a shorter file than what has arrived")
+                raise _InterruptedError("has a shorter file than what has arrived")
             start = total = self.size
         if total is not None and self.expected not in (None, total):
-            raise _Refused(f"has another file: {total} bytes, not {self.expected}")
+            raise _RefusedError(f"has another file: {total} bytes, not {self.expected}")
         chunked = response.headers.get("Transfer-Encoding", "").lower() == "chunked"
         if total is None and not (chunked or self.expected or self.known):
-            raise _Refused("doesn't say how long the file is, so its end can't be told")
+            raise _RefusedError("doesn't say how long the file is, so its end can't be told")
         return start, total if total is not None else self.expected
 
     def _copy(self, response: requests.Response, start: int, total: int | None) -> None:
         stall, size = self.patience.stall, start
-        with (
-            space_checked(self.part),
-            self.part.open("ab" if start else "wb") as file,
-            tqdm(total=total, initial=start, unit="B", unit_scale=True, disable=None) as bar,
-        ):
+        bar = tqdm(
+            desc=self.part.stem,
+            total=total,
+            initial=start,
+            unit="B",
+            unit_scale=True,
+            disable=None,  # drawn on a terminal only
+        )
+        with space_checked(self.part), self.part.open("ab" if start else "wb") as file, bar:
             since, fresh = time.monotonic(), 0
             # read1 gives what is there; read would wait for a whole chunk, however slow it comes
             while chunk := response.raw.read1(CHUNK, decode_content=False):
@@ -254,26 +260,26 @@ class Resuming:
                     break
                 if time.monotonic() - since > stall:
                     if fresh < SLOWEST * stall:
-                        raise _Interrupted(f"stalled at {amount(size)}")
+                        raise _InterruptedError(f"stalled at {amount(size)}")
                     since, fresh = time.monotonic(), 0
         if total is not None and size > total:
             self.forget()
-            raise _Interrupted(f"sent more than the {total} bytes it promised")
+            raise _InterruptedError(f"sent more than the {total} bytes it promised")
         if total is not None and size < total:
-            raise _Interrupted(f"ended after {size} of {total} bytes")
+            raise _InterruptedError(f"ended after {size} of {total} bytes")
 
 
 def _accept(response: requests.Response, name: str, known: str | None) -> None:
     """Refuse an answer that is not the file."""
     code = response.status_code
     if code in AGAIN or code >= 500:
-        raise _Interrupted(f"answers {code} {response.reason}")
+        raise _InterruptedError(f"answers {code} {response.reason}")
     if code not in (OK, PARTIAL, TOO_FAR):
-        raise _Refused(f"answers {code} {response.reason}")
+        raise _RefusedError(f"answers {code} {response.reason}")
     if "html" in response.headers.get("Content-Type", "") and not name.endswith(".html"):
-        raise _Refused("answers with a web page, perhaps one to log in")
+        raise _RefusedError("answers with a web page, perhaps one to log in")
     if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise _Refused("sends the file in another form than asked for")
+        raise _RefusedError("sends the file in another form than asked for")
     first = response.history[0].url if response.history else response.url
     if not known and first.startswith("https:") and response.url.startswith("http:"):
-        raise _Refused("leads to an address without encryption, and no hash is known")
+        raise _RefusedError("leads to an address without encryption, and no hash is known")

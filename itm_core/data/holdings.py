@@ -1,8 +1,8 @@
 """What of a set is there, missing or damaged, and how to get the rest.
 
-A folder keeps ``hashes.json``: the size and the SHA-256 of each of its files, written when a file is
-first seen whole, and compared ever after. An archive is there when what was unpacked from it is; the
-archive itself may be removed.
+A folder keeps ``hashes.json``: the size and the SHA-256 of each of its files, written when a file
+is first seen whole, and compared ever after. An archive is there when what was unpacked from it is;
+the archive itself may be removed.
 
 Page: "The data".
 """
@@ -29,6 +29,7 @@ from itm_core.files import amount, read_json, require_space, write_json
 
 log = logging.getLogger(__name__)
 THERE, MISSING, DAMAGED = "there", "missing", "damaged"
+LONG = 10**9  # bytes that take seconds to read
 MEANT = "; if it was replaced on purpose, remove hashes.json"
 
 
@@ -125,6 +126,8 @@ class Holdings:
             return f"has {size} bytes instead of {expected}" + ("" if file.size else MEANT)
         if kept and self.quick:
             return ""
+        if size > LONG:
+            log.info("checking %s, %s", path, amount(size))
         algorithm, digits = (self.known(file) or "sha256:").split(":")
         digest = pooch.file_hash(str(path))
         found = digest if algorithm == "sha256" else pooch.file_hash(str(path), algorithm)

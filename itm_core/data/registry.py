@@ -181,8 +181,8 @@ def _checked(
     unknown = sorted(table.keys() - required.keys() - others.keys())
     missing = sorted(required.keys() - table.keys())
     if unknown or missing:
-        expected = ", ".join((*required, *others))
-        _bad(where, f"missing {missing[0]}" if missing else "unknown key", expected, unknown or None)
+        problem = f"missing {missing[0]}" if missing else "unknown key"
+        _bad(where, problem, ", ".join((*required, *others)), ", ".join(unknown) or None)
     for key, kind in {**required, **others}.items():
         if key in table and type(table[key]) is not kind:  # True is no number here
             _bad(where, f"{key} is of the wrong type", kind.__name__, repr(table[key]))

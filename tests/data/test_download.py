@@ -10,8 +10,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import requests
 
-from itm_core.data.download import ARRIVING, DownloadError, Patience, fetch
+from itm_core.data.download import (
+    ARRIVING,
+    DownloadError,
+    Patience,
+    _accept,
+    _RefusedError,
+    fetch,
+)
 from itm_core.data.registry import FileEntry
 from itm_core.errors import InputError
 from tests.data.loopback import Loopback, serving
@@ -230,9 +238,7 @@ def test_an_answer_without_an_end_is_cut_off(server: Loopback, tmp_path: Path) -
     assert arrived(tmp_path) == []
 
 
-def test_a_cut_archive_without_a_hash_never_gets_its_name(
-    server: Loopback, tmp_path: Path
-) -> None:
+def test_a_cut_archive_without_a_hash_never_gets_its_name(server: Loopback, tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as zipped:
         zipped.writestr("a.txt", "text" * 100)
@@ -259,3 +265,19 @@ def test_nobody_answers(tmp_path: Path) -> None:
         fetch(entry(url), tmp_path, known=HASH, patience=QUICK)
     with pytest.raises(DownloadError, match="no address that needs no login"):
         fetch(entry(), tmp_path, known=HASH, patience=QUICK)
+
+
+@pytest.mark.parametrize("known", [HASH, None])
+def test_without_a_hash_encryption_is_not_given_up_on_the_way(known: str | None) -> None:
+    def answer(url: str) -> requests.Response:
+        found = requests.Response()
+        found.url, found.status_code, found.raw = url, 200, io.BytesIO()
+        return found
+
+    last = answer("http://b.example/ims.bin")
+    last.history = [answer("https://a.example/ims.bin")]
+    if known:
+        _accept(last, "ims.bin", known)
+    else:
+        with pytest.raises(_RefusedError, match="without encryption"):
+            _accept(last, "ims.bin", known)
