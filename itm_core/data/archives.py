@@ -35,6 +35,7 @@ from itm_core.files import amount, require_space, space_checked, swap
 MEMBERS = 500_000  # far above any release of the field
 RATIO = 100  # bytes out for a byte in; texts of captions stay below 10
 SMALL = 2**20  # bytes out that are never too many
+LONGEST_NAME = 255  # bytes that file systems allow
 CHUNK = 2**20
 BROKEN = (
     zipfile.BadZipFile,
@@ -162,8 +163,13 @@ def _checked_name(archive: Path, name: str) -> None:
         _refuse(archive, name, "has an absolute path")
     if ".." in parts:
         _refuse(archive, name, "leads out of its folder")
-    if not name or any(unicodedata.category(letter) == "Cc" for letter in name) or "\\" in name:
-        _refuse(archive, name, "has a name that is none")
+    controls = any(unicodedata.category(letter) == "Cc" for letter in name)
+    if not name or controls or "\\" in name or max(map(_length, parts)) > LONGEST_NAME:
+        _refuse(archive, name[:LONGEST_NAME], "has a name that is none")
+
+
+def _length(part: str) -> int:
+    return len(part.encode("utf-8", "surrogateescape"))
 
 
 def _chosen(archive: Path, members: Sequence[Member], wanted: Unpack) -> dict[str, Member]:
@@ -182,6 +188,9 @@ def _chosen(archive: Path, members: Sequence[Member], wanted: Unpack) -> dict[st
                 _refuse(archive, member.name, "has the name of another, but for case")
             taken.add(plain)
             chosen["/".join(parts)] = member
+    folders = {str(parent) for name in taken for parent in PurePosixPath(name).parents}
+    if both := sorted(folders & taken):
+        _refuse(archive, both[0], "is a file and a folder")
     return chosen
 
 

@@ -195,8 +195,10 @@ class Resuming:
             if response.status_code == TOO_FAR:  # nothing is left to send
                 return
             require_space(self.part.parent, (total or 0) - start, f"download {self.part.stem}")
-            tag = response.headers.get("ETag", "")
-            sign = tag if tag.startswith('"') else response.headers.get("Last-Modified")
+            sign = _sign(response)
+            if start and headers.get("If-Range", sign) != sign:  # a server that doesn't heed it
+                self.forget()
+                raise _InterruptedError("has another file than the one that was begun")
             write_json(self.note, {"url": url, "sign": sign})
             self._copy(response, start, total)
 
@@ -267,6 +269,12 @@ class Resuming:
             raise _InterruptedError(f"sent more than the {total} bytes it promised")
         if total is not None and size < total:
             raise _InterruptedError(f"ended after {size} of {total} bytes")
+
+
+def _sign(response: requests.Response) -> str | None:
+    """Return what the server tells its versions of a file apart by, if it does."""
+    tag = response.headers.get("ETag", "")
+    return tag if tag.startswith('"') else response.headers.get("Last-Modified")
 
 
 def _accept(response: requests.Response, name: str, known: str | None) -> None:

@@ -17,7 +17,8 @@ class Loopback(ThreadingHTTPServer):
     The last mood stays. A mood is a status, an address to redirect to, or one of: whole, drop (the
     line breaks in the middle), short (an honest answer, of half the file), corrupt, stall, drip,
     deaf (knows no ranges), unsigned (no ETag), endless (no length), web (a page), long (four bytes
-    more), astray (another part than asked for), packed (an encoding that nobody asked for).
+    more), astray (another part than asked for), packed (an encoding that nobody asked for),
+    careless (heeds no If-Range).
     """
 
     daemon_threads = True
@@ -90,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _start(self, mood: str, sign: str) -> int:
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
-        same = self.headers["If-Range"] in (None, sign)
+        same = self.headers["If-Range"] in (None, sign) or mood == "careless"
         return int(asked[1]) if asked and same and mood != "deaf" else 0
 
     def _headers(self, mood: str, content: bytes, start: int, sign: str) -> None:

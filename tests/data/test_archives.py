@@ -102,6 +102,7 @@ def refused(archive: Path, tmp_path: Path, said: str, wanted: Unpack = TEXTS) ->
         ("..\\out.txt", "leads out"),
         ("top\\d.txt", "a name that is none"),
         ("top/bell\x07.txt", "a name that is none"),
+        (f"top/{'ä' * 128}.txt", "a name that is none"),
         ("top/A.TXT", "but for case"),
         ("top/a.txt ", None),
     ],
@@ -119,6 +120,13 @@ def test_names_that_mean_harm(tmp_path: Path, pack: Pack, name: str, said: str |
 def test_letters_composed_in_two_ways_are_one_name(tmp_path: Path, pack: Pack) -> None:
     archive = pack(tmp_path / "archive", {"top/é.txt": b"1", "top/e\u0301.txt": b"2"})
     refused(archive, tmp_path, "but for case")
+
+
+@BOTH
+def test_a_file_where_another_member_needs_a_folder(tmp_path: Path, pack: Pack) -> None:
+    wanted = Unpack(into="texts", members=("top/*", "top/*/*"), strip=1, most=1000)
+    archive = pack(tmp_path / "archive", {"top/a": b"1", "top/a/b": b"2"})
+    refused(archive, tmp_path, "a file and a folder", wanted)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
