@@ -188,12 +188,20 @@ def test_more_than_the_list_allows(tmp_path: Path, pack: Pack) -> None:
     refused(archive, tmp_path, r"expected 1.0 kB at most, found 2.0 kB")
 
 
-def test_a_member_longer_than_it_declares(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("declared", "said"), [(9, "not a whole archive"), (990, "declares")])
+def test_a_member_of_another_length_than_it_declares(
+    tmp_path: Path, declared: int, said: str
+) -> None:
     archive = zipped(tmp_path / "archive", {"top/a.txt": b"x" * 900})
-    content = archive.read_bytes()
-    assert content.count((900).to_bytes(4, "little")) == 2  # its own header, and the directory's
-    archive.write_bytes(content.replace((900).to_bytes(4, "little"), (9).to_bytes(4, "little")))
-    refused(archive, tmp_path, "not a whole archive")
+    content, true = archive.read_bytes(), (900).to_bytes(4, "little")
+    assert content.count(true) == 2  # its own header, and the directory's
+    archive.write_bytes(content.replace(true, declared.to_bytes(4, "little")))
+    refused(archive, tmp_path, said)
+
+
+def test_a_bomb_beside_the_listed_members_of_a_tar(tmp_path: Path) -> None:
+    archive = tarred(tmp_path / "archive", GOOD | {"other/big": bytes(5_000_000)})
+    refused(archive, tmp_path, "unfolds to too much")  # as reading past it would unfold it
 
 
 def test_too_many_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from itm_core.data.download import (
     ARRIVING,
     DownloadError,
     Patience,
+    Resuming,
     _accept,
     _RefusedError,
     fetch,
@@ -153,6 +154,20 @@ def test_without_a_hash_a_file_that_changed_meanwhile_begins_anew(
     assert fetch(entry(url), tmp_path, known=None, patience=QUICK).read_bytes() == CONTENT
     again = [] if mood == "whole" else [("/a", None)]  # a server that heeds If-Range sends it all
     assert server.asked == [("/a", f"bytes={HALF}-"), *again]
+
+
+def test_without_a_hash_another_part_than_asked_for_is_not_joined(
+    server: Loopback, tmp_path: Path
+) -> None:
+    url = server.put("/a", CONTENT, "drop", "astray", "whole")
+    assert fetch(entry(url), tmp_path, known=None, patience=QUICK).read_bytes() == CONTENT
+
+
+def test_what_has_arrived_stays_while_it_is_checked(server: Loopback, tmp_path: Path) -> None:
+    part, output = tmp_path / "a.part", tmp_path / "tmpabc"
+    url = server.put("/a", CONTENT)
+    Resuming(part, None, HASH, QUICK)(url, str(output), None)
+    assert part.read_bytes() == output.read_bytes() == CONTENT
 
 
 def test_without_hash_and_sign_nothing_is_gone_on_with(server: Loopback, tmp_path: Path) -> None:
