@@ -62,6 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, mood: str, content: bytes) -> None:
         sign = f'"{hashlib.sha256(content).hexdigest()}"'
         start = self._start(mood, sign)
+        start += mood == "astray" and start > 0
         if start and start >= len(content):
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(content)}")
@@ -97,8 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _headers(self, mood: str, content: bytes, start: int, sign: str) -> None:
         self.send_response(206 if start else 200)
         if start:
-            first = start + (mood == "astray")
-            span = f"bytes {first}-{len(content) - 1}/{len(content)}"
+            span = f"bytes {start}-{len(content) - 1}/{len(content)}"
             self.send_header("Content-Range", span)
         if mood != "endless":
             self.send_header("Content-Length", str(len(content) - start + 4 * (mood == "long")))
