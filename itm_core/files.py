@@ -37,6 +37,41 @@ def space_checked(path: Path) -> Iterator[None]:
         ) from error
 
 
+def amount(size: int) -> str:
+    """Return a number of bytes as people say it.
+
+    >>> amount(862_182_613), amount(570)
+    ('862.2 MB', '570 bytes')
+    """
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if size >= unit:
+            return f"{size / unit:.1f} {name}"
+    return f"{size} bytes"
+
+
+def require_space(folder: Path, needed: int, purpose: str) -> None:
+    """Raise `InputError` when the disk of ``folder`` has less than ``needed`` bytes free."""
+    free = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
+    if needed > free:
+        raise InputError(
+            f"no space to {purpose}",
+            file=folder,
+            expected=f"{amount(needed)} free",
+            found=f"{amount(free)} free",
+            remedy="free some space and run the same command again",
+        )
+
+
+def swap(new: Path, place: Path) -> None:
+    """Put a folder in the place of another, which is removed."""
+    previous = place.with_name(f".{place.name}.previous")
+    shutil.rmtree(previous, ignore_errors=True)
+    if place.exists():
+        place.replace(previous)
+    new.replace(place)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
 def reserve(path: Path) -> None:
     """Claim the blocks of a file that was only sized; raises OSError when the disk is full.
 
