@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from itm_core.data.precomp import CAPTIONS_PER_IMAGE
+from itm_core.data.precomp import CAPTIONS_PER_IMAGE, Split
 from itm_core.data.vocabulary import read_captions
 from itm_core.errors import InputError
 from itm_core.files import read_json
@@ -48,6 +48,13 @@ def image_key(name: str | int) -> str:
         text = ENDING.sub("", text)
     coco = COCO_NAME.fullmatch(text)
     return coco[1] if coco else text
+
+
+def photographs(split: Split) -> list[str]:
+    """Return the name of each image of a split: its id, or what ``id_mapping.json`` makes of it."""
+    path = split.folder / "id_mapping.json"
+    named = read_json(path) if path.exists() else {}
+    return [image_key(named.get(image, image)) for image in split.ids]
 
 
 def read_captioned(path: Path, split: str | None = None) -> list[Captioned]:

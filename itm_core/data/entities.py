@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from itm_core.data.caption_sources import image_key
+from itm_core.data.caption_sources import photographs
 from itm_core.data.precomp import Split
 from itm_core.data.vocabulary import read_captions, tokenise
 from itm_core.errors import InputError
-from itm_core.files import read_json, write_json
+from itm_core.files import write_json
 from itm_core.settings import one_of
 
 WORDS = ("heads", "phrases")
@@ -186,7 +186,7 @@ def annotate(split: Split, root: Path | str, *, words: str = "heads") -> Annotat
     unrelated, counts = _unrelated(root), Counts()
     rows: list[list[dict[str, Any] | None]] = []
     objects = []
-    for i, name in enumerate(_names(split)):
+    for i, name in enumerate(photographs(split)):
         boxes = read_boxes(root / "Annotations" / f"{name}.xml")
         sentences = _sentences(root / "Sentences" / f"{name}.txt")
         captions = split.captions[n * i : n * i + n]
@@ -262,13 +262,6 @@ def _scaled(boxes: Boxes, size: Any) -> list[dict[str, Any]]:
         }
         for b, chains in boxes.boxes
     ]
-
-
-def _names(split: Split) -> list[str]:
-    """Return the photograph of each image."""
-    path = split.folder / "id_mapping.json"
-    named = read_json(path) if path.exists() else {}
-    return [image_key(named.get(image, image)) for image in split.ids]
 
 
 def _unrelated(root: Path) -> set[tuple[str, int]]:
