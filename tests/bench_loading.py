@@ -6,7 +6,7 @@
 Makes a file of 36 x 2048 float32 regions for every image (33 GB at the default; sparse, so it
 takes no room on the disk, unless ``--dense``) with five captions each, loads it with the checks of
 every dataset, then makes batches with nothing to wait for, then trains. Memory is sampled every
-20 ms. Three numbers of it are told:
+50 ms. Three numbers of it are told:
 
 * resident: every page of the process in memory, those of mapped files included (psutil's rss);
 * own: without pages of files (rss - shared): what no other process could use;
@@ -32,14 +32,15 @@ import psutil
 import torch
 
 from itm_core import recipes
-from itm_core.data.precomp import Split, load_split
+from itm_core.data.precomp import load_split
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.runs import save_matcher
 from itm_core.training import Pairs, Trainer, batches
 
 REGIONS, WIDTH = 36, 2048
 WORDS = 9000  # of which captions are made
-EVERY = 0.02  # seconds between two looks at the memory
+EVERY = 0.05  # seconds between two looks at the memory
+THOROUGH = 40  # of which every so many-th counts unique pages, which holds the process up
 GIB = 2**30
 
 
@@ -50,13 +51,16 @@ class Memory:
     resident: int = 0
     own: int = 0
     unique: int = 0
+    looks: int = 0
 
     def look(self) -> None:
         """Take another look."""
-        found = psutil.Process().memory_full_info()
+        found = psutil.Process().memory_info()
         self.resident = max(self.resident, found.rss)
         self.own = max(self.own, found.rss - found.shared)
-        self.unique = max(self.unique, found.uss)
+        if self.looks % THOROUGH == 0:
+            self.unique = max(self.unique, psutil.Process().memory_full_info().uss)
+        self.looks += 1
 
     def line(self) -> str:
         """Return the three numbers in GiB."""
@@ -106,12 +110,15 @@ def write_split(folder: Path, images: int, *, dense: bool) -> None:
             file.writelines(" ".join(words[draw.integers(WORDS, size=n)]) + " .\n" for n in lens)
 
 
-def load(folder: Path) -> tuple[Split, Vocabulary, Pairs]:
-    """Return the split, its vocabulary and its pairs, as a run makes them."""
-    split = load_split(folder, "train")
-    vocabulary = Vocabulary.from_captions(split.captions)
-    captions = [vocabulary.encode(caption) for caption in split.captions]
-    return split, vocabulary, Pairs(split.regions, captions, split.caption_image)
+def load(folder: Path) -> tuple[Vocabulary, Pairs]:
+    """Return the vocabulary and the pairs of the split, as a run makes them."""
+    with watched("loading and checking"):
+        split = load_split(folder, "train")
+    with watched("vocabulary and captions"):
+        vocabulary = Vocabulary.from_captions(split.captions)
+        captions = [vocabulary.encode(caption) for caption in split.captions]
+    print(f"  {len(captions)} captions, {len(vocabulary)} words")
+    return vocabulary, Pairs(split.regions, captions, split.caption_image)
 
 
 def make_batches(trainer: Trainer, count: int) -> None:
@@ -158,9 +165,9 @@ def main() -> None:
         folder = Path(name)
         write_split(folder, given.images, dense=given.dense)
         on_disk = (folder / "train_ims.npy").stat()
-        print(f"{on_disk.st_size / 1e9:.1f} GB of features, {on_disk.st_blocks / 2e6:.2f} on disk")
-        with watched("loading and checking, vocabulary, captions"):
-            split, vocabulary, pairs = load(folder)
+        size, taken = on_disk.st_size / 1e9, on_disk.st_blocks * 512 / 1e9
+        print(f"{size:.1f} GB of features, {taken:.2f} GB of the disk taken")
+        vocabulary, pairs = load(folder)
         recipe = recipes.get(given.recipe).replace(f"training.held={given.held}")
         matcher = recipe.build(WIDTH, len(vocabulary), REGIONS).to(given.device)
         with watched("the trainer"):
@@ -177,7 +184,6 @@ def main() -> None:
         make_batches(trainer, given.batches)
         train(trainer, given.steps)
         print(f"features {'held' if trainer.held is not None else 'read'} on {trainer.device}")
-        print(f"{len(split.captions)} captions, {len(vocabulary)} words")
 
 
 if __name__ == "__main__":

@@ -112,11 +112,16 @@ def release(values: Any) -> None:
     Without it the system counts every page that was ever touched as resident, until it needs
     the room for something else.
     """
-    base = getattr(values, "regions", values)  # features with positions behind them
-    while base is not None and not isinstance(base, mmap.mmap):
-        base = getattr(base, "base", None)
+    base = map_below(getattr(values, "regions", values))  # or of features with positions
     if base is not None and hasattr(mmap, "MADV_DONTNEED"):
         base.madvise(mmap.MADV_DONTNEED)
+
+
+def map_below(values: Any) -> mmap.mmap | None:
+    """Return the mapped file that an array is a view of, or None."""
+    while values is not None and not isinstance(values, mmap.mmap):
+        values = getattr(values, "base", None)
+    return values
 
 
 def once_each(values: np.ndarray, times: int, *, full: bool = False) -> np.ndarray | None:

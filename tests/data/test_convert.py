@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from itm_core import convert_cli
 from itm_core.data.caption_sources import image_key, read_captioned
 from itm_core.data.convert import convert
 from itm_core.data.precomp import load_dataset, load_split
@@ -186,13 +184,3 @@ def test_broken_archives_and_captions_are_named(tmp_path: Path) -> None:
     text.write_text("1.jpg#0\ta dog\na cat\n")
     with pytest.raises(InputError, match="row 2: no image before the caption"):
         convert(source, tmp_path / "made", text, split="dev", progress=False)
-
-
-def test_the_command_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    parser = argparse.ArgumentParser()
-    convert_cli.add(parser.add_subparsers())
-    source, captions = write_tsv(tmp_path / "a.tsv", IDS), write_karpathy(tmp_path / "d.json")
-    made = tmp_path / "made"
-    given = parser.parse_args(["convert", str(source), str(made), "--captions", str(captions)])
-    assert given.run(given) == 0
-    assert "train: 3 images, 3 regions of 5" in capsys.readouterr().out
