@@ -9,20 +9,17 @@ Page: "How to use it three ways", "Your own data".
 
 from __future__ import annotations
 
-import mmap
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from math import prod
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from itm_core.data.arrays import map_below, release
+from itm_core.data.arrays import release
 from itm_core.errors import InputError
 
 HOLDING = ("auto", "never", "float16")
@@ -32,52 +29,6 @@ IMAGES_AT_ONCE = 256
 
 T = TypeVar("T")
 Made = TypeVar("Made")
-
-
-def images_of(features: Any, chosen: np.ndarray) -> np.ndarray:
-    """Return the features ``[B, R, F]`` float32 of some images; no page stays mapped for them.
-
-    Images of a plain mapped file are read by their place in it: several times as fast as through
-    the map, which fetches a page at a time.
-    """
-    start = _place_in_file(features)
-    if start is not None:
-        return _read(features, start, chosen)
-    found = np.asarray(features[chosen], np.float32)
-    release(features)
-    return found
-
-
-def _place_in_file(features: Any) -> int | None:
-    """Return where image 0 begins in its file; None unless each image stands there in a piece."""
-    below = map_below(features)
-    if (
-        below is None
-        or not isinstance(features, np.memmap)
-        or features.filename is None
-        or features.dtype != np.float32
-        or not len(features)
-        or not features[0].flags.c_contiguous
-        or not hasattr(os, "preadv")
-    ):
-        return None
-    mapped_from = features.offset - features.offset % mmap.ALLOCATIONGRANULARITY
-    return mapped_from + features.ctypes.data - np.frombuffer(below, np.uint8).ctypes.data
-
-
-def _read(features: np.memmap, start: int, chosen: np.ndarray) -> np.ndarray:
-    found = np.empty((len(chosen), *features.shape[1:]), np.float32)
-    with Path(str(features.filename)).open("rb", buffering=0) as file:
-        for image, row in zip(chosen.tolist(), found, strict=True):
-            place = start + image * features.strides[0]
-            if os.preadv(file.fileno(), [memoryview(row).cast("B")], place) != row.nbytes:
-                raise InputError(
-                    "the file ends before its last image",
-                    file=features.filename,
-                    found=f"image {image} is not whole",
-                    remedy="was it changed during the training?",
-                )
-    return found
 
 
 def ahead(

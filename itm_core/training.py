@@ -25,8 +25,9 @@ from tqdm.auto import tqdm
 
 from itm_core.augmentation import drop_regions, drop_tokens, drop_words
 from itm_core.constraints import ConstraintSettings
+from itm_core.data.arrays import images_of
 from itm_core.errors import InputError
-from itm_core.feature_reading import ahead, hold, images_of
+from itm_core.feature_reading import ahead, hold
 from itm_core.files import whole_file
 from itm_core.gradients import Batch, gradient_step
 from itm_core.matchers import Matcher

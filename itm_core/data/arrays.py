@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Sequence
 from contextlib import suppress
 from math import prod
 from pathlib import Path
@@ -21,7 +22,7 @@ import numpy as np
 from itm_core.errors import InputError
 from itm_core.files import write_json
 
-IMAGES_AT_ONCE = 256
+IMAGES_AT_ONCE = 128
 SCANNED_WHOLE = 2**31  # bytes
 SAMPLED = 1024  # images of a larger file
 BOXES, SIZES = ("boxes", "ims_bbx"), ("img_sizes", "ims_size")  # as releases call them
@@ -112,16 +113,62 @@ def release(values: Any) -> None:
     Without it the system counts every page that was ever touched as resident, until it needs
     the room for something else.
     """
-    base = map_below(getattr(values, "regions", values))  # or of features with positions
+    base = _map_below(getattr(values, "regions", values))  # or of features with positions
     if base is not None and hasattr(mmap, "MADV_DONTNEED"):
         base.madvise(mmap.MADV_DONTNEED)
 
 
-def map_below(values: Any) -> mmap.mmap | None:
+def _map_below(values: Any) -> mmap.mmap | None:
     """Return the mapped file that an array is a view of, or None."""
     while values is not None and not isinstance(values, mmap.mmap):
         values = getattr(values, "base", None)
     return values
+
+
+def images_of(features: Any, chosen: np.ndarray) -> np.ndarray:
+    """Return the features ``[B, R, F]`` float32 of some images; no page stays mapped for them.
+
+    Images of a plain mapped file are read by their place in it: several times as fast as through
+    the map, which fetches a page at a time.
+    """
+    start = _place_in_file(features)
+    if start is not None:
+        return _read(features, start, chosen)
+    found = np.asarray(features[chosen], np.float32)
+    release(features)
+    return found
+
+
+def _place_in_file(features: Any) -> int | None:
+    """Return where image 0 begins in its file; None unless each image stands there in a piece."""
+    below = _map_below(features)
+    if (
+        below is None
+        or not isinstance(features, np.memmap)
+        or features.filename is None
+        or features.dtype != np.float32
+        or not len(features)
+        or not features[0].flags.c_contiguous
+        or not hasattr(os, "preadv")
+    ):
+        return None
+    mapped_from = features.offset - features.offset % mmap.ALLOCATIONGRANULARITY
+    return mapped_from + features.ctypes.data - np.frombuffer(below, np.uint8).ctypes.data
+
+
+def _read(features: np.memmap, start: int, chosen: np.ndarray) -> np.ndarray:
+    found = np.empty((len(chosen), *features.shape[1:]), np.float32)
+    with Path(str(features.filename)).open("rb", buffering=0) as file:
+        for image, row in zip(chosen.tolist(), found, strict=True):
+            place = start + image * features.strides[0]
+            if os.preadv(file.fileno(), [memoryview(row).cast("B")], place) != row.nbytes:
+                raise InputError(
+                    "the file ends before its last image",
+                    file=features.filename,
+                    found=f"image {image} is not whole",
+                    remedy="was it changed during the training?",
+                )
+    return found
 
 
 def once_each(values: np.ndarray, times: int, *, full: bool = False) -> np.ndarray | None:
@@ -150,31 +197,24 @@ def finite(path: Path, regions: np.ndarray, *, full: bool = False) -> None:
         if json.loads(note.read_text()) == mark:
             return
     whole = full or regions.nbytes <= SCANNED_WHOLE
-    for images in _blocks(len(regions), whole):
-        block = regions[images]
+    images = np.arange(len(regions))
+    if not whole:
+        images = np.unique(np.linspace(0, len(regions) - 1, SAMPLED).astype(int))
+    for start in range(0, len(images), IMAGES_AT_ONCE):
+        chosen = images[start : start + IMAGES_AT_ONCE]
+        block = images_of(regions, chosen)
         if not np.isfinite(block.sum(dtype=np.float64)):
             place, region, _ = np.argwhere(~np.isfinite(block))[0]
-            image = images.start + int(place)
             raise InputError(
                 "a region feature is not finite",
                 file=path,
-                row=image,
+                row=int(chosen[place]),
                 found=f"NaN or infinity in region {region}",
                 remedy="extract it again",
             )
-    release(regions)
     if whole:
         with suppress(OSError, InputError):  # without room or right it is scanned each time
             write_json(note, mark)
-
-
-def _blocks(images: int, whole: bool) -> Iterator[slice]:
-    if whole:
-        for start in range(0, images, IMAGES_AT_ONCE):
-            yield slice(start, start + IMAGES_AT_ONCE)
-    else:
-        for i in np.unique(np.linspace(0, images - 1, SAMPLED).astype(int)).tolist():
-            yield slice(i, i + 1)
 
 
 def boxes_and_sizes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -138,3 +139,40 @@ def test_released_pages_are_gone_and_come_back(tmp_path: Path, step: int) -> Non
     assert kept < grown / 4
     assert float(values.sum(dtype=np.float64)) == total
     arrays.release(np.ones(3))  # not mapped: nothing to do
+
+
+def test_training_reads_a_large_file_in_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "large.npy"
+    shape = (2000, 36, 1024)  # 295 MB, without a block on the disk
+    np.lib.format.open_memmap(path, "w+", np.float32, shape).flush()
+    features = arrays.mapped(path)
+    process = psutil.Process()
+    before, largest = process.memory_info().rss, 0
+    for start in range(0, 2000, 50):
+        batch = arrays.images_of(features, np.arange(start, start + 50))
+        assert batch.shape == (50, 36, 1024)
+        largest = max(largest, process.memory_info().rss)
+    assert largest - before < 60e6
+
+
+def test_images_read_from_their_place_are_those_of_the_map(tmp_path: Path) -> None:
+    path = tmp_path / "some.npy"
+    plain = np.random.default_rng(0).random((50, 7, 300), np.float32)
+    np.save(path, plain)
+    chosen = np.array([3, 0, 9, 9, 4])
+    whole = arrays.mapped(path)
+    for view in (whole, whole[::5], whole[20:], whole[40:10:-2], whole[:, 1:3], whole[..., ::2]):
+        np.testing.assert_array_equal(arrays.images_of(view, chosen), np.asarray(view)[chosen])
+    np.testing.assert_array_equal(arrays.images_of(plain, chosen), plain[chosen])
+    np.save(path, plain.astype(">f4"))
+    np.testing.assert_array_equal(arrays.images_of(arrays.mapped(path), chosen), plain[chosen])
+
+
+def test_a_file_cut_off_during_the_training_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "some.npy"
+    np.save(path, np.zeros((50, 7, 300), np.float32))
+    features = arrays.mapped(path)
+    os.truncate(path, 100_000)
+    assert arrays.images_of(features, np.array([2, 3])).shape == (2, 7, 300)
+    with pytest.raises(InputError, match=r"some.npy: the file ends before its last image.*image 4"):
+        arrays.images_of(features, np.array([2, 40]))
