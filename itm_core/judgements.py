@@ -154,7 +154,62 @@ def agreement(
 
     Raises `InputError` for scores that lack a judged pair, or are not numbers there.
     """
+    return _agreement(*_resampled(scores, judged, taking, resamples, seed), judged)
+
+
+def gap_between(
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    judged: Judgements,
+    *,
+    taking: str = "each",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Agreement:
+    """Return how much better our scores agree than theirs: both on the same drawn images."""
+    both = [_resampled(scores, judged, taking, resamples, seed) for scores in (ours, theirs)]
+    return _agreement(both[0][0] - both[1][0], both[0][1] - both[1][1], judged)
+
+
+def between_people(judged: Judgements) -> dict[str, float]:
+    """Return how well one person's ratings agree with the mean of the others', on average.
+
+    What a score can reach is bounded by how far people agree among themselves.
+    """
+    others = [np.delete(judged.ratings, p, axis=1).mean(1) for p in range(judged.ratings.shape[1])]
+    found = [rank_correlations(o, r) for o, r in zip(others, judged.ratings.T, strict=True)]
+    return {name: float(np.mean([one[name] for one in found])) for name in MEASURES}
+
+
+def _agreement(values: np.ndarray, drawn: np.ndarray, judged: Judgements) -> Agreement:
+    low, high = np.nanpercentile(drawn, [2.5, 97.5], axis=0) if len(drawn) else (values, values)
+    return Agreement(
+        {name: float(values[k]) for k, name in enumerate(MEASURES)},
+        {name: (float(low[k]), float(high[k])) for k, name in enumerate(MEASURES)},
+        pairs=len(judged.image),
+        images=len(np.unique(judged.image)),
+    )
+
+
+def _resampled(
+    scores: np.ndarray, judged: Judgements, taking: str, resamples: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the correlations ``[3]``, and those of drawn images ``[resamples, 3]``."""
     one_of("taking", taking, TAKING)
+    x = _judged(scores, judged)
+    y, people = judged.ratings.mean(1), 1
+    if taking == "each":
+        y, people = judged.ratings.reshape(-1), judged.ratings.shape[1]
+    table = _Table.of(x.repeat(people), y)
+    _, cluster = np.unique(judged.image.repeat(people), return_inverse=True)
+    images = int(cluster.max()) + 1
+    draw = np.random.default_rng(seed)
+    counts = draw.multinomial(images, np.full(images, 1 / images), size=resamples)
+    drawn = np.array([table.correlations(count[cluster]) for count in counts])
+    return table.correlations(np.ones(len(y))), drawn
+
+
+def _judged(scores: np.ndarray, judged: Judgements) -> np.ndarray:
     shape = (int(judged.image.max()) + 1, int(judged.caption.max()) + 1)
     if scores.ndim != 2 or any(s < n for s, n in zip(scores.shape, shape, strict=True)):
         raise InputError(
@@ -165,25 +220,7 @@ def agreement(
     x = np.asarray(scores[judged.image, judged.caption], np.float64)
     if not np.isfinite(x).all():
         raise InputError("a score of a judged pair is not a number")
-    y, people = judged.ratings.mean(1), 1
-    if taking == "each":
-        y, people = judged.ratings.reshape(-1), judged.ratings.shape[1]
-    x, image = x.repeat(people), judged.image.repeat(people)
-    table = _Table.of(x, y)
-    values = table.correlations(np.ones(len(x)))
-    names, cluster = np.unique(image, return_inverse=True)
-    draws = np.random.default_rng(seed)
-    drawn = [
-        table.correlations(
-            np.bincount(draws.integers(len(names), size=len(names)), minlength=len(names))[cluster]
-        )
-        for _ in range(resamples)
-    ]
-    low, high = np.nanpercentile(drawn, [2.5, 97.5], axis=0) if drawn else 2 * [values]
-    limits = {name: (float(low[k]), float(high[k])) for k, name in enumerate(MEASURES)}
-    return Agreement(
-        dict(zip(MEASURES, values.tolist(), strict=True)), limits, len(judged.image), len(names)
-    )
+    return x
 
 
 def rank_correlations(x: np.ndarray, y: np.ndarray) -> dict[str, float]:

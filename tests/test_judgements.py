@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from itm_core.data.precomp import Split, load_split
 from itm_core.errors import InputError
-from itm_core.judgements import Judgements, agreement, rank_correlations, read_expert
+from itm_core.judgements import (
+    Judgements,
+    agreement,
+    between_people,
+    gap_between,
+    rank_correlations,
+    read_expert,
+)
 from tests.micro import write_dataset
 
 
@@ -89,9 +96,8 @@ def test_intervals_draw_images_with_all_their_pairs() -> None:
     found = agreement(scores, judged, resamples=50, seed=3)
     draws, slow = np.random.default_rng(3), []
     for _ in range(50):
-        rows = np.concatenate(
-            [np.flatnonzero(judged.image == i) for i in draws.integers(10, size=10)]
-        )
+        drawn = np.arange(10).repeat(draws.multinomial(10, np.full(10, 0.1)))
+        rows = np.concatenate([np.flatnonzero(judged.image == i) for i in drawn])
         x = scores[judged.image[rows], judged.caption[rows]].repeat(3)
         slow.append(rank_correlations(x, judged.ratings[rows].reshape(-1))["tau_c"])
     assert found.intervals["tau_c"] == pytest.approx(tuple(np.percentile(slow, [2.5, 97.5])))
@@ -111,6 +117,27 @@ def test_more_images_make_narrower_intervals_and_copies_of_pairs_do_not() -> Non
         few.image.repeat(9), few.caption.repeat(9), few.ratings.repeat(9, axis=0), 0, 0
     )
     assert width(copied, scores) > 0.9 * width(few, scores)
+
+
+def test_two_scores_are_compared_on_the_same_images() -> None:
+    judged, scores = judged_pairs(40)
+    noise = scores + 0.1 * np.random.default_rng(1).normal(size=scores.shape)
+    gap = gap_between(scores, noise, judged, resamples=200)
+    ours, theirs = (agreement(one, judged, resamples=200) for one in (scores, noise))
+    low, high = gap.intervals["tau_c"]
+    assert gap.values["tau_c"] == pytest.approx(ours.values["tau_c"] - theirs.values["tau_c"])
+    alone = ours.intervals["tau_c"]
+    assert high - low < 0.5 * (alone[1] - alone[0])  # what both share is taken away
+    same = gap_between(scores, scores, judged, resamples=20)
+    assert same.intervals["spearman"] == (0, 0)
+
+
+def test_people_agree_with_one_another_as_far_as_they_do() -> None:
+    ratings = np.array([[1, 1, 2], [2, 2, 2], [3, 3, 1], [4, 4, 4]])
+    judged = Judgements(np.arange(4), np.arange(4), ratings, 0, 0)
+    others = [list(np.delete(ratings, p, 1).mean(1)) for p in range(3)]
+    slow = [kendall(others[p], list(ratings[:, p]))[0] for p in range(3)]
+    assert between_people(judged)["tau_b"] == pytest.approx(np.mean(slow))
 
 
 LINES = (
