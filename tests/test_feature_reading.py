@@ -101,3 +101,13 @@ def test_features_stay_on_the_disk_where_there_is_no_room() -> None:
     np.testing.assert_array_equal(half.numpy(), features.astype(np.float16))
     with pytest.raises(InputError, match="cannot be held on the device.*training.held=auto"):
         hold(features, CPU, "float16")
+
+
+@pytest.mark.gpu
+def test_a_gpu_with_room_holds_the_features() -> None:
+    features = np.random.default_rng(0).normal(size=(600, 4, 5)).astype(np.float32)
+    for kind, kept in (("auto", np.float32), ("float16", np.float16)):
+        held = hold(features, torch.device("cuda"), kind)
+        assert held is not None
+        assert held.is_cuda
+        np.testing.assert_array_equal(held.cpu().numpy(), features.astype(kept))

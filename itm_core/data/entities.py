@@ -33,7 +33,7 @@ from itm_core.settings import one_of
 WORDS = ("heads", "phrases")
 NOT_VISUAL = "0"
 ALIKE = 0.5  # share of tokens in common, below which a caption is another one
-PHRASE = re.compile(r"\[/EN#(\d+)((?:/\w+)+) ([^\[\]]+)\]")
+PHRASE = re.compile(r"\[/EN#(\d+)((?:/\w+)+) (.+?)\]")
 SAME = {"``": '"', "''": '"'}  # the tokeniser's quotes
 
 

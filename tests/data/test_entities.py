@@ -93,8 +93,9 @@ def test_a_sentence_by_hand() -> None:
     ]
     assert read_sentence(OTHERS[2]).phrases[1].kinds == ("bodyparts", "people")
     assert read_sentence("a [ b ] c").words == ("a", "[", "b", "]", "c")
-    with pytest.raises(InputError, match=r"x.txt, row 3: a phrase is not closed"):
-        read_sentence("[/EN#1/people Two men look", Path("x.txt"), 3)
+    for line in ("[/EN#1/people Two men look", "[/EN#1/people Two [/EN#2/other dogs] run"):
+        with pytest.raises(InputError, match=r"x.txt, row 3: a phrase is not closed"):
+            read_sentence(line, Path("x.txt"), 3)
 
 
 def test_boxes_count_from_zero_and_chains_have_several(tmp_path: Path) -> None:
