@@ -23,6 +23,7 @@ from itm_core import regulators
 from itm_core.constraints import ConstraintSettings, check_constraints
 from itm_core.encoders import EncoderSettings
 from itm_core.errors import InputError
+from itm_core.feature_reading import HOLDING
 from itm_core.losses import LossSettings
 from itm_core.matchers import Attending, AttendingSettings, Matcher, Pooled, PooledSettings
 from itm_core.methods import DEFAULT_PROFILE, METHODS, PLUGINS, PROFILES, Method
@@ -53,6 +54,7 @@ class TrainingSettings:
         dev_images: images of the development split used to choose the best epoch; the loaders
             of SCAN, BFAN and SGRAF take the first 1,000. ``None`` takes all.
         precision: ``float32``, or ``bfloat16`` for mixed precision on CUDA.
+        held: ``auto`` keeps the features on a GPU with room, ``float16`` in half precision.
     """
 
     epochs: int = 30
@@ -69,6 +71,7 @@ class TrainingSettings:
     drop_last: bool = False
     dev_images: int | None = 1000
     precision: str = "float32"
+    held: str = "auto"
 
     def __post_init__(self) -> None:
         at_least("training.epochs", self.epochs, 1)
@@ -84,6 +87,7 @@ class TrainingSettings:
         if self.dev_images is not None:
             at_least("training.dev_images", self.dev_images, 1)
         one_of("training.precision", self.precision, PRECISIONS)
+        one_of("training.held", self.held, HOLDING)
         one_of("training.optimiser", self.optimiser, OPTIMISERS)
         if self.weight_decay and self.optimiser == "adam":
             raise InputError(

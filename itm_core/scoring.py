@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from itm_core.data.arrays import release
 from itm_core.fragments import Fragments
 from itm_core.matchers.base import Matcher
 from itm_core.pairing import AllPairs
@@ -92,6 +93,7 @@ def encode_images(matcher: Matcher, features: np.ndarray) -> list[Fragments]:
     for start in range(0, len(features), REGIONS_AT_ONCE):
         batch = np.array(features[start : start + REGIONS_AT_ONCE], np.float32)
         encoded += matcher.regions(torch.from_numpy(batch).to(device)).chunks(IMAGES_PER_TILE)
+        release(features)
     return encoded
 
 

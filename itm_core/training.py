@@ -11,8 +11,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -20,11 +20,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from itm_core.augmentation import drop_regions, drop_tokens, drop_words
 from itm_core.constraints import ConstraintSettings
+from itm_core.data.arrays import images_of
 from itm_core.errors import InputError
+from itm_core.feature_reading import ahead, hold
 from itm_core.files import whole_file
 from itm_core.gradients import Batch, gradient_step
 from itm_core.matchers import Matcher
@@ -123,6 +126,10 @@ class Trainer:
         self.matcher, self.pairs, self.recipe = matcher, pairs, recipe
         self.seed, self.folder, self.score_dev, self.save = seed, folder, score_dev, save
         self.device = next(matcher.parameters()).device
+        kind = recipe.training.held
+        if recipe.training.drop_regions and kind == "auto":
+            kind = "never"  # regions are dropped before a batch goes to the device
+        self.held = hold(pairs.features, self.device, kind)
         self.optimiser = make_optimiser(matcher, recipe.training)
         self.state = Progress()
         self.show = progress
@@ -153,13 +160,14 @@ class Trainer:
             group["lr"] = learning_rate(training, state.epoch) * group["scale"]
         self.matcher.train()
         started = time.monotonic() - state.seconds
-        while state.step < len(cut):
-            self._step(cut[state.step])
-            state.step += 1
-            state.seconds = time.monotonic() - started
-            self._show(bar)
-            bar.update()
-            self._checkpoint_if_due()
+        with closing(self._ready(cut)) as ready:
+            for batch in ready:
+                self._step(batch)
+                state.step += 1
+                state.seconds = time.monotonic() - started
+                self._show(bar)
+                bar.update()
+                self._checkpoint_if_due()
         numbers = self.score_dev(self.matcher)
         state.seconds = time.monotonic() - started
         self._close_epoch(numbers, len(cut))
@@ -176,10 +184,13 @@ class Trainer:
         self.checkpoint()
         self._stop_if_asked()
 
-    def _step(self, chosen: np.ndarray) -> None:
+    def _ready(self, cut: Sequence[np.ndarray]) -> Generator[Batch]:
+        """Yield the batches of the epoch that are left, the next ones made meanwhile."""
+        return ahead(lambda step: self._batch(cut[step], step), range(self.state.step, len(cut)))
+
+    def _step(self, batch: Batch) -> None:
         recipe, training = self.recipe, self.recipe.training
-        batch = self._batch(chosen)
-        generator = torch.Generator().manual_seed(self._number())
+        generator = torch.Generator().manual_seed(self._number(self.state.step))
         self.optimiser.zero_grad(set_to_none=True)
         half = training.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
@@ -195,7 +206,7 @@ class Trainer:
             raise InputError(
                 "the loss is no longer a finite number",
                 found=f"{value} in epoch {self.state.epoch + 1}, step {self.state.step + 1}",
-                remedy="lower training.learning_rate, or check the features",
+                remedy="lower training.learning_rate, or check every feature: itm check --full",
             )
         torch.nn.utils.clip_grad_norm_(self.matcher.parameters(), training.clip)
         self.optimiser.step()
@@ -205,39 +216,46 @@ class Trainer:
         constraints = self.recipe.constraints
         return constraints if self.state.epoch >= constraints.from_epoch else None
 
-    def _number(self) -> int:
+    def _number(self, step: int) -> int:
         """Return a number that no other step of this run has, the same when resumed."""
-        words = np.random.SeedSequence([self.seed, self.state.epoch, self.state.step])
+        words = np.random.SeedSequence([self.seed, self.state.epoch, step])
         return int(words.generate_state(1, np.uint64)[0] >> 1)
 
-    def _batch(self, chosen: np.ndarray) -> Batch:
+    def _batch(self, chosen: np.ndarray, step: int) -> Batch:
         """Return the pairs, longest caption first, with what training leaves out left out."""
-        training, pairs = self.recipe.training, self.pairs
-        captions = self._shortened(chosen)
-        image = pairs.image_of[chosen]
-        features = np.asarray(pairs.features[image], np.float32)
-        region_lens = None
+        captions = self._shortened(chosen, step)
         order = longest_first(captions)
         ids, lens = pad([captions[i] for i in order])
-        features = features[order]
-        if training.drop_regions:
-            draw = np.random.RandomState(self._number() % (1 << 32))
-            features, region_lens = drop_regions(features, training.drop_regions, draw)
+        image = self.pairs.image_of[chosen][order]
+        features, region_lens = self._features(image, step)
         return Batch(
-            torch.from_numpy(features).to(self.device),
+            features,
             ids.to(self.device),
             lens,
-            torch.from_numpy(image[order]),
-            None if region_lens is None else torch.from_numpy(region_lens),
-            None if pairs.stop is None else torch.tensor(pairs.stop),
+            torch.from_numpy(image),
+            region_lens,
+            None if self.pairs.stop is None else torch.tensor(self.pairs.stop),
         )
 
-    def _shortened(self, chosen: np.ndarray) -> list[Sequence[int]]:
+    def _features(self, image: np.ndarray, step: int) -> tuple[Tensor, Tensor | None]:
+        """Return the features of images on the device, and their numbers of regions if cut."""
+        rate, lens = self.recipe.training.drop_regions, None
+        if self.held is None:
+            features = torch.from_numpy(images_of(self.pairs.features, image))
+        else:
+            features = self.held[torch.from_numpy(image).to(self.device)].float()
+        if rate:
+            draw = np.random.RandomState(self._number(step) % (1 << 32))
+            kept, count = drop_regions(features.cpu().numpy(), rate, draw)
+            features, lens = torch.from_numpy(kept), torch.from_numpy(count)
+        return features.to(self.device), lens
+
+    def _shortened(self, chosen: np.ndarray, step: int) -> list[Sequence[int]]:
         """Return the captions, with words dropped where the recipe drops any."""
         pairs, training = self.pairs, self.recipe.training
         if not training.drop_words:
             return [pairs.captions[i] for i in chosen]
-        draw = Random(self._number())
+        draw = Random(self._number(step))
         rate, mask, spare = training.drop_words, pairs.mask, training.spare_ends
         if pairs.units is None:
             captions = [pairs.captions[i] for i in chosen]

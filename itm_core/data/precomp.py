@@ -4,15 +4,17 @@
 ``{split}_ims.npy``     ``[I, R, F]`` float32 region features (or each image repeated 5 times)
 ``{split}_caps.txt``    one caption per line; captions 5 i .. 5 i + 4 belong to image i
 ``{split}_ids.txt``     optional; one id per image or per caption
-``{split}_boxes.npy``   optional; ``[I, R, 4]`` x1, y1, x2, y2 in pixels
-``{split}_img_sizes.npy``  optional; ``[I, 2]`` width, height in pixels
+``{split}_boxes.npy``   optional; ``[I, R, 4]`` x1, y1, x2, y2 in pixels (or ``_ims_bbx``)
+``{split}_img_sizes.npy``  optional; ``[I, 2]`` width, height in pixels (or ``_ims_size``)
 ``{split}_pictures.npy``   optional; ``[I, H, W, 3]`` uint8, or ``pictures/{id}.jpg`` (or png)
 ``{split}_words.json``  optional; for every caption the objects that each token names
 ``vocab.json``          optional; otherwise built from the training captions
 ======================  ========================================================================
 
 Features are mapped, never loaded whole. Everything is checked at the door, before anything
-trains: counts, shapes, dtypes, finite values, empty captions, splits that overlap. Messages
+trains: counts, shapes, dtypes, finite values, empty captions, splits that overlap (`arrays` and
+`overlap` say how much of large files is read for it). What stands once per image may stand once per
+caption too. Messages
 count the rows of text files from 1 and those of arrays from 0, as editors and numpy do.
 """
 
@@ -20,24 +22,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from contextlib import suppress
+import re
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from itm_core.data.arrays import array, boxes_and_sizes, finite, once_each
+from itm_core.data.overlap import no_overlap
 from itm_core.data.vocabulary import Vocabulary, read_captions, tokenise
 from itm_core.errors import InputError
-from itm_core.files import write_json
 
 SPLITS = ("train", "dev", "test")
 CAPTIONS_PER_IMAGE = 5
 LONGEST_CAPTION = 200  # tokens; far above any caption of the field's datasets
-IMAGES_AT_ONCE = 256
+NAMED = re.compile(r"\S+\.(jpe?g|png)(#\d+)?\t")  # a column of names before the captions
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +88,7 @@ class Split:
     def _pictures(self) -> np.ndarray | None:
         path = self.folder / f"{self.name}_pictures.npy"
         shape = (len(self.regions), "height", "width", 3)
-        return _array(path, shape, "uint8") if path.exists() else None
+        return array(path, shape, "uint8") if path.exists() else None
 
     def picture(self, image: int) -> np.ndarray | None:
         """Return the picture ``[H, W, 3]`` uint8 of an image, or None when there is none.
@@ -142,14 +143,17 @@ class Dataset:
         return digest.hexdigest()[:16]
 
 
-def load_dataset(folder: Path | str, *, max_words: int = LONGEST_CAPTION) -> Dataset:
-    """Return the dataset in a folder of the SCAN layout, everything checked.
+def load_dataset(
+    folder: Path | str, *, max_words: int = LONGEST_CAPTION, full: bool = False
+) -> Dataset:
+    """Return the dataset in a folder of the SCAN layout, checked.
+
+    Of large feature files a sample is checked, or everything with ``full``.
 
     Raises `InputError` naming file, row, what was expected and found, and what to do.
     """
     folder = Path(folder)
-    train, dev, test = (load_split(folder, name, max_words=max_words) for name in SPLITS)
-    _no_overlap((train, dev, test))
+    train, dev, test = (load_split(folder, name, max_words=max_words, full=full) for name in SPLITS)
     for split in (dev, test):
         if split.regions.shape[2] != train.regions.shape[2]:
             raise InputError(
@@ -158,10 +162,13 @@ def load_dataset(folder: Path | str, *, max_words: int = LONGEST_CAPTION) -> Dat
                 expected=train.regions.shape[2],
                 found=split.regions.shape[2],
             )
+    no_overlap((train, dev, test), full=full)
     return Dataset(folder, train, dev, test, _vocabulary(folder, train))
 
 
-def load_split(folder: Path | str, name: str, *, max_words: int = LONGEST_CAPTION) -> Split:
+def load_split(
+    folder: Path | str, name: str, *, max_words: int = LONGEST_CAPTION, full: bool = False
+) -> Split:
     """Return one split, checked; raises `InputError` as `load_dataset` does.
 
     Any split has its name from its files: ``load_split(folder, "testall")`` reads
@@ -171,15 +178,14 @@ def load_split(folder: Path | str, name: str, *, max_words: int = LONGEST_CAPTIO
     path = folder / f"{name}_ims.npy"
     if not path.exists():
         raise _no_split(path, name)
-    regions = _array(path, ("images", "regions", "width"), "float32")
+    regions = array(path, ("images", "regions", "width"), "float32")
     captions = _captions(folder / f"{name}_caps.txt", max_words)
-    regions = _one_row_per_image(path, regions, len(captions))
-    _finite(path, regions)
-    images = len(regions)
-    boxes = _optional(folder / f"{name}_boxes.npy", (images, regions.shape[1], 4))
-    sizes = _optional(folder / f"{name}_img_sizes.npy", (images, 2))
+    regions = _one_row_per_image(path, regions, len(captions), full)
+    finite(path, regions, full=full)
+    images, n = len(regions), CAPTIONS_PER_IMAGE
+    boxes, sizes = boxes_and_sizes(folder, name, regions.shape[:2], n)
     ids = _ids(folder / f"{name}_ids.txt", images)
-    return Split(folder, name, regions, captions, ids, CAPTIONS_PER_IMAGE, boxes, sizes)
+    return Split(folder, name, regions, captions, ids, n, boxes, sizes)
 
 
 def _no_split(path: Path, name: str) -> InputError:
@@ -192,35 +198,6 @@ def _no_split(path: Path, name: str) -> InputError:
         found=found if path.parent.is_dir() else "no such folder",
         remedy=beside if there else "name a folder in the SCAN layout; `itm scenes` makes one",
     )
-
-
-def _mapped(path: Path) -> np.ndarray:
-    try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(values, np.ndarray):
-            return values
-        found = "an archive of several arrays"
-    except Exception as error:  # a spoilt header makes numpy raise nearly anything
-        found = f"{path.stat().st_size} bytes ({error})"
-    raise InputError(
-        "not a whole .npy file",
-        file=path,
-        expected=_promised(path),
-        found=found,
-        remedy="copy or download the file again",
-    )
-
-
-def _promised(path: Path) -> str | None:
-    """Return how long the header says that a file is; None for a header not understood."""
-    try:
-        with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
-            shape, _, kind = read(file)
-            return f"{file.tell() + prod(shape) * kind.itemsize} bytes"
-    except Exception:
-        return None
 
 
 def _opened(path: Path) -> np.ndarray:
@@ -246,25 +223,21 @@ def _truth(path: Path, count: int, what: str) -> list[Any] | None:
     return rows
 
 
-def _array(path: Path, shape: tuple[int | str, ...], kind: str) -> np.ndarray:
-    """Return the mapped array; a side with a name may have any length but 0."""
-    values = _mapped(path)
-    sides = zip(shape, values.shape, strict=False)
-    fits = all(have == n if isinstance(n, int) else have > 0 for n, have in sides)
-    if values.ndim != len(shape) or not fits:
-        expected = f"[{', '.join(map(str, shape))}]"
-        raise InputError("wrong shape", file=path, expected=expected, found=list(values.shape))
-    if values.dtype.kind not in "fiu" if kind == "number" else values.dtype != np.dtype(kind):
-        remedy = None if kind == "number" else f"np.save(path, np.load(path).astype(np.{kind}))"
-        raise InputError("wrong type", file=path, expected=kind, found=values.dtype, remedy=remedy)
-    return values
-
-
 def _captions(path: Path, max_words: int) -> list[str]:
     captions = read_captions(path)
     for row, caption in enumerate(captions, 1):
         if not caption.strip():
-            raise InputError("an empty caption", file=path, row=row, remedy="give it a text")
+            remedy = "give it a text, or take the line out if it belongs to no image"
+            raise InputError("an empty caption", file=path, row=row, remedy=remedy)
+        if NAMED.match(caption):
+            raise InputError(
+                "a name of a file before the caption",
+                file=path,
+                row=row,
+                expected="captions alone, in the order of the images",
+                found=caption[:60],
+                remedy="keep the second column: cut -f 2",
+            )
         # a token has a character at least, so short texts need no tokenising
         if len(caption) > max_words and len(tokenise(caption)) > max_words:
             raise InputError(
@@ -278,15 +251,14 @@ def _captions(path: Path, max_words: int) -> list[str]:
     return captions
 
 
-def _one_row_per_image(path: Path, regions: np.ndarray, captions: int) -> np.ndarray:
+def _one_row_per_image(path: Path, regions: np.ndarray, captions: int, full: bool) -> np.ndarray:
     """Some releases repeat each image for its five captions; return one row of each."""
     rows, n = len(regions), CAPTIONS_PER_IMAGE
     if captions == n * rows:
         return regions
     if captions == rows and rows % n == 0:
-        first = regions[::n]
-        sample = np.linspace(0, len(first) - 1, 20).astype(int)
-        if all((regions[n * i : n * i + n] == regions[n * i]).all() for i in sample):
+        first = once_each(regions, n, full=full)
+        if first is not None:
             return first
     if captions % n:
         raise InputError(
@@ -305,49 +277,6 @@ def _one_row_per_image(path: Path, regions: np.ndarray, captions: int) -> np.nda
     )
 
 
-def _finite(path: Path, regions: np.ndarray) -> None:
-    """Raise at the first value that is not finite; a verdict is remembered beside the file."""
-    state = path.stat()
-    note = path.with_name(f".{path.name}.checked")
-    mark = {"bytes": state.st_size, "changed": state.st_mtime_ns, "images": len(regions)}
-    with suppress(OSError, ValueError):  # no note, or a spoilt one
-        if json.loads(note.read_text()) == mark:
-            return
-    for start in range(0, len(regions), IMAGES_AT_ONCE):
-        block = regions[start : start + IMAGES_AT_ONCE]
-        if not np.isfinite(block.sum(dtype=np.float64)):
-            image, region, _ = np.argwhere(~np.isfinite(block))[0]
-            raise InputError(
-                "a region feature is not finite",
-                file=path,
-                row=start + int(image),
-                found=f"NaN or infinity in region {region}",
-                remedy="extract it again",
-            )
-    with suppress(OSError, InputError):  # a folder without room or right is scanned each time
-        write_json(note, mark)
-
-
-def _optional(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Return boxes or sizes, or None; raise for one not finite, turned inside out, or empty."""
-    if not path.exists():
-        return None
-    values = _array(path, shape, "number")
-    boxes = len(shape) == 3
-    good = np.isfinite(values).all(-1)
-    good &= (values[..., 2:] >= values[..., :2]).all(-1) if boxes else (values > 0).all(-1)
-    if not good.all():
-        image, *region = np.argwhere(~good)[0].tolist()
-        raise InputError(
-            f"the box of region {region[0]} makes no sense" if boxes else "a size makes no sense",
-            file=path,
-            row=image,
-            expected="x1 <= x2 and y1 <= y2" if boxes else "a width and a height above 0",
-            found=values[(image, *region)].tolist(),
-        )
-    return values
-
-
 def _ids(path: Path, images: int) -> list[str]:
     if not path.exists():
         return [str(i) for i in range(images)]
@@ -355,7 +284,7 @@ def _ids(path: Path, images: int) -> list[str]:
     while ids and not ids[-1]:
         ids.pop()
     if len(ids) == images * CAPTIONS_PER_IMAGE:
-        return ids[::CAPTIONS_PER_IMAGE]
+        return _one_id_per_image(path, ids, images)
     if len(ids) != images:
         raise InputError(
             "wrong number of ids",
@@ -366,21 +295,24 @@ def _ids(path: Path, images: int) -> list[str]:
     return ids
 
 
-def _no_overlap(splits: Sequence[Split]) -> None:
-    """Raise when an id is in two splits; ids that only count each split's images say nothing."""
-    if all(split.ids == [str(i) for i in range(len(split.ids))] for split in splits):
-        return
-    home: dict[str, str] = {}
-    for split in splits:
-        path = split.folder / f"{split.name}_ids.txt"
-        for place, image in enumerate(split.ids if path.exists() else ()):
-            if home.setdefault(image, split.name) != split.name:
+def _one_id_per_image(path: Path, ids: list[str], images: int) -> list[str]:
+    """Return every fifth id; raise where the captions of one image don't stand together.
+
+    Some releases count captions here, and no two ids are equal: they say nothing of images.
+    """
+    n = CAPTIONS_PER_IMAGE
+    if len(set(ids)) <= images:
+        for row, image in enumerate(ids):
+            if image != ids[row - row % n]:
                 raise InputError(
-                    f"image {image} is in the {home[image]} split too",
+                    f"the {n} captions of an image don't stand together",
                     file=path,
-                    found=f"it is image {place} here, counted from 0",
-                    remedy="an image may be in one split only",
+                    row=row + 1,
+                    expected=f"{ids[row - row % n]} as in row {row - row % n + 1}",
+                    found=image,
+                    remedy="put captions and ids into the order of the images",
                 )
+    return ids[::n]
 
 
 def _vocabulary(folder: Path, train: Split) -> Vocabulary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
@@ -163,10 +164,11 @@ def _backward(ids: Mapping[str, int]) -> dict[str, str]:
 def read_captions(path: Path) -> list[str]:
     """Return the captions of a file, one per line feed (no other character ends a line).
 
-    Raises `InputError` when the file is missing, or a line is not UTF-8.
+    A byte order mark and carriage returns at the ends of lines are no part of them. Raises
+    `InputError` when the file is missing, or a line is not UTF-8.
     """
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
     except FileNotFoundError:
         raise InputError("captions not found", file=path) from None
     if lines[-1] == b"":
@@ -176,5 +178,8 @@ def read_captions(path: Path) -> list[str]:
         try:
             captions.append(line.decode("utf-8").rstrip("\r"))
         except UnicodeDecodeError as error:
-            raise InputError("not UTF-8", file=path, row=row, found=str(error)) from None
+            remedy = f"iconv -f latin1 -t utf-8 {path.name} > new.txt, if latin1 is what it is"
+            raise InputError(
+                "not UTF-8", file=path, row=row, found=str(error), remedy=remedy
+            ) from None
     return captions

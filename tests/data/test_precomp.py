@@ -190,7 +190,7 @@ def test_a_verdict_that_cannot_be_kept_is_no_mistake(
     def full(path: Path, content: object) -> None:
         raise InputError("no space left", file=path)
 
-    monkeypatch.setattr("itm_core.data.precomp.write_json", full)
+    monkeypatch.setattr("itm_core.data.arrays.write_json", full)
     assert len(load_split(write_dataset(tmp_path), "train").captions) == 60
 
 
@@ -225,3 +225,38 @@ def test_the_wrong_number_of_ids_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dev_ids.txt").write_text("1\n2\n")
     with pytest.raises(InputError, match="wrong number of ids"):
         load_split(tmp_path, "dev")
+
+
+def test_captions_of_other_editors_are_the_same_captions(tmp_path: Path) -> None:
+    path = write_dataset(tmp_path) / "dev_caps.txt"
+    plain = load_dataset(tmp_path)
+    text = path.read_bytes()
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n").replace(b" dog", b"\tdog"))
+    other = load_dataset(tmp_path)
+    assert other.dev.captions[0] == plain.dev.captions[0].replace(" dog", "\tdog")
+    for ours, theirs in zip(plain.dev.captions, other.dev.captions, strict=True):
+        assert plain.vocabulary.encode(ours) == plain.vocabulary.encode(theirs)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"a dog\n\nb\nc\nd\n", "row 2: an empty caption"),
+        (b"a dog\nb\nc\nd\ne\n\n", "row 6: an empty caption.*take the line out"),
+        (b"a dog\nun caf\xe9\n", "row 2: not UTF-8.*iconv"),
+        (b"a dog\n12.jpg#1\ta cat\n", "row 2: a name of a file before the caption.*cut -f 2"),
+    ],
+)
+def test_lines_that_are_no_caption_are_named(tmp_path: Path, text: bytes, said: str) -> None:
+    (write_dataset(tmp_path) / "dev_caps.txt").write_bytes(text)
+    with pytest.raises(InputError, match=f"dev_caps.txt, {said}"):
+        load_split(tmp_path, "dev")
+
+
+def test_captions_of_one_image_stand_together(tmp_path: Path) -> None:
+    path = write_dataset(tmp_path) / "dev_ids.txt"
+    path.write_text("".join(f"{1000 + i}\n" for _ in range(5) for i in range(12)))
+    with pytest.raises(InputError, match=r"dev_ids.txt, row 2: the 5 captions.*don't stand tog"):
+        load_split(tmp_path, "dev")
+    path.write_text("".join(f"{i}\n" for i in range(60)))  # counts the captions
+    assert load_split(tmp_path, "dev").ids[:3] == ["0", "5", "10"]

@@ -1,0 +1,294 @@
+"""The arrays of a dataset: mapped from disk, and checked at the door.
+
+What is small is checked whole. Of a feature file above `SCANNED_WHOLE` bytes images spread over
+it are checked, which takes seconds for 33 GB; ``full`` checks them all, once.
+
+Page: "How to use it three ways", "Your own data".
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from itm_core.errors import InputError
+from itm_core.files import write_json
+
+IMAGES_AT_ONCE = 128
+SCANNED_WHOLE = 2**31  # bytes
+SAMPLED = 1024  # images of a larger file
+BOXES, SIZES = ("boxes", "ims_bbx"), ("img_sizes", "ims_size")  # as releases call them
+OUTSIDE = 1.0  # pixels that a box may stand out of its picture: detectors round
+
+
+def mapped(path: Path) -> np.ndarray:
+    """Return the array in a file as a read-only map; raises `InputError` for any other file."""
+    try:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(values, np.ndarray):
+            return values
+        found = "an archive of several arrays"
+    except Exception as error:  # a spoilt header makes numpy raise nearly anything
+        _no_pickle(path)
+        found = f"{path.stat().st_size} bytes ({error})"
+    raise InputError(
+        "not a whole .npy file",
+        file=path,
+        expected=_promised(path),
+        found=found,
+        remedy="copy or download the file again",
+    )
+
+
+def _no_pickle(path: Path) -> None:
+    """Raise for a file of pickled objects, with the line that makes an array of it."""
+    header = _header(path)
+    with path.open("rb") as file:
+        raw = file.read(1) == b"\x80"
+    if not raw and not (header and header[1].hasobject):
+        return
+    rows = "[[r['image_w'], r['image_h']] if isinstance(r, dict) else r for r in x]"
+    raise InputError(
+        "pickled objects, which are not opened: opening runs whatever program is in them",
+        file=path,
+        expected="a plain array of numbers",
+        remedy=(
+            "if you trust where it is from, convert it once: python -c "
+            f'"import numpy as np; p = {str(path)!r}; '
+            "x = np.asarray(np.load(p, allow_pickle=True)).tolist(); "
+            f'np.save(p, np.float32({rows}))"'
+        ),
+    )
+
+
+def _header(path: Path) -> tuple[tuple[int, ...], np.dtype, int] | None:
+    """Return shape, type and length of the header; None for one not understood."""
+    try:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
+            shape, _, kind = read(file)
+            return shape, kind, file.tell()
+    except Exception:
+        return None
+
+
+def _promised(path: Path) -> str | None:
+    """Return how long the header says that a file is; None for a header not understood."""
+    header = _header(path)
+    if header is None:
+        return None
+    shape, kind, start = header
+    return f"{start + prod(shape) * kind.itemsize} bytes"
+
+
+def array(path: Path, shape: tuple[int | str, ...], kind: str) -> np.ndarray:
+    """Return the mapped array; a side with a name may have any length but 0.
+
+    ``kind`` is a type's name, or ``number``. Raises `InputError` for another shape or type.
+    """
+    values = mapped(path)
+    sides = zip(shape, values.shape, strict=False)
+    fits = all(have == n if isinstance(n, int) else have > 0 for n, have in sides)
+    if values.ndim != len(shape) or not fits:
+        expected = f"[{', '.join(map(str, shape))}]"
+        raise InputError("wrong shape", file=path, expected=expected, found=list(values.shape))
+    if values.dtype.kind not in "fiu" if kind == "number" else values.dtype != np.dtype(kind):
+        remedy = None if kind == "number" else f"np.save(path, np.load(path).astype(np.{kind}))"
+        raise InputError("wrong type", file=path, expected=kind, found=values.dtype, remedy=remedy)
+    return values
+
+
+def release(values: Any) -> None:
+    """Give back the memory of a map's pages that were read; they are read again when asked for.
+
+    Without it the system counts every page that was ever touched as resident, until it needs
+    the room for something else.
+    """
+    base = _map_below(getattr(values, "regions", values))  # or of features with positions
+    if base is not None and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
+
+
+def _map_below(values: Any) -> mmap.mmap | None:
+    """Return the mapped file that an array is a view of, or None."""
+    while values is not None and not isinstance(values, mmap.mmap):
+        values = getattr(values, "base", None)
+    return values
+
+
+def images_of(features: Any, chosen: np.ndarray) -> np.ndarray:
+    """Return the features ``[B, R, F]`` float32 of some images; no page stays mapped for them.
+
+    Images of a plain mapped file are read by their place in it: several times as fast as through
+    the map, which fetches a page at a time.
+    """
+    start = _place_in_file(features)
+    if start is not None:
+        return _read(features, start, chosen)
+    found = np.asarray(features[chosen], np.float32)
+    release(features)
+    return found
+
+
+def _place_in_file(features: Any) -> int | None:
+    """Return where image 0 begins in its file; None unless each image stands there in a piece."""
+    below = _map_below(features)
+    if (
+        below is None
+        or not isinstance(features, np.memmap)
+        or features.filename is None
+        or features.dtype != np.float32
+        or not len(features)
+        or not features[0].flags.c_contiguous
+        or not hasattr(os, "preadv")
+    ):
+        return None
+    mapped_from = features.offset - features.offset % mmap.ALLOCATIONGRANULARITY
+    return mapped_from + features.ctypes.data - np.frombuffer(below, np.uint8).ctypes.data
+
+
+def _read(features: np.memmap, start: int, chosen: np.ndarray) -> np.ndarray:
+    found = np.empty((len(chosen), *features.shape[1:]), np.float32)
+    with Path(str(features.filename)).open("rb", buffering=0) as file:
+        for image, row in zip(chosen.tolist(), found, strict=True):
+            place = start + image * features.strides[0]
+            if os.preadv(file.fileno(), [memoryview(row).cast("B")], place) != row.nbytes:
+                raise InputError(
+                    "the file ends before its last image",
+                    file=features.filename,
+                    found=f"image {image} is not whole",
+                    remedy="was it changed during the training?",
+                )
+    return found
+
+
+def once_each(values: np.ndarray, times: int, *, full: bool = False) -> np.ndarray | None:
+    """Return the first of every ``times`` equal rows, or None when such rows aren't equal.
+
+    Twenty of them are compared, or all with ``full``.
+    """
+    first = values[::times]
+    some = range(len(first)) if full else np.linspace(0, len(first) - 1, 20).astype(int)
+    for i in some:
+        block = values[times * i : times * i + times]
+        if not (block == block[0]).all():
+            return None
+    return first
+
+
+def finite(path: Path, regions: np.ndarray, *, full: bool = False) -> None:
+    """Raise `InputError` at the first value that is not finite.
+
+    That all were read is remembered beside the file, until the file changes.
+    """
+    state = path.stat()
+    note = path.with_name(f".{path.name}.checked")
+    mark = {"bytes": state.st_size, "changed": state.st_mtime_ns, "images": len(regions)}
+    with suppress(OSError, ValueError):  # no note, or a spoilt one
+        if json.loads(note.read_text()) == mark:
+            return
+    whole = full or regions.nbytes <= SCANNED_WHOLE
+    images = np.arange(len(regions))
+    if not whole:
+        images = np.unique(np.linspace(0, len(regions) - 1, SAMPLED).astype(int))
+    for start in range(0, len(images), IMAGES_AT_ONCE):
+        chosen = images[start : start + IMAGES_AT_ONCE]
+        block = images_of(regions, chosen)
+        if not np.isfinite(block.sum(dtype=np.float64)):
+            place, region, _ = np.argwhere(~np.isfinite(block))[0]
+            raise InputError(
+                "a region feature is not finite",
+                file=path,
+                row=int(chosen[place]),
+                found=f"NaN or infinity in region {region}",
+                remedy="extract it again",
+            )
+    if whole:
+        with suppress(OSError, InputError):  # without room or right it is scanned each time
+            write_json(note, mark)
+
+
+def boxes_and_sizes(
+    folder: Path, split: str, shape: tuple[int, ...], repeated: int
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the boxes ``[I, R, 4]`` and the sizes of the pictures ``[I, 2]``, None if not there.
+
+    Like features they may be repeated for every caption. Raises `InputError` for rows of another
+    shape, that are not finite, turned inside out or empty, and for boxes outside of pictures.
+    """
+    images, regions = shape
+    where, boxes = _beside(folder, split, BOXES, (images, regions, 4), repeated)
+    _, sizes = _beside(folder, split, SIZES, (images, 2), repeated)
+    if boxes is not None and sizes is not None:
+        _inside(where, boxes, sizes)
+    return boxes, sizes
+
+
+def _beside(
+    folder: Path, split: str, endings: Sequence[str], shape: tuple[int, ...], repeated: int
+) -> tuple[Path, np.ndarray | None]:
+    places = [folder / f"{split}_{ending}.npy" for ending in endings]
+    path = next((place for place in places if place.exists()), None)
+    if path is None:
+        return places[0], None
+    values = mapped(path)
+    if values.shape == (repeated * shape[0], *shape[1:]):
+        first = once_each(array(path, values.shape, "number"), repeated, full=True)
+        if first is None:
+            raise InputError(
+                f"the {repeated} rows of an image differ",
+                file=path,
+                expected=f"{shape[0]} rows, or each {repeated} times",
+            )
+        values = first
+    else:
+        values = array(path, shape, "number")
+    _sensible(path, values)
+    return path, values
+
+
+def _sensible(path: Path, values: np.ndarray) -> None:
+    boxes = values.ndim == 3
+    good = np.isfinite(values).all(-1)
+    good &= (values[..., 2:] >= values[..., :2]).all(-1) if boxes else (values > 0).all(-1)
+    if not good.all():
+        image, *region = np.argwhere(~good)[0].tolist()
+        raise InputError(
+            f"the box of region {region[0]} makes no sense" if boxes else "a size makes no sense",
+            file=path,
+            row=image,
+            expected="x1 <= x2 and y1 <= y2" if boxes else "a width and a height above 0",
+            found=values[(image, *region)].tolist(),
+        )
+
+
+def _inside(path: Path, boxes: np.ndarray, sizes: np.ndarray) -> None:
+    """Raise for boxes that leave their picture, or that are shares of it."""
+    corners = np.asarray(boxes[..., 2:], np.float64)
+    if 0 < corners.max() <= 1 < sizes.min():
+        raise InputError(
+            "boxes are shares of the picture",
+            file=path,
+            expected="x1, y1, x2, y2 in pixels",
+            remedy="multiply them by the width and the height",
+        )
+    out = (corners > np.asarray(sizes, np.float64)[:, None] + OUTSIDE).any(-1)
+    if out.any():
+        image, region = np.argwhere(out)[0].tolist()
+        raise InputError(
+            f"the box of region {region} leaves its picture",
+            file=path,
+            row=image,
+            expected=f"within width and height {sizes[image].tolist()}",
+            found=boxes[image, region].tolist(),
+            remedy="are width and height exchanged, or was the picture scaled?",
+        )
