@@ -34,7 +34,7 @@ from filelock import FileLock, Timeout
 from itm_core import book_pages, grids, run_pages
 from itm_core.environment import describe, pick_device
 from itm_core.errors import InputError
-from itm_core.files import space_checked, write_json
+from itm_core.files import space_checked, swap, write_json
 from itm_core.grids import Cell
 
 log = logging.getLogger(__name__)
@@ -290,7 +290,7 @@ def build(root: Path) -> Path:
         folder = stage(root)
         shutil.rmtree(partial, ignore_errors=True)
         _run_jupyter_book(folder, partial, log_file)
-        _swap(partial / "_build", home / "_build")
+        swap(partial / "_build", home / "_build")
     shutil.rmtree(partial)
     return home / INDEX
 
@@ -311,16 +311,6 @@ def _run_jupyter_book(folder: Path, output: Path, log_file: Path) -> None:
             "the pages were built with warnings:\n  " + "\n  ".join(said or lines[-5:]),
             remedy=f"all that was said stands in {log_file}",
         )
-
-
-def _swap(new: Path, place: Path) -> None:
-    """Put a folder in the place of another, which is removed."""
-    previous = place.with_name(".previous")
-    shutil.rmtree(previous, ignore_errors=True)
-    if place.exists():
-        place.replace(previous)
-    new.replace(place)
-    shutil.rmtree(previous, ignore_errors=True)
 
 
 def _records(root: Path) -> list[dict[str, Any]]:

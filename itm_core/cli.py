@@ -121,6 +121,9 @@ def _add_grid(commands: argparse._SubParsersAction) -> None:
 def _add_checks(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("check", help="check a dataset folder")
     command.add_argument("folder", type=Path)
+    command.add_argument(
+        "--full", action="store_true", help="read all of large files, not a sample"
+    )
     command.set_defaults(run=_check)
     command = commands.add_parser(
         "parity", help="compare with reference numbers of the authors' implementations"
@@ -224,7 +227,7 @@ def _runs(given: argparse.Namespace) -> int:
 def _check(given: argparse.Namespace) -> int:
     from itm_core.data.precomp import load_dataset
 
-    data = load_dataset(given.folder)
+    data = load_dataset(given.folder, full=given.full)
     for split in (data.train, data.dev, data.test):
         images, regions, width = split.regions.shape
         print(

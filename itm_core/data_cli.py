@@ -1,4 +1,4 @@
-"""``itm data``: which data there is, getting it, and whether what is there is whole.
+"""``itm data``: which data there is, getting it, whether it is whole, making it ready.
 
 Page: "The data".
 """
@@ -10,6 +10,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from itm_core import convert_cli
+
 if TYPE_CHECKING:
     from itm_core.data.holdings import Finding
     from itm_core.data.registry import SetEntry
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add ``data`` to the commands."""
-    outer = commands.add_parser("data", help="list, get and check the data of the field")
+    outer = commands.add_parser("data", help="list, get, check and convert the data of the field")
     inner = outer.add_subparsers(required=True, metavar="COMMAND")
     command = inner.add_parser("list", help="which sets there are, their terms, what is here")
     command.set_defaults(run=_list)
@@ -34,6 +36,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--quick", action="store_true", help="compare sizes, not contents")
     command.set_defaults(run=_doctor)
     _add_places(command)
+    convert_cli.add(inner)
 
 
 def _add_places(command: argparse.ArgumentParser) -> None:

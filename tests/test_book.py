@@ -155,15 +155,6 @@ def test_a_warning_fails_the_build_and_the_last_book_stays(tmp_path: Path) -> No
     assert last.read_text() == "the last good one"
 
 
-def test_a_swap_puts_the_new_folder_in_place(tmp_path: Path) -> None:
-    for name in ("new", "place"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "file").write_text(name)
-    book._swap(tmp_path / "new", tmp_path / "place")
-    assert (tmp_path / "place" / "file").read_text() == "new"
-    assert [path.name for path in tmp_path.iterdir()] == ["place"]
-
-
 def page_of(tmp_path: Path, *cells: nbformat.NotebookNode) -> nbformat.NotebookNode:
     nbformat.write(new_notebook(cells=list(cells)), tmp_path / "in.ipynb")
     book_pages.lay_over(tmp_path / "in.ipynb", tmp_path / "out.ipynb")

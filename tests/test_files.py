@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from itm_core.errors import InputError
-from itm_core.files import read_json, reserve, whole_file, write_json
+from itm_core.files import read_json, reserve, swap, whole_file, write_json
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -57,3 +57,12 @@ def test_broken_json_names_the_file(tmp_path: Path, text: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not found"):
         read_json(tmp_path / "absent.json")
+
+
+def test_a_swap_puts_the_new_folder_in_place(tmp_path: Path) -> None:
+    for name in ("new", "place"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    swap(tmp_path / "new", tmp_path / "place")
+    assert (tmp_path / "place" / "file").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["place"]

@@ -89,9 +89,7 @@ def render(scene: Scene, draws: Draws) -> Picture:
     masks = np.zeros((len(scene.objects), SIDE, SIDE), dtype=np.int64)
     for number, thing in enumerate(scene.objects):
         _draw(canvas, masks[number], thing)
-    return Picture(
-        pixels=canvas.astype(np.uint8), boxes=_boxes(masks), front=_front(masks)
-    )
+    return Picture(pixels=canvas.astype(np.uint8), boxes=_boxes(masks), front=_front(masks))
 
 
 def _draw(canvas: np.ndarray, mask: np.ndarray, thing: SceneObject) -> None:

@@ -1,4 +1,4 @@
-"""Scenes: what is in a picture. Objects with attributes, how they are placed, and what relates them.
+"""Scenes: what is in a picture. Objects with attributes, where they are, and what relates them.
 
 Everything here is integer arithmetic on raw 64-bit draws, so that a seed means the same scenes on
 every machine and every version of NumPy.
@@ -329,6 +329,9 @@ def _between(x: np.ndarray, y: np.ndarray, right: np.ndarray, down: np.ndarray) 
     length = way_x**2 + way_y**2
     along = to_x * way_x + to_y * way_y
     aside = to_x * way_y - to_y * way_x
-    return (4 * along >= length) & (4 * along <= 3 * length) & (aside**2 <= 100 * length) & (
-        length > 0
+    return (
+        (4 * along >= length)
+        & (4 * along <= 3 * length)
+        & (aside**2 <= 100 * length)
+        & (length > 0)
     )

@@ -59,7 +59,9 @@ def test_every_word_names_objects_that_it_is_true_of(tiny: Path) -> None:
     assert images is not None
     assert words is not None
     means = {
-        said: (kind, value) for kind, table in WORDS.items() for value, all_said in table.items()
+        said: (kind, value)
+        for kind, table in WORDS.items()
+        for value, all_said in table.items()
         for said in all_said
     }
     checked = 0
