@@ -53,7 +53,7 @@ class TrainingSettings:
         drop_last: leave out the last, smaller batch of an epoch.
         dev_images: images of the development split used to choose the best epoch; the loaders
             of SCAN, BFAN and SGRAF take the first 1,000. ``None`` takes all.
-        precision: ``float32``, or ``bfloat16`` for mixed precision on CUDA.
+        precision: ``float32``; on CUDA also ``tf32``, or ``bfloat16`` for mixed precision.
         held: ``auto`` keeps the features on a GPU with room, ``float16`` in half precision.
     """
 

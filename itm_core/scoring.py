@@ -1,13 +1,15 @@
 """The score matrix of many images and captions, in blocks that fit a memory budget.
 
 There is no loop over captions or images: captions are sorted by length and met with the images
-tile by tile, a tile being as large as the caches (CPU) or the memory (GPU) like it. Captions are
-encoded as they come up, so memory grows with the images and the score matrix alone.
+tile by tile, a tile being as large as the caches (CPU) or the memory (GPU) like it. Images are
+held encoded up to a budget, and captions are encoded as they come up, once for each such block of
+images, so memory grows with the score matrix alone, however large the gallery is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -26,7 +28,8 @@ MEMORY_TILE = 64_000_000  # on a GPU it should fill the machine
 IMAGES_PER_TILE = 128
 CAPTIONS_AT_ONCE = 512
 REGIONS_AT_ONCE = 512
-PRECISIONS = ("float32", "bfloat16")
+HELD = {"cpu": 200_000_000, "cuda": 1_000_000_000}  # floats of encoded regions at a time
+PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
 def tile_floats(matcher: Matcher, device: torch.device) -> int:
@@ -34,6 +37,23 @@ def tile_floats(matcher: Matcher, device: torch.device) -> int:
     if device.type != "cpu":
         return MEMORY_TILE
     return VECTOR_TILE if matcher.forms_vectors else CACHE_TILE
+
+
+@contextmanager
+def reduced(device: torch.device, precision: str) -> Iterator[None]:
+    """Let matrix products inside be those of a precision of `PRECISIONS`.
+
+    ``tf32`` shortens the factors of float32 products on NVIDIA's tensor cores, which moves no rank
+    that was ever seen; elsewhere it is float32. ``bfloat16`` makes products of half the width.
+    """
+    one_of("precision", precision, PRECISIONS)
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def pad(captions: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -83,18 +103,29 @@ def tiles(lens: Tensor, per_word: int, floats: int) -> Iterator[slice]:
 
 
 @torch.no_grad()
-def encode_images(matcher: Matcher, features: np.ndarray) -> list[Fragments]:
-    """Return the regions of all images, encoded, in chunks the size of a tile.
+def encoded_blocks(
+    matcher: Matcher, features: np.ndarray, held: int | None = None
+) -> Iterator[tuple[slice, list[Fragments]]]:
+    """Yield runs of images and their regions, encoded, in chunks the size of a tile.
+
+    A run has as many images as fit ``held`` floats, by default what the device has room for.
 
     Shapes: ``features [I, R, F]`` (a memory map is read piece by piece); chunks ``[i, R, D]``.
     """
     device = next(matcher.parameters()).device
-    encoded = []
-    for start in range(0, len(features), REGIONS_AT_ONCE):
-        batch = np.array(features[start : start + REGIONS_AT_ONCE], np.float32)
-        encoded += matcher.regions(torch.from_numpy(batch).to(device)).chunks(IMAGES_PER_TILE)
+    held = HELD.get(device.type, HELD["cpu"]) if held is None else held
+    chunks: list[Fragments] = []
+    first, count, images = 0, 0, len(features)
+    for start in range(0, images, REGIONS_AT_ONCE):
+        stop = min(start + REGIONS_AT_ONCE, images)
+        batch = torch.from_numpy(np.array(features[start:stop], np.float32))
+        regions = matcher.regions(batch.to(device))
+        chunks += regions.chunks(IMAGES_PER_TILE)
+        count += regions.vectors.numel()
         release(features)
-    return encoded
+        if stop == images or count + regions.vectors.numel() > held:
+            yield slice(first, stop), chunks
+            first, count, chunks = stop, 0, []
 
 
 @torch.no_grad()
@@ -111,25 +142,36 @@ def score_matrix(
     Args:
         features: ``[I, R, F]`` region features, in memory or mapped.
         captions: token ids of each caption, ``<start>`` and ``<end>`` included.
-        precision: ``float32``, or ``bfloat16`` for matrix products of half the width: several
-            times faster where the machine has them, and ranks move; no number to report.
+        precision: ``float32``; ``tf32``, the fast float32 of NVIDIA's tensor cores; or
+            ``bfloat16`` for matrix products of half the width: several times faster where the
+            machine has them, and ranks move; no number to report.
         progress: show a bar over the captions.
 
     Raises `InputError` for another precision.
     """
-    one_of("precision", precision, PRECISIONS)
     training = matcher.training
     matcher.eval()
     device = next(matcher.parameters()).device
     scores = np.empty((len(features), len(captions)), np.float32)
     order = np.argsort([len(tokens) for tokens in captions], kind="stable")
-    steps = range(0, len(order), CAPTIONS_AT_ONCE)
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        regions = encode_images(matcher, features)
-        for start in tqdm(steps, desc="scoring", unit="block", disable=not progress, leave=False):
-            chosen = order[start : start + CAPTIONS_AT_ONCE]
-            ids, lens = pad([captions[i] for i in chosen])
-            words = matcher.words(ids.to(device), lens)
-            scores[:, chosen] = score_fragments(matcher, regions, words).float().cpu().numpy()
+    with (
+        reduced(device, precision),
+        tqdm(
+            total=scores.size,
+            desc="scoring",
+            unit="pair",
+            unit_scale=True,
+            leave=False,
+            disable=not progress,
+        ) as bar,
+    ):
+        for rows, regions in encoded_blocks(matcher, features):
+            for start in range(0, len(order), CAPTIONS_AT_ONCE):
+                chosen = order[start : start + CAPTIONS_AT_ONCE]
+                ids, lens = pad([captions[i] for i in chosen])
+                words = matcher.words(ids.to(device), lens)
+                block = score_fragments(matcher, regions, words).float().cpu().numpy()
+                scores[rows, chosen] = block
+                bar.update(block.size)
     matcher.train(training)
     return scores

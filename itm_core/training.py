@@ -32,7 +32,7 @@ from itm_core.files import whole_file
 from itm_core.gradients import Batch, gradient_step
 from itm_core.matchers import Matcher
 from itm_core.recipes import Recipe, TrainingSettings
-from itm_core.scoring import longest_first, pad
+from itm_core.scoring import longest_first, pad, reduced
 
 CHECKPOINT_SECONDS = 60.0
 WORST = -math.inf
@@ -192,8 +192,7 @@ class Trainer:
         recipe, training = self.recipe, self.recipe.training
         generator = torch.Generator().manual_seed(self._number(self.state.step))
         self.optimiser.zero_grad(set_to_none=True)
-        half = training.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+        with reduced(self.device, training.precision):
             value = gradient_step(
                 self.matcher,
                 batch,

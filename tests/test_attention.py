@@ -15,7 +15,7 @@ from itm_core.errors import InputError
 from itm_core.fragments import Fragments, l2norm
 from itm_core.matchers import Attending, AttendingSettings
 from itm_core.pairing import REGIONS, WORDS, AllPairs, Candidates, Matched
-from tests.twins import scan_scores
+from itm_core.twins import scan_scores
 
 SCAN_AGGREGATIONS = [kind for kind in AGGREGATIONS if kind != "softmax"]  # that one is CHAN's
 ROOMY = EncoderSettings(embedding=4, word_width=2)

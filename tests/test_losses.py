@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from itm_core import twins
 from itm_core.errors import InputError
 from itm_core.losses import LossSettings, hinge, info_nce, ranking_loss
-from tests import twins
 
 
 @given(n=st.integers(2, 6), seed=st.integers(0, 999), hardest=st.booleans())

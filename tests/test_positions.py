@@ -22,8 +22,8 @@ from itm_core.positions import (
 )
 from itm_core.reference.format import read
 from itm_core.reference.pfan import check_pfan
-from tests.twins import pfan_features
-from tests.twins.pfan import positions
+from itm_core.twins import pfan_features
+from itm_core.twins.pfan import positions
 
 GOLDEN = Path(__file__).parent / "golden"
 

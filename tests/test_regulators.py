@@ -12,14 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from itm_core import recipes, regulators, runs
+from itm_core import recipes, regulators, runs, twins
 from itm_core.encoders import EncoderSettings
 from itm_core.errors import InputError
 from itm_core.fragments import Fragments, l2norm
 from itm_core.matchers import Attending, AttendingSettings
 from itm_core.pairing import AllPairs
 from itm_core.regulators import REGULATORS, Regulator, RegulatorSettings, Round, Steering, register
-from tests import twins
 from tests.micro import SMALL, write_dataset
 
 ENCODER = EncoderSettings(embedding=6, word_width=2)

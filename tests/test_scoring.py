@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from itm_core import recipes, scoring
 from itm_core.fragments import Fragments
 from itm_core.pairing import AllPairs
-from itm_core.scoring import encode_images, pad, score_fragments, score_matrix
+from itm_core.scoring import encoded_blocks, pad, score_fragments, score_matrix
 
 
 def some_data(images: int, captions: int, seed: int = 0) -> tuple[np.ndarray, list[list[int]]]:
@@ -83,10 +83,17 @@ def test_memory_does_not_grow_with_the_captions(monkeypatch: pytest.MonkeyPatch)
     assert largest[400][1] <= 16 * 7 * 8
 
 
-def test_images_are_encoded_in_order() -> None:
+def test_images_are_encoded_in_order_and_held_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     matcher = recipes.get("scan-t2i-mean").replace("encoder.embedding=8").build(5, 20)
-    features, _ = some_data(5, 1)
-    chunks = encode_images(matcher, features)
+    features, captions = some_data(23, 6)
+    whole = score_matrix(matcher, features, captions)
+    monkeypatch.setattr(scoring, "REGIONS_AT_ONCE", 4)
     with torch.no_grad():
-        whole = matcher.regions(torch.from_numpy(features)).vectors
-    torch.testing.assert_close(torch.cat([c.vectors for c in chunks]), whole)
+        expected = matcher.regions(torch.from_numpy(features)).vectors
+    floats = 9 * expected[0].numel()  # of nine images; two times four fit
+    blocks = list(encoded_blocks(matcher, features, floats))
+    assert [rows.stop - rows.start for rows, _ in blocks] == [8, 8, 7]
+    for rows, chunks in blocks:
+        torch.testing.assert_close(torch.cat([c.vectors for c in chunks]), expected[rows])
+    monkeypatch.setitem(scoring.HELD, "cpu", floats)
+    np.testing.assert_allclose(score_matrix(matcher, features, captions), whole, atol=1e-6)

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from itm_core import twins
 from itm_core.reference.format import Stored, read
-from tests import twins
-from tests.twins.plain import Weights, batch_norm
-from tests.twins.sgraf import image_wholes, nodes
+from itm_core.twins.plain import Weights, batch_norm
+from itm_core.twins.sgraf import image_wholes, nodes
 
 GOLDEN = Path(__file__).parent / "golden"
 LIMIT = 5e-6  # float32; the values themselves are of size one

@@ -6,6 +6,7 @@
 const NAMESPACE = "http://www.w3.org/2000/svg";
 const WIDE = 400; // units across a picture, whatever its pixels
 const LABELS = 78, ROW = 15, TRACK = 58, TALL = 34, GAP = 10; // units of the matrix
+const NARROW = 500; // pixels; where there are fewer, the bars stand below the matrix
 const VEIL = 0.78; // how dark a picture gets where nothing looks
 const MOST_PINS = 3, MOST_BOXES = 10;
 const TURN = 700; // milliseconds from one step to the next
@@ -43,7 +44,8 @@ const STYLE = `
 .itm-explorer svg { display: block; width: 100%; height: auto; max-width: none; }
 .itm-explorer .picture { max-width: 420px; border-radius: 4px; touch-action: manipulation; }
 .itm-explorer .scroll { overflow-x: auto; min-width: 0; }
-.itm-explorer .scroll svg { min-width: 500px; max-width: 760px; }
+.itm-explorer .scroll svg { min-width: ${NARROW}px; max-width: 760px; }
+.itm-explorer .scroll svg.narrow { min-width: 0; max-width: ${NARROW}px; }
 .itm-explorer [data-region] { cursor: pointer; outline: none; }
 .itm-explorer [data-region]:focus-visible { stroke: rgb(var(--lit)); stroke-width: 3; }
 .itm-explorer .facts { margin-top: 0.4rem; min-height: 2.9em; font-size: 13px; color: var(--soft); font-variant-numeric: tabular-nums; }
@@ -282,6 +284,7 @@ class Explorer {
   leave() {
     this.stop();
     this.watch?.disconnect();
+    for (const panel of this.panels) panel.sizes.disconnect();
     clearTimeout(this.saying);
   }
 
@@ -426,6 +429,13 @@ class Panel {
     this.scroll = html("div", views, { class: "scroll", tabindex: 0, role: "group" });
     this.scroll.setAttribute("aria-label", `Matrix of words and regions, ${method.name}`);
     this.facts = html("p", this.box, { class: "facts" });
+    this.wide = 0; // of the matrix on the page, in pixels; zero while it is not shown
+    this.sizes = new ResizeObserver(([entry]) => {
+      const wide = Math.round(entry.contentRect.width), changed = wide !== this.wide;
+      this.wide = wide;
+      if (changed && this.matrix) this.view.stepped();
+    });
+    this.sizes.observe(this.scroll);
   }
 
   title() {
@@ -480,33 +490,41 @@ class Panel {
   stepped() {
     const { view, data, method } = this, palette = data.palette.heat;
     this.shown = view.direction(method, "word");
-    const cell = clamp(324 / data.regions, 3, 18), across = cell * data.regions, L = data.words.length;
+    const narrow = this.wide > 0 && this.wide < NARROW, L = data.words.length;
+    const cell = clamp((narrow ? this.wide - LABELS - 8 : 324) / data.regions, 3, 18), across = cell * data.regions;
     const askers = view.mode === "each" ? method.directions : [this.shown];
     const columns = askers.find((d) => d.direction === "i2t"), rows = askers.find((d) => d.direction === "t2i");
     const above = columns ? this.tracks(columns).length * (TALL + 6) + 4 : 0, y0 = above + 16;
-    const side = rows ? this.tracks(rows).length * (TRACK + GAP) + GAP : columns ? 40 : 0;
-    const size = [LABELS + across + side + 4, y0 + (L + 2) * ROW + 8];
-    const root = svg("svg", null, { class: "matrix", viewBox: `0 0 ${size.join(" ")}`, role: "img", fill: "currentColor" });
+    const bars = rows ? this.tracks(rows).length * (TRACK + GAP) + GAP : columns ? 40 : 0;
+    const below = narrow && rows ? (L + 1) * ROW + 14 : 0, end = y0 + (L + 2) * ROW + below;
+    const size = [LABELS + (below ? Math.max(across, bars) : across + bars) + 4, end + 8];
+    const kind = narrow ? "matrix narrow" : "matrix";
+    const root = svg("svg", null, { class: kind, viewBox: `0 0 ${size.join(" ")}`, role: "img", fill: "currentColor" });
     root.setAttribute("font-family", FONT);
     root.setAttribute("font-size", 11);
     root.setAttribute("aria-label", `Attention of ${L} words over ${data.regions} regions, ${method.name}`);
     const values = this.weights(this.shown), most = largest(values.map(largest)) || 1;
-    this.labels = data.words.map((word, l) => {
-      const y = y0 + l * ROW + 11, label = { x: LABELS - 6, y, "text-anchor": "end" };
+    const label = (l, top) => svg("text", root, { x: LABELS - 6, y: top + l * ROW + 11, "text-anchor": "end" }, cut(data.words[l]));
+    this.labels = data.words.map((_, l) => {
       values[l].forEach((value, r) => {
         const fill = palette[Math.round((value / most) * (palette.length - 1))];
         svg("rect", root, { x: LABELS + r * cell, y: y0 + l * ROW, width: cell, height: ROW, fill });
       });
-      return svg("text", root, label, cut(word));
+      return [label(l, y0)];
     });
     for (let r = 0; r < data.regions; r += data.regions > 40 ? 10 : 5)
       svg("text", root, { x: LABELS + (r + 0.5) * cell, y: y0 - 4, "font-size": 9, "text-anchor": "middle" }, String(r));
     if (columns) this.drawColumns(root, columns, cell, above, !rows);
-    if (rows) this.drawRows(root, rows, LABELS + across + GAP, y0);
+    if (rows && !below) this.drawRows(root, rows, LABELS + across + GAP, y0);
+    if (below) {
+      const top = y0 + (L + 1) * ROW + 6;
+      this.labels.forEach((labels, l) => labels.push(label(l, top)));
+      this.drawRows(root, rows, LABELS, top);
+    }
     const sum = [...askers.map((d) => [d.direction === "t2i" ? "words" : "regions", total(d.shares)]), ["rest", method.rest]];
     const added = sum.map(([what, value]) => `${what} ${value.toFixed(3)}`).join(" + ");
     const text = askers.length === method.directions.length ? `${added} = score ${method.score.toFixed(3)}` : added;
-    svg("text", root, { x: LABELS, y: y0 + (L + 2) * ROW, class: "sum" }, text);
+    svg("text", root, { x: narrow ? 4 : LABELS, y: end, class: "sum" }, text);
     this.cross = svg("g", root, { fill: "none", stroke: "currentColor", "stroke-width": 1.6, "pointer-events": "none" });
     const field = svg("rect", root, { class: "hits field", x: LABELS, y: y0, width: across, height: L * ROW, fill: "transparent" });
     field.addEventListener("pointermove", (e) => {
@@ -625,7 +643,7 @@ class Panel {
     for (const word of active)
       svg("rect", this.cross, { x: LABELS, y: y0 + word * ROW, width: across, height: ROW, stroke: this.view.colour(word) });
     if (region !== null) svg("rect", this.cross, { x: LABELS + region * cell, y: y0, width: cell, height: tall });
-    this.labels.forEach((label, l) => label.setAttribute("font-weight", active.includes(l) ? "bold" : "normal"));
+    this.labels.forEach((labels, l) => labels.forEach((one) => one.setAttribute("font-weight", active.includes(l) ? "bold" : "normal")));
   }
 
   write(active, direction, region) {

@@ -108,3 +108,24 @@ def our_name(theirs: str, family: str, direction: str = "t2i") -> str:
         if re.search(pattern, theirs):
             return re.sub(pattern, replacement, theirs).replace("gazes.*", f"gazes.{direction}")
     return theirs
+
+
+def their_name(ours: str, family: str, direction: str = "t2i") -> str:
+    """Return the release's name of a parameter of what makes scores; encoders keep ours.
+
+    The inverse of `our_name` where names differ between the two by a rule of one to one, which
+    holds for everything behind the encoders' embeddings.
+
+    >>> their_name("gazes.t2i.nodes.ask.2.weight", "sgraf")
+    'sim_enc.SGR_module.2.graph_query_w.weight'
+    """
+    for pattern, replacement in RULES[family]:
+        if replacement == UNUSED or not ours.startswith(("gazes.", "regions.whole", "words.whole")):
+            continue
+        given = replacement.replace("gazes.*", f"gazes.{direction}")
+        found = re.match(re.escape(given).replace(r"\\1", r"(\w+)"), ours)
+        if found:
+            number = found[1] if found.groups() else ""
+            start = re.sub(r"\(.*?\)", number, pattern).removeprefix("^").replace("\\.", ".")
+            return start + ours[found.end() :]
+    return ours

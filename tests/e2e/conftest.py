@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 from tests.tiny_book import PROJECT
 
@@ -22,6 +22,8 @@ FLAGS = [
     "--disable-sync",
 ]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+SCREENSHOTS = PROJECT / "data" / "screenshots"  # what the tests saw, to be looked at
+Keep = Callable[[Page | Locator, str], None]
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +45,14 @@ def html(request: pytest.FixtureRequest) -> Path:
         return real
     tiny: Path = request.getfixturevalue("tiny_book")
     return tiny.parent
+
+
+@pytest.fixture(scope="session")
+def keep() -> Keep:
+    """Keep a screenshot of a page or of a part of it, under a name."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+
+    def kept(seen: Page | Locator, name: str) -> None:
+        seen.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+    return kept

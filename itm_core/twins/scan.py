@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tests.twins.plain import cosine, meet
+from itm_core.twins.plain import cosine, meet
 
 
 def scan_scores(

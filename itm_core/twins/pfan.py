@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from tests.twins.plain import Weights, cosine, linear, meet
-from tests.twins.scan import pool, soft_weights
+from itm_core.twins.plain import Weights, cosine, linear, meet
+from itm_core.twins.scan import pool, soft_weights
 
 
 def positions(box: list[float], width: float, height: float) -> tuple[list[int], list[float]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tests.twins.plain import EPSILON, Weights, cosine, linear, meet, unit
+from itm_core.twins.plain import EPSILON, Weights, cosine, linear, meet, unit
 
 MODES = ("only_rcr", "only_rar", "coop_rcar")
 

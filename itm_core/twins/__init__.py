@@ -8,13 +8,13 @@ own numbers in ``tests/test_twins.py``.
 
 from __future__ import annotations
 
-from tests.twins.bfan import bfan_scores, focal
-from tests.twins.chan import chan_scores
-from tests.twins.imram import imram_scores
-from tests.twins.pfan import pfan_features, pfan_scores
-from tests.twins.rcar import rcar_scores
-from tests.twins.scan import hinge, scan_scores
-from tests.twins.sgraf import saf_scores, saf_training_scores, sgr_scores
+from itm_core.twins.bfan import bfan_scores, focal
+from itm_core.twins.chan import chan_scores
+from itm_core.twins.imram import imram_scores
+from itm_core.twins.pfan import pfan_features, pfan_scores
+from itm_core.twins.rcar import rcar_scores
+from itm_core.twins.scan import hinge, scan_scores
+from itm_core.twins.sgraf import saf_scores, saf_training_scores, sgr_scores
 
 __all__ = [
     "bfan_scores",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tests.twins.plain import Weights, cosine, linear, meet, unit
-from tests.twins.scan import soft_weights
+from itm_core.twins.plain import Weights, cosine, linear, meet, unit
+from itm_core.twins.scan import soft_weights
 
 
 def imram_scores(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tests.twins.plain import cosine, meet
-from tests.twins.scan import soft_weights
+from itm_core.twins.plain import cosine, meet
+from itm_core.twins.scan import soft_weights
 
 
 def bfan_scores(

@@ -1,0 +1,180 @@
+"""The landing page of the built book, served on this machine with every other address cut off.
+
+What is drawn is compared with the numbers that the page carries, which are those of the record.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Locator, Page, Route
+
+from tests.e2e.conftest import Keep
+from tests.tiny_book import PROJECT
+
+pytestmark = pytest.mark.e2e
+BOOK = PROJECT / "data" / "book" / "_build" / "html"
+DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files and says nothing of it."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The built book on a free port of this machine."""
+    if not (BOOK / "book" / "intro.html").exists():
+        pytest.skip("no built book here (make book)")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(BOOK)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def scheme() -> str:
+    return "light"
+
+
+@pytest.fixture
+def page(browser: Browser, address: str, scheme: str) -> Iterator[Page]:
+    """A page that may ask this address alone, and has nothing to complain about at the end."""
+    context = browser.new_context(viewport=DESK, color_scheme=scheme)  # type: ignore[arg-type]
+    complaints: list[str] = []
+
+    def only_here(route: Route) -> None:
+        if route.request.url.startswith((address, "data:", "blob:")):
+            route.continue_()
+        else:
+            complaints.append(f"asked {route.request.url}")
+            route.abort()
+
+    context.route("**/*", only_here)
+    page = context.new_page()
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+    yield page
+    context.close()
+    assert not complaints
+
+
+def opened(page: Page, address: str) -> tuple[Locator, dict[str, Any]]:
+    """Return the explorer that the landing page opens with, and the numbers that it carries."""
+    page.goto(f"{address}/book/intro.html")
+    root = page.locator(".itm-explorer").first
+    root.wait_for()
+    text = page.locator("script[data-explorer-records]").first.text_content()
+    assert text is not None
+    return root, json.loads(text)
+
+
+def content_word(data: dict[str, Any]) -> int:
+    """Return the place of the first word that names something."""
+    return next(k for k, boxes in enumerate(data["named"]) if boxes)
+
+
+def weights(data: dict[str, Any], method: int, step: int) -> np.ndarray:
+    """Return the attention ``[L, R]`` of a method at a step, the last one if it has fewer."""
+    steps = data["methods"][method]["directions"][0]["weights"]
+    return np.array(steps[min(step, len(steps) - 1)])
+
+
+def brightness(panel: Locator) -> np.ndarray:
+    """Return how bright every region is drawn, 0 to 255."""
+    spots = panel.locator("[data-spot]").evaluate_all(
+        "all => all.map(one => [Number(one.dataset.spot), one.getAttribute('fill')])"
+    )
+    bright = np.zeros(len(spots))
+    for region, fill in spots:
+        bright[region] = 255 - int(re.findall(r"\d+", fill)[0])
+    return bright
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_opens_with_a_pair_that_can_be_touched(
+    page: Page, address: str, scheme: str, keep: Keep
+) -> None:
+    root, data = opened(page, address)
+    assert len(data["methods"]) == 2  # a host, and the same with a regulator
+    place = root.bounding_box()
+    assert place is not None
+    assert place["y"] < DESK["height"] / 2  # seen without scrolling
+    word = content_word(data)
+    root.locator(f"[data-word='{word}']").hover()
+    for m, panel in enumerate(root.locator(".panel").all()):
+        seen = weights(data, m, 99)[word]
+        np.testing.assert_allclose(brightness(panel), 255 * seen / seen.max(), atol=1)
+        best = panel.locator("[data-marked][data-rank='1']").get_attribute("data-marked")
+        assert best == str(seen.argmax())
+    keep(page, f"landing-{scheme}")
+
+
+def test_steps_pins_and_bars_show_the_numbers_of_the_record(
+    page: Page, address: str, keep: Keep
+) -> None:
+    root, data = opened(page, address)
+    word = content_word(data)
+    root.locator(f"[data-word='{word}']").click()
+    page.mouse.move(5, 5)
+    regulated = max((0, 1), key=lambda m: len(data["methods"][m]["directions"][0]["weights"]))
+    panel = root.locator(".panel").nth(regulated)
+    for step in range(len(data["methods"][regulated]["directions"][0]["weights"])):
+        root.locator("input[type='range']").fill(str(step))
+        assert brightness(panel).argmax() == weights(data, regulated, step)[word].argmax()
+    for method, shown in zip(data["methods"], root.locator(".panel").all(), strict=True):
+        shares = shown.locator(".bar[data-of='share']").evaluate_all(
+            "all => all.map(one => Number(one.dataset.value))"
+        )
+        assert sum(shares) == pytest.approx(method["score"], abs=1e-5)
+    keep(root, "landing-pinned")
+
+
+def test_it_can_be_read_with_the_keyboard_alone(page: Page, address: str) -> None:
+    root, data = opened(page, address)
+    root.locator("[data-word='0']").focus()
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    last = len(data["words"]) - 1
+    assert root.locator(f"[data-word='{last}']").get_attribute("aria-pressed") == "true"
+    page.wait_for_timeout(300)
+    assert data["words"][last] in (root.locator("[aria-live]").text_content() or "")
+    assert root.locator(".facts b").first.inner_text() == data["words"][last]
+    page.keyboard.press("Escape")
+    assert root.locator("[aria-pressed='true']").count() == 0
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "html"])
+def test_it_can_be_taken_along(page: Page, address: str, tmp_path: Path, kind: str) -> None:
+    root, data = opened(page, address)
+    with page.expect_download() as waiting:
+        root.get_by_role("button", name=f"Save as {kind.upper()}").click()
+    saved = tmp_path / f"saved.{kind}"
+    waiting.value.save_as(saved)
+    if kind == "png":
+        assert saved.read_bytes().startswith(b"\x89PNG")
+    else:
+        assert data["methods"][0]["name"] in saved.read_text(encoding="utf-8")
+
+
+def test_it_fits_a_phone(page: Page, address: str, keep: Keep) -> None:
+    page.set_viewport_size(PHONE)
+    root, data = opened(page, address)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    root.locator(f"[data-word='{content_word(data)}']").click()
+    for panel in root.locator(".panel").all():
+        assert panel.locator("[data-marked]").count() >= 1
+    keep(root, "landing-phone")
