@@ -51,7 +51,7 @@ lint: $(COMPLETE) ## check style and types
 	$(BIN)/mypy
 
 bench: $(COMPLETE) ## measure the speed of scoring
-	@$(BIN)/python -m tests.bench_scoring
+	@$(BIN)/itm bench scoring $(ARGS)
 
 lock: $(COMPLETE) ## write the versions of this environment to requirements.lock
 	@{ grep '^#' requirements.lock

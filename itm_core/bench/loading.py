@@ -1,6 +1,6 @@
 """Benchmark: memory and speed of loading at the size of MSCOCO's training split.
 
-    python -m tests.bench_loading [--images 113287] [--batches 300] [--steps 5] [--dense]
+    itm bench loading [--images 113287] [--batches 300] [--steps 5] [--dense]
         [--recipe scan-t2i-mean-coco] [--device cpu] [--held auto] [--folder DIR]
 
 Makes a file of 36 x 2048 float32 regions for every image (33 GB at the default; sparse, so it
@@ -22,7 +22,7 @@ import argparse
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,9 +149,9 @@ def train(trainer: Trainer, count: int) -> None:
         print(f"  {took / len(cut):.2f} s a step, {1 - stepping / took:.1%} of it waiting")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Make the file and print what each part takes."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="itm bench loading", description=__doc__.split("\n")[0])
     parser.add_argument("--images", type=int, default=113_287)
     parser.add_argument("--batches", type=int, default=300)
     parser.add_argument("--steps", type=int, default=5)
@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--held", default="auto", help="auto, never or float16")
     parser.add_argument("--dense", action="store_true", help="random features, not a sparse file")
     parser.add_argument("--folder", type=Path, help="where to make it; default: a temporary one")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         folder = Path(name)
         write_split(folder, given.images, dense=given.dense)

@@ -150,7 +150,6 @@ def score(matcher: Attending, given: Given, images_per_tile: int) -> Tensor:
     """Return our scores ``[I, C]``; whole vectors are made on the way, as the twins do."""
     regions, words = Fragments.of(given.regions), Fragments.of(given.words, given.lens)
     if matcher.regions.whole is not None:
-        assert matcher.words.whole is not None  # a method has both or none
         regions = replace(regions, whole=matcher.regions.whole(regions))
-        words = replace(words, whole=matcher.words.whole(words))
+        words = replace(words, whole=matcher.words.get_submodule("whole")(words))
     return score_fragments(matcher, regions.chunks(images_per_tile), words)

@@ -1,6 +1,6 @@
 """Benchmark: time and memory of one training step at the size of Flickr30K's batches.
 
-    python -m tests.bench_training [RECIPE ...] [--batch 128] [--device cuda] [--tile FLOATS]
+    itm bench training [RECIPE ...] [--batch 128] [--device cuda] [--tile FLOATS]
 
 36 regions, 8-20 words, the recipe's own width. Every recipe runs in a process of its own, so
 that peaks do not mix: once with all negatives (the costlier step of warm-up), once with the
@@ -15,6 +15,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 import torch
 
@@ -22,25 +23,31 @@ from itm_core import recipes, scoring
 from itm_core.gradients import Batch, gradient_step
 from itm_core.training import make_optimiser
 
-RECIPES = ("scan-t2i-mean-f30k", "scan-i2t-mean-f30k", "bfan-prob-f30k", "saf-f30k", "sgr-f30k")
+RECIPES: tuple[str, ...] = (
+    "scan-t2i-mean-f30k",
+    "scan-i2t-mean-f30k",
+    "bfan-prob-f30k",
+    "saf-f30k",
+    "sgr-f30k",
+)
 RECIPES += ("imram-full-f30k", "chan-f30k", "rcar-t2i-f30k", "rcar-i2t-f30k", "rcr-i2t-f30k")
 FEATURES, WORDS, REGIONS = 2048, 8482, 36
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print one line for each recipe."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="itm bench training", description=__doc__.split("\n")[0])
     parser.add_argument("recipes", nargs="*", default=RECIPES)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--tile", type=int)
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     for name in given.recipes:
         if given.alone:
             print(measured(name, given.batch, torch.device(given.device), given.tile))
         else:
-            command = [sys.executable, "-m", "tests.bench_training", name, "--alone"]
+            command = [sys.executable, "-m", "itm_core.bench.training", name, "--alone"]
             command += ["--batch", str(given.batch), "--device", given.device]
             command += ["--tile", str(given.tile)] if given.tile else []
             subprocess.run(command, check=True)

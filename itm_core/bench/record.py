@@ -1,0 +1,107 @@
+"""The recorded benchmarks: ``data/results/bench_<kind>.csv``, with machine, versions and commit.
+
+Seconds belong to a machine; ratios between things that were timed in turn travel. So the check
+compares ratios alone.
+
+Page: "What it costs".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from itm_core.bench.growth import Grown
+from itm_core.bench.scoring import Asked, Raced
+from itm_core.environment import describe, pick_device
+from itm_core.errors import InputError
+from itm_core.files import whole_file
+
+FOLDER = Path(__file__).resolve().parents[2] / "data" / "results"
+KINDS = ("scoring", "growth")
+SIZE = ["images", "captions", "width", "similarity"]
+KEYS = {
+    "scoring": ["method", *SIZE, "device", "precision", "machine"],
+    "growth": ["method", "images", "captions", "device", "machine"],
+}
+ALLOWED = 1.5  # a ratio may be this much worse than the recorded one: timings are noisy
+
+
+def scoring_rows(raced: Iterable[Raced], asked: Asked) -> pd.DataFrame:
+    """Return a line for each method, with its floor and ratios, and where it was made."""
+    size = {name: getattr(asked, name) for name in SIZE}
+    rows = [
+        asdict(one)
+        | size
+        | {"floor": one.floor, "times_twin": one.twin / one.ours, "times_bare": one.ours / one.bare}
+        | {"times_floor": one.ours / one.floor, "precision": asked.precision}
+        | _where(asked.device)
+        for one in raced
+    ]
+    return pd.DataFrame(rows)
+
+
+def growth_rows(grown: Iterable[Grown], device: str) -> pd.DataFrame:
+    """Return a line for each method and size of the gallery, and where it was made."""
+    return pd.DataFrame([asdict(one) | _where(device) for one in grown])
+
+
+def _where(device: str) -> dict[str, Any]:
+    known = describe(pick_device(device))
+    packages = known["packages"]
+    assert isinstance(packages, Mapping)
+    return {
+        "device": known["device"],
+        "machine": known["device_name"],
+        "threads": torch.get_num_threads(),
+        "torch": packages["torch"],
+        "commit": known["commit"] or "",
+        "made": str(known["started"])[:10],
+    }
+
+
+def save(kind: str, rows: pd.DataFrame, folder: Path = FOLDER) -> Path:
+    """Add rows to the record of a kind, in the place of older ones of the same key."""
+    path = folder / f"bench_{kind}.csv"
+    parts = [read(kind, folder), rows] if path.exists() else [rows]
+    table = pd.concat(parts, ignore_index=True)
+    table = table.drop_duplicates(KEYS[kind], keep="last").sort_values(KEYS[kind])
+    with whole_file(path) as partial:
+        table.to_csv(partial, index=False, float_format="%.6g")
+    return path
+
+
+def read(kind: str, folder: Path = FOLDER) -> pd.DataFrame:
+    """Return the record of a kind; raises `InputError` when there is none, or not one of ours."""
+    path = folder / f"bench_{kind}.csv"
+    if not path.exists():
+        raise InputError("no record", file=path, remedy=f"itm bench {kind} --record")
+    table = pd.read_csv(path, keep_default_na=False, na_values={"energy": [""]})
+    missing = [name for name in KEYS[kind] if name not in table]
+    if missing:
+        raise InputError("columns are missing", file=path, expected=", ".join(missing))
+    return table
+
+
+def regressions(fresh: pd.DataFrame, recorded: pd.DataFrame, allowed: float = ALLOWED) -> list[str]:
+    """Return a sentence for each method whose ratio to its twin is worse than any record of it.
+
+    Compared are runs of the same size, device and precision, whatever the machine; the lowest
+    recorded ratio counts, less what is ``allowed``. Methods without a record are passed over.
+    """
+    same = ["method", *SIZE, "device", "precision"]
+    known = recorded.groupby(same)["times_twin"].min()
+    found = []
+    for row in fresh.to_dict("records"):
+        before = known.get(tuple(row[name] for name in same))
+        if before is not None and row["times_twin"] < before / allowed:
+            found.append(
+                f"{row['method']}: {row['times_twin']:.1f} x its twin's speed, "
+                f"recorded were {before:.1f} x"
+            )
+    return found

@@ -1,0 +1,101 @@
+"""``itm bench``: what the methods cost here, beside what is recorded.
+
+Page: "What it costs".
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+PARTS = ("scoring", "growth", "training", "loading")
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add ``bench`` to the commands."""
+    outer = commands.add_parser("bench", help="measure speed and memory, beside twin and floor")
+    inner = outer.add_subparsers(required=True, metavar="PART")
+    command = inner.add_parser("scoring", help="each method, its plain twin, the bare product")
+    command.add_argument("--methods", nargs="+", metavar="METHOD", help="default: all")
+    for name, value, what in (
+        ("images", 100, "how many"),
+        ("captions", 500, "how many; MSCOCO 5K is --images 5000 --captions 25000"),
+        ("width", 1024, "D"),
+        ("similarity", 256, "K"),
+        ("twin-captions", 500, "on how many the loop is timed"),
+    ):
+        command.add_argument(f"--{name}", type=int, default=value, help=f"{what}; default {value}")
+    command.add_argument("--repeats", type=int, help="default: 7, of slow methods 3")
+    command.add_argument("--precision", default="float32", help="float32, tf32 or bfloat16")
+    command.add_argument("--check", action="store_true", help="fail where the record is better")
+    _add_shared(command)
+    command.set_defaults(run=_scoring)
+    command = inner.add_parser("growth", help="time and memory as the gallery grows")
+    command.add_argument("--methods", nargs="+", metavar="METHOD", default=["SCAN t2i", "CHAN"])
+    command.add_argument("--images", nargs="+", type=int, help="default: 1000 to 16000")
+    command.add_argument("--captions", type=int, default=50)
+    _add_shared(command)
+    command.set_defaults(run=_growth)
+    for name in ("training", "loading"):
+        command = inner.add_parser(name, help=f"a step of {name}: its own options with --help")
+        command.add_argument("options", nargs=argparse.REMAINDER)
+        command.set_defaults(run=_other, part=name)
+
+
+def _add_shared(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", default="cpu", help="cpu or cuda")
+    command.add_argument("--threads", type=int, default=os.cpu_count(), help="of a CPU")
+    command.add_argument("--record", action="store_true", help="write to data/results/")
+
+
+def _scoring(given: argparse.Namespace) -> int:
+    import torch
+
+    from itm_core.bench import record
+    from itm_core.bench.scoring import METHODS, Asked, race_all
+
+    torch.set_num_threads(given.threads)
+    names = ("images", "captions", "width", "similarity", "twin_captions")
+    asked = Asked(
+        methods=tuple(given.methods or METHODS),
+        device=given.device,
+        precision=given.precision,
+        repeats=given.repeats,
+        **{name: getattr(given, name) for name in names},
+    )
+    raced = []
+    for one in race_all(asked):
+        print(one.line(), flush=True)
+        raced.append(one)
+    rows = record.scoring_rows(raced, asked)
+    worse = record.regressions(rows, record.read("scoring")) if given.check else []
+    print("\n".join(worse))
+    if given.record:
+        print(f"recorded in {record.save('scoring', rows)}")
+    return 1 if worse else 0
+
+
+def _growth(given: argparse.Namespace) -> int:
+    import torch
+
+    from itm_core.bench import growth, record
+
+    torch.set_num_threads(given.threads)
+    images, grown = given.images or growth.IMAGES, []
+    for one in growth.grow(given.methods, images, given.captions, given.device):
+        print(one.line(), flush=True)
+        grown.append(one)
+    for name in given.methods:
+        own = [one for one in grown if one.method == name]
+        power = growth.exponent([o.images for o in own], [o.seconds for o in own])
+        print(f"{name}: grows as images to the power of {power:.2f}")
+    if given.record:
+        print(f"recorded in {record.save('growth', record.growth_rows(grown, given.device))}")
+    return 0
+
+
+def _other(given: argparse.Namespace) -> int:
+    from itm_core.bench import loading, training
+
+    {"training": training, "loading": loading}[given.part].main(given.options)
+    return 0

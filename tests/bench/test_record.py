@@ -1,0 +1,62 @@
+"""The record of benchmarks, and what counts as a regression."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from itm_core.bench import record
+from itm_core.bench.growth import Grown
+from itm_core.bench.scoring import Asked, Raced
+from itm_core.errors import InputError
+
+
+def raced(ours: float = 1.0, method: str = "SCAN t2i") -> Raced:
+    return Raced(
+        method=method,
+        ours=ours,
+        twin=8,
+        bare=0.5,
+        flops=1e6,
+        reached=1e9,
+        pairs=100,
+        error=1e-7,
+        repeats=3,
+    )
+
+
+def test_a_record_keeps_the_newest_of_each(tmp_path: Path) -> None:
+    asked = Asked()
+    record.save("scoring", record.scoring_rows([raced(), raced(2, "CHAN")], asked), tmp_path)
+    record.save("scoring", record.scoring_rows([raced(0.5)], asked), tmp_path)
+    found = record.read("scoring", tmp_path).set_index("method")
+    assert found.loc["SCAN t2i", "times_twin"] == 16
+    assert found.loc["CHAN", "times_twin"] == 4
+    assert found.loc["SCAN t2i", "times_bare"] == 1
+    assert found.loc["SCAN t2i", "times_floor"] == pytest.approx(5)
+    assert found["machine"].all()
+    grown = Grown(method="CHAN", images=5, captions=2, seconds=1, peak=9, before=4)
+    record.save("growth", record.growth_rows([grown], "cpu"), tmp_path)
+    assert record.read("growth", tmp_path)["peak"].tolist() == [9]
+
+
+def test_a_worse_ratio_is_a_regression_and_seconds_are_not() -> None:
+    asked = Asked()
+    old = record.scoring_rows([raced(1.0)], asked)
+    assert not record.regressions(record.scoring_rows([raced(1.2)], asked), old)
+    slower = Raced(**{**raced().__dict__, "ours": 100.0, "twin": 800.0})  # a slower machine
+    assert not record.regressions(record.scoring_rows([slower], asked), old)
+    (said,) = record.regressions(record.scoring_rows([raced(2.0)], asked), old)
+    assert said == "SCAN t2i: 4.0 x its twin's speed, recorded were 8.0 x"
+    other = record.scoring_rows([raced(2.0)], Asked(images=7))
+    assert not record.regressions(other, old)  # of another size nothing is recorded
+
+
+def test_records_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no record"):
+        record.read("scoring", tmp_path)
+    pd.DataFrame({"a": [1]}).to_csv(tmp_path / "bench_scoring.csv", index=False)
+    with pytest.raises(InputError, match="columns are missing"):
+        record.read("scoring", tmp_path)
