@@ -606,7 +606,7 @@ class Panel {
   }
 
   drawMarks(active, weights, region) {
-    const taken = [];
+    const taken = [], labels = svg("g", null);
     this.marks.replaceChildren();
     for (const word of active) {
       const colour = this.view.colour(word), best = order(weights[word]).slice(0, this.view.top);
@@ -618,12 +618,13 @@ class Panel {
         const spot = { x: clamp(frame.x, 0, WIDE - wide), y: clamp(frame.y - 16, 0, limit) }; // above the box
         while (taken.some((t) => Math.abs(t.x - spot.x) < 56 && Math.abs(t.y - spot.y) < 16) && spot.y < limit) spot.y += 4;
         taken.push(spot);
-        svg("rect", this.marks, { ...spot, width: wide, height: 16, fill: colour });
-        svg("text", this.marks, { x: spot.x + 4, y: spot.y + 12.5, fill: "#111", "xml:space": "preserve" }, text);
+        svg("rect", labels, { ...spot, width: wide, height: 16, fill: colour });
+        svg("text", labels, { x: spot.x + 4, y: spot.y + 12.5, fill: "#111", "xml:space": "preserve" }, text);
       });
     }
     if (region !== null)
       svg("rect", this.marks, { ...inside(this.frames[region], 1), fill: "none", stroke: "#fff", "stroke-width": 2.5, "stroke-dasharray": "7 3" });
+    this.marks.append(labels); // above all boxes
   }
 
   drawNamed(words) {
