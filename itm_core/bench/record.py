@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 
 from itm_core.bench.growth import Grown
+from itm_core.bench.methods import METHODS
 from itm_core.bench.scoring import Asked, Raced
 from itm_core.environment import describe, pick_device
 from itm_core.errors import InputError
@@ -86,6 +87,53 @@ def read(kind: str, folder: Path = FOLDER) -> pd.DataFrame:
     if missing:
         raise InputError("columns are missing", file=path, expected=", ".join(missing))
     return table
+
+
+def at(rows: pd.DataFrame, **chosen: Any) -> pd.DataFrame:
+    """Return the rows with these values, of the machine that was last recorded alone.
+
+    Raises `InputError` when there are none.
+    """
+    for name, value in chosen.items():
+        rows = rows[rows[name] == value]
+    if rows.empty:
+        asked = ", ".join(f"{name} {value}" for name, value in chosen.items())
+        raise InputError("nothing of this kind is recorded", expected=asked, found="no row")
+    last = rows.sort_values("made", kind="stable").iloc[-1]
+    same = [*SIZE, "machine", "device", "precision"]
+    rows = rows[(rows[same] == last[same]).all(axis=1)]
+    order = {name: place for place, name in enumerate(METHODS)}
+    return rows.sort_values("method", key=lambda names: names.map(order)).reset_index(drop=True)
+
+
+def readable(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a race as text, ratios beside seconds."""
+    columns: dict[str, Any] = {
+        "method": rows["method"],
+        "MFLOP a pair": rows["flops"].map(lambda v: f"{v / 1e6:.2f}"),
+        "ours, s": rows["ours"].map("{:.3f}".format),
+        "loop, s": rows["twin"].map("{:.3f}".format),
+        "floor, s": rows["floor"].map("{:.3f}".format),
+        "x the loop's speed": rows["times_twin"].map("{:.1f}".format),
+        "x the bare product's time": rows["times_bare"].map("{:.2f}".format),
+        "x the floor": rows["times_floor"].map("{:.2f}".format),
+        "time in products": rows["products"].map("{:.0%}".format),
+        "largest difference": rows["error"].map("{:.0e}".format),
+    }
+    spent = rows["energy"]
+    if spent.notna().any():
+        columns["joules"] = spent.map(lambda v: "" if pd.isna(v) else f"{v:.0f}")
+    return pd.DataFrame(columns)
+
+
+def status(rows: pd.DataFrame) -> str:
+    """Return what a caption says of a race: sizes, machine, versions, day."""
+    one = rows.iloc[0]
+    return (
+        f"{one['images']} images x {one['captions']} captions, D = {one['width']}, "
+        f"K = {one['similarity']}, {one['precision']}; {one['machine']} ({one['device']}, "
+        f"{one['threads']} threads), torch {one['torch']}, {one['made']}"
+    )
 
 
 def regressions(fresh: pd.DataFrame, recorded: pd.DataFrame, allowed: float = ALLOWED) -> list[str]:

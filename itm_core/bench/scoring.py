@@ -21,6 +21,7 @@ from statistics import median
 
 import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from itm_core.bench.methods import METHODS, Given, Method, build, draw, score, weights_of_twin
@@ -31,6 +32,7 @@ from itm_core.settings import at_least, one_of
 SQUARE = 2048  # of the product that says what this machine reaches
 SQUARE_GPU = 8192
 COUNTED = 32  # images, and captions, of the run that counts operations
+PRODUCTS = ("aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm")
 RAPL = Path("/sys/class/powercap")
 
 
@@ -73,6 +75,7 @@ class Raced:
     Attributes:
         flops: of the products that our form needs for a pair.
         reached: floating-point operations a second of a large product here.
+        products: share of our time that is spent in matrix products, by torch's profiler.
         error: largest difference of a score from the twin's.
         energy: joules of one scoring of ours, where the machine tells; else None.
     """
@@ -84,6 +87,7 @@ class Raced:
     flops: float
     reached: float
     pairs: int
+    products: float
     error: float
     repeats: int
     energy: float | None = None
@@ -101,6 +105,7 @@ class Raced:
             f"({self.twin / self.ours:.1f} x), bare product {self.bare:.3f} s "
             f"({self.ours / self.bare:.2f} x), floor {self.floor:.3f} s "
             f"({self.ours / self.floor:.2f} x){spent}; {self.flops / 1e6:.2f} MFLOP a pair, "
+            f"{self.products:.0%} of the time in products, "
             f"largest difference {self.error:.0e}, {self.repeats} repeats"
         )
 
@@ -147,6 +152,7 @@ def race(name: str, method: Method, given: Given, asked: Asked, reached: float) 
         flops=operations(matcher, given),
         reached=reached,
         pairs=mine.numel(),
+        products=share_of_products(ours),
         error=error,
         repeats=repeats,
         energy=spent(),
@@ -166,6 +172,21 @@ def operations(matcher: Attending, given: Given) -> float:
     with FlopCounterMode(display=False) as counter:
         score(matcher, few, COUNTED)
     return counter.get_total_flops() / (len(few.regions) * len(few.words))
+
+
+def share_of_products(function: Callable[[], Tensor]) -> float:
+    """Return the share of a function's time that its matrix products take."""
+    gpu = torch.cuda.is_available()
+    kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]
+    with profile(activities=kinds) as profiled:
+        function()
+        if gpu:
+            torch.cuda.synchronize()
+    spent = {
+        one.key: one.self_device_time_total or one.self_cpu_time_total
+        for one in profiled.key_averages()
+    }
+    return sum(spent.get(name, 0) for name in PRODUCTS) / max(sum(spent.values()), 1e-9)
 
 
 @torch.no_grad()

@@ -22,6 +22,7 @@ def raced(ours: float = 1.0, method: str = "SCAN t2i") -> Raced:
         flops=1e6,
         reached=1e9,
         pairs=100,
+        products=0.5,
         error=1e-7,
         repeats=3,
     )

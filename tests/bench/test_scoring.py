@@ -57,7 +57,16 @@ def test_a_race_tells_times_and_that_the_scores_agree() -> None:
 
 def test_the_floor_is_operations_by_speed() -> None:
     one = Raced(
-        method="m", ours=2, twin=8, bare=1, flops=5e6, reached=1e9, pairs=100, error=0, repeats=1
+        method="m",
+        ours=2,
+        twin=8,
+        bare=1,
+        flops=5e6,
+        reached=1e9,
+        pairs=100,
+        products=0.5,
+        error=0,
+        repeats=1,
     )
     assert one.floor == 0.5
     assert "8.000 s (4.0 x)" in one.line()

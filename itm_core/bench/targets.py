@@ -1,0 +1,98 @@
+"""What scoring should cost, and whether the record has it.
+
+The targets are this project's own: on two cores of a CPU as ratios to what runs beside it, on one
+large GPU as seconds for MSCOCO 5K (5,000 images with 25,000 captions, D = 1024, K = 256).
+
+Page: "What it costs".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+FAST = ("SCAN t2i", "SCAN i2t", "BFAN", "CHAN")
+TIMES_TWIN = dict.fromkeys(FAST, 7.0) | dict.fromkeys(("SAF", "SGR", "RCAR-2 t2i"), 3.0)
+TIMES_BARE = dict.fromkeys(FAST, 1.6)
+SECONDS = {"SCAN t2i": 0.6, "SCAN i2t": 0.6, "CHAN": 0.6, "BFAN": 1.2}
+SECONDS |= {"SAF": 5.0, "SGR": 12.0, "RCAR-2 t2i": 30.0}
+COCO_5K = {"images": 5000, "captions": 25000, "width": 1024, "similarity": 256}
+
+
+def on_cpu(recorded: pd.DataFrame) -> pd.DataFrame:
+    """Return for each method whether the targets on a CPU are met, and what is in the way if not.
+
+    ``recorded`` are rows of `record.scoring_rows` of one machine, size and precision. Columns:
+    ``method``, ``target``, ``measured``, ``met``, ``floor`` (the ratio that the floor would give),
+    ``what stands between``.
+    """
+    found = []
+    for row in recorded[recorded["device"] == "cpu"].to_dict("records"):
+        name = str(row["method"])
+        if name in TIMES_TWIN:
+            found.append(_twin(row, TIMES_TWIN[name]))
+        if name in TIMES_BARE:
+            found.append(_bare(row, TIMES_BARE[name]))
+    return pd.DataFrame(found)
+
+
+def _twin(row: Mapping, asked: float) -> dict[str, str]:
+    reached, limit = row["times_twin"], row["twin"] / row["floor"]
+    return {
+        "method": row["method"],
+        "target": f"at least {asked:.0f} x the twin's speed",
+        "measured": f"{reached:.1f} x",
+        "met": _yes(reached >= asked),
+        "floor": f"{limit:.1f} x",
+        "what stands between": "" if reached >= asked else _between(row, limit < asked),
+    }
+
+
+def _bare(row: Mapping, asked: float) -> dict[str, str]:
+    reached, limit = row["times_bare"], row["floor"] / row["bare"]
+    return {
+        "method": row["method"],
+        "target": f"at most {asked} x the bare product's time",
+        "measured": f"{reached:.2f} x",
+        "met": _yes(reached <= asked),
+        "floor": f"{limit:.2f} x",
+        "what stands between": "" if reached <= asked else _between(row, limit > asked),
+    }
+
+
+def _between(row: Mapping, beyond: bool) -> str:
+    if beyond:
+        return "the target lies beyond what the products alone allow here"
+    rest = 1 - row["products"]
+    return (
+        f"ours takes {row['times_floor']:.1f} x its floor: {rest:.0%} of the time is outside "
+        "products, in softmax, norms and moves of memory"
+    )
+
+
+def on_gpu(recorded: pd.DataFrame) -> pd.DataFrame:
+    """Return for each method whether MSCOCO 5K takes what it may on a GPU; *not run* without one.
+
+    Columns: ``method``, ``target`` and ``measured`` (seconds, TF32), ``met``, ``machine``.
+    """
+    there = recorded[(recorded["device"] == "cuda") & (recorded["precision"] == "tf32")]
+    for name, value in COCO_5K.items():
+        there = there[there[name] == value]
+    rows = []
+    for name, asked in SECONDS.items():
+        own = there[there["method"] == name]
+        row = {"method": name, "target": f"at most {asked} s"}
+        if own.empty:
+            rows.append(row | {"measured": "not run", "met": "", "machine": ""})
+            continue
+        best = own.sort_values("ours").iloc[0]
+        met = _yes(best["ours"] <= asked)
+        rows.append(
+            row | {"measured": f"{best['ours']:.2f} s", "met": met, "machine": best["machine"]}
+        )
+    return pd.DataFrame(rows)
+
+
+def _yes(met: bool) -> str:
+    return "yes" if met else "no"

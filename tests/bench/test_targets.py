@@ -1,0 +1,56 @@
+"""Targets: met, missed with a reason, or not run."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from itm_core.bench import targets
+
+
+def row(**values: object) -> dict[str, object]:
+    known = {
+        "method": "SAF",
+        "device": "cpu",
+        "precision": "float32",
+        "twin": 8.0,
+        "floor": 1.0,
+        "bare": 0.5,
+        "products": 0.6,
+        "times_twin": 4.0,
+        "times_bare": 4.0,
+        "times_floor": 2.0,
+        "ours": 2.0,
+        "machine": "a machine",
+    }
+    return known | {"images": 100, "captions": 500, "width": 1024, "similarity": 256} | values
+
+
+def test_a_target_is_met_missed_or_beyond_reach() -> None:
+    rows = [
+        row(),
+        row(times_twin=2.0),
+        row(times_twin=1.2, floor=4.0),  # even the floor is only twice as fast as the twin
+    ]
+    found = targets.on_cpu(pd.DataFrame(rows))
+    assert found["met"].tolist() == ["yes", "no", "no"]
+    said = found["what stands between"].tolist()
+    assert said[0] == ""
+    assert "2.0 x its floor: 40% of the time" in said[1]
+    assert "beyond what the products alone allow" in said[2]
+    assert found["floor"].tolist() == ["8.0 x", "8.0 x", "2.0 x"]
+
+
+def test_fast_methods_have_a_second_target() -> None:
+    found = targets.on_cpu(pd.DataFrame([row(method="CHAN", times_twin=9.0, times_bare=1.5)]))
+    assert found["met"].tolist() == ["yes", "yes"]
+    assert found["floor"].tolist()[1] == "2.00 x"
+
+
+def test_what_was_not_run_on_a_gpu_is_said() -> None:
+    found = targets.on_gpu(pd.DataFrame([row()]))
+    assert set(found["measured"]) == {"not run"}
+    coco = row(device="cuda", precision="tf32", ours=4.2, **targets.COCO_5K)
+    there = targets.on_gpu(pd.DataFrame([coco])).set_index("method")
+    assert there.loc["SAF", "measured"] == "4.20 s"
+    assert there.loc["SAF", "met"] == "yes"
+    assert there.loc["SGR", "measured"] == "not run"
