@@ -9,7 +9,8 @@ mean; they should be those that show what it names. Thresholds and averaging are
 * Regions ask (i2t): the regions that show an object some word names; relevant are those words.
   ``<start>`` and ``<end>`` are keys like others, as the hosts treat them, and never relevant.
 
-Page: the chapter on the constraints, "How well it looks"; "Every method".
+Page: "What attention metrics can and cannot say"; the chapter on the constraints, "How well it
+looks"; "Every method".
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from itm_core import bench_cli, data_cli
+from itm_core import bench_cli, data_cli, results_cli
 from itm_core.errors import InputError
 
 BAD_INPUT = 2
@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_scenes(commands)
     _add_train(commands)
     _add_lists(commands)
-    _add_results(commands)
+    results_cli.add(commands)
     _add_grid(commands)
     _add_checks(commands)
     _add_book(commands)
@@ -89,19 +89,6 @@ def _add_lists(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("runs", help="list the finished runs")
     command.add_argument("--root", type=Path, default=Path("data/runs"))
     command.set_defaults(run=_runs)
-
-
-def _add_results(commands: argparse._SubParsersAction) -> None:
-    outer = commands.add_parser("results", help="record results of runs in data/results/")
-    command = outer.add_subparsers(required=True, metavar="COMMAND").add_parser(
-        "export", help="record the finished runs of grids, in the place of older ones"
-    )
-    command.add_argument("grids", nargs="*", metavar="GRID", help="default: all")
-    command.add_argument("--size", default="smoke", help="smoke, full or photographs")
-    command.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
-    command.add_argument("--root", type=Path, default=Path("data/runs"), help="the run store")
-    command.add_argument("--record", type=Path, help="default: data/results/runs.csv")
-    command.set_defaults(run=_export)
 
 
 def _add_grid(commands: argparse._SubParsersAction) -> None:
@@ -175,19 +162,6 @@ def _recipes(given: argparse.Namespace) -> int:
     from itm_core import recipes
 
     print(recipes.table().to_string(index=False))
-    return 0
-
-
-def _export(given: argparse.Namespace) -> int:
-    from itm_core import grids, results
-
-    for name in given.grids or grids.names():
-        grid = grids.load(name)
-        found = results.present(grid, given.size, data=given.data, root=given.root)
-        record = given.record or results.RECORD
-        count = results.export((r for group in found.values() for r in group), record)
-        print(f"{grid.name}: {count} results, of {len(grid.cells(given.size))} runs and ensembles")
-    print(f"recorded in {record}")
     return 0
 
 

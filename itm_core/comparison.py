@@ -270,10 +270,15 @@ def verdict(table: pd.DataFrame) -> Markdown:
     level = [row["name"] for row in rest if not _apart(top, row)]
     said = [f"Best here is **{top['name']}** with an rSum of {top['rsum']:.1f}."]
     if level:
-        said.append(f"Not told apart from it: {', '.join(level)}.")
+        said.append(f"Not told apart from it: {_listed(level)}.")
     if below:
-        said.append(f"Clearly below: {', '.join(below)}.")
+        said.append(f"Clearly below: {_listed(below)}.")
     return Markdown(" ".join(said))
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names with commas between them, or semicolons where a name has a comma."""
+    return ("; " if any("," in name for name in names) else ", ").join(names)
 
 
 def _apart(top: Mapping[object, float], row: Mapping[object, float]) -> bool:

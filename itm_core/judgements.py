@@ -154,7 +154,8 @@ def agreement(
 
     Raises `InputError` for scores that lack a judged pair, or are not numbers there.
     """
-    return _agreement(*_resampled(scores, judged, taking, resamples, seed), judged)
+    x = _judged(scores, judged)
+    return _agreement(*_resampled(x, judged.ratings, judged, taking, resamples, seed), judged)
 
 
 def gap_between(
@@ -167,18 +168,26 @@ def gap_between(
     seed: int = 0,
 ) -> Agreement:
     """Return how much better our scores agree than theirs: both on the same drawn images."""
-    both = [_resampled(scores, judged, taking, resamples, seed) for scores in (ours, theirs)]
-    return _agreement(both[0][0] - both[1][0], both[0][1] - both[1][1], judged)
+    (value, drawn), (other, drawn_too) = (
+        _resampled(_judged(scores, judged), judged.ratings, judged, taking, resamples, seed)
+        for scores in (ours, theirs)
+    )
+    return _agreement(value - other, drawn - drawn_too, judged)
 
 
-def between_people(judged: Judgements) -> dict[str, float]:
-    """Return how well one person's ratings agree with the mean of the others', on average.
+def between_people(
+    judged: Judgements, *, taking: str = "each", resamples: int = RESAMPLES, seed: int = 0
+) -> Agreement:
+    """Return how one person's ratings agree with the others', on average over the people.
 
-    What a score can reach is bounded by how far people agree among themselves.
+    ``taking`` is that of `agreement`, of the others' ratings. A score that agrees with people as
+    they do among themselves has come as far as this test reaches.
     """
-    others = [np.delete(judged.ratings, p, axis=1).mean(1) for p in range(judged.ratings.shape[1])]
-    found = [rank_correlations(o, r) for o, r in zip(others, judged.ratings.T, strict=True)]
-    return {name: float(np.mean([one[name] for one in found])) for name in MEASURES}
+    columns = range(judged.ratings.shape[1])
+    pairs = [(judged.ratings[:, p], np.delete(judged.ratings, p, axis=1)) for p in columns]
+    found = [_resampled(x, y, judged, taking, resamples, seed) for x, y in pairs]
+    values, drawn = (np.mean(one, axis=0) for one in zip(*found, strict=True))
+    return _agreement(values, drawn, judged)
 
 
 def _agreement(values: np.ndarray, drawn: np.ndarray, judged: Judgements) -> Agreement:
@@ -192,14 +201,15 @@ def _agreement(values: np.ndarray, drawn: np.ndarray, judged: Judgements) -> Agr
 
 
 def _resampled(
-    scores: np.ndarray, judged: Judgements, taking: str, resamples: int, seed: int
+    x: np.ndarray, ratings: np.ndarray, judged: Judgements, taking: str, resamples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the correlations ``[3]``, and those of drawn images ``[resamples, 3]``."""
+    """Return the correlations ``[3]`` of ``x [N]`` with ratings ``[N, P]``, and those of drawn
+    images ``[resamples, 3]``.
+    """
     one_of("taking", taking, TAKING)
-    x = _judged(scores, judged)
-    y, people = judged.ratings.mean(1), 1
+    y, people = ratings.mean(1), 1
     if taking == "each":
-        y, people = judged.ratings.reshape(-1), judged.ratings.shape[1]
+        y, people = ratings.reshape(-1), ratings.shape[1]
     table = _Table.of(x.repeat(people), y)
     _, cluster = np.unique(judged.image.repeat(people), return_inverse=True)
     images = int(cluster.max()) + 1

@@ -23,7 +23,7 @@ import pandas as pd
 from itm_core import retrieval
 from itm_core.errors import InputError
 from itm_core.files import whole_file
-from itm_core.grids import Cell, Grid, folders
+from itm_core.grids import Cell, Grid, Size, folders
 from itm_core.runs import COMPLETE, Run, load, train_many
 
 RECORD = Path(__file__).resolve().parents[1] / "data" / "results" / "runs.csv"
@@ -159,11 +159,13 @@ def made(
     """Return the rows of a grid, trained where they don't exist yet, ensembles included.
 
     Args:
-        data: the folder that holds the datasets' folders.
+        data: the folder that holds the datasets' folders; not looked into for no rows at all.
         rows: some of them; all by default.
         options: those of `runs.train_many`.
     """
     cells = grid.cells(size, rows=rows, seeds=seeds)
+    if not cells:
+        return {}
     folder = Path(data) / grid.size(size).dataset
     runs = train_many(folder, [cell.spec for cell in cells], **options)
     return _grouped(grid, cells, dict(enumerate(runs)))
@@ -172,6 +174,11 @@ def made(
 def run_of(result: Result, root: Path | str) -> Run:
     """Return the run behind a result; raises `InputError` when the store does not have it."""
     return load(Path(root) / result.run)
+
+
+def scores_of(result: Result, root: Path | str) -> np.ndarray:
+    """Return the scores ``[I, C]`` behind a result, averaged where it is an ensemble."""
+    return retrieval.ensemble([load(Path(root) / one).scores for one in result.run.split(" + ")])
 
 
 def present(
@@ -243,32 +250,42 @@ def every_recorded(path: Path = RECORD) -> list[Result]:
     return list(_known(path, path.stat().st_mtime_ns).values()) if path.exists() else []
 
 
-def recorded(grid: Grid, size: str, *, path: Path = RECORD) -> dict[str, list[Result]]:
+def recorded(grid: Grid, size: str | Size, *, path: Path = RECORD) -> dict[str, list[Result]]:
     """Return those rows and ensembles of a grid that the record has, at a size.
 
+    ``size`` may be that of another grid: the same rows on its dataset, under its budget.
     Raises `InputError` when there is no record, or none of this grid at this size.
     """
     if not path.exists():
         raise InputError("no record", file=path, remedy="itm grid NAME, then itm results export")
     known = _known(path, path.stat().st_mtime_ns)
-    at = grid.size(size)
-    names = {name: (name,) for name in grid.rows} | dict(grid.ensembles)
+    at = size if isinstance(size, Size) else grid.size(size)
     found: dict[str, list[Result]] = {}
-    for name, members in names.items():
-        specs = [grid.rows[member] for member in members]
-        recipe = " + ".join(row.name_at(at.profile) for row in specs)
-        changes = " + ".join(" ".join(row.changes) for row in specs)
-        keys = [(at.dataset, recipe, changes, seed) for seed in at.seeds]
+    for name, said in keys_of(grid, at).items():
+        keys = [(at.dataset, *said, seed) for seed in at.seeds]
         here = [known[key] for key in keys if key in known]
         if here:
             found[name] = here
     if not found:
         raise InputError(
-            f"nothing of grid {grid.name} is recorded at size {size}",
+            f"nothing of grid {grid.name} is recorded on {at.dataset}",
             file=path,
-            remedy=f"itm grid {grid.name} --size {size}, then itm results export {grid.name}",
+            remedy=f"itm grid {grid.name} --size SIZE, then itm results export {grid.name}",
         )
     return found
+
+
+def keys_of(grid: Grid, at: Size) -> dict[str, tuple[str, str]]:
+    """Return for every row and ensemble of a grid its recipe and changes as a record has them."""
+    named = {name: (name,) for name in grid.rows} | dict(grid.ensembles)
+    rows = {name: [grid.rows[member] for member in members] for name, members in named.items()}
+    return {
+        name: (
+            " + ".join(row.name_at(at.profile) for row in members),
+            " + ".join(" ".join(row.changes) for row in members),
+        )
+        for name, members in rows.items()
+    }
 
 
 def status(results: Results) -> str:

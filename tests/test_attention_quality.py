@@ -10,7 +10,14 @@ import pytest
 import torch
 
 from itm_core import recipes
-from itm_core.attention_quality import MULTIPLES, attention_quality, average_precision, iou, measure
+from itm_core.attention_quality import (
+    MULTIPLES,
+    Quality,
+    attention_quality,
+    average_precision,
+    iou,
+    measure,
+)
 from itm_core.data.precomp import Dataset, load_dataset
 from itm_core.data.scenes import make_scenes
 from itm_core.pairing import REGIONS
@@ -29,6 +36,78 @@ def test_one_query_by_hand() -> None:
     assert found.pointing == 1
     assert found.chance == pytest.approx(2 / 5)
     assert (found.queries, found.dropped) == (1, 0)
+
+
+# --- the worked case of the page "What attention metrics can and cannot say" --------------------
+
+DOG = np.array([[0, 0, 10, 10]], float)
+REGIONS_OF_DOG = np.array(
+    [
+        [0, 0, 10, 10],
+        [0, 0, 10, 8],
+        [2, 0, 12, 10],
+        [4, 0, 14, 10],
+        [0, 0, 40, 25],
+        [30, 0, 40, 10],
+    ],
+    float,
+)
+LOOKS = {
+    "hard": [1.0, 0, 0, 0, 0, 0],
+    "sharp": [0.6, 0.1, 0.05, 0.05, 0.1, 0.1],
+    "diffuse": [0.2, 0.18, 0.17, 0.17, 0.18, 0.1],
+    "not at all": [1 / 6] * 6,
+    "wrong": [0.05, 0.05, 0.05, 0.05, 0.7, 0.1],
+}
+
+
+def looked(name: str, threshold: float = 0.5) -> Quality:
+    relevant = torch.from_numpy(iou(REGIONS_OF_DOG, DOG)[:, 0] >= threshold)
+    weights = torch.tensor([LOOKS[name]], dtype=torch.float64)
+    return measure(weights, relevant[None], torch.tensor([6]))
+
+
+def test_the_regions_of_the_page_overlap_the_dog_as_it_says() -> None:
+    # areas by hand: 80 of 100, 80 of 120, 60 of 140, 100 of 1000
+    assert iou(REGIONS_OF_DOG, DOG)[:, 0] == pytest.approx([1, 0.8, 2 / 3, 3 / 7, 0.1, 0])
+    small = np.array([[0, 0, 4, 4], [1, 1, 5, 5]], float)
+    assert iou(small[:1], small[1:])[0, 0] == pytest.approx(9 / 23)  # counted from 1: lost
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "recall", "f1", "mass", "pointing"),
+    [
+        ("hard", 1, 1 / 3, 1 / 2, 1, 1),
+        ("sharp", 1, 1 / 3, 1 / 2, 0.75, 1),
+        ("diffuse", 3 / 5, 1, 3 / 4, 0.55, 1),
+        ("not at all", 1 / 2, 1, 2 / 3, 0.5, 1),
+        ("wrong", 0, 0, 0, 0.15, 0),
+    ],
+)
+def test_ways_to_look_of_the_page(
+    name: str, precision: float, recall: float, f1: float, mass: float, pointing: float
+) -> None:
+    found = looked(name)
+    numbers = [found.precision, found.recall, found.f1, found.mass, found.pointing]
+    assert numbers == pytest.approx([precision, recall, f1, mass, pointing])
+    assert found.chance == 0.5
+
+
+def test_the_threshold_on_iou_turns_the_order_round_as_the_page_says() -> None:
+    found = {t: [looked(n, t) for n in ("hard", "diffuse", "not at all")] for t in (0.4, 0.7, 0.9)}
+    assert [q.f1 for q in found[0.4]] == pytest.approx([2 / 5, 8 / 9, 4 / 5])
+    assert [q.f1 for q in found[0.7]] == pytest.approx([2 / 3, 4 / 7, 1 / 2])
+    assert [q.f1 for q in found[0.9]] == pytest.approx([1, 1 / 3, 2 / 7])
+    assert [q[0].chance for q in found.values()] == pytest.approx([4 / 6, 2 / 6, 1 / 6])
+
+
+def test_a_region_asks_the_words_of_the_page() -> None:
+    weights = torch.tensor([[0.05, 0.15, 0.45, 0.3, 0.05]])  # <start> a dog runs <end>
+    heads, phrases = (torch.tensor([[False, a, True, False, False]]) for a in (False, True))
+    found = measure(weights, heads, torch.tensor([5]))
+    assert (found.precision, found.recall) == (0.5, 1)
+    found = measure(weights, phrases, torch.tensor([5]))
+    assert (found.precision, found.recall) == (0.5, 0.5)
 
 
 def test_f1_of_means_and_mean_f1_are_told_apart() -> None:

@@ -157,6 +157,18 @@ def test_exporting_records_what_is_there_and_says_how_much(
     assert main(["results", "export", "nothing"]) == 2
 
 
+def test_exporting_everything_leaves_out_what_has_no_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = tmp_path / "runs.csv"
+    assert main(["results", "export", "--data", str(tmp_path), "--record", str(record)]) == 0
+    said = capsys.readouterr().out
+    assert f"flickr8k: left out, {tmp_path / 'flickr8k-2500'} is not there" in said
+    named = ["results", "export", "flickr8k", "--data", str(tmp_path), "--record", str(record)]
+    assert main(named) == 2
+    assert "flickr8k-2500" in capsys.readouterr().err
+
+
 def test_a_reader_that_goes_away_is_no_error() -> None:
     program = "from itm_core.cli import entry; import sys; sys.argv = ['itm', 'recipes']; entry()"
     process = subprocess.Popen(

@@ -150,6 +150,8 @@ def test_the_verdict_on_a_table_follows_the_numbers() -> None:
     groups = {"strong": three(3.0), "as strong": three(3.0, noise=10), "weak": three(0.5)}
     said = comparison.verdict(comparison.compare(groups)).data
     assert "Clearly below: weak." in said
+    commas = {"strong": three(3.0), "weak": three(0.5), "weak, too": three(0.4)}
+    assert "Clearly below: weak; weak, too." in comparison.verdict(comparison.compare(commas)).data
     assert "Not told apart from it:" in said
     assert (
         "Clearly below: weak."

@@ -96,7 +96,9 @@ def test_every_grid_of_the_book_can_be_run_at_every_size() -> None:
     for name in grids.names():
         grid = grids.load(name)  # checks every row with every profile
         assert {"tiny", "smoke", "full"} <= set(grid.sizes)
-        assert grid.fresh
+        # a build of the book makes Scenes, and no other data
+        made = all(s.dataset.startswith("scenes") for s in (grid.size("smoke"), grid.size("full")))
+        assert bool(grid.fresh) == made
 
 
 def test_every_row_has_the_budget_of_its_host() -> None:

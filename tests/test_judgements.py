@@ -132,12 +132,28 @@ def test_two_scores_are_compared_on_the_same_images() -> None:
     assert same.intervals["spearman"] == (0, 0)
 
 
-def test_people_agree_with_one_another_as_far_as_they_do() -> None:
+@pytest.mark.parametrize("taking", ["each", "mean"])
+def test_people_agree_with_one_another_as_far_as_they_do(taking: str) -> None:
     ratings = np.array([[1, 1, 2], [2, 2, 2], [3, 3, 1], [4, 4, 4]])
     judged = Judgements(np.arange(4), np.arange(4), ratings, 0, 0)
-    others = [list(np.delete(ratings, p, 1).mean(1)) for p in range(3)]
-    slow = [kendall(others[p], list(ratings[:, p]))[0] for p in range(3)]
-    assert between_people(judged)["tau_b"] == pytest.approx(np.mean(slow))
+    slow = []
+    for p in range(3):
+        others = np.delete(ratings, p, 1)
+        y = others.mean(1) if taking == "mean" else others.reshape(-1)
+        x = ratings[:, p].repeat(1 if taking == "mean" else 2)
+        slow.append(kendall(list(x), list(y)))
+    found = between_people(judged, taking=taking, resamples=50)
+    assert (found.values["tau_b"], found.values["tau_c"]) == pytest.approx(np.mean(slow, 0))
+    low, high = found.intervals["tau_b"]
+    assert low < found.values["tau_b"] <= high
+
+
+def test_people_who_agree_have_nothing_to_say_against_each_other() -> None:
+    ratings = np.arange(1, 5).repeat(3).reshape(4, 3)
+    judged = Judgements(np.arange(4), np.arange(4), ratings, 0, 0)
+    assert between_people(judged, resamples=0).values == pytest.approx(
+        {"tau_b": 1, "tau_c": 1, "spearman": 1}
+    )
 
 
 LINES = (

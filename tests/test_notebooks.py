@@ -58,6 +58,7 @@ def test_notebooks_call_and_define_nothing(path: Path) -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
 def test_every_figure_has_a_text_for_those_who_cannot_see_it(path: Path) -> None:
     drawing = ("figures.", "results.", "tensors.", "attention.", "of_run.", "quality.", "gains.")
+    drawing += ("orders.",)
     for cell in code(path):
         last = cell.source.strip().split("\n")[-1]
         if last.startswith(drawing):

@@ -10,7 +10,7 @@ import pytest
 from itm_core import grids, recipes, results, retrieval
 from itm_core.comparison import compare
 from itm_core.errors import InputError
-from itm_core.grids import Grid
+from itm_core.grids import Grid, Size
 from itm_core.results import Result
 from itm_core.runs import folder_of
 from tests.micro import write_dataset
@@ -27,6 +27,8 @@ ensembles:
   both: [SCAN, "SCAN, i2t"]
 fresh: [SCAN]
 """
+
+OTHER = Size(dataset="photographs", profile="smoke", seeds=(0, 1))
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +64,7 @@ def test_rows_are_runs_and_ensembles_are_averages(
         mean = (ones[0].scores.astype(float) + ones[1].scores) / 2
         assert made["both"][seed].metrics["rsum"] == retrieval.metrics(mean).rsum
         np.testing.assert_array_equal(made["both"][seed].hits, retrieval.hits(mean))
+        np.testing.assert_array_equal(results.scores_of(made["both"][seed], home / "runs"), mean)
 
 
 def test_what_is_in_the_store_is_found_without_training(
@@ -85,6 +88,22 @@ def test_a_record_gives_the_same_table_as_the_runs(
     assert "recorded on" in results.status(read)
     assert "made here on" in results.status(made)
     assert "2 seeds" in results.status(read)
+
+
+def test_a_grid_finds_its_rows_on_the_data_of_another(
+    made: dict[str, list[Result]], grid: Grid, tmp_path: Path
+) -> None:
+    path = tmp_path / "runs.csv"
+    results.export((r for group in made.values() for r in group), path)
+    elsewhere = Grid(name="b", title="b", sizes={"tiny": OTHER}, rows=grid.rows)
+    with pytest.raises(InputError, match="nothing of grid b is recorded on photographs"):
+        results.recorded(elsewhere, "tiny", path=path)
+    found = results.recorded(elsewhere, grid.size("tiny"), path=path)
+    assert {name: len(group) for name, group in found.items()} == {"SCAN": 2, "SCAN, i2t": 2}
+
+
+def test_no_rows_ask_for_no_data(grid: Grid, tmp_path: Path) -> None:
+    assert results.made(grid, "tiny", data=tmp_path / "nowhere", rows=[]) == {}
 
 
 def test_exporting_again_replaces_and_keeps_the_rest(
@@ -121,15 +140,15 @@ def test_the_record_that_ships_can_be_read_by_every_grid() -> None:
 
 
 def test_the_record_that_ships_is_of_today_s_recipes() -> None:
-    # what a configuration takes from the small Scenes; another fingerprint makes the record old
-    small = {"dataset": "scenes-small", "fingerprint": "47f1da52b3d2cdc3"}
-    small |= {"feature_width": 256, "region_count": 36}
+    # what a configuration takes from its dataset; another fingerprint makes the record old
+    known = {"scenes-small": "47f1da52b3d2cdc3", "flickr8k-2500": "7aa157a78352ab68"}
     ones = [result for result in results.every_recorded() if " + " not in result.run]
     assert len(ones) > 50
     for result in ones:
-        assert result.dataset == "scenes-small"
+        data = {"dataset": result.dataset, "fingerprint": known[result.dataset]}
+        data |= {"feature_width": 256, "region_count": 36}
         recipe = recipes.get(result.recipe).replace(*result.changes.split())
-        folder = folder_of({**small, "seed": result.seed, "recipe": recipe.to_dict()}, "")
+        folder = folder_of({**data, "seed": result.seed, "recipe": recipe.to_dict()}, "")
         assert str(folder) == result.run
 
 

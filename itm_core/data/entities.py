@@ -10,7 +10,7 @@ What is written beside a split is what `attention_quality` reads: ``{split}_word
 ``{split}_objects.json``. It is made for the images of *that split*: the retrieval test split and
 the test split of Entities share 25 images of 1,000, and the others were trained on.
 
-Page: the chapter on the constraints, "How well it looks".
+Page: "What attention metrics can and cannot say".
 """
 
 from __future__ import annotations
@@ -175,14 +175,14 @@ def annotate(split: Split, root: Path | str, *, words: str = "heads") -> Annotat
     Args:
         split: its ids are the names of photographs, or numbers that ``id_mapping.json`` of its
             folder turns into names. Boxes are scaled to its pictures where their size differs.
-        root: the folder of Entities.
+        root: the folder of Entities, as `itm data get` leaves it or with all in one place.
         words: ``heads`` lets the last word of a phrase name its chain (the head, nearly always),
             ``phrases`` every word of it.
 
     Raises `InputError` for an image without annotation, or one whose captions are others there.
     """
     one_of("words", words, WORDS)
-    root, n = Path(root), split.captions_per_image
+    root, n = _home(Path(root)), split.captions_per_image
     unrelated, counts = _unrelated(root), Counts()
     rows: list[list[dict[str, Any] | None]] = []
     objects = []
@@ -264,10 +264,17 @@ def _scaled(boxes: Boxes, size: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _unrelated(root: Path) -> set[tuple[str, int]]:
+def _home(root: Path) -> Path:
+    """Return the folder of ``Sentences``: the download keeps it in a folder of its own."""
+    unpacked = root / "annotations"
+    return unpacked if unpacked.is_dir() else root
+
+
+def _unrelated(home: Path) -> set[tuple[str, int]]:
     """Return the captions that don't describe their image, by name and number from 1."""
-    path = root / "UNRELATED_CAPTIONS"
-    if not path.exists():
+    places = (folder / "UNRELATED_CAPTIONS" for folder in (home, home.parent))
+    path = next((place for place in places if place.exists()), None)
+    if path is None:
         return set()
     lines = (line.split() for line in read_captions(path) if not line.startswith("#"))
     return {(name, int(number)) for name, number in (line for line in lines if len(line) == 2)}

@@ -48,11 +48,14 @@ def learning_curve(curves: Mapping[str, pd.DataFrame]) -> Figure:
         return finished(figure)
 
 
-def intervals(table: pd.DataFrame, *, title: str, unit: str) -> Figure:
+def intervals(
+    table: pd.DataFrame, *, title: str, unit: str, line: tuple[str, float] | None = None
+) -> Figure:
     """Return a dot, a 95 % interval and the spread between seeds for every row of a table.
 
     Columns: ``name``, ``value``, ``low``, ``high``, ``spread`` (standard deviation, drawn as a
-    thin line to both sides), and ``group`` for the colour.
+    thin line to both sides), and ``group`` for the colour. ``line`` is a name and a value that
+    all are to be compared with.
     """
     with styled():
         figure, axes = plt.subplots(figsize=(8.2, 0.9 + 0.32 * len(table)))
@@ -63,8 +66,14 @@ def intervals(table: pd.DataFrame, *, title: str, unit: str) -> Figure:
             axes.plot(ends, [place, place], color=INK, lw=0.8)
             axes.plot([row["low"], row["high"]], [place, place], color=colour, lw=4, alpha=0.5)
             axes.plot(row["value"], place, "o", color=colour, ms=6)
+        if line:
+            axes.axvline(line[1], color=INK, lw=1, ls="--")
+            axes.annotate(
+                line[0], (line[1], len(table)), xytext=(-5, 0), textcoords="offset points",
+                ha="right", va="center", fontsize=8,
+            )  # fmt: skip
         axes.set_yticks(range(len(table)), table["name"])
-        axes.invert_yaxis()
+        axes.set_ylim(len(table) - (0.4 if line is None else -0.4), -0.6)
         axes.grid(axis="x", color=FAINT, alpha=0.25)
         note = "thick: 95 % interval over test images; thin: spread between seeds"
         axes.set(xlabel=f"{unit}\n{note}", title=title)

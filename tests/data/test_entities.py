@@ -228,3 +228,12 @@ def test_captions_in_another_order_or_unrelated_are_told_apart(tmp_path: Path) -
     assert (found.counts.unrelated, found.counts.unlike) == (1, 1)
     rows = json.loads(json.dumps(found.words))
     assert [len(row) for row in rows] == [len(tokenise(c)) for c in turned]
+
+
+def test_the_folder_may_be_as_the_download_leaves_it(tmp_path: Path) -> None:
+    """Sentences and boxes are unpacked one folder below the list of unrelated captions."""
+    write_entities(tmp_path / "entities" / "annotations", "1007129816")
+    (tmp_path / "entities" / "UNRELATED_CAPTIONS").write_text("1007129816 1\n")
+    split = write_split(tmp_path / "f30k")
+    for root in (tmp_path / "entities", tmp_path / "entities" / "annotations"):
+        assert annotate(split, root).counts.unrelated == 1

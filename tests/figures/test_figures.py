@@ -63,6 +63,12 @@ def test_curves_and_intervals_show_every_row() -> None:
     )
     figure = results.intervals(table, title="t", unit="u")
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["a", "b"]
+    (axes,) = results.intervals(table, title="t", unit="u", line=("people", 2.5)).axes
+    assert list(axes.lines[-1].get_xdata()) == [2.5, 2.5]
+    (name,) = axes.texts
+    bottom, top = axes.get_ylim()
+    assert name.get_text() == "people"
+    assert bottom > name.xy[1] > top  # within the picture, below the last row
 
 
 def test_right_items_are_marked() -> None:
