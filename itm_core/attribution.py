@@ -102,9 +102,10 @@ def queries(
     image = split.caption_image[caption]
     at_least("regions of an image", split.regions.shape[1], 2)
     tokens, lens = pad([vocabulary.encode(split.captions[k]) for k in caption])
-    asked = []
+    asked, named = [], split.words()
     for n, k in enumerate(caption):
-        content = content_words(split, k, vocabulary.tokens(split.captions[k]))
+        tokens_k = vocabulary.tokens(split.captions[k])
+        content = content_words(split, k, tokens_k, named=named)
         asked += [(n, place + 1) for place in _some(content, words)]  # behind <start>
     if not asked:
         raise InputError("no word to ask about", found="captions without content words")

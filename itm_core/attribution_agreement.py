@@ -19,7 +19,6 @@ import numpy as np
 import torch
 
 from itm_core import attribution, retrieval
-from itm_core.attention_quality import average_precision
 from itm_core.attribution import Queries, Subject
 from itm_core.data.precomp import Split
 from itm_core.inputs import build
@@ -121,6 +120,25 @@ def looks(run: Run, split: Split, *, pairs: int = 80, words: int = 3) -> Looks:
     )
 
 
+def maps_of_pair(run: Run, split: Split, caption: int) -> dict[str, np.ndarray]:
+    """Return attention, occlusion and gradients of one pair, ``[L, R]`` each, by name.
+
+    L tokens without ``<start>`` and ``<end>``; rows of words without content are zero.
+    """
+    asked = attribution.queries(run.recipe, run.vocabulary, split, [caption])
+    subject = Subject(run.matcher(), asked)
+    lost, _ = attribution.left_out(subject, asked.near)
+    found = {
+        "attention": attribution.attention(subject)[0],
+        LEFT_OUT if asked.near is None else COPIES: lost,
+        GRADIENTS: attribution.gradients(subject)[0],
+    }
+    maps = {name: np.zeros((int(asked.lens[0]) - 2, asked.regions), np.float32) for name in found}
+    for name, values in found.items():
+        maps[name][asked.word.numpy() - 1] = values.numpy()
+    return maps
+
+
 def untrained(run: Run, asked: Queries) -> Subject:
     """Return the run's matcher with the weights that its training started from."""
     with torch.random.fork_rng(devices=[]):
@@ -208,9 +226,18 @@ def pointing(weights: np.ndarray, relevant: np.ndarray) -> np.ndarray:
 
 
 def precision(weights: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """Return the average precision of each row's ranking; NaN where nothing is relevant."""
-    found = average_precision(torch.from_numpy(weights), torch.from_numpy(relevant)).numpy()
-    return np.where(relevant.any(1), found, np.nan)
+    """Return the average precision of each row's ranking; NaN where nothing is relevant.
+
+    Equals share a rank, the last of theirs, so that no order of the file helps: a hard choice of
+    one region and nothing else is no ranking, and stays near chance.
+
+    >>> precision(np.array([[0.5, 0.3, 0.3]]), np.array([[True, False, True]])).round(3).tolist()
+    [0.833]
+    """
+    before = weights[:, None, :] >= weights[:, :, None]  # [M, i, j]: j ranks no later than i
+    share = (before & relevant[:, None]).sum(2) / before.sum(2)
+    found = relevant.sum(1)
+    return np.where(found > 0, (share * relevant).sum(1) / np.maximum(found, 1), np.nan)
 
 
 def over_images(values: np.ndarray, image: np.ndarray) -> Estimate:

@@ -97,14 +97,14 @@ def truthful(looks: Looks) -> dict[str, tuple[Estimate, Estimate]]:
 
 
 def closer(looks: Looks) -> Estimate:
-    """Return how much higher the average precision of attention is than that of occlusion.
+    """Return how much more often attention points at what the word names than occlusion does.
 
     NaN where the dataset does not know what words name.
     """
     if looks.relevant is None:
         return Estimate(*[np.nan] * 3)
     ours, theirs = (
-        precision(one, looks.relevant)
+        pointing(one, looks.relevant)
         for one in (looks.attention, looks.attributions[looks.occlusion])
     )
     return over_images(ours - theirs, looks.image)
