@@ -35,65 +35,57 @@ ANOTHER, BOTH, BEFORE, SAME = (
     "before training",
     "attention before and after",
 )
+COMPARED = (LEFT_OUT, COPIES, GRADIENTS, ANOTHER, BOTH, BEFORE, SAME)
+COSTS = "costs more than"
+MEASURES = {"pointing": pointing, "average precision": precision}
 GRADES = ((0.6, "closely"), (0.3, "in part"), (0.0, "barely"))  # from which tau on
+MOST, AT_RANDOM = ORDERS[0], "at random"
 
 
-def agreement(looks: Looks) -> dict[str, Estimate]:
-    """Return Kendall's tau-b of rankings of regions, by what is compared.
+def taus(looks: Looks) -> dict[str, np.ndarray]:
+    """Return Kendall's tau-b ``[M]`` of rankings of regions, by what is compared (`COMPARED`).
 
-    Attention with every attribution, by the attribution's name; and for comparison `ANOTHER`
-    (attention of one word, occlusion of another word of the same caption), `BOTH` (occlusion and
-    gradients, without attention), `BEFORE` (attention and occlusion of the matcher before
-    training) and `SAME` (attention after training and before).
+    Attention with every attribution, by the attribution's name; and to compare with: attention
+    and the occlusion of another word of the same caption (NaN for a word that stands alone);
+    occlusion and gradients, without attention; attention and occlusion of the matcher before
+    training; attention after training and before.
     """
     occlusion = looks.attributions[looks.occlusion]
     found = {name: kendall(looks.attention, one) for name, one in looks.attributions.items()}
-    found[ANOTHER] = np.where(
-        looks.other < 0, np.nan, kendall(looks.attention, occlusion[looks.other])
-    )
+    another = kendall(looks.attention, occlusion[looks.other])
+    found[ANOTHER] = np.where(looks.other < 0, np.nan, another)
     found[BOTH] = kendall(occlusion, looks.attributions[GRADIENTS])
     found[BEFORE] = kendall(looks.blank, looks.blank_lost)
     found[SAME] = kendall(looks.attention, looks.blank)
-    return {name: over_images(values, looks.image) for name, values in found.items()}
-
-
-def own_word(looks: Looks) -> Estimate:
-    """Return how much better attention agrees with its own word's occlusion than another's."""
-    occlusion = looks.attributions[looks.occlusion]
-    own, another = (kendall(looks.attention, one) for one in (occlusion, occlusion[looks.other]))
-    return over_images(np.where(looks.other < 0, np.nan, own - another), looks.image)
+    return found
 
 
 def tops(looks: Looks) -> dict[str, Estimate]:
     """Return what attention and occlusion have in common at the top, in shares of 0..1.
 
-    ``top 1`` and ``top 5``: regions among the first of both (chance is k / R); ``hurt``: of the
+    ``top 1`` and ``top 5``: regions among the first of both (chance is k / R); `COSTS`: of the
     other regions, how many are missed less than the most attended one (chance is one half).
     """
     occlusion = looks.attributions[looks.occlusion]
     found = {f"top {k}": overlap(looks.attention, occlusion, k) for k in (1, 5)}
-    found["hurt"] = hurt(looks.attention, occlusion)
+    found[COSTS] = hurt(looks.attention, occlusion)
     return {name: over_images(values, looks.image) for name, values in found.items()}
 
 
-def truthful(looks: Looks) -> dict[str, tuple[Estimate, Estimate]]:
-    """Return pointing and average precision of attention and of every attribution.
+def truthful(looks: Looks, measure: str = "pointing") -> dict[str, Estimate]:
+    """Return ``pointing`` or ``average precision`` of attention and of every attribution.
 
-    In shares of 0..1, over words that name something a region shows; empty where the dataset
-    does not know what words name. ``chance`` is what a random ranking would have for pointing.
+    In shares of 0..1, over words that name something a region shows; nothing where the dataset
+    does not know what words name. ``chance`` is what pointing at random would have.
     """
     relevant = looks.relevant
     if relevant is None or not relevant.any():
         return {}
-    found = {
-        name: (
-            over_images(pointing(one, relevant), looks.image),
-            over_images(precision(one, relevant), looks.image),
-        )
-        for name, one in {"attention": looks.attention, **looks.attributions}.items()
-    }
-    chance = np.where(relevant.any(1), relevant.mean(1), np.nan)
-    return found | {"chance": (over_images(chance, looks.image), Estimate(*[np.nan] * 3))}
+    maps = {"attention": looks.attention, **looks.attributions}
+    found = {name: MEASURES[measure](one, relevant) for name, one in maps.items()}
+    if measure == "pointing":
+        found["chance"] = np.where(relevant.any(1), relevant.mean(1), np.nan)
+    return {name: over_images(values, looks.image) for name, values in found.items()}
 
 
 def closer(looks: Looks) -> Estimate:
@@ -103,10 +95,8 @@ def closer(looks: Looks) -> Estimate:
     """
     if looks.relevant is None:
         return Estimate(*[np.nan] * 3)
-    ours, theirs = (
-        pointing(one, looks.relevant)
-        for one in (looks.attention, looks.attributions[looks.occlusion])
-    )
+    maps = (looks.attention, looks.attributions[looks.occlusion])
+    ours, theirs = (pointing(one, looks.relevant) for one in maps)
     return over_images(ours - theirs, looks.image)
 
 
@@ -121,121 +111,149 @@ def falls(looks: Looks) -> np.ndarray:
 
 
 def areas(looks: Looks) -> dict[str, Estimate]:
-    """Return the mean fall along the way by order, in leads, less that of the random order.
+    """Return the mean fall along the way, in leads, of every order.
 
-    The way is counted in regions removed, from none to all but one.
+    At random as it is, the others less that. The way is counted in regions removed, from none to
+    all but one.
     """
     area = np.trapezoid(falls(looks), looks.removed, axis=1) / looks.removed[-1]
-    pairs = np.arange(area.shape[1])
-    at_random = area[ORDERS.index("at random")]
-    found = {name: over_images(one, pairs) for name, one in zip(ORDERS, area, strict=True)}
-    gaps = {
-        name: over_images(one - at_random, pairs) for name, one in zip(ORDERS, area, strict=True)
-    }
-    return gaps | {"at random": found["at random"]}
+    drawn = area[ORDERS.index(AT_RANDOM)]
+    pairs = np.arange(len(drawn))
+    less = [
+        one if name == AT_RANDOM else one - drawn for name, one in zip(ORDERS, area, strict=True)
+    ]
+    return {name: over_images(one, pairs) for name, one in zip(ORDERS, less, strict=True)}
 
 
 # --- for people ----------------------------------------------------------------------------------
 
 
 def agreements(found: Mapping[str, Looks]) -> pd.DataFrame:
-    """Return `agreement` of every method, one row each: ``method``, ``what``, and the estimate."""
-    return pd.DataFrame(
-        [
-            {"method": method, "what": what, "value": e.value, "low": e.low, "high": e.high}
-            for method, looks in found.items()
-            for what, e in agreement(looks).items()
-        ]
-    )
+    """Return the means of `taus`: ``method``, ``what``, ``value``, ``low``, ``high``."""
+    rows = []
+    for method, looks in found.items():
+        for what, values in taus(looks).items():
+            rows.append({"method": method, "what": what} | vars(over_images(values, looks.image)))
+    return pd.DataFrame(rows)
 
 
 def readable_agreements(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table of `agreements` as text, one column for everything compared."""
     said = [str(Estimate(*row)) for row in table[["value", "low", "high"]].to_numpy()]
     wide = table.assign(said=said).pivot(index="method", columns="what", values="said")
-    order = [w for w in (LEFT_OUT, COPIES, GRADIENTS, ANOTHER, BOTH, BEFORE, SAME) if w in wide]
-    return (
-        wide.loc[list(dict.fromkeys(table["method"])), order]
-        .rename_axis(None)
-        .reset_index(names="method")
+    wide = wide.loc[list(dict.fromkeys(table["method"])), [w for w in COMPARED if w in wide]]
+    return wide.rename_axis(columns=None).reset_index()
+
+
+def readable_costs(found: Mapping[str, Looks]) -> pd.DataFrame:
+    """Return `tops` and `areas` of every method as text."""
+    rows = {method: tops(looks) | areas(looks) for method, looks in found.items()}
+    return _text(rows)
+
+
+def readable_truth(found: Mapping[str, Looks], measure: str) -> pd.DataFrame:
+    """Return `truthful` of every method as text."""
+    return _text({method: truthful(looks, measure) for method, looks in found.items()})
+
+
+def _text(rows: Mapping[str, Mapping[str, Estimate]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [{"method": m} | {name: str(e) for name, e in row.items()} for m, row in rows.items()]
     )
 
 
-def readable_tops(found: Mapping[str, Looks]) -> pd.DataFrame:
-    """Return `tops` and the falls of `areas` of every method as text."""
-    rows = []
-    for method, looks in found.items():
-        row = {"method": method} | {name: str(e) for name, e in tops(looks).items()}
-        rows.append(row | {name: str(e) for name, e in areas(looks).items()})
-    return pd.DataFrame(rows)
+def missed(found: Mapping[str, Looks]) -> Markdown:
+    """Return in words how far the integrated gradients are from adding up."""
+    shares = {
+        method: float(np.abs(one.missed).sum() / np.abs(one.attributions[GRADIENTS]).sum())
+        for method, one in found.items()
+    }
+    least, most = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
+    return Markdown(
+        "What the gradients of all regions fail to add up to, as a share of their own "
+        f"size: from {100 * shares[least]:.1f} % (*{least}*) to {100 * shares[most]:.1f} % (*{most}*)."
+    )
 
 
-def readable_truth(found: Mapping[str, Looks]) -> pd.DataFrame:
-    """Return `truthful` of every method as text, pointing and average precision side by side."""
-    rows = []
+def redundancy(found: Mapping[str, Looks]) -> Markdown:
+    """Return in words what taking near copies along changes; nothing without boxes."""
+    said = {"raises": [], "lowers": [], "leaves": []}  # type: dict[str, list[str]]
     for method, looks in found.items():
-        row = {"method": method}
-        for name, (points, ranked) in truthful(looks).items():
-            row[f"pointing, {name}"] = str(points)
-            if name != "chance":
-                row[f"average precision, {name}"] = str(ranked)
-        rows.append(row)
-    return pd.DataFrame(rows)
+        if COPIES in looks.attributions:
+            tau = taus(looks)
+            change = over_images(tau[COPIES] - tau[LEFT_OUT], looks.image)
+            word = {1: "raises", -1: "lowers", 0: "leaves"}[_sign(change, 0)]
+            said[word].append(f"{method} ({change.value:+.2f})")
+    if not any(said.values()):
+        return Markdown("This dataset has no boxes: regions go one at a time.")
+    ends = {"raises": "higher", "lowers": "lower", "leaves": "not told apart"}
+    parts = [f"{ends[word]} for {', '.join(names)}" for word, names in said.items() if names]
+    return Markdown(
+        "With near copies taken along, the agreement of attention with leaving out is "
+        + "; ".join(parts)
+        + "."
+    )
 
 
 def verdicts(found: Mapping[str, Looks]) -> Markdown:
-    """Return a sentence for every method, made from the intervals alone."""
+    """Return what the numbers of every method say, made from the intervals alone."""
     return Markdown("\n".join(f"* **{method}.** {verdict(one)}" for method, one in found.items()))
 
 
 def verdict(looks: Looks) -> str:
     """Return what the numbers of one method say."""
-    tau = agreement(looks)[looks.occlusion]
-    said = [f"Attention and leaving out {grade(tau)} (tau {tau})"]
-    more = own_word(looks)
-    if tau.low > 0 and not np.isnan(more.value):
-        said[0] += (
-            f", for this word more than for another ({more.value:+.2f})"
-            if more.low > 0
-            else ", but no more than with another word's loss"
-        )
-    share = tops(looks)["hurt"]
+    tau = taus(looks)
+    own, slope = (over_images(tau[name], looks.image) for name in (looks.occlusion, GRADIENTS))
+    said = [
+        f"Attention {grade(own)} leaving out ({own}) and {grade(slope)} the gradients ({slope})"
+    ]
+    if own.low > 0:
+        said.append("With leaving out, that is " + " and ".join(_more(tau, looks)))
+    cost = tops(looks)[COSTS]
     said.append(
-        f"taking out the most attended region costs the word more than {100 * share.value:.0f} % "
-        f"of the other regions would ({_against(share, 0.5, 'more', 'less')} than chance)"
+        f"The word misses its most attended region more than {100 * cost.value:.0f} % of the "
+        f"others: {_against(cost, 0.5, 'more than chance', 'less than chance')}"
     )
-    gap = areas(looks)[ORDERS[0]]
-    if not np.isnan(gap.value):
-        said.append(f"the pair's score falls {_against(gap, 0, 'faster', 'slower')} than at random")
+    fall = areas(looks)[MOST]
+    if not np.isnan(fall.value):
+        how = _against(fall, 0, "faster than at random", "more slowly than at random")
+        said.append(f"Without the most attended regions the pair's score falls: {how}")
     near = closer(looks)
     if not np.isnan(near.value):
-        what = {1: "attention", -1: "leaving out"}.get(_sign(near, 0))
-        said.append(
-            f"closer to what the words name is {what}"
-            if what
-            else "neither is told to be closer to what the words name"
-        )
-    return "; ".join(said) + "."
+        how = _against(near, 0, "attention more often", "leaving out more often")
+        said.append(f"At what the word names points: {how}")
+    return ". ".join(said) + "."
+
+
+def _more(tau: Mapping[str, np.ndarray], looks: Looks) -> list[str]:
+    """Return whether a method's agreement is more than what it is compared with."""
+    found = []
+    for other, name in ((ANOTHER, "with another word's loss"), (BEFORE, "before training")):
+        gap = over_images(tau[looks.occlusion] - tau[other], looks.image)
+        if not np.isnan(gap.value):
+            found.append(f"{'more' if gap.low > 0 else '**no more**'} than {name}")
+    return found
 
 
 def grade(tau: Estimate) -> str:
     """Return how well two rankings agree, in words.
 
     >>> grade(Estimate(0.4, 0.3, 0.5)), grade(Estimate(0.1, -0.1, 0.3))
-    ('agree in part', 'do not agree more than chance')
+    ('agrees in part with', 'does not agree more than chance with')
     """
     if np.isnan(tau.value):
-        return "cannot be compared"
+        return "cannot be compared with"
     if tau.high < 0:
-        return "disagree"
+        return "runs against"
     if tau.low <= 0:
-        return "do not agree more than chance"
-    return f"agree {next(word for least, word in GRADES if tau.value >= least)}"
+        return "does not agree more than chance with"
+    return f"agrees {next(word for least, word in GRADES if tau.value >= least)} with"
 
 
 def _sign(one: Estimate, line: float) -> int:
+    """Return on which side of a line an interval lies, or 0 where it holds the line."""
     return 1 if one.low > line else -1 if one.high < line else 0
 
 
 def _against(one: Estimate, line: float, above: str, below: str) -> str:
-    return {1: above, -1: below, 0: f"not told to be {above}"}[_sign(one, line)]
+    return {1: above, -1: below, 0: "not told apart"}[_sign(one, line)]

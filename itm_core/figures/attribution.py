@@ -60,7 +60,7 @@ def deletion(found: Mapping[str, Looks]) -> Figure:
             figsize=(8.2, 0.9 + 2.1 * rows),
             squeeze=False,
             sharex=True,
-            sharey=True,
+            sharey="row",
         )
         for axes, (name, looks) in zip(grid.ravel(), found.items(), strict=False):
             _panel(axes, name, looks)
