@@ -38,7 +38,8 @@ ANOTHER, BOTH, BEFORE, SAME = (
 COMPARED = (LEFT_OUT, COPIES, GRADIENTS, ANOTHER, BOTH, BEFORE, SAME)
 COSTS = "costs more than"
 MEASURES = {"pointing": pointing, "average precision": precision}
-GRADES = ((0.6, "closely"), (0.3, "in part"), (0.0, "barely"))  # from which tau on
+GRADES = ((0.6, "closely"), (0.3, "in part"), (0.0, "weakly"))  # from which tau on
+CHANCE = "do not agree more than chance"
 MOST, AT_RANDOM = ORDERS[0], "at random"
 
 
@@ -168,70 +169,53 @@ def missed(found: Mapping[str, Looks]) -> Markdown:
         method: float(np.abs(one.missed).sum() / np.abs(one.attributions[GRADIENTS]).sum())
         for method, one in found.items()
     }
-    least, most = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
+    ordered = sorted(shares.items(), key=lambda one: one[1])
+    (least, low), (most, high) = ordered[0], ordered[-1]
     return Markdown(
-        "What the gradients of all regions fail to add up to, as a share of their own "
-        f"size: from {100 * shares[least]:.1f} % (*{least}*) to {100 * shares[most]:.1f} % (*{most}*)."
+        "What the gradients of all regions fail to add up to, as a share of their own size: "
+        f"from {100 * low:.1f} % (*{least}*) to {100 * high:.1f} % (*{most}*)."
     )
 
 
 def redundancy(found: Mapping[str, Looks]) -> Markdown:
-    """Return in words what taking near copies along changes; nothing without boxes."""
-    said = {"raises": [], "lowers": [], "leaves": []}  # type: dict[str, list[str]]
+    """Return in words what taking near copies along changes."""
+    said: dict[str, list[str]] = {"higher": [], "lower": [], "not told apart": []}
     for method, looks in found.items():
         if COPIES in looks.attributions:
             tau = taus(looks)
             change = over_images(tau[COPIES] - tau[LEFT_OUT], looks.image)
-            word = {1: "raises", -1: "lowers", 0: "leaves"}[_sign(change, 0)]
+            word = _against(change, 0, "higher", "lower") or "not told apart"
             said[word].append(f"{method} ({change.value:+.2f})")
-    if not any(said.values()):
+    parts = [f"{word} for {', '.join(names)}" for word, names in said.items() if names]
+    if not parts:
         return Markdown("This dataset has no boxes: regions go one at a time.")
-    ends = {"raises": "higher", "lowers": "lower", "leaves": "not told apart"}
-    parts = [f"{ends[word]} for {', '.join(names)}" for word, names in said.items() if names]
     return Markdown(
         "With near copies taken along, the agreement of attention with leaving out is "
-        + "; ".join(parts)
-        + "."
+        f"{'; '.join(parts)}."
     )
 
 
 def verdicts(found: Mapping[str, Looks]) -> Markdown:
-    """Return what the numbers of every method say, made from the intervals alone."""
-    return Markdown("\n".join(f"* **{method}.** {verdict(one)}" for method, one in found.items()))
+    """Return one sentence for every method, made from the intervals alone."""
+    return Markdown("\n".join(f"* **{method}**: {verdict(one)}" for method, one in found.items()))
 
 
 def verdict(looks: Looks) -> str:
-    """Return what the numbers of one method say."""
+    """Return whether attention agrees with leaving out and with the gradients, in words."""
     tau = taus(looks)
     own, slope = (over_images(tau[name], looks.image) for name in (looks.occlusion, GRADIENTS))
-    said = [
-        f"Attention {grade(own)} leaving out ({own}) and {grade(slope)} the gradients ({slope})"
-    ]
-    if own.low > 0:
-        said.append("With leaving out, that is " + " and ".join(_more(tau, looks)))
-    cost = tops(looks)[COSTS]
-    said.append(
-        f"The word misses its most attended region more than {100 * cost.value:.0f} % of the "
-        f"others: {_against(cost, 0.5, 'more than chance', 'less than chance')}"
-    )
-    fall = areas(looks)[MOST]
-    if not np.isnan(fall.value):
-        how = _against(fall, 0, "faster than at random", "more slowly than at random")
-        said.append(f"Without the most attended regions the pair's score falls: {how}")
-    near = closer(looks)
-    if not np.isnan(near.value):
-        how = _against(near, 0, "attention more often", "leaving out more often")
-        said.append(f"At what the word names points: {how}")
-    return ". ".join(said) + "."
+    more = " and ".join(_more(tau, looks)) if own.low > 0 else ""
+    said = ", ".join(filter(None, [grade(own), more]))
+    return f"attention and leaving out {said}; attention and the gradients {grade(slope)}."
 
 
 def _more(tau: Mapping[str, np.ndarray], looks: Looks) -> list[str]:
     """Return whether a method's agreement is more than what it is compared with."""
     found = []
-    for other, name in ((ANOTHER, "with another word's loss"), (BEFORE, "before training")):
+    for other, name in ((ANOTHER, "another word's loss"), (BEFORE, "the matcher before training")):
         gap = over_images(tau[looks.occlusion] - tau[other], looks.image)
         if not np.isnan(gap.value):
-            found.append(f"{'more' if gap.low > 0 else '**no more**'} than {name}")
+            found.append(f"{'more' if gap.low > 0 else '**no more**'} than with {name}")
     return found
 
 
@@ -239,15 +223,30 @@ def grade(tau: Estimate) -> str:
     """Return how well two rankings agree, in words.
 
     >>> grade(Estimate(0.4, 0.3, 0.5)), grade(Estimate(0.1, -0.1, 0.3))
-    ('agrees in part with', 'does not agree more than chance with')
+    ('agree in part (0.40 [0.30, 0.50])', 'do not agree more than chance (0.10 [-0.10, 0.30])')
     """
     if np.isnan(tau.value):
-        return "cannot be compared with"
-    if tau.high < 0:
-        return "runs against"
+        return "cannot be compared"
     if tau.low <= 0:
-        return "does not agree more than chance with"
-    return f"agrees {next(word for least, word in GRADES if tau.value >= least)} with"
+        return f"{'run against each other' if tau.high < 0 else CHANCE} ({tau})"
+    word = next(word for least, word in GRADES if round(tau.value, 2) >= least)
+    return f"agree {word} ({tau})"
+
+
+def readable_verdicts(found: Mapping[str, Looks]) -> pd.DataFrame:
+    """Return what the other measures say of every method, in words made from the intervals."""
+    rows = []
+    for method, looks in found.items():
+        cost, fall, near = tops(looks)[COSTS], areas(looks)[MOST], closer(looks)
+        rows.append(
+            {
+                "method": method,
+                "its most attended region is missed": _against(cost, 0.5, "more", "less"),
+                "without what is attended the score falls": _against(fall, 0, "faster", "slower"),
+                "points more often at what is named": _against(near, 0, "attention", "leaving out"),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def _sign(one: Estimate, line: float) -> int:
@@ -256,4 +255,7 @@ def _sign(one: Estimate, line: float) -> int:
 
 
 def _against(one: Estimate, line: float, above: str, below: str) -> str:
+    """Return a word for the side on which an interval lies; empty where nothing was measured."""
+    if np.isnan(one.value):
+        return ""
     return {1: above, -1: below, 0: "not told apart"}[_sign(one, line)]
