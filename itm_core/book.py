@@ -44,8 +44,15 @@ PROFILES = {"full": "scenes", "small": "smoke", "tiny": "smoke"}
 RECORDED = "smoke"  # the size whose recorded results every build shows
 SEEDS = [0]  # of the rows that a build trains itself; the record has more
 CHAPTERS = (
-    *("rcar", "chan", "contrastive", "plugin_matrix", "hosts"),
-    *("photographs", "why_is_my_number_lower"),
+    "rcar",
+    "chan",
+    "contrastive",
+    "plugin_matrix",
+    "hosts",
+    "photographs",
+    "why_is_my_number_lower",
+    "benchmarks",
+    "does_attention_explain",
 )
 GRIDS = ("scan", "methods", "rcar", "chan", "contrastive", "plugins", "lower")
 SHORT = ("training.epochs=3", "training.drop_every=3", "loss.warmup_epochs=1")

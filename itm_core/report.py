@@ -57,15 +57,18 @@ def best(scores: np.ndarray, count: int = 5) -> np.ndarray:
     return np.argsort(-scores, kind="stable")[:count]
 
 
-def content_words(split: Split, caption: int, words: Sequence[str]) -> list[int]:
+def content_words(
+    split: Split, caption: int, words: Sequence[str], *, named: Sequence[Any] | None = None
+) -> list[int]:
     """Return the places of the words worth a picture.
 
     Where the dataset says which tokens name an object, those; elsewhere every token of letters
-    but articles, conjunctions, common prepositions and the like.
+    but articles, conjunctions, common prepositions and the like. ``named`` is ``split.words()``
+    where that has been read before.
     """
-    truth = split.words()
+    truth = split.words() if named is None else named
     if truth is not None:
-        return [k for k, named in enumerate(truth[caption]) if named]
+        return [k for k, token in enumerate(truth[caption]) if token]
     return [k for k, word in enumerate(words) if word.isalpha() and word not in EMPTY_WORDS]
 
 

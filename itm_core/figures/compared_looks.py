@@ -1,8 +1,8 @@
-"""Where two or more runs look, word by word: the runs below one another, the words in columns."""
+"""Where two or more runs look, word by word: one row for each of them, the words in columns."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import patches
@@ -24,14 +24,25 @@ COLUMNS = 5  # words in a row; more would be too small to see
 def looks(runs: Mapping[str, Run], split: Split, image: int, caption: int) -> Figure:
     """Return where the content words of a caption look in an image, one row for each run.
 
-    A long caption takes several such blocks. A picture is bright where a word looks, and its best
-    region is outlined. Without pictures: the attention of each run as a matrix, words by regions.
+    See `side_by_side`.
     """
     maps = {name: explain(run, split, image, caption) for name, run in runs.items()}
-    tokens = next(iter(maps.values())).words
+    weights = {name: found.weights for name, found in maps.items()}
+    return side_by_side(weights, next(iter(maps.values())).words, split, image, caption)
+
+
+def side_by_side(
+    maps: Mapping[str, np.ndarray], tokens: Sequence[str], split: Split, image: int, caption: int
+) -> Figure:
+    """Return a row for each named map ``[L, R]``, with a column for each content word.
+
+    A long caption takes several such blocks. A picture is bright where a word's values are large
+    (below zero they count as zero), and its best region is outlined. Without pictures: each map
+    as a matrix, words by regions.
+    """
     picture = split.picture(image)
     if picture is None or split.boxes is None:
-        return tensors.steps([(name, found.weights) for name, found in maps.items()], tokens)
+        return tensors.steps(list(maps.items()), tokens)
     words = report.content_words(split, caption, tokens)
     height, width = picture.shape[:2]
     own = (width, height) if split.sizes is None else split.sizes[image]
@@ -46,7 +57,7 @@ def looks(runs: Mapping[str, Run], split: Split, image: int, caption: int) -> Fi
         )
         for line, (block, name, found) in zip(grid, rows, strict=True):
             for axes, word in zip(line, block, strict=False):
-                _lit(axes, picture, boxes, found.weights[word])
+                _lit(axes, picture, boxes, found[word])
             for axes in line[len(block) :]:
                 axes.set_axis_off()
             line[0].set_ylabel(name, fontsize=9)
@@ -58,7 +69,7 @@ def looks(runs: Mapping[str, Run], split: Split, image: int, caption: int) -> Fi
 
 def _lit(axes: Axes, picture: np.ndarray, boxes: np.ndarray, weights: np.ndarray) -> None:
     """Draw the picture, bright where the weights are, with the box of the largest outlined."""
-    bright = DIM + (1 - DIM) * heat(boxes, weights, *picture.shape[:2])
+    bright = DIM + (1 - DIM) * heat(boxes, weights.clip(0), *picture.shape[:2])
     axes.imshow((picture * bright[..., None]).astype(np.uint8))
     axes.set(xticks=[], yticks=[])
     left, top, right, bottom = boxes[weights.argmax()]
