@@ -261,8 +261,11 @@ def _by_image(i2t: np.ndarray, t2i: np.ndarray) -> np.ndarray:
     return np.concatenate([both, both.sum(1, keepdims=True)], 1)
 
 
-def _resampled(hits: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Return the means ``[resamples, 7]`` of images drawn with replacement."""
+def resampled(hits: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """Return the means ``[resamples, N]`` of N values of images ``[I, N]``, drawn with replacement.
+
+    The same seed draws the same images.
+    """
     images = len(hits)
     draw = np.random.default_rng(seed)
     counts = draw.multinomial(images, np.full(images, 1 / images), size=resamples)
@@ -294,7 +297,7 @@ def interval(
 ) -> dict[str, tuple[float, float]]:
     """Return what `bootstrap` does, from the ``[I, 7]`` hits of one or several runs."""
     _one_shape(hits)
-    means = _resampled(np.mean(hits, axis=0), resamples, seed)
+    means = resampled(np.mean(hits, axis=0), resamples, seed)
     low, high = np.percentile(means, [2.5, 97.5], axis=0)
     return {name: (float(a), float(b)) for name, a, b in zip(NUMBERS, low, high, strict=True)}
 
@@ -326,7 +329,7 @@ def gap_between(
     """Return what `paired_test` does, from ``[I, 7]`` hits, of a run or the mean of several."""
     _one_shape([ours, theirs])
     gap = ours - theirs
-    means = _resampled(gap, resamples, seed)
+    means = resampled(gap, resamples, seed)
     low, high = np.percentile(means, [2.5, 97.5], axis=0)
     beyond = np.minimum((means <= 0).mean(0), (means >= 0).mean(0))
     return pd.DataFrame(
