@@ -20,7 +20,7 @@ from itm_core.attention_quality import of_each, padded, truth
 from itm_core.data.precomp import Split
 from itm_core.errors import InputError
 from itm_core.inputs import encode, features_of
-from itm_core.matchers import Attending, Look, Matcher, Seen
+from itm_core.matchers import Look, Matcher, Seen
 from itm_core.pairing import REGIONS, Matched
 from itm_core.regulators import RAR, RCR, Regulator
 from itm_core.runs import Run
@@ -82,9 +82,7 @@ class Motion:
     def by_pair(self, values: np.ndarray) -> np.ndarray:
         """Return the mean of ``values [Q]`` over the queries of each pair, ``[P]``; skips NaN."""
         known = ~np.isnan(values)
-        total = np.bincount(
-            self.pair[known], weights=values[known], minlength=len(self.score)
-        )
+        total = np.bincount(self.pair[known], weights=values[known], minlength=len(self.score))
         count = np.bincount(self.pair[known], minlength=len(self.score))
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
@@ -227,7 +225,7 @@ def hardest_images(scores: np.ndarray, captions_per_image: int = 5) -> np.ndarra
 # --- parts taken away -------------------------------------------------------------------------
 
 
-def stopped(matcher: Matcher, steps: int) -> Attending:
+def stopped(matcher: Matcher, steps: int) -> Matcher:
     """Return a copy of a matcher whose regulator stops after ``steps`` steps.
 
     Raises `InputError` for a matcher without a regulator, or more steps than it has.
@@ -241,7 +239,7 @@ def stopped(matcher: Matcher, steps: int) -> Attending:
     return found
 
 
-def evened(matcher: Matcher) -> Attending:
+def evened(matcher: Matcher) -> Matcher:
     """Return a copy of a matcher in which RAR gives every query the same weight.
 
     Raises `InputError` for a matcher without RAR.
@@ -255,7 +253,7 @@ def evened(matcher: Matcher) -> Attending:
     return found
 
 
-def without(matcher: Matcher, part: str, *, mean: float | None = None) -> Attending:
+def without(matcher: Matcher, part: str, *, mean: float | None = None) -> Matcher:
     """Return a copy of a matcher whose RCR leaves one of its two parts alone.
 
     Args:
@@ -282,8 +280,7 @@ def mean_heat(own: Motion) -> float:
 
 
 def _regulators(matcher: Matcher) -> list[Regulator]:
-    gazes = matcher.gazes.values() if isinstance(matcher, Attending) else []
-    found = [gaze.regulator for gaze in gazes if gaze.regulator is not None]
+    found = [part for part in matcher.modules() if isinstance(part, Regulator)]
     if not found:
         raise InputError("there is no regulator here", found=type(matcher).__name__)
     return found

@@ -70,7 +70,7 @@ def rank_correlation(x: np.ndarray, y: np.ndarray, images: np.ndarray) -> Interv
 
 def _correlation(sums: np.ndarray) -> np.ndarray:
     """Return correlations from rows of sums: count, a, b, a a, b b, a b."""
-    n, a, b, aa, bb, ab = (sums / sums[:, :1]).T
+    a, b, aa, bb, ab = (sums[:, 1:] / sums[:, :1]).T
     spread = np.sqrt(np.maximum((aa - a * a) * (bb - b * b), 0))
     # without any spread there is no correlation to speak of
     return np.where(spread > 0, (ab - a * b) / np.where(spread > 0, spread, 1), np.nan)
@@ -149,7 +149,11 @@ def contrast(own: Motion, wrong: Motion, split: Split) -> pd.DataFrame:
         if np.isnan(ours).all() or not (ours - ours[0]).any():
             continue  # the same for every pair
         gap, low, high = mean_by_image(ours - theirs, split.caption_image)
-        row = {"": title, "own image": f"{ours.mean():.2f}", "hardest wrong": f"{theirs.mean():.2f}"}
+        row = {
+            "": title,
+            "own image": f"{ours.mean():.2f}",
+            "hardest wrong": f"{theirs.mean():.2f}",
+        }
         row["difference"] = f"{gap:+.3f} [{low:+.3f}, {high:+.3f}]"
         rows.append(row | {"larger with the own (%)": f"{100 * (ours > theirs).mean():.1f}"})
     return pd.DataFrame(rows)
@@ -175,6 +179,23 @@ def parts(variants: Mapping[str, Motion], split: Split) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def parts_said(variants: Mapping[str, Motion], split: Split) -> Markdown:
+    """Return how the variants of `parts` differ from the first of them, in words.
+
+    In the attention F1 of the last pass, or in the effective number looked at where F1 is not
+    known; paired by word, with intervals over images.
+    """
+    (first, whole), *others = variants.items()
+    measure = "reach" if np.isnan(whole.f1).all() else "f1"
+    images, said = split.caption_image[whole.pair], []
+    for name, found in others:
+        gap = values(found, measure)[-1] - values(whole, measure)[-1]
+        value, low, high = mean_by_image(gap, images)
+        told = "not told apart" if low <= 0 <= high else "higher" if value > 0 else "lower"
+        said.append(f"**{name}**: {told} ({value:+.2f} [{low:+.2f}, {high:+.2f}])")
+    return Markdown(f"{MEASURES[measure]}, against *{first}*. {'; '.join(said)}.")
+
+
 def heat_and_gain(own: Motion, split: Split, kinds: Sequence[Sequence[str]]) -> pd.DataFrame:
     """Return rank correlations of what RCR changes with what the attention gains, word by word.
 
@@ -186,16 +207,20 @@ def heat_and_gain(own: Motion, split: Split, kinds: Sequence[Sequence[str]]) -> 
         "change in temperature": own.temperature[-1] - own.temperature[0],
         "change in the channels": own.change[-1],
     }
-    gains = {"gain in F1": own.f1[-1] - own.f1[0], "gain in weight on what is named": None}
-    gains["gain in weight on what is named"] = own.mass[-1] - own.mass[0]
+    gains = {
+        "gain in F1": own.f1[-1] - own.f1[0],
+        "gain in weight on what is named": own.mass[-1] - own.mass[0],
+    }
+    if np.isnan(own.f1).all():
+        gains = {"gain of the largest weight": own.best[-1] - own.best[0]}
     rows = []
     for cause, x in causes.items():
         for gain, y in gains.items():
             naming = ~np.isnan(y)
             row = {"": f"{cause}, {gain}", "words": str(naming.sum())}
             row["rank correlation"] = _signed(rank_correlation(x, y, images))
-            centred = [_within(v, label, naming) for v in (x, y)]
-            row["within a kind of word"] = _signed(rank_correlation(*centred, images))
+            a, b = (_within(v, label, naming) for v in (x, y))
+            row["within a kind of word"] = _signed(rank_correlation(a, b, images))
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -225,15 +250,16 @@ def said(own: Motion, wrong: Motion, split: Split) -> Markdown:
         f"first pass, on average; the effective number of fragments looked at goes from "
         f"{np.median(own.reach[0]):.1f} to {np.median(own.reach[-1]):.1f} (medians).",
     ]
-    gap, low, high = mean_by_image(
-        100 * (own.f1[-1] - own.f1[0]), split.caption_image[own.pair]
-    )
+    gap, low, high = mean_by_image(100 * (own.f1[-1] - own.f1[0]), split.caption_image[own.pair])
     if not np.isnan(gap):
-        word = "no change that can be told from zero" if low <= 0 <= high else (
-            "a gain" if gap > 0 else "a loss"
+        word = (
+            "no change that can be told from zero"
+            if low <= 0 <= high
+            else ("a gain" if gap > 0 else "a loss")
         )
         text.append(
-            f"**Quality.** Attention F1 changes by {gap:+.1f} points [{low:+.1f}, {high:+.1f}]: {word}."
+            f"**Quality.** Attention F1 changes by {gap:+.1f} points [{low:+.1f}, {high:+.1f}]: "
+            f"{word}."
         )
     hotter = (own.by_pair(last) > wrong.by_pair(wrong.temperature[-1])).mean()
     text.append(
@@ -281,9 +307,7 @@ def panels(own: Motion, wrong: Motion) -> dict[str, dict[str, np.ndarray]]:
     for measure in ("temperature", "change", "clamped", "moved", "reach", "best"):
         each = values(own, measure)
         late = measure in ("change", "clamped", "moved")
-        curves = {
-            f"pass {k + 1}": one for k, one in enumerate(each) if not (late and k == 0)
-        }
+        curves = {f"pass {k + 1}": one for k, one in enumerate(each) if not (late and k == 0)}
         curves["wrong image, last pass"] = values(wrong, measure)[-1]
         if len(each) > 1 or not late:
             found[MEASURES[measure]] = curves
@@ -299,11 +323,13 @@ def pooled_panels(motions: Mapping[str, tuple[Motion, Motion]]) -> dict[str, dic
     for name, (own, wrong) in motions.items():
         curves = {f"step {k + 1}": 100 * row for k, row in enumerate(own.effective)}
         curves["wrong image, last step"] = 100 * wrong.effective[-1]
-        found[name] = curves
+        found[f"{name}: words pooled in effect (%)"] = curves
     return found
 
 
-def weights_by_kind(own: Motion, kinds: Sequence[Sequence[str]]) -> dict[str, dict[str, np.ndarray]]:
+def weights_by_kind(
+    own: Motion, kinds: Sequence[Sequence[str]]
+) -> dict[str, dict[str, np.ndarray]]:
     """Return RAR's weights in the first and the last step for the words of every kind."""
     label, last = of_queries(own, kinds), len(own.share) - 1
     return {

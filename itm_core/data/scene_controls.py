@@ -83,7 +83,7 @@ def control_scores(split: Split, matcher: str) -> np.ndarray:
     if matcher not in MATCHERS:
         raise InputError("unknown control", expected=f"one of {MATCHERS}", found=matcher)
     world = World(images)
-    score = {"oracle": _true, "binding": _bound, "bag_of_words": _words_true}[matcher]
+    score = {"oracle": _true, "binding": _bound, "bag_of_words": words_true}[matcher]
     return np.stack([score(world, meaning) for meaning in said], axis=1).astype(np.float32)
 
 
@@ -97,7 +97,8 @@ def _path(split: Split) -> Path:
     return split.folder / f"{split.name}_meanings.json"
 
 
-def _words_true(world: World, meaning: dict[str, Any]) -> np.ndarray:
+def words_true(world: World, meaning: dict[str, Any]) -> np.ndarray:
+    """Return which share of a caption's words is true of something in each image, ``[I]``."""
     wanted = {pair for m in meaning["mentions"] for pair in m["wanted"].items()}
     found = [world.fits({name: value}).any(1) for name, value in sorted(wanted)]
     if meaning["ground"]:
