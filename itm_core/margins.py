@@ -117,14 +117,15 @@ def margins(runs: Mapping[str, Run], side: str) -> dict[str, dict[str, np.ndarra
 def table(runs: Mapping[str, Run], side: str) -> pd.DataFrame:
     """Return how the margins of every run are spread, in percent of the queries of one direction.
 
-    *wrong* is one minus R@1; *within* is right by less than the margin that training asks for
-    (empty for another loss than the hinge), in the method's own scores; *beyond* by more.
+    *R@1* is read from the run's record, *wrong* counted from its scores; *within* is right by less
+    than the margin that training asks for (empty for another loss than the hinge), in the
+    method's own scores; *beyond* by more.
     """
     rows = []
     for name, run in runs.items():
         found, units = queries(run.scores)[side], standardised(run.scores)[side]
         loss, row = run.recipe.loss, {"method": name}
-        row["R@1, as the run has it"] = f"{run.metrics[f'{side}_r1']:.1f}"
+        row["R@1"] = f"{run.metrics[f'{side}_r1']:.1f}"
         row["wrong (%)"] = f"{100 * found.wrong.mean():.1f}"
         row["training margin"] = f"{loss.margin:g}" if loss.kind == "hinge" else ""
         inside = ~found.wrong & (found.margin < loss.margin)

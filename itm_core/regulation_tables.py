@@ -92,7 +92,14 @@ def by_pass(own: Motion, wrong: Motion | None = None) -> pd.DataFrame:
         if wrong is not None:
             row["hardest wrong image"] = _spread(values(wrong, measure)[-1])
         rows.append(row)
-    return pd.DataFrame(rows)
+    return _wrapping(rows)
+
+
+def _wrapping(rows: list[dict[str, str]]) -> pd.DataFrame:
+    """Return a table whose first column may take more lines, for narrow pages."""
+    table = pd.DataFrame(rows)
+    table.attrs["wrap"] = list(table.columns[:1])
+    return table
 
 
 def _spread(values: np.ndarray) -> str:
@@ -156,7 +163,7 @@ def contrast(own: Motion, wrong: Motion, split: Split) -> pd.DataFrame:
         }
         row["difference"] = f"{gap:+.3f} [{low:+.3f}, {high:+.3f}]"
         rows.append(row | {"larger with the own (%)": f"{100 * (ours > theirs).mean():.1f}"})
-    return pd.DataFrame(rows)
+    return _wrapping(rows)
 
 
 def parts(variants: Mapping[str, Motion], split: Split) -> pd.DataFrame:
@@ -176,7 +183,7 @@ def parts(variants: Mapping[str, Motion], split: Split) -> pd.DataFrame:
             value, low, high = mean_by_image(gap, images)
             row[f"{MEASURES[measure]}, change"] = f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
         rows.append(row)
-    return pd.DataFrame(rows)
+    return _wrapping(rows)
 
 
 def parts_said(variants: Mapping[str, Motion], split: Split) -> Markdown:
@@ -193,7 +200,7 @@ def parts_said(variants: Mapping[str, Motion], split: Split) -> Markdown:
         value, low, high = mean_by_image(gap, images)
         told = "not told apart" if low <= 0 <= high else "higher" if value > 0 else "lower"
         said.append(f"**{name}**: {told} ({value:+.2f} [{low:+.2f}, {high:+.2f}])")
-    return Markdown(f"{MEASURES[measure]}, against *{first}*. {'; '.join(said)}.")
+    return Markdown(f"By {MEASURES[measure]}, against *{first}*. {'; '.join(said)}.")
 
 
 def heat_and_gain(own: Motion, split: Split, kinds: Sequence[Sequence[str]]) -> pd.DataFrame:
@@ -222,7 +229,7 @@ def heat_and_gain(own: Motion, split: Split, kinds: Sequence[Sequence[str]]) -> 
             a, b = (_within(v, label, naming) for v in (x, y))
             row["within a kind of word"] = _signed(rank_correlation(a, b, images))
             rows.append(row)
-    return pd.DataFrame(rows)
+    return _wrapping(rows)
 
 
 def _within(values: np.ndarray, label: np.ndarray, chosen: np.ndarray) -> np.ndarray:
@@ -286,7 +293,7 @@ def way(scores: Mapping[str, Mapping[str, np.ndarray]], split: Split) -> pd.Data
         gap = own[step] - wrong[step]
         value, low, high = mean_by_image(gap, split.caption_image)
         row = {"stopped after": step, "own image": f"{own[step].mean():.3f}"}
-        row["hardest wrong"] = f"{wrong[step].mean():.3f}"
+        row["wrong image"] = f"{wrong[step].mean():.3f}"
         row["moved"] = "" if before is None else f"{np.abs(own[step] - own[before]).mean():.3f}"
         row["own minus wrong"] = f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
         rows.append(row | {"own is larger (%)": f"{100 * (gap > 0).mean():.1f}"})

@@ -98,8 +98,8 @@ def ridges(
         if line is not None:
             axes.axvline(line, color=INK, lw=0.8, ls=":")
         if doubling:
-            axes.xaxis.set_major_locator(MultipleLocator(1))
-            axes.xaxis.set_major_formatter(lambda value, _: f"{2.0**value:g}")
+            axes.xaxis.set_major_locator(MultipleLocator(1 if high - low > 1.5 else 0.25))
+            axes.xaxis.set_major_formatter(lambda value, _: f"{2.0**value:.2g}")
         axes.set_yticks(range(len(rows)), list(rows), fontsize=9)
         axes.set_ylim(len(rows) - 0.8, -1.0)
         axes.tick_params(axis="y", length=0)

@@ -21,8 +21,13 @@ READABLE = 6.0  # percent; a narrower part of a bar has no room for its number
 
 
 def stacked(table: pd.DataFrame, *, title: str, unit: str) -> Figure:
-    """Return a bar for every row of a table of percents, its columns one after the other."""
+    """Return a bar for every row of a table of percents, its columns one after the other.
+
+    An empty table, of what a dataset does not know, makes a figure that says so.
+    """
     with styled():
+        if table.empty:
+            return _unknown(title)
         lines = -(-len(table.columns) // 3)
         figure, axes = plt.subplots(figsize=(8.2, 1.3 + 0.32 * len(table) + 0.22 * lines))
         colours = sns.color_palette("viridis_r", len(table.columns))
@@ -45,6 +50,14 @@ def stacked(table: pd.DataFrame, *, title: str, unit: str) -> Figure:
         axes.set(xlabel=unit, title=title, xlim=(0, max(100.0, start.max(initial=0))))
         figure.legend(loc="outside lower center", ncols=3, fontsize=8)
         return finished(figure)
+
+
+def _unknown(title: str) -> Figure:
+    figure, axes = plt.subplots(figsize=(8.2, 1.0))
+    axes.set_axis_off()
+    axes.set_title(title)
+    axes.text(0.5, 0.4, "not known on this dataset", ha="center", color=FAINT)
+    return finished(figure)
 
 
 def agreement(kappa: pd.DataFrame, *, title: str) -> Figure:
