@@ -96,13 +96,20 @@ def sets(
 
     Shapes: ``weights [M, N]``, ``relevant [M, N]`` bool with something relevant in every row.
     """
+    precision, recall, f1 = (x.mean() for x in of_each(weights, relevant, threshold, averaging))
+    return float(precision), float(recall), float(f1)
+
+
+def of_each(
+    weights: Tensor, relevant: Tensor, threshold: Tensor | float, averaging: str = "queries"
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return precision, recall and F1 of every query, ``[M]``, before `sets` averages them."""
     attended = weights >= threshold
     hits, taken, there = (x.sum(1).to(weights) for x in (attended & relevant, attended, relevant))
     if averaging == "pairs":
         hits, taken, there = (x.sum(0, keepdim=True) for x in (hits, taken, there))
     precision, recall = hits / taken.clamp_min(1), hits / there.clamp_min(1)
-    f1 = 2 * precision * recall / (precision + recall).clamp_min(1e-12)
-    return float(precision.mean()), float(recall.mean()), float(f1.mean())
+    return precision, recall, 2 * precision * recall / (precision + recall).clamp_min(1e-12)
 
 
 def average_precision(weights: Tensor, relevant: Tensor) -> Tensor:
@@ -231,7 +238,7 @@ def attention_quality(
     for start in range(0, len(captions), PAIRS_AT_ONCE):
         chosen = range(start, min(start + PAIRS_AT_ONCE, len(captions)))
         seens = _attend(matcher, features, split, [captions[i] for i in chosen], chosen)
-        relevant, naming = (_padded([rows[i] for i in chosen]) for rows in known)
+        relevant, naming = (padded([rows[i] for i in chosen]) for rows in known)
         for seen in seens:
             name = "t2i" if seen.axis == REGIONS else "i2t"
             found.setdefault(name, []).append(_queries(seen, relevant, naming))
@@ -257,7 +264,8 @@ def _attend(
     return matcher.attend(Matched(regions.take(torch.from_numpy(place)), words))
 
 
-def _padded(rows: Sequence[np.ndarray]) -> Tensor:
+def padded(rows: Sequence[np.ndarray]) -> Tensor:
+    """Return rows of different lengths as one tensor, ``False`` behind the shorter ones."""
     longest = max(len(r) for r in rows)
     found = np.zeros((len(rows), longest, *rows[0].shape[1:]), bool)
     for k, r in enumerate(rows):

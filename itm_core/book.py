@@ -52,6 +52,8 @@ CHAPTERS = (
     "photographs",
     "why_is_my_number_lower",
     "benchmarks",
+    "regulators_in_motion",
+    "similarity_distributions",
     "does_attention_explain",
 )
 GRIDS = ("scan", "methods", "rcar", "chan", "contrastive", "plugins", "lower")

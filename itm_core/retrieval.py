@@ -261,8 +261,11 @@ def _by_image(i2t: np.ndarray, t2i: np.ndarray) -> np.ndarray:
     return np.concatenate([both, both.sum(1, keepdims=True)], 1)
 
 
-def resampled(hits: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Return the means ``[resamples, 7]`` of images drawn with replacement."""
+def resampled(hits: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """Return the means ``[resamples, N]`` of N values of images ``[I, N]``, drawn with replacement.
+
+    The same seed draws the same images.
+    """
     images = len(hits)
     draw = np.random.default_rng(seed)
     counts = draw.multinomial(images, np.full(images, 1 / images), size=resamples)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from itm_core.data.precomp import SPLITS, Split
 from itm_core.data.scene_captions import ATTRIBUTES
-from itm_core.data.scene_world import MOST, relations
+from itm_core.data.scene_world import MOST, Relations, relations
 from itm_core.errors import InputError
 from itm_core.files import space_checked
 
@@ -44,6 +45,19 @@ class World:
                     values[i, k] = thing[name]
         self.related = relations(place["x"], place["y"], place["radius"], front)
 
+    def take(self, images: np.ndarray) -> World:
+        """Return the world of some images alone, in the order given."""
+        found = copy(self)
+        found.real, found.ground = self.real[images], self.ground[images]
+        found.attributes = {name: values[images] for name, values in self.attributes.items()}
+        related = self.related
+        found.related = Relations(
+            places={name: table[images] for name, table in related.places.items()},
+            pairs={name: table[images] for name, table in related.pairs.items()},
+            between=related.between[images],
+        )
+        return found
+
     def fits(self, wanted: dict[str, str]) -> np.ndarray:
         """``[I, 8]`` bool: which objects have every wanted attribute."""
         found = self.real.copy()
@@ -63,19 +77,28 @@ def control_scores(split: Split, matcher: str) -> np.ndarray:
 
     Ties are many: rank them with ``ties="mean"``. Raises `InputError` for another dataset.
     """
-    path = split.folder / f"{split.name}_meanings.json"
-    images = split.objects()
-    if images is None or not path.exists():
-        raise InputError("controls need the truth that only Scenes has", file=path)
+    images, said = split.objects(), meanings(split)
+    if images is None or said is None:
+        raise InputError("controls need the truth that only Scenes has", file=_path(split))
     if matcher not in MATCHERS:
         raise InputError("unknown control", expected=f"one of {MATCHERS}", found=matcher)
     world = World(images)
-    meanings = json.loads(path.read_text(encoding="utf-8"))
-    score = {"oracle": _true, "binding": _bound, "bag_of_words": _words_true}[matcher]
-    return np.stack([score(world, meaning) for meaning in meanings], axis=1).astype(np.float32)
+    score = {"oracle": _true, "binding": _bound, "bag_of_words": words_true}[matcher]
+    return np.stack([score(world, meaning) for meaning in said], axis=1).astype(np.float32)
 
 
-def _words_true(world: World, meaning: dict[str, Any]) -> np.ndarray:
+def meanings(split: Split) -> list[dict[str, Any]] | None:
+    """Return what each caption demands of an image; None for a split that is not of Scenes."""
+    path = _path(split)
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _path(split: Split) -> Path:
+    return split.folder / f"{split.name}_meanings.json"
+
+
+def words_true(world: World, meaning: dict[str, Any]) -> np.ndarray:
+    """Return which share of a caption's words is true of something in each image, ``[I]``."""
     wanted = {pair for m in meaning["mentions"] for pair in m["wanted"].items()}
     found = [world.fits({name: value}).any(1) for name, value in sorted(wanted)]
     if meaning["ground"]:
@@ -91,10 +114,10 @@ def _true(world: World, meaning: dict[str, Any]) -> np.ndarray:
     """``[I]`` what the caption demands where it is true, else 0."""
     said = sum(len(mention["wanted"]) for mention in meaning["mentions"])
     more = [meaning[part] for part in ("relation", "between", "place", "ground")]
-    return _holds(world, meaning) * (said + sum(map(bool, more)))
+    return holds(world, meaning) * (said + sum(map(bool, more)))
 
 
-def _holds(world: World, meaning: dict[str, Any]) -> np.ndarray:
+def holds(world: World, meaning: dict[str, Any]) -> np.ndarray:
     """``[I]`` bool: some choice of different objects makes the whole caption true."""
     mentions, fits = meaning["mentions"], []
     for mention in mentions:
