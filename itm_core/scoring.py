@@ -8,6 +8,7 @@ encoded as they come up, so memory grows with the images and the score matrix al
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -98,6 +99,22 @@ def encode_images(matcher: Matcher, features: np.ndarray) -> list[Fragments]:
 
 
 @torch.no_grad()
+def encode_captions(
+    matcher: Matcher, captions: Sequence[Sequence[int]]
+) -> Iterator[tuple[np.ndarray, Fragments]]:
+    """Yield the words of all captions, encoded, short ones first, and where they stood: ``[c]``.
+
+    In blocks of `CAPTIONS_AT_ONCE`, ``[c, L, D]``.
+    """
+    device = next(matcher.parameters()).device
+    order = np.argsort([len(tokens) for tokens in captions], kind="stable")
+    for start in range(0, len(order), CAPTIONS_AT_ONCE):
+        chosen = order[start : start + CAPTIONS_AT_ONCE]
+        ids, lens = pad([captions[i] for i in chosen])
+        yield chosen, matcher.words(ids.to(device), lens)
+
+
+@torch.no_grad()
 def score_matrix(
     matcher: Matcher,
     features: np.ndarray,
@@ -122,14 +139,12 @@ def score_matrix(
     matcher.eval()
     device = next(matcher.parameters()).device
     scores = np.empty((len(features), len(captions)), np.float32)
-    order = np.argsort([len(tokens) for tokens in captions], kind="stable")
-    steps = range(0, len(order), CAPTIONS_AT_ONCE)
+    blocks = -(-len(captions) // CAPTIONS_AT_ONCE)
+    bar: dict[str, Any] = {"desc": "scoring", "unit": "block", "disable": not progress}
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         regions = encode_images(matcher, features)
-        for start in tqdm(steps, desc="scoring", unit="block", disable=not progress, leave=False):
-            chosen = order[start : start + CAPTIONS_AT_ONCE]
-            ids, lens = pad([captions[i] for i in chosen])
-            words = matcher.words(ids.to(device), lens)
+        encoded = encode_captions(matcher, captions)
+        for chosen, words in tqdm(encoded, total=blocks, leave=False, **bar):
             scores[:, chosen] = score_fragments(matcher, regions, words).float().cpu().numpy()
     matcher.train(training)
     return scores
