@@ -144,9 +144,7 @@ class Searcher:
         right: np.ndarray | None,
     ) -> Found:
         """Explain the best ``pairs``, and count where the first right one stands in ``order``."""
-        records = records_of(
-            self.run, self.split, pairs, name=self.name, matcher=self._matcher
-        )
+        records = records_of(self.run, self.split, pairs, name=self.name, matcher=self._matcher)
         hits = [
             Hit(
                 place=int(place),
