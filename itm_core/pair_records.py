@@ -30,6 +30,7 @@ from itm_core.word_maps import read_pairs
 
 LONGEST_SIDE = 480  # pixels of an embedded picture; more would not be seen on a page
 DRAWN_SIDE = 160  # up to here lossless: JPEG's blocks would show when enlarged
+THUMBNAIL_SIDE = 240  # of small pictures, where a page has many
 Measures = tuple[float, float, float]
 
 
@@ -161,10 +162,12 @@ def records_of(
     *,
     name: str | None = None,
     matcher: Matcher | None = None,
+    small: bool = False,
 ) -> list[PairRecord]:
     """Return how a run's matcher scored images and captions, all in one batch.
 
-    Arguments are those of `pair_record`, with a pair of image and caption for each record.
+    Arguments are those of `pair_record`, with a pair of image and caption for each record;
+    ``small`` embeds pictures of a few kB.
     A method without attention has no directions, and all of its score is rest.
     """
     texts = [_text(split, caption) for _, caption in pairs]
@@ -178,7 +181,7 @@ def records_of(
         records.append(
             PairRecord(
                 name=name or run.recipe.name,
-                pair=pair(split, image, caption, words),
+                pair=pair(split, image, caption, words, small=small),
                 directions=directions,
                 rest=score - sum(float(asking.contribution.sum()) for asking in directions),
                 score=score,
@@ -191,13 +194,15 @@ def _text(split: Split, caption: int | str) -> str:
     return caption if isinstance(caption, str) else split.captions[caption]
 
 
-def pair(split: Split, image: int, caption: int | str, words: list[str]) -> Pair:
+def pair(
+    split: Split, image: int, caption: int | str, words: list[str], *, small: bool = False
+) -> Pair:
     """Return what is known of an image and a caption; the words are a method's tokens."""
     picture, boxes = split.picture(image), split.boxes
     own = None if picture is None else (picture.shape[1], picture.shape[0])
     if split.sizes is not None:
         own = (int(split.sizes[image][0]), int(split.sizes[image][1]))
-    uri, size = _embedded(picture) if picture is not None else (None, own)
+    uri, size = _embedded(picture, small) if picture is not None else (None, own)
     if size is None:  # boxes alone: as far as they reach
         reach = np.ones(2) if boxes is None else np.ceil(boxes[image].reshape(-1, 2).max(0))
         size = own = (int(reach[0]), int(reach[1]))
@@ -281,18 +286,19 @@ def _named(split: Split, image: int, caption: int | str, words: int) -> list[np.
     return named if len(named) == words else None
 
 
-def _embedded(picture: np.ndarray) -> tuple[str, tuple[int, int]]:
+def _embedded(picture: np.ndarray, small: bool) -> tuple[str, tuple[int, int]]:
     """Return a picture ``[H, W, 3]`` as a data URI, made smaller if need be, and its size."""
     shown = Image.fromarray(np.ascontiguousarray(picture))
-    drawn = max(shown.size) <= DRAWN_SIDE
-    shown.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    kind = "webp" if small else "png" if max(shown.size) <= DRAWN_SIDE else "jpeg"
+    side = THUMBNAIL_SIDE if small else LONGEST_SIDE
+    shown.thumbnail((side, side))
     with BytesIO() as file:
-        if drawn:
-            shown.save(file, "png", optimize=True)
+        if kind == "png":
+            shown.save(file, kind, optimize=True)
         else:
-            shown.save(file, "jpeg", quality=85, optimize=True)
+            shown.save(file, kind, quality=85)
         text = base64.b64encode(file.getvalue()).decode()
-    return f"data:image/{'png' if drawn else 'jpeg'};base64,{text}", shown.size
+    return f"data:image/{kind};base64,{text}", shown.size
 
 
 def _rounded(values: np.ndarray, digits: int) -> Any:

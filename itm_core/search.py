@@ -1,4 +1,4 @@
-"""Search with a finished run: the best images of a sentence, the best captions of an image, and why.
+"""Search with a finished run: the best images of a sentence, the best captions of an image, why.
 
 A query is met with the whole gallery as `scoring.score_matrix` does it, and the best few are
 explained in one batch. The sentence may be the reader's own.
@@ -31,13 +31,15 @@ class Hit:
     """One result.
 
     Attributes:
-        place: of the image in the split, or of the caption among all captions.
+        place: where it stands, among the images or among the captions of the split.
+        image: the place of its image.
         right: whether image and caption belong together; None where nobody knows.
         unknown: for each word whether the method's vocabulary lacks it.
         record: how the pair came to its score.
     """
 
     place: int
+    image: int
     right: bool | None
     unknown: list[bool]
     record: PairRecord
@@ -144,15 +146,18 @@ class Searcher:
         right: np.ndarray | None,
     ) -> Found:
         """Explain the best ``pairs``, and count where the first right one stands in ``order``."""
-        records = records_of(self.run, self.split, pairs, name=self.name, matcher=self._matcher)
+        records = records_of(
+            self.run, self.split, pairs, name=self.name, matcher=self._matcher, small=True
+        )
         hits = [
             Hit(
                 place=int(place),
+                image=image,
                 right=None if right is None else bool(right[place]),
                 unknown=self.run.vocabulary.unknown(text),
                 record=record,
             )
-            for place, (_, text), record in zip(order, pairs, records, strict=False)
+            for place, (image, text), record in zip(order, pairs, records, strict=False)
         ]
         rank = None if right is None else int(right[order].argmax()) + 1
         return Found(self.name, asked, wanted, hits, rank, len(order))

@@ -6,7 +6,7 @@ Page: "First match".
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import ipywidgets as widgets
@@ -19,7 +19,7 @@ from itm_core.runs import Run
 NONE = "(none)"
 
 
-@lru_cache(maxsize=None)
+@cache
 def widget_class(kind: str) -> Any:
     """Return the class of the widget that draws its ``records`` with a module of `in_page`.
 
