@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 
 import numpy as np
+import pandas as pd
 
 from itm_core import report
 from itm_core.data.precomp import LONGEST_CAPTION, Split
@@ -177,3 +179,24 @@ def _some(count: int) -> int:
     if count < 1:
         raise InputError("no such number of results", expected="1 or more", found=count)
     return count
+
+
+def agreement(searchers: Sequence[Searcher], sentences: Sequence[str]) -> pd.DataFrame:
+    """Return how alike the images are that two of some sentences find, a row for each two.
+
+    Columns: ``method``, the two sentences, how many of the `BEST` images they share, and the rank
+    correlation of all scores (Spearman; empty where all scores of a sentence are equal).
+    """
+    rows = []
+    for search in searchers:
+        scores = {text: search.scores_of_images(text) for text in dict.fromkeys(sentences)}
+        for (one, here), (other, there) in combinations(scores.items(), 2):
+            shared = np.intersect1d(report.best(here, BEST), report.best(there, BEST))
+            alike = pd.Series(here).rank().corr(pd.Series(there).rank())
+            row = {"method": search.name, "one sentence": one, "the other": other}
+            row |= {"shared": f"{len(shared)} of {min(BEST, len(here))}"}
+            row |= {"alike": "" if np.isnan(alike) else f"{alike:.3f}"}
+            rows.append(row)
+    table = pd.DataFrame(rows)
+    table.attrs["wrap"] = ["one sentence", "the other"]
+    return table

@@ -12,7 +12,7 @@ from itm_core.errors import InputError
 from itm_core.pair_records import PairRecord
 from itm_core.runs import train_or_load
 from itm_core.scoring import score_matrix
-from itm_core.search import Searcher
+from itm_core.search import Searcher, agreement
 from tests.micro import SMALL, write_dataset
 
 METHODS = ("scan-t2i-mean", "scan-i2t-mean", "bfan-equal", "rcar-t2i", "chan", "saf", "vse-mean")
@@ -137,6 +137,20 @@ def test_what_cannot_be_searched_is_refused(folder: Path, split: Split) -> None:
         search.captions_for(len(split.ids))
     with pytest.raises(InputError, match="no such number of results"):
         search.images_for(OWN, 0)
+
+
+def test_sentences_are_compared_two_by_two(folder: Path, split: Split) -> None:
+    search = searcher(folder, split)
+    texts = ["a red dog", "a red dog .", "a blue kite"]
+    table = agreement([search], [*texts, texts[0]])
+    assert list(table["one sentence"] + "|" + table["the other"]) == [
+        f"{texts[i]}|{texts[j]}" for i, j in ((0, 1), (0, 2), (1, 2))
+    ]
+    for row in table.to_dict("records"):
+        here, there = (search.scores_of_images(row[name]) for name in ("one sentence", "the other"))
+        ranks = [[(s < one).sum() for one in s] for s in (here, there)]
+        assert row["shared"] == f"{len(set(best(here, 5)) & set(best(there, 5)))} of 5"
+        assert float(row["alike"]) == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=6e-4)
 
 
 def test_names_and_more_than_there_are(folder: Path, split: Split) -> None:
