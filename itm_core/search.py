@@ -195,7 +195,7 @@ def agreement(searchers: Sequence[Searcher], sentences: Sequence[str]) -> pd.Dat
             alike = pd.Series(here).rank().corr(pd.Series(there).rank())
             row = {"method": search.name, "one sentence": one, "the other": other}
             row |= {"shared": f"{len(shared)} of {min(BEST, len(here))}"}
-            row |= {"alike": "" if np.isnan(alike) else f"{alike:.3f}"}
+            row |= {"rank correlation": "" if np.isnan(alike) else f"{alike:.3f}"}
             rows.append(row)
     table = pd.DataFrame(rows)
     table.attrs["wrap"] = ["one sentence", "the other"]

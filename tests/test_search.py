@@ -150,7 +150,7 @@ def test_sentences_are_compared_two_by_two(folder: Path, split: Split) -> None:
         here, there = (search.scores_of_images(row[name]) for name in ("one sentence", "the other"))
         ranks = [[(s < one).sum() for one in s] for s in (here, there)]
         assert row["shared"] == f"{len(set(best(here, 5)) & set(best(there, 5)))} of 5"
-        assert float(row["alike"]) == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=6e-4)
+        assert float(row["rank correlation"]) == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=6e-4)
 
 
 def test_names_and_more_than_there_are(folder: Path, split: Split) -> None:

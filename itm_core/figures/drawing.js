@@ -23,7 +23,7 @@ const ground = (name) => `
 .${name} h4 i { display: inline-block; width: 0.75em; height: 0.75em; margin-right: 0.45em; border-radius: 2px; }
 .${name} svg { display: block; width: 100%; height: auto; max-width: none; }
 .${name} .said { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-html[data-theme] .bd-content div.cell_output .text_html:has(> .${name}) { padding: 0 !important; background: none !important; }
+html[data-theme] .bd-content div.cell_output .text_html:has(.${name}) { padding: 0 !important; background: none !important; }
 `;
 
 function svg(tag, parent, attributes = {}, text = "") {

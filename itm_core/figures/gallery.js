@@ -22,17 +22,18 @@ const STYLE = `${ground("itm-gallery")}
 .itm-gallery section { margin-top: 0.9rem; }
 .itm-gallery ol { display: grid; gap: 0.7rem; margin: 0.4rem 0 0; padding: 0; list-style: none; }
 .itm-gallery .images ol { grid-template-columns: repeat(auto-fill, minmax(128px, 1fr)); }
-.itm-gallery .captions .both { display: grid; gap: 0.8rem; align-items: start; }
+.itm-gallery .captions .both { display: grid; gap: 0.8rem; align-items: start; margin-top: 0.4rem; }
+.itm-gallery .captions ol { margin: 0; }
 .itm-gallery li { min-width: 0; margin: 0; padding: 0.4rem; border: 1px solid var(--line); border-radius: 6px; }
 .itm-gallery li.right { border: 2px solid var(--right); }
 .itm-gallery .head { display: flex; flex-wrap: wrap; gap: 0 0.5em; font-size: 13px; font-variant-numeric: tabular-nums; }
 .itm-gallery .head b:last-child { margin-left: auto; }
-.itm-gallery .mark { color: var(--right); font-weight: 600; }
+.itm-gallery .belongs { color: var(--right); font-weight: 600; }
 .itm-gallery .picture { margin: 0.3rem 0; border-radius: 3px; }
 .itm-gallery .captions .both > .picture { position: sticky; top: 0.5rem; z-index: 1; max-width: 9rem; margin: 0; }
 .itm-gallery .bar { height: 13px; margin: 0.3rem 0 0.2rem; overflow: visible; }
 .itm-gallery .bar [data-word] { cursor: pointer; }
-.itm-gallery .facts, .itm-gallery .note { font-size: 12.5px; color: var(--soft); font-variant-numeric: tabular-nums; }
+.itm-gallery :is(.facts, .missing) { font-size: 12.5px; color: var(--soft); font-variant-numeric: tabular-nums; }
 .itm-gallery .images .facts { min-height: 2.9em; }
 .itm-gallery .problem { border-left: 3px solid rgb(var(--lit)); padding-left: 0.6rem; }
 @container (min-width: 620px) { .itm-gallery .captions .both { grid-template-columns: minmax(0, 2fr) minmax(0, 5fr); }
@@ -91,7 +92,7 @@ class Hit {
     this.root = html("li", parent, { class: hit.right ? "right" : "", "data-rank": rank });
     const head = html("div", this.root, { class: "head" });
     html("b", head, {}, `${rank}.`);
-    if (hit.right !== null) html("span", head, hit.right ? { class: "mark" } : {}, hit.right ? "✓ right" : "other");
+    if (hit.right !== null) html("span", head, hit.right ? { class: "belongs" } : {}, hit.right ? "✓ right" : "other");
     html("b", head, { title: `score ${hit.score}` }, hit.score.toFixed(3));
     if (view.wanted === "images") this.picture = new Picture(this.root, view.data.images[hit.image], view.data.palette.lit);
     else this.buttons = view.drawWords(this.root, hit.words, hit.unknown, this);
@@ -212,7 +213,7 @@ class Gallery {
       const { words, unknown } = query.methods[0].hits[0];
       this.asked = this.drawWords(this.body, words, unknown, null);
       const missing = words.filter((_, k) => unknown[k]);
-      if (missing.length) html("p", this.body, { class: "note" }, `${UNKNOWN}: ${missing.join(", ")}. All such words look alike to the method.`);
+      if (missing.length) html("p", this.body, { class: "missing" }, `${UNKNOWN}: ${missing.join(", ")}. All such words look alike to the method.`);
     }
     this.sections = query.methods.map((method) => this.drawMethod(method));
     this.update();

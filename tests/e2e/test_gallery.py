@@ -138,7 +138,7 @@ def test_queries_are_chosen_and_unknown_words_shown_as_such(
         assert f"nobody has said which of {found.of} is right" in section.inner_text()
         first = section.locator("li .picture").first.get_attribute("aria-label")
         assert first == f"image {found.hits[0].record.pair.image}"
-    assert root.locator(".mark").count() == 0
+    assert root.locator(".belongs").count() == 0
 
 
 def test_captions_with_the_words_that_decided(
