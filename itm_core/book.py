@@ -89,6 +89,7 @@ def plan(preset: str = "small", *, device: str = "auto") -> tuple[Chapter, ...]:
     common = {"dataset": f"../{_scenes_folder(preset).as_posix()}", "device": device}
     one = {**common, "recipe": f"scan-t2i-mean{profile}"}
     own = {**common, "recipe": profile, "seeds": SEEDS, "changes": list(SHORT)}
+    searched = {"SCAN t2i": f"scan-t2i-mean{profile}", "RCAR t2i": f"rcar-t2i{profile}"}
     table = {"size": PRESETS[preset], "record": RECORDED, "seeds": SEEDS, "device": device}
     return (
         Chapter(notebook="scenes", parameters=one),
@@ -98,6 +99,7 @@ def plan(preset: str = "small", *, device: str = "auto") -> tuple[Chapter, ...]:
         Chapter(notebook="methods", parameters=table),
         Chapter(notebook="own_regulator", parameters=own),
         *(Chapter(notebook=name, parameters=table) for name in CHAPTERS),
+        Chapter(notebook="retrieval_gallery", parameters={**common, "recipes": searched}),
     )
 
 

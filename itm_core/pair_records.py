@@ -9,6 +9,7 @@ Page: "First match".
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -21,13 +22,15 @@ from itm_core.attention_quality import sets, truth
 from itm_core.data.precomp import Split
 from itm_core.errors import InputError
 from itm_core.matchers import Look, Matcher
+from itm_core.matchers.base import Seen
 from itm_core.pairing import REGIONS
 from itm_core.runs import Run
 from itm_core.walkthrough import each_query
-from itm_core.word_maps import read_pair
+from itm_core.word_maps import read_pairs
 
 LONGEST_SIDE = 480  # pixels of an embedded picture; more would not be seen on a page
 DRAWN_SIDE = 160  # up to here lossless: JPEG's blocks would show when enlarged
+THUMBNAIL_SIDE = 240  # of small pictures, where a page has many
 Measures = tuple[float, float, float]
 
 
@@ -110,13 +113,26 @@ class PairRecord:
         rest = round(score - sum(map(sum, shares)), 6)
         return {"name": self.name, "score": score, "rest": rest, "directions": directions}
 
+    def evidence(self) -> np.ndarray:
+        """Return what each word adds to the score through each region, ``[L, R]``.
 
-@torch.no_grad()
+        A query's share is spread over what it looked at, by its attention in the last pass.
+        Summed over regions: the words' shares where words ask; summed over words: the regions'
+        where regions ask, less what they give ``<start>`` and ``<end>``. The score less all of it
+        is what no word and no region shown accounts for.
+        """
+        found = np.zeros((len(self.pair.words), self.pair.regions))
+        for asking in self.directions:
+            share = asking.contribution[:, None if asking.direction == "t2i" else ...]
+            found += asking.weights[-1] * share
+        return found
+
+
 def pair_record(
     run: Run,
     split: Split,
     image: int,
-    caption: int,
+    caption: int | str,
     *,
     name: str | None = None,
     matcher: Matcher | None = None,
@@ -124,37 +140,69 @@ def pair_record(
     """Return how a run's matcher scored an image and a caption of ``split``.
 
     Args:
-        caption: its place among all captions of the split, see `Split.place`.
+        caption: its place among all captions of the split (see `Split.place`), or a sentence of
+            one's own, of which no truth is known.
         name: what the method is called beside others; by default its recipe.
         matcher: the run's, when it has been loaded before.
 
     Raises `InputError` for a method without attention.
     """
-    reading = read_pair(run, split, image, caption, matcher)
-    if not reading.looks:
+    (record,) = records_of(run, split, [(image, caption)], name=name, matcher=matcher)
+    if not record.directions:
         raise InputError(
             "nothing attends here", found=run.recipe.name, expected="a method that attends"
         )
-    words = run.vocabulary.tokens(split.captions[caption])
-    relevant = _relevant(split, image, caption, len(words))
-    directions = [_asking(look, relevant) for look in reading.looks]
-    score = float(reading.score)
-    return PairRecord(
-        name=name or run.recipe.name,
-        pair=pair(split, image, caption, words),
-        directions=directions,
-        rest=score - sum(float(asking.contribution.sum()) for asking in directions),
-        score=score,
-    )
+    return record
 
 
-def pair(split: Split, image: int, caption: int, words: list[str]) -> Pair:
+def records_of(
+    run: Run,
+    split: Split,
+    pairs: Sequence[tuple[int, int | str]],
+    *,
+    name: str | None = None,
+    matcher: Matcher | None = None,
+    small: bool = False,
+) -> list[PairRecord]:
+    """Return how a run's matcher scored images and captions, all in one batch.
+
+    Arguments are those of `pair_record`, with a pair of image and caption for each record;
+    ``small`` embeds pictures of a few kB.
+    A method without attention has no directions, and all of its score is rest.
+    """
+    texts = [_text(split, caption) for _, caption in pairs]
+    reading = read_pairs(run, split, [image for image, _ in pairs], texts, matcher)
+    records = []
+    for row, ((image, caption), text) in enumerate(zip(pairs, texts, strict=True)):
+        words = run.vocabulary.tokens(text)
+        relevant = _relevant(split, image, caption, len(words))
+        directions = [_asking(look, row, len(words), relevant) for look in reading.looks]
+        score = float(reading.score[row])
+        records.append(
+            PairRecord(
+                name=name or run.recipe.name,
+                pair=pair(split, image, caption, words, small=small),
+                directions=directions,
+                rest=score - sum(float(asking.contribution.sum()) for asking in directions),
+                score=score,
+            )
+        )
+    return records
+
+
+def _text(split: Split, caption: int | str) -> str:
+    return caption if isinstance(caption, str) else split.captions[caption]
+
+
+def pair(
+    split: Split, image: int, caption: int | str, words: list[str], *, small: bool = False
+) -> Pair:
     """Return what is known of an image and a caption; the words are a method's tokens."""
     picture, boxes = split.picture(image), split.boxes
     own = None if picture is None else (picture.shape[1], picture.shape[0])
     if split.sizes is not None:
         own = (int(split.sizes[image][0]), int(split.sizes[image][1]))
-    uri, size = _embedded(picture) if picture is not None else (None, own)
+    uri, size = _embedded(picture, small) if picture is not None else (None, own)
     if size is None:  # boxes alone: as far as they reach
         reach = np.ones(2) if boxes is None else np.ceil(boxes[image].reshape(-1, 2).max(0))
         size = own = (int(reach[0]), int(reach[1]))
@@ -163,7 +211,7 @@ def pair(split: Split, image: int, caption: int, words: list[str]) -> Pair:
     named = _named(split, image, caption, len(words))
     return Pair(
         image=split.ids[image],
-        caption=split.captions[caption],
+        caption=_text(split, caption),
         words=words,
         regions=split.regions.shape[1],
         size=size,
@@ -173,12 +221,13 @@ def pair(split: Split, image: int, caption: int, words: list[str]) -> Pair:
     )
 
 
-def _asking(look: Look, relevant: np.ndarray | None) -> Asking:
-    words_ask = look.axis == REGIONS
-    inner = slice(1, -1) if words_ask else slice(None)  # the queries shown
-    passes = [seen.weights[0, :, 0] for seen in look.passes]
-    queries = passes[0].shape[0 if words_ask else 1]
-    assert look.contribution is not None  # `read_pair` explains
+def _asking(look: Look, row: int, words: int, relevant: np.ndarray | None) -> Asking:
+    """Return one direction of the pair in a row of the batch, whose caption has L ``words``."""
+    words_ask, tokens = look.axis == REGIONS, slice(words + 2)  # behind them is padding
+    inner = slice(1, words + 1) if words_ask else slice(None)  # the queries shown
+    passes = [seen.weights[row, tokens, 0] for seen in look.passes]
+    queries = look.passes[0].weights.shape[look.asking]
+    assert look.contribution is not None  # `read_pairs` explains
     quality = []
     if relevant is not None:
         found = torch.from_numpy(relevant)
@@ -189,11 +238,16 @@ def _asking(look: Look, relevant: np.ndarray | None) -> Asking:
     return Asking(
         direction="t2i" if words_ask else "i2t",
         weights=[weights[1:-1].numpy() for weights in passes],
-        temperature=[each_query(s.steering.temperature, queries)[inner] for s in look.passes],
-        pooling=[weights.flatten().numpy()[inner] for weights in look.pooling],
-        contribution=look.contribution.flatten().numpy()[inner],
+        temperature=[_temperature(s, row, queries)[inner] for s in look.passes],
+        pooling=[weights[row].flatten().numpy()[inner] for weights in look.pooling],
+        contribution=look.contribution[row].flatten().numpy()[inner],
         quality=quality,
     )
+
+
+def _temperature(seen: Seen, row: int, queries: int) -> np.ndarray:
+    value = seen.steering.temperature
+    return each_query(value[row] if isinstance(value, torch.Tensor) else value, queries)
 
 
 def _measured(weights: torch.Tensor, relevant: torch.Tensor) -> list[Measures | None]:
@@ -205,41 +259,46 @@ def _measured(weights: torch.Tensor, relevant: torch.Tensor) -> list[Measures | 
     ]
 
 
-def _relevant(split: Split, image: int, caption: int, words: int) -> np.ndarray | None:
+def _relevant(split: Split, image: int, caption: int | str, words: int) -> np.ndarray | None:
     """Return which regions show what each token names, ``[L + 2, R]``.
 
     None where the dataset does not know, for an image that is not the caption's own, and for a
     method that cuts the caption into other tokens.
     """
+    if isinstance(caption, str) or split.caption_image[caption] != image:
+        return None
     known = truth(split)
-    if known is None or split.caption_image[caption] != image:
+    if known is None:
         return None
     found = known[0][caption]
     return found if len(found) == words + 2 else None
 
 
-def _named(split: Split, image: int, caption: int, words: int) -> list[np.ndarray] | None:
+def _named(split: Split, image: int, caption: int | str, words: int) -> list[np.ndarray] | None:
     """Return the boxes ``[K, 4]`` of what each token names, under the terms of `_relevant`."""
+    if isinstance(caption, str) or split.caption_image[caption] != image:
+        return None
     tokens, objects = split.words(), split.objects()
-    if tokens is None or objects is None or split.caption_image[caption] != image:
+    if tokens is None or objects is None:
         return None
     boxes = np.array([thing["box"] for thing in objects[image]["objects"]], float).reshape(-1, 4)
     named = [boxes[(token or {}).get("objects", [])] for token in tokens[caption]]
     return named if len(named) == words else None
 
 
-def _embedded(picture: np.ndarray) -> tuple[str, tuple[int, int]]:
+def _embedded(picture: np.ndarray, small: bool) -> tuple[str, tuple[int, int]]:
     """Return a picture ``[H, W, 3]`` as a data URI, made smaller if need be, and its size."""
     shown = Image.fromarray(np.ascontiguousarray(picture))
-    drawn = max(shown.size) <= DRAWN_SIDE
-    shown.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    kind = "webp" if small else "png" if max(shown.size) <= DRAWN_SIDE else "jpeg"
+    side = THUMBNAIL_SIDE if small else LONGEST_SIDE
+    shown.thumbnail((side, side))
     with BytesIO() as file:
-        if drawn:
-            shown.save(file, "png", optimize=True)
+        if kind == "png":
+            shown.save(file, kind, optimize=True)
         else:
-            shown.save(file, "jpeg", quality=85, optimize=True)
+            shown.save(file, kind, quality=85)
         text = base64.b64encode(file.getvalue()).decode()
-    return f"data:image/{'png' if drawn else 'jpeg'};base64,{text}", shown.size
+    return f"data:image/{kind};base64,{text}", shown.size
 
 
 def _rounded(values: np.ndarray, digits: int) -> Any:

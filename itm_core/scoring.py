@@ -128,6 +128,27 @@ def encoded_blocks(
             first, count, chunks = stop, 0, []
 
 
+def encode_images(matcher: Matcher, features: np.ndarray) -> list[Fragments]:
+    """Return the regions of all images, encoded, in chunks the size of a tile, ``[i, R, D]``."""
+    return [chunk for _, chunks in encoded_blocks(matcher, features) for chunk in chunks]
+
+
+@torch.no_grad()
+def encode_captions(
+    matcher: Matcher, captions: Sequence[Sequence[int]]
+) -> Iterator[tuple[np.ndarray, Fragments]]:
+    """Yield the words of all captions, encoded, short ones first, and where they stood: ``[c]``.
+
+    In blocks of `CAPTIONS_AT_ONCE`, ``[c, L, D]``.
+    """
+    device = next(matcher.parameters()).device
+    order = np.argsort([len(tokens) for tokens in captions], kind="stable")
+    for start in range(0, len(order), CAPTIONS_AT_ONCE):
+        chosen = order[start : start + CAPTIONS_AT_ONCE]
+        ids, lens = pad([captions[i] for i in chosen])
+        yield chosen, matcher.words(ids.to(device), lens)
+
+
 @torch.no_grad()
 def score_matrix(
     matcher: Matcher,
@@ -153,7 +174,6 @@ def score_matrix(
     matcher.eval()
     device = next(matcher.parameters()).device
     scores = np.empty((len(features), len(captions)), np.float32)
-    order = np.argsort([len(tokens) for tokens in captions], kind="stable")
     with (
         reduced(device, precision),
         tqdm(
@@ -166,10 +186,7 @@ def score_matrix(
         ) as bar,
     ):
         for rows, regions in encoded_blocks(matcher, features):
-            for start in range(0, len(order), CAPTIONS_AT_ONCE):
-                chosen = order[start : start + CAPTIONS_AT_ONCE]
-                ids, lens = pad([captions[i] for i in chosen])
-                words = matcher.words(ids.to(device), lens)
+            for chosen, words in encode_captions(matcher, captions):
                 block = score_fragments(matcher, regions, words).float().cpu().numpy()
                 scores[rows, chosen] = block
                 bar.update(block.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,14 +40,28 @@ class WordMaps:
     direction: str
 
 
-@torch.no_grad()
 def read_pair(
     run: Run, split: Split, image: int, caption: int, matcher: Matcher | None = None
 ) -> Reading:
     """Return how a run's matcher scored one image and one caption of ``split``, step by step."""
+    return read_pairs(run, split, [image], [split.captions[caption]], matcher)
+
+
+@torch.no_grad()
+def read_pairs(
+    run: Run,
+    split: Split,
+    images: Sequence[int],
+    sentences: Sequence[str],
+    matcher: Matcher | None = None,
+) -> Reading:
+    """Return how a run's matcher scored the i-th of some images with the i-th sentence.
+
+    All in one batch: shorter sentences are padded to the longest.
+    """
     matcher = matcher or run.matcher()
-    ids, lens = pad([run.vocabulary.encode(split.captions[caption])])
-    features = torch.from_numpy(np.array(features_of(split, run.recipe)[image : image + 1]))
+    ids, lens = pad([run.vocabulary.encode(sentence) for sentence in sentences])
+    features = torch.from_numpy(np.array(features_of(split, run.recipe)[list(images)]))
     return matcher.explain(matcher.regions(features), matcher.words(ids, lens))
 
 

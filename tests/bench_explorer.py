@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from playwright.sync_api import sync_playwright
 
-from itm_core.figures import explorer
+from itm_core.figures import explorer, in_page
 from tests import scenes_pair
 from tests.e2e.conftest import FLAGS, NAMES
 
@@ -42,7 +42,7 @@ def main() -> None:
         page.locator(".itm-explorer").wait_for()
         middle, slow = page.evaluate(MEASURE)
         words, regions = len(records[0].pair.words), records[0].pair.regions
-    print(f"module {explorer.MODULE.stat().st_size / 1000:.1f} kB")
+    print(f"module {len(in_page.module('explorer').encode()) / 1000:.1f} kB")
     print(f"one example, two methods, with its picture and the module {len(html) / 1000:.1f} kB")
     print(f"{words} words x {regions} regions: {middle:.2f} ms an update, {slow:.2f} ms the 95th")
 

@@ -181,6 +181,7 @@ def test_word_pieces_by_hand(folder: Path) -> None:
     assert words.mask == 4
     assert words.encode("A man riding zebras.") == [2, 5, 6, 7, 8, 1, 11, 3]
     assert words.tokens("A man riding zebras.") == ["a", "man", "rid", "##ing", "[UNK]", "."]
+    assert words.unknown("A man riding zebras.") == [False] * 4 + [True, False]
     assert words.units("A man riding zebras.") == [[5], [6], [7, 8], [1], [11]]
     assert words.units("man's horse") == [[6], [12], [13], [10]]  # punctuation parts words
 

@@ -11,7 +11,7 @@ import pytest
 from itm_core import attention_quality
 from itm_core.data.precomp import Split, load_dataset
 from itm_core.errors import InputError
-from itm_core.pair_records import PairRecord, pair_record
+from itm_core.pair_records import PairRecord, pair_record, records_of
 from itm_core.runs import Run, train_or_load
 from itm_core.walkthrough import passes
 from itm_core.word_maps import explain
@@ -124,6 +124,49 @@ def test_without_pictures_and_boxes_the_numbers_stay(tmp_path: Path) -> None:
     found = pair_record(run, load_dataset(tmp_path / "micro").test, 0, 0)
     assert (found.pair.picture, found.pair.boxes, found.pair.named) == (None, None, None)
     assert found.pair.regions == found.directions[0].weights[0].shape[1] == 4
+
+
+@pytest.mark.parametrize("method", ["scan-i2t-mean", "bfan-equal", "rcar-t2i"])
+def test_a_batch_of_any_lengths_is_explained_as_each_alone(
+    folder: Path, split: Split, method: str
+) -> None:
+    run = scenes_pair.trained(folder, method)
+    sentence, place = "a red ball", split.place(scenes_pair.IMAGE, scenes_pair.CAPTION)
+    pairs: list[tuple[int, int | str]] = [(0, sentence), (scenes_pair.IMAGE, place), (2, place)]
+    together = records_of(run, split, pairs)
+    for (image, caption), found in zip(pairs, together, strict=True):
+        alone = pair_record(run, split, image, caption)
+        assert found.pair.words == alone.pair.words
+        assert (found.pair.named is None) == (alone.pair.named is None)
+        assert found.score == pytest.approx(alone.score, abs=1e-6)
+        for one, other in zip(found.directions, alone.directions, strict=True):
+            for name in ("weights", "temperature", "pooling"):
+                for here, there in zip(getattr(one, name), getattr(other, name), strict=True):
+                    np.testing.assert_allclose(
+                        here, there, atol=1e-4 if name == "temperature" else 1e-5
+                    )
+            np.testing.assert_allclose(one.contribution, other.contribution, atol=1e-5)
+            assert one.quality == other.quality
+
+
+def test_a_sentence_of_ones_own_has_no_truth(folder: Path, split: Split) -> None:
+    run = scenes_pair.trained(folder, "scan-t2i-mean")
+    place = split.place(scenes_pair.IMAGE, scenes_pair.CAPTION)
+    own = pair_record(run, split, scenes_pair.IMAGE, split.captions[place])
+    known = pair_record(run, split, scenes_pair.IMAGE, place)
+    assert own.score == known.score
+    np.testing.assert_array_equal(own.directions[0].weights[0], known.directions[0].weights[0])
+    assert (own.pair.named, own.directions[0].quality) == (None, [])
+
+
+def test_small_pictures_are_small_and_boxes_fit_them(folder: Path, split: Split) -> None:
+    run = scenes_pair.trained(folder, "scan-t2i-mean")
+    (small,), (large,) = (records_of(run, split, [(0, 0)], small=s) for s in (True, False))
+    assert small.pair.picture is not None
+    assert large.pair.picture is not None
+    assert len(small.pair.picture) < len(large.pair.picture) / 2
+    assert small.pair.boxes is not None
+    assert small.pair.boxes.max() <= max(small.pair.size) + 1
 
 
 def test_a_method_that_does_not_attend_is_refused(folder: Path, split: Split) -> None:

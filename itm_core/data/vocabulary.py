@@ -107,6 +107,10 @@ class Vocabulary:
         """Return the tokens of a caption, without ``<start>`` and ``<end>``."""
         return tokenise(caption)
 
+    def unknown(self, caption: str) -> list[bool]:
+        """Return for each of a caption's `tokens` whether the vocabulary lacks it."""
+        return [token not in self._ids for token in tokenise(caption)]
+
     def words(self, ids: Iterable[int]) -> list[str]:
         """Return the words of ``ids``; raises KeyError for an id that no word has."""
         return [self._word_of[i] for i in ids]

@@ -49,6 +49,10 @@ class WordPieces:
         """Return the pieces of a caption, without ``[CLS]`` and ``[SEP]``."""
         return list(self._tokeniser.convert_ids_to_tokens(self.encode(caption)[1:-1]))
 
+    def unknown(self, caption: str) -> list[bool]:
+        """Return for each of a caption's `tokens` whether no pieces make it up."""
+        return [i == self._tokeniser.unk_token_id for i in self.encode(caption)[1:-1]]
+
     def units(self, caption: str) -> list[list[int]]:
         """Return the ids of a caption word by word, the pieces of a word together."""
         found = self._tokeniser(caption)

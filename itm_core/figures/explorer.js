@@ -1,30 +1,15 @@
 // Where the words of a caption look in a picture, to be touched: words light up regions, regions
-// light up words. One module for two uses: pages without a kernel call `mount`, anywidget calls
-// `render`. The numbers are those of itm_core.pair_records; nothing is computed here but pictures
-// of them. All text of a dataset goes through textContent.
+// light up words. The numbers are those of itm_core.pair_records; nothing is computed here but
+// pictures of them. drawing.js stands before this file wherever it runs.
 
-const NAMESPACE = "http://www.w3.org/2000/svg";
 const WIDE = 400; // units across a picture, whatever its pixels
 const LABELS = 78, ROW = 15, TRACK = 58, TALL = 34, GAP = 10; // units of the matrix
 const NARROW = 500; // pixels; where there are fewer, the bars stand below the matrix
 const VEIL = 0.78; // how dark a picture gets where nothing looks
 const MOST_PINS = 3, MOST_BOXES = 10;
 const TURN = 700; // milliseconds from one step to the next
-const FONT = "system-ui, sans-serif";
 
-const STYLE = `
-.itm-explorer { --ink: #22262b; --soft: #5b6770; --card: #fcfcfa; --line: #d5d2ca; --lit: 232 162 0;
-  container-type: inline-size; position: relative; margin: 0.6rem 0; padding: 0.8rem; border: 1px solid
-  var(--line); border-radius: 8px; background: var(--card); color: var(--ink); text-align: left;
-  font: 15px/1.45 system-ui, sans-serif; white-space: normal; overflow-wrap: anywhere; }
-.itm-explorer.dark { --ink: #e3e8eb; --soft: #a3afb7; --card: #1a2227; --line: #37444c; --lit: 240 166 78;
-  color-scheme: dark; }
-.itm-explorer * { box-sizing: border-box; }
-.itm-explorer :is(p, h4) { margin: 0; }
-.itm-explorer button { padding: 0.15em 0.5em; border: 1px solid var(--line); border-radius: 5px;
-  background: none; color: inherit; font: inherit; cursor: pointer; }
-.itm-explorer button:hover { border-color: currentColor; }
-.itm-explorer :focus-visible { outline: 2px solid rgb(var(--lit)); outline-offset: 1px; }
+const STYLE = `${ground("itm-explorer")}
 .itm-explorer .words { display: flex; flex-wrap: wrap; gap: 4px; font-size: 17px; }
 .itm-explorer .words button { position: relative; border-color: transparent; border-bottom: 3px solid var(--line); }
 .itm-explorer .words button.on { border-color: currentColor; }
@@ -38,10 +23,7 @@ const STYLE = `
 .itm-explorer .tools input[type="range"] { width: 7em; }
 .itm-explorer .panels { display: grid; gap: 1rem; grid-template-columns: minmax(0, 1fr); }
 .itm-explorer .panel { container-type: inline-size; min-width: 0; }
-.itm-explorer h4 { font-size: 14px; font-weight: 600; color: var(--ink); font-family: inherit; }
-.itm-explorer h4 i { display: inline-block; width: 0.75em; height: 0.75em; margin-right: 0.45em; border-radius: 2px; }
 .itm-explorer .views { display: grid; gap: 0.6rem; margin-top: 0.4rem; align-items: start; }
-.itm-explorer svg { display: block; width: 100%; height: auto; max-width: none; }
 .itm-explorer .picture { max-width: 420px; border-radius: 4px; touch-action: manipulation; }
 .itm-explorer .scroll { overflow-x: auto; min-width: 0; }
 .itm-explorer .scroll svg { min-width: ${NARROW}px; max-width: 760px; }
@@ -53,34 +35,14 @@ const STYLE = `
 .itm-explorer .facts i { display: inline-block; width: 0.7em; height: 0.7em; margin-right: 0.4em; border-radius: 50%; }
 .itm-explorer .tip { position: absolute; z-index: 5; max-width: 16rem; padding: 0.25rem 0.5rem; border-radius: 4px;
   background: var(--ink); color: var(--card); font-size: 12px; pointer-events: none; white-space: pre-line; }
-.itm-explorer .said { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 @container (min-width: 660px) {
   .itm-explorer .panels.two { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   .itm-explorer .panels.two .views { grid-template-columns: minmax(0, 1fr); }
   .itm-explorer .views { grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); }
 }
-html[data-theme] .bd-content div.cell_output .text_html:has(> .itm-explorer) { padding: 0 !important; background: none !important; }
 @media print { .itm-explorer .tools { display: none; } }
 `;
 
-function svg(tag, parent, attributes = {}, text = "") {
-  const node = document.createElementNS(NAMESPACE, tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  if (text) node.textContent = text;
-  return parent ? parent.appendChild(node) : node;
-}
-
-function html(tag, parent, attributes = {}, text = "") {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  if (text) node.textContent = text;
-  return parent ? parent.appendChild(node) : node;
-}
-
-const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
-const largest = (values) => values.reduce((a, b) => Math.max(a, b), 0);
-const short = (value) => (Math.abs(value) >= 0.0995 ? value.toFixed(2) : value.toFixed(3));
-const order = (values) => values.map((_, k) => k).sort((a, b) => values[b] - values[a] || a - b);
 const cut = (word) => (word.length > 11 ? `${word.slice(0, 10)}…` : word);
 
 /** Return the values at a step that may lie between two of them, and stay at the last. */
@@ -121,7 +83,7 @@ class Explorer {
     this.tip.hidden = true;
     this.said = html("div", this.root, { class: "said", role: "status", "aria-live": "polite" });
     this.listen();
-    this.followTheme();
+    this.watch = followTheme(this.root);
     this.stepped();
   }
 
@@ -219,13 +181,7 @@ class Explorer {
       e.preventDefault(); // buttons click by themselves, regions do not
       return this.hold(Number(e.target.dataset.region));
     }
-    const now = group.indexOf(e.target), last = group.length - 1;
-    const goal = { ArrowRight: now + 1, ArrowDown: now + 1, ArrowLeft: now - 1, ArrowUp: now - 1, Home: 0, End: last };
-    if (!(e.key in goal)) return undefined;
-    e.preventDefault();
-    const next = group[(goal[e.key] + group.length) % group.length];
-    for (const one of group) one.setAttribute("tabindex", one === next ? 0 : -1);
-    return next.focus();
+    return rove(e, group);
   }
 
   focus(word, region) {
@@ -333,22 +289,6 @@ class Explorer {
     Object.assign(this.tip.style, { left: `${Math.max(left, 0)}px`, top: `${y + 14}px` });
   }
 
-  /** Follow the page: the book's and JupyterLab's own switch first, then the reader's system. */
-  followTheme() {
-    const system = matchMedia("(prefers-color-scheme: dark)");
-    const follow = () => {
-      const book = document.documentElement.dataset.theme, lab = document.body.dataset.jpThemeLight;
-      const code = /vscode-(dark|high-contrast)\b/.test(document.body.className);
-      const dark = book ? book === "dark" : lab ? lab === "false" : code || system.matches;
-      this.root.classList.toggle("dark", dark);
-    };
-    this.watch = new MutationObserver(follow);
-    for (const node of [document.documentElement, document.body])
-      this.watch.observe(node, { attributes: true, attributeFilter: ["data-theme", "data-jp-theme-light", "class"] });
-    system.addEventListener?.("change", follow);
-    follow();
-  }
-
   /** Return the panels as one picture that stands by itself. */
   compose() {
     const style = getComputedStyle(this.root), side = 300, wide = 940;
@@ -388,7 +328,7 @@ class Explorer {
     const head = '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">';
     return `${head}<title>Where the words look</title><div data-explorer="one"></div>
 <script type="application/json" data-explorer-records="one">${records}<\/script>
-<script type="module" data-explorer-module="one">${this.source}\nmount("one");<\/script></html>`;
+<script type="module" data-explorer-module="one">${this.source}\nmount("explorer", "one");<\/script></html>`;
   }
 
   async save(kind) {
@@ -424,7 +364,7 @@ class Panel {
     html("i", title).style.background = method.colour;
     title.append(this.title());
     const views = html("div", this.box, { class: "views" });
-    this.boxes = this.data.boxes || this.grid();
+    this.boxes = this.data.boxes || cells(this.data.regions, this.data.size);
     this.drawPicture(views, `${view.name}-${place}`);
     this.scroll = html("div", views, { class: "scroll", tabindex: 0, role: "group" });
     this.scroll.setAttribute("aria-label", `Matrix of words and regions, ${method.name}`);
@@ -444,16 +384,6 @@ class Panel {
 
   weights(direction, step = this.view.step) {
     return at(direction.weights, step);
-  }
-
-  /** Regions without boxes: a grid in the order of the file. */
-  grid() {
-    const count = this.data.regions, across = Math.ceil(Math.sqrt(count)), rows = Math.ceil(count / across);
-    const [w, h] = [this.data.size[0] / across, this.data.size[1] / rows];
-    return Array.from({ length: count }, (_, r) => {
-      const [x, y] = [(r % across) * w, Math.floor(r / across) * h];
-      return [x, y, x + w, y + h];
-    });
   }
 
   drawPicture(parent, name) {
@@ -697,8 +627,6 @@ class Panel {
   }
 }
 
-const total = (values) => values.reduce((a, b) => a + b, 0);
-
 function inside({ x, y, width, height }, by) {
   return { x: x + by, y: y + by, width: Math.max(width - 2 * by, 1), height: Math.max(height - 2 * by, 1) };
 }
@@ -714,35 +642,10 @@ function bar(root, frame, name, value, colour) {
   svg("title", node, {}, `${name} ${value}`);
 }
 
-/** Draw an explorer of a static page: what `explorer.py` wrote under this name. */
-function mount(name) {
-  const text = (kind) => document.querySelector(`[data-explorer-${kind}="${name}"]`).textContent;
-  for (const el of document.querySelectorAll(`[data-explorer="${name}"]:not([data-ready])`)) {
-    el.dataset.ready = "";
-    el.replaceChildren();
-    const source = text("module").replace(/\nmount\("[\w-]+"\);\s*$/, "");
-    const model = { records: JSON.parse(text("records")), _esm: source };
-    render({ model: { get: (key) => model[key], on() {}, off() {} }, el });
-  }
-}
-
-/** Draw the model's records into an element, and again when they change (anywidget). */
-function render({ model, el }) {
-  let view = null;
-  const draw = () => {
-    const kept = view && { top: view.top, truth: view.truth };
-    view?.leave();
-    el.replaceChildren();
-    const records = model.get("records");
-    if (!records.words) return;
-    view = new Explorer({ ...records, start: { ...records.start, ...kept } }, el, model.get("_esm"));
-  };
-  model.on("change:records", draw);
-  draw();
-  return () => {
-    model.off("change:records", draw);
-    view?.leave();
-  };
-}
+const render = renderer((records, el, before, source) => {
+  if (!records.words) return null;
+  const kept = before && { top: before.top, truth: before.truth };
+  return new Explorer({ ...records, start: { ...records.start, ...kept } }, el, source);
+});
 
 export default { render };

@@ -8,11 +8,7 @@ Page: "First match".
 
 from __future__ import annotations
 
-import json
-import secrets
 from collections.abc import Sequence
-from html import escape
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -21,10 +17,10 @@ from IPython.display import HTML
 from matplotlib.colors import to_hex
 
 from itm_core.errors import InputError
-from itm_core.figures.style import ACCENT, OTHERS, RIGHT, colour_of
+from itm_core.figures import in_page
+from itm_core.figures.style import ACCENT, RIGHT, colours_of
 from itm_core.pair_records import PairRecord
 
-MODULE = Path(__file__).with_name("explorer.js")
 PINS = ("#d55e00", "#56b4e9", "#cc79a7")  # of Okabe and Ito, as the methods'; seen on any picture
 SHADES = 32  # of the matrix; finer ones are not told apart
 MOST_BOXES = 10
@@ -50,18 +46,8 @@ def explorer(
     records = [records] if isinstance(records, PairRecord) else list(records)
     data = payload(records)
     data["start"] = {"pins": _places(data["words"], pinned), "top": _boxes(top), "truth": truth}
-    return HTML(page_part(data))
-
-
-def page_part(data: dict[str, Any]) -> str:
-    """Return the piece of a page that shows a payload; each has a name of its own."""
-    name = secrets.token_hex(6)
-    without = escape(f"An explorer of the caption “{data['caption']}” stands here with JavaScript.")
-    return (
-        f'<div data-explorer="{name}"><noscript>{without}</noscript></div>\n'
-        f'<script type="application/json" data-explorer-records="{name}">{_safe(data)}</script>\n'
-        f'<script type="module" data-explorer-module="{name}">{module()}\nmount("{name}");</script>'
-    )
+    without = f"An explorer of the caption “{data['caption']}” stands here with JavaScript."
+    return HTML(in_page.part("explorer", data, without))
 
 
 def payload(records: Sequence[PairRecord]) -> dict[str, Any]:
@@ -92,29 +78,10 @@ def payload(records: Sequence[PairRecord]) -> dict[str, Any]:
         "named": None if pair.named is None else [_tenths(boxes) for boxes in pair.named],
         "methods": [
             record.rounded() | {"colour": colour}
-            for record, colour in zip(records, _colours(records), strict=True)
+            for record, colour in zip(records, colours_of([r.name for r in records]), strict=True)
         ],
         "palette": {"lit": ACCENT, "right": RIGHT, "pins": list(PINS), "heat": _heat()},
     }
-
-
-def module() -> str:
-    """Return the source of the module that draws."""
-    return MODULE.read_text(encoding="utf-8")
-
-
-def _safe(data: dict[str, Any]) -> str:
-    """Return JSON that cannot end the script that it stands in, whatever a caption says."""
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def _colours(records: Sequence[PairRecord]) -> list[str]:
-    """Return a colour for each method, its plug-in's own if it has one, and never one twice."""
-    found: list[str] = []
-    for place, record in enumerate(records):
-        colour = colour_of(record.name.split("+")[-1].strip(), place)
-        found.append(OTHERS[place] if colour in found else colour)
-    return found
 
 
 def _heat() -> list[str]:

@@ -77,6 +77,15 @@ def colour_of(method: str, place: int = 0) -> str:
     return next(known, OTHERS[place % len(OTHERS)])
 
 
+def colours_of(methods: Sequence[str]) -> list[str]:
+    """Return a colour for each method, its plug-in's own if it has one, and never one twice."""
+    found: list[str] = []
+    for place, method in enumerate(methods):
+        colour = colour_of(method.split("+")[-1].strip(), place)
+        found.append(OTHERS[place] if colour in found else colour)
+    return found
+
+
 def colour_of_row(row: Mapping[Hashable, Any], groups: Sequence[Any]) -> str:
     """Return the colour of a row of a table: its method's own, else that of its group."""
     name, group = str(row["name"]), row.get("group", "")

@@ -41,6 +41,15 @@ def test_words_seen_four_times_are_kept() -> None:
     assert vocabulary.words([1, 3]) == ["<start>", "<unk>"]
 
 
+def test_unknown_words_are_those_that_share_an_id() -> None:
+    vocabulary = Vocabulary.from_captions(["a red ball ."], threshold=1)
+    caption = "A blue ball. Zebra"
+    assert vocabulary.unknown(caption) == [False, True, False, False, True]
+    shared = [i == vocabulary.ids["<unk>"] for i in vocabulary.encode(caption)[1:-1]]
+    assert vocabulary.unknown(caption) == shared
+    assert vocabulary.unknown("") == []
+
+
 def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     first = Vocabulary.from_captions(["a red ball"], threshold=1)
     first.save(tmp_path / "vocab.json")

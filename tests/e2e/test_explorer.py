@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from playwright.sync_api import Browser, Locator, Page
 from itm_core.figures.explorer import explorer
 from itm_core.pair_records import PairRecord
 from tests import scenes_pair
+from tests.e2e.conftest import open_page
 
 pytestmark = pytest.mark.e2e
 EVIL = "<img src=x onerror=alert(1)></script><b>bold"
@@ -29,27 +29,9 @@ def both_ways(tmp_path_factory: pytest.TempPathFactory) -> list[PairRecord]:
     return scenes_pair.records(tmp_path_factory.mktemp("both"), "bfan-equal")
 
 
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1100, "height": 900}, color_scheme="light")
-    context.set_offline(True)
-    page, complaints = context.new_page(), []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-    page.on("dialog", lambda dialog: complaints.append(dialog.message))
-    yield page
-    assert not complaints
-    context.close()
-
-
 def show(page: Page, place: Path, *shown: str) -> Locator:
     """Open a page with explorers; return the first."""
-    file = place / "page.html"
-    file.write_text(f'<!doctype html><meta charset="utf-8"><body>{"".join(shown)}</body>')
-    page.goto(file.as_uri())
-    first = page.locator(".itm-explorer").first
-    first.wait_for()
-    return first
+    return open_page(page, place, ".itm-explorer", *shown)
 
 
 def lit(panel: Locator) -> np.ndarray:

@@ -19,6 +19,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import Browser, Page, TimeoutError
 
+from itm_core.search import Searcher
 from tests import scenes_pair
 from tests.tiny_book import PROJECT
 
@@ -81,14 +82,19 @@ def test_first_match_opens_and_has_a_kernel(browser: Browser, lab: tuple[str, st
     page.close()
 
 
+FIRST, TYPED = "a red ball", "a blue giraffe on the grass"
 LIVE = """
 from pathlib import Path
 from itm_core.data.precomp import load_dataset
-from itm_core.figures.explorer_widget import live
+from itm_core.figures import explorer_widget, gallery_widget
 from itm_core.runs import all_runs
+from ipywidgets import VBox
 place = Path({place!r})
 runs = {{run.recipe.name: run for run in all_runs(place / "runs")}}
-live(runs, load_dataset(place / "scenes-tiny").test, image=1, caption=2)
+split = load_dataset(place / "scenes-tiny").test
+one = {{"SCAN": runs["scan-t2i-mean-smoke"]}}
+pair = explorer_widget.live(runs, split, image=1, caption=2)
+VBox([pair, gallery_widget.live(one, split, sentence={sentence!r})])
 """
 
 
@@ -106,10 +112,12 @@ def run_first_cell(page: Page) -> None:
     raise AssertionError("the cell did not start")
 
 
-def test_the_explorer_is_alive(browser: Browser, lab: tuple[str, str], tmp_path: Path) -> None:
+def test_explorer_and_gallery_are_alive(
+    browser: Browser, lab: tuple[str, str], tmp_path: Path
+) -> None:
     address, token = lab
     first, second = scenes_pair.records(tmp_path, "rcar-t2i", "scan-t2i-mean")
-    cell = new_code_cell(LIVE.format(place=str(tmp_path)))
+    cell = new_code_cell(LIVE.format(place=str(tmp_path), sentence=FIRST))
     notebook = new_notebook(cells=[cell])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
     nbformat.write(notebook, tmp_path / "live.ipynb")
@@ -128,11 +136,32 @@ def test_the_explorer_is_alive(browser: Browser, lab: tuple[str, str], tmp_path:
     region = int(first.directions[0].weights[-1][word].argmax())
     marked = root.locator("[data-marked][data-rank='1']").first.get_attribute("data-marked")
     assert marked == str(region)
-    page.get_by_label("method").select_option("scan-t2i-mean-smoke")
+    page.get_by_label("method").first.select_option("scan-t2i-mean-smoke")
     page.wait_for_function(
         "score => document.querySelector('.itm-explorer h4').innerText.includes(score)",
         arg=f"score {second.score:.3f}",
     )
+    check_typing(page, tmp_path)
     assert not complaints
     assert not [url for url in asked if not url.startswith(address)]
     page.close()
+
+
+def check_typing(page: Page, folder: Path) -> None:
+    """Type a sentence into the gallery; the ranking is that of the model."""
+    run, split = scenes_pair.trained(folder, "scan-t2i-mean"), scenes_pair.scenes(folder)
+    search = Searcher(run, split)
+    for sentence in (FIRST, TYPED):
+        line = page.get_by_label("sentence")
+        if sentence == TYPED:
+            line.fill(TYPED)
+            line.press("Enter")
+        page.locator(".itm-gallery .asked [data-word]").nth(1).get_by_text(
+            sentence.split()[1]
+        ).wait_for()
+        found = search.images_for(sentence)
+        shown = page.locator(".itm-gallery li .picture").evaluate_all(
+            "all => all.map(one => one.getAttribute('aria-label'))"
+        )
+        assert shown == [f"image {hit.record.pair.image}" for hit in found.hits]
+    assert page.locator(".itm-gallery .unknown").all_inner_texts() == ["giraffe"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from itm_core.errors import InputError
-from itm_core.figures import explorer, explorer_widget
+from itm_core.figures import explorer, explorer_widget, in_page, live
 from itm_core.pair_records import PairRecord
 from tests import scenes_pair
 
@@ -29,7 +29,7 @@ def data_of(page: str) -> dict[str, object]:
 
 
 def test_it_is_small(records: list[PairRecord]) -> None:
-    assert explorer.MODULE.stat().st_size <= 60_000
+    assert len(in_page.module("explorer").encode()) <= 60_000
     assert len(explorer.explorer(records).data.encode()) <= 300_000
 
 
@@ -84,9 +84,9 @@ def test_the_live_one_asks_the_model_again(tmp_path: Path) -> None:
     assert shown.records["image"] == split.ids[3]
     captions.value = 4
     assert shown.records["caption"] == split.captions[split.place(3, 4)]
-    second.value = explorer_widget.NONE
+    second.value = live.NONE
     assert [method["name"] for method in shown.records["methods"]] == ["scan-t2i-mean"]
     first.value = "rcar-t2i"
     assert len(shown.records["methods"][0]["directions"][0]["weights"]) == 2
-    with pytest.raises(InputError, match="nothing to explore"):
+    with pytest.raises(InputError, match="nothing to show"):
         explorer_widget.live({}, split)

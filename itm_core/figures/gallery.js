@@ -1,0 +1,302 @@
+// What a search found, to be touched: for a sentence the best images with the regions that decided,
+// for an image the best captions with the words that decided. The numbers are those of
+// itm_core.search; nothing is computed here but sums of them. drawing.js stands before this file
+// wherever it runs.
+
+const WIDE = 160; // units across a picture, whatever its pixels
+const SHOWN = 3; // regions that are outlined, words that are named
+const UNKNOWN = "not in the vocabulary";
+
+const STYLE = `${ground("itm-gallery")}
+.itm-gallery { --right: var(--green); }
+.itm-gallery.dark { --right: color-mix(in srgb, var(--green) 50%, white); }
+.itm-gallery .queries { display: flex; flex-wrap: wrap; gap: 0.35rem; margin-bottom: 0.8rem; }
+.itm-gallery .queries button { max-width: 100%; text-align: left; font-size: 13px; color: var(--soft); }
+.itm-gallery .queries svg { width: 62px; border-radius: 3px; }
+.itm-gallery .queries [aria-selected="true"] { color: var(--ink); border-color: rgb(var(--lit)); box-shadow: inset 0 -3px rgb(var(--lit)); }
+.itm-gallery .words { display: flex; flex-wrap: wrap; gap: 2px; }
+.itm-gallery .asked { font-size: 17px; margin-bottom: 0.2rem; }
+.itm-gallery .words button { border-color: transparent; padding: 0 0.25em; border-radius: 3px; }
+.itm-gallery .words .unknown { border: 1px dashed var(--soft); color: var(--soft); text-decoration: line-through; }
+.itm-gallery .words .on { outline: 2px solid currentColor; outline-offset: -1px; }
+.itm-gallery section { margin-top: 0.9rem; }
+.itm-gallery ol { display: grid; gap: 0.7rem; margin: 0.4rem 0 0; padding: 0; list-style: none; }
+.itm-gallery .images ol { grid-template-columns: repeat(auto-fill, minmax(128px, 1fr)); }
+.itm-gallery .captions .both { display: grid; gap: 0.8rem; align-items: start; margin-top: 0.4rem; }
+.itm-gallery .captions ol { margin: 0; }
+.itm-gallery li { min-width: 0; margin: 0; padding: 0.4rem; border: 1px solid var(--line); border-radius: 6px; }
+.itm-gallery li.right { border: 2px solid var(--right); }
+.itm-gallery .head { display: flex; flex-wrap: wrap; gap: 0 0.5em; font-size: 13px; font-variant-numeric: tabular-nums; }
+.itm-gallery .head b:last-child { margin-left: auto; }
+.itm-gallery .belongs { color: var(--right); font-weight: 600; }
+.itm-gallery .picture { margin: 0.3rem 0; border-radius: 3px; }
+.itm-gallery .captions .both > .picture { position: sticky; top: 0.5rem; z-index: 1; max-width: 9rem; margin: 0; }
+.itm-gallery .bar { height: 13px; margin: 0.3rem 0 0.2rem; overflow: visible; }
+.itm-gallery .bar [data-word] { cursor: pointer; }
+.itm-gallery :is(.facts, .missing) { font-size: 12.5px; color: var(--soft); font-variant-numeric: tabular-nums; }
+.itm-gallery .images .facts { min-height: 2.9em; }
+.itm-gallery .problem { border-left: 3px solid rgb(var(--lit)); padding-left: 0.6rem; }
+@container (min-width: 620px) { .itm-gallery .captions .both { grid-template-columns: minmax(0, 2fr) minmax(0, 5fr); }
+  .itm-gallery .captions .both > .picture { max-width: 22rem; } }
+`;
+
+/** A picture with outlined regions. */
+class Picture {
+  constructor(parent, image, lit) {
+    const [wide, tall] = image.size, scale = WIDE / wide;
+    Object.assign(this, { lit, scale, tall: tall * scale, boxes: image.boxes || cells(image.regions, image.size) });
+    const view = { class: "picture", viewBox: `0 0 ${WIDE} ${this.tall}`, role: "img", "font-family": FONT };
+    this.root = svg("svg", parent, { ...view, "aria-label": `image ${image.id}` });
+    const full = { width: WIDE, height: this.tall };
+    if (image.picture) svg("image", this.root, { ...full, href: image.picture, preserveAspectRatio: "none" });
+    else svg("rect", this.root, { ...full, fill: "currentColor", "fill-opacity": 0.12 });
+    this.marks = svg("g", this.root, { "font-size": 12, "font-weight": 600 });
+  }
+
+  /** Outline regions: `[region, text, strength]`, the strongest first. */
+  show(marks) {
+    this.marks.replaceChildren();
+    const labels = this.labels(marks);
+    for (const [region, text, strength] of [...marks].reverse()) {
+      const [a, b, c, d] = this.boxes[region].map((v) => v * this.scale), opacity = 0.3 + 0.7 * strength;
+      const box = { x: a + 1, y: b + 1, width: Math.max(c - a - 2, 1), height: Math.max(d - b - 2, 1), fill: "none" };
+      const group = svg("g", this.marks, { opacity: opacity.toFixed(3), "data-marked": region, "data-strength": strength.toFixed(4) });
+      svg("rect", group, { ...box, stroke: "#111", "stroke-width": 4 });
+      svg("rect", group, { ...box, stroke: this.lit, "stroke-width": 2.5 });
+      const label = labels.pop();
+      svg("rect", group, { ...label, fill: this.lit });
+      svg("text", group, { x: label.x + 3, y: label.y + 11.5, fill: "#111" }, text);
+    }
+  }
+
+  /** Return a place for each label, at its region's corner or beside a label that is there. */
+  labels(marks) {
+    const taken = [], height = 15;
+    for (const [region, text] of marks) {
+      const [a, b] = this.boxes[region].map((v) => v * this.scale), width = 7 * text.length + 6;
+      const spot = { x: clamp(a, 0, WIDE - width), y: clamp(b, 0, this.tall - height), width, height };
+      const meets = (one) => Math.abs(one.x - spot.x) < width && Math.abs(one.y - spot.y) < height;
+      while (taken.some(meets) && spot.x < WIDE - 2 * width) spot.x += width;
+      taken.push(spot);
+    }
+    return taken;
+  }
+}
+
+/** One result: rank, mark and score, its words or its picture, and the bar of its score. */
+class Hit {
+  constructor(view, method, hit, rank, parent) {
+    Object.assign(this, { view, hit, method });
+    this.words = hit.evidence.map(total);
+    this.regions = hit.evidence[0].map((_, r) => total(hit.evidence.map((row) => row[r])));
+    this.root = html("li", parent, { class: hit.right ? "right" : "", "data-rank": rank });
+    const head = html("div", this.root, { class: "head" });
+    html("b", head, {}, `${rank}.`);
+    if (hit.right !== null) html("span", head, hit.right ? { class: "belongs" } : {}, hit.right ? "✓ right" : "other");
+    html("b", head, { title: `score ${hit.score}` }, hit.score.toFixed(3));
+    if (view.wanted === "images") this.picture = new Picture(this.root, view.data.images[hit.image], view.data.palette.lit);
+    else this.buttons = view.drawWords(this.root, hit.words, hit.unknown, this);
+    this.drawBar();
+    this.facts = html("p", this.root, { class: "facts" });
+  }
+
+  /** Draw the score as its words' shares end to end, negative ones to the left of zero. */
+  drawBar() {
+    const { low, high } = this.method, unit = 100 / (high - low || 1), ends = { true: 0, false: 0 };
+    const label = `score ${this.hit.score.toFixed(3)}, made of its words and a rest`;
+    this.bar = svg("svg", this.root, { class: "bar", role: "img", "aria-label": label });
+    const shares = [...this.words, this.hit.rest];
+    this.parts = shares.map((value, k) => {
+      const from = value < 0 ? ends.false + value : ends.true, rest = k === this.words.length;
+      ends[value >= 0] += value;
+      const box = { x: `${(from - low) * unit}%`, width: `${Math.abs(value) * unit}%`, height: 13, "data-value": value };
+      const look = { fill: this.method.colour, "fill-opacity": rest ? 0.12 : k % 2 ? 0.6 : 0.9, stroke: "var(--card)" };
+      const part = svg("rect", this.bar, { ...box, ...look, ...(rest ? { stroke: this.method.colour, "stroke-dasharray": "3 2" } : { "data-word": k }) });
+      svg("title", part, {}, `${rest ? "rest" : this.hit.words[k]} ${value.toFixed(4)}`);
+      return part;
+    });
+    svg("rect", this.bar, { x: `${-low * unit}%`, y: -2, width: 1, height: 17, fill: "currentColor" });
+  }
+
+  /** Return the region that a word went by; none where it gave nothing. */
+  regionOf(word) {
+    const sizes = this.hit.evidence[word].map(Math.abs), best = order(sizes)[0];
+    return sizes[best] ? best : null;
+  }
+
+  /** Return what to outline: the region of a word, or the regions that gave most. */
+  marks(word) {
+    if (word !== null) {
+      const region = this.regionOf(word);
+      return region === null ? [] : [[region, short(this.words[word]), 1]];
+    }
+    const best = order(this.regions).filter((r) => this.regions[r] > 0).slice(0, SHOWN);
+    return best.map((r, k) => [r, String(k + 1), this.regions[r] / this.regions[best[0]]]);
+  }
+
+  update(word) {
+    this.picture?.show(this.marks(word));
+    this.parts.forEach((part, k) => part.setAttribute("fill", k === word ? this.view.data.palette.lit : this.method.colour));
+    const named = ([what, value]) => `${what} ${short(value)}`, { words, rest } = this.hit, most = largest(this.words);
+    const chosen = word !== null ? [word] : order(this.words).slice(0, SHOWN).filter((k) => this.words[k] > 0);
+    const parts = chosen.map((k) => named([words[k], this.words[k]]));
+    const region = word === null ? null : this.regionOf(word);
+    if (region !== null) parts.push(`by region ${region}`);
+    if (!chosen.length) parts.push("no word of its own counts");
+    this.facts.textContent = [...parts, named(["rest", rest])].join(" · ");
+    this.buttons?.forEach((button, k) => {
+      const light = most > 0 ? Math.max(this.words[k], 0) / most : 0;
+      button.style.background = `rgb(var(--lit) / ${(0.7 * light).toFixed(3)})`;
+      button.classList.toggle("on", k === word);
+    });
+  }
+}
+
+class Gallery {
+  constructor(data, el, chosen = 0) {
+    Object.assign(this, { data, wanted: data.wanted });
+    this.root = html("div", el, { class: "itm-gallery", role: "group", "aria-label": "What a search found" });
+    this.root.style.setProperty("--green", data.palette?.right);
+    html("style", this.root, {}, STYLE);
+    this.watch = followTheme(this.root);
+    if (data.problem) html("p", this.root, { class: "problem", role: "alert" }, data.problem);
+    if (data.problem || !data.queries?.length) return;
+    if (data.queries.length > 1) this.drawQueries();
+    this.body = html("div", this.root, { class: data.wanted });
+    if (this.tabs) this.body.setAttribute("role", "tabpanel");
+    this.said = html("div", this.root, { class: "said", role: "status", "aria-live": "polite" });
+    this.listen();
+    this.show(chosen < data.queries.length ? chosen : 0);
+  }
+
+  leave() {
+    this.watch.disconnect();
+    clearTimeout(this.saying);
+  }
+
+  drawQueries() {
+    const row = html("div", this.root, { class: "queries", role: "tablist", "aria-label": "What was asked" });
+    this.tabs = this.data.queries.map((query, k) => {
+      const tab = html("button", row, { type: "button", role: "tab", "data-query": k });
+      if (this.wanted === "images") tab.textContent = query.asked;
+      else new Picture(tab, this.data.images[query.image], this.data.palette.lit);
+      tab.addEventListener("click", () => this.show(k));
+      return tab;
+    });
+  }
+
+  /** Draw a row of words that can be pointed at; `hit` is the result that they belong to. */
+  drawWords(parent, words, unknown, hit) {
+    const row = html("div", parent, { class: hit ? "words" : "words asked", role: "group" });
+    row.setAttribute("aria-label", `${words.join(" ")}: arrow keys move, Enter holds a word, Escape lets go`);
+    return words.map((word, k) => {
+      const button = html("button", row, { type: "button", "data-word": k, "aria-pressed": "false" }, word);
+      button.tabIndex = k === 0 ? 0 : -1;
+      if (!unknown[k]) return button;
+      button.className = "unknown";
+      button.title = UNKNOWN;
+      button.setAttribute("aria-label", `${word}, ${UNKNOWN}`);
+      return button;
+    });
+  }
+
+  show(chosen) {
+    const query = this.data.queries[chosen];
+    Object.assign(this, { chosen, query, word: null, held: null, hit: null });
+    this.tabs?.forEach((tab, k) => {
+      tab.setAttribute("aria-selected", String(k === chosen));
+      tab.tabIndex = k === chosen ? 0 : -1;
+    });
+    this.body.replaceChildren();
+    this.asked = null;
+    if (this.wanted === "images") {
+      const { words, unknown } = query.methods[0].hits[0];
+      this.asked = this.drawWords(this.body, words, unknown, null);
+      const missing = words.filter((_, k) => unknown[k]);
+      if (missing.length) html("p", this.body, { class: "missing" }, `${UNKNOWN}: ${missing.join(", ")}. All such words look alike to the method.`);
+    }
+    this.sections = query.methods.map((method) => this.drawMethod(method));
+    this.update();
+  }
+
+  drawMethod(method) {
+    const box = html("section", this.body, { "aria-label": method.name }), title = html("h4", box);
+    html("i", title).style.background = method.colour;
+    const what = this.wanted === "images" ? "image" : "caption", place = `at rank ${method.rank} of ${method.of}`;
+    title.append(`${method.name}: ${method.rank === null ? `nobody has said which of ${method.of} is right` : `the first right ${what} ${place}`}`);
+    const parent = html("div", box, { class: "both" });
+    const picture = this.wanted === "images" ? null : new Picture(parent, this.data.images[this.query.image], this.data.palette.lit);
+    const list = html("ol", parent), section = { picture, hits: [] };
+    const sides = method.hits.map((hit) => [...hit.evidence.map(total), hit.rest]);
+    const ends = { low: Math.min(...sides.map((s) => total(s.filter((v) => v < 0)))), high: Math.max(...sides.map((s) => total(s.filter((v) => v > 0)))) };
+    section.hits = method.hits.map((hit, k) => new Hit(this, { ...method, ...ends }, hit, k + 1, list));
+    return section;
+  }
+
+  /** Return the result that an element belongs to; null for the words of the sentence. */
+  owner(node) {
+    return this.sections.flatMap((s) => s.hits).find((hit) => hit.root.contains(node)) || null;
+  }
+
+  listen() {
+    const word = (e) => e.target.closest?.("[data-word]")?.dataset.word;
+    const look = (e) => {
+      const inside = e.target.closest?.("li"), k = word(e);
+      if (k !== undefined || inside) this.focus(k === undefined ? null : Number(k), this.owner(e.target));
+    };
+    this.body.addEventListener("pointerover", look);
+    this.body.addEventListener("pointerleave", () => this.focus(null, null));
+    this.body.addEventListener("focusin", (e) => e.target.matches(":focus-visible") && look(e));
+    this.body.addEventListener("focusout", () => this.focus(null, null));
+    this.body.addEventListener("click", (e) => {
+      const k = word(e);
+      if (k !== undefined) this.hold(Number(k), this.owner(e.target));
+    });
+    this.root.addEventListener("keydown", (e) => {
+      if (e.key === "Escape") return this.hold(null, null);
+      if (!e.target.matches?.("[data-word], [data-query]")) return undefined;
+      const next = rove(e, [...e.target.parentNode.children]);
+      return next?.dataset.query === undefined ? undefined : this.show(Number(next.dataset.query));
+    });
+  }
+
+  focus(word, hit) {
+    Object.assign(this, { word, hit });
+    this.update();
+  }
+
+  hold(word, hit) {
+    const again = this.held && this.held.word === word && this.held.hit === hit;
+    this.held = word === null || again ? null : { word, hit };
+    this.update();
+  }
+
+  /** Light up a word: of the sentence in all results, of a caption in that one. */
+  update() {
+    const { word, hit } = this.word === null && this.held ? this.held : this;
+    const everywhere = this.wanted === "images";
+    for (const section of this.sections) {
+      for (const one of section.hits) one.update(everywhere || one === hit ? word : null);
+      const shown = section.hits.includes(hit) ? hit : section.hits[0];
+      section.picture?.show(shown.marks(shown === hit ? word : null));
+      for (const one of section.hits) one.root.classList.toggle("shown", !everywhere && one === shown);
+    }
+    const buttons = [...(this.asked || []), ...this.sections.flatMap((s) => s.hits.flatMap((h) => h.buttons || []))];
+    this.asked?.forEach((button, k) => button.classList.toggle("on", k === word));
+    for (const button of buttons) {
+      const held = this.held?.word === Number(button.dataset.word) && (everywhere || this.held.hit === this.owner(button));
+      button.setAttribute("aria-pressed", String(Boolean(held)));
+    }
+    clearTimeout(this.saying);
+    this.saying = setTimeout(() => (this.said.textContent = word === null ? "" : this.spoken(hit)), 150);
+  }
+
+  spoken(hit) {
+    const told = hit ? [hit] : this.sections.flatMap((s) => s.hits);
+    return told.map((one) => `${one.root.dataset.rank}: ${one.facts.textContent}`).join("; ");
+  }
+}
+
+const render = renderer((records, el, before) => new Gallery(records, el, before?.chosen));
+
+export default { render };
