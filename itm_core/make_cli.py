@@ -36,7 +36,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="[SPLIT=]FILE",
         help="of a folder of photographs; repeatable; without them it can be searched",
     )
-    command.add_argument("--side", type=int, help="pixels of the longer side; default: 448")
+    command.add_argument("--side", type=int, help="pixels of the longer side; default: 320")
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     command.add_argument(
         "--skip-damaged", action="store_true", help="leave out photographs that cannot be read"

@@ -78,14 +78,14 @@ def scores(run: Run, asked: Split) -> np.ndarray:
 
 
 def unknown_words(run: Run, sentences: Sequence[str]) -> pd.DataFrame:
-    """Return the words of each sentence that the matcher has never read, all alike to it.
+    """Return the words of each sentence that the matcher does not know, all alike to it.
 
-    A matcher with BERT's pieces knows every word in pieces.
+    With BERT's pieces every word is known by its pieces.
     """
     known = run.vocabulary
     rows = []
     for sentence in sentences:
         words = known.tokens(sentence)
         new = [w for w in words if w not in known.ids] if isinstance(known, Vocabulary) else []
-        rows.append({"sentence": sentence, "never read": ", ".join(dict.fromkeys(new)) or "none"})
+        rows.append({"sentence": sentence, "unknown": ", ".join(dict.fromkeys(new)) or "none"})
     return pd.DataFrame(rows)

@@ -29,7 +29,7 @@ from itm_core.errors import InputError
 from itm_core.files import read_json
 
 COLOUR = "colour"
-SIDE = 448  # pixels of a photograph's longer side when it is shown to a network
+SIDE = 320  # pixels of a photograph's longer side when it is shown to a network
 STEP = 32  # pixels between the cells of a convolutional network's last map
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet; without a file of numbers
 NEEDED = ("config.json", "preprocessor_config.json", "*.safetensors")

@@ -58,8 +58,10 @@ def colours(picture: np.ndarray) -> np.ndarray:
     chroma = np.maximum(most - least, 1)  # no division by zero; such pixels are grey anyway
     red, green, blue = np.moveaxis(values, -1, 0)
     top = values.argmax(-1)
-    turned = np.choose(top, [green - blue, blue - red, red - green])  # of a sixth, times chroma
-    hue = (2 * (2 * top * chroma + turned) + chroma) // (2 * chroma) % HUES
+    turned = np.choose(
+        top, [green - blue, blue - red, red - green]
+    )  # within its sixth of the circle
+    hue = (4 * (2 * top * chroma + turned) + chroma) // (2 * chroma) % HUES
     bright = (most >= 128).astype(np.int64)
     grey = 2 * HUES + most * GREYS // 256
     return np.where(most - least < PALE, grey, hue + HUES * bright)

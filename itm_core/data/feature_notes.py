@@ -54,11 +54,10 @@ def require_same(run: dict[str, Any], folder: Path) -> None:
     own, trained = features_of_folder(folder), run.get("features")
     if own == trained:
         return
-    told = run["dataset"]
     raise InputError(
         "these features are foreign to the matcher, which would score them at random",
         file=folder,
-        expected=f"{_said(trained)}, which {told} has",
+        expected=f"{_said(trained)}, as {run['dataset']} has",
         found=_said(own),
         remedy=(
             "make the features of both with one backbone (itm data make ... --backbone NAME), "
@@ -70,7 +69,7 @@ def require_same(run: dict[str, Any], folder: Path) -> None:
 def _said(features: dict[str, Any] | None) -> str:
     """Return the features in words that tell two networks of one kind apart."""
     if features is None:
-        return "features that nobody noted the backbone of"
+        return "features of an unknown backbone"
     weights = f", weights {features['weights'][:12]}…" if "weights" in features else ""
     side = f", at {features['side']} pixels" if "side" in features else ""
     return f"{features['backbone']} [{features['width']}]{weights}{side}"
