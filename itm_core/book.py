@@ -98,6 +98,7 @@ def plan(preset: str = "small", *, device: str = "auto") -> tuple[Chapter, ...]:
         Chapter(notebook="scan", parameters=table),
         Chapter(notebook="methods", parameters=table),
         Chapter(notebook="own_regulator", parameters=own),
+        Chapter(notebook="your_pictures", parameters=one),
         *(Chapter(notebook=name, parameters=table) for name in CHAPTERS),
         Chapter(notebook="retrieval_gallery", parameters={**common, "recipes": searched}),
     )

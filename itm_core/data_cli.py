@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from itm_core import convert_cli
+from itm_core import convert_cli, make_cli
 
 if TYPE_CHECKING:
     from itm_core.data.holdings import Finding
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add ``data`` to the commands."""
-    outer = commands.add_parser("data", help="list, get, check and convert the data of the field")
+    outer = commands.add_parser("data", help="list, get, check, convert and make data")
     inner = outer.add_subparsers(required=True, metavar="COMMAND")
     command = inner.add_parser("list", help="which sets there are, their terms, what is here")
     command.set_defaults(run=_list)
@@ -37,6 +37,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(run=_doctor)
     _add_places(command)
     convert_cli.add(inner)
+    make_cli.add(inner)
 
 
 def _add_places(command: argparse.ArgumentParser) -> None:

@@ -38,6 +38,7 @@ from tqdm.auto import tqdm
 
 from itm_core import recipes, retrieval
 from itm_core.attention_quality import AttentionQuality, attention_quality
+from itm_core.data.feature_notes import features_of_folder
 from itm_core.data.precomp import Dataset, Split, load_dataset
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.data.word_pieces import WordPieces
@@ -142,8 +143,9 @@ def save_matcher(matcher: Matcher, path: Path) -> None:
 
 def configuration(dataset: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]:
     """Return everything that decides what a run computes, ready for JSON."""
-    own = fingerprint(recipe.regulator.kind)
-    return ({} if own is None else {"regulator_source": own}) | {
+    own, features = fingerprint(recipe.regulator.kind), features_of_folder(dataset.folder)
+    noted = {"regulator_source": own, "features": features}
+    return {name: value for name, value in noted.items() if value is not None} | {
         "dataset": dataset.name,
         "fingerprint": dataset.fingerprint,
         "feature_width": int(dataset.train.regions.shape[2]),

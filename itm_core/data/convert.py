@@ -29,9 +29,9 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from itm_core.data.caption_sources import Captioned, image_key, read_captioned
-from itm_core.data.precomp import load_split
+from itm_core.data.layout_writing import open_array, require_loadable, save_array, write_texts
 from itm_core.errors import InputError
-from itm_core.files import reserve, space_checked, whole_file
+from itm_core.files import space_checked
 
 COLUMNS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
 FEATURES, BOXES, SIZE = ("x", "features"), ("boxes", "bbox"), ("image_w", "image_h")  # of .npz
@@ -96,7 +96,7 @@ def convert(
         with space_checked(folder):
             done = _write(records(source), wanted, names, partial, progress, source)
             for name in names:
-                _as_loaded(partial, name, folder)
+                require_loadable(partial, name, folder)
             _move(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -235,10 +235,11 @@ def _write(
         sized.add(record.size is not None)
     _all_filled(arrays, images, source)
     for name, array in arrays.items():
-        _texts(folder, name, images[name])
+        said = images[name]
+        write_texts(folder, name, [image.image for image in said], [im.captions for im in said])
         if sized == {True}:
-            _save(folder / f"{name}_img_sizes.npy", array.sizes)
-        _save(folder / f"{name}_boxes.npy", array.boxes)
+            save_array(folder / f"{name}_img_sizes.npy", array.sizes)
+        save_array(folder / f"{name}_boxes.npy", array.boxes)
         array.regions.flush()  # type: ignore[attr-defined]
     assert shape is not None
     return shape, left_out
@@ -256,9 +257,7 @@ def _another_shape(record: Detected, shape: tuple[int, int]) -> InputError:
 
 
 def _opened(folder: Path, name: str, images: int, regions: int, width: int) -> _Arrays:
-    path = folder / f"{name}_ims.npy"
-    values = np.lib.format.open_memmap(path, "w+", np.float32, (images, regions, width))
-    reserve(path)
+    values = open_array(folder / f"{name}_ims.npy", np.float32, (images, regions, width))
     boxes = np.zeros((images, regions, 4), np.float32)
     return _Arrays(values, boxes, np.zeros((images, 2), np.int32))
 
@@ -295,18 +294,6 @@ def _all_filled(
         )
 
 
-def _texts(folder: Path, name: str, images: Sequence[Captioned]) -> None:
-    lines = [caption for image in images for caption in image.captions]
-    for ending, rows in (("caps", lines), ("ids", [image.image for image in images])):
-        text = "".join(f"{row}\n" for row in rows)
-        (folder / f"{name}_{ending}.txt").write_text(text, encoding="utf-8", newline="\n")
-
-
-def _save(path: Path, values: np.ndarray) -> None:
-    with whole_file(path) as partial, partial.open("wb") as file:
-        np.save(file, values)
-
-
 def _not_there(folder: Path, names: Sequence[str]) -> None:
     there = [name for name in names if (folder / f"{name}_ims.npy").exists()]
     if there:
@@ -316,21 +303,6 @@ def _not_there(folder: Path, names: Sequence[str]) -> None:
             found=", ".join(there),
             remedy="name another folder, or remove their files",
         )
-
-
-def _as_loaded(partial: Path, name: str, folder: Path) -> None:
-    """Raise what the loader would raise, with the source's place in the message."""
-    try:
-        load_split(partial, name)
-    except InputError as error:
-        raise InputError(
-            f"the {name} split would not load: {error.problem}",
-            file=folder,
-            row=error.row,
-            expected=error.expected,
-            found=error.found,
-            remedy=error.remedy,
-        ) from error
 
 
 def _move(partial: Path, folder: Path) -> None:

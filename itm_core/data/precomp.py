@@ -32,6 +32,7 @@ import numpy as np
 
 from itm_core.data.arrays import array, boxes_and_sizes, finite, once_each
 from itm_core.data.overlap import no_overlap
+from itm_core.data.photographs import read_photograph
 from itm_core.data.vocabulary import Vocabulary, read_captions, tokenise
 from itm_core.errors import InputError
 
@@ -93,14 +94,14 @@ class Split:
     def picture(self, image: int) -> np.ndarray | None:
         """Return the picture ``[H, W, 3]`` uint8 of an image, or None when there is none.
 
-        Raises `InputError` for a file that is no picture.
+        Raises `PhotographError` (an `InputError`) for a file that is no picture.
         """
         if self._pictures is not None:
             return np.asarray(self._pictures[image])
         for ending in ("", ".jpg", ".jpeg", ".png"):  # some ids are names of files
             path = self.folder / "pictures" / f"{self.ids[image]}{ending}"
             if path.is_file():
-                return _opened(path)
+                return read_photograph(path)
         return None
 
     def words(self) -> list[list[dict[str, Any] | None]] | None:
@@ -198,16 +199,6 @@ def _no_split(path: Path, name: str) -> InputError:
         found=found if path.parent.is_dir() else "no such folder",
         remedy=beside if there else "name a folder in the SCAN layout; `itm scenes` makes one",
     )
-
-
-def _opened(path: Path) -> np.ndarray:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for broken files
-        raise InputError("not readable as a picture", file=path, found=str(error)) from error
 
 
 def _truth(path: Path, count: int, what: str) -> list[Any] | None:

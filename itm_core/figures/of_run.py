@@ -26,6 +26,22 @@ def images_for(split: Split, scores: np.ndarray, caption: int) -> Figure | HTML:
     return _list({"image": ids, "score": scores[order, caption], "right": right}, "Best images")
 
 
+def searches(split: Split, scores: np.ndarray, count: int = 4) -> Figure | HTML:
+    """Return the best images of each sentence, a row each; nobody says which are right.
+
+    ``scores [I, C]`` are those of the split's images with its captions. Without pictures a list.
+    """
+    best = [report.best(column, count) for column in scores.T]
+    pictures = [[split.picture(k) for k in places] for places in best]
+    if any(picture is None for row in pictures for picture in row):
+        named = [", ".join(split.ids[k] for k in places) for places in best]
+        table = pd.DataFrame({"sentence": split.captions, "best images": named})
+        return report.html(table, "Best images", wrap=True)
+    shown = [[picture for picture in row if picture is not None] for row in pictures]
+    values = [column[places] for column, places in zip(scores.T, best, strict=True)]
+    return results.searched_images(split.captions, shown, values)
+
+
 def captions_for(split: Split, scores: np.ndarray, image: int) -> Figure | HTML:
     """Return the five best-scored captions of an image, beside its picture if there is one."""
     order = report.best(scores[image])

@@ -102,6 +102,29 @@ def retrieved_images(
         return finished(figure)
 
 
+def searched_images(
+    sentences: Sequence[str],
+    pictures: Sequence[Sequence[np.ndarray]],
+    scores: Sequence[Sequence[float]],
+) -> Figure:
+    """Return the best-scored pictures of several sentences, a row each, best first."""
+    rows, columns = len(sentences), max(map(len, pictures))
+    with styled():
+        figure, grid = plt.subplots(
+            rows, columns, figsize=(1.9 * columns, 1.95 * rows), squeeze=False
+        )
+        for axes in grid.ravel():
+            axes.set_axis_off()
+        for row, sentence, shown, values in zip(grid, sentences, pictures, scores, strict=True):
+            row[0].set_title(f"“{sentence}”", loc="left", fontsize=10)
+            for axes, picture, value in zip(row, shown, values, strict=False):
+                axes.set_axis_on()
+                axes.imshow(picture)
+                axes.set(xticks=[], yticks=[])
+                axes.set_xlabel(f"score {value:.3f}", fontsize=8)
+        return finished(figure)
+
+
 def retrieved_captions(
     picture: np.ndarray, captions: Sequence[str], scores: Sequence[float], right: Sequence[bool]
 ) -> Figure:

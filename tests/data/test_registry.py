@@ -120,6 +120,7 @@ def test_the_shipped_list_has_the_sets_of_the_field() -> None:
         "flickr30k-entities",
         "glove",
         "bert-base-uncased",
+        "resnet-50",
     }
     for entry in sets.values():
         assert entry.terms
