@@ -43,7 +43,16 @@ PRESETS = {"full": "full", "small": "smoke", "tiny": "tiny"}  # Scenes preset: s
 PROFILES = {"full": "scenes", "small": "smoke", "tiny": "smoke"}
 RECORDED = "smoke"  # the size whose recorded results every build shows
 SEEDS = [0]  # of the rows that a build trains itself; the record has more
-CHAPTERS = ("rcar", "chan", "contrastive", "plugin_matrix", "hosts", "why_is_my_number_lower")
+CHAPTERS = (
+    "rcar",
+    "chan",
+    "contrastive",
+    "plugin_matrix",
+    "hosts",
+    "why_is_my_number_lower",
+    "attention_atlas",
+    "figures",
+)
 GRIDS = ("scan", "methods", "rcar", "chan", "contrastive", "plugins", "lower")
 SHORT = ("training.epochs=3", "training.drop_every=3", "loss.warmup_epochs=1")
 KERNEL = "python3"

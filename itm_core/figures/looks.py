@@ -28,9 +28,11 @@ from itm_core.figures.style import CARD, INK, RIGHT, finished, styled
 from itm_core.pair_records import Asking, Pair, PairRecord, one_pair
 
 SHADES = mpl.colormaps["cividis"].resampled(16)
-ALONG = 5  # words in a row, beside the picture
+ALONG = 5  # words in a row
 WIDE, WIDEST = 8.2, 1.7  # inches: the figure, and a panel where there are few
-GAP, TITLE, LINE, KEY = 0.08, 0.24, 0.125, 0.62  # inches
+NAMES = 1.15  # inches for the names of the methods
+GAP, TITLE, LINE, EDGE = 0.08, 0.26, 0.125, 0.12  # inches
+FINE, COARSE, MANY = 150, 110, 40  # dots an inch; from so many panels on fewer, for the page's sake
 SHOWN_SIDE = 300  # pixels of a picture in a panel; more would not be seen
 SEEN = 0.02  # of the largest weight; a region with less is left out
 VEIL = 0.7  # opacity of a region with the largest weight
@@ -47,9 +49,10 @@ def maps(
 ) -> Figure:
     """Return a panel for each content word, a row for each record: the regions by their weight.
 
-    The picture is grey and its regions are shaded from blue to yellow, relative to the word's
-    largest weight. That region is framed, with its number; its weight stands below, and the word's
-    share of the score where words ask. Long captions take several rows. Without boxes: `matrix`.
+    On top the picture and what the signs mean. In a panel the picture is grey, and its regions are
+    shaded from blue to yellow, relative to the word's largest weight. That region is framed, with
+    its number; its weight stands below, and the word's share of the score where words ask. Long
+    captions take several rows. Without boxes: `matrix`.
 
     Args:
         records: of one pair.
@@ -66,18 +69,16 @@ def maps(
     words = (pair.content() or list(range(len(pair.words))))[:most]
     blocks, askings = _blocks(words), [record.asking(direction) for record in records]
     with styled():
-        figure, lines, key = _grid(pair, blocks, len(records), 3 if truth else 2)
+        figure, top, lines = _grid(pair, blocks, len(records), 3 if truth else 2)
+        _legend(figure, top, records, truth)
         for k, line in enumerate(lines):
             block, row = blocks[k // len(records)], k % len(records)
             if len(records) > 1:
                 _name(line[0], records[row])
-            if k < len(records):
-                _head(line[0], records[row])
-            for axes, word in zip(line[1:], block, strict=True):
+            for axes, word in zip(line, block, strict=True):
                 _panel(axes, pair, askings[row], word, truth)
                 if row == 0:
                     axes.set_title(pair.words[word], fontsize=9.5, pad=4)
-        _key(key, truth)
         return finished(figure)
 
 
@@ -137,48 +138,46 @@ def _blocks(words: Sequence[int]) -> list[Sequence[int]]:
 
 def _grid(
     pair: Pair, blocks: Sequence[Sequence[int]], many: int, below: int
-) -> tuple[Figure, list[list[Axes]], Axes]:
-    """Return a figure, its panels row by row, the first for the picture, and the one of the key.
+) -> tuple[Figure, Axes, list[list[Axes]]]:
+    """Return a figure, the place of the picture on top, and the panels row by row.
 
     ``many`` records make so many rows of every block; ``below`` lines of text stand under a panel.
     All is set by hand: the layout engine takes seconds for so many panels.
     """
-    left = 0.42 if many > 1 else GAP
-    along = 1 + len(blocks[0])
+    left = NAMES if many > 1 else GAP
+    along = len(blocks[0])
     panel = min(WIDEST, (WIDE - left - GAP) / max(along, 3) - GAP)
     tall = panel * pair.size[1] / pair.size[0]
     step = tall + LINE * below + 0.14
-    wide = max(left + along * (panel + GAP), 4.2)
-    high = len(blocks) * (TITLE + many * step) + KEY
-    figure = plt.figure(figsize=(wide, high), layout="none")
+    wide = max(left + along * (panel + GAP), 5.4)
+    strip = max(tall, 0.9) + EDGE
+    high = strip + len(blocks) * (TITLE + many * step) + EDGE
+    dots = COARSE if many * sum(map(len, blocks)) > MANY else FINE
+    figure = plt.figure(figsize=(wide, high), layout="none", dpi=dots)
 
-    def place(row: int, column: int) -> tuple[float, float, float, float]:
-        top = TITLE * (row // many + 1) + row * step
-        x = left + column * (panel + GAP)
-        return x / wide, 1 - (top + tall) / high, panel / wide, tall / high
+    def bare(x: float, down: float) -> Axes:
+        axes = figure.add_axes((x / wide, 1 - (down + tall) / high, panel / wide, tall / high))
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        return axes
 
     lines = []
     for row in range(len(blocks) * many):
-        line = [figure.add_axes(place(row, k)) for k in range(1 + len(blocks[row // many]))]
-        for axes in line:
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
-        lines.append(line)
-    key = figure.add_axes((0.5 - 1.1 / wide, (KEY - 0.18) / high, 2.2 / wide, 0.1 / high))
-    return figure, lines, key
+        down = strip + TITLE * (row // many + 1) + row * step
+        count = len(blocks[row // many])
+        lines.append([bare(left + k * (panel + GAP), down) for k in range(count)])
+    return figure, bare(GAP, EDGE), lines
 
 
 def _name(axes: Axes, record: PairRecord) -> None:
-    axes.set_ylabel("\n".join(textwrap.wrap(record.name, 18)), fontsize=8, linespacing=1.1)
+    """Write the method and its score to the left of its row."""
+    lines = [*textwrap.wrap(record.name, 17), _scored(record)]
+    axes.text(-0.06, 0.5, "\n".join(lines), transform=axes.transAxes, ha="right", va="center",
+              fontsize=8)  # fmt: skip
 
 
-def _head(axes: Axes, record: PairRecord) -> None:
-    """Draw the picture in its colours, with the score below."""
-    picture = _picture(record.pair)
-    if picture is not None:
-        _under(axes, record.pair, picture)
-    score = f"score {record.score:.3f}".replace("-", "\N{MINUS SIGN}")
-    axes.set_xlabel(score, fontsize=7.5, labelpad=2)
+def _scored(record: PairRecord) -> str:
+    return f"score {record.score:.3f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _panel(axes: Axes, pair: Pair, asking: Asking, word: int, truth: bool) -> None:
@@ -245,14 +244,27 @@ def _under(axes: Axes, pair: Pair, picture: Image.Image) -> None:
                 interpolation="none")  # fmt: skip
 
 
-def _key(axes: Axes, truth: bool) -> None:
-    """Draw what the shades and the frames mean."""
+def _legend(figure: Figure, top: Axes, records: Sequence[PairRecord], truth: bool) -> None:
+    """Draw the picture in its colours, and beside it what shades and frames mean."""
+    pair = records[0].pair
+    picture = _picture(pair)
+    if picture is not None:
+        _under(top, pair, picture)
+    else:
+        top.set_axis_off()
+    wide, high = figure.get_size_inches()
+    place = top.get_position()
+    left, down = (place.x1 * wide + 0.25 if picture is not None else 0.3), 0.5
+    bar = figure.add_axes((left / wide, 1 - down / high, 2.2 / wide, 0.1 / high))
     for k in range(SHADES.N):
-        axes.axvspan(k, k + 1, color=SHADES(k))
-    dashed = "dashed: where the thing is that the word names" if truth else ""
-    note = "; ".join(filter(None, ("framed: the region with the largest weight", dashed)))
-    axes.set(xlim=(0, SHADES.N), yticks=[], xlabel=note)
-    axes.set_xticks([0, SHADES.N], ["no weight", "the word's largest"])
-    axes.tick_params(labelsize=7.5, length=0, pad=2)
-    axes.xaxis.label.set_fontsize(7.5)
-    axes.spines[:].set_visible(False)
+        bar.axvspan(k, k + 1, color=SHADES(k))
+    bar.set(xlim=(0, SHADES.N), yticks=[])
+    bar.set_xticks([0, SHADES.N], ["no weight", "the word's largest"])
+    bar.tick_params(labelsize=7.5, length=0, pad=2)
+    for label, side in zip(bar.get_xticklabels(), ("left", "right"), strict=True):
+        label.set_horizontalalignment(side)
+    bar.spines[:].set_visible(False)
+    said = ["framed: the region with the largest weight"]
+    said += ["dashed: where the thing is that the word names"] if truth and pair.named else []
+    said += [f"{records[0].name}, {_scored(records[0])}"] if len(records) == 1 else []
+    figure.text(left / wide, 1 - (down + 0.22) / high, "\n".join(said), va="top", fontsize=7.5)
