@@ -15,7 +15,7 @@ looks"; "Every method".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -96,20 +96,33 @@ def sets(
 
     Shapes: ``weights [M, N]``, ``relevant [M, N]`` bool with something relevant in every row.
     """
-    precision, recall, f1 = (x.mean() for x in of_each(weights, relevant, threshold, averaging))
+    counts = _counts(weights, relevant, threshold)
+    if averaging == "pairs":
+        counts = counts.sum(1, keepdim=True)
+    precision, recall, f1 = _measures(counts).mean(1)
     return float(precision), float(recall), float(f1)
 
 
 def of_each(
-    weights: Tensor, relevant: Tensor, threshold: Tensor | float, averaging: str = "queries"
+    weights: Tensor, relevant: Tensor, threshold: Tensor | float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return precision, recall and F1 of every query, ``[M]``, before `sets` averages them."""
+    precision, recall, f1 = _measures(_counts(weights, relevant, threshold))
+    return precision, recall, f1
+
+
+def _counts(weights: Tensor, relevant: Tensor, threshold: Tensor | float) -> Tensor:
+    """Return how many keys are attended and relevant, attended, relevant: ``[3, M]``."""
     attended = weights >= threshold
-    hits, taken, there = (x.sum(1).to(weights) for x in (attended & relevant, attended, relevant))
-    if averaging == "pairs":
-        hits, taken, there = (x.sum(0, keepdim=True) for x in (hits, taken, there))
+    return torch.stack([x.sum(1) for x in (attended & relevant, attended, relevant)]).to(weights)
+
+
+def _measures(counts: Tensor) -> Tensor:
+    """Return precision, recall and F1 of counts ``[3, M]``, ``[3, M]``."""
+    hits, taken, there = counts
     precision, recall = hits / taken.clamp_min(1), hits / there.clamp_min(1)
-    return precision, recall, 2 * precision * recall / (precision + recall).clamp_min(1e-12)
+    f1 = 2 * precision * recall / (precision + recall).clamp_min(1e-12)
+    return torch.stack([precision, recall, f1])
 
 
 def average_precision(weights: Tensor, relevant: Tensor) -> Tensor:
@@ -230,8 +243,52 @@ def attention_quality(
     known = truth(split, threshold)
     if known is None:
         return None
-    features = split.regions if features is None else features
     found: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {}
+    for _, seen, relevant, naming in _seen(matcher, split, vocabulary, features, known):
+        found.setdefault(_direction(seen), []).append(_queries(seen, relevant, naming))
+    options: dict[str, Any] = {"multiple": multiple, "fixed": fixed, "averaging": averaging}
+    measured = {name: measure(*_joined(parts), **options) for name, parts in found.items()}
+    return AttentionQuality(measured) if measured else None
+
+
+@torch.no_grad()
+def by_caption(
+    matcher: Matcher, split: Split, vocabulary: Vocabulary, features: Any = None
+) -> dict[str, np.ndarray]:
+    """Return precision, recall and F1 of every caption with its own image, ``[C, 3]``.
+
+    By direction, ``t2i`` and ``i2t``: means over the caption's queries at the mean weight, NaN
+    for a caption without a query that has anything to find. Nothing where `attention_quality` is
+    None. Its numbers are means over all queries, so a long caption counts more there.
+    """
+    known = truth(split)
+    sums: dict[str, Tensor] = {}
+    for start, seen, relevant, naming in _seen(matcher, split, vocabulary, features, known):
+        weights, there, keys = _queries(seen, relevant, naming)
+        some = there.any(1)
+        line = ((1 - 1e-6) / keys[some].double())[:, None]
+        found = _measures(_counts(weights[some].double(), there[some], line))
+        both = torch.cat([found, torch.ones_like(found[:1])]).T
+        sums.setdefault(_direction(seen), torch.zeros(len(split.captions), 4, dtype=torch.double))
+        sums[_direction(seen)].index_add_(0, start + _owners(seen, naming)[some], both)
+    # no query: 0 / 0 is the NaN that is promised
+    return {name: (total[:, :3] / total[:, 3:]).numpy() for name, total in sums.items()}
+
+
+def _seen(
+    matcher: Matcher,
+    split: Split,
+    vocabulary: Vocabulary,
+    features: Any,
+    known: tuple[list[np.ndarray], list[np.ndarray]] | None,
+) -> Iterator[tuple[int, Seen, Tensor, Tensor]]:
+    """Yield what a matcher sees of a split, batch by batch, one direction at a time.
+
+    With the place of the batch's first caption, and what is relevant and named in it.
+    """
+    if known is None:
+        return
+    features = split.regions if features is None else features
     captions = [vocabulary.encode(caption) for caption in split.captions]
     training = matcher.training
     matcher.eval()
@@ -240,12 +297,20 @@ def attention_quality(
         seens = _attend(matcher, features, split, [captions[i] for i in chosen], chosen)
         relevant, naming = (padded([rows[i] for i in chosen]) for rows in known)
         for seen in seens:
-            name = "t2i" if seen.axis == REGIONS else "i2t"
-            found.setdefault(name, []).append(_queries(seen, relevant, naming))
+            yield start, seen, relevant, naming
     matcher.train(training)
-    options: dict[str, Any] = {"multiple": multiple, "fixed": fixed, "averaging": averaging}
-    measured = {name: measure(*_joined(parts), **options) for name, parts in found.items()}
-    return AttentionQuality(measured) if measured else None
+
+
+def _direction(seen: Seen) -> str:
+    return "t2i" if seen.axis == REGIONS else "i2t"
+
+
+def _owners(seen: Seen, naming: Tensor) -> Tensor:
+    """Return the caption within the batch of every query of `_queries`."""
+    count, words, regions = seen.weights[:, :, 0].shape
+    if seen.axis == REGIONS:
+        return naming[:, :words].nonzero()[:, 0]
+    return torch.arange(count).repeat_interleave(regions)
 
 
 def _attend(

@@ -33,9 +33,9 @@ from itm_core.errors import InputError
 from itm_core.fragments import Fragments
 from itm_core.inputs import Words, features_of
 from itm_core.matchers import Look, Matcher, Reading
+from itm_core.pair_records import content_words
 from itm_core.pairing import REGIONS, Matched
 from itm_core.recipes import Recipe
-from itm_core.report import content_words
 from itm_core.scoring import pad
 from itm_core.settings import at_least
 
@@ -105,7 +105,7 @@ def queries(
     asked, named = [], split.words()
     for n, k in enumerate(caption):
         tokens_k = vocabulary.tokens(split.captions[k])
-        content = content_words(split, k, tokens_k, named=named)
+        content = content_words(tokens_k, None if named is None else named[k])
         asked += [(n, place + 1) for place in _some(content, words)]  # behind <start>
     if not asked:
         raise InputError("no word to ask about", found="captions without content words")

@@ -52,9 +52,11 @@ CHAPTERS = (
     "photographs",
     "why_is_my_number_lower",
     "benchmarks",
+    "attention_atlas",
     "regulators_in_motion",
     "similarity_distributions",
     "does_attention_explain",
+    "figures",
 )
 GRIDS = ("scan", "methods", "rcar", "chan", "contrastive", "plugins", "lower")
 SHORT = ("training.epochs=3", "training.drop_every=3", "loss.warmup_epochs=1")

@@ -19,7 +19,6 @@ from itm_core.data.picture_sources import of_dataset, of_folder
 from itm_core.data.precomp import Dataset, Split, load_dataset
 from itm_core.data.region_boxes import Boxes
 from itm_core.data.region_features import Task, make_features
-from itm_core.data.vocabulary import Vocabulary
 from itm_core.errors import InputError
 from itm_core.inputs import encode, features_of
 from itm_core.runs import Run
@@ -85,7 +84,7 @@ def unknown_words(run: Run, sentences: Sequence[str]) -> pd.DataFrame:
     known = run.vocabulary
     rows = []
     for sentence in sentences:
-        words = known.tokens(sentence)
-        new = [w for w in words if w not in known.ids] if isinstance(known, Vocabulary) else []
+        pairs = zip(known.tokens(sentence), known.unknown(sentence), strict=True)
+        new = [word for word, unknown in pairs if unknown]
         rows.append({"sentence": sentence, "unknown": ", ".join(dict.fromkeys(new)) or "none"})
     return pd.DataFrame(rows)

@@ -1,9 +1,9 @@
 """One image and one caption as a method saw them, as numbers that a page can carry.
 
-What `word_maps.explain` and `walkthrough.passes` give for one direction, here for every direction
-and every pass, with boxes, the picture and what the words name: all that the explorer draws.
+What `word_maps.explain` gives for one direction, here for every direction and every pass, with
+boxes, the picture and what the words name: all that the explorer and the static figures draw.
 
-Page: "First match".
+Page: "First match"; "Figure gallery".
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from PIL import Image
 
 from itm_core.attention_quality import sets, truth
 from itm_core.data.precomp import Split
+from itm_core.data.vocabulary import EMPTY_WORDS
 from itm_core.errors import InputError
 from itm_core.matchers import Look, Matcher
 from itm_core.matchers.base import Seen
 from itm_core.pairing import REGIONS
 from itm_core.runs import Run
-from itm_core.walkthrough import each_query
 from itm_core.word_maps import read_pairs
 
 LONGEST_SIDE = 480  # pixels of an embedded picture; more would not be seen on a page
@@ -58,6 +58,24 @@ class Pair:
     picture: str | None
     named: list[np.ndarray] | None
 
+    def content(self) -> list[int]:
+        """Return the places of the words worth a picture.
+
+        Where the dataset says which words name an object, those; elsewhere every word of letters
+        but articles, conjunctions, common prepositions and the like.
+        """
+        return content_words(self.words, self.named)
+
+
+def content_words(words: Sequence[str], named: Sequence[Any] | None) -> list[int]:
+    """Return the places of the words that say something, see `Pair.content`.
+
+    ``named`` holds what is known of the things that each word names, nothing for most words.
+    """
+    if named is not None:
+        return [k for k, things in enumerate(named) if things is not None and len(things)]
+    return [k for k, w in enumerate(words) if w.isalpha() and w not in EMPTY_WORDS]
+
 
 @dataclass(frozen=True, eq=False)
 class Asking:
@@ -80,6 +98,17 @@ class Asking:
     contribution: np.ndarray
     quality: list[list[Measures | None]]
 
+    def measures(self) -> Measures | None:
+        """Return precision, recall and F1 of the last pass, means over the queries that have them.
+
+        None where the dataset does not know, or where there is nothing to find.
+        """
+        last = [found for found in self.quality[-1] if found] if self.quality else []
+        if not last:
+            return None
+        precision, recall, f1 = np.mean(last, axis=0)
+        return float(precision), float(recall), float(f1)
+
 
 @dataclass(frozen=True, eq=False)
 class PairRecord:
@@ -94,6 +123,20 @@ class PairRecord:
     directions: list[Asking]
     rest: float
     score: float
+
+    def asking(self, direction: str | None = None) -> Asking:
+        """Return one direction, by default the first (words ask, in a method that has both).
+
+        Raises `InputError` for a direction that the method does not have.
+        """
+        known = {asking.direction: asking for asking in self.directions}
+        if direction is not None and direction not in known:
+            raise InputError(
+                "nothing looks that way in this method",
+                found=f"{direction} of {self.name}",
+                expected=f"one of {', '.join(known)}",
+            )
+        return self.directions[0] if direction is None else known[direction]
 
     def rounded(self) -> dict[str, Any]:
         """Return the method's side as plain numbers, rounded so that they still add up."""
@@ -126,6 +169,23 @@ class PairRecord:
             share = asking.contribution[:, None if asking.direction == "t2i" else ...]
             found += asking.weights[-1] * share
         return found
+
+
+def one_pair(records: Sequence[PairRecord]) -> Pair:
+    """Return the pair that records are of; raises `InputError` for none, or for different pairs."""
+    if not records:
+        raise InputError("nothing to draw", expected="at least one record", found="none")
+    pair = records[0].pair
+    for other in records[1:]:
+        here, there = ((r.image, r.words, r.regions) for r in (pair, other.pair))
+        if here != there:
+            raise InputError(
+                "these records are not of one pair",
+                expected=f"image {pair.image}, {' '.join(pair.words)!r}, {pair.regions} regions",
+                found=f"image {other.pair.image}, {' '.join(other.pair.words)!r}, "
+                f"{other.pair.regions} regions",
+            )
+    return pair
 
 
 def pair_record(
@@ -247,7 +307,12 @@ def _asking(look: Look, row: int, words: int, relevant: np.ndarray | None) -> As
 
 def _temperature(seen: Seen, row: int, queries: int) -> np.ndarray:
     value = seen.steering.temperature
-    return each_query(value[row] if isinstance(value, torch.Tensor) else value, queries)
+    return _each_query(value[row] if isinstance(value, torch.Tensor) else value, queries)
+
+
+def _each_query(value: float | torch.Tensor, queries: int) -> np.ndarray:
+    """Return a temperature that may be one for all as one for each query, ``[Q]``."""
+    return torch.as_tensor(value, dtype=torch.float32).flatten().expand(queries).numpy()
 
 
 def _measured(weights: torch.Tensor, relevant: torch.Tensor) -> list[Measures | None]:

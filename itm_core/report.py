@@ -13,8 +13,7 @@ import pandas as pd
 from IPython.display import HTML, Markdown
 
 from itm_core import retrieval
-from itm_core.data.precomp import Dataset, Split
-from itm_core.data.vocabulary import EMPTY_WORDS
+from itm_core.data.precomp import Dataset
 from itm_core.errors import InputError
 from itm_core.runs import Run
 
@@ -55,21 +54,6 @@ def facts(run: Run, data: Dataset) -> pd.DataFrame:
 def best(scores: np.ndarray, count: int = 5) -> np.ndarray:
     """Return the places of the largest scores, best first."""
     return np.argsort(-scores, kind="stable")[:count]
-
-
-def content_words(
-    split: Split, caption: int, words: Sequence[str], *, named: Sequence[Any] | None = None
-) -> list[int]:
-    """Return the places of the words worth a picture.
-
-    Where the dataset says which tokens name an object, those; elsewhere every token of letters
-    but articles, conjunctions, common prepositions and the like. ``named`` is ``split.words()``
-    where that has been read before.
-    """
-    truth = split.words() if named is None else named
-    if truth is not None:
-        return [k for k, token in enumerate(truth[caption]) if token]
-    return [k for k, word in enumerate(words) if word.isalpha() and word not in EMPTY_WORDS]
 
 
 def controls(scores: Mapping[str, np.ndarray], chance: Mapping[str, float]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""One pair step by step: the tensors that the chapters on SCAN and on RCAR draw."""
+"""One pair step by step: the tensors that the chapter on SCAN draws."""
 
 from __future__ import annotations
 
@@ -52,56 +52,3 @@ def scan_steps(run: Run, split: Split, image: int, caption: int) -> Steps:
         relevance=look.relevance.flatten().numpy(),
         score=float(reading.score),
     )
-
-
-@dataclass(frozen=True)
-class Passes:
-    """What a regulated matcher does to one pair, pass by pass; Q queries: words or regions.
-
-    Attributes:
-        words: the L tokens with ``<start>`` and ``<end>``.
-        weights: ``[L, R]`` attention of every pass.
-        temperature: ``[Q]`` of every pass.
-        change: ``[Q]`` of every pass, how far the channel factors are from one, their root mean
-            square.
-        pooling: ``[Q]`` weights of every step of RAR; empty without one.
-        contribution: ``[Q]`` shares of the score.
-    """
-
-    words: list[str]
-    weights: list[np.ndarray]
-    temperature: list[np.ndarray]
-    change: list[np.ndarray]
-    pooling: list[np.ndarray]
-    contribution: np.ndarray
-
-
-@torch.no_grad()
-def passes(run: Run, split: Split, image: int, caption: int) -> Passes:
-    """Return every pass over one pair; raises `InputError` for a run that does not attend."""
-    looks = read_pair(run, split, image, caption).looks
-    if not looks:
-        raise InputError("nothing attends here", found=run.recipe.name)
-    look = looks[0]
-    queries = look.passes[0].weights.sum(look.axis).numel()
-    steerings = [seen.steering for seen in look.passes]
-    assert look.contribution is not None  # `read_pair` explains
-    return Passes(
-        words=[START, *tokenise(split.captions[caption]), END],
-        weights=[seen.weights[0, :, 0].numpy() for seen in look.passes],
-        temperature=[each_query(s.temperature, queries) for s in steerings],
-        change=[_change(s.factors, queries) for s in steerings],
-        pooling=[weights.flatten().numpy() for weights in look.pooling],
-        contribution=look.contribution.flatten().numpy(),
-    )
-
-
-def each_query(value: float | torch.Tensor, queries: int) -> np.ndarray:
-    """Return a temperature that may be one for all as one for each query, ``[Q]``."""
-    return torch.as_tensor(value, dtype=torch.float32).flatten().expand(queries).numpy()
-
-
-def _change(factors: torch.Tensor | None, queries: int) -> np.ndarray:
-    if factors is None:
-        return np.zeros(queries, np.float32)
-    return (factors - 1).square().mean(-1).sqrt().flatten().numpy()

@@ -12,7 +12,7 @@ from itm_core import own_pictures, runs
 from itm_core.data.backbones import Colour
 from itm_core.data.precomp import Dataset, load_dataset
 from itm_core.errors import InputError
-from itm_core.figures import of_run
+from itm_core.figures import looks, of_run
 from itm_core.pair_records import pair_record
 from itm_core.runs import Run
 from itm_core.word_maps import explain
@@ -78,7 +78,7 @@ def test_a_sentence_finds_the_picture_of_its_colour(painted: tuple[Dataset, Run,
     assert pair_record(run, asked, 2, 1).score == pytest.approx(scores[2, 1], abs=1e-5)
     assert explain(run, asked, 2, 1).words == ["a", "green", "ball"]
     assert len(of_run.searches(asked, scores, 3).axes) == 18
-    assert of_run.looks(run, asked, 2, 1).axes
+    assert looks.maps(pair_record(run, asked, 2, 1)).axes
 
 
 def test_words_that_it_does_not_know_are_told(painted: tuple[Dataset, Run, Path]) -> None:

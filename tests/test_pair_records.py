@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from itm_core import attention_quality
 from itm_core.data.precomp import Split, load_dataset
 from itm_core.errors import InputError
-from itm_core.pair_records import PairRecord, pair_record, records_of
+from itm_core.pair_records import (
+    Asking,
+    Pair,
+    PairRecord,
+    one_pair,
+    pair_record,
+    records_of,
+)
 from itm_core.runs import Run, train_or_load
-from itm_core.walkthrough import passes
-from itm_core.word_maps import explain
+from itm_core.word_maps import explain, read_pair
 from tests import scenes_pair
 from tests.micro import SMALL, write_dataset
 
@@ -65,15 +73,61 @@ def test_rounded_numbers_still_add_up_and_stay_small(
     np.testing.assert_allclose(weights, found.directions[0].weights[-1], atol=1e-5)
 
 
-def test_every_pass_and_step_is_there(folder: Path, split: Split) -> None:
-    run, place, found = record(folder, split, "rcar-t2i")
+@pytest.mark.parametrize("method", ["rcar-t2i", "rcar-i2t"])
+def test_every_pass_and_step_is_there(folder: Path, split: Split, method: str) -> None:
+    run, place, found = record(folder, split, method)
     (asking,) = found.directions
-    steps = passes(run, split, scenes_pair.IMAGE, place)
-    assert len(asking.weights) == len(asking.temperature) == len(steps.weights) == 2
-    for k in range(2):
-        np.testing.assert_array_equal(asking.weights[k], steps.weights[k][1:-1])
-        np.testing.assert_array_equal(asking.temperature[k], steps.temperature[k][1:-1])
-        np.testing.assert_array_equal(asking.pooling[k], steps.pooling[k][1:-1])
+    look = read_pair(run, split, scenes_pair.IMAGE, place).looks[0]
+    shown = slice(1, -1) if method == "rcar-t2i" else slice(None)
+    assert len(asking.weights) == len(asking.temperature) == len(look.passes) == 2
+    for k, seen in enumerate(look.passes):
+        np.testing.assert_array_equal(asking.weights[k], seen.weights[0, 1:-1, 0].numpy())
+        whole = look.pooling[k].flatten().numpy()
+        assert whole.sum() == pytest.approx(1, abs=1e-5)
+        np.testing.assert_array_equal(asking.pooling[k], whole[shown])
+    start = run.recipe.matcher.attention_temperature  # type: ignore[union-attr]
+    np.testing.assert_array_equal(asking.temperature[0], np.float32(start))
+    later = torch.as_tensor(look.passes[1].steering.temperature).flatten().numpy()
+    np.testing.assert_array_equal(asking.temperature[1], later[shown])
+
+
+def test_a_direction_is_the_first_or_the_one_asked_for(folder: Path, split: Split) -> None:
+    _, _, found = record(folder, split, "bfan-equal")
+    assert found.asking() is found.directions[0]
+    assert found.asking("i2t").direction == "i2t"
+    _, _, found = record(folder, split, "scan-i2t-mean")
+    with pytest.raises(InputError, match=r"i2t.*found t2i of scan-i2t|one of i2t"):
+        found.asking("t2i")
+
+
+def test_the_measures_of_a_pair_are_means_over_what_has_something_to_find() -> None:
+    def asking(*quality: list[tuple[float, float, float] | None]) -> Asking:
+        return Asking("t2i", [], [], [], np.zeros(3), list(quality))
+
+    first: list[tuple[float, float, float] | None] = [(0.0, 0.0, 0.0), None, (0.0, 0.0, 0.0)]
+    last: list[tuple[float, float, float] | None] = [(1.0, 0.5, 0.7), None, (0.5, 0.5, 0.5)]
+    assert asking(first, last).measures() == pytest.approx((0.75, 0.5, 0.6))
+    assert asking().measures() is None
+    assert asking([None, None]).measures() is None
+
+
+def test_words_worth_a_picture_name_something_or_have_content() -> None:
+    words = ["a", "dog", "and", "two", "cats", "."]
+    plain = Pair("1", "A dog and two cats.", words, 4, (1, 1), None, None, None)
+    assert plain.content() == [1, 3, 4]
+    box = np.array([[0.0, 0, 1, 1]])
+    named = [box if word == "dog" else np.zeros((0, 4)) for word in words]
+    assert replace(plain, named=named).content() == [1]
+
+
+def test_records_of_different_pairs_are_told_apart(folder: Path, split: Split) -> None:
+    _, _, found = record(folder, split, "scan-t2i-mean")
+    assert one_pair([found, found]) is found.pair
+    other = replace(found, pair=replace(found.pair, words=[*found.pair.words[:-1], "else"]))
+    with pytest.raises(InputError, match="not of one pair"):
+        one_pair([found, other])
+    with pytest.raises(InputError, match="at least one record"):
+        one_pair([])
 
 
 def test_the_quality_of_a_word_is_that_of_the_measures(folder: Path, split: Split) -> None:

@@ -1,3 +1,1 @@
-"""Static figures: functions that take plain arrays and return a matplotlib Figure."""
-
-from __future__ import annotations
+"""Figures: functions that take records, tables or arrays and return a matplotlib Figure or HTML."""

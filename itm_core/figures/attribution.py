@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -12,7 +14,9 @@ from matplotlib.figure import Figure
 
 from itm_core.attribution_agreement import COPIES, GRADIENTS, LEFT_OUT, ORDERS, Looks
 from itm_core.attribution_tables import ANOTHER, falls
+from itm_core.figures import looks
 from itm_core.figures.style import FAINT, INK, finished, styled
+from itm_core.pair_records import PairRecord
 
 SERIES = {LEFT_OUT: "#e69f00", COPIES: "#d55e00", GRADIENTS: "#0072b2", ANOTHER: FAINT}
 LINES = dict(zip(ORDERS, ("#0072b2", "#d55e00", FAINT, "#56b4e9"), strict=True))
@@ -73,6 +77,20 @@ def deletion(found: Mapping[str, Looks]) -> Figure:
         lines, names = grid[0, 0].get_legend_handles_labels()
         figure.legend(lines, names, loc="outside upper center", ncols=2, fontsize=9)
         return finished(figure)
+
+
+def maps(found: Mapping[str, np.ndarray], record: PairRecord) -> Figure:
+    """Return a row for each named map ``[L, R]`` of a pair, drawn as `looks.maps` does attention.
+
+    ``record`` is of the pair; values below zero, where a region speaks against a word, count as
+    zero.
+    """
+    asking = record.asking("t2i")
+    rows = [
+        replace(record, name=name, directions=[replace(asking, weights=[values.clip(0)])])
+        for name, values in found.items()
+    ]
+    return looks.maps(rows)
 
 
 def _panel(axes: Axes, name: str, looks: Looks) -> None:

@@ -19,7 +19,7 @@ from matplotlib.colors import to_hex
 from itm_core.errors import InputError
 from itm_core.figures import in_page
 from itm_core.figures.style import ACCENT, RIGHT, colours_of
-from itm_core.pair_records import PairRecord
+from itm_core.pair_records import PairRecord, one_pair
 
 PINS = ("#d55e00", "#56b4e9", "#cc79a7")  # of Okabe and Ito, as the methods'; seen on any picture
 SHADES = 32  # of the matrix; finer ones are not told apart
@@ -57,16 +57,7 @@ def payload(records: Sequence[PairRecord]) -> dict[str, Any]:
     """
     if not 1 <= len(records) <= 2:
         raise InputError("one method, or two side by side", found=f"{len(records)} records")
-    pair = records[0].pair
-    for other in records[1:]:
-        here, there = ((r.image, r.words, r.regions) for r in (pair, other.pair))
-        if here != there:
-            raise InputError(
-                "these records are not of one pair",
-                expected=f"image {pair.image}, {' '.join(pair.words)!r}, {pair.regions} regions",
-                found=f"image {other.pair.image}, {' '.join(other.pair.words)!r}, "
-                f"{other.pair.regions} regions",
-            )
+    pair = one_pair(records)
     return {
         "image": pair.image,
         "caption": pair.caption,

@@ -1,4 +1,4 @@
-"""Figures of one run, chosen by what its dataset has: pictures, or the next best thing."""
+"""What a run retrieves: pictures where the dataset has them, or the next best thing."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from matplotlib.figure import Figure
 
 from itm_core import report
 from itm_core.data.precomp import Split
-from itm_core.figures import attention, results
-from itm_core.runs import Run
-from itm_core.word_maps import explain
+from itm_core.figures import results
 
 
 def images_for(split: Split, scores: np.ndarray, caption: int) -> Figure | HTML:
@@ -52,23 +50,6 @@ def captions_for(split: Split, scores: np.ndarray, image: int) -> Figure | HTML:
         return results.retrieved_captions(picture, captions, scores[image, order], right)
     columns = {"caption": captions, "score": scores[image, order], "right": right}
     return _list(columns, f"Best captions of image {split.ids[image]}")
-
-
-def looks(run: Run, split: Split, image: int, caption: int) -> Figure:
-    """Return where the words look: over the picture, or as a matrix where there is none."""
-    maps = explain(run, split, image, caption)
-    picture = split.picture(image)
-    if picture is None or split.boxes is None:
-        return attention.attention_matrix(maps.words, maps.weights)
-    words = report.content_words(split, caption, maps.words)
-    return attention.word_maps(
-        picture,
-        split.boxes[image],
-        [maps.words[k] for k in words],
-        maps.weights[words],
-        contribution=maps.contribution[words] if maps.direction == "t2i" else None,
-        size=None if split.sizes is None else split.sizes[image],
-    )
 
 
 def _list(columns: dict[str, object], caption: str) -> HTML:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
@@ -49,26 +48,4 @@ def bars(names: Sequence[str], values: np.ndarray, *, title: str, unit: str) -> 
         axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
         axes.axhline(0, color="#8a9199", lw=0.8)
         axes.set(title=title, ylabel=unit)
-        return finished(figure)
-
-
-def by_step(
-    names: Sequence[str], steps: Sequence[np.ndarray], *, title: str, unit: str, step: str = "pass"
-) -> Figure:
-    """Return a group of bars for each name, one bar a step, light to dark.
-
-    ``steps`` holds the values ``[len(names)]`` of each step.
-    """
-    with styled():
-        figure, axes = plt.subplots(figsize=(8.2, 2.6))
-        colours = sns.color_palette("crest", max(len(steps), 2))
-        width = 0.8 / len(steps)
-        places = np.arange(len(names))
-        for k, values in enumerate(steps):
-            left = places - 0.4 + (k + 0.5) * width
-            axes.bar(left, values, width, color=colours[k], label=f"{step} {k + 1}")
-        axes.set_xticks(places, names, rotation=30, ha="right")
-        axes.axhline(0, color="#8a9199", lw=0.8)
-        axes.set(title=title, ylabel=unit)
-        figure.legend(loc="outside upper right", ncols=len(steps), fontsize=8)
         return finished(figure)

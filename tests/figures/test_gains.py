@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 
-from itm_core.figures import gains, tensors
+from itm_core.figures import gains
 
 ROWS = pd.DataFrame(
     {
@@ -62,10 +62,3 @@ def test_recall_curves_have_a_line_for_each_method_and_direction() -> None:
     assert [len(axes.lines) for axes in figure.axes] == [2, 2]
     np.testing.assert_array_equal(figure.axes[1].lines[0].get_ydata(), curves["SCAN"][1])
     assert not plt.get_fignums()
-
-
-def test_steps_stand_side_by_side() -> None:
-    figure = tensors.by_step(["a", "b", "c"], [np.ones(3), np.zeros(3)], title="t", unit="u")
-    assert len(figure.axes[0].patches) == 6
-    lefts = [bar.get_x() for bar in figure.axes[0].patches]
-    assert len(set(lefts)) == 6
