@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.scenes_pair import scenes
 from tests.tiny_book import make_tiny_book
 
 
@@ -31,3 +32,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def tiny_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first page of a book with this project's prose and four small notebooks."""
     return make_tiny_book(tmp_path_factory.mktemp("clone"))
+
+
+@pytest.fixture(scope="session")
+def scenes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tiny Scenes in it, made once; `tests.scenes_pair` knows its layout."""
+    folder = tmp_path_factory.mktemp("scenes")
+    scenes(folder)
+    return folder

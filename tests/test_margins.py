@@ -160,8 +160,10 @@ def test_rates_are_means_over_queries_of_the_same_trait(
     assert all(part.empty for part in margins.rates(made, split, "t2i").values())
 
 
-def test_on_scenes_every_error_has_a_cause_and_random_pairs_stand_beside(folder: Path) -> None:
-    split = scenes_pair.scenes(folder)
+def test_on_scenes_every_error_has_a_cause_and_random_pairs_stand_beside(
+    scenes_folder: Path,
+) -> None:
+    split = scenes_pair.scenes(scenes_folder)
     scores = np.random.default_rng(0).normal(size=(len(split.ids), len(split.captions)))
     made = {"one": Scored(scores)}
     for side in ("t2i", "i2t"):

@@ -76,9 +76,9 @@ def test_every_number_is_that_of_the_pair_read_by_itself(
     assert np.isnan(found.f1).all()  # this dataset does not know
 
 
-def test_attention_quality_is_that_of_the_run(folder: Path) -> None:
-    split = scenes_pair.scenes(folder)
-    run = scenes_pair.trained(folder, "rcar-t2i")
+def test_attention_quality_is_that_of_the_run(scenes_folder: Path) -> None:
+    split = scenes_pair.scenes(scenes_folder)
+    run = scenes_pair.trained(scenes_folder, "rcar-t2i")
     found = motion(run, split)
     for name in ("f1", "mass"):
         mean = np.nanmean(getattr(found, name)[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from itm_core.data.precomp import load_dataset
@@ -12,7 +13,10 @@ from tests.micro import write_dataset
 from tests.scenes_pair import scenes
 
 
-def test_on_scenes_every_word_has_the_kind_that_the_grammar_gives_it(tmp_path: Path) -> None:
+def test_on_scenes_every_word_has_the_kind_that_the_grammar_gives_it(
+    scenes_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(scenes_folder, tmp_path, dirs_exist_ok=True)
     split = scenes(tmp_path)
     vocabulary = Vocabulary.load(split.folder / "vocab.json")
     split.captions[0] = "Two big crescents in front of a thing on a lawn ."

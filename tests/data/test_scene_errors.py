@@ -56,9 +56,9 @@ def test_a_second_one_is_missing() -> None:
 
 
 def test_every_caption_is_true_of_its_own_image_and_others_as_the_oracle_says(
-    tmp_path: Path,
+    scenes_folder: Path,
 ) -> None:
-    split = scenes(tmp_path)
+    split = scenes(scenes_folder)
     captions = np.arange(len(split.captions))
     assert lacking(split, split.caption_image, captions) == [LACKS[0]] * len(captions)
     images, captions = (x.ravel() for x in np.indices((len(split.ids), 40)))
