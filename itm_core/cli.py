@@ -19,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code: 0, 1 (a check failed) or 2 (bad input)."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     given = _parser().parse_args(arguments)
+    given.arguments = sys.argv[1:] if arguments is None else arguments
     try:
         return given.run(given)
     except InputError as error:
@@ -78,6 +79,9 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         metavar="PART.KEY=VALUE",
         dest="overrides",
         help="change a setting of the recipe, e.g. training.epochs=3 (repeatable)",
+    )
+    command.add_argument(
+        "--processes", type=int, default=1, help="that train together, one to a GPU (default: 1)"
     )
     command.set_defaults(run=_train)
 
@@ -155,18 +159,25 @@ def _scenes(given: argparse.Namespace) -> int:
 
 
 def _train(given: argparse.Namespace) -> int:
-    from itm_core import retrieval, runs
+    from itm_core.launch import launch, started
 
-    run = runs.train_or_load(
-        given.dataset,
-        given.recipe,
-        seed=given.seed,
-        device=given.device,
-        root=given.root,
-        overrides=given.overrides,
-    )
-    print(retrieval.text(run.metrics))
-    print(f"run: {run.folder}")
+    if given.processes != 1 and not started():
+        return launch(["-m", "itm_core", *given.arguments], given.processes)
+    from itm_core import distributed, retrieval, runs
+
+    with distributed.joined(given.device) as (team, device):
+        run = runs.train_or_load(
+            given.dataset,
+            given.recipe,
+            seed=given.seed,
+            device=device,
+            root=given.root,
+            overrides=given.overrides,
+            team=team,
+        )
+    if team.first:
+        print(retrieval.text(run.metrics))
+        print(f"run: {run.folder}")
     return 0
 
 
