@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from itm_core import data_cli
+from itm_core import data_cli, score_cli
 from itm_core.errors import InputError
 
 BAD_INPUT = 2
@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_scenes(commands)
     _add_train(commands)
+    score_cli.add(commands)
     _add_lists(commands)
     _add_results(commands)
     _add_grid(commands)

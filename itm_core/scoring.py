@@ -2,12 +2,18 @@
 
 There is no loop over captions or images: captions are sorted by length and met with the images
 tile by tile, a tile being as large as the caches (CPU) or the memory (GPU) like it. Captions are
-encoded as they come up, so memory grows with the images and the score matrix alone.
+encoded as they come up, so memory grows with the images and the score matrix alone. Several
+devices share the images.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,21 +89,70 @@ def tiles(lens: Tensor, per_word: int, floats: int) -> Iterator[slice]:
 
 
 @torch.no_grad()
-def encode_images(matcher: Matcher, features: np.ndarray) -> list[Fragments]:
-    """Return the regions of all images, encoded, in chunks the size of a tile.
+def encode_images(
+    matcher: Matcher, features: np.ndarray, rows: slice = slice(None)
+) -> list[Fragments]:
+    """Return the regions of the images in ``rows``, encoded, in chunks the size of a tile.
 
     Shapes: ``features [I, R, F]`` (a memory map is read piece by piece); chunks ``[i, R, D]``.
     """
     device = next(matcher.parameters()).device
     encoded = []
-    for start in range(0, len(features), REGIONS_AT_ONCE):
-        batch = np.array(features[start : start + REGIONS_AT_ONCE], np.float32)
+    first, last, _ = rows.indices(len(features))
+    for start in range(first, last, REGIONS_AT_ONCE):
+        batch = np.array(features[start : min(start + REGIONS_AT_ONCE, last)], np.float32)
         encoded += matcher.regions(torch.from_numpy(batch).to(device)).chunks(IMAGES_PER_TILE)
         release(features)
     return encoded
 
 
+def cut(images: int, parts: int) -> list[slice]:
+    """Return the rows of each of ``parts`` shards of a gallery, one after the other.
+
+    Where there are images enough they are cut where a chunk ends, so that every image is in the
+    same matrix product as without shards, and its scores are the same to the last bit.
+
+    >>> cut(10, 3), cut(3000, 2)
+    ([slice(0, 3, None), slice(3, 6, None), slice(6, 10, None)], \
+[slice(0, 1536, None), slice(1536, 3000, None)])
+    """
+    unit = REGIONS_AT_ONCE if images > (parts - 1) * REGIONS_AT_ONCE else 1
+    units = -(-images // unit)
+    bounds = [min(images, units * k // parts * unit) for k in range(parts + 1)]
+    return [slice(*both) for both in pairwise(bounds)]
+
+
 @torch.no_grad()
+def score_blocks(
+    matcher: Matcher,
+    features: np.ndarray,
+    captions: Sequence[Sequence[int]],
+    *,
+    rows: slice = slice(None),
+    precision: str = "float32",
+    progress: bool = False,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the captions of each block ``[c]`` and their scores ``[i, c]`` with images ``rows``.
+
+    The matcher must be in evaluation mode; arguments as for `score_matrix`.
+    """
+    one_of("precision", precision, PRECISIONS)
+    device = next(matcher.parameters()).device
+    order = np.argsort([len(tokens) for tokens in captions], kind="stable")
+    steps = range(0, len(order), CAPTIONS_AT_ONCE)
+    # entered anew for every block, so that the caller's own computing stays as it is
+    half = partial(torch.autocast, device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    with half():
+        regions = encode_images(matcher, features, rows)
+    for start in tqdm(steps, desc="scoring", unit="block", disable=not progress, leave=False):
+        chosen = order[start : start + CAPTIONS_AT_ONCE]
+        ids, lens = pad([captions[i] for i in chosen])
+        with half():
+            words = matcher.words(ids.to(device), lens)
+            scores = score_fragments(matcher, regions, words)
+        yield chosen, scores.float().cpu().numpy()
+
+
 def score_matrix(
     matcher: Matcher,
     features: np.ndarray,
@@ -105,6 +160,7 @@ def score_matrix(
     *,
     precision: str = "float32",
     progress: bool = False,
+    devices: Sequence[torch.device] = (),
 ) -> np.ndarray:
     """Return the scores ``[I, C]`` (float32) of every image with every caption.
 
@@ -114,22 +170,28 @@ def score_matrix(
         precision: ``float32``, or ``bfloat16`` for matrix products of half the width: several
             times faster where the machine has them, and ranks move; no number to report.
         progress: show a bar over the captions.
+        devices: each takes a share of the images (see `cut`), side by side; by default the
+            matcher's device takes all.
 
     Raises `InputError` for another precision.
     """
-    one_of("precision", precision, PRECISIONS)
     training = matcher.training
     matcher.eval()
-    device = next(matcher.parameters()).device
     scores = np.empty((len(features), len(captions)), np.float32)
-    order = np.argsort([len(tokens) for tokens in captions], kind="stable")
-    steps = range(0, len(order), CAPTIONS_AT_ONCE)
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        regions = encode_images(matcher, features)
-        for start in tqdm(steps, desc="scoring", unit="block", disable=not progress, leave=False):
-            chosen = order[start : start + CAPTIONS_AT_ONCE]
-            ids, lens = pad([captions[i] for i in chosen])
-            words = matcher.words(ids.to(device), lens)
-            scores[:, chosen] = score_fragments(matcher, regions, words).float().cpu().numpy()
+
+    def fill(ours: Matcher, rows: slice, shown: bool) -> None:
+        given: dict[str, Any] = {"rows": rows, "precision": precision, "progress": shown}
+        for chosen, block in score_blocks(ours, features, captions, **given):
+            scores[rows, chosen] = block
+
+    shares = cut(len(features), min(len(devices), len(features)) or 1)
+    if len(shares) == 1:
+        ours = matcher if not devices else copy.deepcopy(matcher).to(devices[0])
+        fill(ours, shares[0], progress)
+    else:
+        copies = [copy.deepcopy(matcher).to(device) for device in devices[: len(shares)]]
+        shown = [progress, *[False] * (len(shares) - 1)]
+        with ThreadPoolExecutor(len(shares)) as pool:
+            list(pool.map(fill, copies, shares, shown))
     matcher.train(training)
     return scores
