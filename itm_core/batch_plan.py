@@ -66,6 +66,20 @@ class Job:
         return "half-done" if (self.folder / "config.json").exists() else "not begun"
 
     @property
+    def trace(self) -> Path:
+        """The folder of its run."""
+        assert self.folder is not None, "prepared without data"
+        return self.folder
+
+    def forget(self) -> None:
+        """Take away an earlier error, and a notebook without its run.
+
+        The latter is stale: someone has removed the run to have it anew.
+        """
+        for name in (experiment.NOTEBOOK, experiment.ERROR):
+            (self.trace / name).unlink(missing_ok=True)
+
+    @property
     def error(self) -> str:
         """The last line of the traceback; empty when it has not failed."""
         return experiment.last_line(self.folder) if self.folder else ""
@@ -92,6 +106,19 @@ class Batch:
     profile: Path = PROFILES / "local"
     remote: bool = False
     notebook: Path = field(default_factory=lambda: grids.FOLDER.parent / experiment.NOTEBOOK)
+    unit = "cell"
+
+    def content(self, left: Sequence[Job]) -> dict[str, Any]:
+        """Return what `experiment` needs to know of the cells that are left."""
+        return {
+            "module": "itm_core.experiment",
+            "notebook": str(self.notebook),
+            "root": str(self.root),
+            "cells": {
+                job.trace.relative_to(self.root).as_posix(): self.parameters(job.cell)
+                for job in left
+            },
+        }
 
     @property
     def dataset(self) -> Path:
@@ -158,6 +185,20 @@ def prepare(
     the notebook lacks a parameter.
     """
     cells = grid.cells(size, rows=rows, seeds=seeds)
+    batch = Batch(
+        grid=grid,
+        size=size,
+        jobs=(),
+        data=data.resolve(),
+        root=root.resolve(),
+        **means(device, workers, profile),
+    )
+    _check_notebook(batch, cells)
+    return replace(batch, jobs=_jobs(batch, cells, make_data))
+
+
+def means(device: str, workers: int | None, profile: Path | str) -> dict[str, Any]:
+    """Return the fields of a plan that say how it is run; arguments as for `prepare`."""
     place, settings = find_profile(profile)
     remote = settings.get("executor", "local") != "local"
     if workers is not None and workers < 1:
@@ -166,20 +207,13 @@ def prepare(
     if workers is None:
         where = "cpu" if remote else pick_device(device).type
         workers = settings.get("jobs", 1) if remote else _workers(where, gpus)
-    batch = Batch(
-        grid=grid,
-        size=size,
-        jobs=(),
-        data=data.resolve(),
-        root=root.resolve(),
-        device=device,
-        workers=min(workers, gpus) if gpus else workers,
-        gpus=gpus,
-        profile=place,
-        remote=remote,
-    )
-    _check_notebook(batch, cells)
-    return replace(batch, jobs=_jobs(batch, cells, make_data))
+    return {
+        "device": device,
+        "workers": min(workers, gpus) if gpus else workers,
+        "gpus": gpus,
+        "profile": place,
+        "remote": remote,
+    }
 
 
 def gpu_count(device: str) -> int:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from itm_core import bench_cli, data_cli, results_cli
+from itm_core import bench_cli, data_cli, results_cli, score_cli
 from itm_core.errors import InputError
 
 BAD_INPUT = 2
@@ -19,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code: 0, 1 (a check failed) or 2 (bad input)."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     given = _parser().parse_args(arguments)
+    given.arguments = sys.argv[1:] if arguments is None else arguments
     try:
         return given.run(given)
     except InputError as error:
@@ -47,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_scenes(commands)
     _add_train(commands)
+    score_cli.add(commands)
     _add_lists(commands)
     results_cli.add(commands)
     _add_grid(commands)
@@ -79,6 +81,9 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         metavar="PART.KEY=VALUE",
         dest="overrides",
         help="change a setting of the recipe, e.g. training.epochs=3 (repeatable)",
+    )
+    command.add_argument(
+        "--processes", type=int, default=1, help="that train together, one to a GPU (default: 1)"
     )
     command.set_defaults(run=_train)
 
@@ -143,18 +148,25 @@ def _scenes(given: argparse.Namespace) -> int:
 
 
 def _train(given: argparse.Namespace) -> int:
-    from itm_core import retrieval, runs
+    from itm_core.launch import launch, started
 
-    run = runs.train_or_load(
-        given.dataset,
-        given.recipe,
-        seed=given.seed,
-        device=given.device,
-        root=given.root,
-        overrides=given.overrides,
-    )
-    print(retrieval.text(run.metrics))
-    print(f"run: {run.folder}")
+    if given.processes != 1 and not started():
+        return launch(["-m", "itm_core", *given.arguments], given.processes)
+    from itm_core import distributed, retrieval, runs
+
+    with distributed.joined(given.device) as (team, device):
+        run = runs.train_or_load(
+            given.dataset,
+            given.recipe,
+            seed=given.seed,
+            device=device,
+            root=given.root,
+            overrides=given.overrides,
+            team=team,
+        )
+    if team.first:
+        print(retrieval.text(run.metrics))
+        print(f"run: {run.folder}")
     return 0
 
 

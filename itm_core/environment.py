@@ -40,8 +40,8 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
-def describe(device: torch.device) -> dict[str, object]:
-    """Return versions, machine, device and commit, ready for JSON."""
+def describe(device: torch.device, processes: int = 1) -> dict[str, object]:
+    """Return versions, machine, device, how many processes, and commit, ready for JSON."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -52,6 +52,7 @@ def describe(device: torch.device) -> dict[str, object]:
         "device_name": name,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "processes": processes,
         "commit": _commit(),
     }
 

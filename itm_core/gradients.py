@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from itm_core.constraints import ConstraintSettings, constraint_loss
+from itm_core.distributed import ALONE, Team, row_wise
 from itm_core.fragments import Fragments
 from itm_core.losses import LossSettings, ranking_loss
 from itm_core.matchers import Matcher
 from itm_core.pair_dropout import reseed
 from itm_core.pairing import AllPairs, Matched
 from itm_core.scoring import per_word, score_fragments, tile_floats, tiles
-from itm_core.similarity_nodes import settle
+from itm_core.similarity_nodes import settle, share_seen
 
 SPARSE_SHARE = 0.25  # above this share of pairs with a gradient, scoring all of them is cheaper
 
@@ -45,21 +46,56 @@ def gradient_step(
     hardest: bool,
     constraints: ConstraintSettings | None = None,
     generator: torch.Generator | None = None,
+    team: Team = ALONE,
 ) -> float:
     """Return the loss of a batch and add its gradient to the matcher's parameters.
 
-    The loss is the ranking loss, plus the attention constraints where there are any.
+    The loss is the ranking loss, plus the attention constraints where there are any. In a
+    ``team`` every process gives the same batch, and gets the loss and the gradient of all of it.
     """
-    encoded = (
-        matcher.regions(batch.features, batch.region_lens),
-        matcher.words(batch.tokens, batch.lens),
+    sides = (
+        _encode(matcher.regions, batch.features, batch.region_lens, team),
+        _encode(matcher.words, batch.tokens, batch.lens, team),
     )
-    regions, words = _leaf(encoded[0]), _leaf(encoded[1])
-    value = loss_and_gradient(matcher, regions, words, loss, hardest=hardest)
+    regions, words = sides[0].leaf, sides[1].leaf
+    value = loss_and_gradient(matcher, regions, words, loss, hardest=hardest, team=team)
     if constraints is not None and constraints.active:
-        value += _constrain(matcher, regions, words, batch, constraints, generator)
-    _through_encoders(encoded, (regions, words))
+        value += _constrain(matcher, regions, words, batch, constraints, generator, team)
+    _through_encoders(sides, team)
+    team.add_gradients(matcher)
     return value
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The images or the captions of a batch, encoded.
+
+    Attributes:
+        made: with their graph; this process's share of them where ``shared``, else all.
+        leaf: all of them, cut off from that graph: where gradients arrive.
+    """
+
+    made: Fragments
+    leaf: Fragments
+    shared: bool
+
+
+def _encode(encoder: nn.Module, values: Tensor, lens: Tensor | None, team: Team) -> _Side:
+    """Return one side of a batch, ``values [n, ...]``; each process encodes its share if it can.
+
+    An encoder that draws by chance or has batch statistics is given everything by everyone: the
+    draws are the same, and each process carries only its own gradients back.
+    """
+    count, width = values.shape[:2]
+    if team.size == 1 or count < team.size or not row_wise(encoder):
+        made = encoder(values, lens)
+        return _Side(made, _leaf(made), shared=False)
+    rows = team.share(count)
+    made = encoder(values[rows], None if lens is None else lens[rows])
+    with torch.no_grad():
+        vectors = team.whole(made.vectors, count, width)
+        whole = None if made.whole is None else team.whole(made.whole, count)
+    return _Side(made, _leaf(Fragments.of(vectors, lens, whole)), shared=True)
 
 
 def _constrain(
@@ -69,8 +105,13 @@ def _constrain(
     batch: Batch,
     settings: ConstraintSettings,
     generator: torch.Generator | None,
+    team: Team,
 ) -> float:
-    """Return the attention constraints and add their gradient."""
+    """Return the attention constraints and add their gradient.
+
+    A swapped query may be anybody's, so every process of a team takes all pairs, and adds its
+    part of the gradient.
+    """
     count = len(batch.image)
     image = caption = torch.arange(count)
     if settings.pairs == "all":
@@ -85,12 +126,18 @@ def _constrain(
         stop=batch.stop,
     )
     if extra.requires_grad:
-        extra.backward()
+        (extra / team.size).backward()
     return extra.item()
 
 
 def loss_and_gradient(
-    matcher: Matcher, regions: Fragments, words: Fragments, loss: LossSettings, *, hardest: bool
+    matcher: Matcher,
+    regions: Fragments,
+    words: Fragments,
+    loss: LossSettings,
+    *,
+    hardest: bool,
+    team: Team = ALONE,
 ) -> float:
     """Return the ranking loss of a batch and add its gradient to the embeddings and parameters.
 
@@ -100,26 +147,45 @@ def loss_and_gradient(
     `Matched`; with all negatives they are nearly all, and are met tile by tile, so that neither
     way holds the graph of the whole batch. A matcher whose scores depend on all images of a
     caption is met tile by tile too, a tile being some captions with every image.
+
+    Each process of a ``team`` scores its own captions with all images, and adds the gradient of
+    its part of the pairs.
     """
     reseed(matcher)  # both times the same dropout
-    scores = score_fragments(matcher, [regions.detach()], words.detach())
-    scores = scores.float() if scores.dtype.itemsize < 4 else scores
-    value, slope = _slope(scores, loss, hardest)
+    mine = team.share(len(words.lens))
+    value, slope = _slope(_scores(matcher, regions, words, mine, team), loss, hardest)
     pairs = slope.nonzero()
     if matcher.scope != "pair" or len(pairs) > SPARSE_SHARE * slope.numel():
-        _backward_in_tiles(matcher, regions, words, slope)
-    elif len(pairs):
-        image, caption = pairs.unbind(1)
-        some = matcher(Matched(regions.take(image), words.take(caption)))[:, 0]
-        some.backward(slope[image, caption].to(some.dtype))
+        _backward_in_tiles(matcher, regions, words, slope, mine)
+    else:
+        image, caption = pairs[team.share(len(pairs)).to(pairs.device)].unbind(1)
+        if len(image):
+            some = matcher(Matched(regions.take(image), words.take(caption)))[:, 0]
+            some.backward(slope[image, caption].to(some.dtype))
+    share_seen(matcher, mine, len(words.lens), team)
     settle(matcher)
     return value
 
 
+def _scores(
+    matcher: Matcher, regions: Fragments, words: Fragments, mine: Tensor, team: Team
+) -> Tensor:
+    """Return the scores ``[n, n]`` of all pairs, without a graph; this process makes ``mine``."""
+    regions, words = regions.detach(), words.detach()
+    count = len(words.lens)
+    if len(mine):
+        own = score_fragments(matcher, [regions], words.take(mine)).T
+        own = own.float() if own.dtype.itemsize < 4 else own
+    else:  # a last small batch
+        kind = torch.promote_types(words.vectors.dtype, torch.float32)
+        own = words.vectors.new_zeros(0, count, dtype=kind)
+    return team.whole(own, count).T
+
+
 def _backward_in_tiles(
-    matcher: Matcher, regions: Fragments, words: Fragments, slope: Tensor
+    matcher: Matcher, regions: Fragments, words: Fragments, slope: Tensor, mine: Tensor
 ) -> None:
-    order = torch.argsort(words.lens)
+    order = mine[torch.argsort(words.lens[mine])]
     floats = tile_floats(matcher, slope.device)
     for tile in tiles(words.lens[order], per_word(matcher, regions), floats):
         captions = order[tile]
@@ -143,13 +209,30 @@ def _leaf(fragments: Fragments) -> Fragments:
     return Fragments(vectors, fragments.lens, whole)
 
 
-def _through_encoders(encoded: Sequence[Fragments], leaves: Sequence[Fragments]) -> None:
+def _through_encoders(sides: Sequence[_Side], team: Team) -> None:
     """Carry the gradients that arrived at the embeddings back into the encoders, once."""
     tensors, slopes = [], []
-    for made, leaf in zip(encoded, leaves, strict=True):
-        for tensor, copy in ((made.vectors, leaf.vectors), (made.whole, leaf.whole)):
-            if tensor is not None and copy is not None and copy.grad is not None:
+    for side in sides:
+        for tensor, slope in zip(_tensors(side.made), _slopes(side, team), strict=True):
+            if slope is not None:
                 tensors.append(tensor)
-                slopes.append(copy.grad)
+                slopes.append(slope)
     if tensors:
         torch.autograd.backward(tensors, slopes)
+
+
+def _slopes(side: _Side, team: Team) -> list[Tensor | None]:
+    """Return the gradients of what this process has encoded, None where none arrived."""
+    leaves = _tensors(side.leaf)
+    slopes = [leaf.grad for leaf in leaves]
+    if not side.shared:
+        return slopes
+    mine = team.share(len(side.leaf.lens))
+    return [
+        None if slope is None else slope[mine.to(slope.device), : made.shape[1]]
+        for slope, made in zip(team.totals(slopes, leaves), _tensors(side.made), strict=True)
+    ]
+
+
+def _tensors(fragments: Fragments) -> list[Tensor]:
+    return [x for x in (fragments.vectors, fragments.whole) if x is not None]

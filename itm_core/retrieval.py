@@ -103,17 +103,18 @@ def _shape_checked(scores: np.ndarray, per_image: int) -> np.ndarray:
 
 def _checked(scores: np.ndarray, per_image: int, nan: str) -> np.ndarray:
     scores = _shape_checked(scores, per_image)
-    bad = np.isnan(scores)
-    if not bad.any():
+    starts = range(0, len(scores), ROWS_AT_ONCE)  # the matrix may be a map, larger than memory
+    bad = next((k for k in starts if np.isnan(scores[k : k + ROWS_AT_ONCE]).any()), None)
+    if bad is None:
         return scores
     if nan != "first":
-        image, caption = np.argwhere(bad)[0]
+        image, caption = np.argwhere(np.isnan(scores[bad : bad + ROWS_AT_ONCE]))[0]
         raise InputError(
             "a score is not a number",
-            found=f"NaN at image {image}, caption {caption}",
+            found=f"NaN at image {bad + image}, caption {caption}",
             remedy="look for zero or non-finite features",
         )
-    return np.where(bad, np.inf, scores)  # as the released evaluation sorts them
+    return np.where(np.isnan(scores), np.inf, scores)  # as the released evaluation sorts them
 
 
 def ranks(

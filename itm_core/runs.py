@@ -23,6 +23,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from multiprocessing import get_context
@@ -42,6 +43,7 @@ from itm_core.data.feature_notes import features_of_folder
 from itm_core.data.precomp import Dataset, Split, load_dataset
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.data.word_pieces import WordPieces
+from itm_core.distributed import ALONE, Team
 from itm_core.environment import describe, pick_device
 from itm_core.errors import InputError
 from itm_core.files import read_json, whole_file, write_json
@@ -205,6 +207,7 @@ def train_or_load(
     root: Path | str = ROOT,
     overrides: Sequence[str] = (),
     progress: bool = True,
+    team: Team = ALONE,
 ) -> Run:
     """Return the run of a recipe on a dataset, training it unless it is there already.
 
@@ -214,6 +217,8 @@ def train_or_load(
         overrides: changes of the recipe such as ``training.epochs=3``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         progress: show a bar with loss, rSum and time left.
+        team: the processes that train it together, each of which calls this
+            (`distributed.joined`). The run is the same, whatever their number.
 
     Raises `InputError` for bad data, settings or devices, before anything is trained.
     """
@@ -229,13 +234,13 @@ def train_or_load(
     data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
     config = configuration(data, recipe, seed)
     folder = folder_of(config, root)
-    if (folder / COMPLETE).exists():
+    if team.told((folder / COMPLETE).exists()):
         return Run(folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / ".lock", timeout=0):
-            if not (folder / COMPLETE).exists():
-                _train(data, recipe, config, folder, where, progress)
+        with FileLock(folder / ".lock", timeout=0) if team.first else nullcontext():
+            if not team.told((folder / COMPLETE).exists()):
+                _train(data, recipe, config, folder, where, progress, team)
     except Timeout:
         raise InputError(
             "this run is being trained by another process",
@@ -252,11 +257,13 @@ def _train(
     folder: Path,
     device: torch.device,
     progress: bool,
+    team: Team,
 ) -> None:
-    write_json(folder / "config.json", config)
     vocabulary = words_of(data, recipe)
-    vocabulary.save(folder / "vocabulary.json")
-    environment = describe(device)
+    if team.first:
+        write_json(folder / "config.json", config)
+        vocabulary.save(folder / "vocabulary.json")
+    environment = describe(device, team.size)
     started = time.monotonic()
     torch.manual_seed(config["seed"])
     matcher = build(recipe, config, vocabulary).to(device)
@@ -269,21 +276,28 @@ def _train(
         score_dev=dev_scorer(data, recipe),
         save=save_matcher,
         progress=progress,
+        team=team,
     )
-    finished = trainer.run()
-    save_matcher(matcher, folder / "last.safetensors")
-    curve = pd.DataFrame(finished.curve)
-    with whole_file(folder / "curve.csv") as partial:
-        curve.to_csv(partial, index=False)
-    best = load_matcher(folder / "best.safetensors", matcher)
-    _evaluate(data, recipe, best, folder, progress)
-    environment["seconds_training"] = round(float(curve["seconds"].sum()), 2)
-    environment["seconds_since_start"] = round(time.monotonic() - started, 2)
-    write_json(folder / "environment.json", environment)
+    curve = pd.DataFrame(trainer.run().curve)
+    if team.first:
+        save_matcher(matcher, folder / "last.safetensors")
+        with whole_file(folder / "curve.csv") as partial:
+            curve.to_csv(partial, index=False)
+        environment["seconds_training"] = round(float(curve["seconds"].sum()), 2)
+        best = load_matcher(folder / "best.safetensors", matcher)
+        _evaluate(data, recipe, best, folder, progress)
+        environment["seconds_since_start"] = round(time.monotonic() - started, 2)
+        write_json(folder / "environment.json", environment)
+        _complete(data, recipe, best, folder)
+    team.told(None)  # the others wait until the run is whole
+
+
+def _complete(data: Dataset, recipe: Recipe, best: Matcher, folder: Path) -> None:
+    """Write the numbers of the test split, the last of a run's files."""
     metrics = retrieval.report(
         np.load(folder / "test_scores.npy"), captions_per_image=data.test.captions_per_image
     )
-    quality = _quality(best, data.test, vocabulary, recipe)
+    quality = _quality(best, data.test, words_of(data, recipe), recipe)
     write_json(folder / COMPLETE, metrics | (quality.flat() if quality else {}))
     (folder / "state.pt").unlink(missing_ok=True)
 

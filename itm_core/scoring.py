@@ -3,13 +3,18 @@
 There is no loop over captions or images: captions are sorted by length and met with the images
 tile by tile, a tile being as large as the caches (CPU) or the memory (GPU) like it. Images are
 held encoded up to a budget, and captions are encoded as they come up, once for each such block of
-images, so memory grows with the score matrix alone, however large the gallery is.
+images, so memory grows with the score matrix alone, however large the gallery is. Several devices
+share the images.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -104,9 +109,13 @@ def tiles(lens: Tensor, per_word: int, floats: int) -> Iterator[slice]:
 
 @torch.no_grad()
 def encoded_blocks(
-    matcher: Matcher, features: np.ndarray, held: int | None = None
+    matcher: Matcher,
+    features: np.ndarray,
+    rows: slice = slice(None),
+    *,
+    held: int | None = None,
 ) -> Iterator[tuple[slice, list[Fragments]]]:
-    """Yield runs of images and their regions, encoded, in chunks the size of a tile.
+    """Yield runs of the images in ``rows`` and their regions, in chunks the size of a tile.
 
     A run has as many images as fit ``held`` floats, by default what the device has room for.
 
@@ -114,16 +123,17 @@ def encoded_blocks(
     """
     device = next(matcher.parameters()).device
     held = HELD.get(device.type, HELD["cpu"]) if held is None else held
+    first, last, _ = rows.indices(len(features))
     chunks: list[Fragments] = []
-    first, count, images = 0, 0, len(features)
-    for start in range(0, images, REGIONS_AT_ONCE):
-        stop = min(start + REGIONS_AT_ONCE, images)
+    count = 0
+    for start in range(first, last, REGIONS_AT_ONCE):
+        stop = min(start + REGIONS_AT_ONCE, last)
         batch = torch.from_numpy(np.array(features[start:stop], np.float32))
         regions = matcher.regions(batch.to(device))
         chunks += regions.chunks(IMAGES_PER_TILE)
         count += regions.vectors.numel()
         release(features)
-        if stop == images or count + regions.vectors.numel() > held:
+        if stop == last or count + regions.vectors.numel() > held:
             yield slice(first, stop), chunks
             first, count, chunks = stop, 0, []
 
@@ -149,7 +159,55 @@ def encode_captions(
         yield chosen, matcher.words(ids.to(device), lens)
 
 
+def cut(images: int, parts: int) -> list[slice]:
+    """Return the rows of each of ``parts`` shards of a gallery, one after the other.
+
+    Where there are images enough they are cut where a chunk ends, so that every image is in the
+    same matrix product as without shards, and its scores are the same to the last bit.
+
+    >>> cut(10, 3), cut(3000, 2)
+    ([slice(0, 3, None), slice(3, 6, None), slice(6, 10, None)], \
+[slice(0, 1536, None), slice(1536, 3000, None)])
+    """
+    unit = REGIONS_AT_ONCE if images > (parts - 1) * REGIONS_AT_ONCE else 1
+    units = -(-images // unit)
+    bounds = [min(images, units * k // parts * unit) for k in range(parts + 1)]
+    return [slice(*both) for both in pairwise(bounds)]
+
+
 @torch.no_grad()
+def score_blocks(
+    matcher: Matcher,
+    features: np.ndarray,
+    captions: Sequence[Sequence[int]],
+    *,
+    rows: slice = slice(None),
+    precision: str = "float32",
+    progress: bool = False,
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Yield images, captions ``[c]`` and their scores ``[i, c]``, block by block.
+
+    Args:
+        rows: the images that are met with the captions. They come in order, each run of them with
+            all captions before the next.
+
+    The matcher must be in evaluation mode; other arguments as for `score_matrix`.
+    """
+    device = next(matcher.parameters()).device
+    pairs = len(range(*rows.indices(len(features)))) * len(captions)
+    shown = tqdm(
+        total=pairs, desc="scoring", unit="pair", unit_scale=True, leave=False, disable=not progress
+    )
+    # the precision is set anew for every block, so that the caller's own computing stays as it is
+    with shown as bar:
+        for images, regions in encoded_blocks(matcher, features, rows):
+            for chosen, words in encode_captions(matcher, captions):
+                with reduced(device, precision):
+                    scores = score_fragments(matcher, regions, words).float().cpu().numpy()
+                yield images, chosen, scores
+                bar.update(scores.size)
+
+
 def score_matrix(
     matcher: Matcher,
     features: np.ndarray,
@@ -157,6 +215,7 @@ def score_matrix(
     *,
     precision: str = "float32",
     progress: bool = False,
+    devices: Sequence[torch.device] = (),
 ) -> np.ndarray:
     """Return the scores ``[I, C]`` (float32) of every image with every caption.
 
@@ -167,28 +226,28 @@ def score_matrix(
             ``bfloat16`` for matrix products of half the width: several times faster where the
             machine has them, and ranks move; no number to report.
         progress: show a bar over the captions.
+        devices: each takes a share of the images (see `cut`), side by side; by default the
+            matcher's device takes all.
 
     Raises `InputError` for another precision.
     """
     training = matcher.training
     matcher.eval()
-    device = next(matcher.parameters()).device
     scores = np.empty((len(features), len(captions)), np.float32)
-    with (
-        reduced(device, precision),
-        tqdm(
-            total=scores.size,
-            desc="scoring",
-            unit="pair",
-            unit_scale=True,
-            leave=False,
-            disable=not progress,
-        ) as bar,
-    ):
-        for rows, regions in encoded_blocks(matcher, features):
-            for chosen, words in encode_captions(matcher, captions):
-                block = score_fragments(matcher, regions, words).float().cpu().numpy()
-                scores[rows, chosen] = block
-                bar.update(block.size)
+
+    def fill(ours: Matcher, rows: slice, shown: bool) -> None:
+        given: dict[str, Any] = {"rows": rows, "precision": precision, "progress": shown}
+        for images, chosen, block in score_blocks(ours, features, captions, **given):
+            scores[images, chosen] = block
+
+    shares = cut(len(features), min(len(devices), len(features)) or 1)
+    if len(shares) == 1:
+        ours = matcher if not devices else copy.deepcopy(matcher).to(devices[0])
+        fill(ours, shares[0], progress)
+    else:
+        copies = [copy.deepcopy(matcher).to(device) for device in devices[: len(shares)]]
+        shown = [progress, *[False] * (len(shares) - 1)]
+        with ThreadPoolExecutor(len(shares)) as pool:
+            list(pool.map(fill, copies, shares, shown))
     matcher.train(training)
     return scores

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from itm_core.alignment import SimilarityVector, linear
+from itm_core.distributed import Team
 from itm_core.fragments import TINY
 from itm_core.pairing import REGIONS, Pairing, other
 
@@ -172,6 +173,20 @@ class SGR(NodeAggregation):
         parts = edges * (X @ slope.unsqueeze(-1)).squeeze(-1)
         constant = (open_channels * self.score.weight * update.bias).sum(-1) + self.score.bias
         return edges.transpose(1, 2), parts.transpose(1, 2), constant
+
+
+def share_seen(module: nn.Module, mine: Tensor, count: int, team: Team) -> None:
+    """Let every `CaptionNorm` inside a module know what all processes of a team have seen.
+
+    ``mine`` are the captions, of the ``count`` in the batch, that this process has seen.
+    """
+    if team.size == 1:
+        return
+    for part in module.modules():
+        if isinstance(part, CaptionNorm):
+            seen = [torch.stack(part.seen[place]) for place in mine.tolist()]
+            own = torch.stack(seen) if seen else part.running_mean.new_zeros(0, 2)
+            part.seen = {k: (m, v) for k, (m, v) in enumerate(team.whole(own, count))}
 
 
 def settle(module: nn.Module) -> None:

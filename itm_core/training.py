@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 from itm_core.augmentation import drop_regions, drop_tokens, drop_words
 from itm_core.constraints import ConstraintSettings
 from itm_core.data.arrays import images_of
+from itm_core.distributed import ALONE, Team
 from itm_core.errors import InputError
 from itm_core.feature_reading import ahead, hold
 from itm_core.files import whole_file
@@ -109,6 +110,7 @@ class Trainer:
         pairs: what to train on.
         score_dev: returns the numbers of an epoch (``rsum`` among them) for the matcher.
         folder: gets ``state.pt`` (resume), ``best.safetensors`` and ``last.safetensors``.
+        team: the processes that train together; the first one alone scores and writes.
     """
 
     def __init__(
@@ -122,7 +124,9 @@ class Trainer:
         score_dev: Callable[[Matcher], dict[str, float]],
         save: Callable[[Matcher, Path], None],
         progress: bool = True,
+        team: Team = ALONE,
     ) -> None:
+        self.team = team
         self.matcher, self.pairs, self.recipe = matcher, pairs, recipe
         self.seed, self.folder, self.score_dev, self.save = seed, folder, score_dev, save
         self.device = next(matcher.parameters()).device
@@ -132,7 +136,7 @@ class Trainer:
         self.held = hold(pairs.features, self.device, kind)
         self.optimiser = make_optimiser(matcher, recipe.training)
         self.state = Progress()
-        self.show = progress
+        self.show = progress and team.first
         self.stop = threading.Event()
         self.saved_at = time.monotonic()
 
@@ -168,7 +172,7 @@ class Trainer:
                 self._show(bar)
                 bar.update()
                 self._checkpoint_if_due()
-        numbers = self.score_dev(self.matcher)
+        numbers = self.team.told(self.score_dev(self.matcher) if self.team.first else {})
         state.seconds = time.monotonic() - started
         self._close_epoch(numbers, len(cut))
         self._show(bar)
@@ -179,10 +183,11 @@ class Trainer:
         state.curve.append(row | {"seconds": state.seconds})
         if numbers["rsum"] > state.best:
             state.best = numbers["rsum"]
-            self.save(self.matcher, self.folder / "best.safetensors")
+            if self.team.first:
+                self.save(self.matcher, self.folder / "best.safetensors")
         state.epoch, state.step, state.loss_sum, state.seconds = state.epoch + 1, 0, 0.0, 0.0
         self.checkpoint()
-        self._stop_if_asked()
+        self._stop_if(self.team.any(self.stop.is_set()))
 
     def _ready(self, cut: Sequence[np.ndarray]) -> Generator[Batch]:
         """Yield the batches of the epoch that are left, the next ones made meanwhile."""
@@ -200,6 +205,7 @@ class Trainer:
                 hardest=recipe.loss.hardest and self.state.epoch >= recipe.loss.warmup_epochs,
                 constraints=self._constraints(),
                 generator=generator,
+                team=self.team,
             )
         if not math.isfinite(value):
             raise InputError(
@@ -276,17 +282,20 @@ class Trainer:
         bar.set_postfix(shown, refresh=False)
 
     def _checkpoint_if_due(self) -> None:
-        if self.stop.is_set() or time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
+        asked = self.team.any(self.stop.is_set())  # all stop after the same step
+        if asked or time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
             self.checkpoint()
-        self._stop_if_asked()
+        self._stop_if(asked)
 
-    def _stop_if_asked(self) -> None:
-        if self.stop.is_set():
+    def _stop_if(self, asked: bool) -> None:
+        if asked:
             raise KeyboardInterrupt(f"stopped; the state is kept in {self.folder}")
 
     def checkpoint(self) -> None:
         """Save weights, optimiser, random state and progress, whole or not at all."""
-        cuda = torch.cuda.get_rng_state_all() if self.device.type == "cuda" else []
+        if not self.team.first:  # the others' state is the same
+            return
+        cuda = [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else []
         content: dict[str, Any] = {
             "matcher": self.matcher.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -299,6 +308,19 @@ class Trainer:
         self.saved_at = time.monotonic()
 
     def _resume(self) -> None:
+        self._load_state()
+        here = self.state.epoch, self.state.step
+        first = self.team.told(here)
+        if self.team.any(here != first):  # and nobody goes on before all have read it
+            raise InputError(
+                "the processes do not see the same checkpoint",
+                file=self.folder,
+                expected=f"(epoch, step) {first} in all of them",
+                found=here,
+                remedy="the run store must be a folder that all machines share",
+            )
+
+    def _load_state(self) -> None:
         path = self.folder / "state.pt"
         if not path.exists():
             return
@@ -308,7 +330,7 @@ class Trainer:
             self.optimiser.load_state_dict(content["optimiser"])
             torch.set_rng_state(content["random"].cpu())
             if content["random_cuda"] and self.device.type == "cuda":
-                torch.cuda.set_rng_state_all([state.cpu() for state in content["random_cuda"]])
+                torch.cuda.set_rng_state(content["random_cuda"][0].cpu(), self.device)
             self.state = Progress(**content["progress"])
         except Exception as error:  # whatever a damaged file makes the reader raise
             raise InputError(

@@ -56,6 +56,34 @@ def test_columns_follow_the_order_of_the_captions(images: int, captions: int, se
         np.testing.assert_allclose(scores[:, column], alone[:, 0], atol=2e-6)
 
 
+@pytest.mark.parametrize("parts", [1, 2, 3, 5])
+def test_devices_share_the_images(parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut where a chunk ends the scores are the same to the bit, elsewhere to rounding."""
+    matcher = recipes.get("scan-t2i-mean").replace("encoder.embedding=8").build(5, 20).train()
+    features, captions = some_data(11, 9)
+    alone = score_matrix(matcher, features, captions)
+    devices = [torch.device("cpu")] * parts
+    shared = score_matrix(matcher, features, captions, devices=devices)
+    np.testing.assert_allclose(shared, alone, atol=2e-6)
+    monkeypatch.setattr(scoring, "REGIONS_AT_ONCE", 2)
+    alone = score_matrix(matcher, features, captions)
+    assert np.array_equal(score_matrix(matcher, features, captions, devices=devices), alone)
+    assert matcher.training
+    assert len(score_matrix(matcher, features[:2], captions, devices=devices)) == 2
+
+
+@given(images=st.integers(1, 5000), parts=st.integers(1, 70))
+def test_shards_hold_every_image_once(images: int, parts: int) -> None:
+    parts = min(parts, images)
+    shards = scoring.cut(images, parts)
+    assert [i for rows in shards for i in range(images)[rows]] == list(range(images))
+    sizes = [rows.stop - rows.start for rows in shards]
+    assert len(sizes) == parts
+    assert min(sizes) > 0
+    if images >= parts * scoring.REGIONS_AT_ONCE:
+        assert {rows.start % scoring.REGIONS_AT_ONCE for rows in shards} == {0}
+
+
 def test_scoring_leaves_the_matcher_in_its_mode() -> None:
     matcher = recipes.get("scan-t2i-mean").replace("encoder.embedding=8").build(5, 20).train()
     score_matrix(matcher, *some_data(2, 3))
@@ -91,7 +119,7 @@ def test_images_are_encoded_in_order_and_held_in_blocks(monkeypatch: pytest.Monk
     with torch.no_grad():
         expected = matcher.regions(torch.from_numpy(features)).vectors
     floats = 9 * expected[0].numel()  # of nine images; two times four fit
-    blocks = list(encoded_blocks(matcher, features, floats))
+    blocks = list(encoded_blocks(matcher, features, held=floats))
     assert [rows.stop - rows.start for rows, _ in blocks] == [8, 8, 7]
     for rows, chunks in blocks:
         torch.testing.assert_close(torch.cat([c.vectors for c in chunks]), expected[rows])

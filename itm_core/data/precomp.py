@@ -68,6 +68,13 @@ class Split:
         """``[C]`` the image of each caption."""
         return np.arange(len(self.captions)) // self.captions_per_image
 
+    def add_to(self, digest: hashlib._Hash) -> None:
+        """Add the captions, the shape of the features and 64 images spread over it to a hash."""
+        digest.update("\n".join(self.captions).encode())
+        digest.update(str(self.regions.shape).encode())
+        some = np.linspace(0, len(self.regions) - 1, 64).astype(int)
+        digest.update(np.ascontiguousarray(self.regions[some]).tobytes())
+
     def place(self, image: int, caption: int) -> int:
         """Return where the ``caption``-th caption of an image stands among all captions.
 
@@ -136,10 +143,7 @@ class Dataset:
         """
         digest = hashlib.sha256()
         for split in (self.train, self.dev, self.test):
-            digest.update("\n".join(split.captions).encode())
-            digest.update(str(split.regions.shape).encode())
-            some = np.linspace(0, len(split.regions) - 1, 64).astype(int)
-            digest.update(np.ascontiguousarray(split.regions[some]).tobytes())
+            split.add_to(digest)
         digest.update(json.dumps(dict(self.vocabulary.ids), sort_keys=True).encode())
         return digest.hexdigest()[:16]
 
