@@ -73,7 +73,8 @@ def _lists(blocks: Blocks, split: Split, rows: slice, count: int) -> dict[str, n
 def _join(lists: list[np.ndarray], places: np.ndarray, found: np.ndarray, count: int) -> None:
     """Keep the best of the lists of some queries, and of what was found for them."""
     known = np.stack([lists[place] for place in places])
-    for place, row in zip(places, top_lists.best(np.concatenate([known, found], 1), count)):
+    best = top_lists.best(np.concatenate([known, found], 1), count)
+    for place, row in zip(places, best, strict=True):
         lists[place] = row
 
 
