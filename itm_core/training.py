@@ -289,6 +289,7 @@ class Trainer:
 
     def _stop_if(self, asked: bool) -> None:
         if asked:
+            self.team.told(None)  # nobody leaves before the first one has written the state
             raise KeyboardInterrupt(f"stopped; the state is kept in {self.folder}")
 
     def checkpoint(self) -> None:
