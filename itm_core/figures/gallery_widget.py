@@ -16,8 +16,6 @@ from itm_core.figures.live import Methods, widget_class
 from itm_core.runs import Run
 from itm_core.search import Searcher
 
-WAYS = {"images for the sentence": "images", "captions for the image": "captions"}
-
 
 def live(
     runs: Mapping[str, Run], split: Split, *, sentence: str = "", image: int = 0
@@ -45,7 +43,7 @@ def live(
         value=image,
         description="image",
     )
-    way = widgets.ToggleButtons(options=WAYS, description="find")
+    way = widgets.ToggleButtons(options=["images", "captions"], description="find")
     shown = widget_class("gallery")()
     searchers: dict[str, Searcher] = {}
 
