@@ -19,6 +19,7 @@ from IPython.display import Markdown
 
 from itm_core.attention_quality import by_caption
 from itm_core.data.precomp import Split
+from itm_core.data.vocabulary import Vocabulary
 from itm_core.errors import InputError
 from itm_core.inputs import features_of
 from itm_core.matchers import Matcher
@@ -65,9 +66,10 @@ class Atlas:
     def _rows(self, name: str) -> pd.DataFrame:
         run, split = self.runs[name], self.split
         images = split.caption_image
-        found = by_caption(
-            self.matchers[name], split, run.vocabulary, features_of(split, run.recipe)
-        )
+        found, words = None, run.vocabulary
+        if isinstance(words, Vocabulary):  # no box is known of BERT's pieces
+            features = features_of(split, run.recipe)
+            found = by_caption(self.matchers[name], split, words, features)
         unknown = {"t2i": np.full((len(images), 3), np.nan)}
         known = {
             "method": name,
@@ -168,8 +170,8 @@ def measures(records: Mapping[str, PairRecord]) -> pd.DataFrame:
     rows = []
     for name, record in records.items():
         for asking in record.directions:
-            found = asking.measures() or (np.nan,) * 3
-            row = dict(zip(("precision", "recall", "F1"), 100 * np.array(found), strict=True))
+            known = asking.measures() or (np.nan,) * 3
+            row = dict(zip(("precision", "recall", "F1"), 100 * np.array(known), strict=True))
             score = f"{record.score:.3f}"
             rows.append({"method": name, "asks": ASKS[asking.direction], **row, "score": score})
     found = pd.DataFrame(rows).sort_values(

@@ -261,8 +261,9 @@ def _legend(figure: Figure, top: Axes, records: Sequence[PairRecord], truth: boo
     bar.set(xlim=(0, SHADES.N), yticks=[])
     bar.set_xticks([0, SHADES.N], ["no weight", "the word's largest"])
     bar.tick_params(labelsize=7.5, length=0, pad=2)
-    for label, side in zip(bar.get_xticklabels(), ("left", "right"), strict=True):
-        label.set_horizontalalignment(side)
+    first, last = bar.get_xticklabels()
+    first.set_horizontalalignment("left")
+    last.set_horizontalalignment("right")
     bar.spines[:].set_visible(False)
     said = ["framed: the region with the largest weight"]
     said += ["dashed: where the thing is that the word names"] if truth and pair.named else []
