@@ -20,21 +20,19 @@ import re
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import nbformat
 from filelock import FileLock, Timeout
 
 from itm_core import book_pages, grids, run_pages
-from itm_core.environment import describe, pick_device
+from itm_core.book_execution import BookError, Chapter, execute, folder_of_executed
+from itm_core.environment import pick_device
 from itm_core.errors import InputError
-from itm_core.files import space_checked, swap, write_json
+from itm_core.files import space_checked, swap
 from itm_core.grids import Cell
 
 log = logging.getLogger(__name__)
@@ -60,20 +58,7 @@ CHAPTERS = (
 )
 GRIDS = ("scan", "methods", "rcar", "chan", "contrastive", "plugins", "lower")
 SHORT = ("training.epochs=3", "training.drop_every=3", "loss.warmup_epochs=1")
-KERNEL = "python3"
 INDEX = Path("_build", "html", "index.html")
-
-
-class BookError(InputError):
-    """A notebook failed, or the pages could not be built: says which, and where to look."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chapter:
-    """One notebook of the book and the parameters it is run with."""
-
-    notebook: str
-    parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def plan(preset: str = "small", *, device: str = "auto") -> tuple[Chapter, ...]:
@@ -193,59 +178,6 @@ def parameters_of(notebook: Path) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-# --- execute -----------------------------------------------------------------------------------
-
-
-def execute(
-    root: Path, chapters: Sequence[Chapter], *, device: str = "auto", progress: bool = True
-) -> list[dict[str, Any]]:
-    """Run the notebooks and return their records, which `execution.json` holds too."""
-    where = describe(pick_device(device))
-    records = []
-    for number, chapter in enumerate(chapters, 1):
-        log.info("notebook %d of %d: %s", number, len(chapters), chapter.notebook)
-        records.append(where | _execute_one(root, chapter, progress))
-    write_json(root / "data" / "book" / "execution.json", {"notebooks": records})
-    return records
-
-
-def _execute_one(root: Path, chapter: Chapter, progress: bool) -> dict[str, Any]:
-    import papermill
-
-    name, sources, folder = chapter.notebook, root / "notebooks", _executed(root)
-    folder.mkdir(parents=True, exist_ok=True)
-    partial, failed = folder / f".{name}.partial.ipynb", folder / f"{name}.failed.ipynb"
-    failed.unlink(missing_ok=True)
-    started, clock = time.time(), time.perf_counter()
-    try:
-        with space_checked(partial):
-            papermill.execute_notebook(
-                str(sources / f"{name}.ipynb"),
-                str(partial),
-                dict(chapter.parameters),
-                kernel_name=KERNEL,
-                cwd=str(sources),
-                progress_bar=progress,
-                extra_arguments=["--IPKernelApp.log_level=ERROR"],  # no warning about local ports
-            )
-            partial.replace(folder / f"{name}.ipynb")
-    except papermill.PapermillExecutionError as error:
-        partial.replace(failed)
-        raise BookError(
-            f"cell {error.cell_index + 1} failed with {error.ename}: {error.evalue}",
-            file=sources / f"{name}.ipynb",
-            remedy=f"the traceback stands in {failed}",
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
-    return {
-        "notebook": name,
-        "parameters": dict(chapter.parameters),
-        "started": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(started)),
-        "seconds": round(time.perf_counter() - clock, 1),
-    }
-
-
 def _make_data(root: Path, preset: str, progress: bool) -> None:
     from itm_core.data.scenes import make_scenes
 
@@ -266,10 +198,6 @@ def _scenes_folder(preset: str) -> Path:
     return Path("data", "scenes" if preset == "full" else f"scenes-{preset}")
 
 
-def _executed(root: Path) -> Path:
-    return root / "data" / "book" / "notebooks"
-
-
 # --- stage and build ---------------------------------------------------------------------------
 
 
@@ -282,7 +210,7 @@ def stage(root: Path) -> Path:
     shutil.copy2(root / "_config.yml", folder)
     for name in ("book", "notebooks"):
         shutil.copytree(root / name, folder / name, ignore=hidden)
-    for notebook in sorted(_executed(root).glob("*.ipynb")):
+    for notebook in sorted(folder_of_executed(root).glob("*.ipynb")):
         if not notebook.name.endswith(".failed.ipynb"):
             book_pages.lay_over(notebook, folder / "notebooks" / notebook.name)
     book_pages.write_generated(

@@ -68,7 +68,7 @@ def run_cell(
             with FileLock(folder / ".lock"):
                 pass
             limits = dict.fromkeys(THREADS, str(threads))
-            with claim_gpu(gpus), _environment(limits):
+            with claim_gpu(gpus), environment_set(limits):
                 _execute(notebook, folder, parameters)
     return folder / NOTEBOOK
 
@@ -148,7 +148,7 @@ def claim_gpu(count: int, folder: Path | None = None) -> Iterator[str | None]:
     while (name := _first_free(locks)) is None:
         time.sleep(0.2)
     try:
-        with _environment({"CUDA_VISIBLE_DEVICES": name}):
+        with environment_set({"CUDA_VISIBLE_DEVICES": name}):
             yield name
     finally:
         locks[name].release()
@@ -166,7 +166,7 @@ def _first_free(locks: Mapping[str, FileLock]) -> str | None:
 
 
 @contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
+def environment_set(values: Mapping[str, str]) -> Iterator[None]:
     """Set variables of the environment for what is started inside."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
