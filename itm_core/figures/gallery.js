@@ -49,7 +49,11 @@ class Picture {
     this.root = svg("svg", parent, { ...view, "aria-label": `image ${image.id}` });
     const full = { width: WIDE, height: this.tall };
     if (image.picture) svg("image", this.root, { ...full, href: image.picture, preserveAspectRatio: "none" });
-    else svg("rect", this.root, { ...full, fill: "currentColor", "fill-opacity": 0.12 });
+    else {
+      svg("rect", this.root, { ...full, fill: "currentColor", "fill-opacity": 0.12 });
+      const middle = { x: WIDE / 2, y: this.tall / 2, "text-anchor": "middle", fill: "currentColor", "font-size": 14 };
+      svg("text", this.root, middle, image.id);
+    }
     this.marks = svg("g", this.root, { "font-size": 12, "font-weight": 600 });
   }
 
@@ -142,7 +146,7 @@ class Hit {
     const parts = chosen.map((k) => named([words[k], this.words[k]]));
     const region = word === null ? null : this.regionOf(word);
     if (region !== null) parts.push(`by region ${region}`);
-    if (!chosen.length) parts.push("no word of its own counts");
+    if (!chosen.length) parts.push("no word counts by itself");
     this.facts.textContent = [...parts, named(["rest", rest])].join(" · ");
     this.buttons?.forEach((button, k) => {
       const light = most > 0 ? Math.max(this.words[k], 0) / most : 0;

@@ -197,6 +197,7 @@ def test_a_caption_made_of_html_stays_text(
         root.locator("[data-word='0']").first.click()
         assert EVIL in root.locator("h4").inner_text()
         assert EVIL in root.locator(".facts").first.inner_text()
+        assert root.locator(".picture text").first.text_content() == EVIL  # where a picture lacks
     assert page.locator("img").count() == 0
     assert page.locator("b", has_text="bold").count() == 0
 
