@@ -19,6 +19,7 @@ from IPython.display import Markdown
 
 from itm_core.attention_quality import by_caption
 from itm_core.data.precomp import Split
+from itm_core.data.vocabulary import Vocabulary
 from itm_core.errors import InputError
 from itm_core.inputs import features_of
 from itm_core.matchers import Matcher
@@ -65,9 +66,10 @@ class Atlas:
     def _rows(self, name: str) -> pd.DataFrame:
         run, split = self.runs[name], self.split
         images = split.caption_image
-        found = by_caption(
-            self.matchers[name], split, run.vocabulary, features_of(split, run.recipe)
-        )
+        found: dict[str, np.ndarray] = {}
+        if isinstance(run.vocabulary, Vocabulary):  # a dataset's truth is about its own words
+            features = features_of(split, run.recipe)
+            found = by_caption(self.matchers[name], split, run.vocabulary, features)
         unknown = {"t2i": np.full((len(images), 3), np.nan)}
         known = {
             "method": name,
@@ -172,10 +174,10 @@ def measures(records: Mapping[str, PairRecord]) -> pd.DataFrame:
             row = dict(zip(("precision", "recall", "F1"), 100 * np.array(found), strict=True))
             score = f"{record.score:.3f}"
             rows.append({"method": name, "asks": ASKS[asking.direction], **row, "score": score})
-    found = pd.DataFrame(rows).sort_values(
+    table = pd.DataFrame(rows).sort_values(
         ["asks", "F1"], ascending=False, kind="stable", ignore_index=True
     )
-    return found.dropna(axis="columns", how="all")
+    return table.dropna(axis="columns", how="all")
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
