@@ -66,10 +66,10 @@ class Atlas:
     def _rows(self, name: str) -> pd.DataFrame:
         run, split = self.runs[name], self.split
         images = split.caption_image
-        found, words = None, run.vocabulary
-        if isinstance(words, Vocabulary):  # no box is known of BERT's pieces
+        found: dict[str, np.ndarray] = {}
+        if isinstance(run.vocabulary, Vocabulary):  # a dataset's truth is about its own words
             features = features_of(split, run.recipe)
-            found = by_caption(self.matchers[name], split, words, features)
+            found = by_caption(self.matchers[name], split, run.vocabulary, features)
         unknown = {"t2i": np.full((len(images), 3), np.nan)}
         known = {
             "method": name,
@@ -174,10 +174,10 @@ def measures(records: Mapping[str, PairRecord]) -> pd.DataFrame:
             row = dict(zip(("precision", "recall", "F1"), 100 * np.array(known), strict=True))
             score = f"{record.score:.3f}"
             rows.append({"method": name, "asks": ASKS[asking.direction], **row, "score": score})
-    found = pd.DataFrame(rows).sort_values(
+    table = pd.DataFrame(rows).sort_values(
         ["asks", "F1"], ascending=False, kind="stable", ignore_index=True
     )
-    return found.dropna(axis="columns", how="all")
+    return table.dropna(axis="columns", how="all")
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:

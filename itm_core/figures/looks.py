@@ -31,8 +31,9 @@ SHADES = mpl.colormaps["cividis"].resampled(16)
 ALONG = 5  # words in a row
 WIDE, WIDEST = 8.2, 1.7  # inches: the figure, and a panel where there are few
 NAMES = 1.15  # inches for the names of the methods
+GREY = 12  # of 256 steps make one: not seen beneath the shades, and a third less to load
 GAP, TITLE, LINE, EDGE = 0.08, 0.26, 0.125, 0.12  # inches
-FINE, COARSE, MANY = 150, 110, 40  # dots an inch; from so many panels on fewer, for the page's sake
+FINE, COARSE, MANY = 150, 110, 24  # dots an inch; from so many panels on fewer, for the page's sake
 SHOWN_SIDE = 300  # pixels of a picture in a panel; more would not be seen
 SEEN = 0.02  # of the largest weight; a region with less is left out
 VEIL = 0.7  # opacity of a region with the largest weight
@@ -185,7 +186,7 @@ def _panel(axes: Axes, pair: Pair, asking: Asking, word: int, truth: bool) -> No
     assert boxes is not None  # `maps` draws a matrix without
     picture = _picture(pair)
     if picture is not None:
-        _under(axes, pair, picture.convert("L"))
+        _under(axes, pair, picture.convert("L").point([v // GREY * GREY for v in range(256)]))
     _regions(axes, boxes, weights / max(float(weights.max()), 1e-12))
     best = int(weights.argmax())
     if truth and pair.named is not None:
