@@ -17,10 +17,12 @@ from urllib.error import URLError
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
-from playwright.sync_api import Browser, Page, TimeoutError
+from playwright.sync_api import Browser, Locator, Page, TimeoutError
 
+from itm_core.pair_records import PairRecord
 from itm_core.search import Searcher
 from tests import scenes_pair
+from tests.e2e.conftest import Keep
 from tests.tiny_book import PROJECT
 
 pytestmark = pytest.mark.e2e
@@ -113,7 +115,7 @@ def run_first_cell(page: Page) -> None:
 
 
 def test_explorer_and_gallery_are_alive(
-    browser: Browser, lab: tuple[str, str], tmp_path: Path
+    browser: Browser, lab: tuple[str, str], tmp_path: Path, keep: Keep
 ) -> None:
     address, token = lab
     first, second = scenes_pair.records(tmp_path, "rcar-t2i", "scan-t2i-mean")
@@ -136,15 +138,44 @@ def test_explorer_and_gallery_are_alive(
     region = int(first.directions[0].weights[-1][word].argmax())
     marked = root.locator("[data-marked][data-rank='1']").first.get_attribute("data-marked")
     assert marked == str(region)
+    keep(page, "lab-explorer")
+    check_touching(page, root, first)
     page.get_by_label("method").first.select_option("scan-t2i-mean-smoke")
     page.wait_for_function(
         "score => document.querySelector('.itm-explorer h4').innerText.includes(score)",
         arg=f"score {second.score:.3f}",
     )
     check_typing(page, tmp_path)
+    keep(page.locator(".itm-gallery"), "lab-gallery")
+    page.set_viewport_size({"width": 640, "height": 900})
+    page.wait_for_timeout(300)
+    for seen in (root, page.locator(".itm-gallery")):
+        assert seen.evaluate("one => one.scrollWidth <= one.clientWidth + 1")
     assert not complaints
     assert not [url for url in asked if not url.startswith(address)]
     page.close()
+
+
+def check_touching(page: Page, root: Locator, record: PairRecord) -> None:
+    """Pin, step, export and clear in the live explorer; what is drawn is what the record says."""
+    asking, last = record.directions[0], len(record.pair.words) - 1
+    root.locator("[data-word]").first.focus()
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    assert root.locator(f"[data-word='{last}']").get_attribute("aria-pressed") == "true"
+    for step, weights in enumerate(asking.weights):
+        root.locator("input[type='range']").fill(str(step))
+        marked = root.locator(".panel").first.locator("[data-marked][data-rank='1']")
+        assert marked.get_attribute("data-marked") == str(weights[last].argmax())
+    shares = root.locator(".panel").first.locator(".bar[data-of='share']")
+    values = shares.evaluate_all("all => all.map(one => Number(one.dataset.value))")
+    assert sum(values) == pytest.approx(record.score, abs=1e-5)
+    with page.expect_download() as waiting:
+        root.get_by_role("button", name="Save as SVG").click()
+    assert waiting.value.suggested_filename.endswith(".svg")
+    root.locator("[data-word]").first.focus()
+    page.keyboard.press("Escape")
+    assert root.locator("[aria-pressed='true']").count() == 0
 
 
 def check_typing(page: Page, folder: Path) -> None:
