@@ -7,7 +7,7 @@ batch can be killed at any moment and started again with the same command: finis
 alone, half-done runs resume from their checkpoint.
 
 What Snakemake needs and tells lies in the plan's ``home``. `batch_plan` says which cells are to be
-run and `experiment` runs one; `gallery` says which shards, and `shard` scores one.
+run and `experiment` runs one; `score_job` says which shards, and `shard` scores one.
 
 Page: "Batches".
 """

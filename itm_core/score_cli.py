@@ -30,10 +30,10 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def score(given: argparse.Namespace) -> int:
     """Score, print the numbers and where they are; 1 when a shard failed."""
-    from itm_core import gallery, retrieval, runs
+    from itm_core import retrieval, runs, score_job
     from itm_core.files import read_json
 
-    made = gallery.prepare(
+    made = score_job.prepare(
         runs.load(given.folder),
         given.dataset,
         given.out,
@@ -44,14 +44,14 @@ def score(given: argparse.Namespace) -> int:
         device=given.device,
         profile=given.profile,
     )
-    report = gallery.score(made)
+    report = score_job.score(made)
     if report is not None:
         print("\n".join(report.lines()))
         return 1
-    found = read_json(made.out / gallery.DONE)
+    found = read_json(made.out / score_job.DONE)
     if made.top:
         print("  ".join(f"{name} {value:.1f}" for name, value in found.items()))
     else:
         print(retrieval.text(found))
-    print(f"scores: {made.out / (gallery.LISTS if made.top else gallery.SCORES)}")
+    print(f"scores: {made.out / (score_job.LISTS if made.top else score_job.SCORES)}")
     return 0

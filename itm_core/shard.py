@@ -1,7 +1,7 @@
 """One shard of a scoring job: some images of a gallery against all captions.
 
 ``python -m itm_core.shard CELLS.json SHARD`` is what `batch` starts for every shard, here or on a
-node of a cluster; `gallery` has planned them. A shard is a block of the score matrix, or lists of
+node of a cluster; `score_job` has planned them. A shard is a block of the score matrix, or lists of
 the best K in both directions; it is written beside its place and renamed.
 
 Page: "Batches", "A large gallery".
@@ -30,7 +30,7 @@ Blocks = Iterable[tuple[slice, np.ndarray, np.ndarray]]  # images, captions, and
 
 
 def score_shard(place: Path, rows: slice, told: Mapping[str, Any]) -> None:
-    """Write the shard at ``place``: the images ``rows``; ``told`` is `gallery.Gallery.content`.
+    """Write the shard at ``place``: the images ``rows``; ``told`` is `score_job.ScoreJob.content`.
 
     One that is there is left alone.
     """

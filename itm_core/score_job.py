@@ -73,7 +73,7 @@ class Shard:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gallery:
+class ScoreJob:
     """A run, a split whose images and captions it shall score, and how; see `prepare`.
 
     Attributes:
@@ -138,7 +138,7 @@ def prepare(
     workers: int | None = None,
     device: str = "auto",
     profile: Path | str = "local",
-) -> Gallery:
+) -> ScoreJob:
     """Return a scoring job whose every part has been checked; nothing is scored.
 
     Args:
@@ -171,12 +171,12 @@ def prepare(
         for k, part in enumerate(rows, 1)
     )
     how = means(device, workers, profile)
-    made = Gallery(run=run, split=data, out=out.resolve(), jobs=jobs, top=top, **how)
+    made = ScoreJob(run=run, split=data, out=out.resolve(), jobs=jobs, top=top, **how)
     _claim(made)
     return made
 
 
-def _claim(gallery: Gallery) -> None:
+def _claim(gallery: ScoreJob) -> None:
     """Write what the folder is for, or raise `InputError` when it is for something else."""
     place, job = gallery.out / "job.json", gallery.job()
     if not place.exists():
@@ -192,7 +192,7 @@ def _claim(gallery: Gallery) -> None:
         )
 
 
-def score(gallery: Gallery, *, progress: bool = True) -> batch.Report | None:
+def score(gallery: ScoreJob, *, progress: bool = True) -> batch.Report | None:
     """Score what is not there yet and merge it; return the report of a batch with failures."""
     if (gallery.out / DONE).exists():
         return None
@@ -209,7 +209,7 @@ def score(gallery: Gallery, *, progress: bool = True) -> batch.Report | None:
     return None
 
 
-def _score_here(gallery: Gallery, progress: bool) -> None:
+def _score_here(gallery: ScoreJob, progress: bool) -> None:
     """Score everything in this process, on all devices that it may use."""
     split, run = gallery.split, gallery.run
     captions = encode(split, run.vocabulary)
@@ -226,7 +226,7 @@ def _score_here(gallery: Gallery, progress: bool) -> None:
     _measure(gallery)
 
 
-def merge(gallery: Gallery) -> None:
+def merge(gallery: ScoreJob) -> None:
     """Put the shards together and write the numbers; nothing but one shard is held in memory.
 
     Raises `InputError` for a shard that is damaged.
@@ -238,7 +238,7 @@ def merge(gallery: Gallery) -> None:
     _measure(gallery)
 
 
-def _merge_blocks(gallery: Gallery) -> None:
+def _merge_blocks(gallery: ScoreJob) -> None:
     images, captions = len(gallery.split.regions), len(gallery.split.captions)
     header = {"descr": "<f4", "fortran_order": False, "shape": (images, captions)}
     with whole_file(gallery.out / SCORES) as partial, partial.open("wb") as file:
@@ -251,7 +251,7 @@ def _merge_blocks(gallery: Gallery) -> None:
             block.tofile(file)
 
 
-def _merge_lists(gallery: Gallery) -> None:
+def _merge_lists(gallery: ScoreJob) -> None:
     i2t, t2i = [], np.empty((len(gallery.split.captions), 0), np.int64)
     for job in gallery.jobs:
         lists = _read(job)
@@ -279,7 +279,7 @@ def _damaged(job: Shard, found: str) -> InputError:
     return InputError("this shard is damaged", file=job.place, found=found, remedy=remedy)
 
 
-def _measure(gallery: Gallery) -> None:
+def _measure(gallery: ScoreJob) -> None:
     n = gallery.split.captions_per_image
     if not gallery.top:
         scores = np.load(gallery.out / SCORES, mmap_mode="r")

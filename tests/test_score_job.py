@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itm_core import batch, gallery, retrieval, runs, scoring, shard, top_lists
+from itm_core import batch, retrieval, runs, score_job, scoring, shard, top_lists
 from itm_core.cli import main
 from itm_core.data.precomp import load_split
 from itm_core.errors import InputError
 from itm_core.files import read_json, write_json
-from itm_core.gallery import Gallery
 from itm_core.inputs import encode
+from itm_core.score_job import ScoreJob
 from itm_core.scoring import score_matrix
 from tests.micro import SMALL, write_dataset
 
@@ -40,12 +40,12 @@ def data(run: runs.Run) -> Path:
     return run.folder.parents[3] / "data" / "micro"
 
 
-def prepare(run: runs.Run, out: Path, **more: object) -> Gallery:
+def prepare(run: runs.Run, out: Path, **more: object) -> ScoreJob:
     given = {"shards": SHARDS, "device": "cpu", "workers": 2} | more
-    return gallery.prepare(run, data(run), out, **given)  # type: ignore[arg-type]
+    return score_job.prepare(run, data(run), out, **given)  # type: ignore[arg-type]
 
 
-def score_in_this_process(planned: Gallery, jobs: slice = slice(None)) -> None:
+def score_in_this_process(planned: ScoreJob, jobs: slice = slice(None)) -> None:
     """What the batch does with a process for each shard."""
     told = planned.content(planned.jobs)
     for job in planned.jobs[jobs]:
@@ -96,7 +96,7 @@ def test_shards_are_the_matrix_to_the_bit(
         monkeypatch.setattr(scoring, "REGIONS_AT_ONCE", size)
         planned = prepare(run, tmp_path / str(size))
         score_in_this_process(planned)
-        gallery.merge(planned)
+        score_job.merge(planned)
         scores, whole = np.load(planned.out / "scores.npy"), at_once(run)
         np.testing.assert_allclose(scores, whole, atol=1e-6)
         assert not exact or np.array_equal(scores, whole)
@@ -106,7 +106,7 @@ def test_shards_are_the_matrix_to_the_bit(
 def test_lists_are_those_of_the_matrix(run: runs.Run, tmp_path: Path) -> None:
     planned = prepare(run, tmp_path, top=10)
     score_in_this_process(planned)
-    gallery.merge(planned)
+    score_job.merge(planned)
     whole = at_once(run)
     images, captions = np.arange(13), np.arange(65)
     right = captions // 5 == images[:, None]
@@ -186,7 +186,7 @@ def test_jobs_do_not_mix(run: runs.Run, tmp_path: Path) -> None:
     write_dataset(narrow)
     np.save(narrow / "test_ims.npy", np.zeros((12, 4, 3), np.float32))
     with pytest.raises(InputError, match="another width; expected 11, found 3"):
-        gallery.prepare(run, narrow, tmp_path / "other")
+        score_job.prepare(run, narrow, tmp_path / "other")
 
 
 def test_a_damaged_shard_is_named(run: runs.Run, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_damaged_shard_is_named(run: runs.Run, tmp_path: Path) -> None:
         whole = planned.jobs[1].place.read_bytes()
         planned.jobs[1].place.write_bytes(whole[: len(whole) // 2])
         with pytest.raises(InputError, match=r"shard-0002-of-0003\.np.: this shard is damaged"):
-            gallery.merge(planned)
+            score_job.merge(planned)
         assert not (planned.out / "metrics.json").exists()
 
 
