@@ -361,20 +361,29 @@ def train_many(
 
     Raises the first error of a run, after the others have finished.
     """
-    specs, where = list(specs), pick_device(device)
-    cores = os.cpu_count() or 1
-    workers = workers or (cores if where.type == "cpu" else 1)
-    jobs = [(str(dataset), spec, device, str(root), max(1, cores // workers)) for spec in specs]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_one, *job) for job in jobs]
-        for future in tqdm(futures, desc="runs", unit="run", disable=not progress):
-            future.exception()
-    return [load(future.result()) for future in futures]
+    specs = list(specs)
+    places = {spec: _place(dataset, spec, root) for spec in specs}
+    missing = [spec for spec, place in places.items() if not (place / COMPLETE).exists()]
+    if missing:
+        cores = os.cpu_count() or 1
+        workers = workers or (cores if pick_device(device).type == "cpu" else 1)
+        given = (device, str(root), max(1, cores // workers))
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            futures = [pool.submit(_one, str(dataset), spec, *given) for spec in missing]
+            for future in tqdm(futures, desc="runs", unit="run", disable=not progress):
+                future.exception()
+        _ = [future.result() for future in futures]
+    return [load(places[spec]) for spec in specs]
+
+
+def _place(dataset: Path | str, spec: Spec, root: Path | str) -> Path:
+    recipe = recipes.get(spec.recipe).replace(*spec.overrides)
+    return folder_of(configuration(_checked_once(str(dataset)), recipe, spec.seed), root)
 
 
 @lru_cache(maxsize=1)
 def _checked_once(dataset: str) -> Dataset:
-    """Return a dataset that a worker reads for its first run and keeps for the others."""
+    """Return a dataset that is read for the first run and kept for the others."""
     return load_dataset(dataset)
 
 

@@ -131,10 +131,25 @@ def test_many_runs_side_by_side_equal_single_ones(
 
 
 def test_a_failing_run_does_not_stop_the_others(dataset: Path, tmp_path: Path) -> None:
-    specs = [Spec("scan-t2i-mean", 0, ("training.epochs=0",)), Spec("scan-t2i-mean", 1, SMALL)]
-    with pytest.raises(InputError, match="epochs"):
+    specs = [Spec("scan-t2i-mean", seed, SMALL) for seed in (0, 1)]
+    data, recipe = load_dataset(dataset), recipes.get("scan-t2i-mean").replace(*SMALL)
+    held = runs.folder_of(runs.configuration(data, recipe, 0), tmp_path)
+    held.mkdir(parents=True)
+    with FileLock(held / ".lock"), pytest.raises(InputError, match="another process"):
         runs.train_many(dataset, specs, workers=1, root=tmp_path, device="cpu", progress=False)
     assert [r.seed for r in runs.all_runs(tmp_path)] == [1]
+
+
+def test_runs_that_are_there_start_no_process(
+    run: runs.Run, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "ProcessPoolExecutor", None)
+    specs = [Spec("scan-t2i-mean", 0, SMALL)] * 2
+    root = run.folder.parents[2]
+    made = runs.train_many(dataset, specs, root=root, device="cpu", progress=False)
+    assert [one.folder for one in made] == [run.folder] * 2
+    with pytest.raises(InputError, match="epochs"):  # before anything is begun
+        runs.train_many(dataset, [Spec("scan-t2i-mean", 0, ("training.epochs=0",))], root=root)
 
 
 def test_a_device_that_is_not_there_is_refused_before_training(
