@@ -58,7 +58,10 @@ class Glued:
         return self.count
 
     def __getitem__(self, part: slice) -> np.ndarray:
-        places = np.arange(self.count)[part]
+        return self.take(np.arange(self.count)[part])
+
+    def take(self, places: np.ndarray) -> np.ndarray:
+        """Return the features ``[n, R, F]`` of the pictures at some places."""
         pictures, regions = self.parts(places)
         return np.asarray(self.features[pictures, regions], np.float32)
 
@@ -93,10 +96,10 @@ class Glued:
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """The images of one array, then those of another; sliced like an array ``[I, R, F]``."""
+    """The images of an array ``[I, R, F]``, then glued ones; sliced like an array."""
 
-    first: Any
-    second: Any
+    first: np.ndarray
+    second: Glued
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -111,7 +114,15 @@ class Joined:
         edge = len(self.first)
         one = self.first[start : min(stop, edge)]
         other = self.second[max(start - edge, 0) : max(stop - edge, 0)]
-        return np.concatenate([np.asarray(one, np.float32), np.asarray(other, np.float32)])
+        return np.concatenate([np.asarray(one, np.float32), other])
+
+    def take(self, places: np.ndarray) -> np.ndarray:
+        """Return the features ``[n, R, F]`` of the images at some places."""
+        found = np.empty((len(places), *self.shape[1:]), np.float32)
+        real = places < len(self.first)
+        found[real] = self.first[places[real]]
+        found[~real] = self.second.take(places[~real] - len(self.first))
+        return found
 
 
 def _drawn(places: np.ndarray, seed: int, stream: int) -> np.ndarray:

@@ -96,6 +96,15 @@ def quantised(vectors: Tensor) -> tuple[Tensor, Tensor]:
     return steps.round().to(torch.int8), scales
 
 
+def as_kept(vectors: Tensor, kind: str) -> Tensor:
+    """Return vectors ``[..., D]`` float32 as they come back from a store of a kind."""
+    one_of("kind", kind, KINDS)
+    if kind == "int8":
+        steps, scales = quantised(vectors)
+        return steps.float() * scales[..., None]
+    return vectors.half().float() if kind == "float16" else vectors
+
+
 def build_store(
     matcher: Matcher,
     features: Any,

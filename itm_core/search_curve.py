@@ -21,13 +21,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from itm_core.distractors import Joined
+from itm_core.distractors import Glued, Joined
 from itm_core.errors import InputError
 from itm_core.fragments import Fragments
-from itm_core.gallery_store import AT_ONCE, GalleryStore
+from itm_core.gallery_store import AT_ONCE, as_kept
 from itm_core.matchers import Matcher
 from itm_core.scoring import IMAGES_PER_TILE, encode_images, score_fragments
-from itm_core.two_stage import TOP, Found, TwoStage, encode_captions
+from itm_core.two_stage import TOP, Found, TwoStage, encode_captions, rerank
 
 RESULTS = Path(__file__).resolve().parents[1] / "data" / "results"
 CURVE, KINDS = RESULTS / "search.csv", RESULTS / "search_kinds.csv"
@@ -144,30 +144,43 @@ def since(started: tuple[float, float]) -> tuple[float, float]:
 
 
 def loss_of_kind(
-    matcher: Matcher, store: GalleryStore, words: Fragments, exact: Found
-) -> dict[str, Any]:
-    """Return what keeping regions in fewer bits does to the exact ranking of a whole store.
+    matcher: Matcher, gallery: Any, words: Fragments, exact: Found, kind: str, top: int = TOP
+) -> dict[str, float]:
+    """Return what keeping regions in fewer bits does to the exact ranking.
 
-    Keys: ``kind``, ``bytes_per_image``, ``recall`` of the exact best (from float32 features),
-    ``first`` (the share of captions whose best image stays), ``largest_difference`` and
-    ``mean_difference`` of the scores of the best images that both have.
+    Only the images of ``exact`` are scored again, so it must hold more than ``top`` of each
+    caption: as many that no image beyond could come up, which ``sure`` tells.
+
+    Args:
+        gallery: the features; ``gallery.take(places)`` gives ``[n, R, F]``.
+        exact: the best images from float32, some hundred of each caption.
+
+    Keys: ``recall``, the share of the exact best that stay among them; ``first``, the share of
+    captions whose best image stays; ``largest_difference`` and ``mean_difference`` of scores;
+    ``sure``, the share of captions of which more images need not have been looked at.
     """
-    found = exact_tops(matcher, store.blocks(), words, [len(store)], exact.images.shape[1])
-    kept = found[len(store)]
-    both = exact.images[:, :, None] == kept.images[:, None]
-    differences = np.abs(exact.scores[:, :, None] - kept.scores[:, None])[both]
+    kept, first, sure, differences = [], [], [], []
+    for row, (images, scores) in enumerate(zip(exact.images, exact.scores, strict=True)):
+        with torch.no_grad():
+            regions = matcher.regions(torch.from_numpy(gallery.take(images)))
+        regions = Fragments.of(as_kept(regions.vectors, kind), whole=regions.whole)
+        fine = rerank(matcher, regions, words.take(torch.tensor([row]))).numpy()
+        order = np.argsort(-fine, kind="stable")
+        kept.append((order[:top] < top).mean())
+        first.append(order[0] == 0)
+        differences.append(np.abs(fine - scores))
+        sure.append(fine[order[top - 1]] > scores[-1] + differences[-1].max())
     return {
-        "kind": store.kind,
-        "bytes_per_image": store.bytes / len(store),
-        "recall": both.any(2).mean(),
-        "first": (exact.images[:, 0] == kept.images[:, 0]).mean(),
-        "largest_difference": differences.max(),
-        "mean_difference": differences.mean(),
+        "recall": float(np.mean(kept)),
+        "first": float(np.mean(first)),
+        "largest_difference": float(np.max(differences)),
+        "mean_difference": float(np.mean(differences)),
+        "sure": float(np.mean(sure)),
     }
 
 
 def share_of_glued(
-    matcher: Matcher, real: Any, glued: Any, words: Fragments, top: int = TOP
+    matcher: Matcher, real: np.ndarray, glued: Glued, words: Fragments, top: int = TOP
 ) -> float:
     """Return the share of glued pictures among the best of real and glued ones, half and half.
 
