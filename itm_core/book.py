@@ -86,6 +86,7 @@ def plan(preset: str = "small", *, device: str = "auto") -> tuple[Chapter, ...]:
         Chapter(notebook="methods", parameters=table),
         Chapter(notebook="own_regulator", parameters=own),
         *(Chapter(notebook=name, parameters=table) for name in CHAPTERS),
+        Chapter(notebook="search_at_scale", parameters=one),
     )
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from itm_core import data_cli
+from itm_core import data_cli, search_cli
 from itm_core.errors import InputError
 
 BAD_INPUT = 2
@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_checks(commands)
     _add_book(commands)
     data_cli.add(commands)
+    search_cli.add(commands)
     return parser
 
 

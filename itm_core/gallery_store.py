@@ -110,7 +110,7 @@ def build_store(
     features: Any,
     folder: Path | str,
     *,
-    kind: str = "int8",
+    kind: str = "float16",
     progress: bool = False,
 ) -> GalleryStore:
     """Return the store of a gallery, encoding what is not there yet.
@@ -118,7 +118,7 @@ def build_store(
     Args:
         features: ``[I, R, F]``, in memory, mapped, or anything that is sliced like an array
             (`distractors.Glued`).
-        kind: ``int8``, ``float16`` or ``float32``.
+        kind: ``float16``, ``int8`` or ``float32``.
 
     Raises `InputError` for another kind, a folder that holds something else, or a full disk.
     """

@@ -197,6 +197,12 @@ def share_of_glued(
     return float((found[len(both)].images >= len(real)).mean())
 
 
+@torch.no_grad()
+def all_scores(matcher: Matcher, features: np.ndarray, words: Fragments) -> np.ndarray:
+    """Return the scores ``[I, C]`` of images, ``features [I, R, F]``, with encoded captions."""
+    return score_fragments(matcher, encode_images(matcher, features), words).numpy()
+
+
 def recorded(path: Path) -> pd.DataFrame:
     """Return the measured curve (`CURVE`) or the loss of each kind (`KINDS`) from the record.
 

@@ -36,7 +36,7 @@ from itm_core.scoring import pad
 from itm_core.vector_index import VectorIndex, write_index
 
 FIRST, INDEX = "first_stage.safetensors", "index.faiss"
-FITTED_IMAGES, FITTED_CAPTIONS = 2000, 1200  # of the gallery and of the training split
+FITTED = (2000, 1200)  # images of the gallery and captions of the training split
 PAIRS_AT_ONCE = 256  # candidates in one step: their regions stay in the cache
 CANDIDATES, TOP = 2000, 10
 
@@ -115,24 +115,25 @@ def build_two_stage(
     captions: Sequence[Sequence[int]],
     folder: Path | str,
     *,
-    kind: str = "int8",
+    kind: str = "float16",
+    fitted: tuple[int, int] = FITTED,
     progress: bool = False,
 ) -> TwoStage:
     """Return a gallery ready to be searched, making what is not there yet.
 
     Args:
         features: ``[I, R, F]`` of the gallery, see `gallery_store.build_store`.
-        captions: token ids of training captions that the first stage is fitted to; evenly spread
-            ones are taken where there are more than enough.
-        kind: how regions are kept: ``int8``, ``float16`` or ``float32``.
+        captions: token ids of training captions.
+        kind: how regions are kept: ``float16``, ``int8`` or ``float32``.
+        fitted: how many images and captions the first stage is fitted to, evenly spread ones.
 
     Raises `InputError` as `gallery_store.build_store` does, or when FAISS is not installed.
     """
     store = build_store(matcher, features, folder, kind=kind, progress=progress)
     folder = Path(folder)
     if not (folder / FIRST).exists():
-        sample = store.fragments(_spread(len(store), FITTED_IMAGES))
-        chosen = [captions[i] for i in _spread(len(captions), FITTED_CAPTIONS)]
+        sample = store.fragments(_spread(len(store), fitted[0]))
+        chosen = [captions[i] for i in _spread(len(captions), fitted[1])]
         fit_first_stage(matcher, sample, encode_captions(matcher, chosen)).save(folder / FIRST)
     if not (folder / INDEX).exists():
         first = FirstStage.load(folder / FIRST)

@@ -98,7 +98,7 @@ def test_another_matcher_or_other_features_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the same shape, features"):
         build_store(built(), features[:9], tmp_path / "g")
     with pytest.raises(InputError, match="the same kind"):
-        build_store(built(), features, tmp_path / "g", kind="float16")
+        build_store(built(), features, tmp_path / "g", kind="int8")
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
