@@ -4,8 +4,9 @@ The score of a caption is gathered from its words, and words that mean the same 
 an image. So a few hundred *anchors*, centres of the words of training captions, are shown to
 every image, as words are: each anchor looks at the regions softly, and its cosine with what it saw
 is one of the image's features f. A caption's features g say how near its words are to the anchors,
-averaged over the words. Between the two stands one matrix M, the ridge regression of the
-matcher's own scores::
+averaged over the words. The mean region and the mean word are features too: a matcher whose
+attention is nearly even needs little else. Between the two sides stands one matrix M, the ridge
+regression of the matcher's own scores::
 
     score(image, caption) ~ (f - mean f)' M g,    M = X Y',  rank P
 
@@ -49,9 +50,9 @@ class FirstStage:
 
     Attributes:
         anchors: ``[K, D]`` at unit length.
-        centre: ``[K]`` the mean features of images.
-        image_map: ``[K, P]`` X.
-        caption_map: ``[K, P]`` Y.
+        centre: ``[K + D]`` the mean features of images.
+        image_map: ``[K + D, P]`` X.
+        caption_map: ``[K + D, P]`` Y.
     """
 
     anchors: Tensor
@@ -100,7 +101,7 @@ def fit_first_stage(
     Args:
         regions: a sample of the gallery; no caption of theirs is asked for.
         words: training captions.
-        width: P, at most the number of anchors.
+        width: P, at most the number of features.
         anchors: K, at most the number of words.
 
     Raises `InputError` for fewer than two images or captions.
@@ -119,12 +120,12 @@ def fit_first_stage(
     # captions count alike, and what is added to all images of a caption orders nothing
     scores = scores - scores.mean(0)
     scores = scores / scores.std(0).clamp_min(TINY)
-    image_map, caption_map = _low_rank(seen, said, scores, min(width, len(centres)))
+    image_map, caption_map = _low_rank(seen, said, scores, min(width, len(middle)))
     return FirstStage(centres, middle.float(), image_map.float(), caption_map.float())
 
 
 def _low_rank(seen: Tensor, said: Tensor, scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Return X and Y ``[K, P]`` with ``seen X Y' said'`` nearest to the scores ``[I, C]``.
+    """Return X and Y ``[K + D, P]`` with ``seen X Y' said'`` nearest to the scores ``[I, C]``.
 
     The ridge solution is cut to rank P where its predictions vary most, not its entries: the
     singular values are those of M between the whitened features.
@@ -147,7 +148,10 @@ def _ridged(features: Tensor, share: float) -> Tensor:
 
 
 def _seen(anchors: Tensor, regions: Fragments) -> Tensor:
-    """Return the cosine of each anchor with what it sees softly in each image, ``[I, K]``."""
+    """Return the features of images ``[I, K + D]``: what anchors see, and the mean region.
+
+    What an anchor sees is told by its cosine with it; the mean is taken at unit length.
+    """
     found = []
     for chunk in regions.chunks(IMAGES_AT_ONCE):
         V = l2norm(chunk.vectors)
@@ -157,15 +161,20 @@ def _seen(anchors: Tensor, regions: Fragments) -> Tensor:
             shown = shown.masked_fill(~chunk.mask[:, None], -torch.inf)
         weights = shown.softmax(-1)
         towards = (weights * dots).sum(-1)
-        found.append(towards / length(weights @ V).squeeze(-1).clamp_min(TINY))
+        cosines = towards / length(weights @ V).squeeze(-1).clamp_min(TINY)
+        found.append(torch.cat([cosines, l2norm(V.sum(1))], 1))
     return torch.cat(found)
 
 
 def _said(anchors: Tensor, words: Fragments) -> Tensor:
-    """Return how near the words of each caption are to the anchors, averaged, ``[C, K]``."""
-    near = (l2norm(words.vectors) @ anchors.T * NEAR).softmax(-1)
+    """Return the features of captions ``[C, K + D]``, of each the mean over its words.
+
+    How near a word is to the anchors, and the word itself at unit length.
+    """
+    W = l2norm(words.vectors)
+    near = (W @ anchors.T * NEAR).softmax(-1)
     mask = words.mask[..., None]
-    return (near * mask).sum(1) / mask.sum(1).clamp_min(1)
+    return (torch.cat([near, W], -1) * mask).sum(1) / mask.sum(1).clamp_min(1)
 
 
 def _centres(words: Tensor, count: int, seed: int) -> Tensor:

@@ -71,7 +71,9 @@ def main() -> None:
     sizes = [size for size in SIZES if size <= asked.images]
     hard = share_of_glued(matcher, features[:HALF], replace(glued, count=HALF), words)
     print(f"share of glued pictures among the best ten, half and half: {hard:.3f}", flush=True)
-    exact = truth(matcher, gallery, words, sizes, asked.folder / "exact.npz")
+    exact = truth(
+        matcher, gallery, words, sizes, asked.folder / f"exact-{asked.images}-{asked.queries}.npz"
+    )
     about = about_here(asked, run.place, hard)
     record(kinds(matcher, gallery, words, exact).assign(**about), search_curve.KINDS)
     folder = asked.folder / asked.kind
