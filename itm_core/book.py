@@ -88,6 +88,7 @@ def plan(preset: str = "small", *, device: str = "auto") -> tuple[Chapter, ...]:
         Chapter(notebook="your_pictures", parameters=one),
         *(Chapter(notebook=name, parameters=table) for name in CHAPTERS),
         Chapter(notebook="retrieval_gallery", parameters={**common, "recipes": searched}),
+        Chapter(notebook="search_at_scale", parameters=one),
     )
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from itm_core import bench_cli, data_cli, results_cli, score_cli
+from itm_core import bench_cli, data_cli, results_cli, score_cli, search_cli
 from itm_core.errors import InputError
 
 BAD_INPUT = 2
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_book(commands)
     data_cli.add(commands)
     bench_cli.add(commands)
+    search_cli.add(commands)
     return parser
 
 

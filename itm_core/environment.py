@@ -13,7 +13,10 @@ import torch
 
 from itm_core.errors import InputError
 
-PACKAGES = ("itm-core", "torch", "numpy", "pandas", "jupyter-book", "papermill", "jupyterlab")
+PACKAGES = (
+    *("itm-core", "torch", "numpy", "pandas", "jupyter-book", "papermill", "jupyterlab"),
+    "faiss-cpu",
+)
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -19,6 +19,7 @@ regions ask (i2t). Results keep a 1 where an axis was summed away, so everything
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -217,9 +218,14 @@ class _OwnPartners(Pairing):
 
     partner: Tensor
 
+    @cached_property
+    def _own(self) -> Tensor:
+        """``[C, P, R, D]`` the regions of each caption's partners."""
+        return self.regions.vectors[self.partner]
+
     def dot(self) -> Tensor:
         """Return the dot products, one matrix product for each caption."""
-        V, W = self.regions.vectors[self.partner], self.words.vectors  # [C, P, R, D]
+        V, W = self._own, self.words.vectors
         return (W @ V.flatten(1, 2).mT).unflatten(2, V.shape[1:3])
 
     def dot_of(self, queries: Tensor, axis: int) -> Tensor:
@@ -227,19 +233,18 @@ class _OwnPartners(Pairing):
         if axis == WORDS:
             flat = queries.flatten(1, 3)
             return (self.words.vectors @ flat.mT).unflatten(2, queries.shape[2:4])
-        V = self.regions.vectors[self.partner]  # [C, P, R, D]
-        return (queries.squeeze(3).transpose(1, 2) @ V.mT).transpose(1, 2)
+        return (queries.squeeze(3).transpose(1, 2) @ self._own.mT).transpose(1, 2)
 
     def mix(self, weights: Tensor, axis: int) -> Tensor:
         """Return the weighted sums, one matrix product for each pair."""
         if axis == WORDS:
             flat = weights.flatten(2).mT
             return (flat @ self.words.vectors).unflatten(1, weights.shape[2:]).unsqueeze(1)
-        mixed = weights.transpose(1, 2) @ self.regions.vectors[self.partner]  # [C, P, L, D]
+        mixed = weights.transpose(1, 2) @ self._own  # [C, P, L, D]
         return mixed.transpose(1, 2).unsqueeze(3)
 
     def _region_queries(self) -> Tensor:
-        return self.regions.vectors[self.partner][:, None]
+        return self._own[:, None]
 
     def wholes(self) -> tuple[Tensor, Tensor]:
         """Return the whole vectors of each caption and of its own partners."""
@@ -279,3 +284,13 @@ class Candidates(_OwnPartners):
         if len(partner) != len(words.lens):
             raise ValueError(f"{len(words.lens)} captions but {len(partner)} shortlists")
         self.partner = partner.to(words.vectors.device)
+
+    def norm_of_mix(self, weights: Tensor, axis: int) -> Tensor:
+        """Return the length of each weighted sum of `mix`.
+
+        An image is met with one caption here, which has fewer words than the image has regions:
+        the sums themselves are sooner formed than a Gram matrix or its root.
+        """
+        if axis == WORDS:
+            return super().norm_of_mix(weights, axis)
+        return length(self.mix(weights, axis)).squeeze(-1)

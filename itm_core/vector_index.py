@@ -1,0 +1,81 @@
+"""The vector index of the first stage: FAISS, all vectors in eight bits, mapped from its file.
+
+Why FAISS and not USearch, the other library that is well kept: a shortlist has thousands of
+images, and a graph (HNSW, USearch's index) is made for tens; FAISS scans a million vectors of 64
+numbers one after another in tens of milliseconds, misses nothing but the rounding, and adds in
+seconds where a graph takes minutes to build. Both are mapped from disk, both have wheels for Linux
+and macOS and a permissive licence (FAISS MIT, USearch Apache 2.0). What speaks against FAISS: on
+macOS its OpenMP and that of torch can meet in one process, so one thread is used there.
+
+Page: "Search at scale".
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+
+from itm_core.errors import InputError
+from itm_core.files import whole_file
+
+KIND = "SQ8"  # eight bits a number, scanned whole
+TRAINED_ON = 100_000  # vectors from which the range of each number is taken
+
+
+def _library() -> ModuleType:
+    try:
+        import faiss
+    except ImportError as error:
+        raise InputError(
+            "searching in two stages needs FAISS",
+            expected="the package faiss-cpu",
+            found=f"none ({error})",
+            remedy="pip install 'itm-core[search]'",
+        ) from error
+    # its OpenMP and torch's do not get on with each other on macOS
+    faiss.omp_set_num_threads(1 if sys.platform == "darwin" else torch.get_num_threads())
+    return faiss
+
+
+def write_index(vectors: np.ndarray, path: Path) -> None:
+    """Write an index of vectors ``[I, P]`` float32; images are numbered from 0.
+
+    Raises `InputError` when FAISS is not installed.
+    """
+    faiss = _library()
+    index = faiss.index_factory(vectors.shape[1], KIND, faiss.METRIC_INNER_PRODUCT)
+    spread = np.linspace(0, len(vectors) - 1, min(len(vectors), TRAINED_ON)).astype(int)
+    index.train(vectors[spread])
+    index.add(np.ascontiguousarray(vectors, np.float32))
+    with whole_file(path) as partial:
+        faiss.write_index(index, str(partial))
+
+
+class VectorIndex:
+    """An index that `write_index` wrote, mapped.
+
+    Raises `InputError` when FAISS is not installed, or the file is no index.
+    """
+
+    def __init__(self, path: Path) -> None:
+        faiss = _library()
+        try:
+            self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+        except RuntimeError as error:
+            raise InputError(
+                "not an index",
+                file=path,
+                found=str(error).strip().split("\n")[0],
+                remedy="build the index again",
+            ) from error
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal)
+
+    def nearest(self, queries: np.ndarray, count: int) -> np.ndarray:
+        """Return the places ``[C, count]`` with the largest products with queries ``[C, P]``."""
+        return self._index.search(np.ascontiguousarray(queries, np.float32), count)[1]
