@@ -8,8 +8,6 @@ from __future__ import annotations
 import argparse
 import os
 
-PARTS = ("scoring", "growth", "training", "loading")
-
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add ``bench`` to the commands."""
@@ -36,8 +34,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--captions", type=int, default=50)
     _add_shared(command)
     command.set_defaults(run=_growth)
-    for name in ("training", "loading"):
-        command = inner.add_parser(name, help=f"a step of {name}: its own options with --help")
+    for name in ("training", "loading", "search"):
+        command = inner.add_parser(
+            name, help=f"{name}: its own options with --help", add_help=False
+        )
         command.add_argument("options", nargs=argparse.REMAINDER)
         command.set_defaults(run=_other, part=name)
 
@@ -95,7 +95,7 @@ def _growth(given: argparse.Namespace) -> int:
 
 
 def _other(given: argparse.Namespace) -> int:
-    from itm_core.bench import loading, training
+    from itm_core.bench import loading, search, training
 
-    {"training": training, "loading": loading}[given.part].main(given.options)
+    {"training": training, "loading": loading, "search": search}[given.part].main(given.options)
     return 0

@@ -209,5 +209,5 @@ def recorded(path: Path) -> pd.DataFrame:
     Raises `InputError` when there is none.
     """
     if not path.exists():
-        raise InputError("no record", file=path, remedy="python -m tests.bench_search")
+        raise InputError("no record", file=path, remedy="itm bench search")
     return pd.read_csv(path)

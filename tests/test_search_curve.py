@@ -110,5 +110,5 @@ def test_copies_have_half_of_the_best_places(matcher: Matcher) -> None:
 
 
 def test_without_a_record_the_command_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="bench_search"):
+    with pytest.raises(InputError, match="itm bench search"):
         search_curve.recorded(tmp_path / "search.csv")

@@ -1,6 +1,6 @@
 """Benchmark: search in two stages, for galleries of a thousand to a million images.
 
-    python -m tests.bench_search [--images 1000000] [--queries 100] [--pictures 16000]
+    itm bench search [--images 1000000] [--queries 100] [--pictures 16000]
         [--recipe scan-t2i-mean-smoke] [--kind float16] [--threads 2] [--folder data/search]
 
 The gallery is the test split of ``data/scenes-small``, then pictures glued from halves of
@@ -16,6 +16,7 @@ million, from float32), encoding, pooling.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -48,9 +49,9 @@ HALF = 3_000  # real and glued pictures that are compared
 ALONE = 3  # captions ranked exactly, one by one, to see how long that takes
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write the record."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="itm bench search", description=__doc__.split("\n")[0])
     parser.add_argument("--images", type=int, default=SIZES[-1])
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--pictures", type=int, default=16_000)
@@ -58,7 +59,7 @@ def main() -> None:
     parser.add_argument("--kind", choices=KINDS, default="float16")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=Path("data/search"))
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     torch.set_num_threads(asked.threads)
     asked.folder.mkdir(parents=True, exist_ok=True)
     data = load_dataset("data/scenes-small")
