@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import os
+from importlib import import_module
+from pathlib import Path
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -34,12 +36,46 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--captions", type=int, default=50)
     _add_shared(command)
     command.set_defaults(run=_growth)
-    for name in ("training", "loading", "search"):
-        command = inner.add_parser(
-            name, help=f"{name}: its own options with --help", add_help=False
-        )
-        command.add_argument("options", nargs=argparse.REMAINDER)
+    for name, (what, add_options) in OTHERS.items():
+        command = inner.add_parser(name, help=what)
+        add_options(command)
         command.set_defaults(run=_other, part=name)
+
+
+def _training_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("recipes", nargs="*", help="default: one of each kind")
+    command.add_argument("--batch", type=int, default=128)
+    command.add_argument("--device", default="cpu")
+    command.add_argument("--tile", type=int)
+    command.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
+
+
+def _loading_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--images", type=int, default=113_287)
+    command.add_argument("--batches", type=int, default=300)
+    command.add_argument("--steps", type=int, default=5)
+    command.add_argument("--recipe", default="scan-t2i-mean-coco")
+    command.add_argument("--device", default="cpu")
+    command.add_argument("--held", default="auto", help="auto, never or float16")
+    command.add_argument("--dense", action="store_true", help="random features, not a sparse file")
+    command.add_argument("--folder", type=Path, help="where to make it; default: a temporary one")
+
+
+def _search_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--images", type=int, default=1_000_000)
+    command.add_argument("--queries", type=int, default=100)
+    command.add_argument("--pictures", type=int, default=16_000)
+    command.add_argument("--recipe", default="scan-t2i-mean-smoke")
+    command.add_argument("--kind", default="float16", help="float32, float16 or int8")
+    command.add_argument("--threads", type=int, default=2)
+    command.add_argument("--folder", type=Path, default=Path("data/search"))
+
+
+OTHERS = {
+    "training": ("time and memory of a training step", _training_options),
+    "loading": ("time and memory of loading a large training split", _loading_options),
+    "search": ("search in two stages, up to a million images", _search_options),
+}
 
 
 def _add_shared(command: argparse.ArgumentParser) -> None:
@@ -95,7 +131,5 @@ def _growth(given: argparse.Namespace) -> int:
 
 
 def _other(given: argparse.Namespace) -> int:
-    from itm_core.bench import loading, search, training
-
-    {"training": training, "loading": loading, "search": search}[given.part].main(given.options)
+    import_module(f"itm_core.bench.{given.part}").measure(given)
     return 0

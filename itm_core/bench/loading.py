@@ -22,7 +22,7 @@ import argparse
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,18 +149,8 @@ def train(trainer: Trainer, count: int) -> None:
         print(f"  {took / len(cut):.2f} s a step, {1 - stepping / took:.1%} of it waiting")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def measure(given: argparse.Namespace) -> None:
     """Make the file and print what each part takes."""
-    parser = argparse.ArgumentParser(prog="itm bench loading", description=__doc__.split("\n")[0])
-    parser.add_argument("--images", type=int, default=113_287)
-    parser.add_argument("--batches", type=int, default=300)
-    parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--recipe", default="scan-t2i-mean-coco")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--held", default="auto", help="auto, never or float16")
-    parser.add_argument("--dense", action="store_true", help="random features, not a sparse file")
-    parser.add_argument("--folder", type=Path, help="where to make it; default: a temporary one")
-    given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         folder = Path(name)
         write_split(folder, given.images, dense=given.dense)
@@ -184,7 +174,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         make_batches(trainer, given.batches)
         train(trainer, given.steps)
         print(f"features {'held' if trainer.held is not None else 'read'} on {trainer.device}")
-
-
-if __name__ == "__main__":
-    main()

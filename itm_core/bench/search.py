@@ -16,7 +16,6 @@ million, from float32), encoding, pooling.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -49,17 +48,8 @@ HALF = 3_000  # real and glued pictures that are compared
 ALONE = 3  # captions ranked exactly, one by one, to see how long that takes
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def measure(asked: argparse.Namespace) -> None:
     """Measure and write the record."""
-    parser = argparse.ArgumentParser(prog="itm bench search", description=__doc__.split("\n")[0])
-    parser.add_argument("--images", type=int, default=SIZES[-1])
-    parser.add_argument("--queries", type=int, default=100)
-    parser.add_argument("--pictures", type=int, default=16_000)
-    parser.add_argument("--recipe", default="scan-t2i-mean-smoke")
-    parser.add_argument("--kind", choices=KINDS, default="float16")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--folder", type=Path, default=Path("data/search"))
-    asked = parser.parse_args(arguments)
     torch.set_num_threads(asked.threads)
     asked.folder.mkdir(parents=True, exist_ok=True)
     data = load_dataset("data/scenes-small")
@@ -127,7 +117,8 @@ def truth(
         found = exact_tops(matcher, encoded(matcher, gallery, sizes), words, sizes, DEEP)
         with whole_file(path) as partial, partial.open("wb") as file:
             arrays = {f"images-{n}": one.images for n, one in found.items()}
-            np.savez(file, **arrays, **{f"scores-{n}": one.scores for n, one in found.items()})
+            arrays |= {f"scores-{n}": one.scores for n, one in found.items()}
+            np.savez(file, allow_pickle=False, **arrays)
     with np.load(path) as file:
         return {n: Found(file[f"images-{n}"], file[f"scores-{n}"]) for n in sizes}
 
@@ -194,7 +185,3 @@ def record(table: pd.DataFrame, path: Path) -> None:
     """Write a table of the record, whole or not at all."""
     with whole_file(path) as partial:
         table.to_csv(partial, index=False, float_format="%.5g")
-
-
-if __name__ == "__main__":
-    main()

@@ -15,7 +15,6 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 
 import torch
 
@@ -34,20 +33,13 @@ RECIPES += ("imram-full-f30k", "chan-f30k", "rcar-t2i-f30k", "rcar-i2t-f30k", "r
 FEATURES, WORDS, REGIONS = 2048, 8482, 36
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def measure(given: argparse.Namespace) -> None:
     """Print one line for each recipe."""
-    parser = argparse.ArgumentParser(prog="itm bench training", description=__doc__.split("\n")[0])
-    parser.add_argument("recipes", nargs="*", default=RECIPES)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--tile", type=int)
-    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args(arguments)
-    for name in given.recipes:
+    for name in given.recipes or RECIPES:
         if given.alone:
             print(measured(name, given.batch, torch.device(given.device), given.tile))
         else:
-            command = [sys.executable, "-m", "itm_core.bench.training", name, "--alone"]
+            command = [sys.executable, "-m", "itm_core", "bench", "training", name, "--alone"]
             command += ["--batch", str(given.batch), "--device", given.device]
             command += ["--tile", str(given.tile)] if given.tile else []
             subprocess.run(command, check=True)
@@ -97,7 +89,3 @@ def peak(device: torch.device, *, reset: bool = False) -> float:
             torch.cuda.reset_peak_memory_stats(device)
         return found
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
-if __name__ == "__main__":
-    main()
