@@ -144,8 +144,17 @@ def build_two_stage(
 def open_two_stage(matcher: Matcher, folder: Path | str) -> TwoStage:
     """Return a gallery that was built; raises `InputError` when a part of it is missing."""
     folder = Path(folder)
-    first = FirstStage.load(folder / FIRST)
-    return TwoStage(matcher, open_store(folder), first, VectorIndex(folder / INDEX))
+    first, store = FirstStage.load(folder / FIRST), open_store(folder)
+    index = VectorIndex(folder / INDEX)
+    if len(index) != len(store):
+        raise InputError(
+            "the index is of another gallery",
+            file=folder / INDEX,
+            expected=f"{len(store)} images",
+            found=len(index),
+            remedy="delete it and build the index again",
+        )
+    return TwoStage(matcher, store, first, index)
 
 
 def pooled(

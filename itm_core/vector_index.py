@@ -1,11 +1,12 @@
 """The vector index of the first stage: FAISS, all vectors in eight bits, mapped from its file.
 
 Why FAISS and not USearch, the other library that is well kept: a shortlist has thousands of
-images, and a graph (HNSW, USearch's index) is made for tens; FAISS scans a million vectors of 64
-numbers one after another in tens of milliseconds, misses nothing but the rounding, and adds in
-seconds where a graph takes minutes to build. Both are mapped from disk, both have wheels for Linux
-and macOS and a permissive licence (FAISS MIT, USearch Apache 2.0). What speaks against FAISS: on
-macOS its OpenMP and that of torch can meet in one process, so one thread is used there.
+images, and a graph (HNSW, USearch's index) is made for tens. So vectors are scanned one after
+another, which misses nothing but the rounding and needs no training; a scan of a million vectors of
+128 numbers in eight bits took USearch half as long again. Both are mapped from disk, both have
+wheels for Linux and macOS from Python 3.11 on and a permissive licence (FAISS MIT, USearch Apache
+2.0). What speaks against FAISS: on macOS its OpenMP and that of torch can meet in one process and
+end it, so one thread is used there; that has not been tried here.
 
 Page: "Search at scale".
 """

@@ -14,6 +14,7 @@ from itm_core.errors import InputError
 from itm_core.matchers import Matcher
 from itm_core.pairing import AllPairs
 from itm_core.two_stage import TwoStage, build_two_stage, encode_captions, open_two_stage, rerank
+from itm_core.vector_index import write_index
 
 IMAGES = 60
 METHODS = ("scan-t2i-mean", "scan-i2t-LSE", "bfan-equal", "chan", "saf", "rcar-t2i", "vse-gpo")
@@ -88,6 +89,9 @@ def test_a_gallery_that_was_built_is_opened(tmp_path: Path) -> None:
     words = encode_captions(search.matcher, some_data()[1])
     again = open_two_stage(search.matcher, tmp_path / "g").search(words, candidates=20)
     np.testing.assert_array_equal(again.images, search.search(words, candidates=20).images)
+    write_index(np.zeros((7, 3), np.float32), tmp_path / "g" / "index.faiss")
+    with pytest.raises(InputError, match="another gallery; expected 60 images, found 7"):
+        open_two_stage(search.matcher, tmp_path / "g")
     (tmp_path / "g" / "index.faiss").write_bytes(b"not an index")
     with pytest.raises(InputError, match="not an index.*build the index again"):
         open_two_stage(search.matcher, tmp_path / "g")
