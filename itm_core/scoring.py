@@ -206,6 +206,7 @@ def score_blocks(
                     scores = score_fragments(matcher, regions, words).float().cpu().numpy()
                 yield images, chosen, scores
                 bar.update(scores.size)
+            del regions  # before the next ones are encoded
 
 
 def score_matrix(
