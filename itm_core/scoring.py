@@ -33,7 +33,7 @@ MEMORY_TILE = 64_000_000  # on a GPU it should fill the machine
 IMAGES_PER_TILE = 128
 CAPTIONS_AT_ONCE = 512
 REGIONS_AT_ONCE = 512
-HELD = {"cpu": 200_000_000, "cuda": 1_000_000_000}  # floats of encoded regions at a time
+HELD = {"cpu": 120_000_000, "cuda": 1_000_000_000}  # floats of encoded regions at a time
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
