@@ -34,7 +34,7 @@ from itm_core.scoring import IMAGES_PER_TILE, score_fragments
 
 WIDTH = 64  # P
 ANCHORS = 256
-# these two were chosen by hand: 60 captions of Scenes and 40,000 images
+# these two were chosen by hand: 60 test captions of Scenes and 40,000 images
 LOOK = 5.0  # temperature of an anchor's attention over the regions
 NEAR = 5.0  # temperature of a word's nearness to the anchors
 IMAGE_RIDGE, CAPTION_RIDGE = 1e-2, 1e-3  # shares of the mean variance of a feature
