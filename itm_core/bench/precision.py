@@ -39,14 +39,14 @@ def effect(
     return linked(pd.DataFrame(rows), {"method": places})
 
 
-def _moved(plain: np.ndarray, short: np.ndarray) -> dict[str, float]:
+def _moved(plain: np.ndarray, short: np.ndarray) -> dict[str, float | str]:
     before, after = retrieval.ranks(plain), retrieval.ranks(short)
     sides = [(before.i2t, after.i2t), (before.t2i, after.t2i)]
     moved = sum(int((a != b).sum()) for a, b in sides)
     first = [100 * float((b < 1).mean() - (a < 1).mean()) for a, b in sides]
     rsum = retrieval.metrics(short).flat()["rsum"] - retrieval.metrics(plain).flat()["rsum"]
     return {
-        "largest difference": float(np.abs(plain - short).max()),
+        "largest difference": f"{np.abs(plain - short).max():.4f}",
         "ranks moved": 100 * moved / sum(len(a) for a, _ in sides),
         "R@1 i2t": first[0],
         "R@1 t2i": first[1],
