@@ -34,7 +34,7 @@ def effect(
         plain = score_matrix(matcher, features, captions)
         for precision in precisions:
             short = score_matrix(matcher, features, captions, precision=precision)
-            rows.append({"method": name, "precision": precision} | _moved(plain, short))
+            rows.append({"method": name, "precision": precision, **_moved(plain, short)})
     places = [[run.place] for run in runs.values() for _ in precisions]
     return linked(pd.DataFrame(rows), {"method": places})
 
