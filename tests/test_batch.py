@@ -308,7 +308,7 @@ def test_an_unknown_grid_or_parameter_is_refused(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["grid", "nothing"]) == 2
-    assert "grid not found; expected one of chan, " in capsys.readouterr().err
+    assert f"grid not found; expected one of {grids.names()[0]}, " in capsys.readouterr().err
     monkeypatch.setattr(Batch, "parameters", lambda *_: {"sede": 1})
     assert main(words(place)) == 2
     assert "the notebook has no parameter sede" in capsys.readouterr().err
