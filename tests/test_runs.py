@@ -126,7 +126,8 @@ def test_many_runs_side_by_side_equal_single_ones(
     specs = [Spec("scan-t2i-mean", seed, SMALL) for seed in (0, 1)]
     made = runs.train_many(dataset, specs, workers=2, root=tmp_path, device="cpu", progress=False)
     assert [r.seed for r in made] == [0, 1]
-    np.testing.assert_allclose(made[0].scores, run.scores, atol=1e-5)
+    # each with its share of the threads: sums are rounded otherwise, and training carries it on
+    np.testing.assert_allclose(made[0].scores, run.scores, atol=1e-4)
     assert made[0].metrics["rsum"] != made[1].metrics["rsum"]
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,15 @@ RECIPE = recipes.get("scan-t2i-mean").replace(
     "training.learning_rate=0.01",
     "training.drop_every=2",
 )
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums are the same to the bit in every process only if as many threads make them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def some_pairs() -> Pairs:
@@ -183,7 +193,8 @@ def test_a_stopped_run_ends_with_the_same_bits(tmp_path: Path, stop_after: int) 
 
 
 SCRIPT = """
-import sys, pathlib
+import sys, pathlib, torch
+torch.set_num_threads(1)
 from tests import test_training
 from itm_core import training
 training.CHECKPOINT_SECONDS = 0.0
