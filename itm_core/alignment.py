@@ -64,11 +64,11 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
 
 
 def along_last(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Return ``layer(x)`` for a layer on the last axis, whatever the order of ``x`` in memory.
+    """Return ``layer(x)`` for a layer on the last axis of ``x [C, L, P, ...]``.
 
     All pairs are mixed image by image, so their vectors lie image by image too; a linear layer
     would copy them into the order of the shape first.
     """
-    order = [*sorted(range(x.ndim - 1), key=lambda axis: -x.stride()[axis]), x.ndim - 1]
-    back = [order.index(axis) for axis in range(x.ndim)]
-    return layer(x.permute(order)).permute(back)
+    if x.stride(2) > x.stride(0):
+        return layer(x.movedim(2, 0)).movedim(0, 2)
+    return layer(x)

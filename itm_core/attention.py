@@ -100,9 +100,10 @@ def focused(weights: Tensor, axis: int, gate: str, mask: Tensor | None = None) -
     else:
         root = weights.detach().sqrt()
         threshold = (root * weights.detach()).sum(axis, keepdim=True) / root.sum(axis, keepdim=True)
-    kept = weights * (weights > threshold)
-    total = kept.sum(axis, keepdim=True)
-    return torch.where(total > 0, kept / total.clamp_min(TINY), weights)
+    above = weights > threshold
+    above |= ~above.any(axis, keepdim=True)
+    kept = weights * above
+    return kept / kept.sum(axis, keepdim=True).clamp_min(TINY)
 
 
 def choose(S: Tensor, pairing: Pairing, axis: int) -> Tensor:

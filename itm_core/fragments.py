@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 TINY = 1e-8  # the epsilon that the whole SCAN family adds to norms
+HAIR = 1e-13  # of the largest squared length: a length of zero becomes 3e-7 of the longest
 
 
 def length(x: Tensor, dim: int = -1) -> Tensor:
@@ -87,12 +88,19 @@ class Fragments:
 
     @cached_property
     def root(self) -> Tensor:
-        """``[N, min(D, K), K]`` upper triangular T with ``T'T = gram``, from a QR factorisation.
+        """``[N, K, K]`` upper triangular T with ``T'T = gram``, a Cholesky factor.
 
         ``|T a|`` is the length of the mix ``a`` without squaring and cancelling: never negative,
-        and accurate even when the mixed fragments nearly cancel.
+        and accurate even when the mixed fragments nearly cancel. The Gram matrix is taken in
+        float64 for that; a hair on its diagonal lets fragments be equal or zero. All rows at
+        once, where a QR factorisation of the fragments goes through them one by one on a GPU.
         """
-        return torch.linalg.qr(self._accurate.mT, mode="r").R
+        exact = self.vectors.double()
+        gram = exact @ exact.mT
+        diagonal = gram.diagonal(dim1=1, dim2=2)
+        diagonal += HAIR * diagonal.amax(1, keepdim=True) + torch.finfo(gram.dtype).tiny
+        factor, failed = torch.linalg.cholesky_ex(gram, upper=True)
+        return factor.masked_fill(failed[:, None, None] > 0, torch.nan).to(self._accurate)
 
     @property
     def _accurate(self) -> Tensor:

@@ -27,10 +27,10 @@ from itm_core.matchers.base import Matcher
 from itm_core.pairing import AllPairs
 from itm_core.settings import one_of
 
-CACHE_TILE = 600_000  # floats of [C, L, P, R] in one tile; on a CPU a tile should stay in cache
+CACHE_TILE = 1_200_000  # floats of [C, L, P, R] in one tile; on a CPU it should stay in cache
 VECTOR_TILE = 4_000_000  # floats of [C, L, P, D], where matrix products take most of the time
 MEMORY_TILE = 64_000_000  # on a GPU it should fill the machine
-IMAGES_PER_TILE = 128
+IMAGES_PER_TILE = 64
 CAPTIONS_AT_ONCE = 512
 REGIONS_AT_ONCE = 512
 HELD = {"cpu": 120_000_000, "cuda": 1_000_000_000}  # floats of encoded regions at a time
@@ -83,13 +83,14 @@ def score_fragments(matcher: Matcher, regions: Sequence[Fragments], words: Fragm
     """
     device = words.vectors.device
     order = torch.argsort(words.lens)
-    lens = words.lens[order]
-    columns = []
-    for chunk in regions:
-        cut = list(tiles(lens, per_word(matcher, chunk), tile_floats(matcher, device)))
-        columns.append(torch.cat([matcher(AllPairs(chunk, words.take(order[t]))) for t in cut]))
-    scores = torch.cat(columns, 1).T
-    return scores[:, torch.argsort(order).to(device)]
+    # cut as for a whole chunk: the last one may be small, and alone where a gallery is sharded
+    images = max(IMAGES_PER_TILE, *(len(chunk.lens) for chunk in regions))
+    most = images * max(per_word(matcher, chunk) // len(chunk.lens) for chunk in regions)
+    rows = []
+    for tile in tiles(words.lens[order], most, tile_floats(matcher, device)):
+        some = words.take(order[tile])  # what is worked out of them serves all chunks
+        rows.append(torch.cat([matcher(AllPairs(chunk, some)) for chunk in regions], 1))
+    return torch.cat(rows)[torch.argsort(order).to(device)].T
 
 
 def per_word(matcher: Matcher, regions: Fragments) -> int:

@@ -129,7 +129,9 @@ class SGR(NodeAggregation):
     """Similarity graph reasoning: nodes exchange what they know, the whole one is scored.
 
     ``E = softmax((W_q X)(W_k X)')``, ``X <- relu(W_g E X)``, with weights of its own at each of
-    the steps (equations 7-9).
+    the steps (equations 7-9). The two maps meet in one product before they meet the nodes, which
+    leaves a third of the work of a step; what the bias of ``W_k`` adds is the same for every node
+    that answers, so the softmax does not see it.
     """
 
     def __init__(self, embedding: int, width: int, steps: int) -> None:
@@ -152,8 +154,9 @@ class SGR(NodeAggregation):
         for k, (ask, answer, update) in enumerate(
             zip(self.ask, self.answer, self.update, strict=True)
         ):
-            Q = ask(X[:, :, :1] if k == last else X)  # only the whole node is read in the end
-            edges = Q @ answer(X).mT
+            asking = X[:, :, :1] if k == last else X  # only the whole node is read in the end
+            both, offset = ask.weight.T @ answer.weight, ask.bias @ answer.weight
+            edges = (asking @ both + offset) @ X.mT
             if hidden is not None:
                 edges = edges.masked_fill(hidden, -torch.inf)
             edges = edges.softmax(-1)

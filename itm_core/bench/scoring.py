@@ -160,18 +160,32 @@ def race(name: str, method: Method, given: Given, asked: Asked, reached: float) 
 
 
 def operations(matcher: Attending, given: Given) -> float:
-    """Return the floating-point operations of all products for one pair of usual length.
+    """Return the floating-point operations of all products, for a pair of usual length.
 
     Counted on a few images and captions, all with as many words as the mean, so that no padding
-    is counted.
+    is counted. Some grow with the pairs and some with the images or captions alone (whole
+    vectors, roots of Gram matrices): four counts tell them apart, and each is scaled to the sizes
+    that were given.
     """
     mean = round(given.lens.float().mean().item())
-    count = min(COUNTED, len(given.packed) // mean)
-    words = given.packed[: count * mean].view(count, mean, -1)
-    few = Given(given.regions[:COUNTED], words, torch.full((len(words),), mean))
-    with FlopCounterMode(display=False) as counter:
-        score(matcher, few, COUNTED)
-    return counter.get_total_flops() / (len(few.regions) * len(few.words))
+
+    def counted(images: int, captions: int) -> int:
+        words = given.packed[: captions * mean].view(captions, mean, -1)
+        few = Given(given.regions[:images], words, torch.full((captions,), mean))
+        with FlopCounterMode(display=False) as counter:
+            score(matcher, few, images)
+        return counter.get_total_flops()
+
+    images, captions = len(given.regions), len(given.words)
+    n, m = (min(COUNTED, count) for count in (images, min(captions, len(given.packed) // mean)))
+    if n < 2 or m < 2:
+        return counted(n, m) / (n * m)
+    i, c = n // 2, m // 2
+    all_, fewer, shorter, least = counted(n, m), counted(i, m), counted(n, c), counted(i, c)
+    a_pair = (all_ - fewer - shorter + least) / ((n - i) * (m - c))
+    an_image = (all_ - fewer) / (n - i) - a_pair * m
+    a_caption = (all_ - shorter) / (m - c) - a_pair * n
+    return a_pair + an_image / captions + a_caption / images
 
 
 def share_of_products(function: Callable[[], Tensor]) -> float:
