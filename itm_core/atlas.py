@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -22,6 +21,7 @@ from itm_core.data.precomp import Split
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.errors import InputError
 from itm_core.inputs import features_of
+from itm_core.lazy import lazy
 from itm_core.matchers import Matcher
 from itm_core.pair_records import PairRecord, pair_record
 from itm_core.runs import Run
@@ -38,7 +38,7 @@ class Atlas:
     runs: Mapping[str, Run]
     split: Split
 
-    @cached_property
+    @lazy
     def matchers(self) -> dict[str, Matcher]:
         """The matcher of every method, loaded once."""
         return {name: run.matcher() for name, run in self.runs.items()}
@@ -54,7 +54,7 @@ class Atlas:
             for name, run in self.runs.items()
         }
 
-    @cached_property
+    @lazy
     def table(self) -> pd.DataFrame:
         """How well every method looks at every right pair of the split, a row for each direction.
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -32,6 +31,7 @@ from itm_core.data.precomp import Split
 from itm_core.errors import InputError
 from itm_core.fragments import Fragments
 from itm_core.inputs import Words, features_of
+from itm_core.lazy import lazy
 from itm_core.matchers import Look, Matcher, Reading
 from itm_core.pair_records import content_words
 from itm_core.pairing import REGIONS, Matched
@@ -150,7 +150,7 @@ class Subject:
     matcher: Matcher
     asked: Queries
 
-    @cached_property
+    @lazy
     def words(self) -> Fragments:
         """All captions ``[N, L, D]``, encoded once."""
         with torch.no_grad():

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from itm_core import attribution, retrieval
 from itm_core.attribution import Queries, Subject
 from itm_core.data.precomp import Split
 from itm_core.inputs import build
+from itm_core.lazy import lazy
 from itm_core.runs import Run
 
 LEFT_OUT, COPIES, GRADIENTS = "left out", "left out with near copies", "integrated gradients"
@@ -77,7 +77,7 @@ class Looks:
         """The name of the attribution that verdicts go by: with near copies where boxes are."""
         return COPIES if COPIES in self.attributions else LEFT_OUT
 
-    @cached_property
+    @lazy
     def other(self) -> np.ndarray:
         """``[M]`` another query of the same image; -1 for a word that stands alone."""
         found = np.full(len(self.image), -1)

@@ -27,6 +27,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         command.add_argument(f"--{name}", type=int, default=value, help=f"{what}; default {value}")
     command.add_argument("--repeats", type=int, help="default: 7, of slow methods 3")
     command.add_argument("--precision", default="float32", help="float32, tf32 or bfloat16")
+    command.add_argument("--compile", action="store_true", help="ours through torch.compile too")
     command.add_argument("--check", action="store_true", help="fail where the record is better")
     _add_shared(command)
     command.set_defaults(run=_scoring)
@@ -96,6 +97,7 @@ def _scoring(given: argparse.Namespace) -> int:
         methods=tuple(given.methods or METHODS),
         device=given.device,
         precision=given.precision,
+        compile=given.compile,
         repeats=given.repeats,
         **{name: getattr(given, name) for name in names},
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from itm_core.lazy import lazy
 
 TINY = 1e-8  # the epsilon that the whole SCAN family adds to norms
 HAIR = 1e-13  # of the largest squared length: a length of zero becomes 3e-7 of the longest
@@ -58,35 +59,35 @@ class Fragments:
         count, width = vectors.shape[:2]
         return cls(vectors, torch.full((count,), width) if lens is None else lens.cpu(), whole)
 
-    @cached_property
+    @lazy
     def places(self) -> Tensor:
         """``[N]`` int64, the places of the rows in their batch (`rows`, or one after another)."""
         rows = torch.arange(len(self.lens)) if self.rows is None else self.rows
         return rows.to(self.vectors.device)
 
-    @cached_property
+    @lazy
     def ragged(self) -> bool:
         """Whether any row has padding; when none has, every mask is skipped."""
         return bool((self.lens < self.vectors.shape[1]).any())
 
-    @cached_property
+    @lazy
     def mask(self) -> Tensor:
         """``[N, K]`` bool, True where a fragment is real."""
         places = torch.arange(self.vectors.shape[1])
         return (places < self.lens[:, None]).to(self.vectors.device)
 
-    @cached_property
+    @lazy
     def norms(self) -> Tensor:
         """``[N, K]`` lengths of the vectors."""
         return length(self.vectors).squeeze(-1)
 
-    @cached_property
+    @lazy
     def gram(self) -> Tensor:
         """``[N, K, K]`` dot products among the fragments of each row (float32 at least)."""
         vectors = self._accurate
         return vectors @ vectors.mT
 
-    @cached_property
+    @lazy
     def root(self) -> Tensor:
         """``[N, K, K]`` upper triangular T with ``T'T = gram``, a Cholesky factor.
 
@@ -101,6 +102,10 @@ class Fragments:
         diagonal += HAIR * diagonal.amax(1, keepdim=True) + torch.finfo(gram.dtype).tiny
         factor, failed = torch.linalg.cholesky_ex(gram, upper=True)
         return factor.masked_fill(failed[:, None, None] > 0, torch.nan).to(self._accurate)
+
+    def settle(self) -> None:
+        """Work out now what is otherwise worked out when it is first asked for."""
+        self.places, self.ragged, self.mask, self.norms, self.root  # noqa: B018
 
     @property
     def _accurate(self) -> Tensor:

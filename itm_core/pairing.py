@@ -19,12 +19,12 @@ regions ask (i2t). Results keep a 1 where an axis was summed away, so everything
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from itm_core.fragments import TINY, Fragments, length
+from itm_core.lazy import lazy
 
 CAPTIONS, WORDS, IMAGES, REGIONS = range(4)
 _MANY = 1 << 32  # more images than any batch holds: pairs are numbered without collisions
@@ -218,7 +218,7 @@ class _OwnPartners(Pairing):
 
     partner: Tensor
 
-    @cached_property
+    @lazy
     def _own(self) -> Tensor:
         """``[C, P, R, D]`` the regions of each caption's partners."""
         return self.regions.vectors[self.partner]

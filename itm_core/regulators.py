@@ -16,7 +16,6 @@ import hashlib
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 from itm_core.alignment import SimilarityVector, along_last, linear
 from itm_core.errors import InputError
 from itm_core.fragments import l2norm
+from itm_core.lazy import lazy
 from itm_core.pair_dropout import PairDropout
 from itm_core.pairing import Pairing, other
 from itm_core.settings import at_least, one_of, share
@@ -103,12 +103,12 @@ class Round:
     align: nn.Module | None
     steering: Steering
 
-    @cached_property
+    @lazy
     def attended(self) -> Tensor:
         """``[C, L, P, 1, D]`` unit vectors, what the queries saw."""
         return self.pairing.unit_mix(self.weights, self.axis)
 
-    @cached_property
+    @lazy
     def alignment(self) -> Tensor:
         """``[C, L, P, 1, K]`` how each query agrees with what it saw."""
         if self.align is None:

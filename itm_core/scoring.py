@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from itm_core.compiled import compiled
 from itm_core.data.arrays import release
 from itm_core.fragments import Fragments
 from itm_core.matchers.base import Matcher
@@ -48,8 +49,9 @@ def tile_floats(matcher: Matcher, device: torch.device) -> int:
 def reduced(device: torch.device, precision: str) -> Iterator[None]:
     """Let matrix products inside be those of a precision of `PRECISIONS`.
 
-    ``tf32`` shortens the factors of float32 products on NVIDIA's tensor cores, which moves no rank
-    that was ever seen; elsewhere it is float32. ``bfloat16`` makes products of half the width.
+    ``tf32`` shortens the factors of float32 products on NVIDIA's tensor cores; elsewhere it is
+    float32. ``bfloat16`` makes products of half the width. What either does to the ranks is
+    measured in the chapter on cost.
     """
     one_of("precision", precision, PRECISIONS)
     before = torch.backends.cuda.matmul.allow_tf32
@@ -218,18 +220,20 @@ def score_matrix(
     precision: str = "float32",
     progress: bool = False,
     devices: Sequence[torch.device] = (),
+    compile: bool = False,
 ) -> np.ndarray:
     """Return the scores ``[I, C]`` (float32) of every image with every caption.
 
     Args:
         features: ``[I, R, F]`` region features, in memory or mapped.
         captions: token ids of each caption, ``<start>`` and ``<end>`` included.
-        precision: ``float32``; ``tf32``, the fast float32 of NVIDIA's tensor cores; or
-            ``bfloat16`` for matrix products of half the width: several times faster where the
-            machine has them, and ranks move; no number to report.
+        precision: ``float32``; ``tf32``, the fast float32 of NVIDIA's tensor cores, which moves
+            few ranks; or ``bfloat16`` for matrix products of half the width: several times faster
+            where the machine has them, and many ranks move; no number to report.
         progress: show a bar over the captions.
         devices: each takes a share of the images (see `cut`), side by side; by default the
             matcher's device takes all.
+        compile: score through `compiled`, for long jobs where the benchmark says that it pays.
 
     Raises `InputError` for another precision.
     """
@@ -239,6 +243,7 @@ def score_matrix(
 
     def fill(ours: Matcher, rows: slice, shown: bool) -> None:
         given: dict[str, Any] = {"rows": rows, "precision": precision, "progress": shown}
+        ours = compiled(ours) if compile else ours
         for images, chosen, block in score_blocks(ours, features, captions, **given):
             scores[images, chosen] = block
 

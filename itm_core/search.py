@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -21,6 +20,7 @@ from itm_core.data.precomp import LONGEST_CAPTION, Split
 from itm_core.errors import InputError
 from itm_core.fragments import Fragments
 from itm_core.inputs import encode, features_of
+from itm_core.lazy import lazy
 from itm_core.pair_records import PairRecord, records_of
 from itm_core.runs import Run
 from itm_core.scoring import encode_captions, encode_images, pad, score_fragments
@@ -80,11 +80,11 @@ class Searcher:
         self.run, self.split, self.name = run, split, name or run.recipe.name
         self._matcher = run.matcher()
 
-    @cached_property
+    @lazy
     def _regions(self) -> list[Fragments]:
         return encode_images(self._matcher, features_of(self.split, self.run.recipe))
 
-    @cached_property
+    @lazy
     def _words(self) -> list[tuple[np.ndarray, Fragments]]:
         return list(encode_captions(self._matcher, encode(self.split, self.run.vocabulary)))
 

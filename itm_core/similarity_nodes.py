@@ -155,8 +155,9 @@ class SGR(NodeAggregation):
             zip(self.ask, self.answer, self.update, strict=True)
         ):
             asking = X[:, :, :1] if k == last else X  # only the whole node is read in the end
-            both, offset = ask.weight.T @ answer.weight, ask.bias @ answer.weight
-            edges = (asking @ both + offset) @ X.mT
+            answers = answer.get_parameter("weight")
+            both = ask.get_parameter("weight").T @ answers
+            edges = (asking @ both + ask.get_parameter("bias") @ answers) @ X.mT
             if hidden is not None:
                 edges = edges.masked_fill(hidden, -torch.inf)
             edges = edges.softmax(-1)

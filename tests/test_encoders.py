@@ -84,6 +84,29 @@ def test_the_root_is_accurate_where_fragments_cancel() -> None:
     assert root == pytest.approx(true, rel=1e-2)
 
 
+def test_the_root_bears_equal_and_zero_fragments() -> None:
+    """As regions repeat and words are padded: lengths stay right to 1e-6 of the longest."""
+    torch.manual_seed(0)
+    v = l2norm(torch.randn(1, 3, 16))
+    V = torch.cat([v, v, torch.zeros(1, 2, 16)], 1)
+    root = Fragments.of(V).root
+    for a in (
+        torch.rand(8, 1),
+        torch.eye(8)[:, 7:],
+        torch.tensor([1.0, 0, 0, -1, 0, 0, 0, 0])[:, None],
+    ):
+        true = (V.double().mT @ a.double()).norm().item()
+        assert (root @ a).norm().item() == pytest.approx(true, abs=1e-6)
+
+
+def test_a_root_of_what_is_not_finite_is_not_finite() -> None:
+    V = torch.randn(2, 3, 4)
+    V[1, 1, 2] = torch.nan
+    root = Fragments.of(V).root
+    assert root[0].isfinite().all()
+    assert root[1].isnan().all()
+
+
 def test_taking_rows_trims_to_the_longest() -> None:
     words = Fragments.of(torch.randn(3, 6, 2), torch.tensor([2, 6, 4]))
     some = words.take(torch.tensor([2, 0]))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from itm_core import twins
 from itm_core.encoders import EncoderSettings
 from itm_core.fragments import Fragments, l2norm
-from itm_core.matchers import Attending, AttendingSettings
+from itm_core.matchers import Attending, AttendingSettings, Matcher
 from itm_core.reference.names import their_name
 from itm_core.regulators import RegulatorSettings
 from itm_core.scoring import score_fragments
@@ -146,7 +146,7 @@ def weights_of_twin(matcher: Attending, method: Method) -> Weights:
     return {their_name(n, method.family): value for n, value in matcher.state_dict().items()}
 
 
-def score(matcher: Attending, given: Given, images_per_tile: int) -> Tensor:
+def score(matcher: Matcher, given: Given, images_per_tile: int) -> Tensor:
     """Return our scores ``[I, C]``; whole vectors are made on the way, as the twins do."""
     regions, words = Fragments.of(given.regions), Fragments.of(given.words, given.lens)
     if matcher.regions.whole is not None:

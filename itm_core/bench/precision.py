@@ -6,22 +6,32 @@ Page: "What it costs".
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from itm_core import retrieval
 from itm_core.data.precomp import Split
 from itm_core.inputs import encode, features_of
+from itm_core.matchers import Matcher
 from itm_core.run_links import linked
 from itm_core.runs import Run
-from itm_core.scoring import score_matrix
+from itm_core.scoring import encode_captions, encode_images, score_fragments, score_matrix
+
+LOST = 13  # bits of a float32's fraction that TF32 has not
+FACTORS = {"mm": (0, 1), "bmm": (0, 1), "addmm": (1, 2), "baddbmm": (1, 2)}
 
 
 def effect(
-    runs: Mapping[str, Run], split: Split, precisions: Sequence[str] = ("bfloat16",)
+    runs: Mapping[str, Run], split: Split, precisions: Sequence[str] = ("tf32", "bfloat16")
 ) -> pd.DataFrame:
     """Return what every precision moves against float32, on all pairs of a split.
+
+    On a CPU, which has no TF32, `CutToTF32` stands for it.
 
     Columns: ``method``, ``precision``, ``largest difference`` of a score, ``ranks moved`` (percent
     of the queries whose best right answer has another rank), ``R@1 i2t`` and ``R@1 t2i`` (the
@@ -33,10 +43,49 @@ def effect(
         features = features_of(split, run.recipe)
         plain = score_matrix(matcher, features, captions)
         for precision in precisions:
-            short = score_matrix(matcher, features, captions, precision=precision)
+            short = _short(matcher, features, captions, precision)
             rows.append({"method": name, "precision": precision, **_moved(plain, short)})
     places = [[run.place] for run in runs.values() for _ in precisions]
     return linked(pd.DataFrame(rows), {"method": places})
+
+
+class CutToTF32(TorchDispatchMode):
+    """Inside, factors of float32 products have the ten bits of fraction that TF32 keeps.
+
+    The rest is cut off, not rounded: the coarser of the two ways in which hardware shortens.
+    Sums are float32, as there.
+    """
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run one operation, a product with shortened factors."""
+        places = FACTORS.get(func.overloadpacket.__name__, ())
+        given = [cut(x) if k in places else x for k, x in enumerate(args)]
+        return func(*given, **(kwargs or {}))
+
+
+def cut(x: Tensor) -> Tensor:
+    """Return float32 numbers without the bits that TF32 has not; other kinds as they are.
+
+    >>> cut(torch.tensor([1 + 2.0**-10 + 2.0**-11])).item() == 1 + 2.0**-10
+    True
+    """
+    return (x.view(torch.int32) >> LOST << LOST).view(x.dtype) if x.dtype == torch.float32 else x
+
+
+def _short(
+    matcher: Matcher, features: np.ndarray, captions: Sequence[Sequence[int]], precision: str
+) -> np.ndarray:
+    """Return the scores ``[I, C]`` in a precision that this device may have to imitate."""
+    if precision != "tf32" or next(matcher.parameters()).device.type == "cuda":
+        return score_matrix(matcher, features, captions, precision=precision)
+    scores = np.empty((len(features), len(captions)), np.float32)
+    regions = encode_images(matcher.eval(), features)
+    for chosen, words in encode_captions(matcher, captions):
+        with CutToTF32():
+            scores[:, chosen] = score_fragments(matcher, regions, words).numpy()
+    return scores
 
 
 def _moved(plain: np.ndarray, short: np.ndarray) -> dict[str, float | str]:

@@ -82,7 +82,7 @@ def read(kind: str, folder: Path = FOLDER) -> pd.DataFrame:
     path = folder / f"bench_{kind}.csv"
     if not path.exists():
         raise InputError("no record", file=path, remedy=f"itm bench {kind} --record")
-    table = pd.read_csv(path, keep_default_na=False, na_values={"energy": [""]})
+    table = pd.read_csv(path, keep_default_na=False, na_values={"energy": [""], "compiled": [""]})
     missing = [name for name in KEYS[kind] if name not in table]
     if missing:
         raise InputError("columns are missing", file=path, expected=", ".join(missing))
@@ -124,6 +124,19 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
     if spent.notna().any():
         columns["joules"] = spent.map(lambda v: "" if pd.isna(v) else f"{v:.0f}")
     return pd.DataFrame(columns)
+
+
+def beside_compiled(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the methods of a race that ran compiled too, both in seconds."""
+    rows = rows[rows["compiled"].notna()]
+    return pd.DataFrame(
+        {
+            "method": rows["method"],
+            "as written, s": rows["ours"].map("{:.3f}".format),
+            "compiled, s": rows["compiled"].map("{:.3f}".format),
+            "faster by": (rows["ours"] / rows["compiled"]).map("{:.2f} x".format),
+        }
+    )
 
 
 def status(rows: pd.DataFrame) -> str:

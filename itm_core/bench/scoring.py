@@ -25,7 +25,8 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from itm_core.bench.methods import METHODS, Given, Method, build, draw, score, weights_of_twin
-from itm_core.matchers import Attending
+from itm_core.compiled import compiled
+from itm_core.matchers import Attending, Matcher
 from itm_core.scoring import IMAGES_PER_TILE, PRECISIONS, reduced
 from itm_core.settings import at_least, one_of
 
@@ -46,6 +47,7 @@ class Asked:
         width, similarity: D and K.
         device: ``cpu`` or ``cuda``.
         precision: of ours and of the bare product, one of `scoring.PRECISIONS`.
+        compile: time ours compiled too (see `compiled`); the compiling itself is not counted.
         repeats: by default each method's own.
         twin_captions: on how many captions the twin is timed.
     """
@@ -57,6 +59,7 @@ class Asked:
     similarity: int = 256
     device: str = "cpu"
     precision: str = "float32"
+    compile: bool = False
     repeats: int | None = None
     twin_captions: int = 500
 
@@ -78,6 +81,7 @@ class Raced:
         products: share of our time that is spent in matrix products, by torch's profiler.
         error: largest difference of a score from the twin's.
         energy: joules of one scoring of ours, where the machine tells; else None.
+        compiled: seconds of ours compiled; None where that was not asked for.
     """
 
     method: str
@@ -91,6 +95,7 @@ class Raced:
     error: float
     repeats: int
     energy: float | None = None
+    compiled: float | None = None
 
     @property
     def floor(self) -> float:
@@ -99,6 +104,7 @@ class Raced:
 
     def line(self) -> str:
         """Return the numbers in a line."""
+        fast = "" if self.compiled is None else f"; compiled {self.compiled:.3f} s"
         spent = "" if self.energy is None else f", {self.energy:.0f} J"
         return (
             f"{self.method}: ours {self.ours:.3f} s, twin {self.twin:.3f} s "
@@ -106,7 +112,7 @@ class Raced:
             f"({self.ours / self.bare:.2f} x), floor {self.floor:.3f} s "
             f"({self.ours / self.floor:.2f} x){spent}; {self.flops / 1e6:.2f} MFLOP a pair, "
             f"{self.products:.0%} of the time in products, "
-            f"largest difference {self.error:.0e}, {self.repeats} repeats"
+            f"largest difference {self.error:.0e}, {self.repeats} repeats{fast}"
         )
 
 
@@ -126,8 +132,9 @@ def race(name: str, method: Method, given: Given, asked: Asked, reached: float) 
     weights = weights_of_twin(matcher, method)
     few = given.first(min(asked.twin_captions, len(given.words)))
     flat = given.regions.flatten(0, 1).T.contiguous()
+    fast = compiled(matcher) if asked.compile else matcher
 
-    def ours() -> Tensor:
+    def ours(matcher: Matcher = matcher) -> Tensor:
         with reduced(torch.device(asked.device), asked.precision):
             return score(matcher, given, IMAGES_PER_TILE).float()
 
@@ -141,14 +148,18 @@ def race(name: str, method: Method, given: Given, asked: Asked, reached: float) 
     mine = ours()
     error = (mine[:, : len(few.words)] - twin()).abs().max().item()
     repeats = asked.repeats or method.repeats
-    fast, slow, product = (median(t) for t in in_turn([ours, twin, bare], repeats, asked.device))
+    racing = [ours, twin, bare]
+    if asked.compile:
+        ours(fast)
+        racing.append(lambda: ours(fast))
+    took = [median(times) for times in in_turn(racing, repeats, asked.device)]
     with metered() as spent:
         ours()
     return Raced(
         method=name,
-        ours=fast,
-        twin=slow * len(given.words) / len(few.words),
-        bare=product,
+        ours=took[0],
+        twin=took[1] * len(given.words) / len(few.words),
+        bare=took[2],
         flops=operations(matcher, given),
         reached=reached,
         pairs=mine.numel(),
@@ -156,6 +167,7 @@ def race(name: str, method: Method, given: Given, asked: Asked, reached: float) 
         error=error,
         repeats=repeats,
         energy=spent(),
+        compiled=took[3] if asked.compile else None,
     )
 
 

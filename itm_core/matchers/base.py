@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from torch import Tensor, nn
 
 from itm_core.attention import one_hot
 from itm_core.encoders import EncoderSettings, RegionEncoder, make_word_encoder
 from itm_core.fragments import Fragments
+from itm_core.lazy import lazy
 from itm_core.pairing import REGIONS, WORDS, Matched, Pairing, other
 from itm_core.regulators import Steering
 
@@ -43,7 +43,7 @@ class Seen:
     steering: Steering
     chosen: Tensor | None = None
 
-    @cached_property
+    @lazy
     def weights(self) -> Tensor:
         """``[C, L, P, R]`` attention; sums to one over the asked side."""
         if self.soft is not None:

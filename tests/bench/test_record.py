@@ -43,6 +43,15 @@ def test_a_record_keeps_the_newest_of_each(tmp_path: Path) -> None:
     assert record.read("growth", tmp_path)["peak"].tolist() == [9]
 
 
+def test_compiled_stands_beside_written_where_it_ran(tmp_path: Path) -> None:
+    both = Raced(**{**raced(2.0).__dict__, "compiled": 1.6})
+    rows = record.scoring_rows([both, raced(1.0, "CHAN")], Asked(compile=True))
+    record.save("scoring", rows, tmp_path)
+    found = record.beside_compiled(record.read("scoring", tmp_path))
+    assert found["method"].tolist() == ["SCAN t2i"]
+    assert found["faster by"].tolist() == ["1.25 x"]
+
+
 def test_a_worse_ratio_is_a_regression_and_seconds_are_not() -> None:
     asked = Asked()
     old = record.scoring_rows([raced(1.0)], asked)

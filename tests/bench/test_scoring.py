@@ -55,6 +55,24 @@ def test_a_race_tells_times_and_that_the_scores_agree() -> None:
         assert one.method in one.line()
 
 
+def test_a_race_compiled_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "compiled", lambda matcher: matcher)
+    sizes = {"images": 2, "captions": 3, "width": D, "similarity": K, "repeats": 1}
+    (one,) = race_all(Asked(methods=("CHAN",), compile=True, **sizes))
+    assert one.compiled is not None
+    assert f"compiled {one.compiled:.3f} s" in one.line()
+    (one,) = race_all(Asked(methods=("CHAN",), **sizes))
+    assert one.compiled is None
+
+
+def test_operations_of_images_are_shared_by_the_captions() -> None:
+    """The roots of Gram matrices are made once for an image, however many captions there are."""
+    matcher = build(METHODS["SCAN t2i"], D, K)
+    few, many = (operations(matcher, given(captions)) for captions in (40, 80))
+    root = 2 * R * R * D
+    assert few - many == pytest.approx(root / 40 - root / 80)
+
+
 def test_the_floor_is_operations_by_speed() -> None:
     one = Raced(
         method="m",
