@@ -30,7 +30,7 @@ from itm_core.errors import InputError
 from itm_core.files import whole_file
 from itm_core.fragments import TINY, Fragments, l2norm, length
 from itm_core.matchers import Matcher
-from itm_core.scoring import IMAGES_PER_TILE, score_fragments
+from itm_core.scoring import chunked, score_fragments
 
 WIDTH = 64  # P
 ANCHORS = 256
@@ -112,7 +112,7 @@ def fit_first_stage(
             expected="2 images and 2 captions or more",
             found=f"{len(regions.lens)} and {len(words.lens)}",
         )
-    scores = score_fragments(matcher, regions.chunks(IMAGES_PER_TILE), words).double()
+    scores = score_fragments(matcher, chunked(regions), words).double()
     centres = _centres(l2norm(words.vectors[words.mask]), anchors, seed)
     seen, said = _seen(centres, regions).double(), _said(centres, words).double()
     middle = seen.mean(0)

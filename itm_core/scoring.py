@@ -31,7 +31,7 @@ from itm_core.settings import one_of
 CACHE_TILE = 1_200_000  # floats of [C, L, P, R] in one tile; on a CPU it should stay in cache
 VECTOR_TILE = 4_000_000  # floats of [C, L, P, D], where matrix products take most of the time
 MEMORY_TILE = 64_000_000  # on a GPU it should fill the machine
-IMAGES_PER_TILE = 64
+IMAGES_PER_TILE = {"cpu": 64, "cuda": 512}  # few enough for a cache, many enough for few launches
 CAPTIONS_AT_ONCE = 512
 REGIONS_AT_ONCE = 512
 HELD = {"cpu": 120_000_000, "cuda": 1_000_000_000}  # floats of encoded regions at a time
@@ -63,6 +63,15 @@ def reduced(device: torch.device, precision: str) -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32 = before
 
 
+def chunked(regions: Fragments) -> list[Fragments]:
+    """Return the regions of images in chunks of as many images as a tile has on their device."""
+    return regions.chunks(_images_per_tile(regions.vectors.device))
+
+
+def _images_per_tile(device: torch.device) -> int:
+    return IMAGES_PER_TILE.get(device.type, IMAGES_PER_TILE["cpu"])
+
+
 def pad(captions: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Return token ids ``[C, L]`` padded with zeros, and their lengths ``[C]``."""
     lens = torch.tensor([len(tokens) for tokens in captions])
@@ -86,7 +95,7 @@ def score_fragments(matcher: Matcher, regions: Sequence[Fragments], words: Fragm
     device = words.vectors.device
     order = torch.argsort(words.lens)
     # cut as for a whole chunk: the last one may be small, and alone where a gallery is sharded
-    images = max(IMAGES_PER_TILE, *(len(chunk.lens) for chunk in regions))
+    images = max(_images_per_tile(device), *(len(chunk.lens) for chunk in regions))
     most = images * max(per_word(matcher, chunk) // len(chunk.lens) for chunk in regions)
     rows = []
     for tile in tiles(words.lens[order], most, tile_floats(matcher, device)):
@@ -133,7 +142,7 @@ def encoded_blocks(
         stop = min(start + REGIONS_AT_ONCE, last)
         batch = torch.from_numpy(np.array(features[start:stop], np.float32))
         regions = matcher.regions(batch.to(device))
-        chunks += regions.chunks(IMAGES_PER_TILE)
+        chunks += chunked(regions)
         count += regions.vectors.numel()
         release(features)
         if stop == last or count + regions.vectors.numel() > held:

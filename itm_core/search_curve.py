@@ -26,7 +26,7 @@ from itm_core.errors import InputError
 from itm_core.fragments import Fragments
 from itm_core.gallery_store import AT_ONCE, as_kept
 from itm_core.matchers import Matcher
-from itm_core.scoring import IMAGES_PER_TILE, encode_images, score_fragments
+from itm_core.scoring import chunked, encode_images, score_fragments
 from itm_core.two_stage import TOP, Found, TwoStage, encode_captions, rerank
 
 RESULTS = Path(__file__).resolve().parents[1] / "data" / "results"
@@ -65,7 +65,7 @@ def exact_tops(
     scores, images = torch.empty(count, 0), torch.empty(count, 0, dtype=torch.int64)
     found, done = {}, 0
     for block in blocks:
-        fine = score_fragments(matcher, block.chunks(IMAGES_PER_TILE), words).T
+        fine = score_fragments(matcher, chunked(block), words).T
         places = torch.arange(done, done + fine.shape[1]).expand(count, -1)
         scores, images = torch.cat([scores, fine], 1), torch.cat([images, places], 1)
         best = scores.topk(min(top, scores.shape[1]))

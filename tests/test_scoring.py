@@ -34,7 +34,7 @@ def test_tiles_of_any_size_give_the_same_scores(
         at_once = matcher(AllPairs(regions, words)).T.numpy()
     for name, value in (
         ("CACHE_TILE", floats),
-        ("IMAGES_PER_TILE", 3),
+        ("IMAGES_PER_TILE", {"cpu": 3}),
         ("CAPTIONS_AT_ONCE", 4),
         ("REGIONS_AT_ONCE", 5),
     ):

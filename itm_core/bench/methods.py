@@ -17,7 +17,7 @@ from itm_core.fragments import Fragments, l2norm
 from itm_core.matchers import Attending, AttendingSettings, Matcher
 from itm_core.reference.names import their_name
 from itm_core.regulators import RegulatorSettings
-from itm_core.scoring import score_fragments
+from itm_core.scoring import chunked, score_fragments
 
 REGIONS, SHORTEST, LONGEST = 36, 8, 20
 PLAIN, ALONE = EncoderSettings(word_width=1), RegulatorSettings()
@@ -146,10 +146,10 @@ def weights_of_twin(matcher: Attending, method: Method) -> Weights:
     return {their_name(n, method.family): value for n, value in matcher.state_dict().items()}
 
 
-def score(matcher: Matcher, given: Given, images_per_tile: int) -> Tensor:
+def score(matcher: Matcher, given: Given) -> Tensor:
     """Return our scores ``[I, C]``; whole vectors are made on the way, as the twins do."""
     regions, words = Fragments.of(given.regions), Fragments.of(given.words, given.lens)
     if matcher.regions.whole is not None:
         regions = replace(regions, whole=matcher.regions.whole(regions))
         words = replace(words, whole=matcher.words.get_submodule("whole")(words))
-    return score_fragments(matcher, regions.chunks(images_per_tile), words)
+    return score_fragments(matcher, chunked(regions), words)

@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from itm_core.bench.methods import METHODS, Given, Method, build, draw, score, weights_of_twin
 from itm_core.compiled import compiled
 from itm_core.matchers import Attending, Matcher
-from itm_core.scoring import IMAGES_PER_TILE, PRECISIONS, reduced
+from itm_core.scoring import PRECISIONS, reduced
 from itm_core.settings import at_least, one_of
 
 SQUARE = 2048  # of the product that says what this machine reaches
@@ -136,7 +136,7 @@ def race(name: str, method: Method, given: Given, asked: Asked, reached: float) 
 
     def ours(matcher: Matcher = matcher) -> Tensor:
         with reduced(torch.device(asked.device), asked.precision):
-            return score(matcher, given, IMAGES_PER_TILE).float()
+            return score(matcher, given).float()
 
     def twin() -> Tensor:
         return method.twin(few.regions, few.words, few.lens.tolist(), weights)
@@ -185,7 +185,7 @@ def operations(matcher: Attending, given: Given) -> float:
         words = given.packed[: captions * mean].view(captions, mean, -1)
         few = Given(given.regions[:images], words, torch.full((captions,), mean))
         with FlopCounterMode(display=False) as counter:
-            score(matcher, few, images)
+            score(matcher, few)
         return counter.get_total_flops()
 
     images, captions = len(given.regions), len(given.words)

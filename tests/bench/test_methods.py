@@ -19,7 +19,7 @@ def test_ours_and_the_twin_score_alike(name: str) -> None:
     given, method = draw(3, 5, 32), METHODS[name]
     matcher = build(method, 32, 8)
     with torch.no_grad():
-        ours = score(matcher, given, 2)
+        ours = score(matcher, given)
         lens = given.lens.tolist()
         theirs = method.twin(given.regions, given.words, lens, weights_of_twin(matcher, method))
     # BFAN's gate is a step: a weight on its threshold falls on either side by rounding
