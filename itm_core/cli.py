@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from itm_core import bench_cli, data_cli, results_cli, score_cli, search_cli
+from itm_core.commands import bench, data, results, score, search
 from itm_core.errors import InputError
 
 BAD_INPUT = 2
@@ -48,15 +48,15 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_scenes(commands)
     _add_train(commands)
-    score_cli.add(commands)
+    score.add(commands)
     _add_lists(commands)
-    results_cli.add(commands)
+    results.add(commands)
     _add_grid(commands)
     _add_checks(commands)
     _add_book(commands)
-    data_cli.add(commands)
-    bench_cli.add(commands)
-    search_cli.add(commands)
+    data.add(commands)
+    bench.add(commands)
+    search.add(commands)
     return parser
 
 
@@ -179,12 +179,12 @@ def _recipes(given: argparse.Namespace) -> int:
 
 
 def _grid(given: argparse.Namespace) -> int:
-    from itm_core import batch, batch_plan, grids
+    from itm_core.batch import engine, grids, planning
 
     if given.grid is None:
-        print("\n".join(batch_plan.listing()))
+        print("\n".join(planning.listing()))
         return 0
-    planned = batch_plan.prepare(
+    planned = planning.prepare(
         grids.load(given.grid),
         given.size,
         rows=given.rows,
@@ -199,7 +199,7 @@ def _grid(given: argparse.Namespace) -> int:
     if given.dry_run:
         print("\n".join(planned.lines()))
         return 0
-    report = batch.run(planned)
+    report = engine.run(planned)
     print("\n".join(report.lines()))
     return 1 if report.failed else 0
 
@@ -249,7 +249,7 @@ def _import(given: argparse.Namespace) -> int:
 
 
 def _book(given: argparse.Namespace) -> int:
-    from itm_core.book import make_book
+    from itm_core.book.building import make_book
 
     print(f"open {make_book(given.preset, device=given.device)}")
     return 0

@@ -20,8 +20,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from itm_core.batch.experiment import THREADS
 from itm_core.errors import InputError
-from itm_core.experiment import THREADS
 
 STORE = "ITM_STORE"  # the file by which the processes find one another
 BAD_INPUT, INTERRUPTED = 2, 130  # exit codes of the command line

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from itm_core import results, retrieval
+from itm_core.batch.grids import Grid
 from itm_core.errors import InputError
-from itm_core.grids import Grid
 from itm_core.results import Result
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "published"

@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 
 from itm_core import retrieval
+from itm_core.batch.grids import Cell, Grid, Size, folders
 from itm_core.errors import InputError
 from itm_core.files import whole_file
-from itm_core.grids import Cell, Grid, Size, folders
 from itm_core.runs import COMPLETE, Run, load, train_many
 
 RECORD = Path(__file__).resolve().parents[1] / "data" / "results" / "runs.csv"

@@ -7,7 +7,7 @@ from pathlib import Path
 from itm_core import runs
 from itm_core.data.precomp import Split, load_dataset
 from itm_core.data.scenes import make_scenes
-from itm_core.pair_records import PairRecord, pair_record
+from itm_core.studies.pair_records import PairRecord, pair_record
 
 QUICK = (
     "training.epochs=1",

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from itm_core import grids, published, retrieval
+from itm_core import published, retrieval
+from itm_core.batch import grids
 from itm_core.errors import InputError
 from itm_core.results import Result, export
 

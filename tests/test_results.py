@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itm_core import grids, recipes, results, retrieval
-from itm_core.comparison import compare
+from itm_core import recipes, results, retrieval
+from itm_core.batch import grids
+from itm_core.batch.grids import Grid, Size
 from itm_core.errors import InputError
-from itm_core.grids import Grid, Size
 from itm_core.results import Result
 from itm_core.runs import folder_of
+from itm_core.tables.comparison import compare
 from tests.micro import write_dataset
 
 SMALL = "training.epochs=1, training.batch=16, encoder.embedding=8, encoder.word_width=8"

@@ -11,12 +11,13 @@ import pytest
 import torch
 from filelock import FileLock
 
-from itm_core import recipes, retrieval, runs, word_maps
+from itm_core import recipes, retrieval, runs
 from itm_core.data.precomp import load_dataset, load_split
 from itm_core.errors import InputError
 from itm_core.inputs import encode
 from itm_core.runs import Spec
 from itm_core.scoring import score_matrix
+from itm_core.studies import word_maps
 from tests.micro import COLOURS, SMALL, THINGS, write_dataset
 
 

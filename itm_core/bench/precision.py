@@ -18,9 +18,9 @@ from itm_core import retrieval
 from itm_core.data.precomp import Split
 from itm_core.inputs import encode, features_of
 from itm_core.matchers import Matcher
-from itm_core.run_links import linked
 from itm_core.runs import Run
 from itm_core.scoring import encode_captions, encode_images, score_fragments, score_matrix
+from itm_core.tables.run_links import linked
 
 LOST = 13  # bits of a float32's fraction that TF32 has not
 FACTORS = {"mm": (0, 1), "bmm": (0, 1), "addmm": (1, 2), "baddbmm": (1, 2)}

@@ -4,7 +4,7 @@
         [--recipe scan-t2i-mean-smoke] [--kind float16] [--threads 2] [--folder data/search]
 
 The gallery is the test split of ``data/scenes-small``, then pictures glued from halves of
-``--pictures`` freshly drawn scenes (`itm_core.distractors`), read in this order; smaller galleries
+``--pictures`` freshly drawn scenes (`search.distractors`), read in this order; smaller galleries
 are its beginnings. The matcher is the run of ``--recipe`` with seed 0, trained where there is none.
 Writes ``data/results/search.csv`` and ``search_kinds.csv`` with machine, versions and commit.
 
@@ -25,20 +25,20 @@ import numpy as np
 import pandas as pd
 import torch
 
-from itm_core import search_curve
 from itm_core.data.precomp import Dataset, load_dataset
 from itm_core.data.scenes import make_image
-from itm_core.distractors import Glued, Joined
 from itm_core.environment import describe
 from itm_core.files import whole_file
 from itm_core.fragments import Fragments
-from itm_core.gallery_store import KINDS
 from itm_core.inputs import encode
 from itm_core.matchers import Matcher
 from itm_core.runs import train_or_load
-from itm_core.search_curve import curve, encoded, exact_tops, loss_of_kind, share_of_glued
-from itm_core.two_stage import TOP, Found, TwoStage, build_two_stage, encode_captions, pooled
-from itm_core.vector_index import VectorIndex, write_index
+from itm_core.search import search_curve
+from itm_core.search.distractors import Glued, Joined
+from itm_core.search.gallery_store import KINDS
+from itm_core.search.search_curve import curve, encoded, exact_tops, loss_of_kind, share_of_glued
+from itm_core.search.two_stage import TOP, Found, TwoStage, build_two_stage, encode_captions, pooled
+from itm_core.search.vector_index import VectorIndex, write_index
 
 DRAWN = (1, 3)  # seed and split of the scenes that are glued: no dataset of the book has them
 SIZES = (1_000, 10_000, 100_000, 1_000_000)

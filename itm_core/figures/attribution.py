@@ -12,11 +12,11 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from itm_core.attribution_agreement import COPIES, GRADIENTS, LEFT_OUT, ORDERS, Looks
-from itm_core.attribution_tables import ANOTHER, falls
 from itm_core.figures import looks
 from itm_core.figures.style import FAINT, INK, finished, styled
-from itm_core.pair_records import PairRecord
+from itm_core.studies.attribution_agreement import COPIES, GRADIENTS, LEFT_OUT, ORDERS, Looks
+from itm_core.studies.pair_records import PairRecord
+from itm_core.tables.attribution_tables import ANOTHER, falls
 
 SERIES = {LEFT_OUT: "#e69f00", COPIES: "#d55e00", GRADIENTS: "#0072b2", ANOTHER: FAINT}
 LINES = dict(zip(ORDERS, ("#0072b2", "#d55e00", FAINT, "#56b4e9"), strict=True))

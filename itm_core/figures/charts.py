@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from itm_core.errors import InputError
 from itm_core.figures.looks import Records, cells, several
 from itm_core.figures.style import FAINT, INK, OTHERS, colour_of, finished, styled
-from itm_core.pair_records import Asking, PairRecord, one_pair
+from itm_core.studies.pair_records import Asking, PairRecord, one_pair
 
 LOSS = "#d55e00"  # of a share that lowers the score
 MOST_REGIONS = 8  # with a bar of their own, where regions share the score

@@ -19,7 +19,7 @@ from matplotlib.colors import to_hex
 from itm_core.errors import InputError
 from itm_core.figures import in_page
 from itm_core.figures.style import ACCENT, RIGHT, colours_of
-from itm_core.pair_records import PairRecord, one_pair
+from itm_core.studies.pair_records import PairRecord, one_pair
 
 PINS = ("#d55e00", "#56b4e9", "#cc79a7")  # of Okabe and Ito, as the methods'; seen on any picture
 SHADES = 32  # of the matrix; finer ones are not told apart

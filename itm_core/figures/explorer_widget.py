@@ -14,8 +14,8 @@ from itm_core.data.precomp import Split
 from itm_core.figures.explorer import payload
 from itm_core.figures.live import Methods, widget_class
 from itm_core.matchers import Matcher
-from itm_core.pair_records import pair_record
 from itm_core.runs import Run
+from itm_core.studies.pair_records import pair_record
 
 
 def live(

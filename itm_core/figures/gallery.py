@@ -16,7 +16,7 @@ from IPython.display import HTML
 from itm_core.errors import InputError
 from itm_core.figures import in_page
 from itm_core.figures.style import ACCENT, RIGHT, colours_of
-from itm_core.search import Found, Hit
+from itm_core.search.searcher import Found, Hit
 
 Query = Sequence[Found]  # what one method, or two, found for it
 

@@ -14,7 +14,7 @@ from itm_core.errors import InputError
 from itm_core.figures.gallery import payload
 from itm_core.figures.live import Methods, widget_class
 from itm_core.runs import Run
-from itm_core.search import Searcher
+from itm_core.search.searcher import Searcher
 
 
 def live(

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from itm_core.figures.style import CARD, INK, RIGHT, finished, styled
-from itm_core.pair_records import Asking, Pair, PairRecord, one_pair
+from itm_core.studies.pair_records import Asking, Pair, PairRecord, one_pair
 
 SHADES = mpl.colormaps["cividis"].resampled(16)
 ALONG = 5  # words in a row

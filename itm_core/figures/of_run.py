@@ -7,9 +7,9 @@ import pandas as pd
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
-from itm_core import report
 from itm_core.data.precomp import Split
 from itm_core.figures import results
+from itm_core.tables import report
 
 
 def images_for(split: Split, scores: np.ndarray, caption: int) -> Figure | HTML:

@@ -21,7 +21,7 @@ from itm_core.data.precomp import load_dataset, load_split
 from itm_core.data.region_boxes import BoxFile, Grid, layout
 from itm_core.data.region_features import Task, make_features
 from itm_core.errors import InputError
-from itm_core.judgements import photographs
+from itm_core.studies.judgements import photographs
 from tests.data.photos import noise, write_captions, write_flickr8k, write_photographs
 
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page
 
 from itm_core.figures.gallery import gallery
-from itm_core.search import Found, Hit, Searcher
+from itm_core.search.searcher import Found, Hit, Searcher
 from tests import scenes_pair
 from tests.e2e.conftest import open_page
 

@@ -19,8 +19,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import Browser, Locator, Page, TimeoutError
 
-from itm_core.pair_records import PairRecord
-from itm_core.search import Searcher
+from itm_core.search.searcher import Searcher
+from itm_core.studies.pair_records import PairRecord
 from tests import scenes_pair
 from tests.e2e.conftest import Keep
 from tests.tiny_book import PROJECT

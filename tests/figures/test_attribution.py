@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from matplotlib import pyplot as plt
 
-from itm_core.attribution_agreement import ORDERS
-from itm_core.attribution_tables import agreements
 from itm_core.figures import attribution
-from tests.test_attribution_tables import against, made
+from itm_core.studies.attribution_agreement import ORDERS
+from itm_core.tables.attribution_tables import agreements
+from tests.tables.test_attribution_tables import against, made
 
 FOUND = {"A": made(0), "B": against(made(1)), "C": made(2), "D": made(3), "E": made(4)}
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from itm_core.errors import InputError
 from itm_core.figures import charts
-from itm_core.pair_records import Asking, PairRecord
+from itm_core.studies.pair_records import Asking, PairRecord
 from tests.figures.test_looks import WEIGHTS, made
 
 SHARES = np.array([0.1, 0.02, -0.3])

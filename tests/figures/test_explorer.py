@@ -11,7 +11,7 @@ import pytest
 
 from itm_core.errors import InputError
 from itm_core.figures import explorer, explorer_widget, in_page, live
-from itm_core.pair_records import PairRecord
+from itm_core.studies.pair_records import PairRecord
 from tests import scenes_pair
 
 EVIL = '</script><script>alert(1)</script><b onmouseover="x">'

@@ -14,7 +14,7 @@ from itm_core.errors import InputError
 from itm_core.figures import gallery_widget, in_page
 from itm_core.figures.gallery import gallery, payload
 from itm_core.figures.live import NONE
-from itm_core.search import Found, Searcher
+from itm_core.search.searcher import Found, Searcher
 from tests import scenes_pair
 
 EVIL = '</script><script>alert(1)</script><b onmouseover="x">'

@@ -15,7 +15,7 @@ from PIL import Image
 
 from itm_core.errors import InputError
 from itm_core.figures import looks
-from itm_core.pair_records import Asking, Pair, PairRecord
+from itm_core.studies.pair_records import Asking, Pair, PairRecord
 
 WEIGHTS = np.array([[0.05, 0.8, 0.15], [0.5, 0.25, 0.25], [0.0, 0.0, 1.0]])
 BOXES = np.array([[0.0, 0, 100, 50], [10, 10, 30, 40], [60, 5, 90, 45]])

@@ -1,0 +1,66 @@
+"""``itm index`` and ``itm search``: a gallery made ready once, then asked with sentences.
+
+Page: "Search at scale".
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+NOTE = "search.json"  # beside the gallery: whose matcher made it, of which images
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add both to the commands."""
+    command = commands.add_parser("index", help="make a gallery ready to be searched; resumable")
+    command.add_argument("dataset", type=Path, help="folder in the SCAN layout")
+    command.add_argument("folder", type=Path, metavar="DEST", help="the gallery to write")
+    command.add_argument(
+        "--run", type=Path, required=True, dest="run_folder", help="a finished run"
+    )
+    command.add_argument("--split", default="test", help="default: test")
+    command.add_argument("--kind", default="float16", help="of regions: float16, int8 or float32")
+    command.set_defaults(run=_index)
+    command = commands.add_parser("search", help="search a gallery made by itm index")
+    command.add_argument("folder", type=Path, metavar="GALLERY")
+    command.add_argument("sentences", nargs="+", metavar="SENTENCE")
+    command.add_argument("--candidates", type=int, default=2000, help="default: 2000")
+    command.add_argument("--top", type=int, default=10, help="default: 10")
+    command.set_defaults(run=_search)
+
+
+def _index(given: argparse.Namespace) -> int:
+    from itm_core import runs
+    from itm_core.data.precomp import load_split
+    from itm_core.files import amount, write_json
+    from itm_core.inputs import encode, features_of
+    from itm_core.search.two_stage import build_two_stage
+
+    run = runs.load(given.run_folder)
+    split = load_split(given.dataset, given.split)
+    captions = encode(load_split(given.dataset, "train"), run.vocabulary)
+    features = features_of(split, run.recipe)
+    ready = build_two_stage(
+        run.matcher(), features, captions, given.folder, kind=given.kind, progress=True
+    )
+    write_json(given.folder / NOTE, {"run": str(given.run_folder.resolve()), "ids": split.ids})
+    print(f"{given.folder}: {len(ready.store)} images, regions {amount(ready.store.bytes)}")
+    return 0
+
+
+def _search(given: argparse.Namespace) -> int:
+    from itm_core import runs
+    from itm_core.files import read_json
+    from itm_core.search.two_stage import encode_captions, open_two_stage
+
+    note = read_json(given.folder / NOTE)
+    run = runs.load(note["run"])
+    ready = open_two_stage(run.matcher(), given.folder)
+    for sentence in given.sentences:
+        words = encode_captions(ready.matcher, [run.vocabulary.encode(sentence)])
+        found = ready.search(words, given.candidates, given.top)
+        print(f"{sentence}: {1000 * sum(found.seconds.values()):.0f} ms")
+        for image, score in zip(found.images[0], found.scores[0], strict=True):
+            print(f"{score:9.4f}  {note['ids'][image]}")
+    return 0

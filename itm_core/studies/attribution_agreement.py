@@ -1,0 +1,253 @@
+"""How far attention agrees with attributions, and which of them is closer to the truth.
+
+Every measure is one number for each query (a word of a caption); a query's regions are ranked by
+attention and by an attribution, and the two rankings are compared. Means are over images, the
+words of one image counting as one, with a 95 % bootstrap interval over images.
+
+Letters: M queries, R regions, N pairs.
+
+Page: "Does attention explain?".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from itm_core import retrieval
+from itm_core.data.precomp import Split
+from itm_core.inputs import build
+from itm_core.lazy import lazy
+from itm_core.runs import Run
+from itm_core.studies import attribution
+from itm_core.studies.attribution import Queries, Subject
+
+LEFT_OUT, COPIES, GRADIENTS = "left out", "left out with near copies", "integrated gradients"
+ORDERS = ("most attended first", "largest loss first", "at random", "least attended first")
+RANDOM_ORDERS = 2
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over images with its 95 % interval; NaN where there was nothing to average."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        if np.isnan(self.value):
+            return ""
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+@dataclass(frozen=True, eq=False)
+class Looks:
+    """What a finished matcher attends to, and what its shares rest on.
+
+    Attributes:
+        image: ``[M]`` whose word a query is.
+        attention: ``[M, R]``.
+        attributions: ``[M, R]`` by name: `LEFT_OUT`, `COPIES` (with boxes alone), `GRADIENTS`.
+        missed: ``[M]`` what the integrated gradients fail to add up to.
+        relevant: ``[M, R]`` bool, or None where the dataset does not know.
+        blank, blank_lost: attention and the loss without a region, both ``[M, R]``, of the same
+            matcher before training.
+        removed: how many regions are gone, ``[K]``.
+        curves: ``[orders, K, N]`` scores while regions go in each of `ORDERS`.
+        lead: ``[N]`` how far the own image's score lies above the mean of the other images'.
+    """
+
+    image: np.ndarray
+    attention: np.ndarray
+    attributions: Mapping[str, np.ndarray]
+    missed: np.ndarray
+    relevant: np.ndarray | None
+    blank: np.ndarray
+    blank_lost: np.ndarray
+    removed: np.ndarray
+    curves: np.ndarray
+    lead: np.ndarray
+
+    @property
+    def occlusion(self) -> str:
+        """The name of the attribution that verdicts go by: with near copies where boxes are."""
+        return COPIES if COPIES in self.attributions else LEFT_OUT
+
+    @lazy
+    def other(self) -> np.ndarray:
+        """``[M]`` another query of the same image; -1 for a word that stands alone."""
+        found = np.full(len(self.image), -1)
+        for image in np.unique(self.image):
+            rows = np.flatnonzero(self.image == image)
+            if len(rows) > 1:
+                found[rows] = np.roll(rows, 1)
+        return found
+
+
+def looks(run: Run, split: Split, *, pairs: int = 80, words: int = 3) -> Looks:
+    """Return what a run's matcher looks at and what it rests on, on ``pairs`` pairs of a split.
+
+    ``words`` is how many of each caption are asked about at most. ``split`` must be the one that
+    the run's scores are of. Raises `InputError` for a method in which no word asks.
+    """
+    captions = attribution.spread(split, pairs)
+    asked = attribution.queries(run.recipe, run.vocabulary, split, captions, words=words)
+    subject = Subject(run.matcher(), asked)
+    attention, overall = attribution.attention(subject)
+    found = {LEFT_OUT: attribution.left_out(subject)}
+    if asked.near is not None:
+        found[COPIES] = attribution.left_out(subject, asked.near)
+    gradients, missed = attribution.gradients(subject)
+    attributions = {name: one.numpy() for name, (one, _) in found.items()}
+    loss = list(found.values())[-1][1]
+    removed = steps(asked.regions)
+    before = untrained(run, asked)
+    return Looks(
+        image=asked.image[asked.pair.numpy()],
+        attention=attention.numpy(),
+        attributions=attributions | {GRADIENTS: gradients.numpy()},
+        missed=missed.numpy(),
+        relevant=None if asked.relevant is None else asked.relevant.numpy(),
+        blank=attribution.attention(before)[0].numpy(),
+        blank_lost=attribution.left_out(before, asked.near)[0].numpy(),
+        removed=removed,
+        curves=_curves(subject, overall, loss, removed),
+        lead=lead(run.scores, asked.image, asked.caption),
+    )
+
+
+def maps_of_pair(run: Run, split: Split, caption: int) -> dict[str, np.ndarray]:
+    """Return attention, occlusion and gradients of one pair, ``[L, R]`` each, by name.
+
+    L tokens without ``<start>`` and ``<end>``; rows of words without content are zero.
+    """
+    asked = attribution.queries(run.recipe, run.vocabulary, split, [caption])
+    subject = Subject(run.matcher(), asked)
+    lost, _ = attribution.left_out(subject, asked.near)
+    found = {
+        "attention": attribution.attention(subject)[0],
+        LEFT_OUT if asked.near is None else COPIES: lost,
+        GRADIENTS: attribution.gradients(subject)[0],
+    }
+    maps = {name: np.zeros((int(asked.lens[0]) - 2, asked.regions), np.float32) for name in found}
+    for name, values in found.items():
+        maps[name][asked.word.numpy() - 1] = values.numpy()
+    return maps
+
+
+def untrained(run: Run, asked: Queries) -> Subject:
+    """Return the run's matcher with the weights that its training started from."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.seed)  # as a run does
+        return Subject(build(run.recipe, run.config, run.vocabulary).eval(), asked)
+
+
+def lead(scores: np.ndarray, image: np.ndarray, caption: np.ndarray) -> np.ndarray:
+    """Return how far pairs ``[N]`` score above their captions with all other images, on average.
+
+    NaN where there is no other image. ``scores [I, C]``.
+    """
+    columns = scores[:, caption].astype(np.float64)
+    own = columns[image, np.arange(len(caption))]
+    others = len(scores) - 1
+    return own - (columns.sum(0) - own) / others if others else np.full(len(caption), np.nan)
+
+
+def steps(regions: int) -> np.ndarray:
+    """Return how many regions are gone along a curve: none, few in small steps, all but one.
+
+    >>> steps(36).tolist()
+    [0, 1, 2, 4, 6, 9, 14, 22, 35]
+    """
+    some = np.geomspace(1, regions - 1, 9).round().astype(int)
+    return np.unique(np.concatenate([[0], some]))
+
+
+def _curves(
+    subject: Subject, overall: torch.Tensor, loss: torch.Tensor, removed: np.ndarray
+) -> np.ndarray:
+    draw = torch.Generator().manual_seed(SEED)
+    orders = [one.argsort(dim=1, descending=True, stable=True) for one in (overall, loss, -overall)]
+    orders += [torch.rand(loss.shape, generator=draw).argsort(1) for _ in range(RANDOM_ORDERS)]
+    most, largest, least, *drawn = attribution.deletion(subject, orders, removed.tolist())
+    return np.stack([most, largest, np.mean(drawn, axis=0), least])
+
+
+# --- measures, one number for each query ---------------------------------------------------------
+
+
+def kendall(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return Kendall's tau-b of every row of ``[M, R]`` arrays; NaN where a row has no order.
+
+    `judgements.rank_correlations` does one row at a time.
+
+    >>> kendall(np.array([[1.0, 2, 3]]), np.array([[1.0, 3, 2]])).round(3).tolist()
+    [0.333]
+    """
+    signs = [np.sign(one[:, :, None] - one[:, None, :]).astype(np.float32) for one in (x, y)]
+    together = (signs[0] * signs[1]).sum((1, 2), dtype=np.float64)
+    ordered = [np.abs(one).sum((1, 2), dtype=np.float64) for one in signs]
+    whole = np.sqrt(ordered[0] * ordered[1])
+    return np.where(whole > 0, together / np.maximum(whole, 1), np.nan)
+
+
+def overlap(x: np.ndarray, y: np.ndarray, count: int = 5) -> np.ndarray:
+    """Return the share of the ``count`` largest that two rows of ``[M, R]`` have in common.
+
+    NaN where a tie leaves open which these are, as hard attention does for more than one.
+    """
+    chosen, known = [], np.ones(len(x), bool)
+    for one in (x, y):
+        ordered = np.sort(one, axis=1)[:, ::-1]
+        count = min(count, ordered.shape[1] - 1)
+        chosen.append(one >= ordered[:, count - 1, None])
+        known &= ordered[:, count - 1] > ordered[:, count]
+    return np.where(known, (chosen[0] & chosen[1]).sum(1) / count, np.nan)
+
+
+def hurt(weights: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """Return the share of the other regions whose loss is smaller than the most weighed one's.
+
+    One half by chance; ties count half. ``[M, R]`` each.
+    """
+    top = np.take_along_axis(lost, weights.argmax(1)[:, None], 1)
+    smaller = (lost < top).sum(1) + 0.5 * ((lost == top).sum(1) - 1)
+    return smaller / (lost.shape[1] - 1)
+
+
+def pointing(weights: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """Return whether the largest weight is on something relevant; NaN where nothing is."""
+    hit = np.take_along_axis(relevant, weights.argmax(1)[:, None], 1)[:, 0]
+    return np.where(relevant.any(1), hit, np.nan)
+
+
+def precision(weights: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """Return the average precision of each row's ranking; NaN where nothing is relevant.
+
+    Equals share a rank, the last of theirs, so that no order of the file helps: a hard choice of
+    one region and nothing else is no ranking, and stays near chance.
+
+    >>> precision(np.array([[0.5, 0.3, 0.3]]), np.array([[True, False, True]])).round(3).tolist()
+    [0.833]
+    """
+    before = weights[:, None, :] >= weights[:, :, None]  # [M, i, j]: j ranks no later than i
+    share = (before & relevant[:, None]).sum(2) / before.sum(2)
+    found = relevant.sum(1)
+    return np.where(found > 0, (share * relevant).sum(1) / np.maximum(found, 1), np.nan)
+
+
+def over_images(values: np.ndarray, image: np.ndarray) -> Estimate:
+    """Return the mean over images of the mean of their queries; NaN queries are left out."""
+    known = ~np.isnan(values)
+    if not known.any():
+        return Estimate(np.nan, np.nan, np.nan)
+    _, place = np.unique(image[known], return_inverse=True)
+    means = np.bincount(place, values[known]) / np.bincount(place)
+    drawn = retrieval.resampled(means[:, None], retrieval.RESAMPLES, SEED)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Estimate(float(means.mean()), float(low), float(high))

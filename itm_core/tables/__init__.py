@@ -1,0 +1,1 @@
+"""Tables and sentences made from the numbers of runs: what the chapters say and how sure it is."""

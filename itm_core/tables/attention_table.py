@@ -1,0 +1,119 @@
+"""How well the rows of a table look: attention precision, recall and F1, and gains in them.
+
+Everything starts from `results.Results`, as in `comparison`. The record holds these measures as
+means over queries, so there is no interval over images: a gain is told from nothing by the
+spread between seeds alone.
+
+Page: the CHAN chapter, "Where the words look"; the chapter on the constraints, "Do they look
+better?".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from itm_core.batch.grids import Grid
+from itm_core.results import Result, Results
+from itm_core.tables.comparison import spread, sure
+from itm_core.tables.run_links import linked
+
+SIDES = {"t2i": "words", "i2t": "regions"}
+MEASURES = ("precision", "recall", "f1")
+TITLES = {"precision": "precision", "recall": "recall", "f1": "F1"}
+
+
+def quality(results: Results, name: str = "method") -> pd.DataFrame:
+    """Return precision, recall and F1 of every row that attends, in percent, as text.
+
+    ``mean ± spread between seeds``; columns of a direction that no row attends in are left out.
+    """
+    rows = []
+    for row, group in results.items():
+        shown = {name: row}
+        for key, title in _columns().items():
+            shown[title] = _text(_values(group, key))
+        rows.append(shown | {"seeds": str(len(group))})
+    table = pd.DataFrame(rows)
+    titles = list(_columns().values())
+    table = table[(table[titles] != "").any(axis=1)]
+    empty = [title for title in titles if not table[title].any()]
+    runs = [[result.run for result in results[row]] for row in table[name]]
+    return linked(table.drop(columns=empty).reset_index(drop=True), {name: runs})
+
+
+def gains(results: Results, grid: Grid, *, over: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Return what every row gains over its host in each measure, on the seeds that both have.
+
+    ``over`` names other rows to compare with than the grid's hosts. Columns: ``name``, ``host``,
+    ``seeds``, ``runs``, and for ``words`` and ``regions`` and every measure, as
+    ``words_precision``, the gain in points, its ``_spread`` between seeds, and what it ``_says``;
+    NaN where one of the two does not look that way. `comparison.claim` takes
+    ``of="words_precision"``.
+    """
+    rows = []
+    for name, group in results.items():
+        host = grid.host(name) if over is None else over.get(name, "")
+        theirs = {result.seed: result for result in results.get(host, ())}
+        ours = [result for result in group if result.seed in theirs]
+        if host == name or not ours:
+            continue
+        row: dict[str, object] = {"name": name, "host": host, "seeds": len(ours)}
+        row["runs"] = [result.run for result in (*ours, *(theirs[one.seed] for one in ours))]
+        for key in _columns():
+            each = _values(ours, key) - _values([theirs[result.seed] for result in ours], key)
+            row |= _gain(key, each)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def readable_gains(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of `gains` as text; measures that no row has are left out."""
+    rows = []
+    for row in table.to_dict("records"):
+        shown = {"method": row["name"], "over": row["host"], "seeds": str(row["seeds"])}
+        for key, title in _columns().items():
+            value, said = row[_short(key)], row[f"{_short(key)}_says"]
+            sure = "" if said == "not told apart" else f", {said}"
+            text = f"{value:+.1f}{spread(row[f'{_short(key)}_spread'])}{sure}"
+            shown[title] = "" if np.isnan(value) else text
+        rows.append(shown)
+    found = pd.DataFrame(rows)
+    empty = [t for t in _columns().values() if t in found and not found[t].any()]
+    return linked(found.drop(columns=empty), {"method": table.get("runs", ())})
+
+
+def _columns() -> dict[str, str]:
+    """Return the name in the record and the title of every measure."""
+    return {
+        f"{side}_attention_{measure}": f"{TITLES[measure]}, {who}"
+        for side, who in SIDES.items()
+        for measure in MEASURES
+    }
+
+
+def _short(key: str) -> str:
+    side, _, measure = key.split("_")
+    return f"{SIDES[side]}_{measure}"
+
+
+def _values(group: Sequence[Result], key: str) -> np.ndarray:
+    return np.array([100 * result.metrics.get(key, np.nan) for result in group])
+
+
+def _deviation(values: np.ndarray) -> float:
+    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+
+
+def _text(values: np.ndarray) -> str:
+    mean = values.mean()
+    return "" if np.isnan(mean) else f"{mean:.1f}{spread(_deviation(values))}"
+
+
+def _gain(key: str, each: np.ndarray) -> dict[str, object]:
+    value, deviation = float(each.mean()), _deviation(each)
+    short = _short(key)
+    said = sure(value, deviation, len(each))
+    return {short: value, f"{short}_spread": deviation, f"{short}_says": said}

@@ -1,0 +1,126 @@
+"""Differences between two numbers of the same test images, as rows that are drawn and told.
+
+A difference is *what you have minus what you hoped for*. Between runs that were trained
+differently it is judged as everywhere (`comparison.says`); where the same weights are only
+evaluated otherwise, training has no part in it and the interval over images decides alone.
+
+Page: "Why is my number lower?".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown
+
+from itm_core import retrieval
+from itm_core.batch.grids import Grid
+from itm_core.results import Results
+from itm_core.tables import comparison
+from itm_core.tables.run_links import linked
+
+COLUMNS = [
+    "name", "against", "group", "on", "seeds", "gain", "low", "high", "spread", "says", "runs"
+]  # fmt: skip
+SAID = {"loss": "lower", "gain": "higher", "not told apart": "not told apart"}
+
+Pair = tuple[np.ndarray, np.ndarray]  # hits [I, 7] of what you have and of what you hoped for
+
+
+def of_rows(
+    results: Results,
+    grid: Grid,
+    *,
+    over: Mapping[str, str] | None = None,
+    names: Mapping[str, str] | None = None,
+    group: str = "",
+) -> pd.DataFrame:
+    """Return what rows of a grid differ from others, as `comparison.gains`, in `COLUMNS`.
+
+    Args:
+        over: the row that each is compared with; by default its host.
+        names: what rows are called here.
+        group: of all rows; by default the grid's.
+    """
+    found = comparison.gains(results, grid, over=over)
+    if found.empty:
+        return pd.DataFrame(columns=COLUMNS)
+    found["on"] = [results[name][0].dataset for name in found["name"]]
+    found["name"] = [(names or {}).get(name, name) for name in found["name"]]
+    if group:
+        found["group"] = group
+    return found.rename(columns={"host": "against"})[COLUMNS]
+
+
+def of_scores(
+    pairs: Mapping[str, Sequence[Pair]],
+    *,
+    against: str,
+    group: str,
+    on: str,
+    runs: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Return differences between evaluations of the same weights, one pair of hits a seed.
+
+    Columns: `COLUMNS`; ``low`` and ``high`` are the paired 95 % interval over images, and
+    ``says`` goes by them alone. ``runs`` are those whose weights were evaluated.
+    """
+    rows = []
+    for name, every in pairs.items():
+        ours, theirs = (np.mean([pair[k] for pair in every], axis=0) for k in (0, 1))
+        found = retrieval.gap_between(ours, theirs).loc["rsum"]
+        each = [float((a - b)[:, -1].mean()) for a, b in every]
+        row = {"name": name, "against": against, "group": group, "on": on, "seeds": len(every)}
+        spread = float(np.std(each, ddof=1)) if len(each) > 1 else math.nan
+        limits = {"gain": found["difference"], "low": found["low"], "high": found["high"]}
+        decided = not found["low"] <= 0 <= found["high"]
+        word = "gain" if found["difference"] > 0 else "loss"
+        said = {"says": word if decided else "not told apart", "runs": list(runs)}
+        rows.append(row | limits | {"spread": spread} | said)
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def summary(*tables: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of several tables in one, the largest loss first."""
+    known = [table[COLUMNS] for table in tables if len(table)]
+    if not known:
+        return pd.DataFrame(columns=COLUMNS)
+    return pd.concat(known, ignore_index=True).sort_values("gain", ignore_index=True)
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of differences as text; columns beyond `COLUMNS` come along as they are."""
+    extra = [column for column in table if column not in COLUMNS]
+    rows = []
+    for r in table.to_dict("records"):
+        row = {"what you have": r["name"], "what you hoped for": r["against"]}
+        row["difference in rSum"] = _shown(r) + comparison.spread(r["spread"])
+        row |= {str(column): f"{r[column]:.1f}" for column in extra}
+        rows.append(row | {"says": SAID[r["says"]], "seeds": str(r["seeds"]), "on": r["on"]})
+    return linked(pd.DataFrame(rows), {"difference in rSum": table.get("runs", ())})
+
+
+def _shown(row: Mapping[Any, Any]) -> str:
+    return f"{row['gain']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]"
+
+
+def said(table: pd.DataFrame) -> Markdown:
+    """Return what a table of differences shows, in words made from its numbers alone."""
+    if table.empty:
+        return Markdown("Not measured here: no such runs are recorded yet.")
+    ordered = table.sort_values("gain").to_dict("records")
+    parts = []
+    for word, start in (
+        ("loss", "Lower"),
+        ("gain", "Higher"),
+        ("not told apart", "Not told apart"),
+    ):
+        those = [f"{escape(r['name'])} ({_shown(r)})" for r in ordered if r["says"] == word]
+        if those:
+            parts.append(f"**{start}:** {'; '.join(those)}.")
+    return Markdown(" ".join(parts))

@@ -1,0 +1,63 @@
+"""Links from the tables of the book to the runs behind them, on the page of all runs.
+
+Functions that make a table for a page attach them as ``table.attrs["notes"]``, which
+`report.html` shows; so no number of ours stands on a page without the way to its run.
+
+Page: "All runs".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from itm_core.tables.report import Note
+
+PAGE = "../book/runs.html"  # as the other pages of the book see it
+
+
+def run_anchor(folder: Path | str) -> str:
+    """Return the name of a run's row on the page of all runs.
+
+    ``folder`` is the run's, or its last three parts as `results.Result.run` gives them.
+
+    >>> run_anchor("data/runs/scenes-small/scan-t2i-mean+rcr-smoke/0-69202e34ea44")
+    'run-scenes-small-scan-t2i-mean-rcr-smoke-0-69202e34ea44'
+    """
+    parts = "-".join(["run", *Path(folder).parts[-3:]])
+    return re.sub(r"[^a-z0-9]+", "-", parts.lower()).strip("-")
+
+
+def run_link(folder: Path | str) -> str:
+    """Return the link from a page of the book to a run's row.
+
+    >>> run_link("tiny/sgr/0-4c5ed5c8fed8")
+    '../book/runs.html#run-tiny-sgr-0-4c5ed5c8fed8'
+    """
+    return f"{PAGE}#{run_anchor(folder)}"
+
+
+def linked(shown: pd.DataFrame, runs: Mapping[str, Iterable[Sequence[str]]]) -> pd.DataFrame:
+    """Return a table whose cells of some columns lead to the runs behind them.
+
+    ``runs`` holds for a column the folders below the store, several for a row; an ensemble's are
+    joined by ``" + "``.
+    """
+    shown.attrs["notes"] = {name: [_note(row) for row in rows] for name, rows in runs.items()}
+    return shown
+
+
+def of_run(shown: pd.DataFrame, place: str) -> pd.DataFrame:
+    """Return a table of one run's numbers, its first column leading to that run."""
+    return linked(shown, {str(shown.columns[0]): [[place]] * len(shown)})
+
+
+def _note(runs: Sequence[str]) -> Note | None:
+    places = list(dict.fromkeys(place for run in runs for place in run.split(" + ")))
+    if not places:
+        return None
+    kind = "runs, averaged" if any(" + " in run for run in runs) else "runs"
+    return Note(f"{kind}: {', '.join(places)}", run_link(places[0]))

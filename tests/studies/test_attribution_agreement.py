@@ -1,0 +1,181 @@
+"""Measures of agreement on cases worked by hand, and against a slower way to count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from itm_core import runs
+from itm_core.data.precomp import load_dataset
+from itm_core.inputs import build
+from itm_core.studies.attribution import queries
+from itm_core.studies.attribution_agreement import (
+    COPIES,
+    GRADIENTS,
+    LEFT_OUT,
+    ORDERS,
+    Looks,
+    hurt,
+    kendall,
+    lead,
+    looks,
+    maps_of_pair,
+    over_images,
+    overlap,
+    pointing,
+    precision,
+    steps,
+    untrained,
+)
+from itm_core.studies.judgements import rank_correlations
+from itm_core.studies.word_maps import explain
+from tests import scenes_pair
+from tests.micro import SMALL, write_dataset
+
+ROWS = arrays(np.float64, (3, 6), elements=st.integers(-3, 3).map(float))
+
+
+@settings(deadline=None, max_examples=50)
+@given(ROWS, ROWS)
+def test_kendall_counts_as_one_row_at_a_time_does(x: np.ndarray, y: np.ndarray) -> None:
+    slow = [rank_correlations(a, b)["tau_b"] for a, b in zip(x, y, strict=True)]
+    np.testing.assert_allclose(kendall(x, y), slow, atol=1e-12)
+
+
+def test_overlap_by_hand() -> None:
+    x = np.array([[5.0, 4, 3, 2, 1], [1, 0, 0, 0, 0]])
+    y = np.array([[4.0, 5, 1, 2, 3], [3, 2, 1, 0, -1]])
+    np.testing.assert_array_equal(overlap(x, y, 1), [0, 1])
+    np.testing.assert_allclose(overlap(x, y, 3), [2 / 3, np.nan])  # zeros rank nothing
+    np.testing.assert_allclose(overlap(x, y, 9), [3 / 4, np.nan])  # all but one at most
+
+
+def test_hurt_by_hand() -> None:
+    lost = np.array([[0.3, 0.1, 0.2, 0.2, -0.1]])
+    rows = {0: 1.0, 4: 0.0, 2: (2 + 0.5) / 4}
+    for top, expected in rows.items():
+        weights = np.eye(5)[[top]]
+        assert hurt(weights, lost)[0] == pytest.approx(expected)
+
+
+def test_pointing_and_precision_by_hand() -> None:
+    relevant = np.array([[True, False, False, True], [False] * 4, [False, False, False, True]])
+    weights = np.array([[0.1, 0.5, 0.0, 0.4], [0.7, 0.1, 0.1, 0.1], [0.0, 1.0, 0.0, 0.0]])
+    np.testing.assert_array_equal(pointing(weights, relevant), [0, np.nan, 0])
+    first = (1 / 2 + 2 / 3) / 2
+    np.testing.assert_allclose(precision(weights, relevant), [first, np.nan, 1 / 4])
+    hard = np.array([[0.0, 0.0, 0.0, 1.0]])  # one chosen, the rest without order
+    assert precision(hard, relevant[:1])[0] == pytest.approx((1 + 2 / 4) / 2)
+
+
+def test_images_count_the_same_whatever_their_words() -> None:
+    values = np.array([1.0, 1.0, 1.0, 0.0, np.nan])
+    found = over_images(values, np.array([4, 4, 4, 9, 9]))
+    assert found.value == pytest.approx(0.5)
+    assert (found.low, found.high) == (0, 1)  # two images: both may be drawn twice
+    assert str(found) == "0.50 [0.00, 1.00]"
+    alone = over_images(np.full(4, 0.25), np.arange(4))
+    assert (alone.low, alone.high) == (0.25, 0.25)
+    assert str(over_images(np.full(2, np.nan), np.arange(2))) == ""
+
+
+def test_the_lead_is_over_all_other_images() -> None:
+    scores = np.array([[0.9, 0.2], [0.1, 0.5], [0.3, 0.6]], np.float32)
+    found = lead(scores, np.array([0, 1]), np.array([0, 1]))
+    np.testing.assert_allclose(found, [0.9 - 0.2, 0.5 - 0.4], atol=1e-6)
+    assert np.isnan(lead(scores[:1], np.array([0]), np.array([0])))[0]
+
+
+@pytest.mark.parametrize("regions", [2, 3, 5, 36, 100])
+def test_steps_go_from_none_to_all_but_one(regions: int) -> None:
+    found = steps(regions)
+    assert (found[0], found[-1]) == (0, regions - 1)
+    assert (np.diff(found) > 0).all()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("agreement")
+
+
+def test_looks_of_a_run(folder: Path) -> None:
+    split = scenes_pair.scenes(folder)
+    run = scenes_pair.trained(folder, "scan-t2i-mean")
+    found = looks(run, split, pairs=4, words=2)
+    assert list(found.attributions) == [LEFT_OUT, COPIES, GRADIENTS]
+    assert found.occlusion == COPIES
+    shape = found.attention.shape
+    assert {one.shape for one in found.attributions.values()} == {shape}
+    assert found.blank.shape == found.blank_lost.shape == shape
+    assert found.curves.shape == (len(ORDERS), len(found.removed), 4)
+    images = np.unique(found.image)
+    for n, image in enumerate(images):  # before anything is removed, the run's own score
+        caption = image * split.captions_per_image + n % split.captions_per_image
+        assert found.curves[:, 0, n] == pytest.approx(run.scores[image, caption], abs=1e-5)
+    assert (found.image[found.other] == found.image).all()
+    assert (found.other != np.arange(len(found.image))).all()
+    again = looks(run, split, pairs=4, words=2)
+    for name in ("attention", "blank", "curves", "missed"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(again, name))
+
+
+def test_before_training_is_where_training_started(folder: Path) -> None:
+    split = scenes_pair.scenes(folder)
+    run = scenes_pair.trained(folder, "scan-t2i-mean")
+    asked = queries(run.recipe, run.vocabulary, split, [0])
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    found = untrained(run, asked).matcher.state_dict()
+    assert torch.equal(torch.rand(1), expected)  # the state of the draw is left as it was
+    torch.manual_seed(run.seed)
+    fresh = build(run.recipe, run.config, run.vocabulary).state_dict()
+    assert all(torch.equal(found[name], fresh[name]) for name in fresh)
+    assert any(not torch.equal(found[k], v) for k, v in run.matcher().state_dict().items())
+
+
+def test_without_boxes_regions_go_alone(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "micro")
+    run = runs.train_or_load(
+        dataset, "chan", root=tmp_path, overrides=SMALL, device="cpu", progress=False
+    )
+    found = looks(run, load_dataset(dataset).test, pairs=3)
+    assert list(found.attributions) == [LEFT_OUT, GRADIENTS]
+    assert found.occlusion == LEFT_OUT
+    assert found.relevant is None
+
+
+def test_a_word_alone_has_no_other() -> None:
+    nothing = np.zeros((3, 2))
+    found = Looks(
+        image=np.array([0, 3, 3]),
+        attention=nothing,
+        attributions={LEFT_OUT: nothing},
+        missed=nothing[:, 0],
+        relevant=None,
+        blank=nothing,
+        blank_lost=nothing,
+        removed=np.arange(2),
+        curves=np.zeros((4, 2, 2)),
+        lead=np.ones(2),
+    )
+    assert found.other.tolist() == [-1, 2, 1]
+
+
+def test_maps_of_a_pair_hold_the_attention_that_is_drawn_elsewhere(folder: Path) -> None:
+    split = scenes_pair.scenes(folder)
+    run = scenes_pair.trained(folder, "scan-t2i-mean")
+    place = split.place(scenes_pair.IMAGE, scenes_pair.CAPTION)
+    found = maps_of_pair(run, split, place)
+    known = explain(run, split, scenes_pair.IMAGE, place)
+    assert list(found) == ["attention", COPIES, GRADIENTS]
+    asked = np.flatnonzero(found["attention"].any(1))
+    assert 0 < len(asked) < len(known.words)
+    np.testing.assert_allclose(found["attention"][asked], known.weights[asked], atol=1e-6)
+    assert all(one.shape == known.weights.shape for one in found.values())

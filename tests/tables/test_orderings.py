@@ -1,0 +1,75 @@
+"""Orders of methods: correlations by hand, and chances by looking at every order."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from itm_core.tables import orderings
+
+
+def table(values: dict[str, float]) -> pd.DataFrame:
+    rows = [
+        {"name": name, "group": name[0], "value": v, "low": v - 1, "high": v + 1}
+        for name, v in values.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_rows_that_both_tables_have_are_paired() -> None:
+    pairs = orderings.paired(table({"a": 1, "b": 2, "x": 9}), table({"y": 5, "b": 7, "a": 6}))
+    assert pairs.to_dict("records") == [
+        {
+            "name": "a",
+            "x": 1,
+            "x_low": 0,
+            "x_high": 2,
+            "y": 6,
+            "y_low": 5,
+            "y_high": 7,
+            "group": "a",
+        },
+        {
+            "name": "b",
+            "x": 2,
+            "x_low": 1,
+            "x_high": 3,
+            "y": 7,
+            "y_low": 6,
+            "y_high": 8,
+            "group": "b",
+        },
+    ]
+
+
+def test_the_chance_of_an_order_is_that_of_all_orders() -> None:
+    across, up = [1.0, 2, 3, 4, 5], [10.0, 30, 20, 40, 50]
+    pairs = orderings.paired(
+        table(dict(zip("abcde", across, strict=True))), table(dict(zip("abcde", up, strict=True)))
+    )
+    found = orderings.agreement(pairs)
+    assert found["spearman"] == pytest.approx(1 - 6 * 2 / (5 * 24))
+    assert found["tau_b"] == pytest.approx(8 / 10)
+    every = [np.corrcoef(across, order)[0, 1] for order in permutations(range(5))]
+    share = np.mean(np.abs(every) >= found["spearman"] - 1e-9)
+    assert found["p"] == pytest.approx(share, abs=0.015)
+    turned = pairs.assign(y=-pairs["y"])
+    assert orderings.agreement(turned)["p"] == pytest.approx(found["p"], abs=0.015)
+
+
+def test_words_follow_the_numbers() -> None:
+    up = dict(zip("abcdefgh", range(8), strict=True))
+    same = orderings.paired(table(up), table(up))
+    said = orderings.in_words(same, "here", "there").data
+    assert "Over 8 methods" in said
+    assert "**1.00**" in said
+    assert "in less than 0.1 % of cases, so the two can be told" in said
+    assert "Best by both is *h*" in said
+    mixed = dict(zip("abcdefgh", [3, 7, 1, 5, 2, 6, 0, 4], strict=True))
+    said = orderings.in_words(orderings.paired(table(up), table(mixed)), "here", "there").data
+    assert "cannot be told" in said
+    assert "Best here is *h*, best there *b*" in said
+    assert "too few" in orderings.in_words(same.iloc[:2], "here", "there").data
