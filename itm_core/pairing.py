@@ -130,7 +130,7 @@ class Pairing(ABC):
         """Return the length of each weighted sum of `mix`, without forming the sum.
 
         With G the Gram matrix of the mixed fragments this is ``sqrt(a' G a)``. In evaluation
-        ``|T a|`` with T from a QR factorisation stands for it; in training G itself, whose
+        ``|T a|`` with T a Cholesky factor of G stands for it; in training G itself, whose
         gradient does not mind duplicate or zero fragments.
         """
         side = self.words if axis == WORDS else self.regions
