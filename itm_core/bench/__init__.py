@@ -2,5 +2,6 @@
 
 `itm bench` runs them. `methods` says what is timed, `scoring` races each method against its plain
 twin and the bare product, `growth` makes the gallery larger, `training` and `loading` time a step
-and its data, `search` the two stages, `record` keeps the numbers.
+and its data, `search` the two stages. `alone` gives a measurement a process of its own, `record`
+keeps the numbers, `targets` says what they should be.
 """

@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -23,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from itm_core.bench import alone
 from itm_core.bench.methods import LONGEST, METHODS, REGIONS, SHORTEST
-from itm_core.errors import InputError
 from itm_core.matchers import Attending
 from itm_core.scoring import score_matrix
 
@@ -68,16 +65,14 @@ def grow(
     """Yield what each method took on each gallery; processes of their own, so no peak is shared."""
     for name in methods:
         for count in images:
-            asked = json.dumps([name, count, captions, device, torch.get_num_threads()])
-            command = [sys.executable, "-m", "itm_core.bench.growth", asked]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise InputError(
-                    "a benchmark ended early",
-                    found=f"{name} on {count} images: {done.stderr.strip().splitlines()[-1:]}",
-                    remedy="ask for fewer images",
-                )
-            yield Grown(**json.loads(done.stdout))
+            asked = [name, count, captions, device, torch.get_num_threads()]
+            told = alone.answer(
+                "itm_core.bench.growth",
+                asked,
+                what=f"{name} on {count} images",
+                remedy="ask for fewer images",
+            )
+            yield Grown(**told)
 
 
 def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
@@ -103,12 +98,13 @@ def measure(name: str, images: int, captions: int, device: str) -> Grown:
         place = Path(folder) / "ims.npy"
         np.lib.format.open_memmap(place, "w+", np.float32, shape).flush()
         features = np.load(place, mmap_mode="r")
-        matcher.eval().to(device)
+        there = torch.device(device)
+        matcher.eval().to(there)
         score_matrix(matcher, features[:64], tokens[:4])
-        before, started = _peak(device), time.perf_counter()
+        before, started = alone.peak(there), time.perf_counter()
         score_matrix(matcher, features, tokens)
         seconds = time.perf_counter() - started
-        peak = _peak(device)
+        peak = alone.peak(there)
     return Grown(
         method=name,
         images=images,
@@ -117,13 +113,6 @@ def measure(name: str, images: int, captions: int, device: str) -> Grown:
         peak=peak / MIB,
         before=before / MIB,
     )
-
-
-def _peak(device: str) -> float:
-    if device != "cpu":
-        return torch.cuda.max_memory_allocated()
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _main() -> None:

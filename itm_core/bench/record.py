@@ -19,16 +19,20 @@ import torch
 from itm_core.bench.growth import Grown
 from itm_core.bench.methods import METHODS
 from itm_core.bench.scoring import Asked, Raced
+from itm_core.bench.training import NEGATIVES, RECIPES, Stepped
 from itm_core.environment import describe, pick_device
 from itm_core.errors import InputError
 from itm_core.files import whole_file
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "results"
-KINDS = ("scoring", "growth")
+KINDS = ("scoring", "growth", "training")
 SIZE = ["images", "captions", "width", "similarity"]
+RACE = [*SIZE, "device", "precision", "machine"]
+STEP = ["batch", "device", "precision", "machine"]
 KEYS = {
-    "scoring": ["method", *SIZE, "device", "precision", "machine"],
+    "scoring": ["method", *RACE],
     "growth": ["method", "images", "captions", "device", "machine"],
+    "training": ["recipe", "negatives", *STEP],
 }
 ALLOWED = 1.5  # a ratio may be this much worse than the recorded one: timings are noisy
 
@@ -50,6 +54,11 @@ def scoring_rows(raced: Iterable[Raced], asked: Asked) -> pd.DataFrame:
 def growth_rows(grown: Iterable[Grown], device: str) -> pd.DataFrame:
     """Return a line for each method and size of the gallery, and where it was made."""
     return pd.DataFrame([asdict(one) | _where(device) for one in grown])
+
+
+def training_rows(stepped: Iterable[Stepped], device: str) -> pd.DataFrame:
+    """Return a line for each recipe and kind of negatives, and where it was made."""
+    return pd.DataFrame([asdict(one) | _where(device) for one in stepped])
 
 
 def _where(device: str) -> dict[str, Any]:
@@ -90,20 +99,32 @@ def read(kind: str, folder: Path = FOLDER) -> pd.DataFrame:
 
 
 def at(rows: pd.DataFrame, **chosen: Any) -> pd.DataFrame:
-    """Return the rows with these values, of the machine that was last recorded alone.
+    """Return the rows of a race with these values, of the machine that was last recorded alone.
 
     Raises `InputError` when there are none.
     """
+    return _ordered(_last(rows, RACE, chosen), "method", METHODS)
+
+
+def training_at(rows: pd.DataFrame, **chosen: Any) -> pd.DataFrame:
+    """Return the rows of training steps with these values, as `at` does those of a race."""
+    return _ordered(_last(rows, STEP, chosen), "recipe", RECIPES)
+
+
+def _last(rows: pd.DataFrame, same: list[str], chosen: Mapping[str, Any]) -> pd.DataFrame:
     for name, value in chosen.items():
         rows = rows[rows[name] == value]
     if rows.empty:
         asked = ", ".join(f"{name} {value}" for name, value in chosen.items())
         raise InputError("nothing of this kind is recorded", expected=asked, found="no row")
     last = rows.sort_values("made", kind="stable").iloc[-1]
-    same = [*SIZE, "machine", "device", "precision"]
-    rows = rows[(rows[same] == last[same]).all(axis=1)]
-    order = {name: place for place, name in enumerate(METHODS)}
-    return rows.sort_values("method", key=lambda names: names.map(order)).reset_index(drop=True)
+    return rows[(rows[same] == last[same]).all(axis=1)]
+
+
+def _ordered(rows: pd.DataFrame, column: str, names: Iterable[str]) -> pd.DataFrame:
+    order = {name: place for place, name in enumerate(names)}
+    rows = rows.sort_values(column, key=lambda found: found.map(order), kind="stable")
+    return rows.reset_index(drop=True)
 
 
 def readable(rows: pd.DataFrame) -> pd.DataFrame:
@@ -139,13 +160,42 @@ def beside_compiled(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def readable_training(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `training_at` as text: a line for each recipe, both kinds side by side.
+
+    A kind that is not recorded leaves its cells empty.
+    """
+    names = rows["recipe"].unique()
+    both = rows.groupby("recipe")[["before", "tile"]].max().reindex(names)
+    columns: dict[str, Any] = {"recipe": pd.Series(names, index=names)}
+    for value, unit in (("seconds", "a step, s"), ("peak", "peak, GiB")):
+        for kind in NEGATIVES:
+            own = rows[rows["negatives"] == kind].set_index("recipe")[value].reindex(names)
+            columns[f"{kind} negatives: {unit}"] = own.map("{:.2f}".format, na_action="ignore")
+    columns["before, GiB"] = both["before"].map("{:.2f}".format)
+    columns["tile, million floats"] = (both["tile"] / 1e6).map("{:.1f}".format)
+    return pd.DataFrame(columns).fillna("").reset_index(drop=True)
+
+
 def status(rows: pd.DataFrame) -> str:
     """Return what a caption says of a race: sizes, machine, versions, day."""
     one = rows.iloc[0]
     return (
         f"{one['images']} images x {one['captions']} captions, D = {one['width']}, "
-        f"K = {one['similarity']}, {one['precision']}; {one['machine']} ({one['device']}, "
-        f"{one['threads']} threads), torch {one['torch']}, {one['made']}"
+        f"K = {one['similarity']}, {one['precision']}; {_made(one)}"
+    )
+
+
+def training_status(rows: pd.DataFrame) -> str:
+    """Return what a caption says of training steps: size, machine, versions, day."""
+    one = rows.iloc[0]
+    return f"Steps of {one['batch']} pairs, {one['precision']}; {_made(one)}"
+
+
+def _made(one: pd.Series) -> str:
+    return (
+        f"{one['machine']} ({one['device']}, {one['threads']} threads), torch {one['torch']}, "
+        f"{one['made']}"
     )
 
 

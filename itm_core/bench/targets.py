@@ -1,7 +1,8 @@
-"""What scoring should cost, and whether the record has it.
+"""What scoring and training should cost, and whether the record has it.
 
 The targets are this project's own: on two cores of a CPU as ratios to what runs beside it, on one
-large GPU as seconds for MSCOCO 5K (5,000 images with 25,000 captions, D = 1024, K = 256).
+large GPU as seconds for MSCOCO 5K (5,000 images with 25,000 captions, D = 1024, K = 256) and for
+a training step of 128 pairs at Flickr30K's shapes.
 
 Page: "What it costs".
 """
@@ -18,6 +19,14 @@ TIMES_BARE = dict.fromkeys(FAST, 1.6)
 SECONDS = {"SCAN t2i": 0.6, "SCAN i2t": 0.6, "CHAN": 0.6, "BFAN": 1.2}
 SECONDS |= {"SAF": 5.0, "SGR": 12.0, "RCAR-2 t2i": 30.0}
 COCO_5K = {"images": 5000, "captions": 25000, "width": 1024, "similarity": 256}
+
+PAIRS = 128  # of a training step
+STEPS = {  # method: its recipe, milliseconds of a step with the hardest negatives
+    "SCAN t2i": ("scan-t2i-mean-f30k", 15.0),
+    "RCAR-2 t2i": ("rcar-t2i-f30k", 40.0),
+    "SGR": ("sgr-f30k", 40.0),
+}
+GIB = 24.0  # of memory at most, for each of them
 
 
 def on_cpu(recorded: pd.DataFrame) -> pd.DataFrame:
@@ -91,6 +100,34 @@ def on_gpu(recorded: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             row | {"measured": f"{best['ours']:.2f} s", "met": met, "machine": best["machine"]}
         )
+    return pd.DataFrame(rows)
+
+
+def training(recorded: pd.DataFrame) -> pd.DataFrame:
+    """Return for each method whether a training step takes what it may on a GPU, two lines each.
+
+    ``recorded`` are rows of `record.training_rows`; of several of a method the fastest counts, for
+    time and memory alike. Columns: ``method``, ``target`` and ``measured`` (time, then memory;
+    *not run* without a GPU), ``met``, ``machine``.
+    """
+    there = recorded[(recorded["device"] == "cuda") & (recorded["batch"] == PAIRS)]
+    there = there[there["negatives"] == "hardest"].sort_values("seconds", kind="stable")
+    rows = []
+    for name, (recipe, asked) in STEPS.items():
+        own = there[there["recipe"] == recipe]
+        best = None if own.empty else own.iloc[0]
+        took, held = (None, None) if best is None else (1e3 * best["seconds"], best["peak"])
+        machine = "" if best is None else f"{best['machine']} ({best['precision']})"
+        for limit, unit, found in ((asked, "ms a step", took), (GIB, "GiB", held)):
+            rows.append(
+                {
+                    "method": name,
+                    "target": f"at most {limit:.0f} {unit}",
+                    "measured": "not run" if found is None else f"{found:.1f} {unit}",
+                    "met": "" if found is None else _yes(found <= limit),
+                    "machine": machine,
+                }
+            )
     return pd.DataFrame(rows)
 
 

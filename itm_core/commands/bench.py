@@ -37,18 +37,18 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--captions", type=int, default=50)
     _add_shared(command)
     command.set_defaults(run=_growth)
+    command = inner.add_parser("training", help="time and memory of a training step")
+    command.add_argument("recipes", nargs="*", metavar="RECIPE", help="default: one of each kind")
+    command.add_argument("--batch", type=int, default=128, help="pairs; default 128")
+    command.add_argument("--repeats", type=int, help="default: 3 on a CPU, 20 on CUDA")
+    command.add_argument("--precision", default="float32", help="float32 or tf32")
+    command.add_argument("--tile", type=int, help="floats that a tile may hold")
+    _add_shared(command)
+    command.set_defaults(run=_training)
     for name, (what, add_options) in OTHERS.items():
         command = inner.add_parser(name, help=what)
         add_options(command)
         command.set_defaults(run=_other, part=name)
-
-
-def _training_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("recipes", nargs="*", help="default: one of each kind")
-    command.add_argument("--batch", type=int, default=128)
-    command.add_argument("--device", default="cpu")
-    command.add_argument("--tile", type=int)
-    command.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
 
 
 def _loading_options(command: argparse.ArgumentParser) -> None:
@@ -73,7 +73,6 @@ def _search_options(command: argparse.ArgumentParser) -> None:
 
 
 OTHERS = {
-    "training": ("time and memory of a training step", _training_options),
     "loading": ("time and memory of loading a large training split", _loading_options),
     "search": ("search in two stages, up to a million images", _search_options),
 }
@@ -129,6 +128,32 @@ def _growth(given: argparse.Namespace) -> int:
         print(f"{name}: grows as images to the power of {power:.2f}")
     if given.record:
         print(f"recorded in {record.save('growth', record.growth_rows(grown, given.device))}")
+    return 0
+
+
+def _training(given: argparse.Namespace) -> int:
+    import torch
+
+    from itm_core.bench import record, training
+
+    torch.set_num_threads(given.threads)
+    names = ("batch", "device", "precision", "repeats", "tile")
+    asked = [
+        training.Asked(
+            recipe=recipe,
+            negatives=negatives,
+            **{name: getattr(given, name) for name in names},
+        )
+        for recipe in given.recipes or training.RECIPES
+        for negatives in training.NEGATIVES
+    ]
+    stepped = []
+    for one in training.step_all(asked):
+        print(one.line(), flush=True)
+        stepped.append(one)
+    if given.record:
+        rows = record.training_rows(stepped, given.device)
+        print(f"recorded in {record.save('training', rows)}")
     return 0
 
 

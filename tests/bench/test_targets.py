@@ -54,3 +54,31 @@ def test_what_was_not_run_on_a_gpu_is_said() -> None:
     assert there.loc["SAF", "measured"] == "4.20 s"
     assert there.loc["SAF", "met"] == "yes"
     assert there.loc["SGR", "measured"] == "not run"
+
+
+def step(**values: object) -> dict[str, object]:
+    known = {"recipe": "sgr-f30k", "negatives": "hardest", "batch": 128, "device": "cuda"}
+    sizes = {"precision": "tf32", "machine": "a card", "seconds": 0.030, "peak": 20.0}
+    return known | sizes | values
+
+
+def test_a_training_step_is_met_missed_or_not_run() -> None:
+    rows = [
+        step(),
+        step(seconds=0.020, peak=25.0),  # the fastest counts, with its memory
+        step(recipe="rcar-t2i-f30k", seconds=0.041),
+        step(recipe="scan-t2i-mean-f30k", batch=64),
+        step(recipe="scan-t2i-mean-f30k", device="cpu"),
+        step(recipe="scan-t2i-mean-f30k", negatives="all"),
+    ]
+    found = targets.training(pd.DataFrame(rows))
+    assert found.columns.tolist() == ["method", "target", "measured", "met", "machine"]
+    assert found["method"].tolist() == [
+        *("SCAN t2i", "SCAN t2i", "RCAR-2 t2i", "RCAR-2 t2i", "SGR", "SGR"),
+    ]
+    assert found["measured"].tolist() == [
+        *("not run", "not run", "41.0 ms a step", "20.0 GiB", "20.0 ms a step", "25.0 GiB"),
+    ]
+    assert found["met"].tolist() == ["", "", "no", "yes", "yes", "no"]
+    assert found["machine"].tolist()[1:3] == ["", "a card (tf32)"]
+    assert found["target"].tolist()[:2] == ["at most 15 ms a step", "at most 24 GiB"]
