@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import copy
 import functools
+import types
 import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -31,7 +33,7 @@ def compiled(matcher: Matcher) -> Matcher:
     if reason:
         warnings.warn(f"torch.compile does not work here, scoring without: {reason}", stacklevel=2)
         return matcher
-    fast = torch.compile(matcher.forward, dynamic=True)
+    fast = torch.compile(types.MethodType(_own(type(matcher).forward), matcher), dynamic=True)
 
     def forward(pairing: Pairing) -> Tensor:
         for side in (pairing.regions, pairing.words):
@@ -41,6 +43,17 @@ def compiled(matcher: Matcher) -> Matcher:
     ours = copy.copy(matcher)
     ours.forward = forward  # type: ignore[method-assign]
     return ours
+
+
+def _own(function: Callable[..., Tensor]) -> types.FunctionType:
+    """Return a function with code of its own.
+
+    The compiler gives up on code that it has compiled in eight variants, and all matchers share
+    the code of `Matcher.forward`.
+    """
+    assert isinstance(function, types.FunctionType)
+    code = function.__code__.replace()
+    return types.FunctionType(code, function.__globals__, function.__name__)
 
 
 @functools.cache

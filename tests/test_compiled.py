@@ -60,3 +60,17 @@ def test_without_a_compiler_the_scores_come_all_the_same(monkeypatch: pytest.Mon
     with pytest.warns(UserWarning, match=r"scoring without: no compiler found$"):
         scores = score_matrix(matcher, features, captions, compile=True)
     np.testing.assert_array_equal(scores, score_matrix(matcher, features, captions))
+
+
+def test_every_matcher_has_variants_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compiler stops at so many variants of one code, whose ever they are."""
+    whole = torch.compile
+    monkeypatch.setattr(compiled, "_trial", lambda device: "")
+    monkeypatch.setattr(torch, "compile", lambda f, **given: whole(f, **given, backend="eager"))
+    features, captions = some_data(3, 4)
+    with torch._dynamo.config.patch(recompile_limit=2, fail_on_recompile_limit_hit=True):
+        names = ["chan", "scan-t2i-mean", "scan-i2t-mean", "bfan-prob"]
+        small = [recipes.get(name).replace("encoder.embedding=8") for name in names]
+        fast = [compiled.compiled(recipe.build(5, 20, 4).eval()) for recipe in small]
+        for matcher in fast:
+            score_matrix(matcher, features, captions[:1])

@@ -9,6 +9,10 @@ import argparse
 import os
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -100,16 +104,24 @@ def _scoring(given: argparse.Namespace) -> int:
         repeats=given.repeats,
         **{name: getattr(given, name) for name in names},
     )
-    raced = []
+    before = record.read("scoring") if given.check else None
+    worse = []
     for one in race_all(asked):
         print(one.line(), flush=True)
-        raced.append(one)
-    rows = record.scoring_rows(raced, asked)
-    worse = record.regressions(rows, record.read("scoring")) if given.check else []
+        rows = record.scoring_rows([one], asked)
+        if before is not None:
+            worse += record.regressions(rows, before)
+        _keep(given, "scoring", rows)
     print("\n".join(worse))
-    if given.record:
-        print(f"recorded in {record.save('scoring', rows)}")
     return 1 if worse else 0
+
+
+def _keep(given: argparse.Namespace, kind: str, rows: pd.DataFrame) -> None:
+    """Record rows if that was asked for, as they come: whoever stops early keeps them."""
+    from itm_core.bench import record
+
+    if given.record:
+        record.save(kind, rows)
 
 
 def _growth(given: argparse.Namespace) -> int:
@@ -122,12 +134,11 @@ def _growth(given: argparse.Namespace) -> int:
     for one in growth.grow(given.methods, images, given.captions, given.device):
         print(one.line(), flush=True)
         grown.append(one)
+        _keep(given, "growth", record.growth_rows([one], given.device))
     for name in given.methods:
         own = [one for one in grown if one.method == name]
         power = growth.exponent([o.images for o in own], [o.seconds for o in own])
         print(f"{name}: grows as images to the power of {power:.2f}")
-    if given.record:
-        print(f"recorded in {record.save('growth', record.growth_rows(grown, given.device))}")
     return 0
 
 
@@ -147,13 +158,9 @@ def _training(given: argparse.Namespace) -> int:
         for recipe in given.recipes or training.RECIPES
         for negatives in training.NEGATIVES
     ]
-    stepped = []
     for one in training.step_all(asked):
         print(one.line(), flush=True)
-        stepped.append(one)
-    if given.record:
-        rows = record.training_rows(stepped, given.device)
-        print(f"recorded in {record.save('training', rows)}")
+        _keep(given, "training", record.training_rows([one], given.device))
     return 0
 
 
