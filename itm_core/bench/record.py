@@ -160,6 +160,19 @@ def beside_compiled(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def by_precision(recorded: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the speed of every recorded precision, of the methods, size and machine of ``rows``.
+
+    Races of different precisions ran one after the other, so each stands beside the loop, always
+    float32, that ran in turn with it.
+    """
+    one = rows.iloc[0]
+    same = [*SIZE, "device", "machine"]
+    here = recorded[(recorded[same] == one[same]).all(axis=1)]
+    table = here.pivot_table("times_twin", "method", "precision").reindex(rows["method"]).dropna()
+    return table.map("{:.1f}".format).add_suffix(", x the loop's speed").reset_index()
+
+
 def readable_training(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of `training_at` as text: a line for each recipe, both kinds side by side.
 

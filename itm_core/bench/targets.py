@@ -16,6 +16,7 @@ import pandas as pd
 FAST = ("SCAN t2i", "SCAN i2t", "BFAN", "CHAN")
 TIMES_TWIN = dict.fromkeys(FAST, 7.0) | dict.fromkeys(("SAF", "SGR", "RCAR-2 t2i"), 3.0)
 TIMES_BARE = dict.fromkeys(FAST, 1.6)
+MEMORY = {"cpu": 2, "cuda": 8}  # GiB while scoring
 SECONDS = {"SCAN t2i": 0.6, "SCAN i2t": 0.6, "CHAN": 0.6, "BFAN": 1.2}
 SECONDS |= {"SAF": 5.0, "SGR": 12.0, "RCAR-2 t2i": 30.0}
 COCO_5K = {"images": 5000, "captions": 25000, "width": 1024, "similarity": 256}
@@ -128,6 +129,25 @@ def training(recorded: pd.DataFrame) -> pd.DataFrame:
                     "machine": machine,
                 }
             )
+    return pd.DataFrame(rows)
+
+
+def memory(grown: pd.DataFrame) -> pd.DataFrame:
+    """Return whether scoring stays within its memory at the largest gallery that was recorded.
+
+    ``grown`` are rows of `record.growth_rows`. Columns: ``device``, ``target``, ``measured`` (GiB,
+    of the whole process on a CPU, of what torch allocated on a GPU), ``met``, ``images``.
+    """
+    rows = []
+    for device, asked in MEMORY.items():
+        row = {"device": device, "target": f"at most {asked} GiB at any size of the gallery"}
+        own = grown[grown["device"] == device]
+        if own.empty:
+            rows.append(row | {"measured": "not run", "met": "", "images": ""})
+            continue
+        most = own["peak"].max() / 1024
+        found = {"measured": f"{most:.2f} GiB", "met": _yes(most <= asked)}
+        rows.append(row | found | {"images": f"up to {own['images'].max():,}"})
     return pd.DataFrame(rows)
 
 

@@ -52,6 +52,15 @@ def test_compiled_stands_beside_written_where_it_ran(tmp_path: Path) -> None:
     assert found["faster by"].tolist() == ["1.25 x"]
 
 
+def test_precisions_stand_side_by_side_where_both_were_raced() -> None:
+    plain = record.scoring_rows([raced(2.0), raced(1.0, "CHAN")], Asked())
+    short = record.scoring_rows([raced(0.5)], Asked(precision="bfloat16"))
+    other = record.scoring_rows([raced(0.1)], Asked(precision="bfloat16", images=7))
+    found = record.by_precision(pd.concat([plain, short, other]), plain)
+    assert found.to_numpy().tolist() == [["SCAN t2i", "16.0", "4.0"]]
+    assert list(found)[1].startswith("bfloat16")
+
+
 def test_a_worse_ratio_is_a_regression_and_seconds_are_not() -> None:
     asked = Asked()
     old = record.scoring_rows([raced(1.0)], asked)

@@ -82,3 +82,13 @@ def test_a_training_step_is_met_missed_or_not_run() -> None:
     assert found["met"].tolist() == ["", "", "no", "yes", "yes", "no"]
     assert found["machine"].tolist()[1:3] == ["", "a card (tf32)"]
     assert found["target"].tolist()[:2] == ["at most 15 ms a step", "at most 24 GiB"]
+
+
+def test_memory_is_that_of_the_largest_gallery() -> None:
+    grown = pd.DataFrame(
+        {"device": "cpu", "peak": [500.0, 2100.0], "images": [1000, 16000], "method": "CHAN"}
+    )
+    found = targets.memory(grown).set_index("device")
+    assert found.loc["cpu"].tolist()[1:] == ["2.05 GiB", "no", "up to 16,000"]
+    assert found.loc["cuda", "measured"] == "not run"
+    assert targets.memory(grown.assign(peak=900.0)).loc[0, "met"] == "yes"
