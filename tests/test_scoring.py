@@ -125,3 +125,17 @@ def test_images_are_encoded_in_order_and_held_in_blocks(monkeypatch: pytest.Monk
         torch.testing.assert_close(torch.cat([c.vectors for c in chunks]), expected[rows])
     monkeypatch.setitem(scoring.HELD, "cpu", floats)
     np.testing.assert_allclose(score_matrix(matcher, features, captions), whole, atol=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("compile", [False, True])
+@pytest.mark.parametrize("recipe", ["scan-t2i-mean", "bfan-prob", "chan", "saf", "sgr", "rcar-t2i"])
+def test_a_gpu_scores_as_a_cpu_does(recipe: str, compile: bool) -> None:
+    torch.manual_seed(0)
+    matcher = recipes.get(recipe).replace("encoder.embedding=32").build(5, 20, 4)
+    features, captions = some_data(70, 30)
+    here = score_matrix(matcher, features, captions)
+    there = score_matrix(matcher.cuda(), features, captions, compile=compile)
+    np.testing.assert_allclose(there, here, atol=2e-5)
+    short = score_matrix(matcher, features, captions, precision="tf32", compile=compile)
+    np.testing.assert_allclose(short, here, atol=1e-2)
