@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Request
 
 pytestmark = pytest.mark.e2e
 LOCAL = ("file:", "data:", "blob:", "about:")
@@ -25,7 +25,7 @@ class Reader:
 
     def __post_init__(self) -> None:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("requestfailed", lambda r: self.complaints.append(f"failed: {r.url}"))
+        self.page.on("requestfailed", self._failed)
         self.page.on(
             "console", lambda m: self.complaints.append(m.text) if m.type == "error" else None
         )
@@ -33,6 +33,10 @@ class Reader:
             "request",
             lambda r: None if r.url.startswith(LOCAL) else self.complaints.append(f"asked {r.url}"),
         )
+
+    def _failed(self, request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # given up because the next page was opened
+            self.complaints.append(f"failed: {request.url}, {request.failure}")
 
     def open(self, path: Path, query: str = "") -> None:
         self.page.goto(path.as_uri() + query)
