@@ -237,7 +237,7 @@ def score_matrix(
         features: ``[I, R, F]`` region features, in memory or mapped.
         captions: token ids of each caption, ``<start>`` and ``<end>`` included.
         precision: ``float32``; ``tf32``, the fast float32 of NVIDIA's tensor cores, which moves
-            few ranks; or ``bfloat16`` for matrix products of half the width: several times faster
+            few ranks; or ``bfloat16`` for products of half the width: faster by a third or more
             where the machine has them, and many ranks move; no number to report.
         progress: show a bar over the captions.
         devices: each takes a share of the images (see `cut`), side by side; by default the
