@@ -1,0 +1,250 @@
+"""How sure a number is: the one place for tests, intervals, corrections, power and correlations.
+
+Two uncertainties, never mixed. Over test *images*: a paired bootstrap in which an image takes its
+captions along. Over *seeds*: Student's t with n - 1 degrees of freedom. A difference is
+significant when both tests reject, so its p value is the larger of the two (an intersection-union
+test, which needs no correction of its own); rows that stand under one claim are corrected by Holm.
+
+Page: every chapter with a table; "How to read the tables".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+ALPHA = 0.05
+POWER = 0.8
+RESAMPLES = 2000
+MANY_SEEDS = 1000  # more seeds than anybody trains: no number beyond is given
+
+GAIN, LOSS, NO_EFFECT = "gain", "loss", "not significant"
+HOLDS, MIXED, NONE_FOUND, AGAINST, UNTESTABLE = (
+    "holds",
+    "mixed",
+    "no effect found",
+    "against",
+    "not testable",
+)
+VERDICTS = (HOLDS, MIXED, NONE_FOUND, AGAINST, UNTESTABLE)
+
+
+# --- over seeds --------------------------------------------------------------------------------
+
+
+def sd(values: Sequence[float] | np.ndarray) -> float:
+    """Return the sample standard deviation (n - 1); NaN for fewer than two values.
+
+    >>> sd([1.0, 3.0]), sd([1.0])
+    (1.4142135623730951, nan)
+    """
+    return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+
+
+def seed_p(mean: float, deviation: float, seeds: int) -> float:
+    """Return the two-sided p value of a mean over seeds: Student's t with ``seeds - 1`` degrees.
+
+    ``deviation`` is `sd` between seeds, of differences paired by seed where two methods are
+    compared. NaN where nothing can be tested: fewer than two seeds, or a NaN.
+
+    >>> round(seed_p(2.0, 1.0, 3), 4)  # t = 3.46, and 4.30 would be needed
+    0.0742
+    """
+    if seeds < 2 or math.isnan(mean) or math.isnan(deviation):
+        return math.nan
+    if deviation == 0:
+        return 0.0 if mean else 1.0
+    t = abs(mean) / (deviation / math.sqrt(seeds))
+    return float(2 * stats.t.sf(t, seeds - 1))
+
+
+def unpaired_p(
+    mean: float, deviation: float, seeds: int, mean_2: float, deviation_2: float, seeds_2: int
+) -> float:
+    """Return the p value of two means over seeds that no seed pairs: Welch's t.
+
+    NaN where either side has fewer than two seeds.
+    """
+    if min(seeds, seeds_2) < 2:
+        return math.nan
+    if deviation == deviation_2 == 0:
+        return 1.0 if mean == mean_2 else 0.0
+    found = stats.ttest_ind_from_stats(
+        mean, deviation, seeds, mean_2, deviation_2, seeds_2, equal_var=False
+    )
+    return float(found.pvalue)
+
+
+def half_width(deviation: float, seeds: int) -> float:
+    """Return half the width of the 95 % interval of a mean over seeds; NaN for fewer than two."""
+    if seeds < 2:
+        return math.nan
+    return float(stats.t.ppf(1 - ALPHA / 2, seeds - 1) * deviation / math.sqrt(seeds))
+
+
+def detectable(deviation: float, seeds: int) -> float:
+    """Return the smallest true gain that ``seeds`` seeds would show with a power of `POWER`.
+
+    Of the two-sided t test at `ALPHA`, by the noncentral t distribution; in the unit of
+    ``deviation``. NaN for fewer than two seeds.
+
+    >>> round(detectable(10.0, 3), 1), round(detectable(10.0, 10), 1)
+    (32.6, 10.0)
+    """
+    if seeds < 2 or math.isnan(deviation):
+        return math.nan
+    low, high = 0.0, 1.0
+    while _power(high, seeds) < POWER:
+        high *= 2
+    for _ in range(60):  # bisection: the power rises with the effect
+        middle = (low + high) / 2
+        low, high = (middle, high) if _power(middle, seeds) < POWER else (low, middle)
+    return high * deviation / math.sqrt(seeds)
+
+
+def seeds_needed(gain: float, deviation: float) -> int | None:
+    """Return how many seeds would show a true ``gain`` with a power of `POWER`.
+
+    None where no number up to `MANY_SEEDS` would, or where gain or deviation is unknown.
+
+    >>> seeds_needed(10.0, 10.0), seeds_needed(0.0, 10.0)
+    (10, None)
+    """
+    if math.isnan(gain) or math.isnan(deviation) or not gain:
+        return None
+    if deviation == 0:
+        return 2
+    low, high = 2, MANY_SEEDS
+    if detectable(deviation, high) > abs(gain):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        enough = detectable(deviation, middle) <= abs(gain)
+        low, high = (low, middle) if enough else (middle + 1, high)
+    return low
+
+
+def _power(noncentrality: float, seeds: int) -> float:
+    """Return the power of the two-sided t test; ``noncentrality`` is gain * sqrt(n) / sd."""
+    degrees = seeds - 1
+    critical = stats.t.ppf(1 - ALPHA / 2, degrees)
+    above = stats.nct.sf(critical, degrees, noncentrality)
+    below = stats.nct.cdf(-critical, degrees, noncentrality)
+    # the far tail is lost to rounding (NaN) where it is nothing
+    return float(above) + (0.0 if math.isnan(below) else float(below))
+
+
+# --- over images -------------------------------------------------------------------------------
+
+
+def image_counts(images: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """Return how often each image is drawn in each resample, with replacement: ``[B, I]``.
+
+    The same seed draws the same images, so that statistics of one test set are paired.
+    """
+    draw = np.random.default_rng(seed)
+    return draw.multinomial(images, np.full(images, 1 / images), size=resamples)
+
+
+def bootstrap_means(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """Return the resampled means ``[B, N]`` of N values of images ``[I, N]``."""
+    return image_counts(len(values), resamples, seed) @ values / len(values)
+
+
+def interval(resampled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of the 95 % percentile interval of resampled statistics ``[B, ...]``.
+
+    Resamples in which a statistic does not exist (NaN) are left out of its interval.
+    """
+    low, high = np.nanpercentile(resampled, [100 * ALPHA / 2, 100 * (1 - ALPHA / 2)], axis=0)
+    return low, high
+
+
+def image_p(resampled: np.ndarray) -> np.ndarray:
+    """Return the two-sided bootstrap p value that a statistic ``[B, ...]`` is not zero.
+
+    Twice the smaller share on one side of zero, and never less than one resample in all.
+    """
+    beyond = np.minimum((resampled <= 0).mean(0), (resampled >= 0).mean(0))
+    return np.clip(2 * beyond, 1 / len(resampled), 1.0)
+
+
+# --- from numbers to words ---------------------------------------------------------------------
+
+
+def combined_p(images: float, seeds: float) -> float:
+    """Return the p value of a difference that must hold over images *and* over seeds.
+
+    NaN where either is: what has one seed is not tested at all.
+    """
+    return float(np.maximum(images, seeds))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Return p values corrected for their number by Holm's step-down method.
+
+    A NaN (not testable) stays one and does not count.
+
+    >>> [round(x, 3) for x in holm([0.01, 0.04, 0.03])]
+    [0.03, 0.06, 0.06]
+    """
+    known = sorted((value, k) for k, value in enumerate(p) if not math.isnan(value))
+    corrected, largest = [math.nan] * len(p), 0.0
+    for done, (value, k) in enumerate(known):
+        largest = max(largest, min(1.0, (len(known) - done) * value))
+        corrected[k] = largest
+    return corrected
+
+
+def effect(difference: float, p: float) -> str:
+    """Return `GAIN`, `LOSS` or `NO_EFFECT`: a difference counts where ``p < ALPHA``.
+
+    An untestable difference (p is NaN) is no effect here; `verdict` tells the two apart.
+    """
+    if math.isnan(p) or math.isnan(difference) or p >= ALPHA or not difference:
+        return NO_EFFECT
+    return GAIN if difference > 0 else LOSS
+
+
+def verdict(differences: Sequence[float], p: Sequence[float]) -> str:
+    """Return what rows say of the claim that each of them gains: one of `VERDICTS`.
+
+    ``p`` are the rows' own p values; they are corrected by `holm` here. Rows that cannot be
+    tested are left out.
+
+    ==================  =============================================================
+    not testable        there is no row that can be tested
+    holds               every row is a significant gain
+    against             every row is a significant loss
+    no effect found     no row is significant
+    mixed               anything else: some rows gain, or some lose, but not all
+    ==================  =============================================================
+    """
+    rows = [(d, q) for d, q in zip(differences, p, strict=True) if not math.isnan(q)]
+    if not rows:
+        return UNTESTABLE
+    corrected = holm([q for _, q in rows])
+    found = {effect(d, q) for (d, _), q in zip(rows, corrected, strict=True)}
+    if len(found) > 1:
+        return MIXED
+    return {GAIN: HOLDS, LOSS: AGAINST, NO_EFFECT: NONE_FOUND}[found.pop()]
+
+
+# --- between two orders ------------------------------------------------------------------------
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> float:
+    """Return Spearman's rank correlation, ties at their mean rank; NaN where one side is constant."""
+    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return math.nan
+    return float(stats.spearmanr(x, y).statistic)
+
+
+def kendall(x: np.ndarray, y: np.ndarray, variant: str = "b") -> float:
+    """Return Kendall's tau-b (or tau-c, ``variant="c"``); NaN where one side is constant."""
+    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return math.nan
+    return float(stats.kendalltau(x, y, variant=variant).statistic)
