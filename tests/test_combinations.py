@@ -164,7 +164,7 @@ LEGAL = 1230  # 3 directions; soft: 3 gates x (7 x 5 - 2) x 4 constraints; hard:
 
 @pytest.mark.parametrize("aggregation", ["mean", "SAF", "SGR"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("kind", REGULATORS)
+@pytest.mark.parametrize("kind", [k for k, r in REGULATORS.items() if r.least_steps])
 def test_zero_steps_are_the_plain_host_bit_for_bit(
     kind: str, direction: str, aggregation: str
 ) -> None:
