@@ -152,12 +152,25 @@ def _row_differences(
     name: str, ours: Fragments, theirs: Tensor, exempt: str | None = None
 ) -> Iterator[Difference]:
     """Compare the real rows, and the padded ones; ``exempt`` says why those may differ."""
-    vectors = ours.vectors.detach()
-    theirs = theirs[:, : vectors.shape[1]]
-    yield value_difference(name, vectors[ours.mask], theirs[ours.mask])
-    if ours.ragged:
-        found = value_difference(f"{name} padding", vectors[~ours.mask], theirs[~ours.mask])
+    vectors = _widened(ours.vectors.detach(), theirs.shape[1], 0.0, dim=1)
+    mask = _widened(ours.mask, theirs.shape[1], False, dim=1)
+    if vectors.shape != theirs.shape:
+        yield value_difference(name, vectors, theirs)
+        return
+    yield value_difference(name, vectors[mask], theirs[mask])
+    if not mask.all():
+        found = value_difference(f"{name} padding", vectors[~mask], theirs[~mask])
         yield Difference(found.name, found.error, found.limit, exempt)
+
+
+def _widened(x: Tensor, width: int, value: float, dim: int = -1) -> Tensor:
+    """Return ``x`` with padding up to a width that the release's own batch may have had."""
+    missing = width - x.shape[dim]
+    if missing <= 0:
+        return x
+    shape = list(x.shape)
+    shape[dim] = missing
+    return torch.cat([x, x.new_full(shape, value)], dim)
 
 
 def _alone(
@@ -190,13 +203,13 @@ def _look_differences(
     mask = words.mask[None] if words_ask else regions.mask[:, None]
     codes = codes.masked_fill(~mask, -1)
     if "coding" in theirs:
-        width = codes.shape[2]
-        yield value_difference("coding", codes, theirs["coding"][..., :width])
+        codes = _widened(codes, theirs["coding"].shape[-1], -1)
+        yield value_difference("coding", codes, theirs["coding"])
     chosen = look.passes[-1].chosen
     if "best_region" in theirs and chosen is not None:
         ours = chosen[..., 0].permute(2, 0, 1).masked_fill(~mask, -1)
-        wrong = (ours != theirs["best_region"][..., : ours.shape[2]]).sum()
-        yield Difference("best_region", float(wrong), 0.0)
+        ours = _widened(ours, theirs["best_region"].shape[-1], -1)
+        yield value_difference("best_region", ours, theirs["best_region"])
 
 
 def loss_differences(square: Tensor, theirs: Mapping[str, Tensor]) -> Iterator[Difference]:

@@ -20,37 +20,59 @@ def check_evaluation(stored: Stored) -> Iterator[Difference]:
     value is then compared with the interval between our optimistic and pessimistic ranks, and
     stored bounds are compared with ours exactly.
     """
-    scores = stored.arrays["inputs/sims"].astype(np.float64)
-    per_image = scores.shape[1] // len(scores)
-    found = {ties: _evaluated(scores, per_image, ties) for ties in ("optimistic", "pessimistic")}
-    best, worst = found["optimistic"], found["pessimistic"]
+    found = _Evaluated(stored.arrays["inputs/sims"])
     for name, value in stored.folder("bounds").items():
         what, ties = name.rsplit("_", 1)
-        if what in best and ties in found:
-            yield Difference(f"bounds/{name}", _outside(value, found[ties][what]), VALUE_LIMIT)
+        if ties in found.bounds and what in found.bounds[ties]:
+            error = _outside(value, found.bounds[ties][what])
+            yield Difference(f"bounds/{name}", error, VALUE_LIMIT)
     for name, value in stored.folder("outputs").items():
         what = name.split("@")[0]
-        if what in best:
-            yield Difference(name, _outside(value, best[what], worst[what]), VALUE_LIMIT)
+        if what in found.names:
+            yield found.difference(name, what, value)
+        ranks = stored.arrays.get(f"outputs/{what}_ranks{name.removeprefix(what)}")
+        if ranks is not None:  # in whatever order the ties were
+            error = _outside(value, _of_ranks(ranks))
+            yield Difference(f"{name} of its own ranks", error, VALUE_LIMIT)
 
 
-def _evaluated(scores: np.ndarray, per_image: int, ties: str) -> dict[str, np.ndarray]:
+def _of_ranks(ranks: np.ndarray) -> np.ndarray:
+    recalls = [100 * (ranks < cut).mean() for cut in retrieval.CUTS]
+    return np.array([*recalls, np.floor(np.median(ranks)) + 1, ranks.mean() + 1])
+
+
+class _Evaluated:
+    """What we make of one matrix ``[I, C]``, between the best and the worst order of ties."""
+
+    def __init__(self, scores: np.ndarray) -> None:
+        scores = scores.astype(np.float64)
+        self.shown = np.where(np.isnan(scores), np.inf, scores)  # NaN is sorted first
+        self.bounds = {ties: _numbers(scores, ties) for ties in ("optimistic", "pessimistic")}
+        self.names = {*self.bounds["optimistic"], "i2t_top1", "t2i_top1"}
+
+    def difference(self, name: str, what: str, value: np.ndarray) -> Difference:
+        """Return the difference of one stored array; a first hit is any with the best score."""
+        if what.endswith("_top1"):
+            rows = self.shown if what.startswith("i2t") else self.shown.T
+            if value.shape != (len(rows),):
+                return Difference(name, float("nan"), 0.0)
+            wrong = rows[np.arange(len(rows)), value] != rows.max(1)
+            return Difference(name, float(wrong.sum()), 0.0)
+        one, two = (self.bounds[ties][what] for ties in ("optimistic", "pessimistic"))
+        return Difference(name, _outside(value, one, two), VALUE_LIMIT)
+
+
+def _numbers(scores: np.ndarray, ties: str) -> dict[str, np.ndarray]:
+    per_image = scores.shape[1] // len(scores)
     ranked = retrieval.ranks(scores, captions_per_image=per_image, ties=ties, nan="first")
     numbers = retrieval.metrics(scores, captions_per_image=per_image, ties=ties, nan="first")
-    shown = np.where(np.isnan(scores), np.inf, scores)
     return {
         "i2t_ranks": ranked.i2t,
         "t2i_ranks": ranked.t2i,
         "rsum": np.array(numbers.rsum),
         "i2t": np.array(numbers.i2t.values()),
         "t2i": np.array(numbers.t2i.values()),
-        "i2t_top1": shown.argmax(1) if ties == "optimistic" else _last_best(shown),
-        "t2i_top1": shown.argmax(0) if ties == "optimistic" else _last_best(shown.T),
     }
-
-
-def _last_best(scores: np.ndarray) -> np.ndarray:
-    return scores.shape[1] - 1 - scores[:, ::-1].argmax(1)
 
 
 def _outside(value: np.ndarray, one: np.ndarray, two: np.ndarray | None = None) -> float:
@@ -126,10 +148,8 @@ def _matrix_differences(
     outputs: Mapping[str, np.ndarray], scores: np.ndarray, before: str = "", after: str = ""
 ) -> Iterator[Difference]:
     """Yield the differences of what is stored of one matrix, its tag ``before`` or ``after``."""
-    per_image = scores.shape[1] // len(scores)
-    scores = scores.astype(np.float64)
-    best, worst = (_evaluated(scores, per_image, ties) for ties in ("optimistic", "pessimistic"))
-    for what in best:
+    found = _Evaluated(scores)
+    for what in sorted(found.names):
         name = f"{before}{what}{after}"
         if name in outputs:
-            yield Difference(name, _outside(outputs[name], best[what], worst[what]), VALUE_LIMIT)
+            yield found.difference(name, what, outputs[name])

@@ -284,6 +284,37 @@ def test_an_evaluation_of_one_matrix_with_three_captions_an_image(tmp_path: Path
     check(tmp_path, {"inputs/sims": sims, **made}, {}, "evaluation")
 
 
+def test_a_first_hit_among_ties_has_the_best_score(tmp_path: Path) -> None:
+    sims = np.array([[3, 1, 3], [0, 2, 2], [0, 1, 0]], float)  # one caption an image
+    made = {"outputs/i2t_ranks": np.array([0, 0, 2])}
+    for hits, verdict in (([0, 2, 1], "ok"), ([2, 1, 1], "ok"), ([1, 1, 1], "FAIL")):
+        first = {"outputs/i2t_top1": np.array(hits)}
+        report = compare_file(write(tmp_path, {"inputs/sims": sims, **made, **first}, {}))
+        assert report.verdict == verdict, report.line()
+
+
+def test_numbers_among_ties_are_those_of_the_stored_ranks(tmp_path: Path) -> None:
+    arrays = arrays_of("eval_ties_all_equal")  # any recall from 0 to 100 is possible here
+    assert compare_file(write(tmp_path, arrays)).passed
+    for key in ("outputs/i2t@avx2", "outputs/t2i_ranks@avx512"):
+        value = arrays[key].copy()
+        value[3] += 1
+        report = compare_file(write(tmp_path, arrays | {key: value}))
+        assert report.verdict == "FAIL", key
+
+
+def test_columns_beyond_the_longest_are_compared_too(tmp_path: Path) -> None:
+    arrays = arrays_of("chan_model_gru_selfattn_tha_lse")
+    for name, fill in (("img_emb_alone", 0.0), ("cap_emb", 0.0), ("coding", -1.0)):
+        key = f"outputs/{name}"
+        axis = 2 if name == "coding" else 1
+        surplus = np.full_like(arrays[key].take([0], axis), fill)
+        wider = arrays | {key: np.concatenate([arrays[key], surplus], axis)}
+        assert compare_file(write(tmp_path, wider)).passed
+        wider[key] = np.concatenate([arrays[key], surplus + 0.5], axis)
+        assert compare_file(write(tmp_path, wider)).verdict == "FAIL", name
+
+
 def test_two_models_under_any_names_in_any_number_of_folds(tmp_path: Path) -> None:
     one, other = matrix(12, 5, 3), matrix(12, 5, 4)
     mean = (one + 1.01 * other) / 2  # no ties
