@@ -173,6 +173,13 @@ def test_zero_steps_are_the_plain_host_bit_for_bit(
     same(host, idle)
 
 
+@pytest.mark.parametrize("aggregation", ["mean", "SAF"])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_rar_without_a_step_trains_scores_and_explains(direction: str, aggregation: str) -> None:
+    host = PLAIN.changed({"matcher": {"direction": direction, "aggregation": aggregation}})
+    check(host.changed({"regulator": {"kind": "rar", "steps": 0}}))
+
+
 @pytest.mark.parametrize("aggregation", ["mean", "LSE", "SAF"])
 def test_zero_weights_are_the_plain_host_bit_for_bit(aggregation: str) -> None:
     host = PLAIN.changed({"matcher": {"direction": "both", "aggregation": aggregation}})
