@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -232,9 +233,11 @@ def _parity(given: argparse.Namespace) -> int:
     reports = [report for path in given.paths for report in reference.compare(path)]
     for report in reports:
         print(report.line())
-    failed = sum(not report.passed for report in reports)
-    unknown = sum(not report.known for report in reports)
-    print(f"{len(reports) - failed} agree, {failed - unknown} fail, {unknown} unknown")
+    counts = Counter(report.verdict for report in reports)
+    said = [f"{counts['ok']} agree", f"{counts['FAIL']} fail", f"{counts['????']} unknown"]
+    said += [f"{counts['skip']} skipped"] if counts["skip"] else []
+    print(", ".join(said))
+    failed = counts["FAIL"] + counts["????"]
     return 1 if failed else 0
 
 

@@ -37,7 +37,8 @@ class RegulatorSettings:
 
     Attributes:
         kind: ``none`` or a name in `REGULATORS`.
-        steps: how often it regulates; zero steps are the plain host.
+        steps: how often it regulates; zero steps are the plain host, but for ``rar``: there the
+            plain mean of the alignment vectors is scored, as the release does.
         width: K of the alignment vectors.
         dropout: inside RAR, in training.
         output: what RAR's score passes through; the release's ``sigmoid``, or ``tanh``.
@@ -61,7 +62,7 @@ class RegulatorSettings:
     @property
     def active(self) -> bool:
         """Whether there is anything to regulate."""
-        return self.kind != "none" and self.steps > 0
+        return self.kind != "none" and self.steps >= REGULATORS[self.kind].least_steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +129,12 @@ class Round:
             return x.mean(asking, keepdim=True)
         return (x * mask).sum(asking, keepdim=True) / mask.sum(asking, keepdim=True)
 
+    def uniform(self) -> Tensor:
+        """Return the same weight for every real query, ``[C, L, P, 1]`` or ``[C, 1, P, R]``."""
+        each = torch.ones_like(self.alignment)
+        each = each if self.mask is None else each * self.mask
+        return (each / each.sum(other(self.axis), keepdim=True))[..., 0]
+
 
 class Regulator(nn.Module):
     """What the regulators share: alignment maps, and a score for those that pool.
@@ -143,6 +150,7 @@ class Regulator(nn.Module):
     steers = False
     pools = False
     sums = False  # whether the host's scores of all passes are added (IMRAM)
+    least_steps = 1  # with fewer steps the host is plain
 
     def __init__(self, embedding: int, settings: RegulatorSettings) -> None:
         super().__init__()
@@ -172,7 +180,7 @@ class Regulator(nn.Module):
 
     def pool_steps(self, k: int) -> range:
         """Return the pooling steps that belong to pass ``k``."""
-        return range(k, k + 1) if self.steers else range(self.steps)
+        return range(k, k + 1) if self.steers else range(max(self.steps, 1))
 
 
 class RCR(Regulator):
@@ -226,10 +234,12 @@ class RAR(Regulator):
     """Recurrent aggregation regulator: re-weights the alignments, step by step.
 
     ``beta = softmax(w . (tanh(W_l a_i) * tanh(W_g a_g)) + b)``, ``a_g <- unit(sum beta_i a_i)``;
-    a_g starts as the plain mean, the score is ``sigmoid(w_s . a_g + b_s)``.
+    a_g starts as the plain mean, the score is ``sigmoid(w_s . a_g + b_s)``. With no step the mean
+    itself is scored.
     """
 
     pools = True
+    least_steps = 0
 
     def __init__(self, embedding: int, settings: RegulatorSettings) -> None:
         super().__init__(embedding, settings)
@@ -242,6 +252,8 @@ class RAR(Regulator):
     def pool(self, k: int, seen: Round, pooled: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the weights of step ``k`` and the alignment that they pool."""
         a, asking = seen.alignment, other(seen.axis)
+        if not self.steps:
+            return seen.uniform(), seen.mean(a)
         before = seen.mean(a) if pooled is None else pooled
         names = seen.pairing.names()
         local = self.dropout[2 * k](along_last(self.local[k], a).tanh(), names)
@@ -257,6 +269,7 @@ class RCAR(RCR, RAR):
     """RCR and RAR in cooperation: both read the same alignment vectors of every pass."""
 
     steers = pools = True
+    least_steps = 1  # there is no pass without a step
 
 
 class Memory(Regulator):

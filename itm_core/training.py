@@ -31,6 +31,7 @@ from itm_core.errors import InputError
 from itm_core.feature_reading import ahead, hold
 from itm_core.files import whole_file
 from itm_core.gradients import Batch, gradient_step
+from itm_core.losses import LossSettings
 from itm_core.matchers import Matcher
 from itm_core.recipes import Recipe, TrainingSettings
 from itm_core.scoring import longest_first, pad, reduced
@@ -100,6 +101,40 @@ def make_optimiser(matcher: Matcher, training: TrainingSettings) -> torch.optim.
     if training.optimiser == "adamw":
         return torch.optim.AdamW(groups, lr=rate, weight_decay=training.weight_decay)
     return torch.optim.Adam(groups, lr=rate)
+
+
+def train_step(
+    matcher: Matcher,
+    optimiser: torch.optim.Optimizer,
+    batch: Batch,
+    loss: LossSettings,
+    training: TrainingSettings,
+    *,
+    hardest: bool,
+    constraints: ConstraintSettings | None = None,
+    generator: torch.Generator | None = None,
+    team: Team = ALONE,
+) -> tuple[float, Tensor]:
+    """Update the weights once; return the loss and ``[]`` the gradient's norm before clipping.
+
+    A loss that is not finite updates nothing, and its norm is NaN.
+    """
+    optimiser.zero_grad(set_to_none=True)
+    with reduced(next(matcher.parameters()).device, training.precision):
+        value = gradient_step(
+            matcher,
+            batch,
+            loss,
+            hardest=hardest,
+            constraints=constraints,
+            generator=generator,
+            team=team,
+        )
+    if not math.isfinite(value):
+        return value, torch.tensor(math.nan)
+    norm = torch.nn.utils.clip_grad_norm_(matcher.parameters(), training.clip)
+    optimiser.step()
+    return value, norm
 
 
 class Trainer:
@@ -194,27 +229,24 @@ class Trainer:
         return ahead(lambda step: self._batch(cut[step], step), range(self.state.step, len(cut)))
 
     def _step(self, batch: Batch) -> None:
-        recipe, training = self.recipe, self.recipe.training
-        generator = torch.Generator().manual_seed(self._number(self.state.step))
-        self.optimiser.zero_grad(set_to_none=True)
-        with reduced(self.device, training.precision):
-            value = gradient_step(
-                self.matcher,
-                batch,
-                recipe.loss,
-                hardest=recipe.loss.hardest and self.state.epoch >= recipe.loss.warmup_epochs,
-                constraints=self._constraints(),
-                generator=generator,
-                team=self.team,
-            )
+        recipe = self.recipe
+        value, _ = train_step(
+            self.matcher,
+            self.optimiser,
+            batch,
+            recipe.loss,
+            recipe.training,
+            hardest=recipe.loss.hardest and self.state.epoch >= recipe.loss.warmup_epochs,
+            constraints=self._constraints(),
+            generator=torch.Generator().manual_seed(self._number(self.state.step)),
+            team=self.team,
+        )
         if not math.isfinite(value):
             raise InputError(
                 "the loss is no longer a finite number",
                 found=f"{value} in epoch {self.state.epoch + 1}, step {self.state.step + 1}",
                 remedy="lower training.learning_rate, or check every feature: itm check --full",
             )
-        torch.nn.utils.clip_grad_norm_(self.matcher.parameters(), training.clip)
-        self.optimiser.step()
         self.state.loss_sum += value
 
     def _constraints(self) -> ConstraintSettings | None:

@@ -164,13 +164,20 @@ LEGAL = 1230  # 3 directions; soft: 3 gates x (7 x 5 - 2) x 4 constraints; hard:
 
 @pytest.mark.parametrize("aggregation", ["mean", "SAF", "SGR"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("kind", REGULATORS)
+@pytest.mark.parametrize("kind", [k for k, r in REGULATORS.items() if r.least_steps])
 def test_zero_steps_are_the_plain_host_bit_for_bit(
     kind: str, direction: str, aggregation: str
 ) -> None:
     host = PLAIN.changed({"matcher": {"direction": direction, "aggregation": aggregation}})
     idle = host.changed({"regulator": {"kind": kind, "steps": 0}})
     same(host, idle)
+
+
+@pytest.mark.parametrize("aggregation", ["mean", "SAF"])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_rar_without_a_step_trains_scores_and_explains(direction: str, aggregation: str) -> None:
+    host = PLAIN.changed({"matcher": {"direction": direction, "aggregation": aggregation}})
+    check(host.changed({"regulator": {"kind": "rar", "steps": 0}}))
 
 
 @pytest.mark.parametrize("aggregation", ["mean", "LSE", "SAF"])

@@ -76,21 +76,21 @@ def test_what_regulators_say_stays_in_its_bounds(
 
 
 @pytest.mark.parametrize("direction", ["t2i", "i2t"])
-@pytest.mark.parametrize("kind", REGULATORS)
-def test_padding_changes_no_score(kind: str, direction: str) -> None:
+@pytest.mark.parametrize(("kind", "steps"), [*((kind, 3) for kind in REGULATORS), ("rar", 0)])
+def test_padding_changes_no_score(kind: str, steps: int, direction: str) -> None:
     V, W = pairs([4, 2])
     wider = Fragments.of(torch.cat([W.vectors, torch.zeros(2, 3, 6)], 1), W.lens)
     more = torch.cat([V.vectors, torch.zeros(3, 2, 6)], 1)
-    m = matcher(kind, direction)
+    m = matcher(kind, direction, steps=steps)
     padded = AllPairs(Fragments.of(more, torch.tensor([4, 4, 4])), wider)
     torch.testing.assert_close(m(padded), m(AllPairs(V, W)), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("direction", ["t2i", "i2t"])
-@pytest.mark.parametrize("kind", REGULATORS)
-def test_gradients_are_right(kind: str, direction: str) -> None:
+@pytest.mark.parametrize(("kind", "steps"), [*((kind, 2) for kind in REGULATORS), ("rar", 0)])
+def test_gradients_are_right(kind: str, steps: int, direction: str) -> None:
     V, W = pairs([3, 3], images=2)
-    m = matcher(kind, direction, steps=2)
+    m = matcher(kind, direction, steps=steps)
 
     def scores(regions: Tensor, words: Tensor) -> Tensor:
         return m(AllPairs(Fragments.of(regions), Fragments.of(words, W.lens)))
@@ -146,6 +146,50 @@ def test_any_number_of_steps_equals_the_plain_twin(kind: str, steps: int, direct
             attention_temperature=0.5,
         )
     torch.testing.assert_close(m(AllPairs(V, W)).T, expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("direction", ["t2i", "i2t"])
+def test_rar_without_a_step_scores_the_plain_mean(direction: str) -> None:
+    V, W = pairs([5, 1, 3], seed=7)
+    m = matcher("rar", direction, steps=0)
+    expected = twins.rcar_scores(
+        V.vectors,
+        W.vectors,
+        W.lens.tolist(),
+        released(m, direction),
+        mode="only_rar",
+        steps=0,
+        direction=direction,
+        attention_temperature=0.5,
+    )
+    torch.testing.assert_close(m(AllPairs(V, W)).T, expected, rtol=1e-6, atol=1e-7)
+    look = m.read(AllPairs(V, W), explain=True).looks[0]
+    shares = look.contribution.sum(look.asking)
+    torch.testing.assert_close(shares.flatten(1) + look.rest, look.score, rtol=1e-9, atol=1e-12)
+    (weights,) = look.pooling
+    if direction == "t2i":
+        each = weights[..., 0].transpose(1, 2)[:, 0]  # [C, L], the same for every image
+        assert each[2].tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0, 0])
+        assert each[1].tolist() == [1, 0, 0, 0, 0]
+    else:
+        assert weights.unique().tolist() == [0.25]
+
+
+def test_rar_without_a_step_is_another_model_than_its_host() -> None:
+    host = recipes.get("scan-t2i-mean-smoke")
+    plain = host.build(5, 9, 4).state_dict()
+    pooled = recipes.get("scan-t2i-mean+rar-smoke").replace("regulator.steps=0").build(5, 9, 4)
+    more = {
+        name.removeprefix("gazes.t2i.regulator.") for name in pooled.state_dict().keys() - plain
+    }
+    assert more == {
+        "align.0.transform.weight",
+        "align.0.transform.bias",
+        "score.weight",
+        "score.bias",
+    }
+    for kind in ("rcr", "rcar", "memory"):
+        assert not RegulatorSettings(kind=kind, steps=0).active
 
 
 def test_a_first_correction_only_lowers_factors_from_one() -> None:

@@ -292,7 +292,8 @@ class Gaze(nn.Module):
             return look
         asking = other(self.axis)
         mixed = (weights.unsqueeze(-1) * turn.alignment).sum(asking, keepdim=True)
-        parts = weights * (turn.alignment @ scored.weight[0]) / (length(mixed) + TINY).squeeze(-1)
+        scale = length(pooled) / length(mixed).clamp_min(TINY)  # a mean is not made a unit vector
+        parts = weights * (turn.alignment @ scored.weight[0]) * scale.squeeze(-1)
         flat = parts.squeeze(3) if self.axis == REGIONS else parts.squeeze(1).transpose(1, 2)
         shares, rest = _through(self.regulator.output, flat, scored.bias.expand_as(score))
         return replace(look, contribution=self._as_queries(shares), rest=rest)

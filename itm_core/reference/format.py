@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +17,9 @@ from torch import Tensor
 
 from itm_core.errors import InputError
 
-VALUE_LIMIT = 2e-5  # absolute; relative for values above one
+VALUE_LIMIT = 2e-5  # absolute; relative for values above one, see `value_error`
 GRADIENT_LIMIT = 1e-4  # of the largest entry of that gradient
+DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Difference:
 
     Attributes:
         name: its key without ``outputs/``.
-        error: largest absolute difference.
+        error: the largest of its entries' errors, see `value_error`.
         limit: what is allowed.
         exempt: why this number is not held against ours; the report says so by name.
     """
@@ -43,24 +46,46 @@ class Difference:
 
 @dataclass(frozen=True)
 class Report:
-    """What comparing one file gave."""
+    """What comparing one file gave.
+
+    Attributes:
+        file: the file.
+        kind: what it holds.
+        differences: one for every number stored in it.
+        problem: why it could not be compared, wholly or in part.
+        known: whether any checker knows this kind of file.
+        skipped: whether it holds no reference numbers; ``kind`` says what it is.
+    """
 
     file: Path
     kind: str
     differences: list[Difference] = field(default_factory=list)
     problem: str | None = None
     known: bool = True
+    skipped: bool = False
 
     @property
     def passed(self) -> bool:
-        """Whether the file is known and every number in it agrees."""
-        return self.known and self.problem is None and all(d.passed for d in self.differences)
+        """Whether numbers of the file were compared, all of them, and all agree."""
+        return (
+            self.problem is None
+            and any(d.exempt is None for d in self.differences)
+            and all(d.passed for d in self.differences)
+        )
+
+    @property
+    def verdict(self) -> str:
+        """``ok``, ``FAIL``, ``????`` for a kind that is not known, ``skip``."""
+        if self.skipped:
+            return "skip"
+        return "ok" if self.passed else "FAIL" if self.known else "????"
 
     def line(self) -> str:
         """Return the report as one line: verdict, file, kind, the error of every number."""
-        verdict = "ok  " if self.passed else "FAIL" if self.known else "????"
         said = "  ".join(_said(d) for d in self.differences)
-        return f"{verdict} {self.file.name}  [{self.kind}]  {self.problem or said}".rstrip()
+        said = self.problem or said or "nothing in it was compared"
+        said = "not a file of reference numbers" if self.skipped else said
+        return f"{self.verdict:4} {self.file.name}  [{self.kind}]  {said}"
 
 
 def _said(difference: Difference) -> str:
@@ -89,23 +114,57 @@ class Stored:
             raise InputError("this reference lacks an array", file=self.path, expected=key)
         return torch.from_numpy(self.arrays[key])
 
+    def has(self, folder: str, pattern: str) -> bool:
+        """Whether the name of an array below ``folder/`` matches the whole of ``pattern``."""
+        names = (k[len(folder) + 1 :] for k in self.arrays if k.startswith(f"{folder}/"))
+        return any(re.fullmatch(pattern, name) for name in names)
+
 
 def read(path: Path) -> Stored:
-    """Return the content of an ``.npz`` reference; raises `InputError` when it is damaged."""
+    """Return the content of an ``.npz`` reference; nothing in it is unpickled.
+
+    Raises `InputError` when the file is damaged, holds objects or a ``config`` that is no
+    dictionary.
+    """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError("a single array, not an archive")
+        with file:
             arrays = {name: file[name] for name in file.files}
         config = json.loads(str(arrays.pop("config"))) if "config" in arrays else {}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+    except (OSError, ValueError, EOFError, KeyError, *DAMAGED) as error:
         raise InputError("not readable as a reference", file=path, found=str(error)) from error
+    if not isinstance(config, dict):
+        raise InputError(
+            "the config is no JSON object", file=path, expected="options by name", found=config
+        )
     return Stored(path, arrays, config)
 
 
-def value_difference(name: str, ours: Tensor, theirs: Tensor) -> Difference:
-    """Return the difference of forward values (absolute, relative to values above one)."""
-    error = _error(ours, theirs)
-    scale = max(1.0, theirs.abs().max().item()) if theirs.numel() else 1.0
-    return Difference(name, error, VALUE_LIMIT * (scale if theirs.ndim == 0 else 1.0))
+def value_difference(
+    name: str, ours: Tensor, theirs: Tensor, limit: float = VALUE_LIMIT
+) -> Difference:
+    """Return the difference of values: absolute, relative for those above one."""
+    return Difference(name, value_error(ours, theirs), limit)
+
+
+def value_error(ours: Tensor, theirs: Tensor) -> float:
+    """Return the largest ``|ours - theirs| / max(1, |theirs|)``, NaN for another shape.
+
+    Whole numbers are counts, ranks or ids: of them the difference itself.
+
+    >>> round(value_error(torch.tensor([0.001, 502.0]), torch.tensor([0.002, 500.0])), 6)
+    0.004
+    """
+    if ours.shape != theirs.shape:
+        return float("nan")
+    if not theirs.numel():
+        return 0.0
+    error = (ours.double() - theirs.double()).abs()
+    if theirs.is_floating_point():
+        error = error / theirs.double().abs().clamp_min(1)
+    return error.max().item()
 
 
 def gradient_differences(
@@ -120,11 +179,7 @@ def gradient_differences(
     for name, gradient in theirs.items():
         scale = max(gradient.abs().max().item(), largest / 100)
         mine = ours.get(name)
-        error = float("nan") if mine is None else _error(mine, gradient)
+        error = float("nan")
+        if mine is not None and mine.shape == gradient.shape:
+            error = (mine.double() - gradient.double()).abs().max().item()
         yield Difference(f"grad/{name}", error, GRADIENT_LIMIT * scale)
-
-
-def _error(ours: Tensor, theirs: Tensor) -> float:
-    if ours.shape != theirs.shape:
-        return float("nan")
-    return (ours.double() - theirs.double()).abs().max().item() if theirs.numel() else 0.0

@@ -73,7 +73,7 @@ def sgraf_settings(c: Mapping[str, Any]) -> Settings:
     """Return SAF's or SGR's settings from their options."""
     encoder = encoder_of(c, whole_regions="self_attention", whole_words="self_attention")
     matcher = AttendingSettings(
-        attention_temperature=c["attention_smooth"],
+        attention_temperature=c.get("attention_smooth", 9.0),  # a constant of the release
         aggregation=c["module_name"],
         width=c["sim_dim"],
         node_steps=c["sgr_step"],
@@ -113,6 +113,28 @@ FAMILIES: dict[str, Callable[[Mapping[str, Any]], Settings]] = {
     "rcar": rcar_settings,
 }
 
+# an option, or how the name of a weight begins, that only this family has
+MARKS = (
+    ("self_regulator", "rcar"),
+    ("module_name", "sgraf"),
+    ("focal_type", "bfan"),
+    ("model_mode", "imram"),
+    ("coding_type", "chan"),
+    ("img_enc.position_embedding.", "pfan"),
+    ("cross_attn", "scan"),
+    ("img_enc.Rs_GCN_1.", "vsrn"),
+    ("img_enc.gpool.", "vseinf"),
+    ("use_abs", "vsepp"),
+    ("measure", "vsepp"),
+)
+
+
+def family_of(stored: Stored) -> str | None:
+    """Return the family of the model in a file by its options and weights; None for any other."""
+    names = [*stored.config, *stored.folder("weights")]
+    found = (family for mark, family in MARKS if any(name.startswith(mark) for name in names))
+    return next(found, None)
+
 
 def build(stored: Stored, family: str) -> Attending:
     """Return the matcher that a file's ``config`` describes, with the file's weights.
@@ -122,7 +144,8 @@ def build(stored: Stored, family: str) -> Attending:
     c = stored.config
     try:
         encoder, settings, regulator = FAMILIES[family](c)
-        images = stored.tensor("inputs/images")
+        first = "inputs/step0/images"  # of training steps on a batch each
+        images = stored.tensor(first if first in stored.arrays else "inputs/images")
         matcher = Attending(
             images.shape[2], c["vocab_size"], encoder, settings, regulator, images.shape[1]
         )
@@ -135,12 +158,16 @@ def build(stored: Stored, family: str) -> Attending:
 def load(matcher: Matcher, stored: Stored, family: str, folder: str = "weights") -> None:
     """Load the file's weights; those that take no part in this mode are left out.
 
-    Raises `InputError` when a weight is missing, or has no place.
+    The matcher takes over their precision. Raises `InputError` when a weight is missing, or has
+    no place.
     """
+    arrays = stored.folder(folder)
+    if any(array.dtype == np.float64 for array in arrays.values()):
+        matcher.double()
     wanted = matcher.state_dict()
     state = {  # convolutions of width one are linear maps
         k: v.view(wanted[k].shape) if k in wanted and v.numel() == wanted[k].numel() else v
-        for k, v in renamed(stored.folder(folder), matcher, family).items()
+        for k, v in renamed(arrays, matcher, family).items()
     }
     try:
         matcher.load_state_dict(state)

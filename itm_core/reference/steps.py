@@ -1,109 +1,130 @@
-"""Training steps: the same losses, gradient norms, weights and running averages, step by step."""
+"""Training steps: the same losses, gradient norms, weights and running averages, step by step.
+
+They are made by `training.train_step` and `training.make_optimiser`, which train every run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 
-from itm_core.gradients import Batch, gradient_step
+from itm_core.errors import InputError
+from itm_core.gradients import Batch
 from itm_core.losses import LossSettings
 from itm_core.matchers import Matcher
 from itm_core.pair_dropout import PairDropout
 from itm_core.pairing import AllPairs
+from itm_core.recipes import TrainingSettings
 from itm_core.reference import chan
 from itm_core.reference.format import VALUE_LIMIT, Difference, Stored, value_difference
-from itm_core.reference.models import build, name_in
+from itm_core.reference.models import FAMILIES, build, family_of, name_in
 from itm_core.reference.names import UNUSED
+from itm_core.reference.pooled import ENCODERS, pooled_of
+from itm_core.training import make_optimiser, train_step
 
-WEIGHT_LIMIT = 2e-5  # after four steps of AdamW, which divides by the size of the gradient
+# in float64, relative above one: losses and weights; CHAN's soft coding has another epsilon in
+# a norm than ours
+DOUBLE_LIMITS = {"losses": 1e-10, "weights": 1e-7}
+SOFT_CODING_LIMITS = {"losses": 1e-7, "weights": 1e-6}
+SINGLE_LIMITS = {"losses": VALUE_LIMIT, "weights": VALUE_LIMIT}
+# a softmax and a batch norm take a constant out: Adam makes steps of the rounding that is left
+FREE = r".*rar_v_w\.0\.bias|img_enc\.mlp\.layers\.0\.bias"
+COUNTER = r".*SAF_module\.bn\.num_batches_tracked"
 
 
-def check_rcar_steps(stored: Stored) -> Iterator[Difference]:
-    """Yield the differences of AdamW steps in training mode, dropout off (its masks are random)."""
+def check_steps(stored: Stored) -> Iterator[Difference]:
+    """Yield the differences of optimiser steps, dropout off (its masks are random).
+
+    Raises `InputError` for an option or a weight that ours does not have.
+    """
     c = stored.config
-    matcher = build(stored, "rcar").train()
+    family = _family(stored)
+    matcher = _matcher_of(stored, family).train()
     _silence(matcher)
-    optimiser = torch.optim.AdamW(
-        matcher.parameters(),
-        lr=c["lr"],
-        betas=tuple(c["betas"]),
-        eps=c["eps"],
-        weight_decay=c["weight_decay"],
-    )
-    batch = _batch(stored)
+    training = _training(stored)
+    optimiser = make_optimiser(matcher, training)
+    for group in optimiser.param_groups:
+        group |= {"betas": tuple(c["betas"])} if "betas" in c else {}
+        group |= {"eps": c["eps"]} if "eps" in c else {}
+    limits = _limits(stored)
     loss = LossSettings(margin=c["margin"])
     losses, norms = [], []
-    for hard in c["hard_per_step"]:
-        optimiser.zero_grad(set_to_none=True)
-        losses.append(gradient_step(matcher, batch, loss, hardest=hard))
-        norm = torch.nn.utils.clip_grad_norm_(matcher.parameters(), c["grad_clip"])
+    count = len(stored.tensor("outputs/losses"))
+    hardest = c.get("hard_per_step", [True] * count)
+    for step, hard in zip(range(count), hardest, strict=True):
+        batch = _batch(stored, step)
+        value, norm = train_step(matcher, optimiser, batch, loss, training, hardest=hard)
+        losses.append(value)
         norms.append(float(norm))
-        optimiser.step()
-    yield row_difference("losses", losses, stored)
-    yield row_difference("grad_norms", norms, stored)
-    yield from _weight_differences(stored, matcher)
-    with torch.no_grad():
-        regions, words = matcher.regions(batch.features), matcher.words(batch.tokens, batch.lens)
-        scores = matcher(AllPairs(regions, words)).T
-    yield value_difference("final_sims_train", scores, stored.tensor("outputs/final_sims_train"))
+        folder = f"after_step{step + 1}"
+        yield from _weight_differences(stored, matcher, family, folder, limits["weights"])
+    yield from _weight_differences(stored, matcher, family, "final_weights", limits["weights"])
+    yield from _trusted(stored)
+    for name, row in (("losses", losses), ("grad_norms", norms), ("grad_norms_before_clip", norms)):
+        if f"outputs/{name}" in stored.arrays:
+            theirs = stored.tensor(f"outputs/{name}").double()
+            ours = torch.tensor(row, dtype=torch.float64)
+            yield value_difference(name, ours, theirs, limits["losses"])
+    if "outputs/final_sims_train" in stored.arrays:
+        theirs = stored.tensor("outputs/final_sims_train")
+        yield value_difference("final_sims_train", _scores(matcher, batch), theirs)
 
 
-def check_chan_steps(stored: Stored) -> Iterator[Difference]:
-    """Yield the differences of three AdamW steps of CHAN, parameters after the first and last."""
+def _family(stored: Stored) -> str:
+    family = family_of(stored)
+    if family in (*FAMILIES, *ENCODERS, "chan"):
+        return family
+    raise InputError("training steps of a method that is not known", file=stored.path, found=family)
+
+
+def _matcher_of(stored: Stored, family: str) -> Matcher:
+    if family == "chan":
+        return chan.build(stored)
+    return build(stored, family) if family in FAMILIES else pooled_of(stored, family)
+
+
+def _training(stored: Stored) -> TrainingSettings:
+    """Return how the file was trained, by either name that the releases have for an option."""
     c = stored.config
-    matcher = chan.build(stored).train()
-    optimiser = torch.optim.AdamW(
-        matcher.parameters(), lr=c["learning_rate"], weight_decay=c["adamw_weight_decay"]
+    adamw = str(c["optimizer"]).startswith("AdamW")
+    decay = c.get("weight_decay", c.get("adamw_weight_decay", 0.0))
+    return TrainingSettings(
+        learning_rate=c["learning_rate"] if "learning_rate" in c else c["lr"],
+        optimiser="adamw" if adamw else "adam",
+        weight_decay=decay,
+        clip=c["grad_clip"],
     )
-    batch = replace(_batch(stored), region_lens=stored.tensor("inputs/image_lengths"))
-    losses, norms = [], []
-    for step in range(c["steps"]):
-        optimiser.zero_grad(set_to_none=True)
-        losses.append(gradient_step(matcher, batch, LossSettings(margin=c["margin"]), hardest=True))
-        norm = torch.nn.utils.clip_grad_norm_(matcher.parameters(), c["grad_clip"])
-        norms.append(float(norm))
-        optimiser.step()
-        if step + 1 in (1, c["steps"]):
-            yield from _trusted_differences(stored, matcher, f"after_step{step + 1}")
-    yield row_difference("losses", losses, stored)
-    yield row_difference("grad_norms_before_clip", norms, stored)
 
 
-def _trusted_differences(stored: Stored, matcher: Matcher, folder: str) -> Iterator[Difference]:
-    """Yield the parameters' differences where the file trusts them; noise drives the others."""
-    state = matcher.state_dict()
-    for theirs, value in stored.folder(f"outputs/{folder}").items():
-        name, ours = f"{folder}/{theirs}", name_in(matcher, theirs, "chan")
-        trusted = stored.arrays[f"outputs/trusted/{theirs}"] > 0
-        if folder == "after_step1":
-            left = f"says what to compare: all but {(~trusted).sum()} of {trusted.size} entries"
-            yield Difference(f"trusted/{theirs}", 0.0, 0.0, exempt=left)
-        if ours == UNUSED:  # ours does not have it; never used, so never moved
-            moved = float(np.abs(value - stored.arrays[f"weights/{theirs}"]).max(initial=0))
-            yield Difference(name, moved, WEIGHT_LIMIT)
-        else:
-            found = np.abs(state[ours].numpy() - value)[trusted]
-            yield Difference(name, float(found.max(initial=0)), WEIGHT_LIMIT)
+def _limits(stored: Stored) -> Mapping[str, float]:
+    if stored.arrays["outputs/losses"].dtype != np.float64 or not stored.has("inputs", "step0/.+"):
+        return SINGLE_LIMITS
+    soft = stored.config.get("coding_type") == "VSACoding"
+    return SOFT_CODING_LIMITS if soft else DOUBLE_LIMITS
 
 
-def row_difference(name: str, ours: list[float], stored: Stored) -> Difference:
-    """Return the largest difference of one number a step, relative to values above one."""
-    theirs = stored.tensor(f"outputs/{name}").double()
-    error = (torch.tensor(ours).double() - theirs).abs() / theirs.abs().clamp_min(1)
-    return Difference(name, float(error.max()), VALUE_LIMIT)
-
-
-def _batch(stored: Stored) -> Batch:
-    images = stored.tensor("inputs/images")
+def _batch(stored: Stored, step: int) -> Batch:
+    """Return the batch of a step: its own where each has one, else the one for all."""
+    start = f"inputs/step{step}/" if stored.has("inputs", r"step\d+/.+") else "inputs/"
+    images = stored.tensor(f"{start}images")
+    ragged = f"{start}image_lengths"
     return Batch(
         images,
-        stored.tensor("inputs/captions"),
-        stored.tensor("inputs/lengths"),
+        stored.tensor(f"{start}captions"),
+        stored.tensor(f"{start}lengths"),
         torch.arange(len(images)),
+        stored.tensor(ragged) if ragged in stored.arrays else None,
     )
+
+
+@torch.no_grad()
+def _scores(matcher: Matcher, batch: Batch) -> torch.Tensor:
+    regions = matcher.regions(batch.features, batch.region_lens)
+    return matcher(AllPairs(regions, matcher.words(batch.tokens, batch.lens))).T
 
 
 def _silence(matcher: Matcher) -> None:
@@ -113,18 +134,32 @@ def _silence(matcher: Matcher) -> None:
             part.p = 0.0
 
 
-def _weight_differences(stored: Stored, matcher: Matcher) -> Iterator[Difference]:
-    """Yield the final weights' differences; those whose exact gradient is zero are exempt."""
-    free = set(stored.config["free_parameters"])
-    state = matcher.state_dict()
-    for theirs, value in stored.folder("outputs/final_weights").items():
-        name, ours = f"final_weights/{theirs}", name_in(matcher, theirs, "rcar")
-        if theirs in free:
+def _trusted(stored: Stored) -> Iterator[Difference]:
+    """Yield by name what says which entries are compared, and how many are not."""
+    for name, flags in stored.folder("outputs/trusted").items():
+        left = f"says what to compare: all but {(flags == 0).sum()} of {flags.size} entries"
+        yield Difference(f"trusted/{name}", 0.0, 0.0, exempt=left)
+
+
+def _weight_differences(
+    stored: Stored, matcher: Matcher, family: str, folder: str, limit: float
+) -> Iterator[Difference]:
+    """Yield the differences of the weights in a folder; what rounding drives is exempt."""
+    state: dict[str, Any] = matcher.state_dict()
+    for theirs, value in stored.folder(f"outputs/{folder}").items():
+        name, ours = f"{folder}/{theirs}", name_in(matcher, theirs, family)
+        free = re.fullmatch(FREE, theirs) or theirs in stored.config.get("free_parameters", ())
+        flags = stored.arrays.get(f"outputs/trusted/{theirs}", np.ones(value.shape))
+        trusted = torch.from_numpy(np.asarray(flags > 0))
+        if free:
             yield Difference(name, 0.0, 0.0, exempt="its exact gradient is zero")
-        elif ours == UNUSED:
-            start = stored.arrays[f"weights/{theirs}"]
-            moved = float(np.abs(value - start).max(initial=0))
-            yield Difference(name, moved, VALUE_LIMIT)  # never used, so never moved
-        else:
-            error = (state[ours].double() - torch.from_numpy(value).double()).abs().max()
-            yield Difference(name, float(error), WEIGHT_LIMIT)
+        elif not trusted.any():
+            yield Difference(name, 0.0, 0.0, exempt="the file trusts no entry of it")
+        elif ours != UNUSED:
+            mine = state[ours].view(value.shape)[trusted]
+            yield value_difference(name, mine, torch.from_numpy(value)[trusted], limit)
+        elif re.fullmatch(COUNTER, theirs):
+            yield Difference(name, 0.0, 0.0, exempt="a count of batches that ours does not keep")
+        else:  # ours does not have it; never used, so never moved
+            start = torch.from_numpy(stored.arrays[f"weights/{theirs}"])
+            yield value_difference(name, start, torch.from_numpy(value), limit)
