@@ -34,7 +34,6 @@ import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock, Timeout
-from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
 from itm_core import recipes, retrieval
@@ -46,13 +45,15 @@ from itm_core.data.word_pieces import WordPieces
 from itm_core.distributed import ALONE, Team
 from itm_core.environment import describe, pick_device
 from itm_core.errors import InputError
-from itm_core.files import read_json, whole_file, write_json
+from itm_core.files import make_folder, read_json, whole_file, write_json
 from itm_core.inputs import Words, build, encode, features_of, training_pairs, words_of
 from itm_core.matchers import Matcher
 from itm_core.recipes import Recipe
 from itm_core.regulators import fingerprint
 from itm_core.scoring import score_matrix
+from itm_core.settings import at_least, instance, seed_of, texts
 from itm_core.training import Trainer
+from itm_core.weights import load_matcher, save_matcher
 
 ROOT = Path("data/runs")
 COMPLETE = "metrics.json"
@@ -118,29 +119,6 @@ class Run:
         """
         fresh = build(self.recipe, self.config, self.vocabulary)
         return load_matcher(self.folder / "best.safetensors", fresh).to(pick_device(device))
-
-
-def load_matcher(path: Path, matcher: Matcher) -> Matcher:
-    """Return ``matcher`` with the weights in ``path``, in evaluation mode."""
-    try:
-        matcher.load_state_dict(load_file(path))
-    except FileNotFoundError:
-        raise InputError("checkpoint not found", file=path) from None
-    except Exception as error:  # safetensors and torch raise many kinds for a damaged file
-        raise InputError(
-            "the checkpoint does not fit",
-            file=path,
-            found=str(error).strip().split("\n")[0],
-            remedy=f"delete {path.parent} and train the run again",
-        ) from error
-    return matcher.eval()
-
-
-def save_matcher(matcher: Matcher, path: Path) -> None:
-    """Write the matcher's weights as safetensors, whole or not at all."""
-    weights = {name: tensor.contiguous().cpu() for name, tensor in matcher.state_dict().items()}
-    with whole_file(path) as partial:
-        save_file(weights, partial)
 
 
 def configuration(dataset: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]:
@@ -214,16 +192,23 @@ def train_or_load(
     Args:
         dataset: a loaded dataset, or a folder in the SCAN layout.
         recipe: a recipe or its name (`recipes.names`).
+        seed: of weights and batches, as `settings.seed_of` takes it.
         overrides: changes of the recipe such as ``training.epochs=3``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         progress: show a bar with loss, rSum and time left.
         team: the processes that train it together, each of which calls this
             (`distributed.joined`). The run is the same, whatever their number.
 
-    Raises `InputError` for bad data, settings or devices, before anything is trained.
+    Raises `InputError` for an argument of a wrong type or value, bad data, settings or devices,
+    before a folder is made and anything is trained.
     """
+    seed = seed_of(seed)
+    instance("dataset", dataset, Dataset, os.PathLike, str)
+    instance("recipe", recipe, Recipe, str)
+    instance("root", root, os.PathLike, str)
+    instance("progress", progress, bool)
     recipe = recipes.get(recipe) if isinstance(recipe, str) else recipe
-    recipe = recipe.replace(*overrides)
+    recipe = recipe.replace(*texts("overrides", overrides))
     where = pick_device(device)
     if recipe.training.precision != "float32" and where.type != "cuda":
         raise InputError(
@@ -236,7 +221,7 @@ def train_or_load(
     folder = folder_of(config, root)
     if team.told((folder / COMPLETE).exists()):
         return Run(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     try:
         with FileLock(folder / ".lock", timeout=0) if team.first else nullcontext():
             if not team.told((folder / COMPLETE).exists()):
@@ -337,11 +322,19 @@ def _evaluate(
 
 @dataclass(frozen=True)
 class Spec:
-    """One run to be made: the arguments of `train_or_load` that differ between runs."""
+    """One run to be made: the arguments of `train_or_load` that differ between runs.
+
+    Raises `InputError` for arguments that `train_or_load` would not take.
+    """
 
     recipe: str
     seed: int = 0
     overrides: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        instance("recipe", self.recipe, str)
+        object.__setattr__(self, "seed", seed_of(self.seed))
+        object.__setattr__(self, "overrides", texts("overrides", self.overrides))
 
 
 def train_many(
@@ -359,9 +352,15 @@ def train_many(
         workers: processes; one for each core by default on a CPU, one on a GPU. Each takes its
             share of the cores, so that they don't slow one another down.
 
-    Raises the first error of a run, after the others have finished.
+    Raises `InputError` for a wrong argument before anything is begun, and the first error of a
+    run after the others have finished.
     """
     specs = list(specs)
+    instance("dataset", dataset, os.PathLike, str)
+    instance("root", root, os.PathLike, str)
+    instance("progress", progress, bool)
+    if workers is not None:
+        at_least("workers", workers, 1)
     places = {spec: _place(dataset, spec, root) for spec in specs}
     missing = [spec for spec, place in places.items() if not (place / COMPLETE).exists()]
     if missing:

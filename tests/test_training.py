@@ -20,13 +20,13 @@ from itm_core.gradients import loss_and_gradient
 from itm_core.losses import LossSettings, hinge
 from itm_core.matchers import Matcher
 from itm_core.pairing import AllPairs
-from itm_core.runs import save_matcher
 from itm_core.training import (
     Pairs,
     Trainer,
     batches,
     learning_rate,
 )
+from itm_core.weights import save_matcher
 
 RECIPE = recipes.get("scan-t2i-mean").replace(
     "encoder.embedding=8",
