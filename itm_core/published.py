@@ -12,6 +12,7 @@ import pandas as pd
 from itm_core import results, retrieval
 from itm_core.batch.grids import Grid
 from itm_core.errors import InputError
+from itm_core.files import reading
 from itm_core.results import Result
 from itm_core.tables.report import noted
 from itm_core.tables.run_links import linked
@@ -51,7 +52,8 @@ def load(folder: Path = FOLDER) -> pd.DataFrame:
 
 
 def _table(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path)
+    with reading(path):
+        table = pd.read_csv(path)
     wanted = [*COLUMNS, *RECALLS, "rsum", "source"]
     if list(table.columns) != wanted:
         raise InputError("wrong columns", file=path, expected=wanted, found=list(table.columns))

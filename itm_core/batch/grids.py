@@ -29,6 +29,7 @@ import yaml
 
 from itm_core import recipes
 from itm_core.errors import InputError
+from itm_core.files import reading
 from itm_core.methods import DEFAULT_PROFILE
 from itm_core.recipes import Recipe
 from itm_core.runs import ROOT, Spec, configuration, folder_of, load_dataset
@@ -167,7 +168,8 @@ def load(name: str | Path, folder: Path = FOLDER) -> Grid:
             "grid not found", file=path, expected=f"one of {', '.join(names(folder)) or 'none'}"
         )
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with reading(path):
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError("not readable as YAML", file=path, found=str(error)) from None
     grid = _read(path, content)
