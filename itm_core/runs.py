@@ -199,23 +199,14 @@ def train_or_load(
         team: the processes that train it together, each of which calls this
             (`distributed.joined`). The run is the same, whatever their number.
 
-    Raises `InputError` for an argument of a wrong type or value, bad data, settings or devices,
-    before a folder is made and anything is trained.
+    Raises `InputError` for a wrong argument or bad data, before a folder is made.
     """
     seed = seed_of(seed)
-    instance("dataset", dataset, Dataset, os.PathLike, str)
+    _check(dataset, root, progress)
     instance("recipe", recipe, Recipe, str)
-    instance("root", root, os.PathLike, str)
-    instance("progress", progress, bool)
     recipe = recipes.get(recipe) if isinstance(recipe, str) else recipe
     recipe = recipe.replace(*texts("overrides", overrides))
-    where = pick_device(device)
-    if recipe.training.precision != "float32" and where.type != "cuda":
-        raise InputError(
-            "mixed precision needs CUDA",
-            found=f"device {where}",
-            remedy="use training.precision=float32",
-        )
+    where = _device_for(recipe, device)
     data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
     config = configuration(data, recipe, seed)
     folder = folder_of(config, root)
@@ -233,6 +224,23 @@ def train_or_load(
             remedy="wait for it, or stop it and ask again",
         ) from None
     return Run(folder)
+
+
+def _check(dataset: object, root: object, progress: object) -> None:
+    instance("dataset", dataset, Dataset, os.PathLike, str)
+    instance("root", root, os.PathLike, str)
+    instance("progress", progress, bool)
+
+
+def _device_for(recipe: Recipe, device: str) -> torch.device:
+    where = pick_device(device)
+    if recipe.training.precision != "float32" and where.type != "cuda":
+        raise InputError(
+            "mixed precision needs CUDA",
+            found=f"device {where}",
+            remedy="use training.precision=float32",
+        )
+    return where
 
 
 def _train(
@@ -322,10 +330,7 @@ def _evaluate(
 
 @dataclass(frozen=True)
 class Spec:
-    """One run to be made: the arguments of `train_or_load` that differ between runs.
-
-    Raises `InputError` for arguments that `train_or_load` would not take.
-    """
+    """One run to be made: the arguments of `train_or_load` that differ, checked as there."""
 
     recipe: str
     seed: int = 0
@@ -352,15 +357,11 @@ def train_many(
         workers: processes; one for each core by default on a CPU, one on a GPU. Each takes its
             share of the cores, so that they don't slow one another down.
 
-    Raises `InputError` for a wrong argument before anything is begun, and the first error of a
-    run after the others have finished.
+    Raises `InputError` for a wrong argument, or the first error of a run after all have ended.
     """
     specs = list(specs)
-    instance("dataset", dataset, os.PathLike, str)
-    instance("root", root, os.PathLike, str)
-    instance("progress", progress, bool)
-    if workers is not None:
-        at_least("workers", workers, 1)
+    _check(dataset, root, progress)
+    at_least("workers", 1 if workers is None else workers, 1)
     places = {spec: _place(dataset, spec, root) for spec in specs}
     missing = [spec for spec, place in places.items() if not (place / COMPLETE).exists()]
     if missing:
