@@ -141,7 +141,7 @@ def _where(run: Run) -> dict[str, Any]:
         "machine": said["device_name"],
         "torch": said["packages"]["torch"],
         "python": said["python"],
-        "commit": said["commit"] or "",
+        "commit": said.get("commit") or "",
         "made": said["started"][:10],
     }
 
@@ -249,10 +249,10 @@ def require_committed_runs(results: Iterable[Result]) -> None:
     changes, none outside a git checkout. Nobody could make such a run again.
     """
     results = list(results)
-    wrong = [result for result in results if not is_committed(result.where["commit"])]
+    wrong = [result for result in results if not is_committed(result.where.get("commit"))]
     if not wrong:
         return
-    named = [f"{result.run} ({result.where['commit'] or 'no commit'})" for result in wrong[:3]]
+    named = [f"{r.run} ({r.where.get('commit') or 'no commit'})" for r in wrong[:3]]
     more = [f"and {len(wrong) - 3} more"] if len(wrong) > 3 else []
     raise InputError(
         "a run made by code that is in no commit is no record",

@@ -225,7 +225,8 @@ def test_runs_of_uncommitted_code_are_not_judged(
 ) -> None:
     path = home / "runs" / made["SCAN"][0].run / "environment.json"
     before = read_json(path)
-    write_json(path, before | {"commit": commit})
+    others = {name: value for name, value in before.items() if name != "commit"}
+    write_json(path, others | ({"commit": commit} if commit else {}))
     with pytest.raises(InputError, match=f"no record.*2 of 8: {made['SCAN'][0].run}"):
         judgement_table.judge(
             grid,
