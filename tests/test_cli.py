@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from itm_core.cli import main
+from itm_core.files import read_json, write_json
 from tests.micro import SMALL, write_dataset
 
 
@@ -164,6 +165,15 @@ def test_exporting_records_what_is_there_and_says_how_much(
     assert "one: 1 results, of 2 runs and ensembles" in said
     assert record.read_text(encoding="utf-8").count("\n") == 2
     assert main(["results", "export", "nothing"]) == 2
+    before = record.read_bytes()
+    (environment,) = root.glob("*/*/*/environment.json")
+    write_json(environment, read_json(environment) | {"commit": "c0082a58b567+"})
+    assert main([*export, "--root", str(root), "--record", str(record)]) == 2
+    said = capsys.readouterr()
+    assert "1 of 1: micro/scan-t2i-mean/0-" in said.err
+    assert "(c0082a58b567+). Remedy: commit the code, delete the folders of these runs" in said.err
+    assert "recorded in" not in said.out
+    assert record.read_bytes() == before
 
 
 def test_exporting_everything_leaves_out_what_has_no_data(
