@@ -43,7 +43,7 @@ from itm_core.reference.models import FAMILIES, name_in
 from itm_core.reference.names import UNUSED
 from itm_core.reference.pfan import pfan_settings
 from itm_core.reference.pooled import pooled_settings
-from itm_core.runs import load_matcher, save_matcher
+from itm_core.weights import load_matcher, save_matcher
 
 PREFIXES = ("img_enc.", "txt_enc.", "sim_enc.")  # of the state dicts in a list, in this order
 # an option or a part of a weight's name that only this family has, the family, a recipe of it

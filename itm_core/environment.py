@@ -12,11 +12,15 @@ from pathlib import Path
 import torch
 
 from itm_core.errors import InputError
+from itm_core.settings import instance
 
 PACKAGES = (
     *("itm-core", "torch", "numpy", "pandas", "jupyter-book", "papermill", "jupyterlab"),
     "faiss-cpu",
 )
+# of the repository: no number depends on these, and recording changes the first
+NO_CODE = ("data/results", "book", "tests", "*.md")
+STATUS = ("--no-optional-locks", "status", "--porcelain")  # runs side by side take no lock
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -24,6 +28,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
     ``auto`` takes a GPU when there is one. Raises `InputError` for a device that isn't there.
     """
+    instance("device", name, str)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -56,7 +61,7 @@ def describe(device: torch.device, processes: int = 1) -> dict[str, object]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "processes": processes,
-        "commit": _commit(),
+        "commit": current_commit(),
     }
 
 
@@ -75,16 +80,52 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def _commit() -> str | None:
-    """Return the commit of the source tree, with ``+`` when it has uncommitted changes."""
-    here = Path(__file__).parent
+def current_commit() -> str | None:
+    """Return the commit of this package's source tree, with ``+`` when code has changed since.
+
+    Changes are those of tracked files, but for `NO_CODE`, and modules of the package that git
+    does not know yet. None where the package is in no commit: outside a git checkout, or
+    installed below the checkout of something else.
+    """
+    others = [f":(top,exclude){path}" for path in NO_CODE]
     try:
-        said = [
-            subprocess.run(
-                ["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=True
-            ).stdout.strip()
-            for words in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "-uno"])
-        ]
+        _git("ls-files", "--error-unmatch", "--", Path(__file__).name)
+        commit = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git(*STATUS, "--untracked-files=no", "--", ":/", *others)
+        unknown = _git(*STATUS, "--untracked-files=all", "--", "*.py")
     except (OSError, subprocess.SubprocessError):
         return None
-    return said[0] + ("+" if said[1] else "")
+    return commit + ("+" if changed or unknown else "")
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(
+        ["git", *words],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def is_committed(commit: str | None) -> bool:
+    """Return whether a `current_commit`, as noted with a number, is a commit without changes.
+
+    >>> is_committed("c0082a58b567"), is_committed("c0082a58b567+"), is_committed(None)
+    (True, False, False)
+    """
+    return bool(commit) and not str(commit).endswith("+")
+
+
+def require_committed(commit: str | None) -> None:
+    """Raise `InputError` unless `is_committed` says so of the commit that is to be recorded."""
+    if is_committed(commit):
+        return
+    raise InputError(
+        "a record needs code that is in a commit",
+        expected="a git checkout without uncommitted changes of code",
+        found=f"uncommitted changes since {commit[:-1]}" if commit else "no commit of this package",
+        remedy="commit the changes that git status shows, and run the same command again",
+    )

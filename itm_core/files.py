@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,16 +87,84 @@ def reserve(path: Path) -> None:
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a sibling path to write to; it becomes ``path`` only if the block succeeds.
 
-    Raises `InputError` when the disk is full; the partial file is removed.
+    The file gets the mode that ``open`` gives a new file there, whatever library writes it.
+
+    Raises `InputError` when the folder may not be written to or the disk is full; the partial
+    file is removed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    mode = _created(partial, path)
     try:
         with space_checked(path):
             yield partial
+            # safetensors replaces the file by one that its owner alone may read
+            if partial.stat().st_mode != mode:
+                partial.chmod(stat.S_IMODE(mode))
             partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _created(partial: Path, path: Path) -> int:
+    """Create an empty file and return the mode it has under the umask and the folder's rules."""
+    make_folder(path.parent)
+    with space_checked(path), _writing(path.parent):
+        partial.unlink(missing_ok=True)
+        partial.touch()
+        return partial.stat().st_mode
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it where they do not exist.
+
+    Raises `InputError` when it may not be made, or a file is in its place.
+    """
+    try:
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(
+            "not a folder",
+            file=folder,
+            expected="a folder, or a place where one can be made",
+            found="a file there or above it",
+            remedy="name another folder",
+        ) from None
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError:
+        raise InputError(
+            "may not be written",
+            file=folder,
+            expected="a folder that you may write to",
+            remedy="name another folder, or ask its owner for write access",
+        ) from None
+
+
+@contextmanager
+def reading(
+    path: Path, missing: str = "file not found", remedy: str | None = None
+) -> Iterator[None]:
+    """Turn the two ways in which ``path`` cannot be opened into an `InputError` for each.
+
+    Args:
+        missing: what is said of a file that does not exist, with its ``remedy``.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(missing, file=path, remedy=remedy) from None
+    except PermissionError:
+        raise InputError(
+            "may not be read",
+            file=path,
+            expected="a file that you may read, in folders that you may enter",
+            remedy=f"its owner gives access with: chmod a+r {path}",
+        ) from None
 
 
 def write_json(path: Path, content: object) -> None:
@@ -105,11 +174,13 @@ def write_json(path: Path, content: object) -> None:
 
 
 def read_json(path: Path) -> dict:
-    """Return the JSON object in ``path``; raises `InputError` when it is missing or broken."""
+    """Return the JSON object in ``path``.
+
+    Raises `InputError` when it is missing, may not be read, or is broken.
+    """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError("file not found", file=path) from None
+        with reading(path):
+            content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError("not readable as JSON", file=path, found=str(error)) from None
     if not isinstance(content, dict):

@@ -12,7 +12,10 @@ import pandas as pd
 from itm_core import results, retrieval
 from itm_core.batch.grids import Grid
 from itm_core.errors import InputError
+from itm_core.files import reading
 from itm_core.results import Result
+from itm_core.tables.report import noted
+from itm_core.tables.run_links import linked
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "published"
 RECALLS = ["i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10"]
@@ -49,7 +52,8 @@ def load(folder: Path = FOLDER) -> pd.DataFrame:
 
 
 def _table(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path)
+    with reading(path):
+        table = pd.read_csv(path)
     wanted = [*COLUMNS, *RECALLS, "rsum", "source"]
     if list(table.columns) != wanted:
         raise InputError("wrong columns", file=path, expected=wanted, found=list(table.columns))
@@ -111,8 +115,8 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     """
     shown = table[list(READABLE)].rename(columns=READABLE).dropna(axis="columns", how="all")
     shown = shown.drop(columns=[c for c in ("dataset", "split") if table[c].nunique() == 1])
-    first = next(title for title in map(READABLE.get, RECALLS) if title in shown)
-    shown.attrs["notes"] = {first: sources(table)}
+    first = next(title for title in map(READABLE.__getitem__, RECALLS) if title in shown)
+    shown = noted(shown, {first: sources(table)})
     shown.attrs["wrap"] = ["split", "method", "variant", "built on"]
     return shown
 
@@ -164,7 +168,7 @@ def beside(
     size: str = "photographs",
     record: Path = results.RECORD,
 ) -> pd.DataFrame:
-    """Return published rows for a page: what each is built on, and our `status`.
+    """Return published rows for a page: what each is built on, and our `status` with its runs.
 
     ``ours`` names the row of the grid to set beside published ones, by what their method, host
     and variant say: ``("SCAN", "i-t AVG")``. The record is asked for that row at a size.
@@ -173,11 +177,14 @@ def beside(
         known = results.recorded(grid, size, path=record)
     except InputError:  # nothing is recorded there: what every row then says
         known = {}
-    stand = []
+    stand: list[str] = []
+    runs: list[list[str]] = []
     for row in table.to_dict("records"):
         said = {row[name] for name in ("method", "host", "direction_or_module")}
         names = [name for texts, name in ours.items() if said.issuperset(texts)]
-        stand.append(status(row, known.get(names[0], ()) if names else ()))
-    shown = readable(table).assign(here=stand)
+        found = known.get(names[0], []) if names else []
+        stand.append(status(row, found))
+        runs.append([] if stand[-1] == NOT_RUN else [result.run for result in found])
+    shown = linked(readable(table).assign(here=stand), {"here": runs})
     shown.insert(list(shown).index("method") + 1, "built on", table["host"])
     return shown.drop(columns="method") if table["method"].nunique() == 1 else shown

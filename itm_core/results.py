@@ -22,8 +22,9 @@ import pandas as pd
 
 from itm_core import retrieval
 from itm_core.batch.grids import Cell, Grid, Size, folders
+from itm_core.environment import is_committed
 from itm_core.errors import InputError
-from itm_core.files import whole_file
+from itm_core.files import reading, whole_file
 from itm_core.runs import COMPLETE, Run, load, train_many
 
 RECORD = Path(__file__).resolve().parents[1] / "data" / "results" / "runs.csv"
@@ -38,6 +39,10 @@ WHERE = ["minutes", "device", "machine", "torch", "python", "commit", "made"]
 COLUMNS = [*KEY, "run", *NUMBERS, *ATTENTION, *WHERE, "i2t_ranks", "t2i_ranks"]
 
 
+class Uncommitted(str):
+    """The folder of a recorded run that was made by code in no commit; tables mark its numbers."""
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """What one run (or an ensemble of some) reached on its test split.
@@ -45,6 +50,7 @@ class Result:
     Attributes:
         dataset, recipe, changes, seed: what was run; ``changes`` joined by spaces.
         run: the folder of the run below the store; of an ensemble several, joined by ``" + "``.
+            `Uncommitted` where it is recorded and its code, or that of a member, is in no commit.
         ranks: of the best right answer of every image and caption, from 0, at most `FAR`.
         metrics: recalls and attention quality, in percent and in shares as in a run's record.
         where: minutes of training, device, machine, versions, commit and date.
@@ -60,6 +66,10 @@ class Result:
     metrics: Mapping[str, float]
     where: Mapping[str, Any]
     recorded: bool = False
+
+    def __post_init__(self) -> None:
+        if self.recorded and not is_committed(self.where.get("commit")):
+            object.__setattr__(self, "run", Uncommitted(self.run))
 
     @cached_property
     def hits(self) -> np.ndarray:
@@ -87,6 +97,7 @@ class Result:
         scores = retrieval.ensemble([run.scores for run in runs])
         first = results[0]
         minutes = sum(result.where["minutes"] for result in results)
+        commit = _joint_commit([result.where["commit"] for result in results])
         return cls(
             dataset=first.dataset,
             recipe=" + ".join(result.recipe for result in results),
@@ -95,7 +106,7 @@ class Result:
             run=" + ".join(result.run for result in results),
             ranks=_near(retrieval.ranks(scores)),
             metrics=retrieval.metrics(scores).flat(),
-            where={**first.where, "minutes": minutes},
+            where={**first.where, "minutes": minutes, "commit": commit},
         )
 
     def row(self) -> dict[str, Any]:
@@ -130,9 +141,14 @@ def _where(run: Run) -> dict[str, Any]:
         "machine": said["device_name"],
         "torch": said["packages"]["torch"],
         "python": said["python"],
-        "commit": said["commit"] or "",
+        "commit": said.get("commit") or "",
         "made": said["started"][:10],
     }
+
+
+def _joint_commit(commits: Sequence[str]) -> str:
+    """Return the first commit, unless one of the others is none without changes."""
+    return next((commit for commit in commits if not is_committed(commit)), commits[0])
 
 
 def _near(ranks: retrieval.Ranks) -> retrieval.Ranks:
@@ -212,7 +228,10 @@ def export(results: Iterable[Result], path: Path = RECORD) -> int:
     """Write results to the record, in the place of older ones of the same run; return how many.
 
     What the record holds of other runs stays. One file, sorted, written whole or not at all.
+    Raises `InputError` where code in no commit made one of the runs (`require_committed_runs`).
     """
+    results = list(results)
+    require_committed_runs(results)
     new = pd.DataFrame([result.row() for result in results], columns=COLUMNS)
     old = _lines(path) if path.exists() else new.iloc[:0]
     table = pd.concat([part for part in (old, new) if len(part)] or [new], ignore_index=True)
@@ -223,14 +242,36 @@ def export(results: Iterable[Result], path: Path = RECORD) -> int:
     return len(new)
 
 
+def require_committed_runs(results: Iterable[Result]) -> None:
+    """Raise `InputError` when one of the runs was made by code that is in no commit.
+
+    What made it is the ``commit`` of its ``environment.json``: with ``+`` after uncommitted
+    changes, none outside a git checkout. Nobody could make such a run again.
+    """
+    results = list(results)
+    wrong = [result for result in results if not is_committed(result.where.get("commit"))]
+    if not wrong:
+        return
+    named = [f"{r.run} ({r.where.get('commit') or 'no commit'})" for r in wrong[:3]]
+    more = [f"and {len(wrong) - 3} more"] if len(wrong) > 3 else []
+    raise InputError(
+        "a run made by code that is in no commit is no record",
+        expected="runs of a commit without uncommitted changes of code",
+        found=f"{len(wrong)} of {len(results)}: {', '.join([*named, *more])}",
+        remedy="commit the code, delete the folders of these runs below the run store, and make "
+        "them again (itm grid NAME)",
+    )
+
+
 def _lines(path: Path) -> pd.DataFrame:
     text = ["changes", "i2t_ranks", "t2i_ranks", "commit", "recipe", "run"]
-    table = pd.read_csv(
-        path,
-        dtype=dict.fromkeys(text, str),
-        keep_default_na=False,
-        na_values={c: [""] for c in ATTENTION},
-    )
+    with reading(path):
+        table = pd.read_csv(
+            path,
+            dtype=dict.fromkeys(text, str),
+            keep_default_na=False,
+            na_values={c: [""] for c in ATTENTION},
+        )
     if list(table.columns) != COLUMNS:
         raise InputError("wrong columns", file=path, expected=COLUMNS, found=list(table.columns))
     return table
@@ -239,8 +280,12 @@ def _lines(path: Path) -> pd.DataFrame:
 @lru_cache(maxsize=4)
 def _known(path: Path, changed: int) -> dict[tuple[str, str, str, int], Result]:
     known = {}
-    for line in _lines(path).to_dict("records"):
-        result = Result.from_row({str(name): value for name, value in line.items()})
+    table = _lines(path)
+    commits = dict(zip(table["run"], table["commit"], strict=True))
+    for line in table.to_dict("records"):
+        members = [commits[run] for run in line["run"].split(" + ") if run in commits]
+        joint = {"commit": _joint_commit([line["commit"], *members])}
+        result = Result.from_row({str(name): value for name, value in line.items()} | joint)
         known[result.dataset, result.recipe, result.changes, result.seed] = result
     return known
 
@@ -248,6 +293,12 @@ def _known(path: Path, changed: int) -> dict[tuple[str, str, str, int], Result]:
 def every_recorded(path: Path = RECORD) -> list[Result]:
     """Return the result of every run of the record; none where there is no record."""
     return list(_known(path, path.stat().st_mtime_ns).values()) if path.exists() else []
+
+
+def as_recorded(runs: Iterable[str], path: Path = RECORD) -> list[str]:
+    """Return folders of runs as results of the record name them: `Uncommitted` where they are."""
+    known = {result.run: result.run for result in every_recorded(path)}
+    return [known.get(run, run) for run in runs]
 
 
 def recorded(grid: Grid, size: str | Size, *, path: Path = RECORD) -> dict[str, list[Result]]:

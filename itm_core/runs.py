@@ -34,7 +34,6 @@ import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock, Timeout
-from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
 from itm_core import recipes, retrieval
@@ -46,13 +45,15 @@ from itm_core.data.word_pieces import WordPieces
 from itm_core.distributed import ALONE, Team
 from itm_core.environment import describe, pick_device
 from itm_core.errors import InputError
-from itm_core.files import read_json, whole_file, write_json
+from itm_core.files import make_folder, read_json, whole_file, write_json
 from itm_core.inputs import Words, build, encode, features_of, training_pairs, words_of
 from itm_core.matchers import Matcher
 from itm_core.recipes import Recipe
 from itm_core.regulators import fingerprint
 from itm_core.scoring import score_matrix
+from itm_core.settings import at_least, instance, seed_of, texts
 from itm_core.training import Trainer
+from itm_core.weights import load_matcher, save_matcher
 
 ROOT = Path("data/runs")
 COMPLETE = "metrics.json"
@@ -118,29 +119,6 @@ class Run:
         """
         fresh = build(self.recipe, self.config, self.vocabulary)
         return load_matcher(self.folder / "best.safetensors", fresh).to(pick_device(device))
-
-
-def load_matcher(path: Path, matcher: Matcher) -> Matcher:
-    """Return ``matcher`` with the weights in ``path``, in evaluation mode."""
-    try:
-        matcher.load_state_dict(load_file(path))
-    except FileNotFoundError:
-        raise InputError("checkpoint not found", file=path) from None
-    except Exception as error:  # safetensors and torch raise many kinds for a damaged file
-        raise InputError(
-            "the checkpoint does not fit",
-            file=path,
-            found=str(error).strip().split("\n")[0],
-            remedy=f"delete {path.parent} and train the run again",
-        ) from error
-    return matcher.eval()
-
-
-def save_matcher(matcher: Matcher, path: Path) -> None:
-    """Write the matcher's weights as safetensors, whole or not at all."""
-    weights = {name: tensor.contiguous().cpu() for name, tensor in matcher.state_dict().items()}
-    with whole_file(path) as partial:
-        save_file(weights, partial)
 
 
 def configuration(dataset: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]:
@@ -214,29 +192,27 @@ def train_or_load(
     Args:
         dataset: a loaded dataset, or a folder in the SCAN layout.
         recipe: a recipe or its name (`recipes.names`).
+        seed: of weights and batches, as `settings.seed_of` takes it.
         overrides: changes of the recipe such as ``training.epochs=3``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         progress: show a bar with loss, rSum and time left.
         team: the processes that train it together, each of which calls this
             (`distributed.joined`). The run is the same, whatever their number.
 
-    Raises `InputError` for bad data, settings or devices, before anything is trained.
+    Raises `InputError` for a wrong argument or bad data, before a folder is made.
     """
+    seed = seed_of(seed)
+    _check(dataset, root, progress)
+    instance("recipe", recipe, Recipe, str)
     recipe = recipes.get(recipe) if isinstance(recipe, str) else recipe
-    recipe = recipe.replace(*overrides)
-    where = pick_device(device)
-    if recipe.training.precision != "float32" and where.type != "cuda":
-        raise InputError(
-            "mixed precision needs CUDA",
-            found=f"device {where}",
-            remedy="use training.precision=float32",
-        )
+    recipe = recipe.replace(*texts("overrides", overrides))
+    where = _device_for(recipe, device)
     data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
     config = configuration(data, recipe, seed)
     folder = folder_of(config, root)
     if team.told((folder / COMPLETE).exists()):
         return Run(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     try:
         with FileLock(folder / ".lock", timeout=0) if team.first else nullcontext():
             if not team.told((folder / COMPLETE).exists()):
@@ -248,6 +224,23 @@ def train_or_load(
             remedy="wait for it, or stop it and ask again",
         ) from None
     return Run(folder)
+
+
+def _check(dataset: object, root: object, progress: object) -> None:
+    instance("dataset", dataset, Dataset, os.PathLike, str)
+    instance("root", root, os.PathLike, str)
+    instance("progress", progress, bool)
+
+
+def _device_for(recipe: Recipe, device: str) -> torch.device:
+    where = pick_device(device)
+    if recipe.training.precision != "float32" and where.type != "cuda":
+        raise InputError(
+            "mixed precision needs CUDA",
+            found=f"device {where}",
+            remedy="use training.precision=float32",
+        )
+    return where
 
 
 def _train(
@@ -337,11 +330,16 @@ def _evaluate(
 
 @dataclass(frozen=True)
 class Spec:
-    """One run to be made: the arguments of `train_or_load` that differ between runs."""
+    """One run to be made: the arguments of `train_or_load` that differ, checked as there."""
 
     recipe: str
     seed: int = 0
     overrides: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        instance("recipe", self.recipe, str)
+        object.__setattr__(self, "seed", seed_of(self.seed))
+        object.__setattr__(self, "overrides", texts("overrides", self.overrides))
 
 
 def train_many(
@@ -359,9 +357,11 @@ def train_many(
         workers: processes; one for each core by default on a CPU, one on a GPU. Each takes its
             share of the cores, so that they don't slow one another down.
 
-    Raises the first error of a run, after the others have finished.
+    Raises `InputError` for a wrong argument, or the first error of a run after all have ended.
     """
     specs = list(specs)
+    _check(dataset, root, progress)
+    at_least("workers", 1 if workers is None else workers, 1)
     places = {spec: _place(dataset, spec, root) for spec in specs}
     missing = [spec for spec, place in places.items() if not (place / COMPLETE).exists()]
     if missing:

@@ -29,7 +29,7 @@ from itm_core.data.arrays import images_of
 from itm_core.distributed import ALONE, Team
 from itm_core.errors import InputError
 from itm_core.feature_reading import ahead, hold
-from itm_core.files import whole_file
+from itm_core.files import reading, whole_file
 from itm_core.gradients import Batch, gradient_step
 from itm_core.losses import LossSettings
 from itm_core.matchers import Matcher
@@ -355,8 +355,10 @@ class Trainer:
 
     def _load_state(self) -> None:
         path = self.folder / "state.pt"
-        if not path.exists():
-            return
+        with reading(path):
+            if not path.exists():
+                return
+            path.open("rb").close()
         try:
             content = torch.load(path, map_location=self.device, weights_only=True)
             self.matcher.load_state_dict(content["matcher"])

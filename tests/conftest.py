@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from itm_core import environment
 from tests.scenes_pair import scenes
 from tests.tiny_book import make_tiny_book
 
@@ -26,6 +28,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if apart:
         config.hook.pytest_deselected(items=apart)
         items[:] = [item for item in items if item not in set(apart)]
+
+
+COMMIT = "c0082a58b567"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def committed() -> Iterator[str]:
+    """The commit that everything here is made by: no test depends on the state of the checkout."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(environment, "current_commit", lambda: COMMIT)
+        yield COMMIT
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from itm_core.cli import main
+from itm_core.files import read_json, write_json
 from tests.micro import SMALL, write_dataset
 
 
@@ -117,6 +118,7 @@ def test_bad_data_is_one_message_and_trains_nothing(
         (["--recipe", "scam"], "unknown recipe"),
         (["--recipe", "scan-t2i-mean", "--set", "training.epoch=1"], "unknown key of training"),
         (["--recipe", "scan-t2i-mean", "--device", "cuda:7"], "isn't there"),
+        (["--recipe", "scan-t2i-mean", "--seed", "-1"], "not a seed"),
     ],
 )
 def test_bad_arguments_are_one_message(
@@ -124,6 +126,14 @@ def test_bad_arguments_are_one_message(
 ) -> None:
     assert main(["train", "--dataset", str(dataset), *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_plan_with_a_seed_that_cannot_be_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in ("-1", str(2**32)):
+        assert main(["grid", "scan", "--seeds", "0", seed, "--dry-run"]) == 2
+        assert f"not a seed; expected a whole number from 0 to 4294967295, found {seed}" in (
+            capsys.readouterr().err
+        )
 
 
 def test_check_tells_what_a_folder_holds(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,6 +165,15 @@ def test_exporting_records_what_is_there_and_says_how_much(
     assert "one: 1 results, of 2 runs and ensembles" in said
     assert record.read_text(encoding="utf-8").count("\n") == 2
     assert main(["results", "export", "nothing"]) == 2
+    before = record.read_bytes()
+    (environment,) = root.glob("*/*/*/environment.json")
+    write_json(environment, read_json(environment) | {"commit": "c0082a58b567+"})
+    assert main([*export, "--root", str(root), "--record", str(record)]) == 2
+    said = capsys.readouterr()
+    assert "1 of 1: micro/scan-t2i-mean/0-" in said.err
+    assert "(c0082a58b567+). Remedy: commit the code, delete the folders of these runs" in said.err
+    assert "recorded in" not in said.out
+    assert record.read_bytes() == before
 
 
 def test_exporting_everything_leaves_out_what_has_no_data(

@@ -18,6 +18,7 @@ from itm_core.gradients import gradient_step
 from itm_core.launch import launch
 from itm_core.matchers import Matcher
 from itm_core.training import Trainer
+from itm_core.weights import save_matcher
 from tests.micro import SMALL, write_dataset
 from tests.test_gradients import batch
 from tests.test_training import RECIPE, some_pairs
@@ -84,7 +85,7 @@ def trained(folder: Path, team: Team, epochs: int = 1, *, stop: bool = False) ->
         recipe,
         seed=0,
         folder=folder,
-        save=runs.save_matcher,
+        save=save_matcher,
         score_dev=lambda matcher: {"rsum": float(next(matcher.parameters()).sum().detach())},
         progress=False,
         team=team,

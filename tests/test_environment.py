@@ -1,13 +1,25 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
+
+from itm_core import environment
+from itm_core.environment import (
+    current_commit,
+    describe,
+    is_committed,
+    pick_device,
+    require_committed,
+)
+from itm_core.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -106,3 +118,88 @@ def test_the_sources_are_those_of_one_version() -> None:
     assert citation["version"] == distribution("itm-core").version
     assert citation["license"] == PROJECT["license"] == "Apache-2.0"
     assert "Apache License" in (ROOT / "LICENSE").read_text()
+
+
+# --- the commit --------------------------------------------------------------------------------
+
+
+def git(folder: Path, *words: str) -> None:
+    who = ["-c", "user.name=someone", "-c", "user.email=someone@example.org"]
+    subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A git checkout with a package of two modules, a record and a page, which is this package."""
+    for name in ("itm_core/environment.py", "itm_core/part/other.py", "data/results/runs.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1\n")
+    for name in ("README.md", "book/task.md", "tests/test_a.py", ".gitignore", "Makefile"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("*.log\n")
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "--message", "first")
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "itm_core" / "environment.py"))
+    return tmp_path
+
+
+def test_a_commit_has_no_plus_until_code_changes(checkout: Path) -> None:
+    commit = current_commit()
+    assert commit is not None
+    assert re.fullmatch("[0-9a-f]{12}", commit)
+    for name in ("data/results/runs.csv", "README.md", "book/task.md", "tests/test_a.py"):
+        (checkout / name).write_text("2\n")  # no number depends on it
+    (checkout / "notes.txt").touch()
+    (checkout / "itm_core" / "a.log").touch()
+    assert current_commit() == commit
+    git(checkout, "commit", "--all", "--quiet", "--message", "second")
+    assert current_commit() not in (commit, None)
+
+
+@pytest.mark.parametrize(
+    "name", ["itm_core/part/other.py", "Makefile", "itm_core/new.py", "itm_core/part/new.py"]
+)
+def test_changed_and_unknown_code_is_no_commit(checkout: Path, name: str) -> None:
+    commit = current_commit()
+    (checkout / name).write_text("2\n")
+    assert current_commit() == f"{commit}+"
+    git(checkout, "add", ".")
+    assert current_commit() == f"{commit}+"
+    git(checkout, "commit", "--quiet", "--message", "second")
+    assert is_committed(current_commit())
+
+
+def test_deleted_code_is_a_change(checkout: Path) -> None:
+    (checkout / "itm_core" / "part" / "other.py").unlink()
+    assert not is_committed(current_commit())
+
+
+def test_a_package_that_git_does_not_know_is_in_no_commit(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    installed = checkout / "lib" / "itm_core"  # below the checkout of something else
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "itm_core"
+    for folder in (installed, elsewhere):
+        folder.mkdir(parents=True)
+        (folder / "environment.py").touch()
+        monkeypatch.setattr(environment, "__file__", str(folder / "environment.py"))
+        assert current_commit() is None
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(environment, "__file__", str(checkout / "itm_core" / "environment.py"))
+    assert current_commit() is None
+
+
+def test_what_is_in_no_commit_is_refused_with_the_remedy() -> None:
+    require_committed("c0082a58b567")
+    for commit, said in (
+        ("c0082a58b567+", "uncommitted changes since c0082a58b567"),
+        (None, "no commit of this package"),
+        ("", "no commit of this package"),
+    ):
+        with pytest.raises(InputError, match=f"found {said}. Remedy: commit the changes"):
+            require_committed(commit)
+
+
+def test_a_run_notes_the_commit() -> None:
+    assert describe(pick_device("cpu"))["commit"] == environment.current_commit()

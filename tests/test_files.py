@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from itm_core.errors import InputError
-from itm_core.files import read_json, reserve, swap, whole_file, write_json
+from itm_core.files import make_folder, read_json, reserve, swap, whole_file, write_json
+from tests.rights import closed
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -66,3 +68,39 @@ def test_a_swap_puts_the_new_folder_in_place(tmp_path: Path) -> None:
     swap(tmp_path / "new", tmp_path / "place")
     assert (tmp_path / "place" / "file").read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["place"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_a_whole_file_has_the_mode_of_any_new_file(tmp_path: Path, umask: int, mode: int) -> None:
+    path, before = tmp_path / "numbers", os.umask(umask)
+    try:
+        with whole_file(path) as partial:  # as a library does that makes a file of its own
+            partial.unlink(missing_ok=True)
+            os.close(os.open(partial, os.O_CREAT | os.O_WRONLY, 0o600))
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == mode
+
+
+def test_a_file_that_may_not_be_read_is_not_called_missing(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.json"
+    write_json(path, {"a": 1})
+    with closed(path), pytest.raises(InputError, match=r"numbers\.json: may not be read.*chmod"):
+        read_json(path)
+    assert read_json(path) == {"a": 1}
+
+
+def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    for write in (lambda: write_json(folder / "a.json", {}), lambda: make_folder(folder / "b")):
+        with closed(folder), pytest.raises(InputError, match="closed.*: may not be written"):
+            write()
+    assert not list(folder.iterdir())
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InputError, match="not a folder"):
+            make_folder(folder)

@@ -13,6 +13,9 @@ from itm_core import published, retrieval
 from itm_core.batch import grids
 from itm_core.errors import InputError
 from itm_core.results import Result, export
+from itm_core.tables import report
+from itm_core.tables.report import MARK, note_of
+from itm_core.tables.run_links import run_link
 
 
 def test_every_table_passes_its_checks() -> None:
@@ -33,8 +36,7 @@ def test_scan_is_as_in_its_paper() -> None:
     table = published.readable(published.rows(method="SCAN", file="hosts", dataset="Flickr30K"))
     row = table[table["variant"] == "i-t AVG"].iloc[0]
     assert (row["i2t R@1"], row["t2i R@1"], row["rSum"]) == (67.9, 43.9, 452.2)
-    sources = table.attrs["notes"]["i2t R@1"]
-    assert len(sources) == len(table)
+    sources = [note_of(cell).text for cell in table["i2t R@1"]]
     assert min(map(len, sources)) > 10
 
 
@@ -96,7 +98,7 @@ def ours(seed: int = 0, dataset: str = "f30k_precomp", images: int = 1000) -> Re
         metrics={**dict(zip(retrieval.NUMBERS, hits, strict=True)), "i2t_median": 5.0}
         | {"t2i_median": 5.0},
         where={"minutes": 1.0, "device": "cpu", "machine": "m", "torch": "2", "python": "3"}
-        | {"commit": "", "made": "2026-01-02"},
+        | {"commit": "c0082a58b567", "made": "2026-01-02"},
     )
 
 
@@ -153,5 +155,12 @@ def test_published_rows_stand_beside_the_record(tmp_path: Path) -> None:
     bigru = shown["built on"].str.contains("BiGRU")
     assert set(shown.loc[bigru, "here"]) == {"below"}
     assert set(shown.loc[~bigru, "here"]) == {published.NOT_RUN}
+    assert [note_of(cell) for cell in shown.loc[~bigru, "here"]] == [None] * (~bigru).sum()
+    notes = [note_of(cell) for cell in shown.loc[bigru, "here"]]
+    assert {(note.link, note.uncommitted) for note in notes} == {(run_link(ours().run), False)}
+    record.write_text(record.read_text().replace("c0082a58b567", "c0082a58b567+"))
+    shown = published.beside(rows, grid, text, record=record)
+    assert all(note_of(cell).uncommitted for cell in shown.loc[bigru, "here"])
+    assert MARK in report.html(shown, "").data
     part = published.beside(rows, grid, {("BiGRU",): "CHAN as released"}, record=record)
     assert set(part["here"]) == {published.NOT_RUN}

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from itm_core import recipes, results, retrieval
 from itm_core.batch import grids
 from itm_core.batch.grids import Grid, Size
 from itm_core.errors import InputError
-from itm_core.results import Result
+from itm_core.files import read_json, write_json
+from itm_core.results import Result, Uncommitted
 from itm_core.runs import folder_of
 from itm_core.tables.comparison import compare
 from tests.micro import write_dataset
+from tests.rights import closed
 
 SMALL = "training.epochs=1, training.batch=16, encoder.embedding=8, encoder.word_width=8"
 GRID = f"""
@@ -46,8 +50,11 @@ def grid(home: Path) -> Grid:
 
 
 @pytest.fixture(scope="module")
-def made(home: Path, grid: Grid) -> dict[str, list[Result]]:
+def made(home: Path, grid: Grid, committed: str) -> dict[str, list[Result]]:
     options = {"root": home / "runs", "device": "cpu", "workers": 1, "progress": False}
+    results.made(grid, "tiny", data=home, **options)
+    for path in (home / "runs").glob("*/*/*/environment.json"):  # made in processes of their own
+        write_json(path, read_json(path) | {"commit": committed})
     return results.made(grid, "tiny", data=home, **options)
 
 
@@ -117,6 +124,73 @@ def test_exporting_again_replaces_and_keeps_the_rest(
     assert path.read_text(encoding="utf-8") == first
     results.export(made["SCAN, i2t"], path)
     assert set(results.recorded(grid, "tiny", path=path)) == {"SCAN", "SCAN, i2t"}
+
+
+def by(commit: str, result: Result) -> Result:
+    """Return a result as if code of another commit had made it."""
+    return replace(result, where={**result.where, "commit": commit})
+
+
+@pytest.mark.parametrize("commit", ["c0082a58b567+", ""])
+def test_runs_of_uncommitted_code_are_not_recorded(
+    commit: str, made: dict[str, list[Result]], tmp_path: Path
+) -> None:
+    path = tmp_path / "results" / "runs.csv"
+    wrong = by(commit, made["SCAN"][1])
+    with pytest.raises(InputError, match="in no commit is no record") as caught:
+        results.export([*made["SCAN, i2t"], wrong], path)
+    assert f"1 of 3: {wrong.run} ({commit or 'no commit'})" in str(caught.value)
+    assert "commit the code, delete the folders of these runs" in str(caught.value)
+    assert not path.parent.exists()
+    results.export(made["SCAN, i2t"], path)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="1 of 2"):
+        results.export([made["SCAN"][0], wrong], path)
+    assert path.read_bytes() == before
+
+
+def test_an_ensemble_is_committed_when_all_its_members_are(
+    made: dict[str, list[Result]], home: Path, tmp_path: Path
+) -> None:
+    pair = [made[name][0] for name in ("SCAN", "SCAN, i2t")]
+    runs = [results.run_of(result, home / "runs") for result in pair]
+    for members in ([by("a+", pair[0]), pair[1]], [pair[0], by("a+", pair[1])]):
+        both = Result.averaged(runs, members)
+        assert both.where["commit"] == "a+"
+        with pytest.raises(InputError, match="1 of 1"):
+            results.export([both], tmp_path / "runs.csv")
+    assert Result.averaged(runs, pair).where["commit"] == pair[0].where["commit"]
+
+
+def test_the_record_knows_what_uncommitted_code_has_made(
+    made: dict[str, list[Result]], grid: Grid, tmp_path: Path
+) -> None:
+    path = tmp_path / "runs.csv"
+    results.export((result for group in made.values() for result in group), path)
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    old = table["run"] == made["SCAN, i2t"][1].run  # recorded before that was refused
+    table.loc[old, "commit"] += "+"
+    table.to_csv(path, index=False)
+    found = results.recorded(grid, "tiny", path=path)
+    marked = {n: [isinstance(r.run, Uncommitted) for r in group] for n, group in found.items()}
+    assert marked == {"SCAN": [False] * 2, "SCAN, i2t": [False, True], "both": [False, True]}
+    runs = [result.run for result in made["SCAN, i2t"]]
+    again = results.as_recorded([*runs, "d/r/0-a"], path)
+    assert again == [*runs, "d/r/0-a"]
+    assert [isinstance(run, Uncommitted) for run in again] == [False, True, False]
+    results.export(made["SCAN, i2t"], path)  # made again
+    found = results.recorded(grid, "tiny", path=path)
+    assert not any(isinstance(r.run, Uncommitted) for group in found.values() for r in group)
+
+
+def test_a_record_that_may_not_be_read_is_named(
+    made: dict[str, list[Result]], grid: Grid, tmp_path: Path
+) -> None:
+    path = tmp_path / "runs.csv"
+    results.export(made["SCAN"], path)
+    changed = path.stat().st_mtime_ns
+    with closed(path), pytest.raises(InputError, match="may not be read"):
+        results._known.__wrapped__(path, changed)
 
 
 def test_what_was_never_recorded_is_said(grid: Grid, tmp_path: Path) -> None:

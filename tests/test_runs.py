@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -169,6 +170,67 @@ def test_a_device_that_is_not_there_is_refused_before_training(
             overrides=["training.precision=bfloat16"],
         )
     assert not list(tmp_path.iterdir())
+
+
+def test_a_seed_from_papermill_is_the_same_run(
+    run: runs.Run, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "_train", lambda *_: pytest.fail("trained again"))
+    root = run.folder.parents[2]
+    assert train(dataset, root, seed="0").folder == run.folder
+    assert Spec("scan-t2i-mean", "0", list(SMALL)) == Spec("scan-t2i-mean", 0, SMALL)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        *(({"seed": seed}, "not a seed") for seed in (None, 1.0, -1, 1e20, 2**32, True, "1.0")),
+        ({"recipe": 3}, "recipe has the wrong type"),
+        ({"recipe": None}, "recipe has the wrong type"),
+        ({"overrides": "training.epochs=1"}, "overrides must be a list of texts"),
+        ({"overrides": [1]}, "overrides must be a list of texts"),
+        ({"device": 0}, "device has the wrong type"),
+        ({"root": 3}, "root has the wrong type"),
+        ({"progress": "False"}, "progress has the wrong type"),
+        ({"dataset": None}, "dataset has the wrong type"),
+    ],
+)
+def test_a_wrong_argument_is_refused_before_a_folder_is_made(
+    wrong: dict[str, object], said: str, dataset: Path, tmp_path: Path
+) -> None:
+    right = {"dataset": dataset, "recipe": "scan-t2i-mean", "overrides": SMALL, "device": "cpu"}
+    given: dict[str, Any] = {"root": tmp_path / "runs", "progress": False, **right, **wrong}
+    with pytest.raises(InputError, match=said):
+        runs.train_or_load(given.pop("dataset"), given.pop("recipe"), **given)
+    assert not list(tmp_path.iterdir())
+
+
+def test_many_runs_with_a_wrong_one_are_not_begun(dataset: Path, tmp_path: Path) -> None:
+    for wrong in (("scan-t2i-mean", -1), ("scan-t2i-mean", 0, "training.epochs=1"), (3,)):
+        with pytest.raises(InputError):
+            Spec(*wrong)  # type: ignore[arg-type]
+    specs = [Spec("scan-t2i-mean", 0, SMALL)]
+    for wrong, said in (
+        ({"workers": 0}, "workers"),
+        ({"root": 1}, "root"),
+        ({"progress": 1}, "pro"),
+    ):
+        with pytest.raises(InputError, match=said):
+            runs.train_many(dataset, specs, **({"root": tmp_path} | wrong))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_store_that_cannot_be_is_named(dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="not a folder"):
+        train(dataset, tmp_path / "file")
+
+
+def test_every_file_of_a_run_can_be_read_by_others(run: runs.Run) -> None:
+    (run.folder / "another").touch()
+    mode = (run.folder / "another").stat().st_mode
+    (run.folder / "another").unlink()
+    assert {path.stat().st_mode for path in run.folder.glob("[!.]*")} == {mode}
 
 
 def test_words_in_pieces_train_like_others(dataset: Path, tmp_path: Path) -> None:

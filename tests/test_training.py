@@ -20,13 +20,14 @@ from itm_core.gradients import loss_and_gradient
 from itm_core.losses import LossSettings, hinge
 from itm_core.matchers import Matcher
 from itm_core.pairing import AllPairs
-from itm_core.runs import save_matcher
 from itm_core.training import (
     Pairs,
     Trainer,
     batches,
     learning_rate,
 )
+from itm_core.weights import save_matcher
+from tests.rights import closed
 
 RECIPE = recipes.get("scan-t2i-mean").replace(
     "encoder.embedding=8",
@@ -248,6 +249,8 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     (tmp_path / "state.pt").write_bytes(b"half a checkpoint")
     with pytest.raises(InputError, match=r"state\.pt.*delete"):
         trainer(tmp_path).run()
+    with closed(tmp_path / "state.pt"), pytest.raises(InputError, match="state.pt: may not"):
+        trainer(tmp_path)._load_state()
 
 
 def test_a_loss_that_overflows_stops_the_run(tmp_path: Path) -> None:

@@ -29,10 +29,11 @@ import yaml
 
 from itm_core import recipes
 from itm_core.errors import InputError
+from itm_core.files import reading
 from itm_core.methods import DEFAULT_PROFILE
 from itm_core.recipes import Recipe
 from itm_core.runs import ROOT, Spec, configuration, folder_of, load_dataset
-from itm_core.settings import one_of
+from itm_core.settings import one_of, seed_of
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks" / "grids"
 SIZES = ("tiny", "smoke", "full", "photographs")
@@ -78,6 +79,9 @@ class Size:
     profile: str
     seeds: tuple[int, ...] = (0, 1, 2)
     minutes: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seeds", tuple(map(seed_of, self.seeds)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +168,8 @@ def load(name: str | Path, folder: Path = FOLDER) -> Grid:
             "grid not found", file=path, expected=f"one of {', '.join(names(folder)) or 'none'}"
         )
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with reading(path):
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError("not readable as YAML", file=path, found=str(error)) from None
     grid = _read(path, content)
@@ -228,7 +233,12 @@ def _made(path: Path, place: str, kind: Any, values: Any, needed: Sequence[str])
     for key, value in found.items():
         if (key in ("seeds", "changes")) != isinstance(value, list):
             raise InputError(f"{place}: {key} has the wrong type", file=path, found=value)
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in found.items()})
+    try:
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in found.items()})
+    except InputError as error:
+        raise InputError(
+            f"{place}: {error.problem}", file=path, expected=error.expected, found=error.found
+        ) from None
 
 
 def _checked(path: Path, row: str, make: Any) -> None:

@@ -34,8 +34,8 @@ import torch
 from itm_core import recipes
 from itm_core.data.precomp import load_split
 from itm_core.data.vocabulary import Vocabulary
-from itm_core.runs import save_matcher
 from itm_core.training import Pairs, Trainer, batches
+from itm_core.weights import save_matcher
 
 REGIONS, WIDTH = 36, 2048
 WORDS = 9000  # of which captions are made

@@ -20,9 +20,10 @@ from itm_core.bench.growth import Grown
 from itm_core.bench.methods import METHODS
 from itm_core.bench.scoring import Asked, Raced
 from itm_core.bench.training import NEGATIVES, RECIPES, Stepped
-from itm_core.environment import describe, pick_device
+from itm_core.environment import describe, pick_device, require_committed
 from itm_core.errors import InputError
-from itm_core.files import whole_file
+from itm_core.files import reading, whole_file
+from itm_core.tables.run_links import marked
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "results"
 KINDS = ("scoring", "growth", "training")
@@ -76,7 +77,12 @@ def _where(device: str) -> dict[str, Any]:
 
 
 def save(kind: str, rows: pd.DataFrame, folder: Path = FOLDER) -> Path:
-    """Add rows to the record of a kind, in the place of older ones of the same key."""
+    """Add rows to the record of a kind, in the place of older ones of the same key.
+
+    Raises `InputError`, and writes nothing, unless code in a commit made every row.
+    """
+    for commit in rows["commit"]:
+        require_committed(commit)
     path = folder / f"bench_{kind}.csv"
     parts = [read(kind, folder), rows] if path.exists() else [rows]
     table = pd.concat(parts, ignore_index=True)
@@ -87,12 +93,15 @@ def save(kind: str, rows: pd.DataFrame, folder: Path = FOLDER) -> Path:
 
 
 def read(kind: str, folder: Path = FOLDER) -> pd.DataFrame:
-    """Return the record of a kind; raises `InputError` when there is none, or not one of ours."""
+    """Return the record of a kind.
+
+    Raises `InputError` when there is none, it may not be read, or it is not one of ours.
+    """
     path = folder / f"bench_{kind}.csv"
-    if not path.exists():
-        raise InputError("no record", file=path, remedy=f"itm bench {kind} --record")
-    table = pd.read_csv(path, keep_default_na=False, na_values={"energy": [""], "compiled": [""]})
-    missing = [name for name in KEYS[kind] if name not in table]
+    empty = {"energy": [""], "compiled": [""]}
+    with reading(path, "no record", f"itm bench {kind} --record"):
+        table = pd.read_csv(path, dtype={"commit": str}, keep_default_na=False, na_values=empty)
+    missing = [name for name in (*KEYS[kind], "commit") if name not in table]
     if missing:
         raise InputError("columns are missing", file=path, expected=", ".join(missing))
     return table
@@ -144,13 +153,13 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
     spent = rows["energy"]
     if spent.notna().any():
         columns["joules"] = spent.map(lambda v: "" if pd.isna(v) else f"{v:.0f}")
-    return pd.DataFrame(columns)
+    return marked(pd.DataFrame(columns), "ours, s", rows["commit"])
 
 
 def beside_compiled(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the methods of a race that ran compiled too, both in seconds."""
     rows = rows[rows["compiled"].notna()]
-    return pd.DataFrame(
+    shown = pd.DataFrame(
         {
             "method": rows["method"],
             "as written, s": rows["ours"].map("{:.3f}".format),
@@ -158,6 +167,7 @@ def beside_compiled(rows: pd.DataFrame) -> pd.DataFrame:
             "faster by": (rows["ours"] / rows["compiled"]).map("{:.2f} x".format),
         }
     )
+    return marked(shown, "as written, s", rows["commit"])
 
 
 def by_precision(recorded: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
@@ -170,7 +180,12 @@ def by_precision(recorded: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     same = [*SIZE, "device", "machine"]
     here = recorded[(recorded[same] == one[same]).all(axis=1)]
     table = here.pivot_table("times_twin", "method", "precision").reindex(rows["method"]).dropna()
-    return table.map("{:.1f}".format).add_suffix(", x the loop's speed").reset_index()
+    shown = table.map("{:.1f}".format).add_suffix(", x the loop's speed").reset_index()
+    for precision in table:
+        raced = here[here["precision"] == precision].drop_duplicates("method", keep="last")
+        commits = raced.set_index("method")["commit"].reindex(shown["method"])
+        shown = marked(shown, f"{precision}, x the loop's speed", commits)
+    return shown
 
 
 def readable_training(rows: pd.DataFrame) -> pd.DataFrame:
@@ -181,13 +196,19 @@ def readable_training(rows: pd.DataFrame) -> pd.DataFrame:
     names = rows["recipe"].unique()
     both = rows.groupby("recipe")[["before", "tile"]].max().reindex(names)
     columns: dict[str, Any] = {"recipe": pd.Series(names, index=names)}
+    commits = {}
     for value, unit in (("seconds", "a step, s"), ("peak", "peak, GiB")):
         for kind in NEGATIVES:
-            own = rows[rows["negatives"] == kind].set_index("recipe")[value].reindex(names)
-            columns[f"{kind} negatives: {unit}"] = own.map("{:.2f}".format, na_action="ignore")
+            own = rows[rows["negatives"] == kind].set_index("recipe").reindex(names)
+            title = f"{kind} negatives: {unit}"
+            columns[title] = own[value].map("{:.2f}".format, na_action="ignore")
+            commits[title] = own["commit"]
     columns["before, GiB"] = both["before"].map("{:.2f}".format)
     columns["tile, million floats"] = (both["tile"] / 1e6).map("{:.1f}".format)
-    return pd.DataFrame(columns).fillna("").reset_index(drop=True)
+    shown = pd.DataFrame(columns).fillna("").reset_index(drop=True)
+    for title, made_by in commits.items():
+        shown = marked(shown, title, made_by)
+    return shown
 
 
 def status(rows: pd.DataFrame) -> str:

@@ -27,7 +27,7 @@ import torch
 
 from itm_core.data.precomp import Dataset, load_dataset
 from itm_core.data.scenes import make_image
-from itm_core.environment import describe
+from itm_core.environment import current_commit, describe, require_committed
 from itm_core.files import whole_file
 from itm_core.fragments import Fragments
 from itm_core.inputs import encode
@@ -49,7 +49,8 @@ ALONE = 3  # captions ranked exactly, one by one, to see how long that takes
 
 
 def measure(asked: argparse.Namespace) -> None:
-    """Measure and write the record."""
+    """Measure and write the record; raises `InputError` where code is in no commit."""
+    require_committed(current_commit())
     torch.set_num_threads(asked.threads)
     asked.folder.mkdir(parents=True, exist_ok=True)
     data = load_dataset("data/scenes-small")
@@ -182,6 +183,11 @@ def about_here(asked: argparse.Namespace, run: str, hard: float) -> dict[str, An
 
 
 def record(table: pd.DataFrame, path: Path) -> None:
-    """Write a table of the record, whole or not at all."""
+    """Write a table of the record, whole or not at all.
+
+    Raises `InputError`, and writes nothing, unless code in a commit made every row.
+    """
+    for commit in table["commit"]:
+        require_committed(commit)
     with whole_file(path) as partial:
         table.to_csv(partial, index=False, float_format="%.5g")

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from itm_core.tables.run_links import marked
+
 FAST = ("SCAN t2i", "SCAN i2t", "BFAN", "CHAN")
 TIMES_TWIN = dict.fromkeys(FAST, 7.0) | dict.fromkeys(("SAF", "SGR", "RCAR-2 t2i"), 3.0)
 TIMES_BARE = dict.fromkeys(FAST, 1.6)
@@ -37,14 +39,16 @@ def on_cpu(recorded: pd.DataFrame) -> pd.DataFrame:
     ``method``, ``target``, ``measured``, ``met``, ``floor`` (the ratio that the floor would give),
     ``what stands between``.
     """
-    found = []
+    found: list[dict[str, str]] = []
+    commits: list[str | None] = []
     for row in recorded[recorded["device"] == "cpu"].to_dict("records"):
         name = str(row["method"])
         if name in TIMES_TWIN:
             found.append(_twin(row, TIMES_TWIN[name]))
         if name in TIMES_BARE:
             found.append(_bare(row, TIMES_BARE[name]))
-    return pd.DataFrame(found)
+        commits += [row.get("commit")] * (len(found) - len(commits))
+    return marked(pd.DataFrame(found), "measured", commits)
 
 
 def _twin(row: Mapping, asked: float) -> dict[str, str]:
@@ -89,19 +93,22 @@ def on_gpu(recorded: pd.DataFrame) -> pd.DataFrame:
     there = recorded[(recorded["device"] == "cuda") & (recorded["precision"] == "tf32")]
     for name, value in COCO_5K.items():
         there = there[there[name] == value]
-    rows = []
+    rows: list[dict[str, str]] = []
+    commits: list[str | None] = []
     for name, asked in SECONDS.items():
         own = there[there["method"] == name]
         row = {"method": name, "target": f"at most {asked} s"}
         if own.empty:
             rows.append(row | {"measured": "not run", "met": "", "machine": ""})
+            commits.append(None)
             continue
         best = own.sort_values("ours").iloc[0]
+        commits.append(best.get("commit"))
         met = _yes(best["ours"] <= asked)
         rows.append(
             row | {"measured": f"{best['ours']:.2f} s", "met": met, "machine": best["machine"]}
         )
-    return pd.DataFrame(rows)
+    return marked(pd.DataFrame(rows), "measured", commits)
 
 
 def training(recorded: pd.DataFrame) -> pd.DataFrame:
@@ -113,12 +120,14 @@ def training(recorded: pd.DataFrame) -> pd.DataFrame:
     """
     there = recorded[(recorded["device"] == "cuda") & (recorded["batch"] == PAIRS)]
     there = there[there["negatives"] == "hardest"].sort_values("seconds", kind="stable")
-    rows = []
+    rows: list[dict[str, str]] = []
+    commits: list[str | None] = []
     for name, (recipe, asked) in STEPS.items():
         own = there[there["recipe"] == recipe]
         best = None if own.empty else own.iloc[0]
         took, held = (None, None) if best is None else (1e3 * best["seconds"], best["peak"])
         machine = "" if best is None else f"{best['machine']} ({best['precision']})"
+        commits += [None if best is None else best.get("commit")] * 2
         for limit, unit, found in ((asked, "ms a step", took), (GIB, "GiB", held)):
             rows.append(
                 {
@@ -129,7 +138,7 @@ def training(recorded: pd.DataFrame) -> pd.DataFrame:
                     "machine": machine,
                 }
             )
-    return pd.DataFrame(rows)
+    return marked(pd.DataFrame(rows), "measured", commits)
 
 
 def memory(grown: pd.DataFrame) -> pd.DataFrame:
@@ -138,17 +147,21 @@ def memory(grown: pd.DataFrame) -> pd.DataFrame:
     ``grown`` are rows of `record.growth_rows`. Columns: ``device``, ``target``, ``measured`` (GiB,
     of the whole process on a CPU, of what torch allocated on a GPU), ``met``, ``images``.
     """
-    rows = []
+    rows: list[dict[str, str]] = []
+    commits: list[str | None] = []
     for device, asked in MEMORY.items():
         row = {"device": device, "target": f"at most {asked} GiB at any size of the gallery"}
         own = grown[grown["device"] == device]
         if own.empty:
             rows.append(row | {"measured": "not run", "met": "", "images": ""})
+            commits.append(None)
             continue
-        most = own["peak"].max() / 1024
+        largest = own.sort_values("peak").iloc[-1]
+        commits.append(largest.get("commit"))
+        most = largest["peak"] / 1024
         found = {"measured": f"{most:.2f} GiB", "met": _yes(most <= asked)}
         rows.append(row | found | {"images": f"up to {own['images'].max():,}"})
-    return pd.DataFrame(rows)
+    return marked(pd.DataFrame(rows), "measured", commits)
 
 
 def _yes(met: bool) -> str:

@@ -22,8 +22,10 @@ from itm_core.book.run_folders import (
     run_folders,
     written,
 )
+from itm_core.environment import is_committed
 from itm_core.results import every_recorded
 from itm_core.tables.comparison import ATTENTION, SHOWN
+from itm_core.tables.report import FOOTNOTE, SUPERSCRIPT
 from itm_core.tables.run_links import run_anchor
 
 LONGEST = 100  # characters of a cell
@@ -54,9 +56,8 @@ def runs_page(runs: Sequence[RunFolder]) -> str:
         f'<figure class="all-runs"><figcaption>{len(runs)} runs: {said}</figcaption>'
         '<div class="table-scroll">'
         f'<table class="dataframe"><thead><tr>{head}</tr></thead><tbody>\n{body}\n'
-        "</tbody></table></div></figure>\n\n## What each run was made of\n\n"
-        + "\n".join(map(_details, runs))
-        + "\n"
+        f"</tbody></table></div>{FOOTNOTE if any(map(_uncommitted, runs)) else ''}</figure>"
+        "\n\n## What each run was made of\n\n" + "\n".join(map(_details, runs)) + "\n"
     )
 
 
@@ -110,9 +111,16 @@ def _line(run: RunFolder, row: Mapping[str, str]) -> str:
         shown = _safe(text, LONGEST)
         if name == "recipe":
             shown = f'<a href="#{anchor}-made">{shown}</a>'
+        if name == SHOWN["rsum"] and _uncommitted(run):
+            shown += SUPERSCRIPT
         words = name == "changed" or (name == "state" and run.reason())
         cells.append(f'<td class="words">{shown}</td>' if words else f"<td>{shown}</td>")
     return f'<tr id="{anchor}">{"".join(cells)}</tr>'
+
+
+def _uncommitted(run: RunFolder) -> bool:
+    """Return whether a run has numbers, and code in no commit has made them."""
+    return bool(run.metrics) and not is_committed(_said(run.environment.get("commit")))
 
 
 def _details(run: RunFolder) -> str:

@@ -94,6 +94,7 @@ def _scoring(given: argparse.Namespace) -> int:
     from itm_core.bench import record
     from itm_core.bench.scoring import METHODS, Asked, race_all
 
+    _check_record(given)
     torch.set_num_threads(given.threads)
     names = ("images", "captions", "width", "similarity", "twin_captions")
     asked = Asked(
@@ -116,6 +117,14 @@ def _scoring(given: argparse.Namespace) -> int:
     return 1 if worse else 0
 
 
+def _check_record(given: argparse.Namespace) -> None:
+    """Refuse before anything is measured what could not be recorded."""
+    from itm_core.environment import current_commit, require_committed
+
+    if given.record:
+        require_committed(current_commit())
+
+
 def _keep(given: argparse.Namespace, kind: str, rows: pd.DataFrame) -> None:
     """Record rows if that was asked for, as they come: whoever stops early keeps them."""
     from itm_core.bench import record
@@ -129,6 +138,7 @@ def _growth(given: argparse.Namespace) -> int:
 
     from itm_core.bench import growth, record
 
+    _check_record(given)
     torch.set_num_threads(given.threads)
     images, grown = given.images or growth.IMAGES, []
     for one in growth.grow(given.methods, images, given.captions, given.device):
@@ -147,6 +157,7 @@ def _training(given: argparse.Namespace) -> int:
 
     from itm_core.bench import record, training
 
+    _check_record(given)
     torch.set_num_threads(given.threads)
     names = ("batch", "device", "precision", "repeats", "tile")
     asked = [

@@ -50,6 +50,8 @@ def _export(given: argparse.Namespace) -> int:
     from itm_core.batch import grids
 
     record = given.record or results.RECORD
+    every: list[results.Result] = []
+    said = []
     for name in given.grids or grids.names():
         grid = grids.load(name)
         folder = given.data / grid.size(given.size).dataset
@@ -57,17 +59,22 @@ def _export(given: argparse.Namespace) -> int:
             print(f"{grid.name}: left out, {folder} is not there")
             continue
         found = results.present(grid, given.size, data=given.data, root=given.root)
-        count = results.export((r for group in found.values() for r in group), record)
-        print(f"{grid.name}: {count} results, of {len(grid.cells(given.size))} runs and ensembles")
-    print(f"recorded in {record}")
+        here = [result for group in found.values() for result in group]
+        count = len(grid.cells(given.size))
+        said.append(f"{grid.name}: {len(here)} results, of {count} runs and ensembles")
+        every += here
+    results.export(every, record)
+    print("\n".join([*said, f"recorded in {record}"]))
     return 0
 
 
 def _judge(given: argparse.Namespace) -> int:
     from itm_core.batch import grids
+    from itm_core.environment import current_commit, require_committed
     from itm_core.tables import judgement_table
 
     grid, record = grids.load(given.grid), given.record or judgement_table.RECORD
+    require_committed(current_commit())  # which computes the agreement, whatever made the runs
     lines = judgement_table.judge(
         grid, given.size, given.annotations, data=given.data, root=given.root, over=given.over
     )

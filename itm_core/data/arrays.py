@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from itm_core.errors import InputError
-from itm_core.files import write_json
+from itm_core.files import reading, write_json
 
 IMAGES_AT_ONCE = 128
 SCANNED_WHOLE = 2**31  # bytes
@@ -31,6 +31,8 @@ OUTSIDE = 1.0  # pixels that a box may stand out of its picture: detectors round
 
 def mapped(path: Path) -> np.ndarray:
     """Return the array in a file as a read-only map; raises `InputError` for any other file."""
+    with reading(path), path.open("rb"):
+        pass
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(values, np.ndarray):

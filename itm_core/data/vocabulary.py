@@ -13,7 +13,7 @@ from nltk.tokenize import NLTKWordTokenizer
 from nltk.tokenize.punkt import PunktSentenceTokenizer
 
 from itm_core.errors import InputError
-from itm_core.files import read_json, write_json
+from itm_core.files import read_json, reading, write_json
 
 PAD, START, END, UNKNOWN = SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
 THRESHOLD = 4  # occurrences that a word needs; the SCAN family keeps those seen four times
@@ -169,12 +169,10 @@ def read_captions(path: Path) -> list[str]:
     """Return the captions of a file, one per line feed (no other character ends a line).
 
     A byte order mark and carriage returns at the ends of lines are no part of them. Raises
-    `InputError` when the file is missing, or a line is not UTF-8.
+    `InputError` when the file is missing or may not be read, or a line is not UTF-8.
     """
-    try:
+    with reading(path, "captions not found"):
         lines = path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
-    except FileNotFoundError:
-        raise InputError("captions not found", file=path) from None
     if lines[-1] == b"":
         lines.pop()
     captions = []

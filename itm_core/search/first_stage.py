@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from itm_core.errors import InputError
-from itm_core.files import whole_file
+from itm_core.files import reading, whole_file
 from itm_core.fragments import TINY, Fragments, l2norm, length
 from itm_core.matchers import Matcher
 from itm_core.scoring import chunked, score_fragments
@@ -77,12 +77,17 @@ class FirstStage:
 
     @classmethod
     def load(cls, path: Path) -> FirstStage:
-        """Return what `save` wrote; raises `InputError` when it is not there or damaged."""
+        """Return what `save` wrote.
+
+        Raises `InputError` when it is not there, may not be read, or is damaged.
+        """
+        with reading(path, "no first stage here", "build the index again"), path.open("rb"):
+            pass
         try:
             return cls(**load_file(path))
         except Exception as error:  # safetensors raises many kinds
             raise InputError(
-                "no first stage here", file=path, found=str(error), remedy="build the index again"
+                "not a first stage", file=path, found=str(error), remedy="build the index again"
             ) from error
 
 

@@ -22,6 +22,7 @@ import pandas as pd
 import torch
 
 from itm_core.errors import InputError
+from itm_core.files import reading
 from itm_core.fragments import Fragments
 from itm_core.matchers import Matcher
 from itm_core.scoring import chunked, encode_images, score_fragments
@@ -206,8 +207,7 @@ def all_scores(matcher: Matcher, features: np.ndarray, words: Fragments) -> np.n
 def recorded(path: Path) -> pd.DataFrame:
     """Return the measured curve (`CURVE`) or the loss of each kind (`KINDS`) from the record.
 
-    Raises `InputError` when there is none.
+    Raises `InputError` when there is none, or it may not be read.
     """
-    if not path.exists():
-        raise InputError("no record", file=path, remedy="itm bench search")
-    return pd.read_csv(path)
+    with reading(path, "no record", "itm bench search"):
+        return pd.read_csv(path, dtype={"commit": str}).fillna({"commit": ""})

@@ -24,6 +24,7 @@ import numpy as np
 from itm_core.data.caption_sources import image_key, photographs
 from itm_core.data.precomp import Split
 from itm_core.errors import InputError
+from itm_core.files import reading
 from itm_core.settings import one_of
 
 TAKING = ("each", "mean")
@@ -108,10 +109,8 @@ def read_expert(path: Path | str, split: Split, *, own: bool = False) -> Judgeme
 
 
 def _lines(path: Path) -> list[str]:
-    try:
+    with reading(path, "judgements not found"):
         content = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError("judgements not found", file=path) from None
     try:
         text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8")
     except (OSError, EOFError, UnicodeDecodeError) as error:

@@ -21,7 +21,7 @@ from itm_core import results
 from itm_core.batch.grids import Grid
 from itm_core.data.precomp import load_split
 from itm_core.errors import InputError
-from itm_core.files import whole_file
+from itm_core.files import reading, whole_file
 from itm_core.results import KEY, Result
 from itm_core.settings import one_of
 from itm_core.studies.judgements import (
@@ -66,7 +66,8 @@ def judge(
         resamples: of images, for the intervals.
 
     The same runs give the same lines, to the bit. Raises `InputError` when the dataset is not
-    there, no run is finished, or the annotations are of other pictures.
+    there, no run is finished, code in no commit made one, or the annotations are of other
+    pictures.
     """
     over = over or next(iter(grid.rows))
     one_of(f"row of grid {grid.name}", over, grid.rows)
@@ -74,6 +75,7 @@ def judge(
     if not found:
         remedy = f"itm grid {grid.name} --size {size}"
         raise InputError("no run of this grid is finished", file=Path(root), remedy=remedy)
+    results.require_committed_runs(result for group in found.values() for result in group)
     split = load_split(Path(data) / grid.size(size).dataset, "test")
     judged = read_expert(annotations, split)
     common = {"taking": TAKING, "pairs": len(judged.image), "images": len(np.unique(judged.image))}
@@ -133,7 +135,8 @@ def export(lines: pd.DataFrame, path: Path = RECORD) -> int:
 def _read(path: Path) -> pd.DataFrame:
     text = dict.fromkeys(["changes", "recipe", "run", "against"], str)
     gaps = {name: [""] for name in NUMBERS[1:]}
-    table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=gaps)
+    with reading(path):
+        table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=gaps)
     if list(table.columns) != COLUMNS:
         raise InputError("wrong columns", file=path, expected=COLUMNS, found=list(table.columns))
     return table
@@ -220,7 +223,7 @@ def readable(found: pd.DataFrame, over: str) -> pd.DataFrame:
         texts = {row["name"]: _text(row, "+") for row in gap.to_dict("records")}
         if texts:
             shown[title] = [texts.get(name, "") for name in shown["method"]]
-    return linked(shown, {TITLES[MAIN]: [*first["runs"], []]})
+    return linked(shown, {TITLES[MAIN]: [*map(results.as_recorded, first["runs"]), []]})
 
 
 def _text(row: Mapping[Hashable, Any], sign: str = "") -> str:

@@ -17,6 +17,11 @@ from itm_core.data.precomp import Dataset
 from itm_core.errors import InputError
 from itm_core.runs import Run
 
+MARK = "†"  # of a number that code in no commit has made
+MEANING = "made by code with uncommitted changes"
+SUPERSCRIPT = f'<sup title="{MEANING}">{MARK}</sup>'
+FOOTNOTE = f'<p class="table-footnote" style="font-size: 0.8em">{MARK} {MEANING}</p>'
+
 
 def numbers(run: Run) -> pd.DataFrame:
     """Return a run's recalls of the test split with their intervals, one row a direction."""
@@ -91,11 +96,14 @@ def quote(text: str) -> Markdown:
 class Note:
     """What stands behind a cell: a text such as the source of a number, and where it leads.
 
+    ``uncommitted`` marks the cell with `MARK`: code in no commit made its number.
+
     Raises `InputError` for a link that is no address of a page (``javascript:``, for one).
     """
 
     text: str = ""
     link: str = ""
+    uncommitted: bool = False
 
     def __post_init__(self) -> None:
         # Browsers leave out blanks and control characters before they read an address.
@@ -108,6 +116,69 @@ class Note:
 Notes = Mapping[str, Sequence[Note | str | None]]  # column: one for each row; "" or None for none
 
 
+class _Text(str):
+    note: Note
+
+
+class _Real(float):
+    note: Note
+
+
+class _Whole(int):
+    note: Note
+
+
+def with_note(value: Any, note: Note | str | None) -> Any:
+    """Return a value of a cell that carries a note, in the place of one that it has.
+
+    It equals the value, and is sorted, selected and joined as it is, together with its note. What
+    is neither text nor a number comes back as text, and nothing at all as NaN.
+    """
+    value = _bare(value)
+    note = note if isinstance(note, Note) else Note(note or "")
+    if note == Note():
+        return value
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        noted: Any = _Real("nan")
+    elif pd.api.types.is_integer(value):
+        noted = _Whole(value)
+    else:
+        noted = _Real(value) if pd.api.types.is_float(value) else _Text(value)
+    noted.note = note
+    return noted
+
+
+def note_of(value: object) -> Note | None:
+    """Return the note that a cell carries; None where it has none."""
+    return value.note if isinstance(value, _Text | _Real | _Whole) else None
+
+
+def _bare(value: Any) -> Any:
+    kinds: dict[type, type] = {_Text: str, _Real: float, _Whole: int}
+    kind = kinds.get(type(value))
+    return kind(value) if kind else value
+
+
+def noted(table: pd.DataFrame, notes: Notes) -> pd.DataFrame:
+    """Return the table with notes in the cells of some columns, one for each row.
+
+    A note belongs to its cell: it stays there when rows are sorted, left out or joined with those
+    of other tables. Raises `InputError` for a column that isn't there, or not one for each row.
+    """
+    table = table.copy()
+    for name, said in notes.items():
+        if len(said) != len(table) or (name not in table and len(said)):
+            raise InputError(
+                "notes that do not fit their table",
+                expected=f"{len(table)} for one of the columns {', '.join(map(str, table))}",
+                found=f"{len(said)} for {name}",
+            )
+        if len(said):
+            cells = [with_note(value, note) for value, note in zip(table[name], said, strict=True)]
+            table[name] = pd.Series(cells, index=table.index, dtype=object)
+    return table
+
+
 def html(
     table: pd.DataFrame, caption: str, *, wrap: bool = False, notes: Notes | None = None
 ) -> HTML:
@@ -116,18 +187,20 @@ def html(
     ``wrap`` lets long cells take more lines, for tables of words rather than numbers; without it
     only the columns that the table names in ``attrs["wrap"]`` do. ``notes``
     puts a note or a link behind the cells of some columns: under the mouse, and in the book also
-    for keys and fingers; by default those that the table brings along, ``attrs["notes"]``. A cell
-    without a value, but with a note, shows a dash.
+    for keys and fingers; by default those that the cells carry (`noted`). A cell without a value,
+    but with a note, shows a dash. A line below says what `MARK` means where a cell has it.
 
     Raises `InputError` for notes of a column that isn't there, or not one for each row.
     """
-    notes = table.attrs.get("notes") if notes is None else notes
-    styled = _marked(table, notes or {}).style.hide(axis="index")
+    if notes is not None:
+        table = noted(table.map(_bare), notes)
+    marked, columns, uncommitted = _marked(table)
+    styled = marked.style.hide(axis="index")
     styled = styled.format_index(escape="html", axis="columns")
-    plain = [name for name in table if name not in notes] if notes else None
+    plain = [name for name in table if name not in columns] if columns else None
     styled = styled.format(precision=1, na_rep="", escape="html", subset=plain)
-    if notes:
-        styled = styled.format(str, escape=None, subset=list(notes))  # escaped by _noted
+    if columns:
+        styled = styled.format(str, escape=None, subset=columns)  # escaped by _noted
     wordy = list(table) if wrap else [c for c in table.attrs.get("wrap", ()) if c in table]
     if wordy:
         styled = styled.set_properties(wordy, **{"white-space": "normal", "min-width": "7em"})
@@ -135,35 +208,37 @@ def html(
     return HTML(
         f'<figure style="margin: 0 0 1rem"><figcaption>{escape(caption)}</figcaption>'
         '<div class="table-scroll" style="margin: 0; overflow-x: auto; font-size: 0.8em">'
-        f"{body}</div></figure>"
+        f"{body}</div>{FOOTNOTE if uncommitted else ''}</figure>"
     )
 
 
-def _marked(table: pd.DataFrame, notes: Notes) -> pd.DataFrame:
-    """Return the table with HTML in the cells of the columns that have notes."""
-    marked = table.reset_index(drop=True) if notes else table
-    for name, said in notes.items():
-        if name not in table or len(said) != len(table):
-            raise InputError(
-                "notes that do not fit their table",
-                expected=f"{len(table)} for one of the columns {', '.join(map(str, table))}",
-                found=f"{len(said)} for {name}",
-            )
-        cells = [_noted(value, note) for value, note in zip(table[name], said, strict=True)]
-        marked = marked.assign(**{name: pd.Series(cells, dtype=object)})
-    return marked
+def _marked(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Any], bool]:
+    """Return the table with HTML in the columns that have notes, their names, and if one has
+    `MARK`.
+    """
+    shown, columns, uncommitted = table.copy(), [], False
+    for place, name in enumerate(table):
+        column = table.iloc[:, place]
+        notes = [note_of(value) for value in column] if column.dtype == object else []
+        if any(notes):
+            cells = [_noted(value, note) for value, note in zip(column, notes, strict=True)]
+            shown[name] = pd.Series(cells, index=table.index, dtype=object)
+            columns.append(name)
+            uncommitted |= any(note is not None and note.uncommitted for note in notes)
+    return (shown.reset_index(drop=True) if columns else shown), columns, uncommitted
 
 
-def _noted(value: object, note: Note | str | None) -> str:
+def _noted(value: object, note: Note | None) -> str:
     """Return a cell as HTML; a note is within reach of keys, and JupyterLab shows it too."""
-    note = note if isinstance(note, Note) else Note(note or "")
-    shown = escape(_shown(value) or ("–" if note.text or note.link else ""))
+    note = note or Note()
+    shown = escape(_shown(value) or ("–" if note != Note() else ""))
     link, text = escape(note.link), escape(note.text)
+    mark = SUPERSCRIPT if note.uncommitted else ""
     if not note.text:
-        return f'<a href="{link}">{shown}</a>' if link else shown
+        return (f'<a href="{link}">{shown}</a>' if link else shown) + mark
     marked = (
         f'<span class="note" style="text-decoration: underline dotted" tabindex="0" role="note" '
-        f'title="{text}" aria-label="{shown}: {text}">{shown}</span>'
+        f'title="{text}" aria-label="{shown}: {text}">{shown}</span>{mark}'
     )
     leads = f' <a class="note-link" href="{link}" aria-label="{shown}: open">↗</a>'
     return marked + leads if link else marked

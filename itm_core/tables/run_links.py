@@ -1,7 +1,8 @@
 """Links from the tables of the book to the runs behind them, on the page of all runs.
 
-Functions that make a table for a page attach them as ``table.attrs["notes"]``, which
-`report.html` shows; so no number of ours stands on a page without the way to its run.
+Functions that make a table for a page put them into its cells as notes, which `report.html`
+shows; so no number of ours stands on a page without the way to its run. A recorded number that
+code with uncommitted changes has made is marked there until its run is made again.
 
 Page: "All runs".
 """
@@ -14,7 +15,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from itm_core.tables.report import Note
+from itm_core.environment import is_committed
+from itm_core.results import Uncommitted
+from itm_core.tables.report import Note, noted
 
 PAGE = "../book/runs.html"  # as the other pages of the book see it
 
@@ -44,10 +47,19 @@ def linked(shown: pd.DataFrame, runs: Mapping[str, Iterable[Sequence[str]]]) -> 
     """Return a table whose cells of some columns lead to the runs behind them.
 
     ``runs`` holds for a column the folders below the store, several for a row; an ensemble's are
-    joined by ``" + "``.
+    joined by ``" + "``. A cell with a run that is `results.Uncommitted` is marked.
     """
-    shown.attrs["notes"] = {name: [_note(row) for row in rows] for name, rows in runs.items()}
-    return shown
+    return noted(shown, {name: [_note(row) for row in rows] for name, rows in runs.items()})
+
+
+def marked(shown: pd.DataFrame, column: str, commits: Iterable[str | None]) -> pd.DataFrame:
+    """Return a table whose cells of a column are marked where code in no commit made the number.
+
+    ``commits`` holds for each row what a record says (`environment.current_commit`, or an empty
+    text), None or NaN where the row has no number of a record.
+    """
+    right = [pd.isna(commit) or is_committed(commit) for commit in commits]
+    return noted(shown, {column: [None if one else Note(uncommitted=True) for one in right]})
 
 
 def of_run(shown: pd.DataFrame, place: str) -> pd.DataFrame:
@@ -60,4 +72,5 @@ def _note(runs: Sequence[str]) -> Note | None:
     if not places:
         return None
     kind = "runs, averaged" if any(" + " in run for run in runs) else "runs"
-    return Note(f"{kind}: {', '.join(places)}", run_link(places[0]))
+    uncommitted = any(isinstance(run, Uncommitted) for run in runs)
+    return Note(f"{kind}: {', '.join(places)}", run_link(places[0]), uncommitted)

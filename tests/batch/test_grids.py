@@ -67,6 +67,8 @@ def test_a_cell_knows_the_folder_of_its_run(tmp_path: Path) -> None:
         ("fresh: [SCAN]", "fresh: [BFAN]", "fresh: no such row"),
         ("both: [SCAN,", "both: [BFAN,", "ensemble both: no such row"),
         ("seeds: [0, 1]", "seeds: 0", "seeds has the wrong type"),
+        ("seeds: [0, 1]", "seeds: [0, -1]", "size tiny: not a seed.*found -1"),
+        ("seeds: [0, 1]", "seeds: [0.5]", "size tiny: not a seed"),
         ("tiny: {", "huge: {", "sizes: unknown keys"),
         ("recipe: scan-t2i-mean, group: SCAN}", "group: SCAN}", "row SCAN: keys are missing"),
         ("rows:\n", "rows: 3\nlines:\n", "unknown keys"),
@@ -86,6 +88,8 @@ def test_what_does_not_exist_is_refused(tmp_path: Path) -> None:
     grid = grids.load(write(tmp_path, GOOD))
     with pytest.raises(InputError, match="expected one of tiny"):
         grid.cells("full")
+    with pytest.raises(InputError, match="not a seed"):
+        grid.cells("tiny", seeds=[-1])
     with pytest.raises(InputError, match="row of grid table"):
         grid.cells("tiny", rows=["BFAN"])
     with pytest.raises(InputError, match="grid not found"):

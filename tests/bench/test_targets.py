@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from itm_core.bench import targets
+from itm_core.tables.report import note_of
 
 
 def row(**values: object) -> dict[str, object]:
@@ -92,3 +93,21 @@ def test_memory_is_that_of_the_largest_gallery() -> None:
     assert found.loc["cpu"].tolist()[1:] == ["2.05 GiB", "no", "up to 16,000"]
     assert found.loc["cuda", "measured"] == "not run"
     assert targets.memory(grown.assign(peak=900.0)).loc[0, "met"] == "yes"
+
+
+def test_what_uncommitted_code_has_measured_is_marked() -> None:
+    old = {"commit": "c0082a58b567+"}
+    new = {"commit": "c0082a58b567"}
+    coco = {"device": "cuda", "precision": "tf32", **targets.COCO_5K}
+    grown = {"device": "cpu", "images": 5, "peak": 9.0}
+    for found, count in (
+        (targets.on_cpu(pd.DataFrame([row(method="CHAN", **old), row(**new)])), 2),
+        (targets.on_gpu(pd.DataFrame([row(ours=0.1, **coco, **old), row(**coco, **new)])), 1),
+        (targets.on_gpu(pd.DataFrame([row(**coco, **old), row(ours=0.1, **coco, **new)])), 0),
+        (targets.training(pd.DataFrame([step(**old), step(seconds=9.0, **new)])), 2),
+        (targets.memory(pd.DataFrame([grown | old, grown | {"peak": 3.0} | new])), 1),
+        (targets.memory(pd.DataFrame([grown | new, grown | {"peak": 3.0} | old])), 0),
+    ):
+        marks = [note is not None and note.uncommitted for note in map(note_of, found["measured"])]
+        assert sum(marks) == count
+        assert "not run" not in set(found["measured"][marks])

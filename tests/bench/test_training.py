@@ -13,6 +13,7 @@ from itm_core.bench import record, training
 from itm_core.bench.training import Asked, Stepped
 from itm_core.cli import main
 from itm_core.errors import InputError
+from itm_core.tables.report import note_of
 
 RECIPE = "scan-t2i-mean-smoke"
 
@@ -136,5 +137,14 @@ def test_recorded_steps_are_shown_side_by_side() -> None:
     assert shown["hardest negatives: peak, GiB"].tolist() == ["", "1.00"]
     assert shown["tile, million floats"].tolist() == ["4.0", "4.0"]
     assert "128 pairs, float32" in record.training_status(rows)
+    rows["commit"] = ["c0082a58b567", "c0082a58b567", "c0082a58b567+"]
+    notes = record.readable_training(rows).map(note_of)
+    marks = notes.map(lambda note: note is not None and note.uncommitted)
+    (old,) = rows.loc[2, ["negatives"]]
+    assert marks.any()[marks.any()].index.tolist() == [
+        f"{old} negatives: a step, s",
+        f"{old} negatives: peak, GiB",
+    ]
+    assert marks.any(axis=1).tolist() == [False, True]
     with pytest.raises(InputError, match="nothing of this kind"):
         record.training_at(rows, device="cuda")

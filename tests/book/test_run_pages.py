@@ -14,7 +14,8 @@ import pytest
 from itm_core import recipes, retrieval, runs
 from itm_core.book.run_folders import RunFolder, recorded_folders, run_folders
 from itm_core.book.run_pages import runs_page, write_runs_page
-from itm_core.results import Result, every_recorded
+from itm_core.results import Result, Uncommitted, every_recorded
+from itm_core.tables.report import FOOTNOTE, MARK
 from itm_core.tables.run_links import run_anchor, run_link
 
 METRICS = {
@@ -102,6 +103,18 @@ def test_a_finished_run_shows_its_numbers(tmp_path: Path) -> None:
             "state": "finished",
         }
     ]
+
+
+def test_numbers_of_uncommitted_code_are_marked(tmp_path: Path) -> None:
+    old = json.dumps(ENVIRONMENT | {"commit": "c0082a58b567+"})
+    write_run(tmp_path)
+    assert MARK not in runs_page(run_folders(tmp_path))
+    write_run(tmp_path, seed=1, environment_json=old)
+    write_run(tmp_path, seed=2, finished=False, environment_json=old)  # has no number yet
+    page = runs_page(run_folders(tmp_path))
+    assert [row["rSum"] for row in cells(page)] == ["264.3", f"264.3{MARK}", ""]
+    assert page.count(FOOTNOTE) == 1
+    assert page.index("</table>") < page.index(FOOTNOTE) < page.index("</figure>")
 
 
 def test_settings_are_those_that_the_recipe_has_otherwise(tmp_path: Path) -> None:
@@ -316,4 +329,6 @@ def test_the_page_holds_the_record_of_runs_that_are_not_here(tmp_path: Path) -> 
     shown = cells((tmp_path / "runs.md").read_text())
     assert len(shown) == len(every) > 50
     assert [row["state"] for row in shown].count("recorded") == len(every) - 1
+    old = sum(isinstance(one.run, Uncommitted) for one in every_recorded() if " + " not in one.run)
+    assert sum(row["rSum"].endswith(MARK) for row in shown) == old
     assert shown[0]["state"].startswith("failed: ValueError: of my own")

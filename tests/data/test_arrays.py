@@ -16,6 +16,7 @@ from itm_core.data import arrays
 from itm_core.data.precomp import load_dataset, load_split
 from itm_core.errors import InputError
 from tests.micro import write_dataset
+from tests.rights import closed
 
 SIZES = [{"image_w": 40 + i, "image_h": 30} for i in range(12)]
 
@@ -176,3 +177,12 @@ def test_a_file_cut_off_during_the_training_is_named(tmp_path: Path) -> None:
     assert arrays.images_of(features, np.array([2, 3])).shape == (2, 7, 300)
     with pytest.raises(InputError, match=r"some.npy: the file ends before its last image.*image 4"):
         arrays.images_of(features, np.array([2, 40]))
+
+
+def test_an_array_that_may_not_be_read_is_not_called_spoilt(tmp_path: Path) -> None:
+    path = tmp_path / "train_ims.npy"
+    np.save(path, np.zeros(3))
+    with closed(path), pytest.raises(InputError, match=r"train_ims\.npy: may not be read"):
+        arrays.mapped(path)
+    with pytest.raises(InputError, match="file not found"):
+        arrays.mapped(tmp_path / "absent.npy")

@@ -13,6 +13,7 @@ from itm_core.errors import InputError
 from itm_core.fragments import Fragments, l2norm
 from itm_core.scoring import score_fragments
 from itm_core.search.first_stage import FirstStage, fit_first_stage
+from tests.rights import closed
 
 
 def concepts(images: int, captions: int, seed: int) -> tuple[Fragments, Fragments]:
@@ -74,3 +75,15 @@ def test_one_image_is_too_little() -> None:
     regions, words = concepts(1, 30, 0)
     with pytest.raises(InputError, match="found 1 and 30"):
         fit_first_stage(matcher, regions, words)
+
+
+def test_a_first_stage_on_disk_can_be_read_by_others_or_is_named(tmp_path: Path) -> None:
+    matcher = recipes.get("scan-t2i-mean").replace("encoder.embedding=16").build(5, 20).eval()
+    path = tmp_path / "first.safetensors"
+    fit_first_stage(matcher, *concepts(40, 30, 0), width=4, anchors=8).save(path)
+    (tmp_path / "another").touch()
+    assert path.stat().st_mode == (tmp_path / "another").stat().st_mode
+    with closed(path), pytest.raises(InputError, match="may not be read"):
+        FirstStage.load(path)
+    with pytest.raises(InputError, match="no first stage here.*build the index again"):
+        FirstStage.load(tmp_path / "absent.safetensors")

@@ -8,6 +8,7 @@ import pytest
 
 from itm_core.search import search_report
 from itm_core.search.two_stage import Found
+from itm_core.tables.report import Note, note_of
 
 
 def record(recalls: dict[int, list[float]], wall: float = 1.0, spent: float = 0.5) -> pd.DataFrame:
@@ -68,3 +69,17 @@ def test_rankings_stand_side_by_side() -> None:
     assert shown["exact: image"].tolist() == ["glued 1", "picture 1"]
     assert shown["two stages: image"].tolist() == ["glued 1", "picture 0"]
     assert shown["two stages: score"].tolist() == ["0.9000", "0.8000"]
+
+
+def test_what_uncommitted_code_has_measured_is_marked() -> None:
+    table = record({1000: [0.99], 10_000: [0.99]})
+    commits = {1000: "c0082a58b567", 10_000: "c0082a58b567+"}
+    told = search_report.sizes(table.assign(commit=table["gallery"].map(commits)))
+    lost = {"gallery": [1000, 10_000], "kind": "int8", "bytes_per_value": 1, "recall": 0.9}
+    lost |= {"first": 0.9, "largest_difference": 1e-3}
+    kept = pd.DataFrame(lost)
+    for shown in (told, search_report.kinds(kept.assign(commit=list(commits.values())))):
+        notes = [note_of(cell) for cell in shown[search_report.RECALLED]]
+        assert notes == [None, Note(uncommitted=True)]
+    for shown in (search_report.sizes(table), search_report.kinds(kept)):
+        assert not any(note_of(cell) for cell in shown[search_report.RECALLED])

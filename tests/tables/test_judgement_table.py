@@ -9,17 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from itm_core import recipes, results, retrieval
+from itm_core import environment, recipes, results, retrieval
 from itm_core.batch import grids
 from itm_core.batch.grids import Grid
 from itm_core.cli import main
 from itm_core.data.precomp import load_dataset, load_split
 from itm_core.errors import InputError
-from itm_core.files import write_json
+from itm_core.files import read_json, write_json
 from itm_core.results import Result
 from itm_core.runs import configuration
 from itm_core.studies.judgements import agreement, between_people, gap_between, read_expert
 from itm_core.tables import judgement_table
+from itm_core.tables.report import note_of
 from tests.micro import write_dataset
 
 GRID = """
@@ -65,7 +66,7 @@ WHERE = {
     "device_name": "a machine",
     "packages": {"torch": "2"},
     "python": "3",
-    "commit": "",
+    "commit": "c0082a58b567",
     "started": "2026-01-02 00:00",
 }
 
@@ -191,7 +192,51 @@ def test_a_page_shows_every_method_and_the_people(
     assert shown["tau-c"].iloc[-1].startswith(f"{people:.1f} [")
     assert list(shown["tau-c over SCAN"] == "") == [True, False, False, False, True]
     assert list(shown["over its host"] == "") == [True, True, False, True, True]
-    assert [note is None for note in shown.attrs["notes"]["tau-c"]] == [False] * 4 + [True]
+    assert [note_of(cell) is None for cell in shown["tau-c"]] == [False] * 4 + [True]
+
+
+def test_agreement_of_a_run_of_uncommitted_code_is_marked(
+    grid: Grid,
+    made: dict[str, list[Result]],
+    lines: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    judgements, record = tmp_path / "judgements.csv", tmp_path / "runs.csv"
+    judgement_table.export(lines, judgements)
+    results.export((result for group in made.values() for result in group), record)
+    table = pd.read_csv(record, dtype=str, keep_default_na=False)
+    table.loc[table["run"] == made["regions"][1].run, "commit"] += "+"
+    table.to_csv(record, index=False)
+    monkeypatch.setattr(
+        results, "every_recorded", lambda _: list(results._known(record, 0).values())
+    )
+    shown = judgement_table.readable(
+        judgement_table.recorded(grid, "tiny", path=judgements), "SCAN"
+    )
+    notes = dict(zip(shown["method"], map(note_of, shown["tau-c"]), strict=True))
+    marked = [name for name, note in notes.items() if note and note.uncommitted]
+    assert marked == ["regions", "both"]
+
+
+@pytest.mark.parametrize("commit", ["c0082a58b567+", None])
+def test_runs_of_uncommitted_code_are_not_judged(
+    commit: str | None, home: Path, grid: Grid, made: dict[str, list[Result]]
+) -> None:
+    path = home / "runs" / made["SCAN"][0].run / "environment.json"
+    before = read_json(path)
+    others = {name: value for name, value in before.items() if name != "commit"}
+    write_json(path, others | ({"commit": commit} if commit else {}))
+    with pytest.raises(InputError, match=f"no record.*2 of 8: {made['SCAN'][0].run}"):
+        judgement_table.judge(
+            grid,
+            "tiny",
+            home / "ExpertAnnotations.txt",
+            data=home,
+            root=home / "runs",
+            resamples=FEW,
+        )
+    write_json(path, before)
 
 
 def test_a_run_that_was_made_again_has_no_gap_to_what_it_was(
@@ -207,7 +252,11 @@ def test_a_run_that_was_made_again_has_no_gap_to_what_it_was(
 
 
 def test_the_command_records_and_mistakes_are_named(
-    home: Path, made: dict[str, list[Result]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    home: Path,
+    made: dict[str, list[Result]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert made
     record = tmp_path / "judgements.csv"
@@ -224,6 +273,9 @@ def test_the_command_records_and_mistakes_are_named(
     ):
         assert main([*judge, *arguments]) == 2
         assert said in capsys.readouterr().err
+    monkeypatch.setattr(environment, "current_commit", lambda: "c0082a58b567+")
+    assert main([*judge, annotations, *root]) == 2
+    assert "uncommitted changes since c0082a58b567. Remedy: commit" in capsys.readouterr().err
     assert record.read_bytes() == before
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from itm_core import retrieval
 from itm_core.tables import recall_table
+from itm_core.tables.report import note_of
 from tests.tables.test_comparison import three
 
 
@@ -23,7 +24,7 @@ def test_every_recall_has_its_interval_and_spread() -> None:
     assert "±" not in shown.loc[1, "image to text, R@10"]
     assert list(shown["seeds"]) == ["3", "1"]
     assert len(shown.columns) == 1 + 7 + 1
-    assert [note.link[-1] for note in shown.attrs["notes"]["rSum"]] == ["c", "c"]
+    assert [note_of(cell).link[-1] for cell in shown["rSum"]] == ["c", "c"]
 
 
 def test_rows_trained_here_stand_beside_their_own_dataset_only() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from itm_core.errors import InputError
 from itm_core.figures import of_run
 from itm_core.studies.walkthrough import scan_steps
 from itm_core.tables import report
-from itm_core.tables.report import Note
+from itm_core.tables.report import Note, note_of, with_note
 from tests.micro import SMALL, write_dataset
 
 
@@ -80,6 +81,22 @@ def test_notes_that_do_not_fit_are_refused() -> None:
         noted("only one")
     with pytest.raises(InputError, match="found 1 for rank"):
         report.html(pd.DataFrame({"a": [1]}), "", notes={"rank": ["x"]})
+
+
+@pytest.mark.parametrize("value", ["a dog", 3, 3.5, np.float32(0.5), np.int64(7), True, (1, 2)])
+def test_a_cell_with_a_note_is_the_value(value: object) -> None:
+    cell = with_note(value, "why")
+    assert cell == (str(value) if isinstance(value, bool | tuple) else value)
+    assert note_of(cell) == Note("why")
+    assert note_of(with_note(cell, Note(link="a.html"))) == Note(link="a.html")
+    assert note_of(with_note(cell, None)) is None
+    assert note_of(pickle.loads(pickle.dumps(cell))) == Note("why")
+
+
+def test_nothing_with_a_note_stays_nothing() -> None:
+    for value in (None, np.nan, pd.NA):
+        assert pd.isna(with_note(value, "not printed"))
+        assert note_of(with_note(value, "not printed")) == Note("not printed")
 
 
 def test_figures_of_a_dataset_without_pictures(tmp_path: Path) -> None:
