@@ -9,14 +9,19 @@ Page: "What attention metrics can and cannot say".
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from itm_core.settings import one_of
+from itm_core.settings import one_of, registered
 
+AVERAGINGS: dict[str, Callable[[Tensor], Tensor]] = {  # of counts [3, M]
+    "queries": lambda counts: counts,
+    "pairs": lambda counts: counts.sum(1, keepdim=True),
+}
 MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 18.0)  # of the mean weight
 
 
@@ -65,9 +70,7 @@ def sets(
 
     Shapes: ``weights [M, N]``, ``relevant [M, N]`` bool with something relevant in every row.
     """
-    counts = _counts(weights, relevant, threshold)
-    if averaging == "pairs":
-        counts = counts.sum(1, keepdim=True)
+    counts = registered("averaging", averaging, AVERAGINGS)(_counts(weights, relevant, threshold))
     precision, recall, f1 = _measures(counts).mean(1)
     return float(precision), float(recall), float(f1)
 
@@ -173,7 +176,7 @@ def measure(
 
     Page: the chapter on the constraints, "How well it looks".
     """
-    one_of("averaging", averaging, ("queries", "pairs"))
+    one_of("averaging", averaging, AVERAGINGS)
     real = torch.arange(weights.shape[1]) < keys[:, None]
     # below every weight, so that padding neither ties with a real key of weight zero nor counts
     weights, relevant = weights.double().masked_fill(~real, -1), relevant & real
