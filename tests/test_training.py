@@ -151,6 +151,12 @@ def test_dropping_words_and_regions_is_resumed_bit_for_bit(tmp_path: Path) -> No
         assert torch.equal(value, weights(second.matcher)[name]), name
 
 
+def test_a_set_smaller_than_a_batch_is_one_batch() -> None:
+    """Dropping the last batch would leave nothing to train on."""
+    dropped = RECIPE.replace("training.batch=64", "training.drop_last=true").training
+    assert [len(b) for b in batches(some_pairs(), dropped, 0, 0)] == [50]
+
+
 def test_the_rate_drops_by_ten_at_each_step() -> None:
     rates = [learning_rate(RECIPE.training, epoch) for epoch in range(5)]
     assert rates == pytest.approx([0.01, 0.01, 0.001, 0.001, 0.0001])
