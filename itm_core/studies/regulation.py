@@ -1,6 +1,6 @@
 """What regulators do to attention and to pooling, over all pairs of a split.
 
-`walkthrough.passes` tells what happens to one pair; here every caption is read with its own
+`pair_records` has the passes of one pair; here every caption is read with its own
 image, or with any other, in batches, and every query of every pass becomes a row of numbers.
 
 Page: "Regulators in motion".
