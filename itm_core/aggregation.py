@@ -47,8 +47,8 @@ def contributions(
     """Return each query's share of the score; along ``axis`` the shares add up to the score.
 
     For mean, sum and softmax a share is the query's own term; for max the winner's; for LSE the
-    score is divided by the softmax of ``temperature * relevance``, its derivative with respect to
-    the relevance. Raises `InputError` for a kind that is not in `AGGREGATIONS`.
+    score times the softmax of ``temperature * relevance``, its derivative with respect to the
+    relevance. Raises `InputError` for a kind that is not in `AGGREGATIONS`.
     """
     rule = registered("aggregation", kind, AGGREGATIONS)
     return rule.shares(relevance, axis, temperature, mask)

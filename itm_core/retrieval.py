@@ -362,7 +362,7 @@ def report(scores: np.ndarray, *, captions_per_image: int = 5) -> dict[str, Any]
 
 
 def text(recorded: dict[str, Any]) -> str:
-    """Return a run's record as two lines to print."""
+    """Return a run's record as three lines to print: both directions, then rSum."""
     lines = []
     for side, name in (("i2t", "image to text"), ("t2i", "text to image")):
         parts = []

@@ -78,8 +78,8 @@ def learning_rate(settings: TrainingSettings, epoch: int) -> float:
 def batches(pairs: Pairs, training: TrainingSettings, seed: int, epoch: int) -> list[np.ndarray]:
     """Return the captions of each batch of an epoch, shuffled by seed and epoch alone.
 
-    The last batch may be smaller, unless ``drop_last``; one of a single pair, which has no
-    negatives, is left out in any case.
+    The last batch may be smaller, unless ``drop_last``, which keeps it where it is the only one;
+    one of a single pair, which has no negatives, is left out in any case.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(pairs.captions))
     size = training.batch
@@ -109,7 +109,8 @@ class Trainer:
         matcher: on the device where it shall train.
         pairs: what to train on.
         score_dev: returns the numbers of an epoch (``rsum`` among them) for the matcher.
-        folder: gets ``state.pt`` (resume), ``best.safetensors`` and ``last.safetensors``.
+        save: writes the weights of a matcher to a file.
+        folder: gets ``state.pt`` (resume) and ``best.safetensors``, the first of the best epochs.
         team: the processes that train together; the first one alone scores and writes.
     """
 
