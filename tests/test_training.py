@@ -97,6 +97,8 @@ def test_every_epoch_sees_every_caption_once_in_another_order() -> None:
     first, second = (batches(some_pairs(), RECIPE.training, 0, epoch) for epoch in (0, 1))
     assert sorted(np.concatenate(first)) == list(range(50))
     assert np.concatenate(first).tolist() != np.concatenate(second).tolist()
+    other_seed = batches(some_pairs(), RECIPE.training, 1, 0)
+    assert np.concatenate(first).tolist() != np.concatenate(other_seed).tolist()
     assert (
         np.concatenate(batches(some_pairs(), RECIPE.training, 0, 1)).tolist()
         == np.concatenate(second).tolist()
