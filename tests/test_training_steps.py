@@ -102,7 +102,7 @@ def watched(t: Trainer, monkeypatch: pytest.MonkeyPatch, **returned: list[float]
     values = iter(returned.get("values", [1.0] * 100))
 
     def step(matcher: Matcher, batch: object, loss: object, **options: object) -> float:
-        asked.append({"epoch": t.state.epoch, **options})
+        asked.append({"epoch": t.state.epoch, "training": matcher.training, **options})
         return next(values)
 
     monkeypatch.setattr(training, "gradient_step", step)
@@ -150,6 +150,18 @@ def test_the_curve_has_the_mean_loss_of_the_steps(
     watched(t, monkeypatch, values=[float(k) for k in range(14)])
     curve = t.run().curve
     assert [(row["epoch"], row["loss"]) for row in curve] == [(1, 3.0), (2, 10.0)]
+
+
+def test_every_step_is_made_in_training_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scoring the development images between two epochs leaves the matcher in evaluation mode."""
+    t = trainer(tmp_path)
+    asked = watched(t, monkeypatch)
+    t.score_dev = lambda matcher: {"rsum": float(matcher.eval().training)}
+    t.run()
+    assert len(asked) == 3 * 7
+    assert all(step["training"] for step in asked)
 
 
 def test_no_two_steps_draw_the_same(tmp_path: Path) -> None:
