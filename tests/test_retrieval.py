@@ -196,6 +196,7 @@ def test_ensembles_are_means() -> None:
     one, two = np.zeros((2, 10)), np.ones((2, 10))
     assert (ensemble([one, two]) == 0.5).all()
     assert (ensemble([one.astype(np.float16), two.astype(int)]) == 0.5).all()
+    assert (ensemble([two, 2 * two, 6 * two]) == 3).all()
 
 
 @pytest.mark.parametrize("together", [lambda a, b: ensemble([a, b]), bootstrap, paired_test])
