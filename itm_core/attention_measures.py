@@ -177,7 +177,7 @@ def measure(
     Page: the chapter on the constraints, "How well it looks".
     """
     one_of("averaging", averaging, AVERAGINGS)
-    real = torch.arange(weights.shape[1]) < keys[:, None]
+    real = torch.arange(weights.shape[1], device=keys.device) < keys[:, None]
     # below every weight, so that padding neither ties with a real key of weight zero nor counts
     weights, relevant = weights.double().masked_fill(~real, -1), relevant & real
     some = relevant.any(1)
