@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from itm_core.errors import InputError
 from itm_core.retrieval import (
+    NUMBERS,
     TIES,
     Direction,
     Metrics,
@@ -299,11 +300,14 @@ def test_the_record_of_equal_scores_is_the_pessimistic_one() -> None:
     assert recorded["intervals"]["rsum"] == [0, 0]
 
 
-def test_the_printed_lines_of_a_perfect_run() -> None:
-    lines = text(report(np.repeat(np.eye(20), 5, axis=1))).splitlines()
-    recalls = "  ".join(f"R@{cut} 100.0 [100.0, 100.0]" for cut in (1, 5, 10))
-    assert lines == [
-        f"image to text:  {recalls}  median rank 1",
-        f"text to image:  {recalls}  median rank 1",
-        "rSum 600.0 [600.0, 600.0]",
+def test_the_printed_lines_by_hand() -> None:
+    values = dict(zip(NUMBERS, (10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 210.0), strict=True))
+    intervals = {name: [value - 1, value + 2] for name, value in values.items()}
+    recorded = {**values, "i2t_median": 3.0, "t2i_median": 4.0, "intervals": intervals}
+    assert text(recorded).splitlines() == [
+        "image to text:  R@1 10.0 [9.0, 12.0]  R@5 20.0 [19.0, 22.0]  R@10 30.0 [29.0, 32.0]"
+        "  median rank 3",
+        "text to image:  R@1 40.0 [39.0, 42.0]  R@5 50.0 [49.0, 52.0]  R@10 60.0 [59.0, 62.0]"
+        "  median rank 4",
+        "rSum 210.0 [209.0, 212.0]",
     ]
