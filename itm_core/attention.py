@@ -8,24 +8,19 @@ Page: the SCAN chapter, "Attend"; the CHAN chapter, "Code".
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import leaky_relu
 
 from itm_core.fragments import TINY, length
 from itm_core.pairing import Pairing, other
+from itm_core.settings import registered
 
 SLOPE = 0.1  # the paper prints max(s, 0); the released code of all hosts leaks a tenth
-NORMALISATIONS = (
-    "clipped_l2norm",
-    "clipped_l1norm",
-    "clipped",
-    "l2norm",
-    "l1norm",
-    "softmax",
-    "no_norm",
-)
-GATES = ("none", "equal", "prob")
+Normalisation = Callable[[Tensor, int, Tensor | None, float], Tensor]
+Gate = Callable[[Tensor, int, Tensor | None], Tensor]
 
 
 def normalise(
@@ -36,6 +31,8 @@ def normalise(
     Each asked fragment spreads what it receives over those who ask, so that a fragment similar
     to everything draws no more attention than one that is similar to a single query.
 
+    Raises `InputError` for an unknown kind.
+
     Args:
         S: ``[C, L, P, R]`` dot products.
         kind: one of `NORMALISATIONS`.
@@ -44,16 +41,44 @@ def normalise(
             so only ``softmax`` needs it.
         scale: multiplies the result; dividing by ``norm / scale`` saves a pass over it.
     """
-    if kind == "softmax":
-        shown = S if mask is None else S.masked_fill(~mask, -torch.inf)
-        return shown.softmax(axis) * scale
-    if kind.startswith("clipped"):
-        S = leaky_relu(S, SLOPE)
-    if kind.endswith("l2norm"):
-        return S * (scale / (length(S, axis) + TINY))
-    if kind.endswith("l1norm"):
-        return S * (scale / (S.abs().sum(axis, keepdim=True) + TINY))
+    return registered("normalisation", kind, NORMALISATIONS)(S, axis, mask, scale)
+
+
+def _softmax(S: Tensor, axis: int, mask: Tensor | None, scale: float) -> Tensor:
+    shown = S if mask is None else S.masked_fill(~mask, -torch.inf)
+    return shown.softmax(axis) * scale
+
+
+def _l2norm(S: Tensor, axis: int, mask: Tensor | None, scale: float) -> Tensor:
+    return S * (scale / (length(S, axis) + TINY))
+
+
+def _l1norm(S: Tensor, axis: int, mask: Tensor | None, scale: float) -> Tensor:
+    return S * (scale / (S.abs().sum(axis, keepdim=True) + TINY))
+
+
+def _no_norm(S: Tensor, axis: int, mask: Tensor | None, scale: float) -> Tensor:
     return S * scale
+
+
+def _clipped(normalisation: Normalisation) -> Normalisation:
+    """Return the normalisation with negative dot products damped before it."""
+
+    def clipped(S: Tensor, axis: int, mask: Tensor | None, scale: float) -> Tensor:
+        return normalisation(leaky_relu(S, SLOPE), axis, mask, scale)
+
+    return clipped
+
+
+NORMALISATIONS: dict[str, Normalisation] = {
+    "clipped_l2norm": _clipped(_l2norm),
+    "clipped_l1norm": _clipped(_l1norm),
+    "clipped": _clipped(_no_norm),
+    "l2norm": _l2norm,
+    "l1norm": _l1norm,
+    "softmax": _softmax,
+    "no_norm": _no_norm,
+}
 
 
 def attend(
@@ -90,20 +115,35 @@ def focused(weights: Tensor, axis: int, gate: str, mask: Tensor | None = None) -
     BFAN section 3.3. ``equal`` keeps fragment i where ``sum_t (w_i - w_t) > 0``, that is above
     the mean; ``prob`` where ``sum_t (w_i - w_t) sqrt(w_t) > 0``, that is above
     ``sum w^1.5 / sum w^0.5``. Where nothing is above (all weights equal) everything is kept:
-    the released code divides zero by zero there.
+    the released code divides zero by zero there. Raises `InputError` for an unknown gate.
     """
-    if gate == "none":
-        return weights
-    if gate == "equal":
-        count = weights.shape[axis] if mask is None else mask.sum(axis, keepdim=True).to(weights)
-        threshold = 1.0 / count
-    else:
-        root = weights.detach().sqrt()
-        threshold = (root * weights.detach()).sum(axis, keepdim=True) / root.sum(axis, keepdim=True)
+    return registered("gate", gate, GATES)(weights, axis, mask)
+
+
+def _ungated(weights: Tensor, axis: int, mask: Tensor | None) -> Tensor:
+    return weights
+
+
+def _equal(weights: Tensor, axis: int, mask: Tensor | None) -> Tensor:
+    count = weights.shape[axis] if mask is None else mask.sum(axis, keepdim=True).to(weights)
+    return _above(weights, 1.0 / count, axis)
+
+
+def _prob(weights: Tensor, axis: int, mask: Tensor | None) -> Tensor:
+    root = weights.detach().sqrt()
+    threshold = (root * weights.detach()).sum(axis, keepdim=True) / root.sum(axis, keepdim=True)
+    return _above(weights, threshold, axis)
+
+
+def _above(weights: Tensor, threshold: Tensor | float, axis: int) -> Tensor:
+    """Return the weights above a threshold, renormalised; all where none is."""
     above = weights > threshold
     above |= ~above.any(axis, keepdim=True)
     kept = weights * above
     return kept / kept.sum(axis, keepdim=True).clamp_min(TINY)
+
+
+GATES: dict[str, Gate] = {"none": _ungated, "equal": _equal, "prob": _prob}
 
 
 def choose(S: Tensor, pairing: Pairing, axis: int) -> Tensor:

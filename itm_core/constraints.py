@@ -18,8 +18,9 @@ Page: the chapter on the constraints, "The method, as we read it".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,10 +29,9 @@ from itm_core.errors import InputError
 from itm_core.fragments import TINY
 from itm_core.matchers.base import Seen
 from itm_core.pairing import REGIONS
-from itm_core.settings import at_least, not_negative, one_of
+from itm_core.settings import at_least, not_negative, one_of, registered
 
-NEGATIVES = ("complement", "below_mean", "bottom_k", "reverse_softmax")
-SWAPS = ("random", "hard", "keys")
+RELEVANCES = ("cosine", "dot")
 QUERIES = ("all", "content")
 PAIRS = ("matched", "all")
 
@@ -78,7 +78,7 @@ class ConstraintSettings:
         for name in ("ccr", "ccs", "ccr_margin", "ccs_margin"):
             not_negative(f"constraints.{name}", getattr(self, name))
         one_of("constraints.negative", self.negative, NEGATIVES)
-        one_of("constraints.relevance", self.relevance, ("cosine", "dot"))
+        one_of("constraints.relevance", self.relevance, RELEVANCES)
         one_of("constraints.swap", self.swap, SWAPS)
         one_of("constraints.queries", self.queries, QUERIES)
         one_of("constraints.direction", self.direction, ("all", "t2i", "i2t"))
@@ -189,6 +189,7 @@ class Asked:
         self, weights: Tensor, dots: Tensor | None = None, kind: str = "cosine"
     ) -> Tensor:
         """Return how well each query agrees with its weighted sum of the keys, ``[n, Q]``."""
+        one_of("relevance", kind, RELEVANCES)
         towards = (weights * (self.dots if dots is None else dots)).sum(-1)
         if kind == "dot":
             return towards / weights.sum(-1).clamp_min(TINY)
@@ -252,6 +253,32 @@ def _per_pair(hinge: Tensor, mask: Tensor) -> Tensor:
     return (counted.sum(1) / mask.sum(1).clamp_min(1)).sum()
 
 
+def _complement(w: Tensor, real: Tensor, bottom_k: int) -> Tensor:
+    return (1 - w) * real
+
+
+def _below_mean(w: Tensor, real: Tensor, bottom_k: int) -> Tensor:
+    return w * ((w < 1 / real.sum(-1, keepdim=True)) & real)
+
+
+def _bottom_k(w: Tensor, real: Tensor, bottom_k: int) -> Tensor:
+    rank = w.masked_fill(~real, torch.inf).argsort(-1).argsort(-1)
+    return ((rank < bottom_k) & real).to(w)
+
+
+def _reverse_softmax(w: Tensor, real: Tensor, bottom_k: int) -> Tensor:
+    # softmax(-lambda z) is proportional to one over softmax(lambda z)
+    return (-w.clamp_min(1e-20).log()).masked_fill(~real, -torch.inf).softmax(-1)
+
+
+NEGATIVES: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {  # [n, Q, N] of weights
+    "complement": _complement,
+    "below_mean": _below_mean,
+    "bottom_k": _bottom_k,
+    "reverse_softmax": _reverse_softmax,
+}
+
+
 def passed_over(asked: Asked, settings: ConstraintSettings) -> tuple[Tensor, Tensor]:
     """Return CCR's relevance ``[n, Q]`` of the content passed over, and where there is any.
 
@@ -260,21 +287,53 @@ def passed_over(asked: Asked, settings: ConstraintSettings) -> tuple[Tensor, Ten
 
     Page: the chapter on the constraints, "Content re-sourcing".
     """
-    w, real = asked.weights, asked.real[:, None]
-    if settings.negative == "complement":
-        weights = (1 - w) * real
-    elif settings.negative == "below_mean":
-        weights = w * ((w < 1 / real.sum(-1, keepdim=True)) & real)
-    elif settings.negative == "bottom_k":
-        rank = w.masked_fill(~real, torch.inf).argsort(-1).argsort(-1)
-        weights = ((rank < settings.bottom_k) & real).to(w)
-    else:  # softmax(-lambda z) is proportional to one over softmax(lambda z)
-        weights = (-w.clamp_min(1e-20).log()).masked_fill(~real, -torch.inf).softmax(-1)
+    negative = registered("constraints.negative", settings.negative, NEGATIVES)
+    weights = negative(asked.weights, asked.real[:, None], settings.bottom_k)
     dots = asked.dots
     if settings.detach_values:
         dots = asked.query @ asked.keys.detach().mT
         asked = Asked(**{**vars(asked), "gram": asked.gram.detach()})
     return asked.relevance(weights, dots, settings.relevance), (weights > 0).any(-1)
+
+
+class Swap(NamedTuple):
+    """How CCS swaps: what meets what, and which of the foreign queries or keys is taken.
+
+    ``meet`` returns dot products ``[n, Q, other's Q]`` and the products of the two lengths;
+    ``prefer`` orders the candidates by their relevance of that shape, the largest first.
+    """
+
+    meet: Callable[[Asked, Tensor], tuple[Tensor, Tensor]]
+    prefer: Callable[[Tensor, torch.Generator | None], Tensor]
+
+
+def _foreign_keys(asked: Asked, other: Tensor) -> tuple[Tensor, Tensor]:
+    """What a query of the other pair attended to, under the same query."""
+    towards = (asked.query @ asked.keys[other].mT) @ asked.weights[other].mT
+    of_sum = asked.norm(asked.weights)[other]
+    return towards, asked.query.norm(dim=-1)[:, :, None] * of_sum[:, None]
+
+
+def _foreign_queries(asked: Asked, other: Tensor) -> tuple[Tensor, Tensor]:
+    """What a query attended to, under a query of the other pair."""
+    towards = asked.weights @ (asked.query[other] @ asked.keys.mT).mT
+    of_sum = asked.norm(asked.weights)
+    return towards, of_sum[:, :, None] * asked.query[other].norm(dim=-1)[:, None]
+
+
+def _drawn(relevance: Tensor, generator: torch.Generator | None) -> Tensor:
+    return torch.rand(relevance.shape, generator=generator).to(relevance)
+
+
+def _hardest(relevance: Tensor, generator: torch.Generator | None) -> Tensor:
+    return relevance.detach()
+
+
+SWAPS: dict[str, Swap] = {
+    "random": Swap(_foreign_queries, _drawn),
+    "hard": Swap(_foreign_queries, _hardest),
+    "keys": Swap(_foreign_keys, _drawn),
+}
 
 
 def swapped(
@@ -287,23 +346,16 @@ def swapped(
 
     Page: the chapter on the constraints, "Content swapping".
     """
+    swap = registered("constraints.swap", settings.swap, SWAPS)
     other, apart = derangement(image, generator)
     other = other.to(asked.query.device)
-    if settings.swap == "keys":  # what a query of the other pair attended to
-        towards = (asked.query @ asked.keys[other].mT) @ asked.weights[other].mT
-        lengths = asked.query.norm(dim=-1)[:, :, None] * asked.norm(asked.weights)[other][:, None]
-    else:
-        towards = asked.weights @ (asked.query[other] @ asked.keys.mT).mT  # [n, Q, other's Q]
-        lengths = asked.norm(asked.weights)[:, :, None] * asked.query[other].norm(dim=-1)[:, None]
+    towards, lengths = swap.meet(asked, other)
     relevance = towards if settings.relevance == "dot" else towards / lengths.clamp_min(TINY)
     candidate = asked.asks[other][:, None] & apart.to(other.device)[:, None, None]
     candidate = candidate.expand_as(relevance)
     if asked.tokens is not None and settings.exclude_same_word:
         candidate = candidate & (asked.tokens[:, :, None] != asked.tokens[other][:, None])
-    if settings.swap == "hard":
-        order = relevance.detach()
-    else:
-        order = torch.rand(relevance.shape, generator=generator).to(relevance)
+    order = swap.prefer(relevance, generator)
     place = order.masked_fill(~candidate, -torch.inf).argmax(-1, keepdim=True)
     return relevance.gather(-1, place).squeeze(-1), candidate.any(-1)
 

@@ -6,6 +6,7 @@ Page: the SCAN chapter, "Encode".
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,10 +19,12 @@ from itm_core.fragments import Fragments, l2norm
 from itm_core.pooling import WHOLES, make_whole
 from itm_core.positions import POSITION_RULES, POSITION_WIDTH, BlockPositions
 from itm_core.region_blocks import ATTENDING_BLOCKS, HEADS, REGION_BLOCKS, make_block
-from itm_core.settings import at_least, one_of, share
+from itm_core.settings import at_least, one_of, registered, share
 
-WORD_ENCODERS = ("gru", "bert")
-WORD_STARTS = ("uniform", "xavier")
+WORD_STARTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "uniform": lambda vectors: nn.init.uniform_(vectors, -0.1, 0.1),
+    "xavier": nn.init.xavier_uniform_,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,10 +138,7 @@ class WordEncoder(nn.Module):
     def __init__(self, vocabulary_size: int, settings: EncoderSettings) -> None:
         super().__init__()
         self.embed = nn.Embedding(vocabulary_size, settings.word_width)
-        if settings.word_start == "uniform":
-            nn.init.uniform_(self.embed.weight, -0.1, 0.1)
-        else:
-            nn.init.xavier_uniform_(self.embed.weight)
+        registered("encoder.word_start", settings.word_start, WORD_STARTS)(self.embed.weight)
         self.dropout = nn.Dropout(settings.word_dropout)
         self.rnn = nn.GRU(
             settings.word_width,
@@ -161,13 +161,21 @@ class WordEncoder(nn.Module):
         return _finished(vectors, lens, self.normalised, self.whole)
 
 
+def _bert(vocabulary_size: int, settings: EncoderSettings) -> nn.Module:
+    from itm_core.bert import BertWordEncoder  # transformers is optional
+
+    return BertWordEncoder(settings)
+
+
+WORD_ENCODERS: dict[str, Callable[[int, EncoderSettings], nn.Module]] = {
+    "gru": WordEncoder,
+    "bert": _bert,
+}
+
+
 def make_word_encoder(vocabulary_size: int, settings: EncoderSettings) -> nn.Module:
     """Return the word encoder that the settings ask for."""
-    if settings.words == "bert":
-        from itm_core.bert import BertWordEncoder
-
-        return BertWordEncoder(settings)
-    return WordEncoder(vocabulary_size, settings)
+    return registered("encoder.words", settings.words, WORD_ENCODERS)(vocabulary_size, settings)
 
 
 def _finished(

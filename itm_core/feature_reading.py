@@ -21,6 +21,7 @@ from torch import Tensor
 
 from itm_core.data.arrays import release
 from itm_core.errors import InputError
+from itm_core.settings import one_of
 
 HOLDING = ("auto", "never", "float16")
 MADE_AHEAD = 2  # batches; one is being read while one waits
@@ -65,8 +66,9 @@ def hold(
             holds them rounded to half precision; ``never``.
         free: bytes on the device; asked of CUDA when not given. A CPU has none to spare.
 
-    Raises `InputError` when half precision is asked for and doesn't fit.
+    Raises `InputError` for another kind, or when half precision is asked for and doesn't fit.
     """
+    one_of("held", kind, HOLDING)
     if kind == "never":
         return None
     half = kind == "float16"

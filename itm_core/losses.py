@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from itm_core.settings import at_least, not_negative, one_of, positive
-
-KINDS = ("hinge", "info_nce")
+from itm_core.settings import at_least, not_negative, one_of, positive, registered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +30,7 @@ class LossSettings:
     temperature: float = 0.01
 
     def __post_init__(self) -> None:
-        one_of("loss.kind", self.kind, KINDS)
+        one_of("loss.kind", self.kind, LOSSES)
         if self.kind == "hinge":  # without a margin there is nothing to learn
             positive("loss.margin", self.margin)
         not_negative("loss.margin", self.margin)
@@ -60,13 +59,6 @@ def hinge(scores: Tensor, margin: float = 0.2, *, hardest: bool = True) -> Tenso
     return of_image.sum() + of_caption.sum()
 
 
-def ranking_loss(scores: Tensor, settings: LossSettings, *, hardest: bool) -> Tensor:
-    """Return the loss that the settings ask for; ``scores [n, n]`` as in `hinge`."""
-    if settings.kind == "info_nce":
-        return info_nce(scores, settings.temperature, settings.margin)
-    return hinge(scores, settings.margin, hardest=hardest)
-
-
 def info_nce(scores: Tensor, temperature: float = 0.01, margin: float = 0.0) -> Tensor:
     """Return the contrastive loss with a softmax, a mean over rows plus a mean over columns.
 
@@ -80,3 +72,22 @@ def info_nce(scores: Tensor, temperature: float = 0.01, margin: float = 0.0) -> 
     of_image = ((scores - right[:, None] + margin) / temperature).masked_fill(diagonal, 0)
     of_caption = ((scores - right[None, :] + margin) / temperature).masked_fill(diagonal, 0)
     return of_image.logsumexp(1).mean() + of_caption.logsumexp(0).mean()
+
+
+def _hinge(scores: Tensor, settings: LossSettings, hardest: bool) -> Tensor:
+    return hinge(scores, settings.margin, hardest=hardest)
+
+
+def _info_nce(scores: Tensor, settings: LossSettings, hardest: bool) -> Tensor:
+    return info_nce(scores, settings.temperature, settings.margin)
+
+
+LOSSES: dict[str, Callable[[Tensor, LossSettings, bool], Tensor]] = {
+    "hinge": _hinge,
+    "info_nce": _info_nce,
+}
+
+
+def ranking_loss(scores: Tensor, settings: LossSettings, *, hardest: bool) -> Tensor:
+    """Return the loss that the settings ask for; ``scores [n, n]`` as in `hinge`."""
+    return registered("loss.kind", settings.kind, LOSSES)(scores, settings, hardest)

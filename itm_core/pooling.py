@@ -17,6 +17,7 @@ Page: "The hosts".
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -25,24 +26,18 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from itm_core.alignment import linear
 from itm_core.errors import InputError
 from itm_core.fragments import Fragments, l2norm
+from itm_core.settings import registered
 
-WHOLES = ("none", "mean", "max", "last", "gpo", "gru", "gru_norm", "self_attention")
+WholeFactory = Callable[[int, int | None], nn.Module | None]
 
 
 def make_whole(kind: str, width: int, count: int | None = None) -> nn.Module | None:
     """Return the module called ``kind`` for fragments of ``width``; None for ``none``.
 
-    ``count`` is the number of regions of every image, or None for words.
+    ``count`` is the number of regions of every image, or None for words. Raises `InputError` for
+    a kind that is not in `WHOLES`.
     """
-    if kind == "none":
-        return None
-    if kind == "gpo":
-        return GpoWhole()
-    if kind in ("gru", "gru_norm"):
-        return GruWhole(width, normed=kind == "gru_norm")
-    if kind == "self_attention":
-        return SelfAttention(width, count)
-    return {"mean": Mean, "max": Max, "last": Last}[kind]()
+    return registered("whole", kind, WHOLES)(width, count)
 
 
 class Mean(nn.Module):
@@ -181,3 +176,15 @@ class SelfAttention(nn.Module):
         if fragments.ragged:
             relevance = relevance.masked_fill(~fragments.mask, -torch.inf)
         return l2norm((relevance.softmax(-1)[..., None] * x).sum(1))
+
+
+WHOLES: dict[str, WholeFactory] = {
+    "none": lambda width, count: None,
+    "mean": lambda width, count: Mean(),
+    "max": lambda width, count: Max(),
+    "last": lambda width, count: Last(),
+    "gpo": lambda width, count: GpoWhole(),
+    "gru": lambda width, count: GruWhole(width, normed=False),
+    "gru_norm": lambda width, count: GruWhole(width, normed=True),
+    "self_attention": SelfAttention,
+}

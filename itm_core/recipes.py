@@ -13,11 +13,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
 import pandas as pd
+import torch
 
 from itm_core import regulators
 from itm_core.constraints import ConstraintSettings, check_constraints
@@ -31,7 +32,10 @@ from itm_core.regulators import REGULATORS, RegulatorSettings
 from itm_core.scoring import PRECISIONS
 from itm_core.settings import at_least, not_negative, one_of, positive, share
 
-OPTIMISERS = ("adam", "adamw")
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,22 +17,16 @@ Page: "The hosts".
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from itm_core.errors import InputError
 from itm_core.region_graph import RegionGraph
-from itm_core.settings import one_of
+from itm_core.settings import registered
 
-REGION_BLOCKS = (
-    "linear",
-    "mlp",
-    "self_attention",
-    "transformer",
-    "transformer_over_images",
-    "graph",
-    "graph_coco",
-)
+BlockFactory = Callable[[int, int], nn.Module | None]
 ATTENDING_BLOCKS = ("self_attention", "transformer", "transformer_over_images")
 HEADS = 8
 
@@ -42,22 +36,14 @@ def make_block(kind: str, feature_width: int, width: int) -> nn.Module | None:
 
     Raises `InputError` for an unknown kind, or a width that heads cannot share.
     """
-    one_of("encoder.regions", kind, REGION_BLOCKS)
-    if kind.startswith(("self_attention", "transformer")) and width % HEADS:
+    make = registered("encoder.regions", kind, REGION_BLOCKS)
+    if kind in ATTENDING_BLOCKS and width % HEADS:
         raise InputError(
             f"encoder.regions={kind} splits the embedding among {HEADS} heads",
             expected=f"encoder.embedding a multiple of {HEADS}",
             found=width,
         )
-    if kind == "linear":
-        return None
-    if kind == "mlp":
-        return Mlp(feature_width, width)
-    if kind == "self_attention":
-        return SelfAttention(width)
-    if kind.startswith("transformer"):
-        return Transformer(width, over_images=kind == "transformer_over_images")
-    return RegionGraph(width, before=kind == "graph_coco")
+    return make(feature_width, width)
 
 
 class Mlp(nn.Module):
@@ -120,3 +106,14 @@ class Transformer(nn.Module):
         vectors = vectors + self.attn(y, y, y, key_padding_mask=hidden, need_weights=False)[0]
         inner = self.wide(self.ln_2(vectors))
         return vectors + self.narrow(inner * torch.sigmoid(1.702 * inner))
+
+
+REGION_BLOCKS: dict[str, BlockFactory] = {
+    "linear": lambda feature_width, width: None,
+    "mlp": Mlp,
+    "self_attention": lambda feature_width, width: SelfAttention(width),
+    "transformer": lambda feature_width, width: Transformer(width),
+    "transformer_over_images": lambda feature_width, width: Transformer(width, over_images=True),
+    "graph": lambda feature_width, width: RegionGraph(width, before=False),
+    "graph_coco": lambda feature_width, width: RegionGraph(width, before=True),
+}

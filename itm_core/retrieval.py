@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 
 from itm_core.errors import InputError
+from itm_core.settings import one_of
 
 CUTS = (1, 5, 10)
 TIES = ("pessimistic", "optimistic", "mean")
+NANS = ("refuse", "first")
 ROWS_AT_ONCE = 256
 RESAMPLES = 2000
 
@@ -102,12 +104,13 @@ def _shape_checked(scores: np.ndarray, per_image: int) -> np.ndarray:
 
 
 def _checked(scores: np.ndarray, per_image: int, nan: str) -> np.ndarray:
+    one_of("nan", nan, NANS)
     scores = _shape_checked(scores, per_image)
     starts = range(0, len(scores), ROWS_AT_ONCE)  # the matrix may be a map, larger than memory
     bad = next((k for k in starts if np.isnan(scores[k : k + ROWS_AT_ONCE]).any()), None)
     if bad is None:
         return scores
-    if nan != "first":
+    if nan == "refuse":
         image, caption = np.argwhere(np.isnan(scores[bad : bad + ROWS_AT_ONCE]))[0]
         raise InputError(
             "a score is not a number",
@@ -134,7 +137,8 @@ def ranks(
             `metrics`). The released evaluation leaves it to an unstable sort.
         nan: ``refuse``, or ``first`` to rank a NaN above all as the released evaluation does.
 
-    Raises `InputError` for another shape, or a NaN that is refused.
+    Raises `InputError` for another shape, an unknown value of ``ties`` or ``nan``, or a NaN that
+    is refused.
     """
     i2t, t2i = _places(scores, captions_per_image, ties, nan)
     return Ranks(i2t.ranks(ties), t2i.ranks(ties))
@@ -142,8 +146,7 @@ def ranks(
 
 def _places(scores: np.ndarray, n: int, ties: str, nan: str = "refuse") -> tuple[_Places, _Places]:
     """Return where the right items stand, image to text and text to image."""
-    if ties not in TIES:
-        raise InputError("unknown value of ties", expected=f"one of {TIES}", found=ties)
+    one_of("ties", ties, TIES)
     scores = _checked(scores, n, nan)
     images = len(scores)
     own = scores.reshape(images, images, n)[np.arange(images), np.arange(images)]  # [I, n]
@@ -359,7 +362,7 @@ def report(scores: np.ndarray, *, captions_per_image: int = 5) -> dict[str, Any]
 
 
 def text(recorded: dict[str, Any]) -> str:
-    """Return a run's record as two lines to print."""
+    """Return a run's record as three lines to print: both directions, then rSum."""
     lines = []
     for side, name in (("i2t", "image to text"), ("t2i", "text to image")):
         parts = []

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import re
 import reprlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import TypeVar
 
 import numpy as np
 
 from itm_core.errors import InputError
 
+Entry = TypeVar("Entry")
+
 
 def one_of(name: str, value: object, allowed: Collection[object]) -> None:
     """Raise `InputError` unless ``value`` is one of ``allowed``."""
-    if value not in allowed:
+    if value not in tuple(allowed):  # a tuple finds values that have no hash too
         choices = ", ".join(map(str, allowed))
         raise InputError(f"unknown value of {name}", expected=f"one of {choices}", found=value)
+
+
+def registered(name: str, value: str, registry: Mapping[str, Entry]) -> Entry:
+    """Return the entry of a registry called ``value``; raise `InputError` when there is none."""
+    one_of(name, value, registry)
+    return registry[value]
 
 
 def positive(name: str, value: float) -> None:

@@ -33,8 +33,9 @@ from itm_core.files import reading, whole_file
 from itm_core.gradients import Batch, gradient_step
 from itm_core.losses import LossSettings
 from itm_core.matchers import Matcher
-from itm_core.recipes import Recipe, TrainingSettings
+from itm_core.recipes import OPTIMISERS, Recipe, TrainingSettings
 from itm_core.scoring import longest_first, pad, reduced
+from itm_core.settings import registered
 
 CHECKPOINT_SECONDS = 60.0
 WORST = -math.inf
@@ -71,15 +72,15 @@ class Progress:
 
 
 def learning_rate(settings: TrainingSettings, epoch: int) -> float:
-    """Return the rate of an epoch (from 0): a tenth less after every ``drop_every`` epochs."""
+    """Return the rate of an epoch (from 0): multiplied by 0.1 every ``drop_every`` epochs."""
     return settings.learning_rate * 0.1 ** (epoch // settings.drop_every)
 
 
 def batches(pairs: Pairs, training: TrainingSettings, seed: int, epoch: int) -> list[np.ndarray]:
     """Return the captions of each batch of an epoch, shuffled by seed and epoch alone.
 
-    The last batch may be smaller, unless ``drop_last``; one of a single pair, which has no
-    negatives, is left out in any case.
+    The last batch may be smaller, unless ``drop_last``, which keeps it where it is the only one;
+    one of a single pair, which has no negatives, is left out in any case.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(pairs.captions))
     size = training.batch
@@ -98,9 +99,8 @@ def make_optimiser(matcher: Matcher, training: TrainingSettings) -> torch.optim.
     groups: list[dict[str, Any]] = [{"params": others, "scale": 1.0}]
     if bert:
         groups.append({"params": bert, "scale": (training.bert_learning_rate or rate) / rate})
-    if training.optimiser == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, weight_decay=training.weight_decay)
-    return torch.optim.Adam(groups, lr=rate)
+    make = registered("training.optimiser", training.optimiser, OPTIMISERS)
+    return make(groups, lr=rate, weight_decay=training.weight_decay)
 
 
 def train_step(
@@ -144,7 +144,8 @@ class Trainer:
         matcher: on the device where it shall train.
         pairs: what to train on.
         score_dev: returns the numbers of an epoch (``rsum`` among them) for the matcher.
-        folder: gets ``state.pt`` (resume), ``best.safetensors`` and ``last.safetensors``.
+        save: writes the weights of a matcher to a file.
+        folder: gets ``state.pt`` (resume) and ``best.safetensors``, the first of the best epochs.
         team: the processes that train together; the first one alone scores and writes.
     """
 

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from itm_core.errors import InputError
 from itm_core.retrieval import (
+    NUMBERS,
+    TIES,
     Direction,
     Metrics,
     bootstrap,
@@ -139,12 +141,41 @@ def test_metrics_by_hand() -> None:
     assert found.i2t.r1 == pytest.approx(100 * 7 / 12)  # images 1..5 find caption 0 first
 
 
+def test_the_median_between_two_ranks_is_floored() -> None:
+    """Ranks 1 and 2 of two queries: the field prints floor(0.5) + 1."""
+    found = metrics(np.array([[2.0, 0.0], [3.0, 1.0]]), captions_per_image=1)
+    for side in (found.i2t, found.t2i):
+        assert (side.r1, side.r5, side.median, side.mean) == (50, 100, 1, 1.5)
+
+
+@given(seed=st.integers(0, 999), levels=st.integers(1, 4), ties=st.sampled_from(TIES))
+@settings(deadline=None, max_examples=60)
+def test_no_order_of_images_or_captions_counts(seed: int, levels: int, ties: str) -> None:
+    """Few values, so that nearly everything ties; every number, whatever a tie means."""
+    draw = np.random.default_rng(seed)
+    scores = draw.integers(levels, size=(7, 21)).astype(float)
+    order = draw.permutation(7)
+    captions = (3 * order[:, None] + np.array([draw.permutation(3) for _ in order])).ravel()
+    moved = scores[order][:, captions]
+    one, other = (metrics(s, captions_per_image=3, ties=ties).flat() for s in (scores, moved))
+    assert one == pytest.approx(other, abs=1e-9)
+    first, second = (ranks(s, captions_per_image=3, ties=ties) for s in (scores, moved))
+    np.testing.assert_array_equal(first.i2t[order], second.i2t)
+    np.testing.assert_array_equal(first.t2i[captions], second.t2i)
+
+
 def test_folds_are_scored_by_themselves() -> None:
     scores = np.random.default_rng(0).normal(size=(10, 50))
     parts = [metrics(scores[2 * k : 2 * k + 2, 10 * k : 10 * k + 10]) for k in range(5)]
     found = five_folds(scores)
     assert found.i2t.r1 == pytest.approx(np.mean([p.i2t.r1 for p in parts]))
     assert found.rsum == pytest.approx(np.mean([p.rsum for p in parts]))
+    for side in ("i2t", "t2i"):
+        every = [getattr(p, side).values() for p in parts]
+        assert getattr(found, side).values() == pytest.approx(np.mean(every, axis=0).tolist())
+    even = np.zeros((4, 8))  # where all is equal, what a tie means decides
+    folds = {t: five_folds(even, captions_per_image=2, folds=2, ties=t).t2i.r1 for t in TIES}
+    assert folds == {"pessimistic": 0, "optimistic": 100, "mean": 50}
     with pytest.raises(InputError, match="multiple of 5"):
         five_folds(scores[:9, :45])
     with pytest.raises(InputError, match="wrong shape"):
@@ -166,6 +197,7 @@ def test_ensembles_are_means() -> None:
     one, two = np.zeros((2, 10)), np.ones((2, 10))
     assert (ensemble([one, two]) == 0.5).all()
     assert (ensemble([one.astype(np.float16), two.astype(int)]) == 0.5).all()
+    assert (ensemble([two, 2 * two, 6 * two]) == 3).all()
 
 
 @pytest.mark.parametrize("together", [lambda a, b: ensemble([a, b]), bootstrap, paired_test])
@@ -256,5 +288,26 @@ def test_unrelated_runs_seldom_differ() -> None:
 def test_the_record_says_what_it_holds() -> None:
     recorded = report(signal(0, 50))
     assert recorded["images"] == 50
-    assert recorded["rsum"] == metrics(signal(0, 50)).rsum
+    assert recorded["captions"] == 250
+    assert {k: recorded[k] for k in metrics(signal(0, 50)).flat()} == metrics(signal(0, 50)).flat()
+    assert recorded["intervals"] == {k: list(v) for k, v in bootstrap(signal(0, 50)).items()}
     assert "R@10" in text(recorded)
+
+
+def test_the_record_of_equal_scores_is_the_pessimistic_one() -> None:
+    recorded = report(np.zeros((20, 40)), captions_per_image=2)
+    assert (recorded["rsum"], recorded["t2i_mean"], recorded["i2t_mean"]) == (0, 20, 39)
+    assert recorded["intervals"]["rsum"] == [0, 0]
+
+
+def test_the_printed_lines_by_hand() -> None:
+    values = dict(zip(NUMBERS, (10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 210.0), strict=True))
+    intervals = {name: [value - 1, value + 2] for name, value in values.items()}
+    recorded = {**values, "i2t_median": 3.0, "t2i_median": 4.0, "intervals": intervals}
+    assert text(recorded).splitlines() == [
+        "image to text:  R@1 10.0 [9.0, 12.0]  R@5 20.0 [19.0, 22.0]  R@10 30.0 [29.0, 32.0]"
+        "  median rank 3",
+        "text to image:  R@1 40.0 [39.0, 42.0]  R@5 50.0 [49.0, 52.0]  R@10 60.0 [59.0, 62.0]"
+        "  median rank 4",
+        "rSum 210.0 [209.0, 212.0]",
+    ]

@@ -265,3 +265,17 @@ def test_words_in_pieces_train_like_others(dataset: Path, tmp_path: Path) -> Non
     assert maps.score == pytest.approx(run.scores[0, 3], abs=1e-6)
     assert "##s" in maps.words
     assert (run.folder / "vocab.txt").read_text() == (folder / "vocab.txt").read_text()
+
+
+@pytest.mark.parametrize(("limit", "images"), [("4", 4), ("99", 12), ("none", 12)])
+def test_the_best_epoch_is_chosen_on_the_first_development_images(
+    dataset: Path, limit: str, images: int
+) -> None:
+    data = load_dataset(dataset)
+    recipe = recipes.get("scan-t2i-mean").replace(*SMALL, f"training.dev_images={limit}")
+    torch.manual_seed(0)
+    matcher = recipe.build(11, len(data.vocabulary), 4).eval()
+    captions = [data.vocabulary.encode(c) for c in data.dev.captions[: 5 * images]]
+    scores = score_matrix(matcher, data.dev.regions[:images], captions)
+    found = runs.dev_scorer(data, recipe)(matcher)
+    assert found == retrieval.metrics(scores).flat()

@@ -98,6 +98,8 @@ def test_every_epoch_sees_every_caption_once_in_another_order() -> None:
     first, second = (batches(some_pairs(), RECIPE.training, 0, epoch) for epoch in (0, 1))
     assert sorted(np.concatenate(first)) == list(range(50))
     assert np.concatenate(first).tolist() != np.concatenate(second).tolist()
+    other_seed = batches(some_pairs(), RECIPE.training, 1, 0)
+    assert np.concatenate(first).tolist() != np.concatenate(other_seed).tolist()
     assert (
         np.concatenate(batches(some_pairs(), RECIPE.training, 0, 1)).tolist()
         == np.concatenate(second).tolist()
@@ -150,6 +152,12 @@ def test_dropping_words_and_regions_is_resumed_bit_for_bit(tmp_path: Path) -> No
     second.run()
     for name, value in weights(straight.matcher).items():
         assert torch.equal(value, weights(second.matcher)[name]), name
+
+
+def test_a_set_smaller_than_a_batch_is_one_batch() -> None:
+    """Dropping the last batch would leave nothing to train on."""
+    dropped = RECIPE.replace("training.batch=64", "training.drop_last=true").training
+    assert [len(b) for b in batches(some_pairs(), dropped, 0, 0)] == [50]
 
 
 def test_the_rate_drops_by_ten_at_each_step() -> None:

@@ -54,7 +54,7 @@ def execute(
     workers: int | None = None,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
-    """Run the notebooks and return their records, which `execution.json` holds too.
+    """Run the notebooks and return their records, which ``execution.json`` holds too.
 
     Args:
         workers: notebooks that run side by side; by default one for each core on a CPU, one on a

@@ -25,7 +25,7 @@ def gallery(queries: Sequence[Query]) -> HTML:
     """Return a gallery of one or more queries, of which a reader chooses.
 
     Args:
-        queries: of each, what one method found, or two, of `search.Searcher`; all of them
+        queries: of each, what one method found, or two, of `searcher.Searcher`; all of them
             sentences, or all of them images.
 
     Raises `InputError` for none, for a mixture, and for methods that were asked different things.

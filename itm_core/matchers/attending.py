@@ -1,7 +1,7 @@
 """The sentence that all attending methods share: attend, align, aggregate, perhaps regulated.
 
 Who looks at what; how each query compares with what it saw; one score per pair. The methods
-differ in the words they fill in (see `hosts`), a regulator in what it feeds back.
+differ in their settings (see `methods`), a regulator in what it feeds back.
 
 Page: the chapters on SCAN, RCAR and CHAN, "The hosts".
 """

@@ -90,14 +90,18 @@ class Look:
 class Reading:
     """The scores of a pairing, ``[C, P]``, and one `Look` for each direction that made them.
 
-    A matcher that compares whole vectors has no looks; ``rest`` is its score then.
+    A matcher that compares whole vectors has no looks, and a score alone.
     """
 
     score: Tensor
     looks: Sequence[Look] = ()
 
     def total(self) -> Tensor:
-        """Return the score put together from contributions and rest, ``[C, P]``."""
+        """Return the score put together from contributions and rest, ``[C, P]``.
+
+        Without looks it is the score itself. Raises ValueError unless `Matcher.read` was asked to
+        ``explain``.
+        """
         if not self.looks:
             return self.score
         parts = []

@@ -23,6 +23,7 @@ from itm_core.data.scene_controls import meanings
 from itm_core.data.scene_errors import LACKS, lacking
 from itm_core.data.vocabulary import tokenise
 from itm_core.runs import Run
+from itm_core.settings import one_of
 
 FEWEST = 20  # queries behind a rate
 AT_RANDOM = "(a random wrong pair)"
@@ -193,6 +194,7 @@ def traits(split: Split, side: str) -> dict[str, np.ndarray]:
     Of a caption its length in tokens and, where the dataset knows, how many objects it mentions
     and how many are in its image; of an image the latter and the mean length of its captions.
     """
+    one_of("side", side, ("i2t", "t2i"))
     length = np.array([len(tokenise(caption)) for caption in split.captions])
     things, said = split.objects(), meanings(split)
     in_image = None if things is None else np.array([len(image["objects"]) for image in things])

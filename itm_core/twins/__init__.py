@@ -1,9 +1,9 @@
 """Slow plain twins: the papers' equations as loops, one caption at a time.
 
-Nothing here shares code with the package; tests compare the two, benchmarks race them. They take
-embedded regions ``[I, R, D]`` and words ``[C, L, D]`` and, where a method has parameters, a
-dictionary of them under the names of the authors' release. Each is checked against the authors'
-own numbers in ``tests/test_twins.py``.
+Nothing here shares mathematics with the package, only its check of names; tests compare the two,
+benchmarks race them. They take embedded regions ``[I, R, D]`` and words ``[C, L, D]`` and, where
+a method has parameters, a dictionary of them under the names of the authors' release. Each is
+checked against the authors' own numbers in ``tests/test_twins.py``.
 """
 
 from __future__ import annotations

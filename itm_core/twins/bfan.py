@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from itm_core.settings import registered
 from itm_core.twins.plain import cosine, meet
 from itm_core.twins.scan import soft_weights
 
@@ -36,7 +37,8 @@ def focal(weights: Tensor, gate: str) -> Tensor:
     ``F_i = sum_t (w_i - w_t) g(w_t)``, g being 1 (equal) or the square root (prob). Where
     nothing is left, everything is kept.
     """
-    confidence = torch.ones_like(weights) if gate == "equal" else weights.sqrt()
+    confidences = {"equal": torch.ones_like(weights), "prob": weights.sqrt()}
+    confidence = registered("gate", gate, confidences)
     against = weights[..., :, None] - weights[..., None, :]
     F = (against * confidence[..., None, :]).sum(-1)
     kept = torch.where(F > 0, weights, torch.zeros_like(weights))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from itm_core.settings import one_of
+
+POOLINGS = ("mean", "sum", "max", "LSE", "softmax")
 CODINGS = ("hard_word", "hard_region", "soft_region")  # VHACoding, THACoding, VSACoding
 
 
@@ -20,6 +23,7 @@ def chan_scores(
     pooling_temperature: float = 0.1,
 ) -> Tensor:
     """Return CHAN's scores ``[I, C]``; LSE is not divided by anything, as in the release."""
+    one_of("coding", coding, CODINGS)
     places = torch.arange(regions.shape[1])
     real = places < torch.tensor(region_lens)[:, None]  # [I, R]
     columns = []
@@ -41,6 +45,7 @@ def chan_scores(
 
 def _pooled(codes: Tensor, real: Tensor, kind: str, temperature: float) -> Tensor:
     """Return ``[I]`` from codes ``[I, n]`` where they are real."""
+    one_of("pooling", kind, POOLINGS)
     shown = torch.where(real, codes, torch.zeros_like(codes))
     if kind == "mean":
         return shown.sum(1) / real.sum(1)

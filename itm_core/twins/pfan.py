@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from itm_core.settings import one_of
 from itm_core.twins.plain import Weights, cosine, linear, meet
 from itm_core.twins.scan import pool, soft_weights
 
@@ -30,6 +31,7 @@ def positions(box: list[float], width: float, height: float) -> tuple[list[int],
 
 def pfan_features(images: Tensor, boxes: Tensor, weights: Weights, *, rule: str) -> Tensor:
     """Return ``[v; p]`` of every region, ``[I, R, F + 200]``, one region after the other."""
+    one_of("rule", rule, ("paper", "released"))
     table = weights["img_enc.position_embedding.weight"]
     joined = []
     for v, box in zip(images.flatten(0, 1), boxes.flatten(0, 1), strict=True):

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from itm_core.settings import registered
+
 Weights = Mapping[str, Tensor]
 EPSILON = 1e-8
 
@@ -40,10 +42,12 @@ def batch_norm(
 def meet(regions: Tensor, caption: Tensor, direction: str) -> tuple[Tensor, Tensor]:
     """Return what asks and what is asked, ``[I, asking, D]`` and ``[I, asked, D]``.
 
-    ``caption [l, D]`` has no padding; it is copied for every image.
+    ``caption [l, D]`` has no padding; it is copied for every image. ``direction`` is ``t2i`` or
+    ``i2t``.
     """
     words = caption.repeat(len(regions), 1, 1)
-    return (words, regions) if direction == "t2i" else (regions, words)
+    sides = {"t2i": (words, regions), "i2t": (regions, words)}
+    return registered("direction", direction, sides)
 
 
 def cosine(x: Tensor, y: Tensor) -> Tensor:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from itm_core.settings import one_of
 from itm_core.twins.plain import cosine, meet
+
+KINDS = ("softmax", "no_norm", "l2norm", "l1norm", "clipped", "clipped_l2norm", "clipped_l1norm")
 
 
 def scan_scores(
@@ -42,6 +45,7 @@ def soft_weights(
 
 def normalised(raw: Tensor, kind: str) -> Tensor:
     """Return dot products ``[I, asked, asking]`` normalised along the last axis."""
+    one_of("normalisation", kind, KINDS)
     if kind == "softmax":
         return torch.softmax(raw, dim=2)
     if "clipped" in kind:
@@ -55,6 +59,7 @@ def normalised(raw: Tensor, kind: str) -> Tensor:
 
 def pool(relevance: Tensor, kind: str, temperature: float) -> Tensor:
     """Return one score ``[I]`` from the relevance ``[I, asking]``."""
+    one_of("aggregation", kind, ("LSE", "max", "sum", "mean"))
     if kind == "LSE":
         return (relevance * temperature).exp().sum(1).log() / temperature
     if kind == "max":
