@@ -9,8 +9,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from itm_core.errors import InputError
+from itm_core.unique_keys import unique_keys
 
 NOTHING = 2**18  # bytes free that count as none
 
@@ -105,9 +107,16 @@ def write_json(path: Path, content: object) -> None:
 
 
 def read_json(path: Path) -> dict:
-    """Return the JSON object in ``path``; raises `InputError` when it is missing or broken."""
+    """Return the JSON object in ``path``.
+
+    Raises `InputError` when it is missing, broken, or has an object with one key twice.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return unique_keys(pairs, path, what="values", source=lambda value: repr(value)[:60])
+
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
     except FileNotFoundError:
         raise InputError("file not found", file=path) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

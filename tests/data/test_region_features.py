@@ -202,7 +202,7 @@ def test_a_dataset_is_described_anew_with_its_boxes_captions_and_truths(tmp_path
     boxes = np.tile(np.array([[[1.0, 2, 20, 30]]]), (2, 1, 1))
     np.save(tmp_path / "boxes.npy", boxes)
     sources = of_folder(pictures, dict(captions.items()))
-    given = BoxFile(tmp_path / "boxes.npy", [("test", 2)])
+    given = BoxFile(tmp_path / "boxes.npy", [("test", ["p0.png", "p1.png"])])
     first = Task(sources=sources, backbone=Colour(), boxes=given)
     make_features(first, tmp_path / "a", progress=False)
     (tmp_path / "a" / "test_words.json").write_text("[]")
