@@ -37,7 +37,7 @@ from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
-from itm_core import recipes, retrieval
+from itm_core import inputs, recipes, retrieval
 from itm_core.attention_quality import AttentionQuality, attention_quality
 from itm_core.data.feature_notes import features_of_folder
 from itm_core.data.precomp import Dataset, Split, load_dataset
@@ -236,6 +236,7 @@ def train_or_load(
     folder = folder_of(config, root)
     if team.told((folder / COMPLETE).exists()):
         return Run(folder)
+    inputs.require_known_words(data, recipe, report=team.first)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0) if team.first else nullcontext():
@@ -311,8 +312,7 @@ def dev_scorer(data: Dataset, recipe: Recipe) -> Any:
 
     def score(matcher: Matcher) -> dict[str, float]:
         scores = score_matrix(matcher, features[:images], captions)
-        found = retrieval.metrics(scores, captions_per_image=dev.captions_per_image)
-        return found.flat()
+        return retrieval.metrics(scores, captions_per_image=dev.captions_per_image).flat()
 
     return score
 

@@ -39,6 +39,7 @@ from itm_core.unique_keys import unique_keys
 
 SPLITS = ("train", "dev", "test")
 CAPTIONS_PER_IMAGE = 5
+VOCABULARY = "vocab.json"
 LONGEST_CAPTION = 200  # tokens; far above any caption of the field's datasets
 NAMED = re.compile(r"\S+\.(jpe?g|png)(#\d+)?\t")  # a column of names before the captions
 
@@ -321,12 +322,17 @@ def _one_id_per_image(path: Path, ids: list[str], images: int) -> list[str]:
     return ids[::n]
 
 
-def _vocabulary(folder: Path, train: Split) -> Vocabulary:
+def vocabulary_file(folder: Path) -> Path | None:
+    """Return the file of a dataset's vocabulary; None where one is built from its captions."""
     name = folder.resolve().name
     places = [
-        folder / "vocab.json",
+        folder / VOCABULARY,
         folder / f"{name}_vocab.json",
         folder.resolve().parent / "vocab" / f"{name}_vocab.json",
     ]
-    found = next((path for path in places if path.exists()), None)
+    return next((path for path in places if path.exists()), None)
+
+
+def _vocabulary(folder: Path, train: Split) -> Vocabulary:
+    found = vocabulary_file(folder)
     return Vocabulary.load(found) if found else Vocabulary.from_captions(train.captions)

@@ -111,6 +111,10 @@ class Vocabulary:
         """Return for each of a caption's `tokens` whether the vocabulary lacks it."""
         return [token not in self._ids for token in tokenise(caption)]
 
+    def unknown_words(self, caption: str) -> list[str]:
+        """Return the tokens of a caption that the vocabulary lacks, each once."""
+        return list(dict.fromkeys(t for t in tokenise(caption) if t not in self._ids))
+
     def words(self, ids: Iterable[int]) -> list[str]:
         """Return the words of ``ids``; raises KeyError for an id that no word has."""
         return [self._word_of[i] for i in ids]

@@ -53,6 +53,13 @@ class WordPieces:
         """Return for each of a caption's `tokens` whether no pieces make it up."""
         return [i == self._tokeniser.unk_token_id for i in self.encode(caption)[1:-1]]
 
+    def unknown_words(self, caption: str) -> list[str]:
+        """Return the words of a caption that no pieces make up, each once, as they are written."""
+        found = self._tokeniser(caption, return_offsets_mapping=True)
+        spans = zip(found["input_ids"], found["offset_mapping"], strict=True)
+        unknown = self._tokeniser.unk_token_id
+        return list(dict.fromkeys(caption[a:b] for piece, (a, b) in spans if piece == unknown))
+
     def units(self, caption: str) -> list[list[int]]:
         """Return the ids of a caption word by word, the pieces of a word together."""
         found = self._tokeniser(caption)
