@@ -64,7 +64,7 @@ def _search(given: argparse.Namespace) -> int:
         found = ready.search(words, given.candidates, given.top)
         print(f"{sentence}: {1000 * sum(found.seconds.values()):.0f} ms")
         if missing:
-            print(f"unknown words, all alike to the method: {', '.join(missing)}")
+            print(f"unknown to the vocabulary: {', '.join(missing)}")
         for image, score in zip(found.images[0], found.scores[0], strict=True):
             print(f"{score:9.4f}  {note['ids'][image]}")
     return 0

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from itm_core.data.precomp import LONGEST_CAPTION, Split
-from itm_core.data.vocabulary import Vocabulary
+from itm_core.data.vocabulary import Vocabulary, is_word
 from itm_core.data.word_pieces import WordPieces
 from itm_core.errors import InputError
 
@@ -92,7 +92,7 @@ def require_sentence(words: Words, sentence: str) -> list[str]:
     without any word that is known. Punctuation is no word.
     """
     tokens, flags = words.tokens(sentence), words.unknown(sentence)
-    known = [not flag for token, flag in zip(tokens, flags, strict=True) if _is_word(token)]
+    known = [not flag for token, flag in zip(tokens, flags, strict=True) if is_word(token)]
     if not known or len(tokens) > LONGEST_CAPTION:
         raise InputError(
             "the sentence is too long" if known else "no sentence to search with",
@@ -109,7 +109,3 @@ def require_sentence(words: Words, sentence: str) -> list[str]:
             remedy="use other words, or a run that was trained on captions with these",
         )
     return unknown
-
-
-def _is_word(token: str) -> bool:
-    return any(letter.isalnum() for letter in token)
