@@ -38,9 +38,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     _add_places(command)
     command = inner.add_parser("vocab", help="write the vocabulary of the training captions")
     command.add_argument("folder", type=Path, metavar="FOLDER", help="in the SCAN layout")
-    command.add_argument(
-        "--threshold", type=int, default=4, help="occurrences that a word needs (default: 4)"
-    )
+    command.add_argument("--threshold", type=int, help="occurrences that a word needs (default: 4)")
     command.add_argument(
         "--replace", action="store_true", help="when the dataset has a vocabulary already"
     )
@@ -90,9 +88,11 @@ def _doctor(given: argparse.Namespace) -> int:
 
 
 def _vocab(given: argparse.Namespace) -> int:
+    from itm_core.data.vocabulary import THRESHOLD
     from itm_core.data.vocabulary_writing import write_vocabulary
 
-    done = write_vocabulary(given.folder, threshold=given.threshold, replace=given.replace)
+    threshold = THRESHOLD if given.threshold is None else given.threshold
+    done = write_vocabulary(given.folder, threshold=threshold, replace=given.replace)
     print("\n".join(done.lines()))
     return 0
 

@@ -104,12 +104,18 @@ class Split:
         """Return the picture ``[H, W, 3]`` uint8 of an image, or None when there is none.
 
         Raises `PhotographError` (an `InputError`) for a file that is no picture, `InputError` for
-        two files of one id (``1.jpg`` and ``1.png``).
+        two files of one id (``1.jpg`` and ``1.png``), and for files without ids of this split.
         """
         if self._pictures is not None:
             return np.asarray(self._pictures[image])
         path = _picture_file(self.folder / "pictures", self.ids[image])
-        return None if path is None else read_photograph(path)
+        if path is None:
+            return None
+        ids, others = self.folder / f"{self.name}_ids.txt", self.folder.glob("*_ims.npy")
+        if not ids.exists() and len(list(others)) > 1:  # image 0 of every split would be 0.jpg
+            remedy = "write the ids that the pictures are named after, one a line"
+            raise InputError("splits without ids share their pictures", file=ids, remedy=remedy)
+        return read_photograph(path)
 
     def words(self) -> list[list[dict[str, Any] | None]] | None:
         """Return for each caption what its tokens name, or None when that isn't known."""

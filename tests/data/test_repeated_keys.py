@@ -221,6 +221,11 @@ def test_two_pictures_of_one_id(tmp_path: Path) -> None:
     found = split.picture(0)
     assert found is not None
     np.testing.assert_array_equal(found, noise(0))
+    (folder / "test_ids.txt").rename(folder / "ids.txt")
+    (pictures / "2000.png").rename(pictures / "0.png")
+    with pytest.raises(InputError, match=r"test_ids.txt: splits without ids share their pictures"):
+        load_split(folder, "test").picture(0)
+    (pictures / "0.png").rename(pictures / "2000.png")
     shutil.copy(pictures / "2000.png", pictures / "2000.jpg")
     with pytest.raises(InputError, match=r"key '2000'; found 2000.jpg and 2000.png"):
         split.picture(0)
