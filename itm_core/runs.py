@@ -222,8 +222,7 @@ def train_or_load(
 
     Raises `InputError` for bad data, settings or devices, before anything is trained.
     """
-    recipe = recipes.get(recipe) if isinstance(recipe, str) else recipe
-    recipe = recipe.replace(*overrides)
+    recipe = (recipes.get(recipe) if isinstance(recipe, str) else recipe).replace(*overrides)
     where = pick_device(device)
     if recipe.training.precision != "float32" and where.type != "cuda":
         raise InputError(
