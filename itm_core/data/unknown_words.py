@@ -81,7 +81,8 @@ def _remedy(words: Words, split: Split) -> str:
     return (
         f"itm data vocab {split.folder} --threshold 1 writes a vocabulary of all training words "
         "(--replace when there is one already); in a language that is written without spaces, "
-        "first put spaces between the words"
+        "first put spaces between the words, or train a recipe with a BERT of that language, which "
+        "has a vocabulary of its own"
     )
 
 
