@@ -214,16 +214,21 @@ def _runs(given: argparse.Namespace) -> int:
 
 
 def _check(given: argparse.Namespace) -> int:
-    from itm_core.data.precomp import load_dataset
+    from itm_core.data.precomp import load_dataset, vocabulary_file
+    from itm_core.data.unknown_words import require_known, unknown_shares
 
     data = load_dataset(given.folder, full=given.full)
-    for split in (data.train, data.dev, data.test):
+    splits = (data.train, data.dev, data.test)
+    shares = unknown_shares(data.vocabulary, splits, full=given.full)
+    for split in splits:
         images, regions, width = split.regions.shape
         print(
             f"{split.name}: {images} images, {regions} regions of {width}, "
-            f"{len(split.captions)} captions"
+            f"{len(split.captions)} captions, {100 * shares[split.name]:.1f} % of tokens unknown"
         )
-    print(f"vocabulary: {len(data.vocabulary)} words")
+    origin = vocabulary_file(given.folder) or "made from the training captions"
+    print(f"vocabulary: {len(data.vocabulary)} words, {origin}")
+    require_known(data.vocabulary, splits, shares)
     return 0
 
 

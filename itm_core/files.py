@@ -10,8 +10,10 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from itm_core.errors import InputError
+from itm_core.unique_keys import unique_keys
 
 NOTHING = 2**18  # bytes free that count as none
 
@@ -176,11 +178,16 @@ def write_json(path: Path, content: object) -> None:
 def read_json(path: Path) -> dict:
     """Return the JSON object in ``path``.
 
-    Raises `InputError` when it is missing, may not be read, or is broken.
+    Raises `InputError` when it is missing, may not be read, is broken, or has an object with one
+    key twice.
     """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return unique_keys(pairs, path, what="values", source=lambda value: repr(value)[:60])
+
     try:
         with reading(path):
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError("not readable as JSON", file=path, found=str(error)) from None
     if not isinstance(content, dict):

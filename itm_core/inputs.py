@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from typing import TYPE_CHECKING, Any
 
+from itm_core.data.feature_notes import require_same_features
 from itm_core.data.precomp import Dataset, Split
-from itm_core.data.vocabulary import EMPTY_WORDS, Vocabulary
+from itm_core.data.unknown_words import Words, require_known, shares_text, unknown_shares
+from itm_core.data.vocabulary import EMPTY_WORDS
 from itm_core.data.word_pieces import WordPieces
 from itm_core.matchers import Matcher
 from itm_core.positions import POSITION_WIDTH, with_positions
 from itm_core.recipes import Recipe
 from itm_core.training import Pairs
 
-Words = Vocabulary | WordPieces
+if TYPE_CHECKING:
+    from itm_core.runs import Run
+
+log = logging.getLogger(__name__)
 
 
 def words_of(data: Dataset, recipe: Recipe) -> Words:
@@ -37,6 +43,28 @@ def features_of(split: Split, recipe: Recipe) -> Any:
     Raises `InputError` for a recipe with positions on a split without boxes.
     """
     return split.regions if recipe.encoder.positions == "none" else with_positions(split)
+
+
+def run_features(run: Run, split: Split) -> Any:
+    """Return a split's features ``[I, R, F]`` for a finished run, as `features_of` does.
+
+    Raises `InputError` for features that the run was not trained on (`require_same_features`).
+    """
+    require_same_features(run.config, split)
+    return features_of(split, run.recipe)
+
+
+def require_known_words(data: Dataset, recipe: Recipe, *, report: bool = True) -> None:
+    """Raise `InputError` when most tokens of the training or test captions are unknown.
+
+    ``report`` logs the share of each split. See `data.unknown_words`.
+    """
+    splits = (data.train, data.dev, data.test)
+    vocabulary = words_of(data, recipe)
+    shares = unknown_shares(vocabulary, splits)
+    require_known(vocabulary, splits, shares)
+    if report:
+        log.info("tokens unknown to the vocabulary: %s", shares_text(shares))
 
 
 def encode(split: Split, vocabulary: Words) -> list[list[int]]:

@@ -36,7 +36,7 @@ import torch
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from itm_core import recipes, retrieval
+from itm_core import inputs, recipes, retrieval
 from itm_core.attention_quality import AttentionQuality, attention_quality
 from itm_core.data.feature_notes import features_of_folder
 from itm_core.data.precomp import Dataset, Split, load_dataset
@@ -212,6 +212,7 @@ def train_or_load(
     folder = folder_of(config, root)
     if team.told((folder / COMPLETE).exists()):
         return Run(folder)
+    inputs.require_known_words(data, recipe, report=team.first)
     make_folder(folder)
     try:
         with FileLock(folder / ".lock", timeout=0) if team.first else nullcontext():
@@ -304,8 +305,7 @@ def dev_scorer(data: Dataset, recipe: Recipe) -> Any:
 
     def score(matcher: Matcher) -> dict[str, float]:
         scores = score_matrix(matcher, features[:images], captions)
-        found = retrieval.metrics(scores, captions_per_image=dev.captions_per_image)
-        return found.flat()
+        return retrieval.metrics(scores, captions_per_image=dev.captions_per_image).flat()
 
     return score
 

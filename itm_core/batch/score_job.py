@@ -26,7 +26,7 @@ from itm_core.data.precomp import Split, load_split
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 from itm_core.files import read_json, whole_file, write_json
-from itm_core.inputs import encode, features_of
+from itm_core.inputs import encode, run_features
 from itm_core.runs import Run
 from itm_core.scoring import cut, score_matrix
 
@@ -151,14 +151,7 @@ def prepare(
     folder that holds another job.
     """
     data = load_split(dataset, split)
-    wide, images = run.config["feature_width"], len(data.regions)
-    if data.regions.shape[2] != wide:
-        raise InputError(
-            "the run has learnt from regions of another width",
-            file=data.folder / f"{split}_ims.npy",
-            expected=wide,
-            found=data.regions.shape[2],
-        )
+    images = len(run_features(run, data))
     if not 0 <= shards <= images or top < 0 or (top and not shards):
         raise InputError(
             "these shards cannot be made",
@@ -216,7 +209,7 @@ def _score_here(gallery: ScoreJob, progress: bool) -> None:
     captions = encode(split, run.vocabulary)
     scores = score_matrix(
         run.matcher(gallery.device),
-        features_of(split, run.recipe),
+        run_features(run, split),
         captions,
         progress=progress,
         devices=[torch.device("cuda", k) for k in range(gallery.gpus)]

@@ -24,7 +24,7 @@ from itm_core.batch import top_lists
 from itm_core.batch.experiment import claim_gpu
 from itm_core.data.precomp import Split, load_split
 from itm_core.files import read_json, whole_file
-from itm_core.inputs import encode, features_of
+from itm_core.inputs import encode, run_features
 from itm_core.scoring import score_blocks
 
 Blocks = Iterable[tuple[slice, np.ndarray, np.ndarray]]  # images, captions, and their scores
@@ -41,7 +41,7 @@ def score_shard(place: Path, rows: slice, told: Mapping[str, Any]) -> None:
     split = load_split(told["dataset"], told["split"])
     blocks = score_blocks(
         run.matcher(told["device"]),
-        features_of(split, run.recipe),
+        run_features(run, split),
         encode(split, run.vocabulary),
         rows=rows,
     )

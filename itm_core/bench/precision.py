@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from itm_core import retrieval
 from itm_core.data.precomp import Split
-from itm_core.inputs import encode, features_of
+from itm_core.inputs import encode, run_features
 from itm_core.matchers import Matcher
 from itm_core.runs import Run
 from itm_core.scoring import encode_captions, encode_images, score_fragments, score_matrix
@@ -40,7 +40,7 @@ def effect(
     rows = []
     for name, run in runs.items():
         matcher, captions = run.matcher(), encode(split, run.vocabulary)
-        features = features_of(split, run.recipe)
+        features = run_features(run, split)
         plain = score_matrix(matcher, features, captions)
         for precision in precisions:
             short = _short(matcher, features, captions, precision)

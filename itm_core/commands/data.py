@@ -36,6 +36,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--quick", action="store_true", help="compare sizes, not contents")
     command.set_defaults(run=_doctor)
     _add_places(command)
+    command = inner.add_parser("vocab", help="write the vocabulary of the training captions")
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="in the SCAN layout")
+    command.add_argument("--threshold", type=int, help="occurrences that a word needs (default: 4)")
+    command.add_argument(
+        "--replace", action="store_true", help="when the dataset has a vocabulary already"
+    )
+    command.set_defaults(run=_vocab)
     convert.add(inner)
     make.add(inner)
 
@@ -78,6 +85,16 @@ def _doctor(given: argparse.Namespace) -> int:
 
     entry = registry.find(given.name, given.registry or registry.REGISTRY)
     return _told(entry, holdings.Holdings(entry, given.data, quick=given.quick).examine())
+
+
+def _vocab(given: argparse.Namespace) -> int:
+    from itm_core.data.vocabulary import THRESHOLD
+    from itm_core.data.vocabulary_writing import write_vocabulary
+
+    threshold = THRESHOLD if given.threshold is None else given.threshold
+    done = write_vocabulary(given.folder, threshold=threshold, replace=given.replace)
+    print("\n".join(done.lines()))
+    return 0
 
 
 def _told(entry: SetEntry, found: Collection[Finding]) -> int:

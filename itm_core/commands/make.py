@@ -65,6 +65,7 @@ def _make(given: argparse.Namespace) -> int:
 def _sources(given: argparse.Namespace) -> list[Source]:
     from itm_core.data import picture_sources
     from itm_core.errors import InputError
+    from itm_core.unique_keys import unique_keys
 
     if given.what == FLICKR8K:
         return picture_sources.of_flickr8k(given.data / FLICKR8K)
@@ -74,10 +75,9 @@ def _sources(given: argparse.Namespace) -> list[Source]:
         raise InputError("nothing of this name to make", expected=expected, found=given.what)
     if any(folder.glob("*_ims.npy")):
         return picture_sources.of_dataset(folder)
-    captions: dict[str | None, Path] = {}
-    for said in given.captions:
-        split, equals, path = said.partition("=")
-        captions[split if equals else None] = Path(path if equals else said)
+    parts = (said.partition("=") for said in given.captions)
+    named = ((a, Path(b)) if equals else (None, Path(a)) for a, equals, b in parts)
+    captions = unique_keys(named, None, what="--captions", remedy="give one file for each split")
     return picture_sources.of_folder(folder, captions)
 
 
@@ -93,4 +93,4 @@ def _boxes(given: argparse.Namespace, sources: list[Source]) -> Boxes | None:
         from itm_core.data.detector import Detector
 
         return Detector(model, device=given.device, download=given.download)
-    return BoxFile(Path(given.boxes), [(source.split, len(source.ids)) for source in sources])
+    return BoxFile(Path(given.boxes), [(source.split, source.ids) for source in sources])

@@ -34,13 +34,13 @@ def _index(given: argparse.Namespace) -> int:
     from itm_core import runs
     from itm_core.data.precomp import load_split
     from itm_core.files import amount, write_json
-    from itm_core.inputs import encode, features_of
+    from itm_core.inputs import encode, run_features
     from itm_core.search.two_stage import build_two_stage
 
     run = runs.load(given.run_folder)
     split = load_split(given.dataset, given.split)
+    features = run_features(run, split)
     captions = encode(load_split(given.dataset, "train"), run.vocabulary)
-    features = features_of(split, run.recipe)
     ready = build_two_stage(
         run.matcher(), features, captions, given.folder, kind=given.kind, progress=True
     )
@@ -51,16 +51,20 @@ def _index(given: argparse.Namespace) -> int:
 
 def _search(given: argparse.Namespace) -> int:
     from itm_core import runs
+    from itm_core.data.unknown_words import require_sentence
     from itm_core.files import read_json
     from itm_core.search.two_stage import encode_captions, open_two_stage
 
     note = read_json(given.folder / NOTE)
     run = runs.load(note["run"])
+    unknown = [require_sentence(run.vocabulary, sentence) for sentence in given.sentences]
     ready = open_two_stage(run.matcher(), given.folder)
-    for sentence in given.sentences:
+    for sentence, missing in zip(given.sentences, unknown, strict=True):
         words = encode_captions(ready.matcher, [run.vocabulary.encode(sentence)])
         found = ready.search(words, given.candidates, given.top)
         print(f"{sentence}: {1000 * sum(found.seconds.values()):.0f} ms")
+        if missing:
+            print(f"unknown to the vocabulary: {', '.join(missing)}")
         for image, score in zip(found.images[0], found.scores[0], strict=True):
             print(f"{score:9.4f}  {note['ids'][image]}")
     return 0

@@ -22,6 +22,7 @@ from itm_core.data.precomp import CAPTIONS_PER_IMAGE, Split
 from itm_core.data.vocabulary import read_captions
 from itm_core.errors import InputError
 from itm_core.files import read_json
+from itm_core.unique_keys import unique_keys
 
 KARPATHY = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
 ENDING = re.compile(r"\.(jpe?g|png|npz|npy)$", re.IGNORECASE)
@@ -51,10 +52,14 @@ def image_key(name: str | int) -> str:
 
 
 def photographs(split: Split) -> list[str]:
-    """Return the name of each image of a split: its id, or what ``id_mapping.json`` makes of it."""
+    """Return the name of each image of a split: its id, or what ``id_mapping.json`` makes of it.
+
+    Raises `InputError` when two images of the split have one name.
+    """
     path = split.folder / "id_mapping.json"
     named = read_json(path) if path.exists() else {}
-    return [image_key(named.get(image, image)) for image in split.ids]
+    keys = ((image_key(named.get(image, image)), f"id {image}") for image in split.ids)
+    return list(unique_keys(keys, path if named else split.folder / f"{split.name}_ids.txt"))
 
 
 def read_captioned(path: Path, split: str | None = None) -> list[Captioned]:
@@ -65,7 +70,7 @@ def read_captioned(path: Path, split: str | None = None) -> list[Captioned]:
         split: where the file's images belong; for files that don't say it themselves.
 
     Raises `InputError` for a file that is none of these, an image with fewer than five captions,
-    and a split that is missing or not wanted.
+    two images that share a key (see `image_key`), and a split that is missing or not wanted.
     """
     said: dict[tuple[str, str], list[str]] = {}
     for image, where, caption in _read(path, split):
@@ -92,7 +97,7 @@ def _read(path: Path, split: str | None) -> Iterable[tuple[str, str, str]]:
     images = content.get("images")
     try:
         if isinstance(content.get("annotations"), list) and isinstance(images, list):
-            return _coco(content, _needed(path, split))
+            return _coco(path, content, _needed(path, split))
         if isinstance(images, list):
             return _karpathy(path, images, split)
     except (KeyError, TypeError) as error:
@@ -122,22 +127,29 @@ def _karpathy(path: Path, images: list[dict], split: str | None) -> list[tuple[s
         raise InputError(
             "unknown split", file=path, expected=", ".join(KARPATHY), found=min(unknown)
         )
+    keyed = ((image_key(image["filename"]), (n, image)) for n, image in enumerate(images))
+    by_key = unique_keys(keyed, path, source=lambda it: f"images[{it[0]}] {it[1]['filename']}")
     return [
-        (image_key(image["filename"]), KARPATHY[image["split"]], sentence["raw"])
-        for image in images
+        (key, KARPATHY[image["split"]], sentence["raw"])
+        for key, (_, image) in by_key.items()
         for sentence in image["sentences"]
     ]
 
 
-def _coco(content: dict, split: str) -> list[tuple[str, str, str]]:
-    name = {image["id"]: image_key(image["file_name"]) for image in content["images"]}
-    said = [(name[a["image_id"]], split, a["caption"]) for a in content["annotations"]]
-    place = {image: i for i, image in enumerate(name.values())}
+def _coco(path: Path, content: dict, split: str) -> list[tuple[str, str, str]]:
+    files = ((image["id"], image["file_name"]) for image in content["images"])
+    file_of = unique_keys(files, path, what="images (by their id)")
+    keyed = ((image_key(file), (number, file)) for number, file in file_of.items())
+    by_key = unique_keys(keyed, path, source=lambda it: f"{it[1]} (id {it[0]})")
+    place = {key: i for i, key in enumerate(by_key)}
+    said = [
+        (image_key(file_of[a["image_id"]]), split, a["caption"]) for a in content["annotations"]
+    ]
     return sorted(said, key=lambda row: place[row[0]])  # annotations stand in any order
 
 
 def _text(path: Path, split: str) -> list[tuple[str, str, str]]:
-    rows = []
+    rows: list[tuple[str, str, str]] = []
     for row, line in enumerate(read_captions(path), 1):
         image, tab, caption = line.partition("\t")
         if not tab:
@@ -148,5 +160,9 @@ def _text(path: Path, split: str) -> list[tuple[str, str, str]]:
                 expected="name.jpg#0, a tab, a caption",
                 found=line[:60],
             )
-        rows.append((image_key(image.partition("#")[0]), split, caption))
-    return rows
+        rows.append((image, split, caption))
+    numbered = ((image, row) for row, (image, _, _) in enumerate(rows, 1) if "#" in image)
+    unique_keys(numbered, path, what="captions", source=lambda row: f"row {row}")
+    names = dict.fromkeys(image.partition("#")[0] for image, _, _ in rows)
+    unique_keys(((image_key(name), name) for name in names), path)
+    return [(image_key(image.partition("#")[0]), split, caption) for image, split, caption in rows]

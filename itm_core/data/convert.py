@@ -36,18 +36,27 @@ from itm_core.files import space_checked
 COLUMNS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
 FEATURES, BOXES, SIZE = ("x", "features"), ("boxes", "bbox"), ("image_w", "image_h")  # of .npz
 LISTED = 3  # images without features that a message names
+SAME = 1e-3, 1e-3  # relative and absolute difference of a record that is in the source twice
 
 
 @dataclass(frozen=True, eq=False)
 class Detected:
-    """The regions of one image: ``features [R, F]``, ``boxes [R, 4]`` in pixels, and its size."""
+    """The regions of one image: ``features [R, F]``, ``boxes [R, 4]`` in pixels, and its size.
+
+    ``image`` is the key that captions are found by, ``name`` what the source calls it.
+    """
 
     image: str
+    name: str
     features: np.ndarray
     boxes: np.ndarray
     size: tuple[int, int] | None
     file: Path
     row: int | None = None
+
+    def __str__(self) -> str:
+        """Return where the image was read, for messages."""
+        return f"{self.name} in {self.file}" + (f", row {self.row}" if self.row else "")
 
 
 @dataclass(frozen=True)
@@ -143,7 +152,7 @@ def _of_tsv(file: Path) -> Iterator[Detected]:
                     found=str(error),
                     remedy="if it is the last line, the file was cut off: download it again",
                 ) from None
-            yield _checked(Detected(image_key(image), features, boxes, size, file, row))
+            yield _checked(Detected(image_key(image), image, features, boxes, size, file, row))
 
 
 def _of_npz(file: Path) -> Iterator[Detected]:
@@ -164,7 +173,7 @@ def _of_npz(file: Path) -> Iterator[Detected]:
         )
     known = all(name in there for name in SIZE)
     size = (int(there[SIZE[0]]), int(there[SIZE[1]])) if known else None
-    yield _checked(Detected(image_key(file.name), features, boxes, size, file))
+    yield _checked(Detected(image_key(file.name), file.name, features, boxes, size, file))
 
 
 def _checked(record: Detected) -> Detected:
@@ -189,17 +198,36 @@ class _Arrays:
     regions: np.ndarray
     boxes: np.ndarray
     sizes: np.ndarray
-    filled: np.ndarray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.filled = np.zeros(len(self.regions), bool)
+    filled: dict[int, tuple[str, str]] = field(default_factory=dict)  # name and place in the source
 
     def put(self, place: int, record: Detected) -> None:
-        """Write one image; one that is there already stays (parts of the release overlap)."""
-        if not self.filled[place]:
-            self.regions[place], self.boxes[place] = record.features, record.boxes
-            self.sizes[place] = record.size or (0, 0)
-            self.filled[place] = True
+        """Write one image; a repeated record is skipped, as parts of the release overlap.
+
+        Raises `InputError` when the repeated record has another name or other regions.
+        """
+        if place in self.filled:
+            self._require_repetition(place, record)
+            return
+        self.regions[place], self.boxes[place] = record.features, record.boxes
+        self.sizes[place] = record.size or (0, 0)
+        self.filled[place] = record.name, str(record)
+
+    def _require_repetition(self, place: int, record: Detected) -> None:
+        name, before = self.filled[place]
+        # features computed twice on a GPU differ by rounding
+        same = np.allclose(self.regions[place], record.features, *SAME)
+        if (
+            name != record.name
+            or not same
+            or not np.allclose(self.boxes[place], record.boxes, *SAME)
+        ):
+            raise InputError(
+                f"two images share the key {record.image!r}",
+                file=record.file,
+                row=record.row,
+                found=f"{before} and {record}",
+                remedy="rename one of them, or remove it",
+            )
 
 
 def _write(
@@ -213,9 +241,6 @@ def _write(
     """Write every file of the layout; return ``(R, F)`` and how many images were left out."""
     images = {name: [image for image in wanted if image.split == name] for name in names}
     place = {im.image: (name, i) for name in names for i, im in enumerate(images[name])}
-    if len(place) != len(wanted):
-        twice = next(k for k, n in Counter(image.image for image in wanted).items() if n > 1)
-        raise InputError("an image is in two splits", found=twice)
     arrays: dict[str, _Arrays] = {}
     shape: tuple[int, int] | None = None
     left_out, sized = 0, set()
@@ -281,7 +306,7 @@ def _all_filled(
         image.image
         for name, there in images.items()
         for i, image in enumerate(there)
-        if name not in arrays or not arrays[name].filled[i]
+        if name not in arrays or i not in arrays[name].filled
     ]
     if missing:
         some = ", ".join(missing[:LISTED])

@@ -10,14 +10,21 @@ Page: "Your pictures".
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from itm_core.errors import InputError
 from itm_core.files import read_json, write_json
 
+if TYPE_CHECKING:
+    from itm_core.data.precomp import Split
+
 NOTE = "features.json"
 PARTS = ("features", "made_with", "source", "images", "left_out")
+FIXED_COUNT = (
+    "self_attention"  # the encoder.whole_regions with a batch norm for each region's place
+)
 
 
 def write_note(folder: Path, note: dict[str, Any]) -> None:
@@ -49,21 +56,45 @@ def features_of_folder(folder: Path | str) -> dict[str, Any] | None:
     return None if note is None else note["features"]
 
 
-def require_same(run: dict[str, Any], folder: Path) -> None:
-    """Raise `InputError` unless a run with this configuration was trained on such features."""
-    own, trained = features_of_folder(folder), run.get("features")
-    if own == trained:
-        return
-    raise InputError(
-        "these features are foreign to the matcher, which would score them at random",
-        file=folder,
-        expected=f"{_said(trained)}, as {run['dataset']} has",
-        found=_said(own),
-        remedy=(
-            "make the features of both with one backbone (itm data make ... --backbone NAME), "
-            "or name a run that was trained on such features"
-        ),
-    )
+def require_same_features(config: Mapping[str, Any], split: Split) -> None:
+    """Raise `InputError` unless a split has such features as a run was trained on.
+
+    Args:
+        config: the run's configuration (`runs.Run.config`).
+        split: regions ``[I, R, F]`` that the run is to score.
+
+    The notes on both must be the same. A note on one side only is refused, too: `features.json`
+    is missing for features of another origin. Without any note the width F is compared. The number
+    of regions R is compared for a method that fixes it.
+    """
+    own, trained = features_of_folder(split.folder), config.get("features")
+    there = f"as in the run's dataset {config['dataset']}"
+    if own != trained:
+        raise InputError(
+            "these features are foreign to the matcher, which would score them at random",
+            file=split.folder,
+            expected=f"{_said(trained)}, {there}",
+            found=_said(own),
+            remedy=(
+                "make the features of both with one backbone (itm data make ... --backbone NAME), "
+                f"or name a run that was trained on such features; if {NOTE} was only left behind, "
+                "copy it to the features"
+            ),
+        )
+    _, regions, width = split.regions.shape
+    fixed = config["recipe"]["encoder"].get("whole_regions") == FIXED_COUNT
+    for same, problem, expected, found in (
+        (width == config["feature_width"], "width", config["feature_width"], width),
+        (not fixed or regions == config["region_count"], "number", config["region_count"], regions),
+    ):
+        if not same:
+            raise InputError(
+                f"the regions have another {problem} than those that the run was trained on",
+                file=split.folder / f"{split.name}_ims.npy",
+                expected=f"{expected}, {there}",
+                found=found,
+                remedy="use features of the same extractor, or a run that was trained on these",
+            )
 
 
 def _said(features: dict[str, Any] | None) -> str:

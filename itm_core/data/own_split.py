@@ -11,6 +11,7 @@ from itm_core.data.arrays import array, boxes_and_sizes, finite
 from itm_core.data.picture_sources import OWN
 from itm_core.data.precomp import CAPTIONS_PER_IMAGE, Split
 from itm_core.errors import InputError
+from itm_core.unique_keys import unique_keys
 
 
 def load_own(folder: Path | str) -> Split:
@@ -30,4 +31,5 @@ def load_own(folder: Path | str) -> Split:
     ids = names.read_text(encoding="utf-8").splitlines()
     if len(ids) != len(regions):
         raise InputError("wrong number of ids", file=names, expected=len(regions), found=len(ids))
+    unique_keys(((name, f"row {row}") for row, name in enumerate(ids, 1)), names)
     return Split(folder, OWN, regions, [], ids, CAPTIONS_PER_IMAGE, boxes, sizes)

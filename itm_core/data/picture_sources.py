@@ -15,8 +15,10 @@ from itm_core.data.caption_sources import Captioned, image_key, read_captioned
 from itm_core.data.photographs import photographs_in, read_photograph
 from itm_core.data.precomp import SPLITS, Split, load_split
 from itm_core.errors import InputError
+from itm_core.unique_keys import unique_keys
 
 OWN = "own"  # the split of pictures without captions
+ONE_SPLIT = "an image may be in one split only, and there once"
 TRUTH = ("words.json", "objects.json", "meanings.json", "pictures.npy")  # of Scenes and Entities
 FLICKR8K = {"train": "trainImages", "dev": "devImages", "test": "testImages"}
 
@@ -58,7 +60,8 @@ def of_folder(folder: Path, captions: Mapping[str | None, Path] | None = None) -
         captions: files as `caption_sources` reads them, by the split that each is of; None for
             one that says it itself. Photographs without a caption are left out.
 
-    Raises `InputError` for captions of photographs that are not there.
+    Raises `InputError` for captions of photographs that are not there, an image that is captioned
+    in two splits, and two photographs that share a key (``1.jpg`` and ``1.png``).
     """
     files = photographs_in(folder)
     if not captions:
@@ -140,7 +143,10 @@ def _files(split: str, files: Sequence[Path], captions: Sequence[Sequence[str]] 
 
 
 def _captioned(folder: Path, files: Sequence[Path], found: Sequence[Captioned]) -> list[Source]:
-    by_key = {image_key(path.name): path for path in files}
+    splits = ((c.image, c.split) for c in found)
+    wanted = unique_keys(splits, folder, source=lambda s: f"one of the {s} split", remedy=ONE_SPLIT)
+    keyed = ((image_key(path.name), path) for path in files)
+    by_key = unique_keys(((key, path) for key, path in keyed if key in wanted), folder)
     missing = [c.image for c in found if c.image not in by_key]
     if missing:
         raise InputError(

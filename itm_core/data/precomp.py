@@ -35,9 +35,11 @@ from itm_core.data.overlap import no_overlap
 from itm_core.data.photographs import read_photograph
 from itm_core.data.vocabulary import Vocabulary, read_captions, tokenise
 from itm_core.errors import InputError
+from itm_core.unique_keys import unique_keys
 
 SPLITS = ("train", "dev", "test")
 CAPTIONS_PER_IMAGE = 5
+VOCABULARY = "vocab.json"
 LONGEST_CAPTION = 200  # tokens; far above any caption of the field's datasets
 NAMED = re.compile(r"\S+\.(jpe?g|png)(#\d+)?\t")  # a column of names before the captions
 
@@ -101,15 +103,19 @@ class Split:
     def picture(self, image: int) -> np.ndarray | None:
         """Return the picture ``[H, W, 3]`` uint8 of an image, or None when there is none.
 
-        Raises `PhotographError` (an `InputError`) for a file that is no picture.
+        Raises `PhotographError` (an `InputError`) for a file that is no picture, `InputError` for
+        two files of one id (``1.jpg`` and ``1.png``), and for files without ids of this split.
         """
         if self._pictures is not None:
             return np.asarray(self._pictures[image])
-        for ending in ("", ".jpg", ".jpeg", ".png"):  # some ids are names of files
-            path = self.folder / "pictures" / f"{self.ids[image]}{ending}"
-            if path.is_file():
-                return read_photograph(path)
-        return None
+        path = _picture_file(self.folder / "pictures", self.ids[image])
+        if path is None:
+            return None
+        ids, others = self.folder / f"{self.name}_ids.txt", self.folder.glob("*_ims.npy")
+        if not ids.exists() and len(list(others)) > 1:  # image 0 of every split would be 0.jpg
+            remedy = "write the ids that the pictures are named after, one a line"
+            raise InputError("splits without ids share their pictures", file=ids, remedy=remedy)
+        return read_photograph(path)
 
     def words(self) -> list[list[dict[str, Any] | None]] | None:
         """Return for each caption what its tokens name, or None when that isn't known."""
@@ -205,6 +211,15 @@ def _no_split(path: Path, name: str) -> InputError:
     )
 
 
+def _picture_file(folder: Path, image: str) -> Path | None:
+    """Return the file of an image: its id is a file's name, or that without its ending."""
+    if (folder / image).is_file():
+        return folder / image
+    places = (folder / f"{image}{ending}" for ending in (".jpg", ".jpeg", ".png"))
+    there = ((image, place) for place in places if place.is_file())
+    return unique_keys(there, folder, source=lambda place: place.name).get(image)
+
+
 def _truth(path: Path, count: int, what: str) -> list[Any] | None:
     if not path.exists():
         return None
@@ -278,8 +293,9 @@ def _ids(path: Path, images: int) -> list[str]:
     ids = [line.strip() for line in read_captions(path)]
     while ids and not ids[-1]:
         ids.pop()
+    step = 1
     if len(ids) == images * CAPTIONS_PER_IMAGE:
-        return _one_id_per_image(path, ids, images)
+        step, ids = CAPTIONS_PER_IMAGE, _one_id_per_image(path, ids, images)
     if len(ids) != images:
         raise InputError(
             "wrong number of ids",
@@ -287,6 +303,8 @@ def _ids(path: Path, images: int) -> list[str]:
             expected=f"{images} or {images * CAPTIONS_PER_IMAGE}",
             found=len(ids),
         )
+    rows = ((image, f"row {step * place + 1}") for place, image in enumerate(ids))
+    unique_keys(rows, path, remedy="give every image an id of its own, or remove the file")
     return ids
 
 
@@ -310,12 +328,17 @@ def _one_id_per_image(path: Path, ids: list[str], images: int) -> list[str]:
     return ids[::n]
 
 
-def _vocabulary(folder: Path, train: Split) -> Vocabulary:
+def vocabulary_file(folder: Path) -> Path | None:
+    """Return the file of a dataset's vocabulary; None where one is built from its captions."""
     name = folder.resolve().name
     places = [
-        folder / "vocab.json",
+        folder / VOCABULARY,
         folder / f"{name}_vocab.json",
         folder.resolve().parent / "vocab" / f"{name}_vocab.json",
     ]
-    found = next((path for path in places if path.exists()), None)
+    return next((path for path in places if path.exists()), None)
+
+
+def _vocabulary(folder: Path, train: Split) -> Vocabulary:
+    found = vocabulary_file(folder)
     return Vocabulary.load(found) if found else Vocabulary.from_captions(train.captions)

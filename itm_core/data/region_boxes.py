@@ -31,6 +31,7 @@ import numpy as np
 from itm_core.data.arrays import array
 from itm_core.data.caption_sources import image_key
 from itm_core.errors import InputError
+from itm_core.unique_keys import unique_keys
 
 REGIONS = 36
 GRIDS = (  # columns, rows, width, height of a box
@@ -99,8 +100,12 @@ class BoxFile:
     ``.npy [I, n, 4]`` has a row for each photograph, in their order, and goes with one split.
     """
 
-    def __init__(self, path: Path, splits: Sequence[tuple[str, int]]) -> None:
-        """Raise `InputError` when there are no such files, or not a row for each photograph."""
+    def __init__(self, path: Path, splits: Sequence[tuple[str, Sequence[str]]]) -> None:
+        """Read the boxes of some splits, each given with the names of its photographs.
+
+        Raises `InputError` when there are no such files, not a row for each photograph, or two
+        files or two photographs share a key.
+        """
         self.path = path
         self.rows: np.ndarray | None = None
         self.files: dict[str, Path] = {}
@@ -109,9 +114,14 @@ class BoxFile:
                 raise InputError(
                     "one .npy goes with one split", file=path, found=f"{len(splits)} splits"
                 )
-            self.rows = array(path, (splits[0][1], "boxes", 4), "number")
+            self.rows = array(path, (len(splits[0][1]), "boxes", 4), "number")
         elif path.is_dir():
-            self.files = {image_key(file.name): file for file in sorted(path.glob("*.npz"))}
+            files = sorted(path.glob("*.npz"))
+            self.files = unique_keys(((image_key(file.name), file) for file in files), path)
+            named = (
+                (image_key(name), f"{name} of {split}") for split, ids in splits for name in ids
+            )
+            unique_keys(named, path, what="photographs")
         if self.rows is None and not self.files:
             raise InputError(
                 "no boxes here", file=path, expected="a folder of .npz files, or one .npy"

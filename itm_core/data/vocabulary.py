@@ -37,6 +37,11 @@ def tokenise(caption: str) -> list[str]:
     return list(_tokens(caption.strip(" \t\n\r\x0b\x0c").translate(_LOWER)))
 
 
+def is_word(token: str) -> bool:
+    """Return whether a token has a letter or a digit; punctuation has none."""
+    return any(map(str.isalnum, token))
+
+
 @lru_cache(maxsize=200_000)
 def _tokens(text: str) -> tuple[str, ...]:
     words = _words()
@@ -110,6 +115,11 @@ class Vocabulary:
     def unknown(self, caption: str) -> list[bool]:
         """Return for each of a caption's `tokens` whether the vocabulary lacks it."""
         return [token not in self._ids for token in tokenise(caption)]
+
+    def unknown_words(self, caption: str) -> list[str]:
+        """Return the words of a caption that the vocabulary lacks, each once."""
+        unknown = (t for t in tokenise(caption) if is_word(t) and t not in self._ids)
+        return list(dict.fromkeys(unknown))
 
     def words(self, ids: Iterable[int]) -> list[str]:
         """Return the words of ``ids``; raises KeyError for an id that no word has."""

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from itm_core.bert import bert_folder, transformers
+from itm_core.data.vocabulary import is_word
 
 
 class WordPieces:
@@ -52,6 +53,13 @@ class WordPieces:
     def unknown(self, caption: str) -> list[bool]:
         """Return for each of a caption's `tokens` whether no pieces make it up."""
         return [i == self._tokeniser.unk_token_id for i in self.encode(caption)[1:-1]]
+
+    def unknown_words(self, caption: str) -> list[str]:
+        """Return the words of a caption that no pieces make up, each once, as they are written."""
+        found = self._tokeniser(caption, return_offsets_mapping=True)
+        spans = zip(found["input_ids"], found["offset_mapping"], strict=True)
+        unknown = (caption[a:b] for i, (a, b) in spans if i == self._tokeniser.unk_token_id)
+        return [word for word in dict.fromkeys(unknown) if is_word(word)]
 
     def units(self, caption: str) -> list[list[int]]:
         """Return the ids of a caption word by word, the pieces of a word together."""

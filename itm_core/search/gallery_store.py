@@ -164,6 +164,19 @@ def open_store(folder: Path | str) -> GalleryStore:
     )
 
 
+def require_encoded_by(matcher: Matcher, folder: Path | str) -> None:
+    """Raise `InputError` when the gallery in a folder was encoded with other weights."""
+    made, own = read_json(Path(folder) / NOTE)["weights"], _weights_hash(matcher)
+    if made != own:
+        raise InputError(
+            "the gallery was encoded with other weights than this matcher has",
+            file=folder,
+            expected=f"weights {own}",
+            found=made,
+            remedy="build the gallery again: itm index",
+        )
+
+
 def _done(folder: Path, wanted: dict[str, Any]) -> int:
     """Return how many images of the wanted gallery are encoded in a folder."""
     if not (folder / NOTE).exists():

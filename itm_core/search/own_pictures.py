@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 
 from itm_core.data.backbones import Backbone
-from itm_core.data.feature_notes import features_of_folder, require_same
+from itm_core.data.feature_notes import features_of_folder, require_same_features
 from itm_core.data.own_split import load_own
 from itm_core.data.picture_sources import of_dataset, of_folder
 from itm_core.data.precomp import Dataset, Split, load_dataset
 from itm_core.data.region_boxes import Boxes
 from itm_core.data.region_features import Task, make_features
-from itm_core.errors import InputError
-from itm_core.inputs import encode, features_of
+from itm_core.data.unknown_words import require_sentence
+from itm_core.inputs import encode, run_features
 from itm_core.runs import Run
 from itm_core.scoring import score_matrix
 
@@ -61,19 +61,18 @@ def ask(run: Run, split: Split, sentences: Sequence[str]) -> Split:
     """Return the pictures with sentences in the place of captions, ready for `scores` and looks.
 
     Raises `InputError` when the run was trained on another backbone's features, and for a
-    sentence without words.
+    sentence without a word that it knows.
     """
-    require_same(run.config, split.folder)
+    require_same_features(run.config, split)
     for sentence in sentences:
-        if not sentence.strip():
-            raise InputError("an empty sentence", expected="some words to look for")
+        require_sentence(run.vocabulary, sentence)
     return replace(split, captions=[" ".join(sentence.split()) for sentence in sentences])
 
 
 def scores(run: Run, asked: Split) -> np.ndarray:
     """Return the scores ``[I, C]`` of every picture with every sentence."""
     tokens = encode(asked, run.vocabulary)
-    return score_matrix(run.matcher(), features_of(asked, run.recipe), tokens)
+    return score_matrix(run.matcher(), run_features(run, asked), tokens)
 
 
 def unknown_words(run: Run, sentences: Sequence[str]) -> pd.DataFrame:
@@ -81,10 +80,5 @@ def unknown_words(run: Run, sentences: Sequence[str]) -> pd.DataFrame:
 
     With BERT's pieces every word is known by its pieces.
     """
-    known = run.vocabulary
-    rows = []
-    for sentence in sentences:
-        pairs = zip(known.tokens(sentence), known.unknown(sentence), strict=True)
-        new = [word for word, unknown in pairs if unknown]
-        rows.append({"sentence": sentence, "unknown": ", ".join(dict.fromkeys(new)) or "none"})
-    return pd.DataFrame(rows)
+    unknown = {text: ", ".join(run.vocabulary.unknown_words(text)) or "none" for text in sentences}
+    return pd.DataFrame([{"sentence": text, "unknown": unknown[text]} for text in sentences])

@@ -15,10 +15,11 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from itm_core.data.precomp import LONGEST_CAPTION, Split
+from itm_core.data.precomp import Split
+from itm_core.data.unknown_words import require_sentence
 from itm_core.errors import InputError
 from itm_core.fragments import Fragments
-from itm_core.inputs import encode, features_of
+from itm_core.inputs import encode, run_features
 from itm_core.lazy import lazy
 from itm_core.runs import Run
 from itm_core.scoring import encode_captions, encode_images, pad, score_fragments
@@ -74,15 +75,18 @@ class Searcher:
         run: any finished run. One without attention finds, and can explain nothing.
         split: the gallery.
         name: what the method is called beside others; by default its recipe.
+
+    Raises `InputError` for a split with other features than the run was trained on.
     """
 
     def __init__(self, run: Run, split: Split, *, name: str | None = None) -> None:
         self.run, self.split, self.name = run, split, name or run.recipe.name
+        self._features = run_features(run, split)
         self._matcher = run.matcher()
 
     @lazy
     def _regions(self) -> list[Fragments]:
-        return encode_images(self._matcher, features_of(self.split, self.run.recipe))
+        return encode_images(self._matcher, self._features)
 
     @lazy
     def _words(self) -> list[tuple[np.ndarray, Fragments]]:
@@ -91,9 +95,10 @@ class Searcher:
     def scores_of_images(self, sentence: str) -> np.ndarray:
         """Return the score of every image with a sentence, ``[I]``.
 
-        Raises `InputError` for a sentence without a word, or with more than a caption may have.
+        Raises `InputError` for a sentence without a word that the run knows, or with more than a
+        caption may have.
         """
-        _readable(self.run.vocabulary.tokens(sentence))
+        require_sentence(self.run.vocabulary, sentence)
         words = self._matcher.words(*pad([self.run.vocabulary.encode(sentence)]))
         return score_fragments(self._matcher, self._regions, words).numpy()[:, 0]
 
@@ -103,8 +108,7 @@ class Searcher:
         Raises `InputError` for an image that the split does not have.
         """
         self.split.place(image, 0)
-        features = features_of(self.split, self.run.recipe)[image : image + 1]
-        regions = encode_images(self._matcher, features)
+        regions = encode_images(self._matcher, self._features[image : image + 1])
         scores = np.empty(len(self.split.captions), np.float32)
         for places, words in self._words:
             scores[places] = score_fragments(self._matcher, regions, words).numpy()[0]
@@ -163,16 +167,6 @@ class Searcher:
         ]
         rank = None if right is None else int(right[order].argmax()) + 1
         return Found(self.name, asked, wanted, hits, rank, len(order))
-
-
-def _readable(words: Sequence[str]) -> None:
-    if not 1 <= len(words) <= LONGEST_CAPTION:
-        raise InputError(
-            "no sentence to search with" if not words else "the sentence is too long",
-            expected=f"1 to {LONGEST_CAPTION} words",
-            found=len(words),
-            remedy="describe a picture in a few words, such as: a red ball on the grass",
-        )
 
 
 def _some(count: int) -> int:

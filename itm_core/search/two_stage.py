@@ -32,7 +32,12 @@ from itm_core.matchers import Matcher
 from itm_core.pairing import Candidates
 from itm_core.scoring import pad
 from itm_core.search.first_stage import FirstStage, fit_first_stage
-from itm_core.search.gallery_store import GalleryStore, build_store, open_store
+from itm_core.search.gallery_store import (
+    GalleryStore,
+    build_store,
+    open_store,
+    require_encoded_by,
+)
 from itm_core.search.vector_index import VectorIndex, write_index
 
 FIRST, INDEX = "first_stage.safetensors", "index.faiss"
@@ -142,8 +147,12 @@ def build_two_stage(
 
 
 def open_two_stage(matcher: Matcher, folder: Path | str) -> TwoStage:
-    """Return a gallery that was built; raises `InputError` when a part of it is missing."""
+    """Return a gallery that was built.
+
+    Raises `InputError` when a part of it is missing, or for another matcher than encoded it.
+    """
     folder = Path(folder)
+    require_encoded_by(matcher, folder)
     first, store = FirstStage.load(folder / FIRST), open_store(folder)
     index = VectorIndex(folder / INDEX)
     if len(index) != len(store):

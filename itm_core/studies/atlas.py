@@ -20,7 +20,7 @@ from itm_core.attention_quality import by_caption
 from itm_core.data.precomp import Split
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.errors import InputError
-from itm_core.inputs import features_of
+from itm_core.inputs import run_features
 from itm_core.lazy import lazy
 from itm_core.matchers import Matcher
 from itm_core.runs import Run
@@ -68,7 +68,7 @@ class Atlas:
         images = split.caption_image
         found: dict[str, np.ndarray] = {}
         if isinstance(run.vocabulary, Vocabulary):  # a dataset's truth is about its own words
-            features = features_of(split, run.recipe)
+            features = run_features(run, split)
             found = by_caption(self.matchers[name], split, run.vocabulary, features)
         unknown = {"t2i": np.full((len(images), 3), np.nan)}
         known = {

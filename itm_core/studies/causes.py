@@ -27,7 +27,7 @@ from itm_core.data.vocabulary import END, SPECIAL, START, UNKNOWN, Vocabulary, t
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 from itm_core.files import whole_file
-from itm_core.inputs import build, encode, features_of, training_pairs
+from itm_core.inputs import build, encode, features_of, run_features, training_pairs
 from itm_core.matchers import Matcher
 from itm_core.results import Result, Results
 from itm_core.runs import Run, dev_scorer
@@ -183,7 +183,7 @@ def scored(
         captions = [rewrite(vocabulary, caption) for caption in split.captions]
     else:
         raise InputError("words in pieces cannot be rewritten", found=run.recipe.name)
-    features = features_of(split, run.recipe)
+    features = run_features(run, split)
     return score_matrix(run.matcher(device), features, captions, precision=precision)
 
 

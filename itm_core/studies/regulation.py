@@ -20,7 +20,7 @@ from itm_core.attention_measures import attention_threshold, of_each
 from itm_core.attention_quality import padded, truth
 from itm_core.data.precomp import Split
 from itm_core.errors import InputError
-from itm_core.inputs import encode, features_of
+from itm_core.inputs import encode, run_features
 from itm_core.matchers import Look, Matcher, Seen
 from itm_core.pairing import REGIONS, Matched
 from itm_core.regulators import RAR, RCR, Regulator
@@ -128,7 +128,7 @@ def _batches(
     run: Run, split: Split, images: np.ndarray, matcher: Matcher
 ) -> Iterator[tuple[np.ndarray, Matched]]:
     """Yield captions of about one length with their images, as a pairing."""
-    captions, features = encode(split, run.vocabulary), features_of(split, run.recipe)
+    captions, features = encode(split, run.vocabulary), run_features(run, split)
     device = next(matcher.parameters()).device
     order = longest_first(captions)
     for start in range(0, len(order), PAIRS_AT_ONCE):

@@ -9,7 +9,7 @@ from statistics import median
 import pandas as pd
 
 from itm_core.data.precomp import Split
-from itm_core.inputs import encode, features_of
+from itm_core.inputs import encode, run_features
 from itm_core.runs import Run
 from itm_core.scoring import score_matrix
 from itm_core.tables.run_links import linked
@@ -25,7 +25,7 @@ def scoring_times(runs: Mapping[str, Run], split: Split, *, repeats: int = REPEA
     ``times the fastest``.
     """
     matchers = {name: run.matcher() for name, run in runs.items()}
-    features = {name: features_of(split, run.recipe) for name, run in runs.items()}
+    features = {name: run_features(run, split) for name, run in runs.items()}
     captions = {name: encode(split, run.vocabulary) for name, run in runs.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):

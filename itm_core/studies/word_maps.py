@@ -10,7 +10,7 @@ import torch
 
 from itm_core.data.precomp import Split
 from itm_core.errors import InputError
-from itm_core.inputs import features_of
+from itm_core.inputs import run_features
 from itm_core.matchers import Matcher, Reading
 from itm_core.pairing import REGIONS
 from itm_core.runs import Run
@@ -61,7 +61,7 @@ def read_pairs(
     """
     matcher = matcher or run.matcher()
     ids, lens = pad([run.vocabulary.encode(sentence) for sentence in sentences])
-    features = torch.from_numpy(np.array(features_of(split, run.recipe)[list(images)]))
+    features = torch.from_numpy(np.array(run_features(run, split)[list(images)]))
     return matcher.explain(matcher.regions(features), matcher.words(ids, lens))
 
 

@@ -13,7 +13,7 @@ from itm_core.attention_measures import Quality
 from itm_core.attention_quality import attention_quality
 from itm_core.batch.grids import Grid
 from itm_core.data.precomp import Dataset
-from itm_core.inputs import features_of
+from itm_core.inputs import run_features
 from itm_core.matchers import AttendingSettings
 from itm_core.recipes import Recipe
 from itm_core.runs import Run
@@ -53,7 +53,7 @@ def qualities(runs: Mapping[str, Run], data: Dataset, direction: str = "t2i") ->
     found = {}
     for name, run in runs.items():
         if f"{direction}_attention_f1" in run.metrics:
-            features = features_of(data.test, run.recipe)
+            features = run_features(run, data.test)
             quality = attention_quality(run.matcher(), data.test, data.vocabulary, features)
             assert quality is not None  # its metrics have it
             found[name] = quality.directions[direction]

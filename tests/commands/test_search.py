@@ -33,6 +33,19 @@ def test_a_split_is_indexed_and_a_sentence_finds_its_images(
     scores = [float(line.split()[0]) for line in lines[1:]]
     assert len(scores) == 3
     assert scores == sorted(scores, reverse=True)
+    assert main(["search", str(folder), "a red ball", "a zebra near a ball", "--top", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5
+    assert lines[2].startswith("a zebra near a ball: ")
+    assert lines[3] == "unknown to the vocabulary: zebra, near"
+    for sentence, told in (
+        ("", "no sentence to search with"),
+        ("zebra giraffe!", "unknown: zebra, giraffe"),
+    ):
+        assert main(["search", str(folder), "a red ball", sentence]) == 2
+        said = capsys.readouterr()
+        assert told in said.err
+        assert not said.out
 
 
 def test_a_folder_without_a_gallery_is_one_message(

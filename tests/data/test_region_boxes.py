@@ -52,7 +52,7 @@ def test_boxes_come_from_a_file_for_each_photograph(tmp_path: Path) -> None:
     np.savez(tmp_path / "p1.npz", other=[1])
     (tmp_path / "p2.npz").write_bytes(b"PK\x03\x04 and no more")
     np.savez(tmp_path / "p3.npz", boxes=[[3.0, 2, 1, 4]])
-    boxes = BoxFile(tmp_path, [("own", 4)])
+    boxes = BoxFile(tmp_path, [("own", ["p0.jpg", "p1.jpg", "p2.jpg", "p3.jpg"])])
     assert boxes("own", 0, "p0.jpg", noise(0))[0].tolist() == [1, 2, 3, 4]
     for name, said in (
         ("p1.jpg", "p1.npz: no boxes in this file"),
@@ -67,12 +67,15 @@ def test_boxes_come_from_a_file_for_each_photograph(tmp_path: Path) -> None:
 def test_boxes_come_from_one_array_in_the_order_of_the_photographs(tmp_path: Path) -> None:
     rows = np.arange(8.0).reshape(2, 1, 4)
     np.save(tmp_path / "a.npy", rows)
-    boxes = BoxFile(tmp_path / "a.npy", [("own", 2)])
+    boxes = BoxFile(tmp_path / "a.npy", [("own", ["a", "b"])])
     assert boxes("own", 1, "any", noise(0))[0].tolist() == [4, 5, 6, 7]
-    for splits, said in (([("own", 3)], "wrong shape"), ([("a", 1), ("b", 1)], "one split")):
+    for splits, said in (
+        ([("own", [*"abc"])], "wrong shape"),
+        ([("a", ["x"]), ("b", ["y"])], "one split"),
+    ):
         with pytest.raises(InputError, match=said):
             BoxFile(tmp_path / "a.npy", splits)
     with pytest.raises(InputError, match="no boxes here"):
-        BoxFile(tmp_path / "nowhere", [("own", 2)])
+        BoxFile(tmp_path / "nowhere", [("own", ["a", "b"])])
     np.save(tmp_path / "a.npy", rows + 1)
-    assert BoxFile(tmp_path / "a.npy", [("own", 2)]).name != boxes.name
+    assert BoxFile(tmp_path / "a.npy", [("own", ["a", "b"])]).name != boxes.name

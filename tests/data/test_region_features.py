@@ -13,7 +13,7 @@ from PIL import Image
 
 from itm_core.data import region_features
 from itm_core.data.backbones import Colour
-from itm_core.data.feature_notes import NOTE, read_note, require_same
+from itm_core.data.feature_notes import read_note
 from itm_core.data.own_split import load_own
 from itm_core.data.photographs import PhotographError, read_photograph
 from itm_core.data.picture_sources import of_dataset, of_flickr8k, of_folder
@@ -202,7 +202,7 @@ def test_a_dataset_is_described_anew_with_its_boxes_captions_and_truths(tmp_path
     boxes = np.tile(np.array([[[1.0, 2, 20, 30]]]), (2, 1, 1))
     np.save(tmp_path / "boxes.npy", boxes)
     sources = of_folder(pictures, dict(captions.items()))
-    given = BoxFile(tmp_path / "boxes.npy", [("test", 2)])
+    given = BoxFile(tmp_path / "boxes.npy", [("test", ["p0.png", "p1.png"])])
     first = Task(sources=sources, backbone=Colour(), boxes=given)
     make_features(first, tmp_path / "a", progress=False)
     (tmp_path / "a" / "test_words.json").write_text("[]")
@@ -253,24 +253,3 @@ def test_two_at_once_are_refused_and_no_room_is_said(
 def _no_room(folder: Path, needed: int, purpose: str) -> None:
     assert needed == 4 * 36 * (92 + 4) * 4
     raise InputError(f"no space to {purpose}", file=folder)
-
-
-def test_foreign_features_are_refused_in_words(tmp_path: Path) -> None:
-    made(write_photographs(tmp_path / "photos"), tmp_path / "out")
-    note = read_note(tmp_path / "out")
-    assert note is not None
-    require_same({"dataset": "flickr8k", "features": note["features"]}, tmp_path / "out")
-    net = {"backbone": "resnet", "weights": "ab" * 32, "side": 448, "width": 92}
-    for trained, said in (
-        (net, r"resnet \[92\], weights abababababab…, at 448"),
-        (None, "features of an unknown backbone"),
-    ):
-        with pytest.raises(
-            InputError, match=rf"foreign.*expected {said}.*found colour \[92\]"
-        ) as told:
-            require_same({"dataset": "flickr8k", "features": trained}, tmp_path / "out")
-        assert "itm data make" in str(told.value)
-    require_same({"dataset": "f30k_precomp"}, tmp_path)  # neither is known: width has to do
-    (tmp_path / "out" / NOTE).write_text("{}")
-    with pytest.raises(InputError, match="not a note on features"):
-        read_note(tmp_path / "out")

@@ -115,6 +115,8 @@ def test_the_live_one_asks_the_model_again(folder: Path, searchers: list[Searche
     assert shown.records == payload([[searchers[1].images_for(OWN)]])
     asked.value = " "
     assert "describe a picture" in shown.records["problem"]
+    asked.value = "giraffes, zebras"
+    assert "unknown: giraffes, zebras" in shown.records["problem"]
     asked.value = "a red ball"
     assert "problem" not in shown.records
     with pytest.raises(InputError, match="nothing to show"):

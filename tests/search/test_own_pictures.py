@@ -92,7 +92,7 @@ def test_what_cannot_be_asked(painted: tuple[Dataset, Run, Path], tmp_path: Path
     _, run, _ = painted
     paint(tmp_path / "mine" / "a.png", "red")
     mine = own_pictures.describe(tmp_path / "mine", Colour(), tmp_path / "own", progress=False)
-    with pytest.raises(InputError, match="an empty sentence"):
+    with pytest.raises(InputError, match="no sentence to search with"):
         own_pictures.ask(run, mine, ["a ball", " "])
     other = Colour()
     other.identity = other.identity | {"version": 0}

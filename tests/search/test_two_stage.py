@@ -103,6 +103,16 @@ def test_a_gallery_that_was_built_is_opened(tmp_path: Path) -> None:
         open_two_stage(search.matcher, tmp_path / "g")
 
 
+def test_a_gallery_of_other_weights_is_refused(tmp_path: Path) -> None:
+    searched("scan-t2i-mean", tmp_path / "g")
+    other = built()
+    assert len(open_two_stage(other, tmp_path / "g").store) == IMAGES
+    with torch.no_grad():
+        next(other.parameters()).add_(1e-3)
+    with pytest.raises(InputError, match=r"encoded with other weights.*Remedy.*itm index"):
+        open_two_stage(other, tmp_path / "g")
+
+
 def test_fewer_candidates_than_are_asked_for_are_refused(tmp_path: Path) -> None:
     search, _ = searched("scan-t2i-mean", tmp_path / "g")
     words = encode_captions(search.matcher, some_data()[1][:1])

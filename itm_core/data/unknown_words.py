@@ -1,0 +1,112 @@
+"""How much of some text a vocabulary does not know, and where that is too much.
+
+To a matcher all unknown words are one token, ``<unk>``. A dataset whose captions are mostly that
+token trains without an error and learns next to nothing, and a sentence of unknown words alone
+ranks images at random; both are refused here.
+
+Page: "How to use it three ways", "Your own data".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from itm_core.data.precomp import LONGEST_CAPTION, Split
+from itm_core.data.vocabulary import Vocabulary, is_word
+from itm_core.data.word_pieces import WordPieces
+from itm_core.errors import InputError
+
+Words = Vocabulary | WordPieces
+MAX_UNKNOWN = 0.5  # share of the tokens of a split
+CHECKED = ("train", "test")  # splits that are refused; others are only reported
+SAMPLED = 10_000  # captions of a split that are counted unless all of them are asked for
+
+
+def unknown_share(words: Words, captions: Sequence[str], *, full: bool = False) -> float:
+    """Return the share of unknown tokens in captions, 0 to 1; 0 where there is no token.
+
+    Of more than `SAMPLED` captions that many, evenly spread, are counted, or all with ``full``.
+    """
+    chosen = range(len(captions))
+    if not full and len(captions) > SAMPLED:
+        chosen = np.linspace(0, len(captions) - 1, SAMPLED).astype(int).tolist()
+    unknown = total = 0
+    for i in chosen:
+        flags = words.unknown(captions[i])
+        unknown, total = unknown + sum(flags), total + len(flags)
+    return unknown / total if total else 0.0
+
+
+def unknown_shares(
+    words: Words, splits: Sequence[Split], *, full: bool = False
+) -> dict[str, float]:
+    """Return the `unknown_share` of each split by its name."""
+    return {split.name: unknown_share(words, split.captions, full=full) for split in splits}
+
+
+def shares_text(shares: Mapping[str, float]) -> str:
+    """Return shares as text.
+
+    >>> shares_text({"train": 0.0, "test": 0.0123})
+    'train 0.0 %, test 1.2 %'
+    """
+    return ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())
+
+
+def require_known(words: Words, splits: Sequence[Split], shares: Mapping[str, float]) -> None:
+    """Raise `InputError` when most tokens of the train or the test split are unknown.
+
+    Args:
+        words: the vocabulary of the ``shares``; the remedy depends on its kind.
+        splits: of one dataset.
+        shares: what `unknown_shares` returns.
+    """
+    for split in splits:
+        if split.name in CHECKED and shares[split.name] > MAX_UNKNOWN:
+            raise InputError(
+                f"most tokens of the {split.name} split are unknown to the vocabulary, "
+                "and to a matcher all unknown words are the same",
+                file=split.folder / f"{split.name}_caps.txt",
+                expected=f"at most {100 * MAX_UNKNOWN:.0f} % unknown tokens",
+                found=shares_text(shares),
+                remedy=_remedy(words, split),
+            )
+
+
+def _remedy(words: Words, split: Split) -> str:
+    if isinstance(words, WordPieces):
+        return f"take a BERT model of the captions' language; this one is {words.folder}"
+    return (
+        f"itm data vocab {split.folder} --threshold 1 writes a vocabulary of all training words "
+        "(--replace when there is one already); in a language that is written without spaces, "
+        "first put spaces between the words, or train a recipe with a BERT of that language, which "
+        "has a vocabulary of its own"
+    )
+
+
+def require_sentence(words: Words, sentence: str) -> list[str]:
+    """Return the unknown words of a sentence to search with, each once.
+
+    Raises `InputError` for a sentence without a word, with more than `LONGEST_CAPTION` tokens, or
+    without any word that is known. Punctuation is no word.
+    """
+    tokens, flags = words.tokens(sentence), words.unknown(sentence)
+    known = [not flag for token, flag in zip(tokens, flags, strict=True) if is_word(token)]
+    if not known or len(tokens) > LONGEST_CAPTION:
+        raise InputError(
+            "the sentence is too long" if known else "no sentence to search with",
+            expected=f"1 to {LONGEST_CAPTION} words",
+            found=len(tokens) if known else repr(sentence),
+            remedy="describe a picture in a few words, such as: a red ball on the grass",
+        )
+    unknown = words.unknown_words(sentence)
+    if not any(known):
+        raise InputError(
+            "no word of the sentence is known to the method, which would rank at random",
+            expected="at least one word of its training captions",
+            found=f"unknown: {', '.join(unknown)}",
+            remedy="use other words, or a run that was trained on captions with these",
+        )
+    return unknown
