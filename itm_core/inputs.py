@@ -7,6 +7,7 @@ from typing import Any
 from itm_core.data.precomp import Dataset, Split
 from itm_core.data.vocabulary import EMPTY_WORDS, Vocabulary
 from itm_core.data.word_pieces import WordPieces
+from itm_core.errors import InputError
 from itm_core.matchers import Matcher
 from itm_core.positions import POSITION_WIDTH, with_positions
 from itm_core.recipes import Recipe
@@ -22,13 +23,43 @@ def words_of(data: Dataset, recipe: Recipe) -> Words:
     return data.vocabulary
 
 
-def build(recipe: Recipe, config: dict[str, Any], vocabulary: Words) -> Matcher:
-    """Return a fresh matcher for the data that a run's ``config`` describes."""
+def build(recipe: Recipe, config: dict[str, Any], vocabulary: Words | None) -> Matcher:
+    """Return a fresh matcher for the data that a run's ``config`` describes.
+
+    Imported weights say how many rows their word embedding has (``embedding_rows``); all others
+    need the vocabulary.
+    """
     wide = POSITION_WIDTH if recipe.encoder.positions != "none" else 0
-    # <mask> is the last row where words are dropped; BERT has its own
-    own = isinstance(vocabulary, WordPieces)
-    words = len(vocabulary) + bool(recipe.training.drop_words and not own)
-    return recipe.build(config["feature_width"] + wide, words, config["region_count"])
+    rows = config.get("embedding_rows")
+    if rows is None:
+        assert vocabulary is not None
+        # <mask> is the last row where words are dropped; BERT has its own
+        own = isinstance(vocabulary, WordPieces)
+        rows = len(vocabulary) + bool(recipe.training.drop_words and not own)
+    return recipe.build(config["feature_width"] + wide, rows, config["region_count"])
+
+
+def require_fit(config: dict[str, Any], recipe: Recipe, split: Split) -> None:
+    """Raise `InputError` unless a run's matcher can take the regions of a split.
+
+    Any number of regions will do, but for the pooling that has a batch norm over them (SGRAF).
+    """
+    _, regions, width = split.regions.shape
+    path = split.folder / f"{split.name}_ims.npy"
+    if width != config["feature_width"]:
+        raise InputError(
+            "the run has learnt from regions of another width",
+            file=path,
+            expected=config["feature_width"],
+            found=width,
+        )
+    if recipe.encoder.whole_regions == "self_attention" and regions != config["region_count"]:
+        raise InputError(
+            "the run has learnt from another number of regions",
+            file=path,
+            expected=config["region_count"],
+            found=regions,
+        )
 
 
 def features_of(split: Split, recipe: Recipe) -> Any:

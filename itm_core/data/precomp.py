@@ -310,12 +310,18 @@ def _one_id_per_image(path: Path, ids: list[str], images: int) -> list[str]:
     return ids[::n]
 
 
-def _vocabulary(folder: Path, train: Split) -> Vocabulary:
+def vocabulary_file(folder: Path | str) -> Path | None:
+    """Return the vocabulary file of a dataset's folder, or beside it; None where there is none."""
+    folder = Path(folder)
     name = folder.resolve().name
     places = [
         folder / "vocab.json",
         folder / f"{name}_vocab.json",
         folder.resolve().parent / "vocab" / f"{name}_vocab.json",
     ]
-    found = next((path for path in places if path.exists()), None)
+    return next((path for path in places if path.exists()), None)
+
+
+def _vocabulary(folder: Path, train: Split) -> Vocabulary:
+    found = vocabulary_file(folder)
     return Vocabulary.load(found) if found else Vocabulary.from_captions(train.captions)
