@@ -326,7 +326,7 @@ def _try(matcher: Matcher, config: Mapping[str, Any], path: Path) -> None:
     """Encode two images and two captions and score them; raises `InputError` when that fails."""
     draw = torch.Generator().manual_seed(0)
     regions, last = config["region_count"], config["embedding_rows"] - 1
-    features = torch.randn(2, regions, config["feature_width"], generator=draw)
+    features = torch.rand(2, regions, config["feature_width"], generator=draw)
     if config["recipe"]["encoder"]["positions"] != "none":  # each region in the first blocks
         blocks = torch.arange(BLOCKS_KEPT).expand(2, regions, -1)
         features = torch.cat([features, blocks, torch.full_like(blocks, 1) / BLOCKS_KEPT], -1)

@@ -33,6 +33,11 @@ class Release:
     first: list[Any]
     options: dict[str, Any]
 
+    def with_first(self, parts: list[dict[str, Any]]) -> list[tuple[dict[str, Any], list[str]]]:
+        """Return the state dicts that have tensors, each with its first names."""
+        firsts = [self.first] if self.single else self.first
+        return list(zip([part for part in parts if part], firsts, strict=True))
+
 
 RELEASES = {
     "scan": Release(
