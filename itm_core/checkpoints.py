@@ -270,7 +270,7 @@ def _config(
         found = f"img_dim {plain(width)}, vocab_size {plain(rows)}"
         raise InputError("sizes must be whole numbers above zero", file=path, found=found)
     return {
-        "dataset": None,
+        "dataset": "imported",
         "feature_width": width,
         "region_count": 36 if count is None else len(count),
         "embedding_rows": rows,

@@ -22,7 +22,7 @@ def scored(
     folder: Path | str,
     dataset: Dataset | Path | str,
     *,
-    vocabulary: Path | None = None,
+    vocabulary: Path | str | None = None,
     device: str = "auto",
     root: Path | str = ROOT,
     progress: bool = True,
@@ -35,13 +35,14 @@ def scored(
     Args:
         folder: what `checkpoints.import_checkpoint` wrote.
         dataset: a loaded dataset, or a folder in the SCAN layout.
-        vocabulary: as for `run.load`.
+        vocabulary: a vocabulary file, as for `run.load`; empty for none.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises `InputError` for weights or a vocabulary that do not fit the dataset.
     """
     data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
-    given = load(folder, dataset=data.folder, vocabulary=vocabulary)
+    file = Path(vocabulary) if vocabulary else None
+    given = load(folder, dataset=data.folder, vocabulary=file)
     words = given.vocabulary
     assert isinstance(words, Vocabulary)  # models with BERT are not imported
     require_fit(given.config, given.recipe, data.test)
