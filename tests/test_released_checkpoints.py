@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -209,3 +212,29 @@ def test_what_cannot_be_computed_is_refused_before_anything_is_scored(
     assert main([*command, *words]) == 2
     assert not (tmp_path / "o").exists()
     assert re.search(said, capsys.readouterr().err)
+
+
+def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of ``book/checkpoints.md``, one after the other, with the four files' names in it."""
+    text = (Path(__file__).parents[1] / "book" / "checkpoints.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for name, file in (("saf", "sgraf_saf.pth.tar"), ("sgr", "scan_t2i_lse.pth.tar")):
+        Path(name).mkdir()
+        shutil.copy(FILES / file, f"{name}/model_best.pth.tar")
+    for name in ("f30k_precomp", "coco_precomp"):
+        shutil.copytree(DATASET, Path("data", name))
+        for part in ("ims.npy", "caps.txt"):
+            shutil.copy(DATASET / f"test_{part}", f"data/{name}/testall_{part}")
+    shutil.copy(DATASET / "vocab.json", "f30k_precomp_vocab.json")
+    blocks = re.findall(r"```(bash|python)\n(.*?)```", text, re.DOTALL)
+    lines = [line for kind, block in blocks if kind == "bash" for line in block.splitlines()]
+    commands = [line for line in lines if line.startswith("itm ")]
+    assert len(commands) == 9
+    for command in commands:
+        assert main(shlex.split(command)[1:]) == 0, command
+    made: dict[str, Any] = {}
+    (code,) = (block for kind, block in blocks if kind == "python")
+    exec(code, made)
+    theirs = np.load(FILES / "sgraf_saf_scores.npy")
+    assert made["record"].score == pytest.approx(theirs[3, 17], abs=2e-5)
+    np.testing.assert_allclose(made["scored"].scores, theirs, atol=2e-5)
