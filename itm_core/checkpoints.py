@@ -22,7 +22,6 @@ Page: "Use the authors' checkpoints".
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -82,6 +81,7 @@ TRAINING = {  # option -> setting; what is not named here leaves no trace in the
     "lr_update": "drop_every",
     "grad_clip": "clip",
 }
+Scalar = str | int | float | bool
 BROKEN = (TypeError, ValueError, AttributeError, RuntimeError, MemoryError, IndexError)
 
 
@@ -148,7 +148,9 @@ def import_checkpoint(path: Path, folder: Path, *, vocabulary: Path | None = Non
     _require_all(found, path)
     matcher = build(recipe, config, None).eval()
     wanted = matcher.state_dict()  # convolutions of width one are linear maps
-    state = {ours: weights[theirs].view(wanted[ours].shape) for theirs, ours in found.used.items()}
+    state = {
+        ours: weights[theirs].reshape(wanted[ours].shape) for theirs, ours in found.used.items()
+    }
     matcher.load_state_dict(state)
     _try(matcher, config, path)
     aside = folder.with_name(f".{folder.name}.partial")
@@ -265,23 +267,28 @@ def _config(
     words = weights.get("txt_enc.embed.weight")
     count = weights.get("sim_enc.v_global_w.embedding_local.1.weight")
     width, rows, seed = (options.get(name) for name in ("img_dim", "vocab_size", "seed"))
-    rows = rows if words is None else len(words)
+    rows = rows if words is None or not words.ndim else len(words)
     if not all(isinstance(size, int) and size > 0 for size in (width, rows)):
         found = f"img_dim {plain(width)}, vocab_size {plain(rows)}"
         raise InputError("sizes must be whole numbers above zero", file=path, found=found)
     return {
         "dataset": "imported",
         "feature_width": width,
-        "region_count": 36 if count is None else len(count),
+        "region_count": 36 if count is None or not count.ndim else len(count),
         "embedding_rows": rows,
         "seed": seed if isinstance(seed, int) else 0,
         "recipe": recipe.to_dict(),
         "imported": {
             "file": plain(path.name),
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "sha256": _sha256(path),
             "spare_rows": list(SPARE_ROWS.get(family, (0,))),
         },
     }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sorted(
@@ -295,6 +302,8 @@ def _sorted(
             found.unused[theirs] = "takes no part in the release's own scores"
         elif ours not in wanted:
             found.misfits[theirs] = "has no place in this method"
+        elif not _is_plain(value):
+            found.misfits[theirs] = "is no dense tensor of real numbers"
         elif ours in found.used.values():
             found.misfits[theirs] = "another key has its place"
         elif wanted[ours].squeeze().shape != value.squeeze().shape:
@@ -306,6 +315,12 @@ def _sorted(
             found.used[theirs] = ours
     found.missing.extend(sorted(set(wanted) - set(found.used.values())))
     return found
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Return whether a tensor has its numbers in memory, one by one (no sparse or meta tensor)."""
+    dense = value.layout == torch.strided and value.device.type == "cpu"
+    return dense and not value.is_quantized and not value.is_complex()
 
 
 def _require_all(found: Imported, path: Path) -> None:
@@ -347,7 +362,10 @@ def _try(matcher: Matcher, config: Mapping[str, Any], path: Path) -> None:
 def _account(found: Imported, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of ``import.json``."""
     return {
-        "options": json.loads(json.dumps(dict(options), default=str)),
+        "options": {
+            plain(name): value if isinstance(value, Scalar | None) else plain(value)
+            for name, value in options.items()
+        },
         "used": found.used,
         "unused": found.unused,
     }

@@ -249,6 +249,7 @@ def _import(given: argparse.Namespace) -> int:
     found = import_checkpoint(given.checkpoint, folder, vocabulary=given.vocabulary)
     print("\n".join(found.lines()))
     print(f"imported: {found.folder}")
+    print(f"next: itm score {found.folder} DATASET")
     return 0
 
 

@@ -209,6 +209,9 @@ def _with_words(run: Run, dataset: Path | str | None, vocabulary: Path | None) -
     """Return imported weights with the vocabulary given, their own, or the dataset's file."""
     path = vocabulary
     if path is None and not (run.folder / VOCABULARY).exists() and dataset is not None:
+        if not Path(dataset).is_dir():
+            remedy = "name a folder in the SCAN layout"
+            raise InputError("no dataset here", file=dataset, found="no folder", remedy=remedy)
         path = vocabulary_file(dataset)
         if path is None:  # one built from captions has other ids than the authors' had
             raise InputError(

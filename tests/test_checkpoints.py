@@ -144,6 +144,10 @@ def with_weights(path: Path, part: int, changes: dict[str, Any]) -> Path:
         (0, {"fc_local.bias": torch.zeros(32)}, "another key has its place"),
         (0, {"fc.bias": 3}, "one tensor for each name"),
         (1, {"embed.weight": torch.zeros(0, 12)}, "sizes must be whole numbers"),
+        (1, {"embed.weight": torch.tensor(1.0)}, r"embed\.weight: has another shape: \(\)"),
+        (0, {"fc.bias": torch.zeros(32).to_sparse()}, "no dense tensor of real numbers"),
+        (0, {"fc.bias": torch.zeros(32, dtype=torch.complex64)}, "no dense tensor of real"),
+        (0, {"fc.bias": torch.zeros(32, device="meta")}, "no dense tensor of real numbers"),
     ],
 )
 def test_weights_that_are_not_the_methods_are_refused(
@@ -187,6 +191,17 @@ def test_options_that_describe_no_method_are_refused(
     changes: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
     refused(write(tmp_path / "model.pth.tar", "scan_t2i_lse", **changes), said)
+
+
+def test_options_that_no_setting_reads_may_be_anything(tmp_path: Path) -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    odd = {"logger": circle, "table": {(1, 2): torch.ones(1)}, "name": "a\x1bb"}
+    path = write(tmp_path / "model.pth.tar", "scan_t2i_lse", **odd)
+    import_checkpoint(path, tmp_path / "imported")
+    kept = json.loads((tmp_path / "imported" / "import.json").read_text())["options"]
+    assert kept["logger"] == "[[...]]"
+    assert kept["lambda_lse"] == 6.0
 
 
 def test_models_without_unit_length_are_refused_by_name(tmp_path: Path) -> None:

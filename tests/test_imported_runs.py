@@ -110,6 +110,11 @@ def test_another_vocabulary_is_another_run(place: Path, tmp_path: Path) -> None:
         **given,  # type: ignore[arg-type]
     )
     assert swapped.folder != plain.folder
+    command = ["score", str(place / "sgraf_saf"), str(DATASET), "--out", str(tmp_path / "out")]
+    named = ["--vocabulary", str(tmp_path / "swapped.json")]
+    assert main([*command, *named, "--shards", "2", "--workers", "1", "--device", "cpu"]) == 0
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "scores.npy"), swapped.scores, atol=1e-6)
+    assert main([*command, "--shards", "2"]) == 2, "that folder holds another vocabulary's scores"
     split = load_dataset(DATASET).test
     turned = {"red": "blue", "blue": "red"}
     captions = [" ".join(turned.get(w, w) for w in c.split()) for c in split.captions]

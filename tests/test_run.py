@@ -93,6 +93,8 @@ def test_without_a_vocabulary_file_ids_mean_nothing(place: Path, tmp_path: Path)
     (tmp_path / "data" / "vocab.json").unlink()
     with pytest.raises(InputError, match="neither the checkpoint nor the dataset"):
         load(place / "scan", dataset=tmp_path / "data")
+    with pytest.raises(InputError, match="no dataset here"):
+        load(place / "scan", dataset=tmp_path / "absent")
     with pytest.raises(InputError, match="imported weights have no vocabulary"):
         _ = load(place / "scan").vocabulary
 
