@@ -1,25 +1,27 @@
-"""The authors' checkpoints, read safely and converted once.
+"""The authors' checkpoints: read safely, converted once, and then runs like any other.
 
 A release's ``model_best.pth.tar`` is a pickled dictionary: ``model`` (one state dict, or a list
 of them for image encoder, text encoder and similarity) and ``opt``, an ``argparse.Namespace``.
-It is read with ``weights_only`` and an allow-list of what such a file needs, no more: a pickle
-that calls anything else is refused before it can run. The result is a folder:
+`import_checkpoint` turns it into a folder that `runs.load` takes:
 
-====================  =====================================================================
-``best.safetensors``  the weights under our names
-``recipe.json``       the recipe that the options amount to
-``import.json``       where it came from, and every key: used, unused (with the reason), missing
-====================  =====================================================================
+=====================  =====================================================================
+``config.json``        the recipe that the options amount to, the sizes, the source's SHA-256
+``best.safetensors``   the weights under our names
+``environment.json``   where and when it was imported
+``import.json``        the options, and every key: used, or unused with the reason
+``vocabulary.json``    where one was given: the file itself has none
+=====================  =====================================================================
+
+Every weight of the file must have its place and every parameter its weight; both encoders and
+one score are computed before the folder is put in its place. `imported_runs.scored` gives the run
+of an imported checkpoint on a dataset, with the scores of its test split.
 
 Page: "Use the authors' checkpoints".
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
-import pickle
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,25 +29,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from itm_core import recipes
+from itm_core.checkpoint_reading import flattened, options_of, plain, read_checkpoint
+from itm_core.data.vocabulary import Vocabulary
+from itm_core.environment import describe
 from itm_core.errors import InputError
-from itm_core.files import read_json, write_json
+from itm_core.files import write_json
+from itm_core.inputs import build
+from itm_core.losses import LossSettings
 from itm_core.matchers import Matcher
 from itm_core.methods import METHODS
-from itm_core.positions import POSITION_WIDTH
-from itm_core.recipes import Recipe
+from itm_core.pairing import AllPairs
+from itm_core.positions import BLOCKS_KEPT
+from itm_core.recipes import Recipe, TrainingSettings
 from itm_core.reference.chan import chan_settings
 from itm_core.reference.models import FAMILIES, name_in
 from itm_core.reference.names import UNUSED
 from itm_core.reference.pfan import pfan_settings
 from itm_core.reference.pooled import pooled_settings
-from itm_core.weights import load_matcher, save_matcher
+from itm_core.run import IMPORT, VOCABULARY, check_vocabulary
+from itm_core.weights import save_matcher
 
-PREFIXES = ("img_enc.", "txt_enc.", "sim_enc.")  # of the state dicts in a list, in this order
 # an option or a part of a weight's name that only this family has, the family, a recipe of it
 MARKS = (
     ("self_regulator", "rcar", "rcar-t2i"),
@@ -65,6 +71,18 @@ SETTINGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "chan": chan_settings,
     **{family: partial(pooled_settings, family) for family in ("vsrn", "vseinf", "vsepp")},
 }
+# Rows of the embedding that no word of the vocabulary file has: RCAR and CHAN append <mask> when
+# they train. VSE-infinity's branch with a GRU has been seen with either number.
+SPARE_ROWS = {"rcar": (1,), "chan": (1,), "vseinf": (0, 1)}
+TRAINING = {  # option -> setting; what is not named here leaves no trace in the scores
+    "num_epochs": "epochs",
+    "batch_size": "batch",
+    "learning_rate": "learning_rate",
+    "lr_update": "drop_every",
+    "grad_clip": "clip",
+}
+Scalar = str | int | float | bool
+BROKEN = (TypeError, ValueError, AttributeError, RuntimeError, MemoryError, IndexError)
 
 
 @dataclass(frozen=True)
@@ -72,137 +90,80 @@ class Imported:
     """What a checkpoint became.
 
     Attributes:
-        folder: where it lies now.
+        folder: where it is now.
         recipe: what its options amount to.
         used: release's name -> ours.
-        unused: release's name -> why it is not used.
-        missing: our parameters that the file does not have.
-        sizes: feature width, vocabulary size and region count of the matcher.
+        unused: release's name -> why its own scores do not depend on it.
+        misfits: release's name -> why nothing takes it.
+        missing: parameters of the method that the file does not have.
     """
 
     folder: Path
     recipe: Recipe
     used: dict[str, str] = field(default_factory=dict)
     unused: dict[str, str] = field(default_factory=dict)
+    misfits: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
-    sizes: tuple[int, int, int] = (0, 0, 0)
 
     def lines(self) -> list[str]:
-        """Return the report, one line for every key that is not simply used, then a summary."""
-        said = [f"unused   {name}: {reason}" for name, reason in self.unused.items()]
+        """Return the report: a line for every key that is not simply used, then a summary."""
+        said = [f"unused   {plain(name)}: {reason}" for name, reason in self.unused.items()]
+        said += [f"misfit   {plain(name)}: {reason}" for name, reason in self.misfits.items()]
         said += [f"missing  {name}" for name in self.missing]
-        return [
-            *said,
-            f"{len(self.used)} keys used, {len(self.unused)} unused, {len(self.missing)} missing",
-        ]
+        counts = f"{len(self.used)} keys used, {len(self.unused)} unused"
+        if self.misfits:
+            counts += f", {len(self.misfits)} without a place"
+        return [*said, f"{counts}, {len(self.missing)} missing"]
 
 
-def import_checkpoint(path: Path, folder: Path) -> Imported:
+def import_checkpoint(path: Path, folder: Path, *, vocabulary: Path | None = None) -> Imported:
     """Convert a release's checkpoint into ``folder`` and return what became of every key.
 
-    Raises `InputError` when the file is no such checkpoint, asks for anything to be run, has an
-    option that ours lacks, or misses a weight; and when ``folder`` exists already.
+    Args:
+        vocabulary: the authors' vocabulary file, kept with the weights.
+
+    Raises `InputError` when the file is no such checkpoint or is unsafe, has an option that ours
+    lacks, misses a weight or brings one that nothing takes, or fails its trial run; when the
+    vocabulary has another size than its embedding; and when ``folder`` exists already.
     """
     if folder.exists():
         raise InputError(
-            "there is something in the way", file=folder, remedy="name another folder, or remove it"
+            "this folder exists already", file=folder, remedy="name another folder, or remove it"
         )
     content = read_checkpoint(path)
     options = options_of(content, path)
-    weights = flattened(content.get("model"), path)
+    weights = flattened(content["model"], path)
     family, method = family_of(options, weights, path)
-    recipe = _recipe(options, family, method, path)
-    sizes = _sizes(weights, options, recipe)
-    matcher = recipe.build(*sizes)
-    found = _sorted(matcher, weights, family, Imported(folder, recipe, sizes=sizes))
-    if found.missing:
-        raise InputError(
-            "the checkpoint lacks weights",
-            file=path,
-            found="\n".join(found.lines()),
-            expected="every parameter of the method that its options describe",
-        )
-    state = {ours: weights[theirs] for theirs, ours in found.used.items()}
-    wanted = matcher.state_dict()
-    matcher.load_state_dict({k: v.view(wanted[k].shape) for k, v in state.items()})
+    recipe = _recipe(_with_facts(options, weights, family), family, method, path)
+    config = _config(path, recipe, family, options, weights)
+    words = None if vocabulary is None else Vocabulary.load(vocabulary)
+    if words is not None:
+        check_vocabulary(config, words, vocabulary)
+    try:
+        with torch.device("meta"):  # shapes alone: options may ask for more than the memory
+            shapes = build(recipe, config, None)
+    except BROKEN as error:
+        raise _no_method(path, error) from None
+    found = _sorted(shapes, weights, family, Imported(folder, recipe))
+    _require_all(found, path)
+    matcher = build(recipe, config, None).eval()
+    wanted = matcher.state_dict()  # convolutions of width one are linear maps
+    state = {
+        ours: weights[theirs].reshape(wanted[ours].shape) for theirs, ours in found.used.items()
+    }
+    matcher.load_state_dict(state)
+    _try(matcher, config, path)
     aside = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    _write(found, matcher, path, options, aside)
+    write_json(aside / "config.json", config)
+    write_json(aside / "environment.json", describe(torch.device("cpu")) | {"seconds_training": 0})
+    write_json(aside / IMPORT, _account(found, options))
+    save_matcher(matcher, aside / "best.safetensors")
+    if words is not None:
+        words.save(aside / VOCABULARY)
     aside.rename(folder)
     return found
-
-
-def read_checkpoint(path: Path) -> Mapping[str, Any]:
-    """Return the dictionary in a checkpoint; nothing in the file is run."""
-    allowed: list[Any] = [argparse.Namespace, np.dtype, np.dtypes.Float64DType]
-    allowed += [np.dtypes.Float32DType, np.dtypes.Int64DType, *_numpy_scalars()]
-    try:
-        with torch.serialization.safe_globals(allowed):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError("checkpoint not found", file=path) from None
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            "this file wants something run, or is damaged; nothing was",
-            file=path,
-            found=str(error).split("\n")[0][:300],
-            expected="tensors, numbers, text and an argparse.Namespace",
-            remedy="get it again from its authors; if it is theirs, open an issue",
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(
-            "not readable as a checkpoint", file=path, found=str(error).split("\n")[0][:300]
-        ) from None
-    if not isinstance(content, Mapping) or "model" not in content:
-        raise InputError(
-            "no checkpoint of this family",
-            file=path,
-            expected="a dictionary with `model` and `opt`",
-        )
-    return content
-
-
-def _numpy_scalars() -> list[Any]:
-    """Return the functions by which NumPy's numbers are pickled, under both their names."""
-    scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]
-    return [scalar, (scalar, "numpy.core.multiarray.scalar")]
-
-
-def options_of(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Return the options beside the weights; raises `InputError` when there are none."""
-    options = content.get("opt")
-    if isinstance(options, argparse.Namespace):
-        return vars(options)
-    if isinstance(options, Mapping):
-        return dict(options)
-    raise InputError(
-        "the checkpoint has no options",
-        file=path,
-        found=type(options).__name__,
-        expected="`opt`, the argparse.Namespace that the release saves beside its weights",
-    )
-
-
-def flattened(model: Any, path: Path) -> dict[str, Tensor]:
-    """Return all weights by one name each, whatever the layout: a list, or one dictionary.
-
-    Raises `InputError` for anything else. ``module.`` (several GPUs) is taken off.
-    """
-    parts = model if isinstance(model, (list, tuple)) else [model]
-    if not parts or len(parts) > 3 or not all(isinstance(part, Mapping) for part in parts):
-        raise InputError(
-            "unknown layout of weights",
-            file=path,
-            found=type(model).__name__,
-            expected="a state dict, or a list of two or three of them",
-        )
-    prefixes = PREFIXES if len(parts) > 1 else ("",)
-    return {
-        prefix + name.removeprefix("module."): value
-        for prefix, part in zip(prefixes, parts, strict=False)
-        for name, value in part.items()
-    }
 
 
 def family_of(
@@ -216,39 +177,118 @@ def family_of(
     raise InputError("unknown method", file=path, expected=f"an option or a weight with {marks}")
 
 
+def _with_facts(
+    options: Mapping[str, Any], weights: Mapping[str, Tensor], family: str
+) -> Mapping[str, Any]:
+    """Return the options, with what the weights say better than they do."""
+    if family != "vsrn":
+        return options
+    # VSRN's variants differ by data set; the batch norm is in the one for Flickr30K alone
+    flickr = "img_enc.bn.weight" in weights
+    return {**options, "data_name": "f30k_precomp" if flickr else "coco_precomp"}
+
+
+def _no_method(path: Path, error: BaseException) -> InputError:
+    return InputError(
+        "the options describe no method",
+        file=path,
+        found=plain(f"{type(error).__name__}: {error}"),
+        remedy="get the file again from its authors",
+    )
+
+
 def _recipe(options: Mapping[str, Any], family: str, method: str, path: Path) -> Recipe:
-    try:
-        encoder, settings, regulator = SETTINGS[family](options)
-    except KeyError as error:
-        raise InputError("unknown or missing option", file=path, found=error) from None
-    if encoder.words == "bert":
+    """Return what the options amount to; raises `InputError` for those that ours lacks."""
+    if options.get("text_enc_type") == "bert":
         raise InputError(
             "models with BERT cannot be imported yet",
             file=path,
             expected="a model with a GRU",
             remedy="train chan-bert with encoder.bert set to a folder with BERT's weights",
         )
-    return Recipe(
-        name=f"imported-{path.name.partition('.')[0]}",
-        paper=METHODS[method].paper,
-        encoder=encoder,
-        matcher=settings,
-        regulator=regulator,
-    )
+    try:
+        encoder, settings, regulator = SETTINGS[family](options)
+        return Recipe(
+            name=f"imported-{plain(path.name.partition('.')[0])}",
+            paper=METHODS[method].paper,
+            encoder=encoder,
+            matcher=settings,
+            regulator=regulator,
+            loss=_loss(options),
+            training=_training(options),
+        )
+    except KeyError as error:
+        raise InputError(
+            "unknown or missing option",
+            file=path,
+            expected=f"the options of {family.upper()}'s release",
+            found=plain(error),
+        ) from None
+    except InputError as error:
+        found = None if error.found is None else plain(error.found)
+        raise InputError(
+            error.problem, file=path, expected=error.expected, found=found, remedy=error.remedy
+        ) from None
+    except BROKEN as error:
+        raise _no_method(path, error) from None
 
 
-def _sizes(
-    weights: Mapping[str, Tensor], options: Mapping[str, Any], recipe: Recipe
-) -> tuple[int, int, int]:
-    """Return feature width, vocabulary size and region count, as the weights have them."""
+def _training(options: Mapping[str, Any]) -> TrainingSettings:
+    """Return how the release trained, as far as its options say; scores do not depend on it."""
+    try:
+        return TrainingSettings(
+            **{ours: options[o] for o, ours in TRAINING.items() if o in options}
+        )
+    except (InputError, TypeError):
+        return TrainingSettings()
+
+
+def _loss(options: Mapping[str, Any]) -> LossSettings:
+    """Return the loss; releases with a warm-up turn to the hardest negatives when it ends."""
+    warm = options.get("vse_mean_warmup_epochs")
+    try:
+        return LossSettings(
+            margin=options.get("margin", 0.2),
+            hardest=bool(options.get("max_violation", True)) or warm is not None,
+            warmup_epochs=warm or 0,
+        )
+    except (InputError, TypeError):
+        return LossSettings()
+
+
+def _config(
+    path: Path,
+    recipe: Recipe,
+    family: str,
+    options: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+) -> dict[str, Any]:
+    """Return what `Run.config` gives; sizes are those of the weights where these show them."""
     words = weights.get("txt_enc.embed.weight")
     count = weights.get("sim_enc.v_global_w.embedding_local.1.weight")
-    positions = POSITION_WIDTH if recipe.encoder.positions != "none" else 0
-    return (
-        int(options["img_dim"]) + positions,
-        int(options["vocab_size"]) if words is None else len(words),
-        36 if count is None else len(count),
-    )
+    width, rows, seed = (options.get(name) for name in ("img_dim", "vocab_size", "seed"))
+    rows = rows if words is None or not words.ndim else len(words)
+    if not all(isinstance(size, int) and size > 0 for size in (width, rows)):
+        found = f"img_dim {plain(width)}, vocab_size {plain(rows)}"
+        raise InputError("sizes must be whole numbers above zero", file=path, found=found)
+    return {
+        "dataset": "imported",
+        "feature_width": width,
+        "region_count": 36 if count is None or not count.ndim else len(count),
+        "embedding_rows": rows,
+        "seed": seed if isinstance(seed, int) else 0,
+        "recipe": recipe.to_dict(),
+        "imported": {
+            "file": plain(path.name),
+            "sha256": _sha256(path),
+            "spare_rows": list(SPARE_ROWS.get(family, (0,))),
+        },
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sorted(
@@ -261,37 +301,71 @@ def _sorted(
         if ours == UNUSED:
             found.unused[theirs] = "takes no part in the release's own scores"
         elif ours not in wanted:
-            found.unused[theirs] = "has no place in this method"
-        elif wanted[ours].numel() != value.numel():
+            found.misfits[theirs] = "has no place in this method"
+        elif not _is_plain(value):
+            found.misfits[theirs] = "is no dense tensor of real numbers"
+        elif ours in found.used.values():
+            found.misfits[theirs] = "another key has its place"
+        elif wanted[ours].squeeze().shape != value.squeeze().shape:
             shapes = f"{tuple(value.shape)}, expected {tuple(wanted[ours].shape)}"
-            found.unused[theirs] = f"has another shape: {shapes}"
+            found.misfits[theirs] = f"has another shape: {shapes}"
+        elif not value.isfinite().all():
+            found.misfits[theirs] = "has values that are not finite"
         else:
             found.used[theirs] = ours
     found.missing.extend(sorted(set(wanted) - set(found.used.values())))
     return found
 
 
-def _write(
-    found: Imported, matcher: Matcher, path: Path, options: Mapping[str, Any], folder: Path
-) -> None:
-    save_matcher(matcher, folder / "best.safetensors")
-    write_json(folder / "recipe.json", found.recipe.to_dict())
-    write_json(
-        folder / "import.json",
-        {
-            "source": path.name,
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "options": json.loads(json.dumps(dict(options), default=str)),
-            "sizes": found.sizes,
-            "used": found.used,
-            "unused": found.unused,
-            "missing": found.missing,
+def _is_plain(value: Tensor) -> bool:
+    """Return whether a tensor has its numbers in memory, one by one (no sparse or meta tensor)."""
+    dense = value.layout == torch.strided and value.device.type == "cpu"
+    return dense and not value.is_quantized and not value.is_complex()
+
+
+def _require_all(found: Imported, path: Path) -> None:
+    """Raise `InputError` with the report unless the weights are the method's own."""
+    if found.missing or found.misfits:
+        lacks = "lacks weights" if found.missing else "brings weights that nothing takes"
+        raise InputError(
+            f"the checkpoint {lacks}",
+            file=path,
+            found="\n".join(found.lines()),
+            expected="the parameters of the method that its options describe, no more and no less",
+            remedy="get the file again from its authors, with the options that belong to it",
+        )
+
+
+@torch.no_grad()
+def _try(matcher: Matcher, config: Mapping[str, Any], path: Path) -> None:
+    """Encode two images and two captions and score them; raises `InputError` when that fails."""
+    draw = torch.Generator().manual_seed(0)
+    regions, last = config["region_count"], config["embedding_rows"] - 1
+    features = torch.rand(2, regions, config["feature_width"], generator=draw)
+    if config["recipe"]["encoder"]["positions"] != "none":  # each region in the first blocks
+        blocks = torch.arange(BLOCKS_KEPT).expand(2, regions, -1)
+        features = torch.cat([features, blocks, torch.full_like(blocks, 1) / BLOCKS_KEPT], -1)
+    tokens = torch.tensor([[0, last, 0], [last, 0, 0]])
+    try:
+        words = matcher.words(tokens, torch.tensor([3, 2]))
+        scores = matcher(AllPairs(matcher.regions(features), words))
+    except BROKEN as error:
+        raise InputError(
+            "the trial run failed", file=path, found=plain(f"{type(error).__name__}: {error}")
+        ) from None
+    if scores.shape != (2, 2) or not scores.isfinite().all():
+        raise InputError(
+            "the trial run failed", file=path, expected="finite scores", found=scores.tolist()
+        )
+
+
+def _account(found: Imported, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of ``import.json``."""
+    return {
+        "options": {
+            plain(name): value if isinstance(value, Scalar | None) else plain(value)
+            for name, value in options.items()
         },
-    )
-
-
-def load_imported(folder: Path) -> tuple[Recipe, Matcher]:
-    """Return recipe and matcher of a folder that `import_checkpoint` wrote."""
-    recipe = recipes.from_dict(read_json(folder / "recipe.json"))
-    matcher = recipe.build(*read_json(folder / "import.json")["sizes"])
-    return recipe, load_matcher(folder / "best.safetensors", matcher)
+        "used": found.used,
+        "unused": found.unused,
+    }

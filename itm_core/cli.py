@@ -128,6 +128,9 @@ def _add_checks(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("import", help="convert a checkpoint of the authors, safely")
     command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
     command.add_argument("--folder", type=Path, help="default: data/imported/<its name>")
+    command.add_argument(
+        "--vocabulary", type=Path, metavar="FILE", help="of the authors, to be kept with it"
+    )
     command.set_defaults(run=_import)
 
 
@@ -250,9 +253,11 @@ def _import(given: argparse.Namespace) -> int:
     from itm_core.checkpoints import import_checkpoint
 
     name = given.checkpoint.name.partition(".")[0]
-    found = import_checkpoint(given.checkpoint, given.folder or Path("data") / "imported" / name)
+    folder = given.folder or Path("data") / "imported" / name
+    found = import_checkpoint(given.checkpoint, folder, vocabulary=given.vocabulary)
     print("\n".join(found.lines()))
     print(f"imported: {found.folder}")
+    print(f"next: itm score {found.folder} DATASET")
     return 0
 
 

@@ -28,13 +28,20 @@ def words_of(data: Dataset, recipe: Recipe) -> Words:
     return data.vocabulary
 
 
-def build(recipe: Recipe, config: dict[str, Any], vocabulary: Words) -> Matcher:
-    """Return a fresh matcher for the data that a run's ``config`` describes."""
+def build(recipe: Recipe, config: dict[str, Any], vocabulary: Words | None) -> Matcher:
+    """Return a fresh matcher for the data that a run's ``config`` describes.
+
+    Imported weights say how many rows their word embedding has (``embedding_rows``); all others
+    need the vocabulary.
+    """
     wide = POSITION_WIDTH if recipe.encoder.positions != "none" else 0
-    # <mask> is the last row where words are dropped; BERT has its own
-    own = isinstance(vocabulary, WordPieces)
-    words = len(vocabulary) + bool(recipe.training.drop_words and not own)
-    return recipe.build(config["feature_width"] + wide, words, config["region_count"])
+    rows = config.get("embedding_rows")
+    if rows is None:
+        assert vocabulary is not None
+        # <mask> is the last row where words are dropped; BERT has its own
+        own = isinstance(vocabulary, WordPieces)
+        rows = len(vocabulary) + bool(recipe.training.drop_words and not own)
+    return recipe.build(config["feature_width"] + wide, rows, config["region_count"])
 
 
 def features_of(split: Split, recipe: Recipe) -> Any:

@@ -6,7 +6,7 @@ is among the first K. An image has five right captions; the best-ranked of them 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -215,16 +215,21 @@ def five_folds(
     return Metrics(Direction(*means["i2t"]), Direction(*means["t2i"]))
 
 
-def ensemble(scores: Sequence[np.ndarray]) -> np.ndarray:
+def ensemble(scores: Iterable[np.ndarray]) -> np.ndarray:
     """Return the mean of several models' score matrices, as the papers' ensembles do.
 
+    They are added up in float64, one at a time, so an iterator need not hold them all.
     Raises `InputError` when there are none or their shapes differ.
     """
-    _one_shape(scores)
-    total = np.zeros(np.shape(scores[0]))
-    for one in scores:  # added up in float64, one at a time
-        total += one
-    return total / len(scores)
+    total, count = np.zeros(0), 0
+    for one in scores:
+        if count:
+            _one_shape([total, one])
+        total = total + one if count else np.asarray(one, np.float64).copy()
+        count += 1
+    if not count:
+        _one_shape([])
+    return total / count
 
 
 def _one_shape(scores: Sequence[np.ndarray]) -> None:

@@ -12,7 +12,8 @@ A run is a folder ``ROOT/<dataset>/<recipe>/<seed>-<hash of the full configurati
 ``metrics.json``      retrieval numbers with intervals; written last: a run that has it is whole
 ====================  =====================================================================
 
-Asking for a run that exists loads it; one that was cut off resumes from ``state.pt``.
+Asking for a run that exists loads it; one that was cut off resumes from ``state.pt``. What is in
+the folder of one run is read by `run.Run`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -40,85 +41,22 @@ from itm_core import inputs, recipes, retrieval
 from itm_core.attention_quality import AttentionQuality, attention_quality
 from itm_core.data.feature_notes import features_of_folder
 from itm_core.data.precomp import Dataset, Split, load_dataset
-from itm_core.data.vocabulary import Vocabulary
 from itm_core.data.word_pieces import WordPieces
 from itm_core.distributed import ALONE, Team
 from itm_core.environment import describe, pick_device
 from itm_core.errors import InputError
-from itm_core.files import make_folder, read_json, whole_file, write_json
+from itm_core.files import make_folder, whole_file, write_json
 from itm_core.inputs import Words, build, encode, features_of, training_pairs, words_of
 from itm_core.matchers import Matcher
 from itm_core.recipes import Recipe
 from itm_core.regulators import fingerprint
+from itm_core.run import COMPLETE, Run, load
 from itm_core.scoring import score_matrix
 from itm_core.settings import at_least, instance, seed_of, texts
 from itm_core.training import Trainer
 from itm_core.weights import load_matcher, save_matcher
 
 ROOT = Path("data/runs")
-COMPLETE = "metrics.json"
-
-
-@dataclass(frozen=True)
-class Run:
-    """One finished run; everything is read from its folder when it is asked for."""
-
-    folder: Path
-
-    @property
-    def place(self) -> str:
-        """Its folder below the store: ``dataset/recipe/seed-hash``."""
-        return "/".join(self.folder.parts[-3:])
-
-    @cached_property
-    def config(self) -> dict[str, Any]:
-        """Dataset, recipe and seed."""
-        return read_json(self.folder / "config.json")
-
-    @cached_property
-    def environment(self) -> dict[str, Any]:
-        """Versions, device, commit, and the seconds that the run took."""
-        return read_json(self.folder / "environment.json")
-
-    @cached_property
-    def metrics(self) -> dict[str, Any]:
-        """Retrieval numbers of the test split (percent; ranks from 1) with their intervals."""
-        return read_json(self.folder / COMPLETE)
-
-    @cached_property
-    def curve(self) -> pd.DataFrame:
-        """One row per epoch: loss, development recalls, seconds."""
-        return pd.read_csv(self.folder / "curve.csv")
-
-    @cached_property
-    def scores(self) -> np.ndarray:
-        """``[I, C]`` float32 scores of the test split."""
-        return np.load(self.folder / "test_scores.npy")
-
-    @cached_property
-    def recipe(self) -> Recipe:
-        """The recipe that the run followed."""
-        return recipes.from_dict(self.config["recipe"])
-
-    @property
-    def seed(self) -> int:
-        """The seed of weights and batches."""
-        return self.config["seed"]
-
-    @cached_property
-    def vocabulary(self) -> Words:
-        """The vocabulary that the run's words were looked up in."""
-        if self.recipe.encoder.words == "bert":
-            return WordPieces(str(self.recipe.encoder.bert))
-        return Vocabulary.load(self.folder / "vocabulary.json")
-
-    def matcher(self, device: str = "cpu") -> Matcher:
-        """Return the matcher of the best epoch, in evaluation mode.
-
-        Raises `InputError` when its checkpoint is missing or does not fit the recipe.
-        """
-        fresh = build(self.recipe, self.config, self.vocabulary)
-        return load_matcher(self.folder / "best.safetensors", fresh).to(pick_device(device))
 
 
 def configuration(dataset: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]:
@@ -155,20 +93,6 @@ def _chosen(recipe: dict[str, Any]) -> dict[str, Any]:
         else values
         for part, values in recipe.items()
     }
-
-
-def load(folder: Path | str) -> Run:
-    """Return the finished run in ``folder``; raises `InputError` when there is none."""
-    folder = Path(folder)
-    if not (folder / COMPLETE).exists():
-        state = "a run that was cut off" if (folder / "config.json").exists() else "no run"
-        raise InputError(
-            "no finished run here",
-            file=folder,
-            found=state,
-            remedy="train it: the same command resumes where it stopped",
-        )
-    return Run(folder)
 
 
 def all_runs(root: Path | str = ROOT) -> list[Run]:
@@ -279,15 +203,15 @@ def _train(
             curve.to_csv(partial, index=False)
         environment["seconds_training"] = round(float(curve["seconds"].sum()), 2)
         best = load_matcher(folder / "best.safetensors", matcher)
-        _evaluate(data, recipe, best, folder, progress)
+        score_test_split(data, recipe, best, folder, progress)
         environment["seconds_since_start"] = round(time.monotonic() - started, 2)
         write_json(folder / "environment.json", environment)
-        _complete(data, recipe, best, folder)
+        write_metrics(data, recipe, best, folder)
     team.told(None)  # the others wait until the run is whole
 
 
-def _complete(data: Dataset, recipe: Recipe, best: Matcher, folder: Path) -> None:
-    """Write the numbers of the test split, the last of a run's files."""
+def write_metrics(data: Dataset, recipe: Recipe, best: Matcher, folder: Path) -> None:
+    """Write the numbers of the test split to a run's folder, the last of its files."""
     metrics = retrieval.report(
         np.load(folder / "test_scores.npy"), captions_per_image=data.test.captions_per_image
     )
@@ -319,9 +243,10 @@ def _quality(
     return attention_quality(matcher, split, vocabulary, features_of(split, recipe))
 
 
-def _evaluate(
+def score_test_split(
     data: Dataset, recipe: Recipe, matcher: Matcher, folder: Path, progress: bool
 ) -> None:
+    """Write the scores of the test split to a run's folder."""
     captions = encode(data.test, words_of(data, recipe))
     scores = score_matrix(matcher, features_of(data.test, recipe), captions, progress=progress)
     with whole_file(folder / "test_scores.npy") as partial, partial.open("wb") as file:

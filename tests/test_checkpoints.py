@@ -1,44 +1,49 @@
-"""The authors' checkpoint layouts, written from the reference weights, and read back safely."""
+"""What a release's options and weights become: the authors' scores, or a refusal that says why."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import pickle
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from itm_core.checkpoints import import_checkpoint, load_imported, read_checkpoint
+from itm_core import runs
+from itm_core.checkpoints import import_checkpoint
 from itm_core.cli import main
 from itm_core.errors import InputError
+from itm_core.matchers import Attending
 from itm_core.pairing import AllPairs
+from tests.releases import RELEASES
+from tests.releases import write as write_release
 
 GOLDEN = Path(__file__).parent / "golden"
-PARTS = ("img_enc.", "txt_enc.", "sim_enc.")
-CASES = (
-    "scan_t2i_lse",
-    "scan_i2t_lse_weightnorm",
-    "bfan_prob",
-    "pfan_t2i_mean",
-    "sgraf_saf",
-    "sgraf_sgr",
-    "imram_full_step3",
-    "imram_text_step3",
-    "rcar_t2i_rcar3",
-    "rcar_i2t_rcr2",
-    "rcar_i2t_base",
-    "chan_model_gru_selfattn_vha_lse_equal",
-    "vsepp_cosine",
-    "vsrn_f30k",
-    "vsrn_coco",
-    "vseinf_region_bigru",
-)
+CASES = {  # files of weights and scores of the authors' models, by release
+    "scan_t2i_lse": "scan",
+    "scan_i2t_lse_weightnorm": "scan",
+    "scan_t2i_mean_unigru": "scan",
+    "bfan_prob": "bfan",
+    "bfan_equal": "bfan",
+    "pfan_t2i_mean": "pfan",
+    "pfan_i2t_lse": "pfan",
+    "sgraf_saf": "sgraf",
+    "sgraf_sgr": "sgraf",
+    "imram_full_step3": "imram",
+    "imram_text_step3": "imram",
+    "imram_full_step2_normed": "imram",
+    "rcar_t2i_rcar3": "rcar",
+    "rcar_i2t_rcr2": "rcar",
+    "rcar_i2t_base": "rcar",
+    "chan_model_gru_selfattn_vha_lse_equal": "chan",
+    "vsepp_cosine": "vsepp",
+    "vsepp_order": "vsepp",
+    "vsrn_f30k": "vsrn",
+    "vsrn_coco": "vsrn",
+    "vseinf_region_bigru": "vseinf",
+}
 
 
 def stored(case: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -47,32 +52,16 @@ def stored(case: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return arrays, json.loads(str(arrays.pop("config")))
 
 
-def layout(case: str, weights: dict[str, torch.Tensor]) -> Any:
-    """The releases' two layouts: one state dict, or a list of them."""
-    if case.startswith("imram"):
-        return weights
-    if case.startswith("rcar"):
-        return {f"module.{name}": value for name, value in weights.items()}
-    parts = [{n.removeprefix(p): v for n, v in weights.items() if n.startswith(p)} for p in PARTS]
-    return [part for part in parts if part]
-
-
 def write(path: Path, case: str, *, drop: str = "", modern: bool = True, **changes: object) -> Path:
+    """Write a release's file with reference weights: the options are those that it knows."""
     arrays, config = stored(case)
+    known = {name: config[name] for name in RELEASES[CASES[case]].options if name in config}
     weights = {
         name.removeprefix("weights/"): torch.from_numpy(value.copy())
         for name, value in arrays.items()
         if name.startswith("weights/") and name != f"weights/{drop}"
     }
-    content = {
-        "epoch": 7,
-        "model": layout(case, weights),
-        "best_rsum": np.float64(432.1),
-        "opt": argparse.Namespace(**(config | changes)),
-        "Eiters": 1234,
-    }
-    torch.save(content, path, _use_new_zipfile_serialization=modern)
-    return path
+    return write_release(path, CASES[case], weights, modern=modern, **(known | changes))
 
 
 @pytest.mark.parametrize("modern", [True, False])
@@ -83,8 +72,10 @@ def test_an_imported_model_scores_as_its_authors_did(
     path = write(tmp_path / "model_best.pth.tar", case, modern=modern)
     found = import_checkpoint(path, tmp_path / "imported")
     assert not found.missing
-    recipe, matcher = load_imported(tmp_path / "imported")
-    assert recipe == found.recipe
+    assert not found.misfits
+    run = runs.load(tmp_path / "imported")
+    assert run.recipe == found.recipe
+    matcher = run.matcher()
     arrays, _ = stored(case)
     images = torch.from_numpy(arrays["inputs/images"])
     if "inputs/boxes" in arrays:
@@ -100,45 +91,6 @@ def test_an_imported_model_scores_as_its_authors_did(
     np.testing.assert_allclose(scores.numpy(), arrays["outputs/sims"], atol=2e-5)
 
 
-class OldText(pickle._Pickler):
-    """Writes text as Python 2 did, in which the older releases were trained."""
-
-    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
-
-    def save_str(self, text: str) -> None:
-        self.write(pickle.SHORT_BINSTRING + bytes([len(text)]) + text.encode())
-        self.memoize(text)
-
-    dispatch[str] = save_str
-
-
-def test_files_of_python_2_and_of_older_numpy_are_read(tmp_path: Path) -> None:
-    path = tmp_path / "old.pth.tar"
-    content = {
-        "model": [{"fc.weight": torch.arange(3.0)}],
-        "opt": argparse.Namespace(cross_attn="t2i", lambda_lse=6.0),
-        "best_rsum": np.float64(432.1),
-        "Eiters": np.int64(5),
-    }
-    torch.save(content, path, _use_new_zipfile_serialization=False)
-    old = path.read_bytes().replace(b"cnumpy._core.multiarray", b"cnumpy.core.multiarray")
-    assert b"cnumpy.core.multiarray" in old
-    path.write_bytes(old)
-    found = read_checkpoint(path)
-    assert (found["best_rsum"], found["Eiters"]) == (432.1, 5)
-    python_2 = SimpleNamespace(
-        __name__="python_2",
-        Pickler=OldText,
-        dump=lambda value, file, protocol: OldText(file, protocol).dump(value),
-    )
-    content |= {"best_rsum": 432.1, "Eiters": 5}
-    torch.save(content, path, pickle_module=python_2, _use_new_zipfile_serialization=False)
-    assert b"U\x09fc.weight" in path.read_bytes()
-    found = read_checkpoint(path)
-    assert found["opt"] == content["opt"]
-    assert torch.equal(found["model"][0]["fc.weight"], torch.arange(3.0))
-
-
 def test_every_key_is_accounted_for(tmp_path: Path) -> None:
     path = write(tmp_path / "rcar.pth", "rcar_i2t_rcr2")
     found = import_checkpoint(path, tmp_path / "imported")
@@ -149,49 +101,138 @@ def test_every_key_is_accounted_for(tmp_path: Path) -> None:
     assert "sim_enc.sim_eval_w.weight" in found.unused
     kept = json.loads((tmp_path / "imported" / "import.json").read_text())
     assert kept["unused"] == found.unused
-    assert kept["source"] == "rcar.pth"
+    assert kept["used"] == found.used
     assert "unused" in "\n".join(found.lines())
+
+
+def refused(path: Path, said: str) -> None:
+    """The file is refused with this text and exit code 2, and nothing is left behind."""
+    before = sorted(p.name for p in path.parent.iterdir())
+    with pytest.raises(InputError, match=said) as caught:
+        import_checkpoint(path, path.parent / "imported")
+    assert str(caught.value).replace("\n", "").isprintable()
+    assert main(["import", str(path), "--folder", str(path.parent / "imported")]) == 2
+    assert sorted(p.name for p in path.parent.iterdir()) == before
 
 
 def test_a_missing_weight_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     path = write(tmp_path / "model.pth.tar", "scan_t2i_lse", drop="img_enc.fc.bias")
-    with pytest.raises(InputError, match=r"lacks weights.*missing\s+regions\.fc\.bias"):
-        import_checkpoint(path, tmp_path / "imported")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.pth.tar"]
+    refused(path, r"lacks weights.*missing\s+regions\.fc\.bias")
+
+
+def with_weights(path: Path, part: int, changes: dict[str, Any]) -> Path:
+    """Write SCAN's file with other values in one of its state dicts; None takes a name out."""
+    write(path, "scan_t2i_lse")
+    content = torch.load(path, weights_only=False)
+    for name, value in changes.items():
+        if value is None:
+            del content["model"][part][name]
+        else:
+            content["model"][part][name] = value
+    torch.save(content, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "said"),
+    [
+        (1, {"rnn.weight_ih_l9": torch.zeros(2)}, r"rnn\.weight_ih_l9: has no place"),
+        (0, {"fc.\x1b[31mred": torch.zeros(2)}, r"fc\.\\x1b\[31mred: has no place"),
+        (0, {"fc.bias": torch.zeros(3)}, r"fc\.bias: has another shape: \(3,\), expected \(32,\)"),
+        (0, {"fc.weight": torch.zeros(24, 32)}, "has another shape"),
+        (0, {"fc.bias": torch.full((32,), torch.nan)}, "values that are not finite"),
+        (0, {"fc_local.bias": torch.zeros(32)}, "another key has its place"),
+        (0, {"fc.bias": 3}, "one tensor for each name"),
+        (1, {"embed.weight": torch.zeros(0, 12)}, "sizes must be whole numbers"),
+        (1, {"embed.weight": torch.tensor(1.0)}, r"embed\.weight: has another shape: \(\)"),
+        (0, {"fc.bias": torch.zeros(32).to_sparse()}, "no dense tensor of real numbers"),
+        (0, {"fc.bias": torch.zeros(32, dtype=torch.complex64)}, "no dense tensor of real"),
+        (0, {"fc.bias": torch.zeros(32, device="meta")}, "no dense tensor of real numbers"),
+    ],
+)
+def test_weights_that_are_not_the_methods_are_refused(
+    part: int, changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    refused(with_weights(tmp_path / "model.pth.tar", part, changes), said)
+
+
+def test_half_an_encoder_is_refused(tmp_path: Path) -> None:
+    """A file with two directions, and an option that says one: importing it would halve it."""
+    path = write(tmp_path / "model.pth.tar", "scan_t2i_lse", bi_gru=False)
+    refused(path, r"brings weights that nothing takes.*rnn\.weight_ih_l0_reverse")
+
+
+def test_bfan_has_two_directions_without_an_option(tmp_path: Path) -> None:
+    assert "bi_gru" not in RELEASES["bfan"].options
+    path = write(tmp_path / "model.pth.tar", "bfan_prob")
+    found = import_checkpoint(path, tmp_path / "imported")
+    assert found.recipe.encoder.bidirectional
+    assert found.used["txt_enc.rnn.weight_hh_l0_reverse"] == "words.rnn.weight_hh_l0_reverse"
+
+
+def test_a_trial_run_that_gives_no_numbers_is_refused(tmp_path: Path) -> None:
+    huge = {"fc.weight": torch.full((32, 24), 3e38), "fc.bias": torch.full((32,), 3e38)}
+    refused(with_weights(tmp_path / "model.pth.tar", 0, huge), "the trial run failed")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"agg_func": "Median\x1b[2J"}, r"unknown or missing option.*Median.{0,4}x1b"),
+        ({"embed_size": "many"}, "the options describe no method"),
+        ({"embed_size": 10**6}, r"another shape: \(32,\), expected \(1000000,\)"),
+        ({"img_dim": None}, "sizes must be whole numbers"),
+        ({"cross_attn": ["t2i"]}, "the options describe no method"),
+        ({"cross_attn": "\x07"}, r"unknown value of matcher\.direction.*found \\x07"),
+        ({"num_layers": 0}, "encoder.gru_layers is too small"),
+    ],
+)
+def test_options_that_describe_no_method_are_refused(
+    changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    refused(write(tmp_path / "model.pth.tar", "scan_t2i_lse", **changes), said)
+
+
+def test_options_that_no_setting_reads_may_be_anything(tmp_path: Path) -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    odd = {"logger": circle, "table": {(1, 2): torch.ones(1)}, "name": "a\x1bb"}
+    path = write(tmp_path / "model.pth.tar", "scan_t2i_lse", **odd)
+    import_checkpoint(path, tmp_path / "imported")
+    kept = json.loads((tmp_path / "imported" / "import.json").read_text())["options"]
+    assert kept["logger"] == "[[...]]"
+    assert kept["lambda_lse"] == 6.0
+
+
+def test_models_without_unit_length_are_refused_by_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "model.pth.tar", "vsepp_cosine", no_imgnorm=True)
+    refused(path, "without unit length are not supported here.*option no_imgnorm")
+
+
+def test_bert_is_refused_by_name(tmp_path: Path) -> None:
+    case = "chan_model_gru_selfattn_vha_lse_equal"
+    refused(write(tmp_path / "model.pth", case, text_enc_type="bert"), "BERT cannot be imported")
+
+
+def test_the_run_says_how_its_release_trained(tmp_path: Path) -> None:
+    path = write(tmp_path / "model.pth.tar", "scan_t2i_lse", num_epochs=17, max_violation=False)
+    recipe = import_checkpoint(path, tmp_path / "scan").recipe
+    assert recipe.training.epochs == 17
+    assert recipe.training.drop_every == RELEASES["scan"].options["lr_update"]
+    assert not recipe.loss.hardest
+    path = write(tmp_path / "model.pth", "rcar_t2i_rcar3")  # hard negatives come after a warm-up
+    recipe = import_checkpoint(path, tmp_path / "rcar").recipe
+    assert recipe.loss.hardest
+    assert recipe.loss.warmup_epochs == 1
 
 
 def test_an_existing_folder_is_left_alone(tmp_path: Path) -> None:
     path = write(tmp_path / "model.pth.tar", "scan_t2i_lse")
     (tmp_path / "imported").mkdir()
     (tmp_path / "imported" / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match="in the way"):
+    with pytest.raises(InputError, match="exists already"):
         import_checkpoint(path, tmp_path / "imported")
     assert [p.name for p in (tmp_path / "imported").iterdir()] == ["mine.txt"]
-
-
-class Hostile:
-    """Runs a command when it is unpickled by a reader that trusts it."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, (f"touch {self.marker}",)
-
-
-@pytest.mark.parametrize("where", ["opt", "model", "best_rsum"])
-@pytest.mark.parametrize("modern", [True, False])
-def test_a_hostile_pickle_is_refused_before_it_runs(
-    where: str, modern: bool, tmp_path: Path
-) -> None:
-    marker, path = tmp_path / "ran", tmp_path / "model.pth.tar"
-    content = {"model": [{}, {}], "opt": argparse.Namespace(cross_attn="t2i"), "best_rsum": 1.0}
-    content[where] = Hostile(marker)
-    torch.save(content, path, _use_new_zipfile_serialization=modern)
-    with pytest.raises(InputError, match="wants something run"):
-        import_checkpoint(path, tmp_path / "imported")
-    assert not marker.exists()
-    assert not (tmp_path / "imported").exists()
 
 
 @pytest.mark.parametrize(
@@ -206,20 +247,14 @@ def test_a_hostile_pickle_is_refused_before_it_runs(
 )
 def test_what_is_no_checkpoint_is_named(content: Any, said: str, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "model.pth.tar")
-    with pytest.raises(InputError, match=said):
-        import_checkpoint(tmp_path / "model.pth.tar", tmp_path / "imported")
+    refused(tmp_path / "model.pth.tar", said)
 
 
-def test_an_unknown_option_and_a_damaged_file_are_named(tmp_path: Path) -> None:
-    path = write(tmp_path / "odd.pth.tar", "scan_t2i_lse", agg_func="Median")
-    with pytest.raises(InputError, match="Median"):
-        import_checkpoint(path, tmp_path / "imported")
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     whole = write(tmp_path / "whole.pth.tar", "scan_t2i_lse").read_bytes()
     (tmp_path / "cut.pth.tar").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=r"cut\.pth\.tar"):
-        import_checkpoint(tmp_path / "cut.pth.tar", tmp_path / "imported")
-    with pytest.raises(InputError, match="not found"):
-        import_checkpoint(tmp_path / "absent.pth.tar", tmp_path / "imported")
+    refused(tmp_path / "cut.pth.tar", r"cut\.pth\.tar: not readable as a checkpoint")
+    refused(tmp_path / "absent.pth.tar", "not found")
 
 
 def test_the_command_prints_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,3 +264,4 @@ def test_the_command_prints_the_report(tmp_path: Path, capsys: pytest.CaptureFix
     assert "keys used" in said
     assert "bns.1" in said
     assert main(["import", str(path), "--folder", str(tmp_path / "imported")]) == 2
+    assert isinstance(runs.load(tmp_path / "imported").matcher(), Attending)

@@ -13,7 +13,7 @@ from itm_core import reference
 from itm_core.cli import main
 
 GOLDEN = Path(__file__).parent / "golden"
-FILES = sorted(p for p in GOLDEN.rglob("*") if p.suffix in (".npz", ".json"))
+FILES = sorted(p for p in GOLDEN.glob("*") if p.suffix in (".npz", ".json"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)

@@ -1,4 +1,4 @@
-"""Scoring a large gallery: planned as shards of images, run as a batch, merged exactly.
+"""Scoring a gallery with a run or an ensemble: at once, or as shards that are merged exactly.
 
 A job lives in a folder: ``job.json`` says what is scored, each shard is a file of its own, and in
 the end there are ``metrics.json`` and ``scores.npy``, the score matrix, or ``top.npz``, the best K
@@ -10,6 +10,7 @@ Page: "Batches", "A large gallery".
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +23,19 @@ import torch
 from itm_core import retrieval
 from itm_core.batch import engine, top_lists
 from itm_core.batch.planning import means
+from itm_core.data.feature_notes import require_same_features
 from itm_core.data.precomp import Split, load_split
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 from itm_core.files import read_json, whole_file, write_json
-from itm_core.inputs import encode, run_features
-from itm_core.runs import Run
+from itm_core.inputs import Words, encode, run_features
+from itm_core.run import Run
 from itm_core.scoring import cut, score_matrix
 
 DONE = "metrics.json"
 SCORES, LISTS = "scores.npy", "top.npz"
+SCORES_ROOT = Path("data/scores")
+LONGEST_NAME = 200  # bytes; file systems allow 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,14 +79,17 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreJob:
-    """A run, a split whose images and captions it shall score, and how; see `prepare`.
+    """Runs, a split whose images and captions they shall score, and how; see `prepare`.
 
     Attributes:
+        runs: one, or the members of an ensemble, whose scores are averaged.
+        vocabulary: the file that was named for imported runs, or None.
         jobs: the shards; none when all is scored at once, by this process.
         top: keep the best K in each direction; 0 for the whole matrix.
     """
 
-    run: Run
+    runs: tuple[Run, ...]
+    vocabulary: Path | None
     split: Split
     out: Path
     jobs: tuple[Shard, ...]
@@ -103,7 +110,8 @@ class ScoreJob:
         """Return what `shard` needs to know of the shards that are left."""
         return {
             "module": "itm_core.batch.shard",
-            "run": str(self.run.folder.resolve()),
+            "runs": [str(run.folder.resolve()) for run in self.runs],
+            "vocabulary": None if self.vocabulary is None else str(self.vocabulary.resolve()),
             "dataset": str(self.split.folder.resolve()),
             "split": self.split.name,
             "out": str(self.out),
@@ -116,11 +124,11 @@ class ScoreJob:
         """Return what decides about the scores, ready for JSON: weights, data, and the cut."""
         data = hashlib.sha256()
         self.split.add_to(data)
-        with (self.run.folder / "best.safetensors").open("rb") as file:
-            weights = hashlib.file_digest(file, "sha256").hexdigest()
+        words = [_ids_hash(run.vocabulary) for run in self.runs if run.imported]
         return {
-            "run": self.run.place,
-            "weights": weights,
+            "run": " + ".join(run.place for run in self.runs),
+            "weights": " + ".join(_weights_hash(run) for run in self.runs),
+            **({"vocabulary": " + ".join(words)} if words else {}),
             "split": self.split.name,
             "data": data.hexdigest(),
             "shards": len(self.jobs),
@@ -128,14 +136,26 @@ class ScoreJob:
         }
 
 
+def _weights_hash(run: Run) -> str:
+    with (run.folder / "best.safetensors").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _ids_hash(words: Words) -> str:
+    text = json.dumps(dict(words.ids), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def prepare(
-    run: Run,
+    runs: Sequence[Run],
     dataset: Path | str,
-    out: Path,
+    out: Path | None = None,
     *,
     split: str = "test",
     shards: int = 0,
     top: int = 0,
+    folds: int = 0,
+    vocabulary: Path | None = None,
     workers: int | None = None,
     device: str = "auto",
     profile: Path | str = "local",
@@ -143,31 +163,69 @@ def prepare(
     """Return a scoring job whose every part has been checked; nothing is scored.
 
     Args:
+        runs: one, or the members of an ensemble.
+        out: the folder of the results; by default one below `SCORES_ROOT` with their names.
         shards: into how many the images are cut; 0 to score all at once, by this process.
         top: keep the best K in each direction, not the whole matrix; it needs shards.
+        folds: into how many parts `folded` is to divide the images.
+        vocabulary: the file that the imported ones among the runs were loaded with, if any.
         workers, profile: as for `planning.prepare`.
 
-    Raises `InputError` for data that the run does not fit, a number that makes no sense, and a
+    Raises `InputError` for data that a run does not fit, a number that makes no sense, and a
     folder that holds another job.
     """
     data = load_split(dataset, split)
-    images = len(run_features(run, data))
+    for run in runs:
+        require_same_features(run.config, data)
+    _check_numbers(len(runs), len(data.regions), shards, top, folds)
+    out = (out or default_folder(runs, data)).resolve()
+    kind = "npz" if top else "npy"
+    rows = cut(len(data.regions), shards) if shards else []
+    jobs = tuple(
+        Shard(place=out / f"shard-{k:04}-of-{shards:04}.{kind}", rows=part)
+        for k, part in enumerate(rows, 1)
+    )
+    how = means(device, workers, profile)
+    made = ScoreJob(
+        runs=tuple(runs), vocabulary=vocabulary, split=data, out=out, jobs=jobs, top=top, **how
+    )
+    _claim(made)
+    return made
+
+
+def default_folder(runs: Sequence[Run], split: Split) -> Path:
+    """Return where scores go unless a folder is named: data set, split, and the names of the runs.
+
+    A trained run is called by its folder below the store, an imported one by its own folder.
+    """
+    names = [run.folder.resolve().name if run.imported else run.place for run in runs]
+    label = "+".join(name.replace("/", "-") for name in names)
+    if len(label.encode()) > LONGEST_NAME:
+        short = hashlib.sha256(label.encode()).hexdigest()[:12]
+        label = f"{len(names)}-runs-{short}"
+    return SCORES_ROOT / f"{split.folder.resolve().name}-{split.name}" / label
+
+
+def _check_numbers(members: int, images: int, shards: int, top: int, folds: int) -> None:
     if not 0 <= shards <= images or top < 0 or (top and not shards):
         raise InputError(
             "these shards cannot be made",
             expected=f"1 to {images} shards, and the best 1 or more, or all, of each",
             found=f"--shards {shards} --top {top}",
         )
-    kind = "npz" if top else "npy"
-    rows = cut(images, shards) if shards else []
-    jobs = tuple(
-        Shard(place=out.resolve() / f"shard-{k:04}-of-{shards:04}.{kind}", rows=part)
-        for k, part in enumerate(rows, 1)
-    )
-    how = means(device, workers, profile)
-    made = ScoreJob(run=run, split=data, out=out.resolve(), jobs=jobs, top=top, **how)
-    _claim(made)
-    return made
+    if top and (members > 1 or folds):
+        raise InputError(
+            "the best K of each query are not enough",
+            expected="the whole matrix: an ensemble averages it, folds cut it",
+            found=f"--top {top} with {members} runs and {folds} folds",
+            remedy="leave --top out",
+        )
+    if folds and (folds < 2 or images % folds):
+        raise InputError(
+            "images do not divide into folds",
+            expected=f"2 or more folds of the same number of images ({images} in all)",
+            found=f"--folds {folds}",
+        )
 
 
 def _claim(gallery: ScoreJob) -> None:
@@ -205,19 +263,21 @@ def score(gallery: ScoreJob, *, progress: bool = True) -> engine.Report | None:
 
 def _score_here(gallery: ScoreJob, progress: bool) -> None:
     """Score everything in this process, on all devices that it may use."""
-    split, run = gallery.split, gallery.run
-    captions = encode(split, run.vocabulary)
-    scores = score_matrix(
+    scores = retrieval.ensemble(_matrix(gallery, run, progress) for run in gallery.runs)
+    with whole_file(gallery.out / SCORES) as partial, partial.open("wb") as file:
+        np.save(file, scores.astype(np.float32))
+    _measure(gallery)
+
+
+def _matrix(gallery: ScoreJob, run: Run, progress: bool) -> np.ndarray:
+    return score_matrix(
         run.matcher(gallery.device),
-        run_features(run, split),
-        captions,
+        run_features(run, gallery.split),
+        encode(gallery.split, run.vocabulary),
         progress=progress,
         devices=[torch.device("cuda", k) for k in range(gallery.gpus)]
         or [pick_device(gallery.device)],
     )
-    with whole_file(gallery.out / SCORES) as partial, partial.open("wb") as file:
-        np.save(file, scores)
-    _measure(gallery)
 
 
 def merge(gallery: ScoreJob) -> None:
@@ -282,3 +342,13 @@ def _measure(gallery: ScoreJob) -> None:
     with np.load(gallery.out / LISTS) as lists:
         i2t, t2i = lists["i2t_places"], lists["t2i_places"]
     write_json(gallery.out / DONE, top_lists.recalls(i2t, t2i, captions_per_image=n))
+
+
+def folded(gallery: ScoreJob, folds: int) -> dict[str, Any]:
+    """Write and return the means over folds of the images, each ranked by itself (MSCOCO 1K)."""
+    n = gallery.split.captions_per_image
+    scores = np.load(gallery.out / SCORES, mmap_mode="r")
+    found = retrieval.five_folds(scores, captions_per_image=n, folds=folds).flat()
+    written = {**found, "images": len(scores), "captions": scores.shape[1], "folds": folds}
+    write_json(gallery.out / f"metrics-{folds}-folds.json", written)
+    return written

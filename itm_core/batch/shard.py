@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from itm_core import runs
+from itm_core import retrieval
 from itm_core.batch import top_lists
 from itm_core.batch.experiment import claim_gpu
 from itm_core.data.precomp import Split, load_split
 from itm_core.files import read_json, whole_file
 from itm_core.inputs import encode, run_features
+from itm_core.run import Run, load_members
 from itm_core.scoring import score_blocks
 
 Blocks = Iterable[tuple[slice, np.ndarray, np.ndarray]]  # images, captions, and their scores
@@ -37,19 +38,25 @@ def score_shard(place: Path, rows: slice, told: Mapping[str, Any]) -> None:
     """
     if place.exists():
         return
-    run = runs.load(told["run"])
     split = load_split(told["dataset"], told["split"])
-    blocks = score_blocks(
-        run.matcher(told["device"]),
+    vocabulary = None if told["vocabulary"] is None else Path(told["vocabulary"])
+    members = load_members(told["runs"], dataset=told["dataset"], vocabulary=vocabulary)
+    found = (_blocks(run, split, rows, told["device"]) for run in members)
+    with whole_file(place) as partial, partial.open("wb") as file:
+        if told["top"]:
+            np.savez(file, allow_pickle=False, **_lists(next(found), split, rows, told["top"]))
+        else:
+            each = (_block(blocks, len(split.captions), rows) for blocks in found)
+            np.save(file, retrieval.ensemble(each).astype(np.float32))
+
+
+def _blocks(run: Run, split: Split, rows: slice, device: str) -> Blocks:
+    return score_blocks(
+        run.matcher(device),
         run_features(run, split),
         encode(split, run.vocabulary),
         rows=rows,
     )
-    with whole_file(place) as partial, partial.open("wb") as file:
-        if told["top"]:
-            np.savez(file, allow_pickle=False, **_lists(blocks, split, rows, told["top"]))
-        else:
-            np.save(file, _block(blocks, len(split.captions), rows))
 
 
 def _block(blocks: Blocks, captions: int, rows: slice) -> np.ndarray:

@@ -1,21 +1,43 @@
-"""``itm score``: the scores of a run on any split, at once or as a job of shards.
+"""``itm score``: the scores of a run or an ensemble on any split, at once or as a job of shards.
 
-Page: "Batches", "A large gallery".
+Page: "Batches", "A large gallery", "Use the authors' checkpoints".
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add ``score`` to the commands."""
-    command = commands.add_parser("score", help="score a split with a finished run")
-    command.add_argument("folder", type=Path, metavar="RUN", help="the folder of a finished run")
+    command = commands.add_parser("score", help="score a split with one run, or with an ensemble")
+    command.add_argument(
+        "folders",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="a finished run or an imported checkpoint; scores of several are averaged",
+    )
     command.add_argument("dataset", type=Path, metavar="DATASET", help="in the SCAN layout")
     command.add_argument("--split", default="test", help="default: test")
-    command.add_argument("--out", type=Path, required=True, help="the folder of the results")
+    command.add_argument(
+        "--out", type=Path, help="the folder of the results; default: one in data/scores"
+    )
+    command.add_argument(
+        "--vocabulary",
+        type=Path,
+        metavar="FILE",
+        help="of imported checkpoints; default: the one imported with them, or the dataset's",
+    )
+    command.add_argument(
+        "--folds",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also print the means over N folds of the images; 5 for MSCOCO 1K",
+    )
     command.add_argument(
         "--shards", type=int, default=0, help="cut the images into so many jobs (default: none)"
     )
@@ -30,17 +52,20 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def score(given: argparse.Namespace) -> int:
     """Score, print the numbers and where they are; 1 when a shard failed."""
-    from itm_core import retrieval, runs
+    from itm_core import retrieval
     from itm_core.batch import score_job
     from itm_core.files import read_json
+    from itm_core.run import load_members
 
     made = score_job.prepare(
-        runs.load(given.folder),
+        load_members(given.folders, dataset=given.dataset, vocabulary=given.vocabulary),
         given.dataset,
         given.out,
         split=given.split,
         shards=given.shards,
         top=given.top,
+        folds=given.folds,
+        vocabulary=given.vocabulary,
         workers=given.workers,
         device=given.device,
         profile=given.profile,
@@ -50,9 +75,29 @@ def score(given: argparse.Namespace) -> int:
         print("\n".join(report.lines()))
         return 1
     found = read_json(made.out / score_job.DONE)
-    if made.top:
-        print("  ".join(f"{name} {value:.1f}" for name, value in found.items()))
-    else:
+    print(paper_row(found))
+    if not made.top:
         print(retrieval.text(found))
+    if given.folds:
+        print(f"means over {given.folds} folds:\n{paper_row(score_job.folded(made, given.folds))}")
     print(f"scores: {made.out / (score_job.LISTS if made.top else score_job.SCORES)}")
     return 0
+
+
+def paper_row(found: Mapping[str, float]) -> str:
+    """Return the recalls as the papers' tables print them, under a heading.
+
+    >>> names = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
+    >>> print(paper_row(dict(zip(names, (67.4, 90.3, 95.8, 48.6, 77.7, 85.2, 465), strict=True))))
+     i2t R@1   R@5  R@10   t2i R@1   R@5  R@10    rSum
+        67.4  90.3  95.8      48.6  77.7  85.2   465.0
+    """
+    sides = [[f"{side}_r{cut}" for cut in (1, 5, 10)] for side in ("i2t", "t2i")]
+    titles = [f"{'i2t R@1':>8}{'R@5':>6}{'R@10':>6}", f"{'t2i R@1':>10}{'R@5':>6}{'R@10':>6}"]
+    values = [
+        "".join(
+            f"{found[name]:{width}.1f}" for name, width in zip(side, (first, 6, 6), strict=True)
+        )
+        for side, first in zip(sides, (8, 10), strict=True)
+    ]
+    return f"{''.join(titles)}{'rSum':>8}\n{''.join(values)}{found['rsum']:8.1f}"

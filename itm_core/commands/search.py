@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 NOTE = "search.json"  # beside the gallery: whose matcher made it, of which images
+VOCABULARY = "vocabulary.json"  # where the run has none in its own folder
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -17,7 +18,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("dataset", type=Path, help="folder in the SCAN layout")
     command.add_argument("folder", type=Path, metavar="DEST", help="the gallery to write")
     command.add_argument(
-        "--run", type=Path, required=True, dest="run_folder", help="a finished run"
+        "--run", type=Path, required=True, dest="run_folder", help="a finished run or an import"
+    )
+    command.add_argument(
+        "--vocabulary", type=Path, metavar="FILE", help="of an imported checkpoint, as itm score's"
     )
     command.add_argument("--split", default="test", help="default: test")
     command.add_argument("--kind", default="float16", help="of regions: float16, int8 or float32")
@@ -31,32 +35,35 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _index(given: argparse.Namespace) -> int:
-    from itm_core import runs
     from itm_core.data.precomp import load_split
     from itm_core.files import amount, write_json
     from itm_core.inputs import encode, run_features
+    from itm_core.run import load
     from itm_core.search.two_stage import build_two_stage
 
-    run = runs.load(given.run_folder)
+    run = load(given.run_folder, dataset=given.dataset, vocabulary=given.vocabulary)
     split = load_split(given.dataset, given.split)
     features = run_features(run, split)
     captions = encode(load_split(given.dataset, "train"), run.vocabulary)
     ready = build_two_stage(
         run.matcher(), features, captions, given.folder, kind=given.kind, progress=True
     )
+    if run.words is not None:  # of imported weights: sentences are looked up in the same file
+        run.words.save(given.folder / VOCABULARY)
     write_json(given.folder / NOTE, {"run": str(given.run_folder.resolve()), "ids": split.ids})
     print(f"{given.folder}: {len(ready.store)} images, regions {amount(ready.store.bytes)}")
     return 0
 
 
 def _search(given: argparse.Namespace) -> int:
-    from itm_core import runs
     from itm_core.data.unknown_words import require_sentence
     from itm_core.files import read_json
+    from itm_core.run import load
     from itm_core.search.two_stage import encode_captions, open_two_stage
 
     note = read_json(given.folder / NOTE)
-    run = runs.load(note["run"])
+    words = given.folder / VOCABULARY
+    run = load(note["run"], vocabulary=words if words.exists() else None)
     unknown = [require_sentence(run.vocabulary, sentence) for sentence in given.sentences]
     ready = open_two_stage(run.matcher(), given.folder)
     for sentence, missing in zip(given.sentences, unknown, strict=True):

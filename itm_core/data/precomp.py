@@ -328,8 +328,9 @@ def _one_id_per_image(path: Path, ids: list[str], images: int) -> list[str]:
     return ids[::n]
 
 
-def vocabulary_file(folder: Path) -> Path | None:
+def vocabulary_file(folder: Path | str) -> Path | None:
     """Return the file of a dataset's vocabulary; None where one is built from its captions."""
+    folder = Path(folder)
     name = folder.resolve().name
     places = [
         folder / VOCABULARY,

@@ -41,16 +41,21 @@ def encoder_of(c: Mapping[str, Any], **more: Any) -> EncoderSettings:
         embedding=c["embed_size"],
         word_width=c["word_dim"],
         gru_layers=c["num_layers"],
-        bidirectional=c.get("bi_gru", c.get("use_bi_gru")),
+        bidirectional=c["use_bi_gru"] if "use_bi_gru" in c else c["bi_gru"],
         normalise_regions=not c["no_imgnorm"],
         normalise_words=not c["no_txtnorm"],
         **more,
     )
 
 
+def _scan_encoder(c: Mapping[str, Any]) -> EncoderSettings:
+    """Return the encoder settings of SCAN and of the releases that start from its encoders."""
+    weight_norm = {"basic": False, "weight_norm": True}[c["precomp_enc_type"]]
+    return encoder_of(c, weight_norm=weight_norm)
+
+
 def scan_settings(c: Mapping[str, Any]) -> Settings:
     """Return SCAN's settings from its options; PFAN has the same ones."""
-    weight_norm = {"basic": False, "weight_norm": True}[c["precomp_enc_type"]]
     matcher = AttendingSettings(
         direction=c["cross_attn"],
         normalisation=c["raw_feature_norm"],
@@ -58,22 +63,22 @@ def scan_settings(c: Mapping[str, Any]) -> Settings:
         aggregation=AGGREGATION_NAMES[c["agg_func"]],
         lse_temperature=c["lambda_lse"],
     )
-    return encoder_of(c, weight_norm=weight_norm), matcher, RegulatorSettings()
+    return _scan_encoder(c), matcher, RegulatorSettings()
 
 
 def bfan_settings(c: Mapping[str, Any]) -> Settings:
-    """Return BFAN's settings from its options."""
+    """Return BFAN's settings from its options; its GRU has two directions, without an option."""
     matcher = AttendingSettings(
         direction="both", attention_temperature=c["lambda_softmax"], gate=c["focal_type"]
     )
-    return encoder_of(c), matcher, RegulatorSettings()
+    return _scan_encoder({"bi_gru": True, **c}), matcher, RegulatorSettings()
 
 
 def sgraf_settings(c: Mapping[str, Any]) -> Settings:
-    """Return SAF's or SGR's settings from their options."""
+    """Return SAF's or SGR's settings from their options; no option names the temperature."""
     encoder = encoder_of(c, whole_regions="self_attention", whole_words="self_attention")
     matcher = AttendingSettings(
-        attention_temperature=c.get("attention_smooth", 9.0),  # a constant of the release
+        attention_temperature=9.0,
         aggregation=c["module_name"],
         width=c["sim_dim"],
         node_steps=c["sgr_step"],
@@ -92,7 +97,7 @@ def imram_settings(c: Mapping[str, Any]) -> Settings:
     regulator = RegulatorSettings(
         kind="memory", steps=c["iteration_step"], normalise_memory=not c["no_IMRAM_norm"]
     )
-    return encoder_of(c), matcher, regulator
+    return _scan_encoder(c), matcher, regulator
 
 
 def rcar_settings(c: Mapping[str, Any]) -> Settings:

@@ -14,8 +14,8 @@ Rules = tuple[tuple[str, str], ...]
 ENCODERS: Rules = (
     (r"^img_enc\.mlp\.bns\.1\..*", UNUSED),  # VSE-infinity, RCAR: in the file, not in the sum
     (r"^img_enc\.mlp\.", "regions.block."),
-    (r"^img_enc\.fc\.weight_g", "regions.fc.parametrizations.weight.original0"),
-    (r"^img_enc\.fc\.weight_v", "regions.fc.parametrizations.weight.original1"),
+    (r"^img_enc\.fc(_local)?\.weight_g", "regions.fc.parametrizations.weight.original0"),
+    (r"^img_enc\.fc(_local)?\.weight_v", "regions.fc.parametrizations.weight.original1"),
     (r"^img_enc\.fc_local\.", "regions.fc."),
     (r"^img_enc\.", "regions."),
     (r"^txt_enc\.cap_rnn\.", "words.rnn."),

@@ -53,9 +53,19 @@ ENCODERS: dict[str, dict[str, Any]] = {
 def pooled_settings(
     family: str, c: Mapping[str, Any]
 ) -> tuple[EncoderSettings, PooledSettings, RegulatorSettings]:
-    """Return the settings of a family from its options."""
+    """Return the settings of a family from its options.
+
+    Raises `InputError` for vectors that do not get unit length, which `pooling` cannot leave out.
+    """
+    raw = [name for name in ("no_imgnorm", "no_txtnorm") if c.get(name)]
+    if raw:
+        raise InputError(
+            "models without unit length are not supported here",
+            found=f"option {raw[0]}",
+            expected="whole vectors of unit length",
+        )
     encoder = EncoderSettings(**_sizes(c), **ENCODERS[family])
-    if family == "vsrn" and c["data_name"] == "coco_precomp":
+    if family == "vsrn" and c["data_name"] != "f30k_precomp":
         encoder = replace(encoder, regions="graph_coco", whole_regions="gru")
     settings = PooledSettings(measure=c.get("measure", "cosine"), absolute=c.get("use_abs", False))
     return encoder, settings, RegulatorSettings()

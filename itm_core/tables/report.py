@@ -38,7 +38,10 @@ def numbers(run: Run) -> pd.DataFrame:
 
 
 def facts(run: Run, data: Dataset) -> pd.DataFrame:
-    """Return what a run was made of: data, model, budget, machine."""
+    """Return what a run was made of: data, model, budget, machine.
+
+    Of imported weights: where they are from, and the training that their file tells of.
+    """
     recipe, where = run.recipe, run.environment
     images, regions, width = data.train.regions.shape
     said = {
@@ -53,6 +56,11 @@ def facts(run: Run, data: Dataset) -> pd.DataFrame:
         "versions": f"Python {where['python']}, torch {where['packages']['torch']}",
         "commit": where["commit"] or "not a git checkout",
     }
+    if run.imported:
+        own = run.imported
+        said["recipe"] = recipe.name
+        said["minutes"] = "not trained here"
+        said["weights"] = f"imported from {own['file']}, SHA-256 {own['sha256'][:12]}…"
     return pd.DataFrame({"": said.keys(), "value": said.values()})
 
 

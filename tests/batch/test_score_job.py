@@ -43,7 +43,7 @@ def data(run: runs.Run) -> Path:
 
 def prepare(run: runs.Run, out: Path, **more: object) -> ScoreJob:
     given = {"shards": SHARDS, "device": "cpu", "workers": 2} | more
-    return score_job.prepare(run, data(run), out, **given)  # type: ignore[arg-type]
+    return score_job.prepare([run], data(run), out, **given)  # type: ignore[arg-type]
 
 
 def score_in_this_process(planned: ScoreJob, jobs: slice = slice(None)) -> None:
@@ -132,7 +132,7 @@ def test_a_shard_that_fails_is_named_and_scored_at_the_next_start(
 ) -> None:
     planned = prepare(run, tmp_path)
     planned.home.mkdir()
-    told = planned.content(planned.jobs) | {"gpus": 0, "run": str(tmp_path / "none")}
+    told = planned.content(planned.jobs) | {"gpus": 0, "runs": [str(tmp_path / "none")]}
     write_json(planned.home / "cells.json", told)
     words = [str(planned.home / "cells.json"), planned.jobs[1].name]
     assert shard.main(words) == 1
@@ -187,7 +187,7 @@ def test_jobs_do_not_mix(run: runs.Run, tmp_path: Path) -> None:
     write_dataset(narrow)
     np.save(narrow / "test_ims.npy", np.zeros((12, 4, 3), np.float32))
     with pytest.raises(InputError, match="another width .* expected 11, .* found 3"):
-        score_job.prepare(run, narrow, tmp_path / "other")
+        score_job.prepare([run], narrow, tmp_path / "other")
 
 
 def test_a_damaged_shard_is_named(run: runs.Run, tmp_path: Path) -> None:

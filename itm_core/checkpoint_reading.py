@@ -1,0 +1,139 @@
+"""Releases' checkpoint files, opened without running anything that they contain.
+
+A pickle can call any function when it is opened. These files are read with ``weights_only`` and an
+allow-list of what a checkpoint needs. Text from a file is shown with its control characters
+escaped, and messages are this project's own: torch's advise to switch the protection off.
+
+Page: "Use the authors' checkpoints".
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from itm_core.errors import InputError
+
+# of the state dicts in a list, in this order; CHAN appends the parts that have no weights
+PREFIXES = ("img_enc.", "txt_enc.", "sim_enc.", "criterion.")
+REFUSED = re.compile(r"GLOBAL (.+?) (?:was not|whose module)|function (\S+)$", re.DOTALL | re.M)
+LONGEST = 120  # characters of a name or a value from a file that a message shows
+
+
+def plain(value: object) -> str:
+    """Return text from a file for people: one line, no control characters, not endless.
+
+    >>> plain("fc\\x1b[31m.weight\\n")
+    'fc\\\\x1b[31m.weight\\\\n'
+    """
+    text = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(value)
+    )
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def read_checkpoint(path: Path) -> Mapping[str, Any]:
+    """Return the dictionary in a checkpoint; nothing in the file is run.
+
+    Raises `InputError` when the file is missing, damaged, unsafe (the class or function that it
+    refers to is named), or no dictionary with ``model``.
+    """
+    allowed: list[Any] = [argparse.Namespace, np.dtype, np.dtypes.Float64DType]
+    allowed += [np.dtypes.Float32DType, np.dtypes.Int64DType, *_numpy_scalars()]
+    try:
+        with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch asks for a bug report on newer pickles
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError("checkpoint not found", file=path) from None
+    except pickle.UnpicklingError as error:
+        raise _refused(path, str(error)) from None
+    except Exception as error:  # a crafted or damaged pickle makes the reader raise any kind
+        raise InputError(
+            "not readable as a checkpoint",
+            file=path,
+            expected="a file that torch.save wrote",
+            found=f"{type(error).__name__} while it was read",
+            remedy="get it again from its authors",
+        ) from None
+    if not isinstance(content, Mapping) or "model" not in content:
+        raise InputError(
+            "no checkpoint of this family",
+            file=path,
+            expected="a dictionary with `model` and `opt`",
+        )
+    return content
+
+
+def _refused(path: Path, reason: str) -> InputError:
+    """Return the error for what the safe reader refused, which is named where it has a name."""
+    match = REFUSED.search(reason)
+    named = plain(match[1] or match[2]) if match else "an instruction that no checkpoint needs"
+    return InputError(
+        "unsafe or damaged checkpoint: refused before anything was run",
+        file=path,
+        expected="tensors, numbers, text and an argparse.Namespace",
+        found=named,
+        remedy="get the file again from its authors, and do not open this one with anything else",
+    )
+
+
+def _numpy_scalars() -> list[Any]:
+    """Return the functions by which NumPy's numbers are pickled, under both their names."""
+    scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]
+    return [scalar, (scalar, "numpy.core.multiarray.scalar")]
+
+
+def options_of(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Return the options beside the weights; raises `InputError` when there are none."""
+    options = content.get("opt")
+    if isinstance(options, argparse.Namespace):
+        return vars(options)
+    if isinstance(options, Mapping):
+        return dict(options)
+    raise InputError(
+        "the checkpoint has no options",
+        file=path,
+        found=type(options).__name__,
+        expected="`opt`, the argparse.Namespace that the release saves beside its weights",
+    )
+
+
+def flattened(model: Any, path: Path) -> dict[str, Tensor]:
+    """Return all weights by one name each, whatever the layout: a list, or one state dict.
+
+    ``module.``, which several GPUs put before every name, is taken off. Raises `InputError` for
+    another layout, a value that is no tensor, and two weights of one name.
+    """
+    parts = model if isinstance(model, (list, tuple)) else [model]
+    known = 0 < len(parts) <= len(PREFIXES) and all(isinstance(part, Mapping) for part in parts)
+    if not known:
+        raise InputError(
+            "unknown layout of weights",
+            file=path,
+            found=f"{type(model).__name__} of {len(parts)}",
+            expected=f"a state dict, or a list of two to {len(PREFIXES)} of them",
+        )
+    prefixes = PREFIXES if len(parts) > 1 else ("",)
+    found: dict[str, Tensor] = {}
+    for prefix, part in zip(prefixes, parts, strict=False):
+        for name, value in part.items():
+            whole = prefix + str(name).removeprefix("module.")
+            if not isinstance(value, Tensor) or whole in found:
+                twice = "two weights of this name" if whole in found else type(value).__name__
+                raise InputError(
+                    "state dicts hold one tensor for each name",
+                    file=path,
+                    found=f"{twice} at {plain(whole)}",
+                )
+            found[whole] = value
+    return found
