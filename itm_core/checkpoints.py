@@ -45,26 +45,26 @@ from itm_core.pairing import AllPairs
 from itm_core.positions import BLOCKS_KEPT
 from itm_core.recipes import Recipe, TrainingSettings
 from itm_core.reference.chan import chan_settings
-from itm_core.reference.models import FAMILIES, name_in
+from itm_core.reference.models import FAMILIES, MARKS, family_named, name_in
 from itm_core.reference.names import UNUSED
 from itm_core.reference.pfan import pfan_settings
 from itm_core.reference.pooled import pooled_settings
 from itm_core.run import IMPORT, VOCABULARY, check_vocabulary
 from itm_core.weights import save_matcher
 
-# an option or a part of a weight's name that only this family has, the family, a recipe of it
-MARKS = (
-    ("self_regulator", "rcar", "rcar-t2i"),
-    ("module_name", "sgraf", "saf"),
-    ("focal_type", "bfan", "bfan-prob"),
-    ("model_mode", "imram", "imram-full"),
-    ("position_embedding", "pfan", "pfan-t2i"),
-    ("coding_type", "chan", "chan"),
-    ("cross_attn", "scan", "scan-t2i-mean"),
-    ("Rs_GCN_1", "vsrn", "vsrn"),
-    ("gpool", "vseinf", "vse-gpo"),
-    ("use_abs", "vsepp", "vse-mean"),
-)
+# a recipe of each family's paper
+METHOD_OF = {
+    "rcar": "rcar-t2i",
+    "sgraf": "saf",
+    "bfan": "bfan-prob",
+    "imram": "imram-full",
+    "pfan": "pfan-t2i",
+    "chan": "chan",
+    "scan": "scan-t2i-mean",
+    "vsrn": "vsrn",
+    "vseinf": "vse-gpo",
+    "vsepp": "vse-mean",
+}
 SETTINGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     **FAMILIES,
     "pfan": pfan_settings,
@@ -133,8 +133,8 @@ def import_checkpoint(path: Path, folder: Path, *, vocabulary: Path | None = Non
     content = read_checkpoint(path)
     options = options_of(content, path)
     weights = flattened(content["model"], path)
-    family, method = family_of(options, weights, path)
-    recipe = _recipe(_with_facts(options, weights, family), family, method, path)
+    family = family_of(options, weights, path)
+    recipe = _recipe(_with_facts(options, weights, family), family, path)
     config = _config(path, recipe, family, options, weights)
     words = None if vocabulary is None else Vocabulary.load(vocabulary)
     if words is not None:
@@ -166,15 +166,14 @@ def import_checkpoint(path: Path, folder: Path, *, vocabulary: Path | None = Non
     return found
 
 
-def family_of(
-    options: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path
-) -> tuple[str, str]:
-    """Return the family of a checkpoint, and a recipe of its paper; raises `InputError`."""
-    for mark, family, method in MARKS:
-        if mark in options or any(mark in name for name in weights):
-            return family, method
-    marks = ", ".join(mark for mark, _, _ in MARKS)
-    raise InputError("unknown method", file=path, expected=f"an option or a weight with {marks}")
+def family_of(options: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> str:
+    """Return the family of a checkpoint, a key of `METHOD_OF`; raises `InputError`."""
+    family = family_named([*options, *weights])
+    if family is None:
+        marks = ", ".join(dict.fromkeys(mark for mark, _ in MARKS))
+        expected = f"an option or a weight whose name starts with one of {marks}"
+        raise InputError("unknown method", file=path, expected=expected)
+    return family
 
 
 def _with_facts(
@@ -197,7 +196,7 @@ def _no_method(path: Path, error: BaseException) -> InputError:
     )
 
 
-def _recipe(options: Mapping[str, Any], family: str, method: str, path: Path) -> Recipe:
+def _recipe(options: Mapping[str, Any], family: str, path: Path) -> Recipe:
     """Return what the options amount to; raises `InputError` for those that ours lacks."""
     if options.get("text_enc_type") == "bert":
         raise InputError(
@@ -210,7 +209,7 @@ def _recipe(options: Mapping[str, Any], family: str, method: str, path: Path) ->
         encoder, settings, regulator = SETTINGS[family](options)
         return Recipe(
             name=f"imported-{plain(path.name.partition('.')[0])}",
-            paper=METHODS[method].paper,
+            paper=METHODS[METHOD_OF[family]].paper,
             encoder=encoder,
             matcher=settings,
             regulator=regulator,

@@ -182,7 +182,7 @@ def test_a_trial_run_that_gives_no_numbers_is_refused(tmp_path: Path) -> None:
         ({"embed_size": "many"}, "the options describe no method"),
         ({"embed_size": 10**6}, r"another shape: \(32,\), expected \(1000000,\)"),
         ({"img_dim": None}, "sizes must be whole numbers"),
-        ({"cross_attn": ["t2i"]}, "the options describe no method"),
+        ({"cross_attn": ["t2i"]}, r"unknown value of matcher\.direction.*found \['t2i'\]"),
         ({"cross_attn": "\x07"}, r"unknown value of matcher\.direction.*found \\x07"),
         ({"num_layers": 0}, "encoder.gru_layers is too small"),
     ],

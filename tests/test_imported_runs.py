@@ -139,8 +139,8 @@ def test_data_that_do_not_fit_are_refused(place: Path, tmp_path: Path) -> None:
 
     given = {"root": tmp_path / "runs", "device": "cpu", "progress": False}
     for folder, said in (
-        (changed("narrow", (36, 20)), "regions of another width; expected 24, found 20"),
-        (changed("few", (30, 24)), "another number of regions; expected 36, found 30"),
+        (changed("narrow", (36, 20)), "another width than .* expected 24, .* found 20"),
+        (changed("few", (30, 24)), "another number than .* expected 36, .* found 30"),
     ):
         with pytest.raises(InputError, match=said):
             imported_runs.scored(place / "sgraf_saf", folder, **given)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ how its options are called (here) and how its weights are (`names`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -134,11 +134,16 @@ MARKS = (
 )
 
 
+def family_named(names: Iterable[str]) -> str | None:
+    """Return the family that has options and weights of these names; None for any other."""
+    known = list(names)
+    found = (family for mark, family in MARKS if any(name.startswith(mark) for name in known))
+    return next(found, None)
+
+
 def family_of(stored: Stored) -> str | None:
     """Return the family of the model in a file by its options and weights; None for any other."""
-    names = [*stored.config, *stored.folder("weights")]
-    found = (family for mark, family in MARKS if any(name.startswith(mark) for name in names))
-    return next(found, None)
+    return family_named([*stored.config, *stored.folder("weights")])
 
 
 def build(stored: Stored, family: str) -> Attending:
