@@ -159,6 +159,8 @@ def test_the_seeds_needed_are_the_fewest_that_could_show_the_gain(
     found = statistics.seeds_needed(gain, deviation)
     first = next(n for n in itertools.count(2) if statistics.detectable(deviation, n) <= abs(gain))
     assert found == first
+    exact = statistics.detectable(deviation, 5)
+    assert statistics.seeds_needed(exact, deviation) == 5
 
 
 def test_no_number_of_seeds_shows_nothing() -> None:
