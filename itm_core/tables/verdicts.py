@@ -259,13 +259,14 @@ def best_row(
 def _below(found: Mapping[str, str], by: str) -> str:
     """Return the rows below the best one, those level with it, and those that have no test."""
     starts = {
-        LOSS: "Significantly below it",
-        NO_EFFECT: "Not significantly below it",
-        UNTESTABLE: "Not testable (one seed)",
+        "Significantly below it": (LOSS,),
+        # a gain: the best row is the best by seeds that this one does not have
+        "Not significantly below it": (NO_EFFECT, GAIN),
+        "Not testable (one seed)": (UNTESTABLE,),
     }
     said = []
-    for word, start in starts.items():
-        names = [name for name, one in found.items() if one == word]
+    for start, words in starts.items():
+        names = [name for name, one in found.items() if one in words]
         if names:
             # a semicolon where a name has a comma
             between = "; " if any("," in name for name in names) else ", "

@@ -12,7 +12,7 @@ from scipy import stats
 from itm_core import statistics
 from itm_core.results import Result
 from itm_core.tables import comparison, verdicts
-from tests.tables.test_comparison import GRID, fake, shifted, three
+from tests.tables.test_comparison import GRID, fake, level_by_images, shifted, three
 
 TIMES = pd.DataFrame({"method": ["hard", "soft", "twin"], "milliseconds": [50.0, 200.0, 55.0]})
 NAN = float("nan")
@@ -65,6 +65,10 @@ ALONE = row("alone", 3.0, NAN, seeds=1, spread=NAN)
         ((A, LOST), "mixed: 1 gain, 1 loss"),
         ((A, B, LOST, OPEN), "mixed: 2 gains, 1 loss, 1 not significant"),  # 0.01 * 3, 0.02 * 2
         ((A, OPEN), "mixed: 1 gain, 1 not significant"),
+        (  # corrected 0.003, 0.06 and 0.06: the counts are of what the correction leaves
+            (row("a", 5.0, 0.001), row("b", 5.0, 0.03), row("c", 5.0, 0.04)),
+            "mixed: 1 gain, 2 not significant",
+        ),
         ((LOST, OPEN, row("also open", 1.0, 0.9)), "mixed: 1 loss, 2 not significant"),
         ((row("a", 5.0, 0.03), row("b", 5.0, 0.04)), "no effect found"),  # 0.06 and 0.06
         ((ALONE,), "not testable"),
@@ -195,6 +199,20 @@ def test_seeds_that_scatter_leave_a_row_level_with_the_best() -> None:
     assert (
         "Significantly below it: below." in verdicts.best_row({"best": best, "below": below}).data
     )
+
+
+def test_images_that_are_unsure_leave_a_row_level_with_the_best() -> None:
+    best = three(1.5)
+    said = verdicts.best_row({"best": best, "below": level_by_images(best, noise=41)}).data
+    assert "Best here is **best**" in said
+    assert "Not significantly below it: below." in said
+
+
+def test_a_row_that_is_better_on_the_common_seeds_is_not_below() -> None:
+    lucky = [*three(2.0), shifted(fake(3, 2.0), 900.0)]
+    said = verdicts.best_row({"lucky": lucky, "row": three(2.8)}).data
+    assert "Best here is **lucky**" in said
+    assert "Not significantly below it: row." in said
 
 
 def test_rows_below_the_best_are_corrected_for_their_number() -> None:
