@@ -24,6 +24,7 @@ NAN = float("nan")
         ("hard", "soft", "holds"),
         ("soft", "hard", "against"),
         ("hard", "twin", "no effect found"),
+        ("twin", "hard", "no effect found"),
         ("hard", "unknown", "not testable"),
     ],
 )
