@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from itm_core import results, retrieval
+from itm_core import results, retrieval, statistics
 from itm_core.batch.grids import Grid
 from itm_core.errors import InputError
 from itm_core.files import reading
 from itm_core.results import Result
+from itm_core.statistics import GAIN, LOSS
 from itm_core.tables.report import noted
 from itm_core.tables.run_links import linked
 
@@ -140,24 +141,33 @@ NOT_RUN = "not run here"
 def status(row: Mapping[Any, Any], ours: Sequence[Result]) -> str:
     """Return how our results stand to a published row of the same method, one result a seed.
 
-    ``agrees`` when the published rSum, or every printed recall where no rSum is printed, lies in
-    the 95 % interval of our mean widened by the spread between seeds; else ours lies ``below`` or
-    ``above``. ``not run here`` without a result on that dataset and as many test images.
+    Ours lies ``below`` or ``above`` where the published rSum differs significantly from our runs:
+    over images, and as one more run of theirs would have to differ over seeds. Where no rSum is
+    printed the recalls are tested, corrected by Holm's method. Else it ``agrees``, and with a
+    single seed it is ``not testable``. ``not run here`` without a result on that dataset and as
+    many test images.
     """
     folder, images = OURS.get(row["dataset"]), IMAGES.get(row["split"])
     here = [r for r in ours if r.dataset == folder and len(r.ranks.i2t) == images]
     if not here:
         return NOT_RUN
-    names = RECALLS if pd.isna(row["rsum"]) else ["rsum"]
-    limits = retrieval.interval(*(result.hits for result in here))
-    off = []  # how far the published number lies outside, positive where ours is above it
-    for name in names:
-        if not pd.isna(row[name]):
-            values = [result.metrics[name] for result in here]
-            spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-            low, high = limits[name][0] - spread, limits[name][1] + spread
-            off.append(max(low - row[name], 0.0) + min(high - row[name], 0.0))
-    return "agrees" if not any(off) else "above" if sum(off) > 0 else "below"
+    names = [n for n in (RECALLS if pd.isna(row["rsum"]) else ["rsum"]) if not pd.isna(row[n])]
+    gaps, p = zip(*(_differs(name, float(row[name]), here) for name in names), strict=True)
+    found = statistics.effects(gaps, p)
+    if set(found) <= {statistics.UNTESTABLE}:
+        return statistics.UNTESTABLE
+    off = [gap for gap, word in zip(gaps, found, strict=True) if word in (GAIN, LOSS)]
+    return "agrees" if not off else "above" if sum(off) > 0 else "below"
+
+
+def _differs(name: str, published: float, ours: Sequence[Result]) -> tuple[float, float]:
+    """Return our mean minus a published number, and the p value of that over images and seeds."""
+    values = [result.metrics[name] for result in ours]
+    gap = float(np.mean(values)) - published
+    at = retrieval.NUMBERS.index(name)
+    hits = np.mean([result.hits[:, [at]] for result in ours], axis=0)
+    images = statistics.image_p(statistics.bootstrap_means(hits) - published)
+    return gap, statistics.combined_p(float(images[0]), statistics.one_more_p(published, values))
 
 
 def beside(

@@ -13,14 +13,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from itm_core import statistics
 from itm_core.errors import InputError
 from itm_core.settings import one_of
+from itm_core.statistics import RESAMPLES
 
 CUTS = (1, 5, 10)
 TIES = ("pessimistic", "optimistic", "mean")
 NANS = ("refuse", "first")
 ROWS_AT_ONCE = 256
-RESAMPLES = 2000
+
+resampled = statistics.bootstrap_means  # studies resample other values of images with it
 
 
 @dataclass(frozen=True)
@@ -270,17 +273,6 @@ def _by_image(i2t: np.ndarray, t2i: np.ndarray) -> np.ndarray:
     return np.concatenate([both, both.sum(1, keepdims=True)], 1)
 
 
-def resampled(hits: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
-    """Return the means ``[resamples, N]`` of N values of images ``[I, N]``, drawn with replacement.
-
-    The same seed draws the same images.
-    """
-    images = len(hits)
-    draw = np.random.default_rng(seed)
-    counts = draw.multinomial(images, np.full(images, 1 / images), size=resamples)
-    return counts @ hits / images
-
-
 def bootstrap(
     *scores: np.ndarray,
     captions_per_image: int = 5,
@@ -306,8 +298,9 @@ def interval(
 ) -> dict[str, tuple[float, float]]:
     """Return what `bootstrap` does, from the ``[I, 7]`` hits of one or several runs."""
     _one_shape(hits)
-    means = resampled(np.mean(hits, axis=0), resamples, seed)
-    low, high = np.percentile(means, [2.5, 97.5], axis=0)
+    low, high = statistics.interval(
+        statistics.bootstrap_means(np.mean(hits, axis=0), resamples, seed)
+    )
     return {name: (float(a), float(b)) for name, a, b in zip(NUMBERS, low, high, strict=True)}
 
 
@@ -338,15 +331,14 @@ def gap_between(
     """Return what `paired_test` does, from ``[I, 7]`` hits, of a run or the mean of several."""
     _one_shape([ours, theirs])
     gap = ours - theirs
-    means = resampled(gap, resamples, seed)
-    low, high = np.percentile(means, [2.5, 97.5], axis=0)
-    beyond = np.minimum((means <= 0).mean(0), (means >= 0).mean(0))
+    means = statistics.bootstrap_means(gap, resamples, seed)
+    low, high = statistics.interval(means)
     return pd.DataFrame(
         {
             "difference": gap.mean(0),
             "low": low,
             "high": high,
-            "p": np.clip(2 * beyond, 1 / resamples, 1.0),
+            "p": statistics.image_p(means),
             "smallest_gap": 1.96 * means.std(0),
         },
         index=pd.Index(NUMBERS, name="number"),

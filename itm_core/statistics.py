@@ -5,16 +5,18 @@ captions along. Over *seeds*: Student's t with n - 1 degrees of freedom. A diffe
 significant when both tests reject, so its p value is the larger of the two (an intersection-union
 test, which needs no correction of its own); rows that stand under one claim are corrected by Holm.
 
-Page: every chapter with a table; "How to read the tables".
+Page: every chapter with a table; "How sure" in the chapter on the task.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 ALPHA = 0.05
 POWER = 0.8
@@ -29,7 +31,8 @@ HOLDS, MIXED, NONE_FOUND, AGAINST, UNTESTABLE = (
     "against",
     "not testable",
 )
-VERDICTS = (HOLDS, MIXED, NONE_FOUND, AGAINST, UNTESTABLE)
+EFFECTS = (GAIN, LOSS, NO_EFFECT, UNTESTABLE)  # of one difference
+VERDICTS = (HOLDS, MIXED, NONE_FOUND, AGAINST, UNTESTABLE)  # on a claim
 
 
 # --- over seeds --------------------------------------------------------------------------------
@@ -78,6 +81,19 @@ def unpaired_p(
     return float(found.pvalue)
 
 
+def one_more_p(value: float, others: Sequence[float]) -> float:
+    """Return the p value of one run being like ``others``, runs of other seeds: Student's t.
+
+    The mean of the others is uncertain, and so is the one, so the deviation is that of a
+    difference: ``sd * sqrt(1 + 1 / n)``. NaN for fewer than two others.
+
+    >>> round(one_more_p(5.0, [1.0, 2.0, 3.0]), 4)  # t = 3 / sqrt(4 / 3)
+    0.1217
+    """
+    count = len(others)
+    return seed_p(float(np.mean(others)) - value, sd(others) * math.sqrt(count + 1), count)
+
+
 def half_width(deviation: float, seeds: int) -> float:
     """Return half the width of the 95 % interval of a mean over seeds; NaN for fewer than two."""
     if seeds < 2:
@@ -85,10 +101,10 @@ def half_width(deviation: float, seeds: int) -> float:
     return float(stats.t.ppf(1 - ALPHA / 2, seeds - 1) * deviation / math.sqrt(seeds))
 
 
-def detectable(deviation: float, seeds: int) -> float:
+def detectable(deviation: float, seeds: int, *, alpha: float = ALPHA) -> float:
     """Return the smallest true gain that ``seeds`` seeds would show with a power of `POWER`.
 
-    Of the two-sided t test at `ALPHA`, by the noncentral t distribution; in the unit of
+    Of the two-sided t test at ``alpha``, by the noncentral t distribution; in the unit of
     ``deviation``. NaN for fewer than two seeds.
 
     >>> round(detectable(10.0, 3), 1), round(detectable(10.0, 10), 1)
@@ -96,16 +112,10 @@ def detectable(deviation: float, seeds: int) -> float:
     """
     if seeds < 2 or math.isnan(deviation):
         return math.nan
-    low, high = 0.0, 1.0
-    while _power(high, seeds) < POWER:
-        high *= 2
-    for _ in range(60):  # bisection: the power rises with the effect
-        middle = (low + high) / 2
-        low, high = (middle, high) if _power(middle, seeds) < POWER else (low, middle)
-    return high * deviation / math.sqrt(seeds)
+    return _noncentrality(seeds, alpha) * deviation / math.sqrt(seeds)
 
 
-def seeds_needed(gain: float, deviation: float) -> int | None:
+def seeds_needed(gain: float, deviation: float, *, alpha: float = ALPHA) -> int | None:
     """Return how many seeds would show a true ``gain`` with a power of `POWER`.
 
     None where no number up to `MANY_SEEDS` would, or where gain or deviation is unknown.
@@ -115,22 +125,73 @@ def seeds_needed(gain: float, deviation: float) -> int | None:
     """
     if math.isnan(gain) or math.isnan(deviation) or not gain:
         return None
-    if deviation == 0:
-        return 2
     low, high = 2, MANY_SEEDS
-    if detectable(deviation, high) > abs(gain):
+    if detectable(deviation, high, alpha=alpha) > abs(gain):
         return None
     while low < high:
         middle = (low + high) // 2
-        enough = detectable(deviation, middle) <= abs(gain)
+        enough = detectable(deviation, middle, alpha=alpha) <= abs(gain)
         low, high = (low, middle) if enough else (middle + 1, high)
     return low
 
 
-def _power(noncentrality: float, seeds: int) -> float:
+@dataclass(frozen=True)
+class OverSeeds:
+    """A mean difference over seeds, and what that many seeds can tell of it.
+
+    Attributes:
+        mean, sd, count: of the differences, one a seed; ``sd`` as measured.
+        half: half the width of the 95 % interval of the mean.
+        p: of Student's t test that the true mean is not zero.
+        detectable, needed: see the functions `detectable` and `seeds_needed`.
+    """
+
+    mean: float
+    sd: float
+    count: int
+    half: float
+    p: float
+    detectable: float
+    needed: int | None
+
+
+def over_seeds(differences: Sequence[float] | np.ndarray, *, floor: float = 0.0) -> OverSeeds:
+    """Return what differences paired by seed show, one value a seed: the one test over seeds.
+
+    ``floor`` is the smallest standard deviation that is believed, in the unit of the
+    differences: what rounding alone moves a difference between machines. Few seeds may lie closer
+    together than that by chance. With fewer than two seeds all but the mean is NaN.
+
+    >>> found = over_seeds([1.0, 2.0, 3.0])
+    >>> found.mean, found.sd, round(found.p, 4), found.needed
+    (2.0, 1.0, 0.0742, 5)
+    """
+    count, mean, deviation = len(differences), float(np.mean(differences)), sd(differences)
+    believed = float(np.maximum(deviation, floor))  # NaN stays NaN
+    return OverSeeds(
+        mean=mean,
+        sd=deviation,
+        count=count,
+        half=half_width(believed, count),
+        p=seed_p(mean, believed, count),
+        detectable=detectable(believed, count),
+        needed=seeds_needed(mean, believed),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _noncentrality(seeds: int, alpha: float) -> float:
+    """Return the gain in standard errors that ``seeds`` seeds show with a power of `POWER`."""
+    high = 1.0
+    while _power(high, seeds, alpha) < POWER:
+        high *= 2
+    return float(optimize.brentq(lambda x: _power(x, seeds, alpha) - POWER, 0.0, high))
+
+
+def _power(noncentrality: float, seeds: int, alpha: float) -> float:
     """Return the power of the two-sided t test; ``noncentrality`` is gain * sqrt(n) / sd."""
     degrees = seeds - 1
-    critical = stats.t.ppf(1 - ALPHA / 2, degrees)
+    critical = stats.t.ppf(1 - alpha / 2, degrees)
     above = stats.nct.sf(critical, degrees, noncentrality)
     below = stats.nct.cdf(-critical, degrees, noncentrality)
     # the far tail is lost to rounding (NaN) where it is nothing
@@ -167,9 +228,13 @@ def image_p(resampled: np.ndarray) -> np.ndarray:
     """Return the two-sided bootstrap p value that a statistic ``[B, ...]`` is not zero.
 
     Twice the smaller share on one side of zero, and never less than one resample in all.
+    Resamples in which a statistic does not exist (NaN) are left out, as in its `interval`; the p
+    value of a statistic that exists in none is NaN.
     """
-    beyond = np.minimum((resampled <= 0).mean(0), (resampled >= 0).mean(0))
-    return np.clip(2 * beyond, 1 / len(resampled), 1.0)
+    known = (~np.isnan(resampled)).sum(0)
+    beyond = np.minimum((resampled <= 0).sum(0), (resampled >= 0).sum(0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.clip(2 * beyond / known, 1 / known, 1.0)
 
 
 # --- from numbers to words ---------------------------------------------------------------------
@@ -200,20 +265,28 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def effect(difference: float, p: float) -> str:
-    """Return `GAIN`, `LOSS` or `NO_EFFECT`: a difference counts where ``p < ALPHA``.
+    """Return what one difference shows: one of `EFFECTS`. It counts where ``p < ALPHA``.
 
-    An untestable difference (p is NaN) is no effect here; `verdict` tells the two apart.
+    >>> effect(-3.0, 0.01), effect(3.0, 0.05), effect(3.0, math.nan)
+    ('loss', 'not significant', 'not testable')
     """
-    if math.isnan(p) or math.isnan(difference) or p >= ALPHA or not difference:
+    if math.isnan(p) or math.isnan(difference):
+        return UNTESTABLE
+    if p >= ALPHA or not difference:
         return NO_EFFECT
     return GAIN if difference > 0 else LOSS
+
+
+def effects(differences: Sequence[float], p: Sequence[float]) -> list[str]:
+    """Return the `effect` of each of the rows that stand under one claim, corrected by `holm`."""
+    return [effect(d, q) for d, q in zip(differences, holm(p), strict=True)]
 
 
 def verdict(differences: Sequence[float], p: Sequence[float]) -> str:
     """Return what rows say of the claim that each of them gains: one of `VERDICTS`.
 
-    ``p`` are the rows' own p values; they are corrected by `holm` here. Rows that cannot be
-    tested are left out.
+    ``p`` are the rows' own p values, which `effects` corrects. Rows that cannot be tested are
+    left out.
 
     ==================  =============================================================
     not testable        there is no row that can be tested
@@ -222,12 +295,13 @@ def verdict(differences: Sequence[float], p: Sequence[float]) -> str:
     no effect found     no row is significant
     mixed               anything else: some rows gain, or some lose, but not all
     ==================  =============================================================
+
+    >>> verdict([3.0, 4.0], [0.01, 0.02]), verdict([3.0, -4.0], [0.01, 0.02])
+    ('holds', 'mixed')
     """
-    rows = [(d, q) for d, q in zip(differences, p, strict=True) if not math.isnan(q)]
-    if not rows:
+    found = set(effects(differences, p)) - {UNTESTABLE}
+    if not found:
         return UNTESTABLE
-    corrected = holm([q for _, q in rows])
-    found = {effect(d, q) for (d, _), q in zip(rows, corrected, strict=True)}
     if len(found) > 1:
         return MIXED
     return {GAIN: HOLDS, LOSS: AGAINST, NO_EFFECT: NONE_FOUND}[found.pop()]
@@ -237,7 +311,7 @@ def verdict(differences: Sequence[float], p: Sequence[float]) -> str:
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Return Spearman's rank correlation, ties at their mean rank; NaN where one side is constant."""
+    """Return Spearman's rank correlation, ties at their mean rank; NaN where one is constant."""
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return math.nan
     return float(stats.spearmanr(x, y).statistic)

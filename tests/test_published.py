@@ -118,17 +118,47 @@ def test_a_published_number_in_our_interval_agrees(rsum: bool) -> None:
 
 
 def test_recalls_that_were_not_printed_are_not_compared() -> None:
-    row = printed(ours(), rsum=False) | {"i2t_r10": float("nan"), "t2i_r10": float("nan")}
-    assert published.status(row, [ours()]) == "agrees"
-
-
-def test_the_spread_between_seeds_widens_the_interval() -> None:
     group = [ours(seed) for seed in range(3)]
-    row = printed(group[0], 1.5)
+    row = printed(group[0], rsum=False) | {"i2t_r10": float("nan"), "t2i_r10": float("nan")}
+    assert published.status(row, group) == "agrees"
+
+
+def test_a_published_number_must_lie_beyond_the_seeds_as_well() -> None:
+    group = [ours(seed) for seed in range(3)]
+    row = printed(group[0], 9.0)
     assert published.status(row, group) == "below"
     for change, result in zip((-30, 0, 30), group, strict=True):
         result.metrics["rsum"] += change  # type: ignore[index]
     assert published.status(row, group) == "agrees"
+
+
+def test_a_published_number_must_lie_beyond_the_images_as_well() -> None:
+    group = [ours(seed) for seed in range(3)]
+    for result in group:
+        result.metrics["rsum"] = 300 + 1e-3 * result.seed  # type: ignore[index]
+    images = float(np.mean([result.hits[:, -1].mean() for result in group]))
+    for result in group:
+        result.metrics["rsum"] += images - 300  # type: ignore[index]
+    assert published.status(printed(ours()) | {"rsum": images + 1.0}, group) == "agrees"
+    assert published.status(printed(ours()) | {"rsum": images + 60.0}, group) == "below"
+
+
+def test_recalls_are_corrected_for_their_number() -> None:
+    """One of six recalls may differ at 5 % by chance; the same number alone would count."""
+    group = [ours(seed) for seed in range(3)]
+    for change, result in zip((-2, 0, 2), group, strict=True):  # a spread of 2
+        result.metrics["i2t_r1"] = 20.0 + change  # type: ignore[index]
+    names = published.RECALLS
+    row: dict[str, Any] = {n: float(np.mean([r.metrics[n] for r in group])) for n in names}
+    row |= {"dataset": "Flickr30K", "split": "1K test", "rsum": float("nan")}
+    row["i2t_r1"] += 6.5 * 2 * np.sqrt(1 + 1 / 3)  # t = 6.5 with two degrees of freedom: p = 0.023
+    assert published.status(row, group) == "agrees"
+    alone = {n: float("nan") for n in names} | {"i2t_r1": row["i2t_r1"]}
+    assert published.status(row | alone, group) == "below"
+
+
+def test_one_seed_decides_nothing() -> None:
+    assert published.status(printed(ours(), 50.0), [ours()]) == "not testable"
 
 
 def test_other_data_is_not_a_run_of_this_row() -> None:
@@ -148,7 +178,7 @@ def test_published_rows_stand_beside_the_record(tmp_path: Path) -> None:
     record = tmp_path / "runs.csv"
     without = published.beside(rows, grid, text, record=record)
     assert set(without["here"]) == {published.NOT_RUN}
-    export([ours()], record)
+    export([ours(seed) for seed in range(3)], record)
     shown = published.beside(rows, grid, text, record=record)
     assert "method" not in shown
     assert len(shown) == len(published.sources(rows))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from itm_core.errors import InputError
 from itm_core.retrieval import (
@@ -21,6 +22,7 @@ from itm_core.retrieval import (
     bootstrap,
     ensemble,
     five_folds,
+    gap_between,
     metrics,
     paired_test,
     ranks,
@@ -269,6 +271,20 @@ def test_paired_test_finds_a_difference_and_only_that() -> None:
     assert (same["p"] == 1).all()
     reverse = paired_test(base, better)
     np.testing.assert_allclose(reverse["difference"], -table["difference"])
+
+
+def test_p_values_count_the_resamples_on_both_sides_of_zero() -> None:
+    """Four images of which three gain: the one that loses is drawn a binomial number of times."""
+    gap = np.zeros((4, 7))
+    gap[:, 0] = [1, 1, 1, -3]
+    found = gap_between(gap, np.zeros((4, 7)), resamples=20_000)
+    lost = stats.binom(4, 0.25)  # how often the image that loses is drawn: the sum is 4 - 4 lost
+    below, above = 1 - lost.cdf(0), lost.cdf(1)
+    assert found.loc["i2t_r1", "p"] == pytest.approx(min(1, 2 * min(below, above)), abs=0.02)
+    gap[:, 0] = [1, 1, 1, -1]  # the sum is 4 - 2 lost
+    found = gap_between(gap, np.zeros((4, 7)), resamples=20_000)
+    assert found.loc["i2t_r1", "p"] == pytest.approx(2 * (1 - lost.cdf(1)), abs=0.02)
+    assert found.loc["t2i_r1", "p"] == 1
 
 
 def test_the_smallest_gap_is_that_of_the_difference() -> None:

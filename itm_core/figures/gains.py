@@ -13,39 +13,44 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from itm_core.figures.style import FAINT, INK, colour_of, colour_of_row, finished, styled
+from itm_core.statistics import GAIN, LOSS, NO_EFFECT, UNTESTABLE
 
-SURE = {"gain": 1.0, "loss": 1.0, "not told apart": 0.35}  # how strongly a gain is drawn
+STRONG, PALE = 1.0, 0.35
+OPACITY = {GAIN: STRONG, LOSS: STRONG, NO_EFFECT: PALE, UNTESTABLE: PALE}
 
 
 def gains(table: pd.DataFrame, *, title: str, unit: str = "gain in rSum over the host") -> Figure:
-    """Return a bar from zero, a 95 % interval and the spread between seeds for every gain.
+    """Return a bar from zero and two 95 % intervals, over images and over seeds, for every gain.
 
-    Columns are those of `comparison.gains`; pale bars are gains that are not told apart from
-    nothing.
+    Columns are those of `comparison.gains`; pale bars are not significant. An interval over two
+    or three seeds is wide, so it is cut where the picture ends, which bars and images decide.
     """
     with styled():
         figure, axes = plt.subplots(figsize=(8.2, 1.1 + 0.32 * len(table)))
         groups = list(dict.fromkeys(table["group"]))
         for place, row in enumerate(table.to_dict("records")):
             colour = colour_of_row(row, groups)
-            ends = [row["gain"] - row["spread"], row["gain"] + row["spread"]]
-            axes.barh(place, row["gain"], 0.6, color=colour, alpha=SURE[row["says"]])
+            ends = [row["seeds_low"], row["seeds_high"]]
+            axes.barh(place, row["gain"], 0.6, color=colour, alpha=OPACITY[row["says"]])
             axes.plot([row["low"], row["high"]], [place, place], color=INK, lw=2.5)
             axes.plot(ends, [place, place], color=INK, lw=0.8)
         axes.axvline(0, color=INK, lw=0.8)
+        low, high = min(table["low"].min(), 0.0), max(table["high"].max(), 0.0)
+        room = 0.25 * (high - low)
+        axes.set_xlim(low - room, high + room)
         axes.set_yticks(range(len(table)), table["name"])
         axes.invert_yaxis()
         axes.grid(axis="x", color=FAINT, alpha=0.25)
-        note = "thick: 95 % interval over test images; thin: spread between seeds; pale: undecided"
+        note = "95 % intervals: thick over test images, thin over seeds; pale: not significant"
         axes.set(xlabel=f"{unit}\n{note}", title=title)
         return finished(figure)
 
 
-def heat(wide: pd.DataFrame, sure: pd.DataFrame, *, title: str, unit: str) -> Figure:
+def heat(wide: pd.DataFrame, effects: pd.DataFrame, *, title: str, unit: str) -> Figure:
     """Return hosts by plug-ins as a heat map; a cell without a run stays empty.
 
-    ``wide`` holds the gains, ``sure`` (same shape) the words of `comparison.says`: gains that are
-    told apart from nothing are printed in bold.
+    ``wide`` holds the gains, ``effects`` (same shape) what each ``says`` in `comparison.gains`:
+    significant ones are printed in bold.
     """
     with styled():
         figure, axes = plt.subplots(figsize=(1.6 + 1.1 * wide.shape[1], 1.3 + 0.42 * wide.shape[0]))
@@ -62,9 +67,9 @@ def heat(wide: pd.DataFrame, sure: pd.DataFrame, *, title: str, unit: str) -> Fi
             linewidths=1,
             cbar_kws={"label": unit},
         )
-        told = sure.to_numpy()[~wide.isna().to_numpy()]
-        for text, word in zip(axes.texts, told, strict=True):
-            text.set_fontweight("bold" if word in ("gain", "loss") else "normal")
+        said = effects.to_numpy()[~wide.isna().to_numpy()]
+        for text, word in zip(axes.texts, said, strict=True):
+            text.set_fontweight("bold" if word in (GAIN, LOSS) else "normal")
         axes.set(xlabel="", ylabel="", title=title)
         axes.tick_params(length=0, labelrotation=0)
         return finished(figure)

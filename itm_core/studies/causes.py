@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 from nltk.tokenize import NLTKWordTokenizer
+from scipy.stats import norm
 
 from itm_core import retrieval
 from itm_core.data.precomp import Dataset, Split
@@ -32,6 +33,7 @@ from itm_core.matchers import Matcher
 from itm_core.results import Result, Results
 from itm_core.runs import Run, dev_scorer
 from itm_core.scoring import score_matrix
+from itm_core.statistics import sd
 from itm_core.tables.differences import COLUMNS, of_scores
 from itm_core.training import Trainer
 
@@ -62,17 +64,14 @@ def expected_best(count: int) -> float:
     >>> round(expected_best(2), 3)  # 1 / sqrt(pi)
     0.564
     """
-    x = np.linspace(-10, 10, 20001)
-    density = np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
-    below = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)]) * (x[1] - x[0])
-    return float(np.sum(x * count * density * below ** (count - 1)) * (x[1] - x[0]))
+    return float(norm.expect(lambda x: x * count * norm.cdf(x) ** (count - 1)))
 
 
 def pooled_spread(results: Results) -> float:
     """Return the standard deviation of rSum between seeds, pooled over rows; NaN without two."""
     every = [[r.metrics["rsum"] for r in group] for group in results.values() if len(group) > 1]
     freedom = sum(len(values) - 1 for values in every)
-    total = sum(float(np.var(values)) * len(values) for values in every)
+    total = sum(sd(values) ** 2 * (len(values) - 1) for values in every)
     return math.sqrt(total / freedom) if freedom else math.nan
 
 
@@ -86,10 +85,8 @@ def best_of(
     rows = []
     for name, group in mine.items():
         values = [result.metrics["rsum"] for result in group]
-        spread = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-        rows.append(
-            (f"{name}, {group[0].dataset}", str(len(values)), float(np.mean(values)), spread)
-        )
+        mean = float(np.mean(values))
+        rows.append((f"{name}, {group[0].dataset}", str(len(values)), mean, sd(values)))
     first = next(iter(pooled.values()))[0].dataset
     several = sum(len(group) > 1 for group in pooled.values())
     rows.append((f"{several} methods pooled, {first}", "", math.nan, pooled_spread(pooled)))

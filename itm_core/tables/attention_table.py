@@ -1,8 +1,8 @@
 """How well the rows of a table look: attention precision, recall and F1, and gains in them.
 
 Everything starts from `results.Results`, as in `comparison`. The record holds these measures as
-means over queries, so there is no interval over images: a gain is told from nothing by the
-spread between seeds alone.
+means over queries, so there is no interval over images: seeds alone decide whether a gain is
+significant.
 
 Page: the CHAN chapter, "Where the words look"; the chapter on the constraints, "Do they look
 better?".
@@ -17,7 +17,8 @@ import pandas as pd
 
 from itm_core.batch.grids import Grid
 from itm_core.results import Result, Results
-from itm_core.tables.comparison import spread, sure
+from itm_core.statistics import GAIN, LOSS, sd
+from itm_core.tables.comparison import measured, paired, spread
 from itm_core.tables.run_links import linked
 
 SIDES = {"t2i": "words", "i2t": "regions"}
@@ -48,23 +49,22 @@ def gains(results: Results, grid: Grid, *, over: Mapping[str, str] | None = None
     """Return what every row gains over its host in each measure, on the seeds that both have.
 
     ``over`` names other rows to compare with than the grid's hosts. Columns: ``name``, ``host``,
-    ``seeds``, ``runs``, and for ``words`` and ``regions`` and every measure, as
-    ``words_precision``, the gain in points, its ``_spread`` between seeds, and what it ``_says``;
-    NaN where one of the two does not look that way. `comparison.claim` takes
+    ``seeds``, ``runs``, and for ``words`` and ``regions`` and every measure the gain in points as
+    `comparison.measured` gives it, for example ``words_precision`` and ``words_precision_says``;
+    NaN where one of the two does not look that way. `verdicts.claim` takes
     ``of="words_precision"``.
     """
     rows = []
     for name, group in results.items():
         host = grid.host(name) if over is None else over.get(name, "")
-        theirs = {result.seed: result for result in results.get(host, ())}
-        ours = [result for result in group if result.seed in theirs]
-        if host == name or not ours:
+        pairs = paired(group, results.get(host, ()))
+        if host == name or not pairs:
             continue
-        row: dict[str, object] = {"name": name, "host": host, "seeds": len(ours)}
-        row["runs"] = [result.run for result in (*ours, *(theirs[one.seed] for one in ours))]
+        ours, theirs = zip(*pairs, strict=True)
+        row: dict[str, object] = {"name": name, "host": host, "seeds": len(pairs)}
+        row["runs"] = [result.run for result in (*ours, *theirs)]
         for key in _columns():
-            each = _values(ours, key) - _values([theirs[result.seed] for result in ours], key)
-            row |= _gain(key, each)
+            row |= measured(_short(key), _values(ours, key) - _values(theirs, key))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -76,8 +76,8 @@ def readable_gains(table: pd.DataFrame) -> pd.DataFrame:
         shown = {"method": row["name"], "over": row["host"], "seeds": str(row["seeds"])}
         for key, title in _columns().items():
             value, said = row[_short(key)], row[f"{_short(key)}_says"]
-            sure = "" if said == "not told apart" else f", {said}"
-            text = f"{value:+.1f}{spread(row[f'{_short(key)}_spread'])}{sure}"
+            significant = f", {said}" if said in (GAIN, LOSS) else ""
+            text = f"{value:+.1f}{spread(row[f'{_short(key)}_spread'])}{significant}"
             shown[title] = "" if np.isnan(value) else text
         rows.append(shown)
     found = pd.DataFrame(rows)
@@ -103,17 +103,6 @@ def _values(group: Sequence[Result], key: str) -> np.ndarray:
     return np.array([100 * result.metrics.get(key, np.nan) for result in group])
 
 
-def _deviation(values: np.ndarray) -> float:
-    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-
-
 def _text(values: np.ndarray) -> str:
     mean = values.mean()
-    return "" if np.isnan(mean) else f"{mean:.1f}{spread(_deviation(values))}"
-
-
-def _gain(key: str, each: np.ndarray) -> dict[str, object]:
-    value, deviation = float(each.mean()), _deviation(each)
-    short = _short(key)
-    said = sure(value, deviation, len(each))
-    return {short: value, f"{short}_spread": deviation, f"{short}_says": said}
+    return "" if np.isnan(mean) else f"{mean:.1f}{spread(sd(values))}"

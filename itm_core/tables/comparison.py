@@ -1,9 +1,10 @@
-"""Rows of a table compared: means with intervals, gains over a host, what can be said of them.
+"""Rows of a table compared: means with intervals, and what each row gains over its host.
 
 Everything starts from `results.Results`: rows by name, one result for each seed. Two kinds of
 uncertainty are kept apart: the 95 % interval is a bootstrap over test *images* (an image takes
 its five captions along) of the mean over seeds; the spread is the standard deviation *between
-seeds*. A gain is told from nothing only when it beats both.
+seeds*. A gain is significant only when both tests say so; `itm_core.statistics` has the rule, and
+`verdicts` puts it into words.
 
 Page: every chapter with a table.
 """
@@ -15,9 +16,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
 
-from itm_core import retrieval
+from itm_core import retrieval, statistics
 from itm_core.batch.grids import Grid
 from itm_core.results import FAR, Result, Results
 from itm_core.tables.run_links import linked
@@ -56,8 +56,7 @@ def compare(results: Results, grid: Grid | None = None) -> pd.DataFrame:
 
 
 def _mean(values: Sequence[float]) -> tuple[float, float]:
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
-    return float(np.mean(values)), spread
+    return float(np.mean(values)), statistics.sd(values)
 
 
 def spread(deviation: float) -> str:
@@ -134,86 +133,140 @@ def beside(made: Results, recorded: Results) -> pd.DataFrame:
 
 
 def gains(
-    results: Results, grid: Grid, key: str = "rsum", *, over: Mapping[str, str] | None = None
+    results: Results,
+    grid: Grid,
+    key: str = "rsum",
+    *,
+    over: Mapping[str, str] | None = None,
+    floor: float = 0.0,
 ) -> pd.DataFrame:
     """Return what every row gains over its host in one number, on the seeds that both have.
 
-    ``over`` names other rows to compare with than the grid's hosts, row by row.
+    ``over`` names other rows to compare with than the grid's hosts, row by row; ``floor`` is the
+    smallest spread between seeds that is believed (`statistics.over_seeds`).
 
-    Columns: ``name``, ``host``, ``group``, ``seeds``; ``gain`` with ``low``, ``high``, ``p`` and
-    ``smallest_gap`` (paired bootstrap over images, `retrieval.gap_between`) and ``spread`` (the
-    standard deviation of the gain between seeds); the same gain of attention F1 in points, as
-    ``words`` and ``regions`` with ``_spread`` and ``_says`` (by seeds alone); ``says``, see
-    `says`; and ``runs``, the row's and then the host's.
+    Columns: ``name``, ``host``, ``group``; ``gain``, ``low`` and ``high`` (paired bootstrap over
+    images, `retrieval.gap_between`) and the columns of `over_seeds` for the gain between seeds;
+    ``p_images``, ``p_seeds`` and ``p``, the larger of the two, which decides; ``says``, one of
+    `statistics.EFFECTS`; ``runs``, the row's and then the host's. The same gain of attention F1
+    in points, by seeds alone, as ``words`` and ``regions``, see `measured`.
     """
     rows = []
     for name, group in results.items():
         host = grid.host(name) if over is None else over.get(name, "")
-        pairs = _paired(group, results.get(host, ()))
+        pairs = paired(group, results.get(host, ()))
         if not pairs or host == name:
             continue
-        ours, theirs = (np.mean([pair[k].hits for pair in pairs], axis=0) for k in (0, 1))
-        found = retrieval.gap_between(ours, theirs).loc[key]
-        each = [a.metrics[key] - b.metrics[key] for a, b in pairs]
         row: dict[str, object] = {"name": name, "host": host, "group": grid.group(name)}
-        row |= {"seeds": len(pairs), "gain": found["difference"], "spread": _mean(each)[1]}
-        row |= {one: found[one] for one in ("low", "high", "p", "smallest_gap")}
+        row |= _gain(pairs, key, floor)
         for attention, short in zip(ATTENTION, ("words", "regions"), strict=True):
-            nan = float("nan")
             points = [
-                100 * (a.metrics.get(attention, nan) - b.metrics.get(attention, nan))
+                100 * (a.metrics.get(attention, np.nan) - b.metrics.get(attention, np.nan))
                 for a, b in pairs
             ]
-            value, deviation = _mean(points)
-            row |= {short: value, f"{short}_spread": deviation}
-            row[f"{short}_says"] = sure(value, deviation, len(pairs))
-        runs = [pair[k].run for k in (0, 1) for pair in pairs]
-        rows.append(row | {"says": says(row), "runs": runs})
+            row |= measured(short, points)
+        rows.append(row | {"runs": [pair[k].run for k in (0, 1) for pair in pairs]})
     return pd.DataFrame(rows)
 
 
-def _paired(ours: Sequence[Result], theirs: Sequence[Result]) -> list[tuple[Result, Result]]:
+def paired(ours: Sequence[Result], theirs: Sequence[Result]) -> list[tuple[Result, Result]]:
+    """Return the results of two rows seed by seed, for the seeds that both have."""
     by_seed = {result.seed: result for result in theirs}
     return [(result, by_seed[result.seed]) for result in ours if result.seed in by_seed]
 
 
-def says(gain: Mapping[str, object]) -> str:
-    """Return what a row of `gains` shows: ``gain``, ``loss`` or ``not told apart``.
+def _gain(pairs: Sequence[tuple[Result, Result]], key: str, floor: float) -> dict[str, object]:
+    """Return the columns of `gains` that say what is gained in ``key`` and how sure that is."""
+    ours, theirs = (np.mean([pair[k].hits for pair in pairs], axis=0) for k in (0, 1))
+    images = retrieval.gap_between(ours, theirs).to_dict("index")[key]
+    seeds = statistics.over_seeds([a.metrics[key] - b.metrics[key] for a, b in pairs], floor=floor)
+    gain, p = images["difference"], statistics.combined_p(images["p"], seeds.p)
+    return {
+        "gain": gain,
+        "low": images["low"],
+        "high": images["high"],
+        **_over_seeds(gain, seeds),
+        "p_images": images["p"],
+        "p_seeds": seeds.p,
+        "p": p,
+        "says": statistics.effect(gain, p),
+    }
 
-    A difference counts when its interval over images leaves out zero *and* it is larger than
-    twice the standard error of the gain between seeds; with a single seed nothing is told apart.
+
+def _over_seeds(gain: float, seeds: statistics.OverSeeds) -> dict[str, object]:
+    """Return ``seeds``, ``spread``, ``seeds_low``, ``seeds_high``, ``detectable``, ``needed``.
+
+    The number of seeds; the standard deviation of the gain between them; the 95 % interval of its
+    mean over seeds; the gain that so many seeds show in 8 of 10 cases; and how many seeds would
+    show a gain as large as this one (NaN: more than `statistics.MANY_SEEDS`).
     """
-    value, low, high, deviation, seeds = (
-        float(gain[key])  # type: ignore[arg-type]
-        for key in ("gain", "low", "high", "spread", "seeds")
-    )
-    return "not told apart" if low <= 0 <= high else sure(value, deviation, int(seeds))
+    return {
+        "seeds": seeds.count,
+        "spread": seeds.sd,
+        "seeds_low": gain - seeds.half,
+        "seeds_high": gain + seeds.half,
+        "detectable": seeds.detectable,
+        "needed": np.nan if seeds.needed is None else float(seeds.needed),
+    }
 
 
-def sure(value: float, deviation: float, seeds: int) -> str:
-    """Return whether a gain is larger than twice its standard error between seeds."""
-    if seeds < 2 or np.isnan(value) or abs(value) <= 2 * deviation / np.sqrt(seeds):
-        return "not told apart"
-    return "gain" if value > 0 else "loss"
+def measured(name: str, differences: Sequence[float] | np.ndarray) -> dict[str, object]:
+    """Return a gain that the record holds without images, one difference a seed: seeds decide.
+
+    Columns: ``name``, the mean, and ``name_spread``, ``name_p``, ``name_detectable`` and
+    ``name_says``. All numbers are NaN where one of the two rows has no such measure.
+    """
+    seeds = statistics.over_seeds(differences)
+    return {
+        name: seeds.mean,
+        f"{name}_spread": seeds.sd,
+        f"{name}_p": seeds.p,
+        f"{name}_detectable": seeds.detectable,
+        f"{name}_says": statistics.effect(seeds.mean, seeds.p),
+    }
+
+
+def p_value(p: float) -> str:
+    """Return a p value as text; nothing where there was no test.
+
+    >>> p_value(0.0004), p_value(0.0312), p_value(float("nan"))
+    ('< 0.001', '0.031', '')
+    """
+    return "" if np.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def readable_gains(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of `gains` as text."""
+    """Return the table of `gains` as text; its one p value is the one that decides."""
     rows = []
     for r in table.to_dict("records"):
         row = {"method": r["name"], "over": r["host"], "seeds": str(r["seeds"])}
         row["gain in rSum"] = (
             f"{r['gain']:+.1f} [{r['low']:+.1f}, {r['high']:+.1f}]{spread(r['spread'])}"
         )
-        row["p"] = "< 0.001" if r["p"] < 0.001 else f"{r['p']:.3f}"
-        row["smallest gap"] = f"{r['smallest_gap']:.1f}"
+        row["p"] = p_value(r["p"])
+        row["says"] = r["says"]
+        row["detectable gain"] = _number(r["detectable"])
+        row["seeds needed"] = needed(r)
         for short in ("words", "regions"):
             shown = f"{r[short]:+.1f}{spread(r[f'{short}_spread'])}"
             row[f"attention F1, {short}"] = "" if np.isnan(r[short]) else shown
-        rows.append(row | {"says": r["says"]})
+        rows.append(row)
     found = pd.DataFrame(rows)
-    empty = [name for name in found if str(name).startswith("attention") and not found[name].any()]
+    optional = ("p", "detectable gain", "seeds needed")
+    empty = [c for c in found if str(c).startswith(("attention", *optional)) and not found[c].any()]
     return linked(found.drop(columns=empty), {"gain in rSum": table.get("runs", ())})
+
+
+def _number(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.1f}"
+
+
+def needed(row: Mapping[Hashable, Any]) -> str:
+    """Return how many seeds would show the gain of a row of `gains` that is not significant."""
+    if row["says"] != statistics.NO_EFFECT:
+        return ""
+    many = np.isnan(row["needed"])
+    return f"> {statistics.MANY_SEEDS}" if many else f"{row['needed']:.0f}"
 
 
 def joined(*tables: pd.DataFrame) -> pd.DataFrame:
@@ -229,7 +282,7 @@ def matrix(table: pd.DataFrame, hosts: Sequence[str], value: str = "gain") -> pd
 
 
 def tally(table: pd.DataFrame) -> pd.DataFrame:
-    """Return for every plug-in on how many hosts it gains, loses, or neither can be told."""
+    """Return for every plug-in on how many hosts it gains, loses, or nothing is significant."""
     rows = []
     for plugin, part in table.assign(plugin=_plugins(table)).groupby("plugin", sort=False):
         said = part["says"].value_counts()
@@ -238,78 +291,19 @@ def tally(table: pd.DataFrame) -> pd.DataFrame:
             {
                 "plug-in": plugin,
                 "hosts": len(part),
-                "gains": said.get("gain", 0),
-                "not told apart": said.get("not told apart", 0),
-                "losses": said.get("loss", 0),
+                "gains": said.get(statistics.GAIN, 0),
+                "losses": said.get(statistics.LOSS, 0),
+                "not significant": said.get(statistics.NO_EFFECT, 0),
+                "not testable": said.get(statistics.UNTESTABLE, 0),
                 "mean gain in rSum": f"{part['gain'].mean():+.1f}",
-                "better attention of words": words.get("gain", 0),
-                "worse attention of words": words.get("loss", 0),
+                "better attention of words": words.get(statistics.GAIN, 0),
+                "worse attention of words": words.get(statistics.LOSS, 0),
             }
         )
-    return pd.DataFrame(rows)
+    found = pd.DataFrame(rows)
+    return found if found["not testable"].any() else found.drop(columns="not testable")
 
 
 def _plugins(table: pd.DataFrame) -> list[str]:
     pairs = zip(table["name"], table["host"], strict=True)
     return [name.removeprefix(f"{host} + ") for name, host in pairs]
-
-
-# --- in words ----------------------------------------------------------------------------------
-
-
-def verdict(table: pd.DataFrame) -> Markdown:
-    """Return what a comparison shows, in words made from its numbers alone.
-
-    The best row of `compare` by rSum is set against each other one; two rows are told apart only
-    when their intervals do not overlap and their means lie further apart than the spread between
-    seeds.
-    """
-    ordered = table.sort_values("rsum", ascending=False).to_dict("records")
-    top, rest = ordered[0], ordered[1:]
-    below = [row["name"] for row in rest if _apart(top, row)]
-    level = [row["name"] for row in rest if not _apart(top, row)]
-    said = [f"Best here is **{top['name']}** with an rSum of {top['rsum']:.1f}."]
-    if level:
-        said.append(f"Not told apart from it: {_listed(level)}.")
-    if below:
-        said.append(f"Clearly below: {_listed(below)}.")
-    return Markdown(" ".join(said))
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Return names with commas between them, or semicolons where a name has a comma."""
-    return ("; " if any("," in name for name in names) else ", ").join(names)
-
-
-def _apart(top: Mapping[object, float], row: Mapping[object, float]) -> bool:
-    deviation = np.fmax(top["rsum_sd"], row["rsum_sd"])
-    beyond = np.isnan(deviation) or top["rsum"] - row["rsum"] > deviation
-    return row["rsum_high"] < top["rsum_low"] and bool(beyond)
-
-
-def claim(
-    number: int, text: str, table: pd.DataFrame, rows: Sequence[str], *, of: str = "gain"
-) -> dict[str, str]:
-    """Return the verdict on a claim that some rows gain over their hosts, with its evidence.
-
-    *holds* when every row of `gains` asked for is a gain, *partly* when some are, *not seen*
-    when none is, *contradicted* when none is and some are losses; *not run here* without rows.
-    ``of`` is what is gained: ``gain`` (rSum), or attention F1 of ``words`` or ``regions``.
-    """
-    known = table[table["name"].isin(rows)].dropna(subset=of) if len(table) else table
-    said = list(known["says" if of == "gain" else f"{of}_says"]) if len(known) else []
-    wins, losses = said.count("gain"), said.count("loss")
-    words = "not run here"
-    if said:
-        words = "holds" if wins == len(said) else "partly" if wins else "not seen"
-        words = "contradicted" if losses and not wins else words
-    lines = [_evidence(row, of) for row in known.to_dict("records")]
-    return {"": str(number), "claim": text, "verdict": words, "evidence": "; ".join(lines)}
-
-
-def _evidence(row: Mapping[Hashable, Any], of: str) -> str:
-    if of == "gain":
-        shown = f"{row['gain']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]{spread(row['spread'])}"
-    else:
-        shown = f"{row[of]:+.1f}{spread(row[f'{of}_spread'])} points"
-    return f"{row['name']}: {shown}"

@@ -1,15 +1,14 @@
 """Differences between two numbers of the same test images, as rows that are drawn and told.
 
 A difference is *what you have minus what you hoped for*. Between runs that were trained
-differently it is judged as everywhere (`comparison.says`); where the same weights are only
-evaluated otherwise, training has no part in it and the interval over images decides alone.
+differently images and seeds decide, as in `comparison.gains`; where the same weights are only
+evaluated otherwise, training has no part in it and images decide alone. Each row says which.
 
 Page: "Why is my number lower?".
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -18,16 +17,19 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from itm_core import retrieval
+from itm_core import retrieval, statistics
 from itm_core.batch.grids import Grid
 from itm_core.results import Results
-from itm_core.tables import comparison
+from itm_core.statistics import GAIN, LOSS, NO_EFFECT, UNTESTABLE
+from itm_core.tables import comparison, verdicts
 from itm_core.tables.run_links import linked
 
 COLUMNS = [
-    "name", "against", "group", "on", "seeds", "gain", "low", "high", "spread", "says", "runs"
+    "name", "against", "group", "on", "seeds", "gain", "low", "high", "spread",
+    "p", "by", "says", "runs",
 ]  # fmt: skip
-SAID = {"loss": "lower", "gain": "higher", "not told apart": "not told apart"}
+BOTH, IMAGES = "images and seeds", "images"  # what a difference was tested over
+SAID = {LOSS: "lower", GAIN: "higher", NO_EFFECT: NO_EFFECT, UNTESTABLE: UNTESTABLE}
 
 Pair = tuple[np.ndarray, np.ndarray]  # hits [I, 7] of what you have and of what you hoped for
 
@@ -39,6 +41,7 @@ def of_rows(
     over: Mapping[str, str] | None = None,
     names: Mapping[str, str] | None = None,
     group: str = "",
+    floor: float = 0.0,
 ) -> pd.DataFrame:
     """Return what rows of a grid differ from others, as `comparison.gains`, in `COLUMNS`.
 
@@ -46,15 +49,16 @@ def of_rows(
         over: the row that each is compared with; by default its host.
         names: what rows are called here.
         group: of all rows; by default the grid's.
+        floor: the smallest spread between seeds that is believed, see `comparison.gains`.
     """
-    found = comparison.gains(results, grid, over=over)
+    found = comparison.gains(results, grid, over=over, floor=floor)
     if found.empty:
         return pd.DataFrame(columns=COLUMNS)
     found["on"] = [results[name][0].dataset for name in found["name"]]
     found["name"] = [(names or {}).get(name, name) for name in found["name"]]
     if group:
         found["group"] = group
-    return found.rename(columns={"host": "against"})[COLUMNS]
+    return found.rename(columns={"host": "against"}).assign(by=BOTH)[COLUMNS]
 
 
 def of_scores(
@@ -67,21 +71,19 @@ def of_scores(
 ) -> pd.DataFrame:
     """Return differences between evaluations of the same weights, one pair of hits a seed.
 
-    Columns: `COLUMNS`; ``low`` and ``high`` are the paired 95 % interval over images, and
-    ``says`` goes by them alone. ``runs`` are those whose weights were evaluated.
+    Columns: `COLUMNS`; ``low``, ``high`` and ``p`` are of the paired bootstrap over images, which
+    decides alone. ``runs`` are those whose weights were evaluated.
     """
     rows = []
     for name, every in pairs.items():
         ours, theirs = (np.mean([pair[k] for pair in every], axis=0) for k in (0, 1))
-        found = retrieval.gap_between(ours, theirs).loc["rsum"]
+        found = retrieval.gap_between(ours, theirs).to_dict("index")["rsum"]
         each = [float((a - b)[:, -1].mean()) for a, b in every]
         row = {"name": name, "against": against, "group": group, "on": on, "seeds": len(every)}
-        spread = float(np.std(each, ddof=1)) if len(each) > 1 else math.nan
-        limits = {"gain": found["difference"], "low": found["low"], "high": found["high"]}
-        decided = not found["low"] <= 0 <= found["high"]
-        word = "gain" if found["difference"] > 0 else "loss"
-        said = {"says": word if decided else "not told apart", "runs": list(runs)}
-        rows.append(row | limits | {"spread": spread} | said)
+        row |= {"gain": found["difference"], "spread": statistics.sd(each), "by": IMAGES}
+        row |= {one: found[one] for one in ("low", "high", "p")}
+        row["says"] = statistics.effect(found["difference"], found["p"])
+        rows.append(row | {"runs": list(runs)})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -101,7 +103,8 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         row = {"what you have": r["name"], "what you hoped for": r["against"]}
         row["difference in rSum"] = _shown(r) + comparison.spread(r["spread"])
         row |= {str(column): f"{r[column]:.1f}" for column in extra}
-        rows.append(row | {"says": SAID[r["says"]], "seeds": str(r["seeds"]), "on": r["on"]})
+        row |= {"p": comparison.p_value(r["p"]), "says": SAID[r["says"]], "tested over": r["by"]}
+        rows.append(row | {"seeds": str(r["seeds"]), "on": r["on"]})
     return linked(pd.DataFrame(rows), {"difference in rSum": table.get("runs", ())})
 
 
@@ -115,12 +118,14 @@ def said(table: pd.DataFrame) -> Markdown:
         return Markdown("Not measured here: no such runs are recorded yet.")
     ordered = table.sort_values("gain").to_dict("records")
     parts = []
-    for word, start in (
-        ("loss", "Lower"),
-        ("gain", "Higher"),
-        ("not told apart", "Not told apart"),
-    ):
+    starts = {
+        LOSS: "Lower", GAIN: "Higher", NO_EFFECT: "Not significant", UNTESTABLE: "Not testable"
+    }  # fmt: skip
+    for word, start in starts.items():
         those = [f"{escape(r['name'])} ({_shown(r)})" for r in ordered if r["says"] == word]
         if those:
             parts.append(f"**{start}:** {'; '.join(those)}.")
+    tested = int((table["says"] != UNTESTABLE).sum())
+    if tested > 1:
+        parts.append(verdicts.by_chance(tested))
     return Markdown(" ".join(parts))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
+from itm_core.statistics import ALPHA
 from itm_core.studies.judgements import rank_correlations
 
 ORDERS = 10_000  # random orders, for the chance of agreeing by accident
@@ -65,11 +66,10 @@ def in_words(pairs: pd.DataFrame, across: str, up: str) -> Markdown:
         if best[0] == best[1]
         else f"Best {across} is *{best[0]}*, best {up} *{best[1]}*."
     )
-    said = "can" if found["p"] < 0.05 else "cannot"
+    said = "are significantly" if found["p"] < ALPHA else "are not significantly"
     share = "less than 0.1" if found["p"] < 0.001 else f"{100 * found['p']:.1f}"
     return Markdown(
         f"Over {len(pairs)} methods, Spearman's correlation of the two orders is "
         f"**{found['spearman']:.2f}** (Kendall's tau-b {found['tau_b']:.2f}). A random order comes "
-        f"as far from zero in {share} % of cases, so the two {said} be told from "
-        f"orders that have nothing to do with each other. {first}"
+        f"as far from zero in {share} % of cases, so the two {said} related. {first}"
     )

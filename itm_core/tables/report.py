@@ -91,7 +91,7 @@ def _title(key: str) -> str:
 
 
 def claims(verdicts: Sequence[Mapping[str, str]]) -> pd.DataFrame:
-    """Return the verdicts of `comparison.claim` as a table."""
+    """Return the verdicts of `verdicts.claim` as a table."""
     return pd.DataFrame(list(verdicts))
 
 

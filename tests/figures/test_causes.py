@@ -13,7 +13,7 @@ ROWS = pd.DataFrame(
         "gain": [-300.0, -20.0, 1.0],
         "low": [-320.0, -30.0, -1.0],
         "high": [-280.0, -10.0, 3.0],
-        "says": ["loss", "loss", "not told apart"],
+        "says": ["loss", "loss", "not significant"],
     }
 )
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 from matplotlib import pyplot as plt
 
 from itm_core.figures import gains
+from itm_core.statistics import EFFECTS, GAIN, LOSS
 
 ROWS = pd.DataFrame(
     {
@@ -17,12 +19,14 @@ ROWS = pd.DataFrame(
         "low": [6.0, -9.0],
         "high": [18.0, 3.0],
         "spread": [2.0, np.nan],
-        "says": ["gain", "not told apart"],
+        "seeds_low": [7.0, np.nan],
+        "seeds_high": [17.0, np.nan],
+        "says": ["gain", "not significant"],
     }
 )
 
 
-def test_undecided_gains_are_pale() -> None:
+def test_gains_that_are_not_significant_are_pale() -> None:
     axes = gains.gains(ROWS, title="t").axes[0]
     assert [bar.get_width() for bar in axes.patches] == [12.0, -3.0]
     assert axes.patches[0].get_alpha() == 1
@@ -30,10 +34,24 @@ def test_undecided_gains_are_pale() -> None:
     assert [t.get_text() for t in axes.get_yticklabels()] == ROWS["name"].tolist()
 
 
-def test_the_matrix_prints_sure_gains_in_bold_and_leaves_gaps_empty() -> None:
+def test_both_intervals_are_drawn_and_a_wide_one_is_cut() -> None:
+    wide = ROWS.assign(seeds_low=[7.0, -900.0], seeds_high=[17.0, 890.0])
+    axes = gains.gains(wide, title="t").axes[0]
+    lines = [tuple(line.get_xdata()) for line in axes.lines]
+    assert lines[:4] == [(6.0, 18.0), (7.0, 17.0), (-9.0, 3.0), (-900.0, 890.0)]
+    assert axes.get_xlim() == (-9 - 0.25 * 27, 18 + 0.25 * 27)
+
+
+@pytest.mark.parametrize("word", EFFECTS)
+def test_every_effect_can_be_drawn(word: str) -> None:
+    axes = gains.gains(ROWS[:1].assign(says=word), title="t").axes[0]
+    assert (axes.patches[0].get_alpha() == 1) == (word in (GAIN, LOSS))
+
+
+def test_the_matrix_prints_significant_gains_in_bold_and_leaves_gaps_empty() -> None:
     wide = pd.DataFrame({"RCR": [12.0, np.nan], "RAR": [-3.0, 1.0]}, index=["SCAN", "SAF"])
     sure = pd.DataFrame(
-        {"RCR": ["gain", np.nan], "RAR": ["not told apart", "loss"]}, index=["SCAN", "SAF"]
+        {"RCR": ["gain", np.nan], "RAR": ["not significant", "loss"]}, index=["SCAN", "SAF"]
     )
     texts = gains.heat(wide, sure, title="t", unit="rSum").axes[0].texts
     found = {text.get_text(): text.get_fontweight() for text in texts}

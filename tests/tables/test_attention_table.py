@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from itm_core.tables import attention_table, comparison
+from itm_core import statistics
+from itm_core.tables import attention_table, verdicts
 from tests.tables.test_comparison import GRID, fake
 
 
@@ -36,14 +38,26 @@ def test_gains_are_paired_by_seed_and_judged_by_their_spread() -> None:
     assert row["words_precision"] == pytest.approx(11)
     assert row["words_precision_spread"] == pytest.approx(1)
     assert row["words_precision_says"] == "gain"
-    assert table.loc["other", "words_precision_says"] == "not told apart"
-    assert row["words_f1_says"] == "not told apart"  # no difference at all
+    assert row["words_precision_p"] == pytest.approx(stats.ttest_1samp([10, 11, 12], 0).pvalue)
+    assert row["words_precision_detectable"] == pytest.approx(statistics.detectable(1.0, 3))
+    assert table.loc["other", "words_precision_says"] == "not significant"
+    assert row["words_f1_says"] == "not significant"  # no difference at all
     assert np.isnan(row["regions_f1"])
+    assert row["regions_f1_says"] == "not testable"
+
+
+def test_three_scattered_seeds_are_no_gain() -> None:
+    """Gains of 2, 3 and 6 points: 3.1 standard errors, and 4.3 are needed."""
+    better = [looking(seed, 0.30 + gain) for seed, gain in enumerate((0.02, 0.03, 0.06))]
+    table = attention_table.gains({"host": three(0.30), "host + RCR": better}, GRID)
+    assert table["words_precision_says"].tolist() == ["not significant"]
+    shown = attention_table.readable_gains(table)
+    assert shown["precision, words"].tolist() == ["+3.7 ± 2.1"]
 
 
 def test_a_claim_can_be_about_a_measure() -> None:
     table = attention_table.gains({"host": three(0.3), "host + RCR": three(0.5)}, GRID)
-    said = comparison.claim(1, "looks better", table, ["host + RCR"], of="words_precision")
+    said = verdicts.claim(1, "looks better", table, ["host + RCR"], of="words_precision")
     assert said["verdict"] == "holds"
     assert "+20.0" in said["evidence"]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 
-from itm_core import retrieval
+from itm_core import retrieval, statistics
 from itm_core.batch.grids import Grid, Row, Size
 from itm_core.results import Result
 from itm_core.tables import comparison
@@ -91,47 +93,113 @@ def test_a_gain_is_paired_by_seed_and_image() -> None:
     assert (row["seeds"], row["says"]) == (3, "gain")
     assert row["words"] == pytest.approx(20)
     assert np.isnan(row["regions"])
+    assert row["regions_says"] == "not testable"
     assert row["low"] < row["gain"] < row["high"]
+    oracle = stats.ttest_1samp(each, 0.0)
+    assert row["p_seeds"] == pytest.approx(oracle.pvalue)
+    ends = oracle.confidence_interval(0.95)
+    assert [row["seeds_low"], row["seeds_high"]] == pytest.approx(list(ends))
+    assert row["detectable"] == pytest.approx(statistics.detectable(row["spread"], 3))
+    assert row["needed"] == statistics.seeds_needed(row["gain"], row["spread"])
 
 
 def test_seeds_without_a_partner_and_rows_without_a_host_are_left_out() -> None:
     found = comparison.gains({"host": [fake(0, 1.5)], "host + RCR": three(2.2)}, GRID)
     assert found["seeds"].tolist() == [1]
-    assert found["says"].tolist() == ["not told apart"]  # a single seed tells nothing
+    assert found["says"].tolist() == ["not testable"]  # a single seed tells nothing
     assert comparison.gains({"host + RCR": three(2.2)}, GRID).empty
 
 
-@pytest.mark.parametrize(
-    ("gain", "low", "high", "spread", "seeds", "said"),
-    [
-        (10, 5, 15, 3, 3, "gain"),
-        (-10, -15, -5, 3, 3, "loss"),
-        (10, -1, 21, 3, 3, "not told apart"),  # images
-        (10, 5, 15, 20, 3, "not told apart"),  # seeds
-        (10, 5, 15, np.nan, 1, "not told apart"),
-        (0, 0, 0, 0, 3, "not told apart"),
-    ],
-)
-def test_a_difference_must_beat_images_and_seeds(
-    gain: float, low: float, high: float, spread: float, seeds: int, said: str
-) -> None:
-    row = {"gain": gain, "low": low, "high": high, "spread": spread, "seeds": seeds}
-    assert comparison.says(row) == said
+def shifted(result: Result, rsum: float) -> Result:
+    """The same ranks, hence the same images, with another number of the run."""
+    return replace(result, metrics={**result.metrics, "rsum": result.metrics["rsum"] + rsum})
 
 
-def claims(strengths: Sequence[float], rows: Sequence[str]) -> str:
-    groups = {"host": three(1.5), "host + RCR": three(strengths[0]), "other": three(strengths[1])}
+def level_by_images(group: list[Result], noise: int = 40) -> list[Result]:
+    """Runs whose images differ by chance alone, and whose rSum is lower by 50 for every seed."""
+    level = three(1.5, noise=noise)
+    lower = [one.metrics["rsum"] - 50 - 0.1 * one.seed for one in group]
+    return [
+        shifted(one, wanted - one.metrics["rsum"]) for one, wanted in zip(level, lower, strict=True)
+    ]
+
+
+def gain_of(plugged: list[Result], host: list[Result], floor: float = 0.0) -> pd.Series:
+    return comparison.gains({"host": host, "host + RCR": plugged}, GRID, floor=floor).iloc[0]
+
+
+def test_the_larger_of_both_p_values_decides() -> None:
+    host, better = three(1.5), three(2.2)
+    row = gain_of(better, host)
+    assert (row["p_images"], row["p"]) == (1 / statistics.RESAMPLES, row["p_seeds"])
+    assert row["says"] == "gain"
+    apart = [shifted(one, change) for one, change in zip(better, (-90, 0, 90), strict=True)]
+    row = gain_of(apart, host)  # images as sure as before, seeds are not
+    assert row["p_images"] < 0.05 < row["p_seeds"] == row["p"]
+    assert row["says"] == "not significant"
+    row = gain_of(level_by_images(host), host)  # seeds are sure, images are not
+    assert row["p_seeds"] < 0.05 < row["p_images"] == row["p"]
+    assert row["gain"] != 0
+    assert row["says"] == "not significant"
+
+
+def test_twice_the_standard_error_is_no_gain_with_three_seeds() -> None:
+    """t = 3.5 lies between two and the critical 4.30 of two degrees of freedom."""
+    host, better = three(1.5), three(2.2)
+    each = np.array([1.0, 0.0, -1.0]) + 3.5 / np.sqrt(3)  # mean 3.5 standard errors, sd 1
+    plugged = [
+        shifted(two, 20 * wanted - (two.metrics["rsum"] - one.metrics["rsum"]))
+        for one, two, wanted in zip(host, better, each, strict=True)
+    ]
+    row = gain_of(plugged, host)
+    assert row["p_images"] < 0.05
+    assert row["spread"] == pytest.approx(20)
+    assert row["says"] == "not significant"
+    assert row["p"] == pytest.approx(2 * stats.t.sf(3.5, 2))
+
+
+def test_a_floor_under_the_spread_is_believed_instead_of_it() -> None:
+    host, better = three(1.5), three(2.2)
+    row, floored = gain_of(better, host), gain_of(better, host, floor=500.0)
+    assert row["says"] == "gain"
+    assert floored["says"] == "not significant"
+    assert floored["spread"] == row["spread"]
+    assert floored["detectable"] == pytest.approx(statistics.detectable(500.0, 3))
+
+
+def test_one_p_value_is_shown_and_it_is_the_one_that_decides() -> None:
+    groups = {"host": three(1.5), "host + RCR": three(2.2), "other": three(1.5, noise=40)}
     table = comparison.gains(groups, GRID)
-    return comparison.claim(1, "it helps", table, rows)["verdict"]
+    shown = comparison.readable_gains(table)
+    assert [c for c in shown if c.startswith("p")] == ["p"]
+    assert shown["p"].tolist() == [comparison.p_value(p) for p in table["p"]]
+    assert shown["says"].tolist() == ["gain", "not significant"]
+    assert shown["seeds needed"][0] == ""  # found already
+    assert shown["seeds needed"][1] in (f"{table['needed'][1]:.0f}", "> 1000")
+    alone = comparison.readable_gains(
+        comparison.gains({name: group[:1] for name, group in groups.items()}, GRID)
+    )
+    assert not {"p", "detectable gain", "seeds needed"} & set(alone)
+    assert set(alone["says"]) == {"not testable"}
 
 
-def test_the_verdict_on_a_claim_follows_the_gains() -> None:
-    both = ("host + RCR", "other")
-    assert claims((2.5, 2.5), both) == "holds"
-    assert claims((2.5, 1.5), both) == "partly"
-    assert claims((1.5, 1.5), both) == "not seen"
-    assert claims((0.7, 0.7), both) == "contradicted"
-    assert claims((2.5, 2.5), ("absent",)) == "not run here"
+def test_more_seeds_than_anybody_trains_are_said_to_be_more() -> None:
+    row = {"says": "not significant", "needed": np.nan}
+    assert comparison.needed(row) == "> 1000"
+    assert comparison.needed(row | {"needed": 41.0}) == "41"
+    assert comparison.needed({"says": "loss", "needed": 2.0}) == ""
+
+
+def test_plug_ins_are_counted_by_what_their_rows_say() -> None:
+    groups = {"host": three(1.5, 0.4), "host + RCR": three(2.2, 0.6), "other": three(0.7)}
+    counts = comparison.tally(comparison.gains(groups, GRID)).set_index("plug-in")
+    assert counts.loc["RCR", ["gains", "losses", "not significant"]].tolist() == [1, 0, 0]
+    assert counts.loc["other", ["gains", "losses", "not significant"]].tolist() == [0, 1, 0]
+    assert counts["better attention of words"].tolist() == [1, 0]
+    assert "not testable" not in counts
+    alone = {name: group[:1] for name, group in groups.items()}
+    found = comparison.tally(comparison.gains(alone, GRID))
+    assert found["not testable"].tolist() == [1, 1]
 
 
 def test_the_matrix_has_a_cell_for_every_gain() -> None:
@@ -145,18 +213,3 @@ def test_rows_made_here_stand_beside_the_recorded_ones() -> None:
     table = comparison.beside({"a": three(2.0), "new": three(2.0)}, {"a": three(2.0)})
     assert table["rSum, recorded"][0] == table["rSum"][0]
     assert table["rSum, recorded"][1] == ""
-
-
-def test_the_verdict_on_a_table_follows_the_numbers() -> None:
-    groups = {"strong": three(3.0), "as strong": three(3.0, noise=10), "weak": three(0.5)}
-    said = comparison.verdict(comparison.compare(groups)).data
-    assert "Clearly below: weak." in said
-    commas = {"strong": three(3.0), "weak": three(0.5), "weak, too": three(0.4)}
-    assert "Clearly below: weak; weak, too." in comparison.verdict(comparison.compare(commas)).data
-    assert "Not told apart from it:" in said
-    assert (
-        "Clearly below: weak."
-        in comparison.verdict(
-            comparison.compare({name: group[:1] for name, group in groups.items()})
-        ).data
-    )

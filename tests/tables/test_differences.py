@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from itm_core import statistics
 from itm_core.tables import comparison, differences
 from itm_core.tables.differences import COLUMNS
 from tests.tables.test_comparison import GRID, three
@@ -28,12 +29,14 @@ def test_a_difference_is_what_you_have_minus_what_you_hoped_for() -> None:
     assert row["low"] == pytest.approx(-15)  # both resampled images are the second
     assert row["high"] == pytest.approx(-5)
     assert (row["seeds"], row["says"], row["against"]) == (2, "loss", "whole")
+    assert (row["p"], row["by"]) == (1 / statistics.RESAMPLES, "images")
 
 
-def test_without_a_difference_nothing_is_told_apart() -> None:
+def test_without_a_difference_nothing_is_significant() -> None:
     same = (hits(1, 2, 3), hits(1, 2, 3))
     table = differences.of_scores({"same": [same]}, against="a", group="g", on="d")
-    assert table["says"].tolist() == ["not told apart"]
+    assert table["says"].tolist() == ["not significant"]
+    assert table["p"].tolist() == [1]
     assert np.isnan(table["spread"][0])
 
 
@@ -47,6 +50,11 @@ def test_rows_of_a_grid_are_judged_as_everywhere() -> None:
     )  # fmt: skip
     assert row["gain"] == expected["gain"] < 0
     assert row["says"] == expected["says"] == "loss"
+    assert (row["p"], row["by"]) == (expected["p"], "images and seeds")
+    floored = differences.of_rows(results, GRID, floor=1000.0).iloc[0]
+    assert floored["says"] == "not significant"
+    alone = {name: group[:1] for name, group in results.items()}
+    assert differences.of_rows(alone, GRID)["says"].tolist() == ["not testable"]
 
 
 def test_rows_that_were_not_run_make_an_empty_table_that_can_be_told() -> None:
@@ -60,7 +68,13 @@ def test_rows_that_were_not_run_make_an_empty_table_that_can_be_told() -> None:
 def rows(*gains: tuple[str, float, str]) -> pd.DataFrame:
     return pd.DataFrame(
         [
-            dict(zip(COLUMNS, (n, "a", "g", "d", 1, v, v - 1, v + 1, np.nan, s, [n]), strict=True))
+            dict(
+                zip(
+                    COLUMNS,
+                    (n, "a", "g", "d", 1, v, v - 1, v + 1, np.nan, 0.5, "images", s, [n]),
+                    strict=True,
+                )
+            )
             for n, v, s in gains
         ]
     )
@@ -74,13 +88,16 @@ def test_a_summary_begins_with_the_largest_loss() -> None:
 
 
 def test_tables_and_sentences_are_made_from_the_numbers() -> None:
-    table = rows(("b", 3.0, "gain"), ("<a>", -2.0, "loss"), ("c", 0.5, "not told apart"))
+    table = rows(("b", 3.0, "gain"), ("<a>", -2.0, "loss"), ("c", 0.5, "not significant"))
     shown = differences.readable(table.assign(**{"moved (%)": [1.0, 2.0, 3.25]}))
     assert shown["difference in rSum"].tolist()[0] == "+3.0 [+2.0, +4.0]"
-    assert shown["says"].tolist() == ["higher", "lower", "not told apart"]
+    assert shown["says"].tolist() == ["higher", "lower", "not significant"]
+    assert shown["p"].tolist() == ["0.500"] * 3
+    assert shown["tested over"].tolist() == ["images"] * 3
     assert shown["moved (%)"].tolist() == ["1.0", "2.0", "3.2"]
     text = str(differences.said(table).data)
     assert text == (
         "**Lower:** &lt;a&gt; (-2.0 [-3.0, -1.0]). **Higher:** b (+3.0 [+2.0, +4.0]). "
-        "**Not told apart:** c (+0.5 [-0.5, +1.5])."
+        "**Not significant:** c (+0.5 [-0.5, +1.5]). "
+        "At 5 % each, up to 0.15 of 3 comparisons would look significant by chance alone."
     )

@@ -66,10 +66,10 @@ def test_words_follow_the_numbers() -> None:
     said = orderings.in_words(same, "here", "there").data
     assert "Over 8 methods" in said
     assert "**1.00**" in said
-    assert "in less than 0.1 % of cases, so the two can be told" in said
+    assert "in less than 0.1 % of cases, so the two are significantly related" in said
     assert "Best by both is *h*" in said
     mixed = dict(zip("abcdefgh", [3, 7, 1, 5, 2, 6, 0, 4], strict=True))
     said = orderings.in_words(orderings.paired(table(up), table(mixed)), "here", "there").data
-    assert "cannot be told" in said
+    assert "are not significantly related" in said
     assert "Best here is *h*, best there *b*" in said
     assert "too few" in orderings.in_words(same.iloc[:2], "here", "there").data

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from itm_core import retrieval
+from itm_core import retrieval, statistics
 from itm_core.tables import recall_table
 from itm_core.tables.report import note_of
 from tests.tables.test_comparison import three
@@ -43,5 +43,8 @@ def test_the_spread_of_another_dataset_is_told_or_said_to_be_unknown() -> None:
     said = recall_table.seeds_elsewhere(gained, "Scenes").data
     assert "2 seeds or more" in said
     assert "from 4 to 12 rSum" in said
+    three_, ten = (statistics.detectable(8.0, n) for n in (3, 10))  # 8 lies in the middle
+    assert f"three seeds would show a gain of {three_:.0f} rSum" in said
+    assert f"ten seeds one of {ten:.0f}." in said
     for none in (gained.iloc[2:], pd.DataFrame()):
         assert "No gain of these rows" in recall_table.seeds_elsewhere(none, "Scenes").data
