@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from itm_core import retrieval
 from itm_core.data.precomp import Split
 from itm_core.inputs import build
 from itm_core.lazy import lazy
@@ -29,20 +28,6 @@ LEFT_OUT, COPIES, GRADIENTS = "left out", "left out with near copies", "integrat
 ORDERS = ("most attended first", "largest loss first", "at random", "least attended first")
 RANDOM_ORDERS = 2
 SEED = 0
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over images with its 95 % interval; NaN where there was nothing to average."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        if np.isnan(self.value):
-            return ""
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,21 +166,6 @@ def _curves(
 # --- measures, one number for each query ---------------------------------------------------------
 
 
-def kendall(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return Kendall's tau-b of every row of ``[M, R]`` arrays; NaN where a row has no order.
-
-    `judgements.rank_correlations` does one row at a time.
-
-    >>> kendall(np.array([[1.0, 2, 3]]), np.array([[1.0, 3, 2]])).round(3).tolist()
-    [0.333]
-    """
-    signs = [np.sign(one[:, :, None] - one[:, None, :]).astype(np.float32) for one in (x, y)]
-    together = (signs[0] * signs[1]).sum((1, 2), dtype=np.float64)
-    ordered = [np.abs(one).sum((1, 2), dtype=np.float64) for one in signs]
-    whole = np.sqrt(ordered[0] * ordered[1])
-    return np.where(whole > 0, together / np.maximum(whole, 1), np.nan)
-
-
 def overlap(x: np.ndarray, y: np.ndarray, count: int = 5) -> np.ndarray:
     """Return the share of the ``count`` largest that two rows of ``[M, R]`` have in common.
 
@@ -239,15 +209,3 @@ def precision(weights: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     share = (before & relevant[:, None]).sum(2) / before.sum(2)
     found = relevant.sum(1)
     return np.where(found > 0, (share * relevant).sum(1) / np.maximum(found, 1), np.nan)
-
-
-def over_images(values: np.ndarray, image: np.ndarray) -> Estimate:
-    """Return the mean over images of the mean of their queries; NaN queries are left out."""
-    known = ~np.isnan(values)
-    if not known.any():
-        return Estimate(np.nan, np.nan, np.nan)
-    _, place = np.unique(image[known], return_inverse=True)
-    means = np.bincount(place, values[known]) / np.bincount(place)
-    drawn = retrieval.resampled(means[:, None], retrieval.RESAMPLES, SEED)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Estimate(float(means.mean()), float(low), float(high))

@@ -23,6 +23,7 @@ from itm_core.data.scene_controls import meanings
 from itm_core.data.scene_errors import LACKS, lacking
 from itm_core.data.vocabulary import tokenise
 from itm_core.runs import Run
+from itm_core.statistics import bootstrap_means, interval
 
 FEWEST = 20  # queries behind a rate
 AT_RANDOM = "(a random wrong pair)"
@@ -76,7 +77,10 @@ def queries(scores: np.ndarray, captions_per_image: int = 5) -> dict[str, Querie
 
 
 def wrong_pairs(scores: np.ndarray, captions_per_image: int = 5) -> tuple[float, float]:
-    """Return mean and standard deviation of the scores of all wrong pairs."""
+    """Return mean and standard deviation of the scores of all wrong pairs.
+
+    The population standard deviation: these pairs are all there are, and estimate no others.
+    """
     captions = np.arange(scores.shape[1])
     wrong = np.ones(scores.shape, bool)
     wrong[captions // captions_per_image, captions] = False
@@ -290,7 +294,7 @@ def pairs(runs: Mapping[str, Run]) -> pd.DataFrame:
         rows.append(row)
         gaps.append(average - best)
     gap = np.stack(gaps, 1)
-    low, high = np.percentile(retrieval.resampled(gap), [2.5, 97.5], axis=0)
+    low, high = interval(bootstrap_means(gap))
     return pd.DataFrame(rows).assign(gain=gap.mean(0), low=low, high=high)
 
 

@@ -7,9 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from itm_core import runs
 from itm_core.data.precomp import load_dataset
@@ -22,30 +19,18 @@ from itm_core.studies.attribution_agreement import (
     ORDERS,
     Looks,
     hurt,
-    kendall,
     lead,
     looks,
     maps_of_pair,
-    over_images,
     overlap,
     pointing,
     precision,
     steps,
     untrained,
 )
-from itm_core.studies.judgements import rank_correlations
 from itm_core.studies.word_maps import explain
 from tests import scenes_pair
 from tests.micro import SMALL, write_dataset
-
-ROWS = arrays(np.float64, (3, 6), elements=st.integers(-3, 3).map(float))
-
-
-@settings(deadline=None, max_examples=50)
-@given(ROWS, ROWS)
-def test_kendall_counts_as_one_row_at_a_time_does(x: np.ndarray, y: np.ndarray) -> None:
-    slow = [rank_correlations(a, b)["tau_b"] for a, b in zip(x, y, strict=True)]
-    np.testing.assert_allclose(kendall(x, y), slow, atol=1e-12)
 
 
 def test_overlap_by_hand() -> None:
@@ -72,17 +57,6 @@ def test_pointing_and_precision_by_hand() -> None:
     np.testing.assert_allclose(precision(weights, relevant), [first, np.nan, 1 / 4])
     hard = np.array([[0.0, 0.0, 0.0, 1.0]])  # one chosen, the rest without order
     assert precision(hard, relevant[:1])[0] == pytest.approx((1 + 2 / 4) / 2)
-
-
-def test_images_count_the_same_whatever_their_words() -> None:
-    values = np.array([1.0, 1.0, 1.0, 0.0, np.nan])
-    found = over_images(values, np.array([4, 4, 4, 9, 9]))
-    assert found.value == pytest.approx(0.5)
-    assert (found.low, found.high) == (0, 1)  # two images: both may be drawn twice
-    assert str(found) == "0.50 [0.00, 1.00]"
-    alone = over_images(np.full(4, 0.25), np.arange(4))
-    assert (alone.low, alone.high) == (0.25, 0.25)
-    assert str(over_images(np.full(2, np.nan), np.arange(2))) == ""
 
 
 def test_the_lead_is_over_all_other_images() -> None:

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from itm_core.statistics import UNKNOWN, Estimate
 from itm_core.studies.attribution_agreement import (
     COPIES,
     GRADIENTS,
     LEFT_OUT,
     ORDERS,
-    Estimate,
     Looks,
 )
 from itm_core.tables.attribution_tables import (
@@ -99,7 +99,7 @@ def test_sentences() -> None:
         (Estimate(0.001, 0.0005, 0.002), "agree weakly"),
         (Estimate(0.1, -0.1, 0.2), "do not agree more than chance"),
         (Estimate(-0.2, -0.3, -0.1), "run against each other"),
-        (Estimate(np.nan, np.nan, np.nan), "cannot be compared"),
+        (UNKNOWN, "cannot be compared"),
     ],
 )
 def test_grades(tau: Estimate, word: str) -> None:

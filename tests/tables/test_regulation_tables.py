@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from itm_core.data.precomp import Split, load_dataset
 from itm_core.studies.regulation import Motion
@@ -38,14 +39,6 @@ def made(split: Split, passes: int = 2, *, seed: int = 0, **changes: Any) -> Mot
     return Motion(**{**each, **found, **changes})
 
 
-def test_means_are_those_of_the_images_and_intervals_hold_them() -> None:
-    values, images = np.array([1, 3, np.nan, 10.0]), np.array([0, 0, 0, 1])
-    value, low, high = tables.mean_by_image(values, images)
-    assert value == 6  # of 2 and 10
-    assert (low, high) == (2, 10)
-    assert np.isnan(tables.mean_by_image(values * np.nan, images)).all()
-
-
 def test_the_rank_correlation_is_spearmans() -> None:
     draw = np.random.default_rng(0)
     x, images = draw.normal(size=300), np.arange(300) // 5
@@ -56,7 +49,23 @@ def test_the_rank_correlation_is_spearmans() -> None:
     assert 0 < low < value < high < 1
     monotone = tables.rank_correlation(x, np.exp(x), images)
     assert monotone == pytest.approx((1, 1, 1))
-    assert np.isnan(tables.rank_correlation(x, np.full(300, np.nan), images)).all()
+    for unknown in (np.full(300, np.nan), np.ones(300)):  # nothing known, and nothing ordered
+        assert np.isnan(tables.rank_correlation(x, unknown, images)).all()
+
+
+def test_the_interval_of_a_rank_correlation_ranks_each_resample_anew() -> None:
+    draw = np.random.default_rng(2)
+    images = np.arange(24) // 3
+    x, y = draw.integers(0, 6, (2, 24)).astype(float)
+    x[[2, 9]], y[5] = np.nan, np.nan  # the pair is left out
+    known = ~(np.isnan(x) | np.isnan(y))
+    slow = []
+    for count in np.random.default_rng(0).multinomial(8, np.full(8, 1 / 8), size=2000):
+        rows = np.arange(24).repeat(count.repeat(3) * known)
+        slow.append(stats.spearmanr(x[rows], y[rows]).statistic)
+    found = tables.rank_correlation(x, y, images)
+    value = stats.spearmanr(x[known], y[known]).statistic
+    assert found == pytest.approx((value, *np.nanpercentile(slow, [2.5, 97.5])))
 
 
 def test_what_only_kinds_have_in_common_is_no_correlation_within_them(split: Split) -> None:
