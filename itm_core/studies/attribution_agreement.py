@@ -157,10 +157,23 @@ def _curves(
     subject: Subject, overall: torch.Tensor, loss: torch.Tensor, removed: np.ndarray
 ) -> np.ndarray:
     draw = torch.Generator().manual_seed(SEED)
-    orders = [one.argsort(dim=1, descending=True, stable=True) for one in (overall, loss, -overall)]
-    orders += [torch.rand(loss.shape, generator=draw).argsort(1) for _ in range(RANDOM_ORDERS)]
+    drawn = [torch.rand(loss.shape, generator=draw).argsort(1) for _ in range(RANDOM_ORDERS)]
+    orders = [*(largest_first(one, drawn[0]) for one in (overall, loss, -overall)), *drawn]
     most, largest, least, *drawn = attribution.deletion(subject, orders, removed.tolist())
     return np.stack([most, largest, np.mean(drawn, axis=0), least])
+
+
+def largest_first(values: torch.Tensor, among_equals: torch.Tensor) -> torch.Tensor:
+    """Return the order of each row of ``values [N, R]``, largest first.
+
+    ``among_equals [N, R]`` is an order too, by which equals go. A random one keeps the order of
+    the file, in which a detector's surest boxes come first, out of a hard choice's many zeros.
+
+    >>> largest_first(torch.tensor([[0, 1, 0, 2]]), torch.tensor([[2, 3, 1, 0]])).tolist()
+    [[3, 1, 2, 0]]
+    """
+    ranked = values.gather(1, among_equals).argsort(dim=1, descending=True, stable=True)
+    return among_equals.gather(1, ranked)
 
 
 # --- measures, one number for each query ---------------------------------------------------------

@@ -11,7 +11,8 @@ import torch
 from itm_core import runs
 from itm_core.data.precomp import load_dataset
 from itm_core.inputs import build
-from itm_core.studies.attribution import queries
+from itm_core.studies import attribution
+from itm_core.studies.attribution import Subject, queries
 from itm_core.studies.attribution_agreement import (
     COPIES,
     GRADIENTS,
@@ -19,6 +20,7 @@ from itm_core.studies.attribution_agreement import (
     ORDERS,
     Looks,
     hurt,
+    largest_first,
     lead,
     looks,
     maps_of_pair,
@@ -71,6 +73,40 @@ def test_steps_go_from_none_to_all_but_one(regions: int) -> None:
     found = steps(regions)
     assert (found[0], found[-1]) == (0, regions - 1)
     assert (np.diff(found) > 0).all()
+
+
+def test_equals_go_in_the_order_that_is_given_and_others_by_their_value() -> None:
+    draw = torch.Generator().manual_seed(0)
+    values = torch.randint(3, (40, 6), generator=draw)
+    ties = torch.rand(40, 6, generator=draw).argsort(1)
+    found = largest_first(values, ties)
+    for row, order, tie in zip(values.tolist(), found.tolist(), ties.tolist(), strict=True):
+        assert order == sorted(range(6), key=lambda r: (-row[r], tie.index(r)))
+
+
+def test_tied_regions_are_removed_in_no_order_of_the_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A matcher whose attention is the same everywhere: no end of the file goes first."""
+    split = scenes_pair.scenes(folder)
+    run = scenes_pair.trained(folder, "scan-t2i-mean")
+    seen: list[torch.Tensor] = []
+
+    def flat(subject: Subject) -> tuple[torch.Tensor, torch.Tensor]:
+        asked = subject.asked
+        return (torch.ones(len(asked.pair), asked.regions), torch.ones(4, asked.regions))
+
+    def kept(subject: Subject, orders: list[torch.Tensor], removed: list[int]) -> np.ndarray:
+        seen.extend(orders)
+        return np.zeros((len(orders), len(removed), 4))
+
+    monkeypatch.setattr(attribution, "attention", flat)
+    monkeypatch.setattr(attribution, "deletion", kept)
+    looks(run, split, pairs=4, words=1)
+    most, _, least, first, _ = seen
+    assert torch.equal(most, first)
+    assert torch.equal(least, first)
+    assert not torch.equal(most, torch.arange(most.shape[1]).expand_as(most))
 
 
 @pytest.fixture(scope="module")
