@@ -2,7 +2,8 @@
 
 The three measures are named in *More Than Just Attention* (WACV 2023), whose body could not be
 read: what stands here is a reading. A query attends to the keys that it weighs at or above the
-mean; they should be those that show what it names. Thresholds and averaging are parameters.
+mean; they should be those that show what it names. Thresholds and averaging are parameters; the
+formulas are in `attention_measures`.
 
 * Words ask (t2i): the words that name an object; relevant are the regions whose IoU with a box
   of that object is at least one half.
@@ -16,58 +17,23 @@ looks"; "Every method".
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from itm_core.attention_measures import Quality, attention_threshold, measure, of_each
 from itm_core.data.precomp import Split
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.fragments import Fragments
 from itm_core.matchers import Matcher, Seen
 from itm_core.pairing import REGIONS, Matched
 from itm_core.scoring import pad
-from itm_core.settings import one_of
 
 IOU = 0.5
-MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 18.0)  # of the mean weight
 PAIRS_AT_ONCE = 256
-
-
-@dataclass(frozen=True, eq=False)
-class Quality:
-    """Attention quality of one direction; shares in 0..1, averaged over queries.
-
-    Attributes:
-        precision, recall, f1: of the attended sets, by default at the mean weight.
-        f1_of_means: F1 of the mean precision and the mean recall, which papers may mean instead.
-        mass: attention weight on what is relevant.
-        average_precision: of the ranking of keys by weight.
-        pointing: how often the largest weight is on something relevant.
-        chance: how often a random key would be.
-        queries: how many were averaged; dropped: how many have nothing relevant.
-        curve: ``[T, 3]`` precision, recall, F1 at `MULTIPLES` of the mean weight.
-    """
-
-    precision: float
-    recall: float
-    f1: float
-    f1_of_means: float
-    mass: float
-    average_precision: float
-    pointing: float
-    chance: float
-    queries: int
-    dropped: int
-    curve: np.ndarray
-
-    def flat(self, prefix: str) -> dict[str, float]:
-        """Return the numbers by name, ``<prefix>_<measure>``, without the curve."""
-        return {
-            f"{prefix}_{f.name}": getattr(self, f.name) for f in fields(self) if f.name != "curve"
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,108 +49,6 @@ class AttentionQuality:
             for name, quality in self.directions.items()
             for key, value in quality.flat(f"{name}_attention").items()
         }
-
-
-def sets(
-    weights: Tensor, relevant: Tensor, threshold: Tensor | float, averaging: str = "queries"
-) -> tuple[float, float, float]:
-    """Return precision, recall and F1 of the attended sets.
-
-    Attended are the keys with a weight of at least ``threshold``; none attended gives zero.
-    Averaged over ``queries``, each of which counts the same, or over all ``pairs`` of a query
-    and a key, where a query with much to find counts more.
-
-    Shapes: ``weights [M, N]``, ``relevant [M, N]`` bool with something relevant in every row.
-    """
-    counts = _counts(weights, relevant, threshold)
-    if averaging == "pairs":
-        counts = counts.sum(1, keepdim=True)
-    precision, recall, f1 = _measures(counts).mean(1)
-    return float(precision), float(recall), float(f1)
-
-
-def of_each(
-    weights: Tensor, relevant: Tensor, threshold: Tensor | float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return precision, recall and F1 of every query, ``[M]``, before `sets` averages them."""
-    precision, recall, f1 = _measures(_counts(weights, relevant, threshold))
-    return precision, recall, f1
-
-
-def _counts(weights: Tensor, relevant: Tensor, threshold: Tensor | float) -> Tensor:
-    """Return how many keys are attended and relevant, attended, relevant: ``[3, M]``."""
-    attended = weights >= threshold
-    return torch.stack([x.sum(1) for x in (attended & relevant, attended, relevant)]).to(weights)
-
-
-def _measures(counts: Tensor) -> Tensor:
-    """Return precision, recall and F1 of counts ``[3, M]``, ``[3, M]``."""
-    hits, taken, there = counts
-    precision, recall = hits / taken.clamp_min(1), hits / there.clamp_min(1)
-    f1 = 2 * precision * recall / (precision + recall).clamp_min(1e-12)
-    return torch.stack([precision, recall, f1])
-
-
-def average_precision(weights: Tensor, relevant: Tensor) -> Tensor:
-    """Return the average precision ``[M]`` of keys ranked by weight, the first of equals first."""
-    order = weights.argsort(dim=1, descending=True, stable=True)
-    hit = relevant.gather(1, order).to(weights)
-    rank = torch.arange(1, weights.shape[1] + 1, device=weights.device)
-    return (hit * hit.cumsum(1) / rank).sum(1) / hit.sum(1).clamp_min(1)
-
-
-def measure(
-    weights: Tensor,
-    relevant: Tensor,
-    keys: Tensor,
-    *,
-    multiple: float = 1.0,
-    fixed: float | None = None,
-    averaging: str = "queries",
-) -> Quality:
-    """Return the quality of attention.
-
-    Args:
-        weights: ``[M, N]``, rows summing to one.
-        relevant: ``[M, N]`` bool.
-        keys: ``[M]`` how many of the N are real; the mean weight is one over that.
-        multiple: of the mean weight, from which on a key counts as attended.
-        fixed: a weight to take instead, the same for any number of keys.
-        averaging: over ``queries`` or ``pairs``, see `sets`.
-
-    >>> w, g = torch.tensor([[0.7, 0.3, 0.0]]), torch.tensor([[True, False, False]])
-    >>> measure(w, g, torch.tensor([3])).f1
-    1.0
-
-    Page: the chapter on the constraints, "How well it looks".
-    """
-    one_of("averaging", averaging, ("queries", "pairs"))
-    some = relevant.any(1)
-    dropped = int((~some).sum())
-    weights, relevant, keys = weights[some].double(), relevant[some], keys[some].double()
-    if not len(weights):
-        nan = float("nan")
-        curve = np.full((len(MULTIPLES), 3), nan)
-        return Quality(nan, nan, nan, nan, nan, nan, nan, nan, 0, dropped, curve)
-    # rounding must not put equal weights below their own mean
-    mean = (1 / keys)[:, None] * (1 - 1e-6)
-    line = multiple * mean if fixed is None else fixed
-    precision, recall, f1 = sets(weights, relevant, line, averaging)
-    best = weights.argmax(1, keepdim=True)
-    points = [sets(weights, relevant, m * mean, averaging) for m in MULTIPLES]
-    return Quality(
-        precision=precision,
-        recall=recall,
-        f1=f1,
-        f1_of_means=2 * precision * recall / max(precision + recall, 1e-12),
-        mass=float((weights * relevant).sum(1).mean()),
-        average_precision=float(average_precision(weights, relevant).mean()),
-        pointing=float(relevant.gather(1, best).double().mean()),
-        chance=float((relevant.sum(1) / keys).mean()),
-        queries=len(weights),
-        dropped=dropped,
-        curve=np.array(points),
-    )
 
 
 def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -266,8 +130,8 @@ def by_caption(
     for start, seen, relevant, naming in _seen(matcher, split, vocabulary, features, known):
         weights, there, keys = _queries(seen, relevant, naming)
         some = there.any(1)
-        line = ((1 - 1e-6) / keys[some].double())[:, None]
-        found = _measures(_counts(weights[some].double(), there[some], line))
+        line = attention_threshold(keys[some])
+        found = torch.stack(of_each(weights[some].double(), there[some], line))
         both = torch.cat([found, torch.ones_like(found[:1])]).T
         sums.setdefault(_direction(seen), torch.zeros(len(split.captions), 4, dtype=torch.double))
         sums[_direction(seen)].index_add_(0, start + _owners(seen, naming)[some], both)

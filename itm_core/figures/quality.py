@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from itm_core.attention_quality import MULTIPLES, Quality
+from itm_core.attention_measures import MULTIPLES, Quality
 from itm_core.figures.style import FAINT, INK, STROKES, colour_of, finished, styled
 
 TITLES = ("precision", "recall", "F1")

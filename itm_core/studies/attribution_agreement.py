@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from itm_core import attention_measures
 from itm_core.data.precomp import Split
 from itm_core.inputs import build
 from itm_core.lazy import lazy
@@ -196,29 +197,34 @@ def overlap(x: np.ndarray, y: np.ndarray, count: int = 5) -> np.ndarray:
 def hurt(weights: np.ndarray, lost: np.ndarray) -> np.ndarray:
     """Return the share of the other regions whose loss is smaller than the most weighed one's.
 
-    One half by chance; ties count half. ``[M, R]`` each.
+    One half by chance; ties count half, and the mean is taken where several regions have the
+    largest weight. ``[M, R]`` each.
     """
-    top = np.take_along_axis(lost, weights.argmax(1)[:, None], 1)
-    smaller = (lost < top).sum(1) + 0.5 * ((lost == top).sum(1) - 1)
-    return smaller / (lost.shape[1] - 1)
+    below = (lost[:, None] < lost[:, :, None]).sum(2) + 0.5 * (
+        (lost[:, None] == lost[:, :, None]).sum(2) - 1
+    )
+    best = weights == weights.max(1, keepdims=True)
+    return (below * best).sum(1) / best.sum(1) / (lost.shape[1] - 1)
 
 
 def pointing(weights: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """Return whether the largest weight is on something relevant; NaN where nothing is."""
-    hit = np.take_along_axis(relevant, weights.argmax(1)[:, None], 1)[:, 0]
-    return np.where(relevant.any(1), hit, np.nan)
+    """Return the probability that the largest weight is on something relevant, of each row.
+
+    See `attention_measures.pointing`; NaN where nothing is relevant.
+    """
+    found = attention_measures.pointing(torch.from_numpy(weights), torch.from_numpy(relevant))
+    return np.where(relevant.any(1), found.numpy(), np.nan)
 
 
 def precision(weights: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     """Return the average precision of each row's ranking; NaN where nothing is relevant.
 
-    Equals share a rank, the last of theirs, so that no order of the file helps: a hard choice of
-    one region and nothing else is no ranking, and stays near chance.
+    Equals count as the mean over their orders, see `attention_measures.average_precision`: a hard
+    choice of one region and nothing else is no ranking, and stays near chance.
 
     >>> precision(np.array([[0.5, 0.3, 0.3]]), np.array([[True, False, True]])).round(3).tolist()
-    [0.833]
+    [0.917]
     """
-    before = weights[:, None, :] >= weights[:, :, None]  # [M, i, j]: j ranks no later than i
-    share = (before & relevant[:, None]).sum(2) / before.sum(2)
-    found = relevant.sum(1)
-    return np.where(found > 0, (share * relevant).sum(1) / np.maximum(found, 1), np.nan)
+    ranked = attention_measures.average_precision
+    found = ranked(torch.from_numpy(weights), torch.from_numpy(relevant))
+    return np.where(relevant.any(1), found.numpy(), np.nan)

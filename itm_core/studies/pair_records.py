@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from itm_core.attention_quality import sets, truth
+from itm_core.attention_measures import attention_threshold, sets
+from itm_core.attention_quality import truth
 from itm_core.data.precomp import Split
 from itm_core.data.vocabulary import EMPTY_WORDS
 from itm_core.errors import InputError
@@ -316,8 +317,8 @@ def _each_query(value: float | torch.Tensor, queries: int) -> np.ndarray:
 
 
 def _measured(weights: torch.Tensor, relevant: torch.Tensor) -> list[Measures | None]:
-    """Return precision, recall and F1 of each query, as `attention_quality.measure` counts."""
-    line = (1 - 1e-6) / weights.shape[1]
+    """Return precision, recall and F1 of each query, as `attention_measures.measure` counts."""
+    line = attention_threshold(weights.shape[1])
     return [
         sets(row[None].double(), there[None], line) if there.any() else None
         for row, there in zip(weights, relevant, strict=True)

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from itm_core.attention_quality import of_each, padded, truth
+from itm_core.attention_measures import attention_threshold, of_each
+from itm_core.attention_quality import padded, truth
 from itm_core.data.precomp import Split
 from itm_core.errors import InputError
 from itm_core.inputs import encode, features_of
@@ -193,13 +194,12 @@ def _of_pass(seen: Seen, weights: Tensor, first: Tensor, asks: Tensor) -> Rows:
 
 
 def _quality(weights: Tensor, relevant: Tensor | None, keys: Tensor) -> Rows:
-    """Return F1 and mass of every query, as `attention_quality.measure` counts them."""
+    """Return F1 and mass of every query, as `attention_measures.measure` counts them."""
     nothing = np.full(len(weights), np.nan)
     if relevant is None:
         return {"f1": nothing, "mass": nothing}
     weights, some = weights.double(), relevant.any(1).numpy()
-    line = ((1 / keys) * (1 - 1e-6))[:, None]
-    f1 = of_each(weights, relevant, line)[2].numpy()
+    f1 = of_each(weights, relevant, attention_threshold(keys))[2].numpy()
     mass = (weights * relevant).sum(1).numpy()
     return {"f1": np.where(some, f1, np.nan), "mass": np.where(some, mass, np.nan)}
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from itm_core.attention_quality import Quality, attention_quality
+from itm_core.attention_measures import Quality
+from itm_core.attention_quality import attention_quality
 from itm_core.batch.grids import Grid
 from itm_core.data.precomp import Dataset
 from itm_core.inputs import features_of

@@ -49,6 +49,8 @@ def test_hurt_by_hand() -> None:
     for top, expected in rows.items():
         weights = np.eye(5)[[top]]
         assert hurt(weights, lost)[0] == pytest.approx(expected)
+    both = np.array([[0.5, 0, 0, 0, 0.5]])  # the best of the losses and the worst
+    assert hurt(both, lost)[0] == pytest.approx(0.5)
 
 
 def test_pointing_and_precision_by_hand() -> None:
@@ -56,9 +58,12 @@ def test_pointing_and_precision_by_hand() -> None:
     weights = np.array([[0.1, 0.5, 0.0, 0.4], [0.7, 0.1, 0.1, 0.1], [0.0, 1.0, 0.0, 0.0]])
     np.testing.assert_array_equal(pointing(weights, relevant), [0, np.nan, 0])
     first = (1 / 2 + 2 / 3) / 2
-    np.testing.assert_allclose(precision(weights, relevant), [first, np.nan, 1 / 4])
+    last = (1 / 2 + 1 / 3 + 1 / 4) / 3  # of three equals any may come first
+    np.testing.assert_allclose(precision(weights, relevant), [first, np.nan, last])
     hard = np.array([[0.0, 0.0, 0.0, 1.0]])  # one chosen, the rest without order
-    assert precision(hard, relevant[:1])[0] == pytest.approx((1 + 2 / 4) / 2)
+    assert precision(hard, relevant[:1])[0] == pytest.approx((1 + (1 + 2 / 3 + 2 / 4) / 3) / 2)
+    two = np.array([[0.5, 0.5, 0.0, 0.0]])  # one of two joint maxima is right
+    assert pointing(two, relevant[:1])[0] == 0.5
 
 
 def test_the_lead_is_over_all_other_images() -> None:

@@ -1,0 +1,203 @@
+"""Measures of attention weights against what is relevant: precision, recall, F1 and others.
+
+Everything here takes weights ``[M, N]`` of M queries over N keys and which of these are relevant;
+`attention_quality` gets both from a matcher and a split. No number depends on the order of the
+keys: keys of equal weight count as the mean over all their orders.
+
+Page: "What attention metrics can and cannot say".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from itm_core.settings import one_of
+
+MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 18.0)  # of the mean weight
+
+
+@dataclass(frozen=True, eq=False)
+class Quality:
+    """Attention quality of one direction; shares in 0..1, averaged over queries.
+
+    Attributes:
+        precision, recall, f1: of the attended sets, by default at the mean weight.
+        f1_of_means: F1 of the mean precision and the mean recall, which papers may mean instead.
+        mass: attention weight on what is relevant.
+        average_precision: of the ranking of keys by weight; the mean over orders of equal ones.
+        pointing: how often the largest weight is on something relevant; of equals by their share.
+        chance: how often a random key would be.
+        queries: how many were averaged; dropped: how many have nothing relevant.
+        curve: ``[T, 3]`` precision, recall, F1 at `MULTIPLES` of the mean weight.
+    """
+
+    precision: float
+    recall: float
+    f1: float
+    f1_of_means: float
+    mass: float
+    average_precision: float
+    pointing: float
+    chance: float
+    queries: int
+    dropped: int
+    curve: np.ndarray
+
+    def flat(self, prefix: str) -> dict[str, float]:
+        """Return the numbers by name, ``<prefix>_<measure>``, without the curve."""
+        return {
+            f"{prefix}_{f.name}": getattr(self, f.name) for f in fields(self) if f.name != "curve"
+        }
+
+
+def sets(
+    weights: Tensor, relevant: Tensor, threshold: Tensor | float, averaging: str = "queries"
+) -> tuple[float, float, float]:
+    """Return precision, recall and F1 of the attended sets.
+
+    Attended are the keys with a weight of at least ``threshold``; none attended gives zero.
+    Averaged over ``queries``, each of which counts the same, or over all ``pairs`` of a query
+    and a key, where a query with much to find counts more.
+
+    Shapes: ``weights [M, N]``, ``relevant [M, N]`` bool with something relevant in every row.
+    """
+    counts = _counts(weights, relevant, threshold)
+    if averaging == "pairs":
+        counts = counts.sum(1, keepdim=True)
+    precision, recall, f1 = _measures(counts).mean(1)
+    return float(precision), float(recall), float(f1)
+
+
+def of_each(
+    weights: Tensor, relevant: Tensor, threshold: Tensor | float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return precision, recall and F1 of every query, ``[M]``, before `sets` averages them."""
+    precision, recall, f1 = _measures(_counts(weights, relevant, threshold))
+    return precision, recall, f1
+
+
+def _counts(weights: Tensor, relevant: Tensor, threshold: Tensor | float) -> Tensor:
+    """Return how many keys are attended and relevant, attended, relevant: ``[3, M]``."""
+    attended = weights >= threshold
+    return torch.stack([x.sum(1) for x in (attended & relevant, attended, relevant)]).to(weights)
+
+
+def _measures(counts: Tensor) -> Tensor:
+    """Return precision, recall and F1 of counts ``[3, M]``, ``[3, M]``."""
+    hits, taken, there = counts
+    precision, recall = hits / taken.clamp_min(1), hits / there.clamp_min(1)
+    f1 = 2 * precision * recall / (precision + recall).clamp_min(1e-12)
+    return torch.stack([precision, recall, f1])
+
+
+def attention_threshold(keys: Tensor | int, multiple: float = 1.0) -> Tensor:
+    """Return the weight from which a key counts as attended: ``multiple`` of the mean weight.
+
+    The mean weight of a query is one over its number of keys. The threshold lies a millionth
+    below that, so that rounding cannot put equal weights below their own mean.
+
+    Shapes: ``keys`` ``[M]``, the real keys of each query, gives ``[M, 1]``; a number ``[1]``.
+    """
+    return multiple * (1 - 1e-6) / torch.as_tensor(keys, dtype=torch.float64)[..., None]
+
+
+def average_precision(weights: Tensor, relevant: Tensor) -> Tensor:
+    """Return the average precision ``[M]`` of keys ranked by weight.
+
+    Keys of equal weight have no order: the result is the mean over all orders of them, in closed
+    form. Place j of a group of t tied keys, r of them relevant, below P larger keys, p of them
+    relevant, adds ``r/t (p + 1 + (j - 1)(r - 1)/(t - 1)) / (P + j)``.
+
+    Shapes: ``weights [M, N]``, ``relevant [M, N]`` bool; zero where a row has nothing relevant.
+
+    >>> even = torch.full((1, 2), 0.5)
+    >>> average_precision(even, torch.tensor([[True, False]])).item()  # first or second
+    0.75
+    """
+    weights, order = weights.sort(dim=1, descending=True)
+    hit = relevant.gather(1, order).double()
+    group = torch.zeros_like(order)
+    group[:, 1:] = (weights[:, 1:] != weights[:, :-1]).cumsum(1)
+
+    def total(values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sum over each key's group, and over the groups before it."""
+        sums = torch.zeros_like(values).scatter_add_(1, group, values)
+        return sums.gather(1, group), (sums.cumsum(1) - sums).gather(1, group)
+
+    tied, above = total(torch.ones_like(hit))
+    right, right_above = total(hit)
+    rank = torch.arange(1, weights.shape[1] + 1, device=weights.device)
+    earlier = (rank - above - 1) * (right - 1) / (tied - 1).clamp_min(1)
+    found = right / tied * (right_above + 1 + earlier) / rank
+    return found.sum(1) / hit.sum(1).clamp_min(1)
+
+
+def pointing(weights: Tensor, relevant: Tensor) -> Tensor:
+    """Return the probability ``[M]`` that the largest weight is on something relevant.
+
+    That is zero or one, and the share of relevant keys where several have the largest weight.
+
+    Shapes: ``weights [M, N]``, ``relevant [M, N]`` bool.
+    """
+    best = weights == weights.amax(1, keepdim=True)
+    return (best & relevant).sum(1).double() / best.sum(1)
+
+
+def measure(
+    weights: Tensor,
+    relevant: Tensor,
+    keys: Tensor,
+    *,
+    multiple: float = 1.0,
+    fixed: float | None = None,
+    averaging: str = "queries",
+) -> Quality:
+    """Return the quality of attention.
+
+    Args:
+        weights: ``[M, N]``, rows summing to one.
+        relevant: ``[M, N]`` bool.
+        keys: ``[M]`` how many of the N are real, the first ones; the mean weight is one over
+            that, and the others take no part.
+        multiple: of the mean weight, from which on a key counts as attended.
+        fixed: a weight to take instead, the same for any number of keys.
+        averaging: over ``queries`` or ``pairs``, see `sets`.
+
+    >>> w, g = torch.tensor([[0.7, 0.3, 0.0]]), torch.tensor([[True, False, False]])
+    >>> measure(w, g, torch.tensor([3])).f1
+    1.0
+
+    Page: the chapter on the constraints, "How well it looks".
+    """
+    one_of("averaging", averaging, ("queries", "pairs"))
+    real = torch.arange(weights.shape[1]) < keys[:, None]
+    # below every weight, so that padding neither ties with a real key of weight zero nor counts
+    weights, relevant = weights.double().masked_fill(~real, -1), relevant & real
+    some = relevant.any(1)
+    dropped = int((~some).sum())
+    weights, relevant, keys = weights[some], relevant[some], keys[some]
+    if not len(weights):
+        nan = float("nan")
+        curve = np.full((len(MULTIPLES), 3), nan)
+        return Quality(nan, nan, nan, nan, nan, nan, nan, nan, 0, dropped, curve)
+    line = attention_threshold(keys, multiple) if fixed is None else fixed
+    precision, recall, f1 = sets(weights, relevant, line, averaging)
+    lines = [attention_threshold(keys, m) for m in MULTIPLES]
+    points = [sets(weights, relevant, one, averaging) for one in lines]
+    return Quality(
+        precision=precision,
+        recall=recall,
+        f1=f1,
+        f1_of_means=2 * precision * recall / max(precision + recall, 1e-12),
+        mass=float((weights * relevant).sum(1).mean()),
+        average_precision=float(average_precision(weights, relevant).mean()),
+        pointing=float(pointing(weights, relevant).mean()),
+        chance=float((relevant.sum(1) / keys).mean()),
+        queries=len(weights),
+        dropped=dropped,
+        curve=np.array(points),
+    )
