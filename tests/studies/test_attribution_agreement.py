@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from itm_core import runs
 from itm_core.data.precomp import load_dataset
 from itm_core.inputs import build
+from itm_core.rank_correlation import kendall_of_rows
 from itm_core.studies import attribution
 from itm_core.studies.attribution import Subject, queries
 from itm_core.studies.attribution_agreement import (
@@ -33,6 +37,8 @@ from itm_core.studies.attribution_agreement import (
 from itm_core.studies.word_maps import explain
 from tests import scenes_pair
 from tests.micro import SMALL, write_dataset
+
+FEW = arrays(np.float64, (3, 6), elements=st.integers(0, 3).map(float))  # many of them equal
 
 
 def test_overlap_by_hand() -> None:
@@ -64,6 +70,17 @@ def test_pointing_and_precision_by_hand() -> None:
     assert precision(hard, relevant[:1])[0] == pytest.approx((1 + (1 + 2 / 3 + 2 / 4) / 3) / 2)
     two = np.array([[0.5, 0.5, 0.0, 0.0]])  # one of two joint maxima is right
     assert pointing(two, relevant[:1])[0] == 0.5
+
+
+@settings(deadline=None, max_examples=100)
+@given(FEW, FEW, arrays(bool, (3, 6)), st.permutations(range(6)))
+def test_no_order_of_the_regions_changes_a_number(
+    weights: np.ndarray, lost: np.ndarray, relevant: np.ndarray, order: list[int]
+) -> None:
+    measures = {hurt: lost, overlap: lost, kendall_of_rows: lost, pointing: relevant}
+    for measure, other in (measures | {precision: relevant}).items():
+        found = measure(weights[:, order], other[:, order])
+        np.testing.assert_allclose(found, measure(weights, other), atol=1e-12)
 
 
 def test_the_lead_is_over_all_other_images() -> None:
