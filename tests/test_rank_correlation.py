@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
@@ -88,6 +88,10 @@ def test_one_value_alone_has_no_order(x: list[float], y: list[float]) -> None:
 
 @settings(deadline=None, max_examples=200)
 @given(OBSERVATIONS)
+@example([(0, 1, 1), (1, 2, 0), (0, 2, 1)])  # a second x, never drawn
+@example([(0, 1, 1), (1, 2, 1), (2, 3, 0), (0, 3, 1)])  # a third x, never drawn
+@example([(0, 1, 1), (1, 2, 1), (2, 3, 0), (2, 1, 1)])  # a third y, never drawn
+@example([(0, 1, 0), (1, 2, 0)])  # nothing drawn at all
 def test_a_weight_is_as_good_as_copies(rows: list[tuple[int, int, int]]) -> None:
     """The oracle is scipy on the observations written out as often as they count."""
     x, y, weight = columns(rows)
