@@ -16,14 +16,17 @@ from scipy import stats
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Return Spearman's rho, ties at their mean rank; NaN where one side is constant."""
+    """Return Spearman's rho of two lists ``[N]``, ties at their mean rank.
+
+    NaN where one of them is constant, or holds a NaN.
+    """
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return math.nan
     return float(stats.spearmanr(x, y).statistic)
 
 
 def kendall(x: np.ndarray, y: np.ndarray, variant: str = "b") -> float:
-    """Return Kendall's tau-b (or tau-c, ``variant="c"``); NaN where one side is constant."""
+    """Return Kendall's tau-b (or tau-c, ``variant="c"``) of ``[N]``; NaN as `spearman`."""
     return float(kendall_of_rows(np.asarray(x)[None], np.asarray(y)[None], variant)[0])
 
 

@@ -126,5 +126,10 @@ def test_rows_are_correlated_one_by_one(x: np.ndarray, y: np.ndarray, variant: s
     )
 
 
+def test_what_is_not_known_has_no_order() -> None:
+    x, y = np.array([1.0, 2, np.nan, 4]), np.array([1.0, 2, 3, 4])
+    assert np.isnan([spearman(x, y), kendall(x, y), spearman(y, x), kendall(y, x)]).all()
+
+
 def test_no_rows_have_no_correlations() -> None:
     assert kendall_of_rows(np.empty((0, 3)), np.empty((0, 3))).shape == (0,)

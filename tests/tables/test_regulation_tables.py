@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from itm_core.data.precomp import Split, load_dataset
+from itm_core.statistics import mean_over_images
 from itm_core.studies.regulation import Motion
 from itm_core.tables import regulation_tables as tables
 from tests.micro import write_dataset
@@ -144,6 +145,49 @@ def test_sentences_follow_the_numbers(split: Split) -> None:
     assert "single pass" in str(tables.said(made(split, 1), wrong, split).data)
     unknown = made(split, f1=np.full((2, count), np.nan))
     assert "Quality" not in str(tables.said(unknown, wrong, split).data)
+
+
+def test_every_interval_is_that_of_images(split: Split) -> None:
+    """A word of a caption is no draw of its own: intervals by words would be narrower."""
+    own, wrong = made(split), made(split, seed=1)
+    images = split.caption_image
+    of_words = images[own.pair]
+
+    row = tables.contrast(own, wrong, split).set_index("").loc["temperature λ"]
+    gap = own.by_pair(own.temperature[-1]) - wrong.by_pair(wrong.temperature[-1])
+    assert row["difference"] == f"{mean_over_images(gap, images):+.3f}"
+
+    moved = 100 * (own.moved[-1] - own.moved[0])
+    table = tables.parts({"whole": own}, split)
+    change = f"{tables.MEASURES['moved']}, change"
+    assert table[change].tolist() == [f"{mean_over_images(moved, of_words):+.2f}"]
+
+    other = 100 * (wrong.f1[-1] - own.f1[-1])
+    said = str(tables.parts_said({"whole": own, "other": wrong}, split).data)
+    assert f"({mean_over_images(other, of_words):+.2f})" in said
+
+    better = mean_over_images(100 * (own.f1[-1] - own.f1[0]), of_words)
+    assert better.low < 0 < better.high
+    text = f"by {better.value:+.1f} points [{better.low:+.1f}, {better.high:+.1f}]: no change"
+    assert text in str(tables.said(own, wrong, split).data)
+
+    scores = {"step 1": own.by_pair(own.best[0])}
+    others = {"step 1": own.by_pair(own.reach[0])}
+    difference = mean_over_images(scores["step 1"] - others["step 1"], images)
+    way = tables.way({"own": scores, "wrong": others}, split)
+    assert way["own minus wrong"].tolist() == [f"{difference:+.3f}"]
+
+
+def test_a_small_change_is_told_only_where_its_interval_leaves_zero(split: Split) -> None:
+    own = made(split)
+    draw = np.random.default_rng(4)
+    noisy = made(split, f1=own.f1 + draw.normal(0, 0.2, own.f1.shape))
+    gap = mean_over_images(100 * (noisy.f1 - own.f1)[-1], split.caption_image[own.pair])
+    assert gap.low < 0 < gap.high
+    assert gap.value != 0
+    text = str(tables.parts_said({"whole": own, "noisy": noisy}, split).data)
+    assert "noisy**: higher" not in text
+    assert "noisy**: lower" not in text
 
 
 def test_variants_are_told_from_the_first(split: Split) -> None:
