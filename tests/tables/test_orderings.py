@@ -57,6 +57,8 @@ def test_the_chance_of_an_order_is_that_of_all_orders() -> None:
     every = [np.corrcoef(across, order)[0, 1] for order in permutations(range(5))]
     share = np.mean(np.abs(every) >= found["spearman"] - 1e-9)
     assert found["p"] == pytest.approx(share)  # 120 orders: every one of them is looked at
+    said = str(orderings.in_words(pairs, "here", "there").data)
+    assert f"in {100 * share:.1f} % of cases, so the two cannot be told" in said
     turned = pairs.assign(y=-pairs["y"])
     assert orderings.agreement(turned)["p"] == pytest.approx(found["p"])
     drawn = orderings.agreement(pairs, orders=100, seed=1)["p"]
@@ -72,6 +74,7 @@ def test_tied_values_count_as_equals() -> None:
     every = [abs(stats.spearmanr(pairs["x"], order).statistic) for order in permutations(up)]
     found = orderings.agreement(pairs)
     assert found["spearman"] == pytest.approx(max(every))
+    assert found["tau_b"] == pytest.approx(5 / np.sqrt(6 * 5))  # of six pairs one is tied
     assert found["p"] == pytest.approx(np.mean(np.array(every) >= max(every) - 1e-9)) == 4 / 24
 
 

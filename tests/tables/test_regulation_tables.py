@@ -40,6 +40,7 @@ def made(split: Split, passes: int = 2, *, seed: int = 0, **changes: Any) -> Mot
     return Motion(**{**each, **found, **changes})
 
 
+@pytest.mark.filterwarnings("error")
 def test_the_rank_correlation_is_spearmans() -> None:
     draw = np.random.default_rng(0)
     x, images = draw.normal(size=300), np.arange(300) // 5
@@ -52,6 +53,7 @@ def test_the_rank_correlation_is_spearmans() -> None:
     assert monotone == pytest.approx((1, 1, 1))
     for unknown in (np.full(300, np.nan), np.ones(300)):  # nothing known, and nothing ordered
         assert np.isnan(tables.rank_correlation(x, unknown, images)).all()
+    assert np.isnan(tables.rank_correlation(x[:2], y[:2], images[:2])).all()  # always 1 or -1
 
 
 def test_the_interval_of_a_rank_correlation_ranks_each_resample_anew() -> None:
