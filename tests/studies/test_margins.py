@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from itm_core import retrieval, runs
 from itm_core.data.precomp import Split, load_dataset
 from itm_core.data.scene_errors import LACKS
+from itm_core.statistics import mean_over_images
 from itm_core.studies import margins
 from itm_core.tables import margins_said, report
 from tests import scenes_pair
@@ -269,11 +270,33 @@ def test_pairs_of_methods_and_their_average(folder: Path) -> None:
         assert row["average"] == pytest.approx(average)
         assert [row["worse"], row["better"]] == pytest.approx(alone)
         assert row["gain"] == pytest.approx(average - alone[1])
-        assert row["low"] <= row["gain"] <= row["high"]
+        best = level[int(np.argmax([retrieval.metrics(scores).rsum for scores in both]))]
+        gap = (retrieval.hits((level[0] + level[1]) / 2) - retrieval.hits(best))[:, -1]
+        limits = mean_over_images(gap, np.arange(len(gap)))
+        assert (row["gain"], row["low"], row["high"]) == pytest.approx(tuple(limits))
         right = [~margins.queries(scores)["t2i"].wrong for scores in both]
         assert row["either"] == pytest.approx(100 * (right[0] | right[1]).mean())
     assert "Of 3 pairs" in str(margins_said.of_pairs(pairs).data)
     assert len(margins.readable_pairs(pairs, count=2)) == 2
+
+
+def test_what_goes_with_a_larger_gain_is_a_matter_of_ranks() -> None:
+    """The gain falls with the agreement of errors and rises with the distance, on no line."""
+    pairs = pd.DataFrame(
+        {
+            "first": list("abcd"),
+            "second": list("bcda"),
+            "gain": [1.0, 2, 3, 100],
+            "kappa": [0.9, 0.8, 0.7, 0.6],
+            "better": [400.0, 410, 420, 430],
+            "worse": [399.0, 408, 415, 424],
+        }
+    ).assign(average=lambda row: row["better"] + row["gain"], low=[-1.0, 1, 1, 1])
+    said = str(margins_said.of_pairs(pairs).data)
+    assert "75 % with an interval above zero" in said
+    assert "-1.00 with the agreement of the errors, +1.00 with the distance" in said
+    level = str(margins_said.of_pairs(pairs.assign(kappa=0.5)).data)
+    assert "+nan with the agreement" in level  # no two differ: there is no order
 
 
 def test_the_stubborn_captions_come_first_and_are_escaped(folder: Path) -> None:
