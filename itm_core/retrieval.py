@@ -23,8 +23,6 @@ TIES = ("pessimistic", "optimistic", "mean")
 NANS = ("refuse", "first")
 ROWS_AT_ONCE = 256
 
-resampled = statistics.bootstrap_means  # studies resample other values of images with it
-
 
 @dataclass(frozen=True)
 class Ranks:

@@ -1,9 +1,10 @@
-"""How sure a number is: the one place for tests, intervals, corrections, power and correlations.
+"""How sure a number is: the one place for tests, intervals, corrections and power.
 
 Two uncertainties, never mixed. Over test *images*: a paired bootstrap in which an image takes its
 captions along. Over *seeds*: Student's t with n - 1 degrees of freedom. A difference is
 significant when both tests reject, so its p value is the larger of the two (an intersection-union
 test, which needs no correction of its own); rows that stand under one claim are corrected by Holm.
+Rank correlations are in `rank_correlation`.
 
 Page: every chapter with a table; "How sure" in the chapter on the task.
 """
@@ -11,9 +12,10 @@ Page: every chapter with a table; "How sure" in the chapter on the task.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize, stats
@@ -215,6 +217,22 @@ def bootstrap_means(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 
     return image_counts(len(values), resamples, seed) @ values / len(values)
 
 
+def over_drawn_images(
+    statistic: Callable[[np.ndarray], object],
+    image: np.ndarray,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> np.ndarray:
+    """Return a statistic of weighted observations in every resample of their images, ``[B, ...]``.
+
+    ``statistic`` takes weights ``[N]``: how often the image of each observation was drawn, of
+    ``image [N]``. For statistics that are not means, such as those of `rank_correlation.Ranked`.
+    """
+    _, place = np.unique(image, return_inverse=True)
+    counts = image_counts(int(place.max()) + 1, resamples, seed)
+    return np.array([statistic(count[place]) for count in counts])
+
+
 def interval(resampled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the ends of the 95 % percentile interval of resampled statistics ``[B, ...]``.
 
@@ -307,18 +325,44 @@ def verdict(differences: Sequence[float], p: Sequence[float]) -> str:
     return {GAIN: HOLDS, LOSS: AGAINST, NO_EFFECT: NONE_FOUND}[found.pop()]
 
 
-# --- between two orders ------------------------------------------------------------------------
+# --- a mean over images ------------------------------------------------------------------------
 
 
-def spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Return Spearman's rank correlation, ties at their mean rank; NaN where one is constant."""
-    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return math.nan
-    return float(stats.spearmanr(x, y).statistic)
+class Estimate(NamedTuple):
+    """A statistic with its 95 % interval over images; NaN where there was nothing to measure."""
+
+    value: float
+    low: float
+    high: float
+
+    def __format__(self, spec: str) -> str:
+        """Return ``value [low, high]``, each by ``spec`` (default ``.2f``); nothing for a NaN.
+
+        >>> f"{Estimate(0.5, 0.25, 1.0):+.1f}"
+        '+0.5 [+0.2, +1.0]'
+        """
+        spec = spec or ".2f"
+        if math.isnan(self.value):
+            return ""
+        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+    def __str__(self) -> str:
+        return format(self)
 
 
-def kendall(x: np.ndarray, y: np.ndarray, variant: str = "b") -> float:
-    """Return Kendall's tau-b (or tau-c, ``variant="c"``); NaN where one side is constant."""
-    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return math.nan
-    return float(stats.kendalltau(x, y, variant=variant).statistic)
+UNKNOWN = Estimate(math.nan, math.nan, math.nan)
+
+
+def mean_over_images(values: np.ndarray, image: np.ndarray) -> Estimate:
+    """Return the mean over images of the mean of their values, each image counting the same.
+
+    Shapes: ``values [N]``; ``image [N]`` is the image that each belongs to. NaN values are left
+    out, and so is an image that has no others.
+    """
+    known = ~np.isnan(values)
+    if not known.any():
+        return UNKNOWN
+    _, place = np.unique(image[known], return_inverse=True)
+    means = np.bincount(place, values[known]) / np.bincount(place)
+    low, high = interval(bootstrap_means(means[:, None])[:, 0])
+    return Estimate(float(means.mean()), float(low), float(high))

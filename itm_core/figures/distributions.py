@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
 from itm_core.figures.style import FAINT, INK, STROKES, finished, styled
+from itm_core.statistics import half_width, sd
 
 LEFT, BLUE = "#d55e00", "#0072b2"
 SHADES = ("#9ecae1", "#0072b2", "#08306b", "#000000")  # of passes, light to dark
@@ -167,7 +168,7 @@ def binned(
 ) -> Figure:
     """Return means of y over bins of x with as many values each, one line for each named pair.
 
-    Bars are 95 % intervals of the mean (normal). Values that are NaN are left out.
+    Bars are 95 % intervals of the mean (Student's t). Values that are NaN are left out.
     """
     with styled():
         figure, axes = plt.subplots(figsize=(8.2, 3.4))
@@ -177,7 +178,7 @@ def binned(
             parts = [part for part in parts if len(part) > 1]
             a, b = across[known], up[known]
             means = [b[part].mean() for part in parts]
-            error = [1.96 * b[part].std(ddof=1) / np.sqrt(len(part)) for part in parts]
+            error = [half_width(sd(b[part]), len(part)) for part in parts]
             middle = [a[part].mean() for part in parts]
             colour = (BLUE, LEFT)[place % 2]
             axes.errorbar(

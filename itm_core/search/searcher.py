@@ -21,6 +21,7 @@ from itm_core.errors import InputError
 from itm_core.fragments import Fragments
 from itm_core.inputs import encode, run_features
 from itm_core.lazy import lazy
+from itm_core.rank_correlation import spearman
 from itm_core.runs import Run
 from itm_core.scoring import encode_captions, encode_images, pad, score_fragments
 from itm_core.studies.pair_records import PairRecord, records_of
@@ -186,7 +187,7 @@ def agreement(searchers: Sequence[Searcher], sentences: Sequence[str]) -> pd.Dat
         scores = {text: search.scores_of_images(text) for text in dict.fromkeys(sentences)}
         for (one, here), (other, there) in combinations(scores.items(), 2):
             shared = np.intersect1d(report.best(here, BEST), report.best(there, BEST))
-            alike = pd.Series(here).rank().corr(pd.Series(there).rank())
+            alike = spearman(here, there)
             row = {"method": search.name, "one sentence": one, "the other": other}
             row |= {"shared": f"{len(shared)} of {min(BEST, len(here))}"}
             row |= {"rank correlation": "" if np.isnan(alike) else f"{alike:.3f}"}

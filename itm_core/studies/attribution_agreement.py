@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from itm_core import attention_measures, retrieval
+from itm_core import attention_measures
 from itm_core.data.precomp import Split
 from itm_core.inputs import build
 from itm_core.lazy import lazy
@@ -29,20 +29,6 @@ LEFT_OUT, COPIES, GRADIENTS = "left out", "left out with near copies", "integrat
 ORDERS = ("most attended first", "largest loss first", "at random", "least attended first")
 RANDOM_ORDERS = 2
 SEED = 0
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over images with its 95 % interval; NaN where there was nothing to average."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        if np.isnan(self.value):
-            return ""
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,28 +158,26 @@ def _curves(
     subject: Subject, overall: torch.Tensor, loss: torch.Tensor, removed: np.ndarray
 ) -> np.ndarray:
     draw = torch.Generator().manual_seed(SEED)
-    orders = [one.argsort(dim=1, descending=True, stable=True) for one in (overall, loss, -overall)]
-    orders += [torch.rand(loss.shape, generator=draw).argsort(1) for _ in range(RANDOM_ORDERS)]
+    drawn = [torch.rand(loss.shape, generator=draw).argsort(1) for _ in range(RANDOM_ORDERS)]
+    orders = [*(largest_first(one, drawn[0]) for one in (overall, loss, -overall)), *drawn]
     most, largest, least, *drawn = attribution.deletion(subject, orders, removed.tolist())
     return np.stack([most, largest, np.mean(drawn, axis=0), least])
 
 
-# --- measures, one number for each query ---------------------------------------------------------
+def largest_first(values: torch.Tensor, among_equals: torch.Tensor) -> torch.Tensor:
+    """Return the order of each row of ``values [N, R]``, largest first.
 
+    ``among_equals [N, R]`` is an order too, by which equals go. A random one keeps the order of
+    the file, in which a detector's surest boxes come first, out of a hard choice's many zeros.
 
-def kendall(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return Kendall's tau-b of every row of ``[M, R]`` arrays; NaN where a row has no order.
-
-    `judgements.rank_correlations` does one row at a time.
-
-    >>> kendall(np.array([[1.0, 2, 3]]), np.array([[1.0, 3, 2]])).round(3).tolist()
-    [0.333]
+    >>> largest_first(torch.tensor([[0, 1, 0, 2]]), torch.tensor([[2, 3, 1, 0]])).tolist()
+    [[3, 1, 2, 0]]
     """
-    signs = [np.sign(one[:, :, None] - one[:, None, :]).astype(np.float32) for one in (x, y)]
-    together = (signs[0] * signs[1]).sum((1, 2), dtype=np.float64)
-    ordered = [np.abs(one).sum((1, 2), dtype=np.float64) for one in signs]
-    whole = np.sqrt(ordered[0] * ordered[1])
-    return np.where(whole > 0, together / np.maximum(whole, 1), np.nan)
+    ranked = values.gather(1, among_equals).argsort(dim=1, descending=True, stable=True)
+    return among_equals.gather(1, ranked)
+
+
+# --- measures, one number for each query ---------------------------------------------------------
 
 
 def overlap(x: np.ndarray, y: np.ndarray, count: int = 5) -> np.ndarray:
@@ -244,15 +228,3 @@ def precision(weights: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     ranked = attention_measures.average_precision
     found = ranked(torch.from_numpy(weights), torch.from_numpy(relevant))
     return np.where(relevant.any(1), found.numpy(), np.nan)
-
-
-def over_images(values: np.ndarray, image: np.ndarray) -> Estimate:
-    """Return the mean over images of the mean of their queries; NaN queries are left out."""
-    known = ~np.isnan(values)
-    if not known.any():
-        return Estimate(np.nan, np.nan, np.nan)
-    _, place = np.unique(image[known], return_inverse=True)
-    means = np.bincount(place, values[known]) / np.bincount(place)
-    drawn = retrieval.resampled(means[:, None], retrieval.RESAMPLES, SEED)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Estimate(float(means.mean()), float(low), float(high))

@@ -25,11 +25,13 @@ from itm_core.data.caption_sources import image_key, photographs
 from itm_core.data.precomp import Split
 from itm_core.errors import InputError
 from itm_core.files import reading
+from itm_core.rank_correlation import Ranked
 from itm_core.settings import one_of
+from itm_core.statistics import interval, over_drawn_images
 
 TAKING = ("each", "mean")
 MEASURES = ("tau_b", "tau_c", "spearman")
-RESAMPLES = 1000
+RESAMPLES = 1000  # as recorded
 RATINGS = (1, 2, 3, 4)
 
 
@@ -65,8 +67,8 @@ class Agreement:
         ends = ("_low", "_high")
         limits = {
             f"judged_{name}{end}": value
-            for name, interval in self.intervals.items()
-            for end, value in zip(ends, interval, strict=True)
+            for name, limit in self.intervals.items()
+            for end, value in zip(ends, limit, strict=True)
         }
         return {f"judged_{name}": value for name, value in self.values.items()} | limits
 
@@ -190,7 +192,7 @@ def between_people(
 
 
 def _agreement(values: np.ndarray, drawn: np.ndarray, judged: Judgements) -> Agreement:
-    low, high = np.nanpercentile(drawn, [2.5, 97.5], axis=0) if len(drawn) else (values, values)
+    low, high = interval(drawn) if len(drawn) else (values, values)
     return Agreement(
         {name: float(values[k]) for k, name in enumerate(MEASURES)},
         {name: (float(low[k]), float(high[k])) for k, name in enumerate(MEASURES)},
@@ -209,13 +211,13 @@ def _resampled(
     y, people = ratings.mean(1), 1
     if taking == "each":
         y, people = ratings.reshape(-1), ratings.shape[1]
-    table = _Table.of(x.repeat(people), y)
-    _, cluster = np.unique(judged.image.repeat(people), return_inverse=True)
-    images = int(cluster.max()) + 1
-    draw = np.random.default_rng(seed)
-    counts = draw.multinomial(images, np.full(images, 1 / images), size=resamples)
-    drawn = np.array([table.correlations(count[cluster]) for count in counts])
-    return table.correlations(np.ones(len(y))), drawn
+    ranked = Ranked.of(x.repeat(people), y)
+
+    def measured(weight: np.ndarray) -> np.ndarray:
+        return np.array([*ranked.kendall(weight), ranked.spearman(weight)])
+
+    images = judged.image.repeat(people)
+    return measured(np.ones(len(y))), over_drawn_images(measured, images, resamples, seed)
 
 
 def _judged(scores: np.ndarray, judged: Judgements) -> np.ndarray:
@@ -230,52 +232,3 @@ def _judged(scores: np.ndarray, judged: Judgements) -> np.ndarray:
     if not np.isfinite(x).all():
         raise InputError("a score of a judged pair is not a number")
     return x
-
-
-def rank_correlations(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    """Return Kendall's tau-b and tau-c and Spearman's rho of two lists; nan without any order.
-
-    >>> rank_correlations(np.array([1.0, 2, 3]), np.array([1, 1, 2]))["tau_b"].__round__(3)
-    0.816
-    """
-    values = _Table.of(x, y).correlations(np.ones(len(x)))
-    return dict(zip(MEASURES, values.tolist(), strict=True))
-
-
-@dataclass(frozen=True, eq=False)
-class _Table:
-    """Observations by the rank of their distinct values: ``row`` of X, ``column`` of Y kinds.
-
-    Counted with weights, a resample costs X times Y operations and no sorting.
-    """
-
-    row: np.ndarray
-    column: np.ndarray
-    shape: tuple[int, int]
-
-    @classmethod
-    def of(cls, x: np.ndarray, y: np.ndarray) -> _Table:
-        """Return the table of two lists of values."""
-        kinds, row = np.unique(x, return_inverse=True)
-        others, column = np.unique(y, return_inverse=True)
-        return cls(row, column, (len(kinds), len(others)))
-
-    def correlations(self, weight: np.ndarray) -> np.ndarray:
-        """Return tau-b, tau-c and rho, every observation counted ``weight`` times."""
-        flat = np.bincount(self.row * self.shape[1] + self.column, weight, np.prod(self.shape))
-        count = flat.reshape(self.shape)
-        rows, columns, n = count.sum(1), count.sum(0), count.sum()
-        below = count.cumsum(0) - count  # of each column, with a smaller x
-        smaller = below.cumsum(1) - below  # and a smaller y
-        larger = below.sum(1, keepdims=True) - below.cumsum(1)
-        surplus = float((count * (smaller - larger)).sum())  # concordant less discordant pairs
-        untied = [n * (n - 1) / 2 - (side * (side - 1) / 2).sum() for side in (rows, columns)]
-        kinds = min(int((rows > 0).sum()), int((columns > 0).sum()))
-        if kinds < 2:  # one value alone has no order
-            return np.full(3, np.nan)
-        tau_b = surplus / np.sqrt(untied[0] * untied[1])
-        tau_c = 2 * surplus / (n * n * (kinds - 1) / kinds)
-        ranks = [side.cumsum() - (side - 1) / 2 - (n + 1) / 2 for side in (rows, columns)]
-        spread = [(side * rank**2).sum() for side, rank in zip((rows, columns), ranks, strict=True)]
-        rho = float(ranks[0] @ count @ ranks[1]) / np.sqrt(spread[0] * spread[1])
-        return np.array([tau_b, tau_c, rho])

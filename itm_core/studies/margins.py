@@ -24,6 +24,7 @@ from itm_core.data.scene_errors import LACKS, lacking
 from itm_core.data.vocabulary import tokenise
 from itm_core.runs import Run
 from itm_core.settings import one_of
+from itm_core.statistics import bootstrap_means, interval
 
 FEWEST = 20  # queries behind a rate
 AT_RANDOM = "(a random wrong pair)"
@@ -63,21 +64,29 @@ def queries(scores: np.ndarray, captions_per_image: int = 5) -> dict[str, Querie
     >>> found["i2t"].margin.round(1), found["t2i"].margin.round(1)
     (array([ 0.6, -0.3]), array([ 0.4, -0.1]))
     """
-    scores = scores.astype(float)  # float32 without loss, and a copy
     images, captions = np.arange(len(scores)), np.arange(scores.shape[1])
-    owner = captions // captions_per_image
-    own = scores[owner, captions]
-    scores[owner, captions] = -np.inf
+    own = scores[captions // captions_per_image, captions].astype(float)
+    wrong = _of_wrong_pairs(scores, captions_per_image)
     by_image = own.reshape(len(images), captions_per_image).max(1)
-    hardest = {"i2t": scores.argmax(1), "t2i": scores.argmax(0)}
+    hardest = {"i2t": wrong.argmax(1), "t2i": wrong.argmax(0)}
     return {
-        "i2t": Queries(by_image, scores[images, hardest["i2t"]], hardest["i2t"]),
-        "t2i": Queries(own, scores[hardest["t2i"], captions], hardest["t2i"]),
+        "i2t": Queries(by_image, wrong[images, hardest["i2t"]], hardest["i2t"]),
+        "t2i": Queries(own, wrong[hardest["t2i"], captions], hardest["t2i"]),
     }
 
 
+def _of_wrong_pairs(scores: np.ndarray, captions_per_image: int = 5) -> np.ndarray:
+    """Return the scores ``[I, C]`` with minus infinity for right pairs."""
+    wrong, captions = scores.astype(float), np.arange(scores.shape[1])  # a copy, without loss
+    wrong[captions // captions_per_image, captions] = -np.inf
+    return wrong
+
+
 def wrong_pairs(scores: np.ndarray, captions_per_image: int = 5) -> tuple[float, float]:
-    """Return mean and standard deviation of the scores of all wrong pairs."""
+    """Return mean and standard deviation of the scores of all wrong pairs.
+
+    The population standard deviation: these pairs are all there are, and estimate no others.
+    """
     captions = np.arange(scores.shape[1])
     wrong = np.ones(scores.shape, bool)
     wrong[captions // captions_per_image, captions] = False
@@ -142,12 +151,19 @@ def table(runs: Mapping[str, Run], side: str) -> pd.DataFrame:
 # --- where errors come from --------------------------------------------------------------------
 
 
-def wrong_answers(scores: np.ndarray, side: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return images and captions of the pairs that won and are wrong, one for each failed query."""
-    found = queries(scores)[side]
+def wrong_answers(scores: np.ndarray, side: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return image, caption and weight ``[N]`` of the pairs that won and are wrong.
+
+    A failed query has a weight of one: that of its hardest wrong answer, or of all that have the
+    same score in equal parts, so that no number depends on the order of the files.
+    """
+    found, wrong = queries(scores)[side], _of_wrong_pairs(scores)
     failed = np.flatnonzero(found.wrong)
-    pair = (failed, found.rival[failed])
-    return pair if side == "i2t" else pair[::-1]
+    winners = (wrong if side == "i2t" else wrong.T)[failed] == found.negative[failed, None]
+    query, answer = winners.nonzero()
+    weight = 1 / winners.sum(1)[query]
+    images, captions = (failed[query], answer) if side == "i2t" else (answer, failed[query])
+    return images, captions, weight
 
 
 def lacks(runs: Mapping[str, Run], split: Split, side: str, *, seed: int = 0) -> pd.DataFrame:
@@ -161,12 +177,15 @@ def lacks(runs: Mapping[str, Run], split: Split, side: str, *, seed: int = 0) ->
     captions = draw.permutation(count)
     other = (split.caption_image + draw.integers(1, len(split.ids), count)) % len(split.ids)
     answers = {name: wrong_answers(run.scores, side) for name, run in runs.items()}
-    answers[AT_RANDOM] = (other[captions], captions)
-    names = np.repeat(list(answers), [len(images) for images, _ in answers.values()])
-    found = lacking(split, *np.concatenate([np.stack(pair) for pair in answers.values()], 1))
+    answers[AT_RANDOM] = (other[captions], captions, np.ones(count))
+    names = np.repeat(list(answers), [len(weight) for *_, weight in answers.values()])
+    images, captions, weight = (
+        np.concatenate(part) for part in zip(*answers.values(), strict=True)
+    )
+    found = lacking(split, images, captions)
     if found is None:
         return pd.DataFrame()
-    shares = 100 * pd.crosstab(names, np.array(found), normalize="index")
+    shares = 100 * pd.crosstab(names, np.array(found), weight, aggfunc="sum", normalize="index")
     return shares.reindex(index=list(answers), columns=list(LACKS)).fillna(0.0)
 
 
@@ -292,7 +311,7 @@ def pairs(runs: Mapping[str, Run]) -> pd.DataFrame:
         rows.append(row)
         gaps.append(average - best)
     gap = np.stack(gaps, 1)
-    low, high = np.percentile(retrieval.resampled(gap), [2.5, 97.5], axis=0)
+    low, high = interval(bootstrap_means(gap))
     return pd.DataFrame(rows).assign(gain=gap.mean(0), low=low, high=high)
 
 

@@ -14,16 +14,15 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
+from itm_core.rank_correlation import kendall_of_rows
+from itm_core.statistics import NO_EFFECT, UNKNOWN, Estimate, mean_over_images
 from itm_core.studies.attribution_agreement import (
     COPIES,
     GRADIENTS,
     LEFT_OUT,
     ORDERS,
-    Estimate,
     Looks,
     hurt,
-    kendall,
-    over_images,
     overlap,
     pointing,
     precision,
@@ -52,12 +51,14 @@ def taus(looks: Looks) -> dict[str, np.ndarray]:
     training; attention after training and before.
     """
     occlusion = looks.attributions[looks.occlusion]
-    found = {name: kendall(looks.attention, one) for name, one in looks.attributions.items()}
-    another = kendall(looks.attention, occlusion[looks.other])
+    found = {
+        name: kendall_of_rows(looks.attention, one) for name, one in looks.attributions.items()
+    }
+    another = kendall_of_rows(looks.attention, occlusion[looks.other])
     found[ANOTHER] = np.where(looks.other < 0, np.nan, another)
-    found[BOTH] = kendall(occlusion, looks.attributions[GRADIENTS])
-    found[BEFORE] = kendall(looks.blank, looks.blank_lost)
-    found[SAME] = kendall(looks.attention, looks.blank)
+    found[BOTH] = kendall_of_rows(occlusion, looks.attributions[GRADIENTS])
+    found[BEFORE] = kendall_of_rows(looks.blank, looks.blank_lost)
+    found[SAME] = kendall_of_rows(looks.attention, looks.blank)
     return found
 
 
@@ -70,7 +71,7 @@ def tops(looks: Looks) -> dict[str, Estimate]:
     occlusion = looks.attributions[looks.occlusion]
     found = {f"top {k}": overlap(looks.attention, occlusion, k) for k in (1, 5)}
     found[COSTS] = hurt(looks.attention, occlusion)
-    return {name: over_images(values, looks.image) for name, values in found.items()}
+    return {name: mean_over_images(values, looks.image) for name, values in found.items()}
 
 
 def truthful(looks: Looks, measure: str = "pointing") -> dict[str, Estimate]:
@@ -86,7 +87,7 @@ def truthful(looks: Looks, measure: str = "pointing") -> dict[str, Estimate]:
     found = {name: MEASURES[measure](one, relevant) for name, one in maps.items()}
     if measure == "pointing":
         found["chance"] = np.where(relevant.any(1), relevant.mean(1), np.nan)
-    return {name: over_images(values, looks.image) for name, values in found.items()}
+    return {name: mean_over_images(values, looks.image) for name, values in found.items()}
 
 
 def closer(looks: Looks) -> Estimate:
@@ -95,10 +96,10 @@ def closer(looks: Looks) -> Estimate:
     NaN where the dataset does not know what words name.
     """
     if looks.relevant is None:
-        return Estimate(*[np.nan] * 3)
+        return UNKNOWN
     maps = (looks.attention, looks.attributions[looks.occlusion])
     ours, theirs = (pointing(one, looks.relevant) for one in maps)
-    return over_images(ours - theirs, looks.image)
+    return mean_over_images(ours - theirs, looks.image)
 
 
 def falls(looks: Looks) -> np.ndarray:
@@ -123,7 +124,7 @@ def areas(looks: Looks) -> dict[str, Estimate]:
     less = [
         one if name == AT_RANDOM else one - drawn for name, one in zip(ORDERS, area, strict=True)
     ]
-    return {name: over_images(one, pairs) for name, one in zip(ORDERS, less, strict=True)}
+    return {name: mean_over_images(one, pairs) for name, one in zip(ORDERS, less, strict=True)}
 
 
 # --- for people ----------------------------------------------------------------------------------
@@ -134,7 +135,8 @@ def agreements(found: Mapping[str, Looks]) -> pd.DataFrame:
     rows = []
     for method, looks in found.items():
         for what, values in taus(looks).items():
-            rows.append({"method": method, "what": what} | vars(over_images(values, looks.image)))
+            mean = mean_over_images(values, looks.image)
+            rows.append({"method": method, "what": what} | mean._asdict())
     return pd.DataFrame(rows)
 
 
@@ -179,12 +181,12 @@ def missed(found: Mapping[str, Looks]) -> Markdown:
 
 def redundancy(found: Mapping[str, Looks]) -> Markdown:
     """Return in words what taking near copies along changes."""
-    said: dict[str, list[str]] = {"higher": [], "lower": [], "not told apart": []}
+    said: dict[str, list[str]] = {"higher": [], "lower": [], NO_EFFECT: []}
     for method, looks in found.items():
         if COPIES in looks.attributions:
             tau = taus(looks)
-            change = over_images(tau[COPIES] - tau[LEFT_OUT], looks.image)
-            word = _against(change, 0, "higher", "lower") or "not told apart"
+            change = mean_over_images(tau[COPIES] - tau[LEFT_OUT], looks.image)
+            word = _against(change, 0, "higher", "lower") or NO_EFFECT
             said[word].append(f"{method} ({change.value:+.2f})")
     parts = [f"{word} for {', '.join(names)}" for word, names in said.items() if names]
     if not parts:
@@ -203,7 +205,7 @@ def verdicts(found: Mapping[str, Looks]) -> Markdown:
 def verdict(looks: Looks) -> str:
     """Return whether attention agrees with leaving out and with the gradients, in words."""
     tau = taus(looks)
-    own, slope = (over_images(tau[name], looks.image) for name in (looks.occlusion, GRADIENTS))
+    own, slope = (mean_over_images(tau[name], looks.image) for name in (looks.occlusion, GRADIENTS))
     more = " and ".join(_more(tau, looks)) if own.low > 0 else ""
     said = ", ".join(filter(None, [grade(own), more]))
     return f"attention and leaving out {said}; attention and the gradients {grade(slope)}."
@@ -213,7 +215,7 @@ def _more(tau: Mapping[str, np.ndarray], looks: Looks) -> list[str]:
     """Return whether a method's agreement is more than what it is compared with."""
     found = []
     for other, name in ((ANOTHER, "another word's loss"), (BEFORE, "the matcher before training")):
-        gap = over_images(tau[looks.occlusion] - tau[other], looks.image)
+        gap = mean_over_images(tau[looks.occlusion] - tau[other], looks.image)
         if not np.isnan(gap.value):
             found.append(f"{'more' if gap.low > 0 else '**no more**'} than with {name}")
     return found
@@ -258,4 +260,4 @@ def _against(one: Estimate, line: float, above: str, below: str) -> str:
     """Return a word for the side on which an interval lies; empty where nothing was measured."""
     if np.isnan(one.value):
         return ""
-    return {1: above, -1: below, 0: "not told apart"}[_sign(one, line)]
+    return {1: above, -1: below, 0: NO_EFFECT}[_sign(one, line)]

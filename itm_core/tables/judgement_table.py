@@ -24,6 +24,7 @@ from itm_core.errors import InputError
 from itm_core.files import reading, whole_file
 from itm_core.results import KEY, Result
 from itm_core.settings import one_of
+from itm_core.statistics import sd
 from itm_core.studies.judgements import (
     MEASURES,
     RESAMPLES,
@@ -195,7 +196,7 @@ def _of_methods(chosen: pd.DataFrame, measure: str) -> pd.DataFrame:
         value=("value", "mean"),
         low=("low", "mean"),
         high=("high", "mean"),
-        spread=("value", "std"),
+        spread=("value", sd),
         runs=("run", list),
     )
     return table

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from html import escape
 
-import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
+from itm_core.rank_correlation import spearman
 from itm_core.studies.margins import AT_RANDOM
 
 UNKNOWN = Markdown("This dataset does not know what is in its images: lengths and overlap must do.")
@@ -60,7 +60,8 @@ def of_pairs(pairs: pd.DataFrame) -> Markdown:
     """
     sure = (pairs["low"] > 0).mean()
     distance = pairs["better"] - (pairs["worse"])
-    kappa, level = (_correlation(pairs["gain"], other) for other in (pairs["kappa"], distance))
+    gain = pairs["gain"].to_numpy()
+    kappa, level = (spearman(gain, other.to_numpy()) for other in (pairs["kappa"], distance))
     best = pairs.nlargest(1, "average").to_dict("records")[0]
     alone = pairs["better"].max()
     return Markdown(
@@ -71,9 +72,3 @@ def of_pairs(pairs: pd.DataFrame) -> Markdown:
         f"{escape(best['second'])} with an rSum of {best['average']:.1f}; the best single method "
         f"has {alone:.1f}."
     )
-
-
-def _correlation(a: pd.Series, b: pd.Series) -> float:
-    if a.nunique() < 2 or b.nunique() < 2:
-        return float("nan")
-    return float(np.corrcoef(a.rank(), b.rank())[0, 1])

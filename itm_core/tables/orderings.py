@@ -8,11 +8,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
+from scipy import stats
 
+from itm_core.rank_correlation import kendall, spearman
 from itm_core.statistics import ALPHA
-from itm_core.studies.judgements import rank_correlations
 
-ORDERS = 10_000  # random orders, for the chance of agreeing by accident
+ORDERS = 10_000  # of a permutation test
 
 
 def paired(across: pd.DataFrame, up: pd.DataFrame) -> pd.DataFrame:
@@ -35,24 +36,23 @@ def paired(across: pd.DataFrame, up: pd.DataFrame) -> pd.DataFrame:
 def agreement(pairs: pd.DataFrame, *, orders: int = ORDERS, seed: int = 0) -> dict[str, float]:
     """Return how far both measures of `paired` order the methods alike.
 
-    ``tau_b`` and ``spearman``, see `judgements.rank_correlations`; ``p`` is the share of random
-    orders whose Spearman correlation is as far from zero, the found order counted as one. It asks
-    whether the orders have to do with each other, and knows nothing of the uncertainty of a dot.
+    ``tau_b`` and ``spearman``, see `rank_correlation`; ``p`` of a permutation test: the share of
+    orders whose Spearman correlation is as far from zero, of all orders where there are no more
+    than ``orders``, else of so many random ones, the found order counted as one. It asks whether
+    the orders have to do with each other, and knows nothing of the uncertainty of a dot.
     """
     x, y = pairs["x"].to_numpy(float), pairs["y"].to_numpy(float)
-    found = rank_correlations(x, y)
-    draw = np.random.default_rng(seed)
-    ranks = [pd.Series(side).rank().to_numpy() for side in (x, y)]
-    shuffled = draw.permuted(np.tile(ranks[1], (orders, 1)), axis=1)
-    centred = ranks[0] - ranks[0].mean()
-    products = np.abs(shuffled @ centred)
-    # the sums are exact: ranks are halves of whole numbers, and far below 2**52
-    beyond = int((products >= abs(ranks[1] @ centred)).sum())
-    return {
-        "tau_b": found["tau_b"],
-        "spearman": found["spearman"],
-        "p": (beyond + 1) / (orders + 1),
-    }
+    ranks = stats.rankdata(x) - (len(x) + 1) / 2
+    found = stats.permutation_test(
+        (stats.rankdata(y),),
+        lambda order, axis: np.abs(np.sum(ranks * order, axis=axis)),
+        permutation_type="pairings",
+        vectorized=True,
+        alternative="greater",
+        n_resamples=orders,
+        rng=seed,
+    )
+    return {"tau_b": kendall(x, y), "spearman": spearman(x, y), "p": float(found.pvalue)}
 
 
 def in_words(pairs: pd.DataFrame, across: str, up: str) -> Markdown:

@@ -14,8 +14,16 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from itm_core import retrieval
 from itm_core.data.precomp import Split
+from itm_core.rank_correlation import Ranked
+from itm_core.statistics import (
+    NO_EFFECT,
+    UNKNOWN,
+    Estimate,
+    interval,
+    mean_over_images,
+    over_drawn_images,
+)
 from itm_core.studies.regulation import Motion
 from itm_core.studies.word_kinds import KINDS
 
@@ -30,7 +38,6 @@ MEASURES = {
     "f1": "attention F1 (%)",
 }
 PERCENT = ("clamped", "best", "moved", "mass", "f1")
-Interval = tuple[float, float, float]  # a value and its 95 % interval
 
 
 def values(motion: Motion, measure: str) -> np.ndarray:
@@ -38,42 +45,18 @@ def values(motion: Motion, measure: str) -> np.ndarray:
     return getattr(motion, measure) * (100 if measure in PERCENT else 1)
 
 
-def mean_by_image(values: np.ndarray, images: np.ndarray) -> Interval:
-    """Return the mean of the images' means with its interval; NaN in ``values [N]`` are skipped.
-
-    ``images [N]`` says to which image a value belongs.
-    """
-    known = ~np.isnan(values)
-    if not known.any():
-        return np.nan, np.nan, np.nan
-    means = pd.Series(values[known]).groupby(images[known]).mean().to_numpy()
-    low, high = np.percentile(retrieval.resampled(means[:, None]), [2.5, 97.5])
-    return float(means.mean()), float(low), float(high)
-
-
-def rank_correlation(x: np.ndarray, y: np.ndarray, images: np.ndarray) -> Interval:
+def rank_correlation(x: np.ndarray, y: np.ndarray, images: np.ndarray) -> Estimate:
     """Return Spearman's correlation of ``x [N]`` and ``y [N]`` with its interval over images.
 
-    Ranks are those of all values; NaN in either leaves the value out.
+    A NaN in either leaves the pair out.
     """
     known = ~(np.isnan(x) | np.isnan(y))
-    if known.sum() < 3:
-        return np.nan, np.nan, np.nan
-    a, b = (pd.Series(v[known]).rank().to_numpy() for v in (x, y))
-    a, b = a - a.mean(), b - b.mean()
-    table = pd.DataFrame({"n": 1.0, "a": a, "b": b, "aa": a * a, "bb": b * b, "ab": a * b})
-    sums = table.groupby(images[known]).sum().to_numpy()
-    draws = _correlation(retrieval.resampled(sums))
-    low, high = np.nanpercentile(draws, [2.5, 97.5])
-    return float(_correlation(sums.mean(0)[None])[0]), float(low), float(high)
-
-
-def _correlation(sums: np.ndarray) -> np.ndarray:
-    """Return correlations from rows of sums: count, a, b, a a, b b, a b."""
-    a, b, aa, bb, ab = (sums[:, 1:] / sums[:, :1]).T
-    spread = np.sqrt(np.maximum((aa - a * a) * (bb - b * b), 0))
-    # without any spread there is no correlation to speak of
-    return np.where(spread > 0, (ab - a * b) / np.where(spread > 0, spread, 1), np.nan)
+    ranked = Ranked.of(x[known], y[known])
+    value = ranked.spearman(known[known].astype(float))
+    if known.sum() < 3 or np.isnan(value):
+        return UNKNOWN
+    low, high = interval(over_drawn_images(ranked.spearman, images[known]))
+    return Estimate(value, float(low), float(high))
 
 
 def by_pass(own: Motion, wrong: Motion | None = None) -> pd.DataFrame:
@@ -155,13 +138,12 @@ def contrast(own: Motion, wrong: Motion, split: Split) -> pd.DataFrame:
     for title, (ours, theirs) in both.items():
         if np.isnan(ours).all() or not (ours - ours[0]).any():
             continue  # the same for every pair
-        gap, low, high = mean_by_image(ours - theirs, split.caption_image)
         row = {
             "": title,
             "own image": f"{ours.mean():.2f}",
             "hardest wrong": f"{theirs.mean():.2f}",
         }
-        row["difference"] = f"{gap:+.3f} [{low:+.3f}, {high:+.3f}]"
+        row["difference"] = f"{mean_over_images(ours - theirs, split.caption_image):+.3f}"
         rows.append(row | {"larger with the own (%)": f"{100 * (ours > theirs).mean():.1f}"})
     return _wrapping(rows)
 
@@ -180,8 +162,7 @@ def parts(variants: Mapping[str, Motion], split: Split) -> pd.DataFrame:
             each = values(found, measure)
             gap = each[-1] - each[0]
             gap = np.where(np.isnan(found.f1[0]), np.nan, gap) if known else gap
-            value, low, high = mean_by_image(gap, images)
-            row[f"{MEASURES[measure]}, change"] = f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
+            row[f"{MEASURES[measure]}, change"] = f"{mean_over_images(gap, images):+.2f}"
         rows.append(row)
     return _wrapping(rows)
 
@@ -197,9 +178,9 @@ def parts_said(variants: Mapping[str, Motion], split: Split) -> Markdown:
     images, said = split.caption_image[whole.pair], []
     for name, found in others:
         gap = values(found, measure)[-1] - values(whole, measure)[-1]
-        value, low, high = mean_by_image(gap, images)
-        told = "not told apart" if low <= 0 <= high else "higher" if value > 0 else "lower"
-        said.append(f"**{name}**: {told} ({value:+.2f} [{low:+.2f}, {high:+.2f}])")
+        value, low, high = change = mean_over_images(gap, images)
+        told = NO_EFFECT if low <= 0 <= high else "higher" if value > 0 else "lower"
+        said.append(f"**{name}**: {told} ({change:+.2f})")
     return Markdown(f"By {MEASURES[measure]}, against *{first}*. {'; '.join(said)}.")
 
 
@@ -225,9 +206,9 @@ def heat_and_gain(own: Motion, split: Split, kinds: Sequence[Sequence[str]]) -> 
         for gain, y in gains.items():
             naming = ~np.isnan(y)
             row = {"": f"{cause}, {gain}", "words": str(naming.sum())}
-            row["rank correlation"] = _signed(rank_correlation(x, y, images))
+            row["rank correlation"] = f"{rank_correlation(x, y, images):+.2f}"
             a, b = (_within(v, label, naming) for v in (x, y))
-            row["within a kind of word"] = _signed(rank_correlation(a, b, images))
+            row["within a kind of word"] = f"{rank_correlation(a, b, images):+.2f}"
             rows.append(row)
     return _wrapping(rows)
 
@@ -236,11 +217,6 @@ def _within(values: np.ndarray, label: np.ndarray, chosen: np.ndarray) -> np.nda
     """Return values less the mean of their kind among the chosen; NaN for all others."""
     found = pd.Series(np.where(chosen, values, np.nan))
     return (found - found.groupby(label).transform("mean")).to_numpy()
-
-
-def _signed(found: Interval) -> str:
-    value, low, high = found
-    return "" if np.isnan(value) else f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
 def said(own: Motion, wrong: Motion, split: Split) -> Markdown:
@@ -257,7 +233,7 @@ def said(own: Motion, wrong: Motion, split: Split) -> Markdown:
         f"first pass, on average; the effective number of fragments looked at goes from "
         f"{np.median(own.reach[0]):.1f} to {np.median(own.reach[-1]):.1f} (medians).",
     ]
-    gap, low, high = mean_by_image(100 * (own.f1[-1] - own.f1[0]), split.caption_image[own.pair])
+    gap, low, high = mean_over_images(100 * (own.f1[-1] - own.f1[0]), split.caption_image[own.pair])
     if not np.isnan(gap):
         word = (
             "no change that can be told from zero"
@@ -291,11 +267,10 @@ def way(scores: Mapping[str, Mapping[str, np.ndarray]], split: Split) -> pd.Data
     (own, wrong), before, rows = (scores[name] for name in ("own", "wrong")), None, []
     for step in own:
         gap = own[step] - wrong[step]
-        value, low, high = mean_by_image(gap, split.caption_image)
         row = {"stopped after": step, "own image": f"{own[step].mean():.3f}"}
         row["wrong image"] = f"{wrong[step].mean():.3f}"
         row["moved"] = "" if before is None else f"{np.abs(own[step] - own[before]).mean():.3f}"
-        row["own minus wrong"] = f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+        row["own minus wrong"] = f"{mean_over_images(gap, split.caption_image):+.3f}"
         rows.append(row | {"own is larger (%)": f"{100 * (gap > 0).mean():.1f}"})
         before = step
     return pd.DataFrame(rows)

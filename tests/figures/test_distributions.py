@@ -53,6 +53,17 @@ def test_bins_hold_as_many_values_each() -> None:
     np.testing.assert_allclose(np.array(points.lines[0].get_ydata(), float), [9, 29, 49, 69])
 
 
+def test_bars_are_intervals_of_a_mean_by_students_t() -> None:
+    """Three values 1, 2, 3: t(2) is 4.303, the standard error 1 / sqrt(3)."""
+    x, y = np.arange(6.0), np.array([1.0, 2, 3, 5, 5, 5])
+    figure = distributions.binned({"y": (x, y)}, x="x", y="y", title="t", bins=2)
+    (points,) = figure.axes[0].containers
+    (bars,) = points.lines[2]
+    low, high = bars.get_segments()[0][:, 1]
+    assert (low, high) == pytest.approx((2 - 4.303 / np.sqrt(3), 2 + 4.303 / np.sqrt(3)), abs=1e-3)
+    np.testing.assert_array_equal(bars.get_segments()[1][:, 1], [5, 5])
+
+
 def test_stacked_bars_are_as_wide_as_their_shares() -> None:
     table = pd.DataFrame({"a": [20.0, 0], "b": [80.0, 100]}, index=["one", "two"])
     figure = margins.stacked(table, title="t", unit="u")

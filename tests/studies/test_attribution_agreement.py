@@ -14,7 +14,9 @@ from hypothesis.extra.numpy import arrays
 from itm_core import runs
 from itm_core.data.precomp import load_dataset
 from itm_core.inputs import build
-from itm_core.studies.attribution import queries
+from itm_core.rank_correlation import kendall_of_rows
+from itm_core.studies import attribution
+from itm_core.studies.attribution import Subject, queries
 from itm_core.studies.attribution_agreement import (
     COPIES,
     GRADIENTS,
@@ -22,30 +24,21 @@ from itm_core.studies.attribution_agreement import (
     ORDERS,
     Looks,
     hurt,
-    kendall,
+    largest_first,
     lead,
     looks,
     maps_of_pair,
-    over_images,
     overlap,
     pointing,
     precision,
     steps,
     untrained,
 )
-from itm_core.studies.judgements import rank_correlations
 from itm_core.studies.word_maps import explain
 from tests import scenes_pair
 from tests.micro import SMALL, write_dataset
 
-ROWS = arrays(np.float64, (3, 6), elements=st.integers(-3, 3).map(float))
-
-
-@settings(deadline=None, max_examples=50)
-@given(ROWS, ROWS)
-def test_kendall_counts_as_one_row_at_a_time_does(x: np.ndarray, y: np.ndarray) -> None:
-    slow = [rank_correlations(a, b)["tau_b"] for a, b in zip(x, y, strict=True)]
-    np.testing.assert_allclose(kendall(x, y), slow, atol=1e-12)
+FEW = arrays(np.float64, (3, 6), elements=st.integers(0, 3).map(float))  # many of them equal
 
 
 def test_overlap_by_hand() -> None:
@@ -79,15 +72,15 @@ def test_pointing_and_precision_by_hand() -> None:
     assert pointing(two, relevant[:1])[0] == 0.5
 
 
-def test_images_count_the_same_whatever_their_words() -> None:
-    values = np.array([1.0, 1.0, 1.0, 0.0, np.nan])
-    found = over_images(values, np.array([4, 4, 4, 9, 9]))
-    assert found.value == pytest.approx(0.5)
-    assert (found.low, found.high) == (0, 1)  # two images: both may be drawn twice
-    assert str(found) == "0.50 [0.00, 1.00]"
-    alone = over_images(np.full(4, 0.25), np.arange(4))
-    assert (alone.low, alone.high) == (0.25, 0.25)
-    assert str(over_images(np.full(2, np.nan), np.arange(2))) == ""
+@settings(deadline=None, max_examples=100)
+@given(FEW, FEW, arrays(bool, (3, 6)), st.permutations(range(6)))
+def test_no_order_of_the_regions_changes_a_number(
+    weights: np.ndarray, lost: np.ndarray, relevant: np.ndarray, order: list[int]
+) -> None:
+    measures = {hurt: lost, overlap: lost, kendall_of_rows: lost, pointing: relevant}
+    for measure, other in (measures | {precision: relevant}).items():
+        found = measure(weights[:, order], other[:, order])
+        np.testing.assert_allclose(found, measure(weights, other), atol=1e-12)
 
 
 def test_the_lead_is_over_all_other_images() -> None:
@@ -102,6 +95,40 @@ def test_steps_go_from_none_to_all_but_one(regions: int) -> None:
     found = steps(regions)
     assert (found[0], found[-1]) == (0, regions - 1)
     assert (np.diff(found) > 0).all()
+
+
+def test_equals_go_in_the_order_that_is_given_and_others_by_their_value() -> None:
+    draw = torch.Generator().manual_seed(0)
+    values = torch.randint(3, (40, 6), generator=draw)
+    ties = torch.rand(40, 6, generator=draw).argsort(1)
+    found = largest_first(values, ties)
+    for row, order, tie in zip(values.tolist(), found.tolist(), ties.tolist(), strict=True):
+        assert order == sorted(range(6), key=lambda r: (-row[r], tie.index(r)))
+
+
+def test_tied_regions_are_removed_in_no_order_of_the_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A matcher whose attention is the same everywhere: no end of the file goes first."""
+    split = scenes_pair.scenes(folder)
+    run = scenes_pair.trained(folder, "scan-t2i-mean")
+    seen: list[torch.Tensor] = []
+
+    def flat(subject: Subject) -> tuple[torch.Tensor, torch.Tensor]:
+        asked = subject.asked
+        return (torch.ones(len(asked.pair), asked.regions), torch.ones(4, asked.regions))
+
+    def kept(subject: Subject, orders: list[torch.Tensor], removed: list[int]) -> np.ndarray:
+        seen.extend(orders)
+        return np.zeros((len(orders), len(removed), 4))
+
+    monkeypatch.setattr(attribution, "attention", flat)
+    monkeypatch.setattr(attribution, "deletion", kept)
+    looks(run, split, pairs=4, words=1)
+    most, _, least, first, _ = seen
+    assert torch.equal(most, first)
+    assert torch.equal(least, first)
+    assert not torch.equal(most, torch.arange(most.shape[1]).expand_as(most))
 
 
 @pytest.fixture(scope="module")

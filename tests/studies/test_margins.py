@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from itm_core import retrieval, runs
 from itm_core.data.precomp import Split, load_dataset
 from itm_core.data.scene_errors import LACKS
+from itm_core.statistics import mean_over_images
 from itm_core.studies import margins
 from itm_core.tables import margins_said, report
 from tests import scenes_pair
@@ -115,6 +116,46 @@ def on_micro(folder: Path) -> tuple[dict[str, runs.Run], Split]:
     return made, load_dataset(dataset).test
 
 
+@given(matrices())
+@settings(max_examples=60, deadline=None)
+def test_wrong_answers_with_one_score_share_the_weight_of_their_query(scores: np.ndarray) -> None:
+    images, captions = scores.shape
+    for side in ("i2t", "t2i"):
+        expected = {}
+        for query, (right, wrong, _) in enumerate(slow(scores)[side]):
+            pairs = [
+                (i, c)
+                for i in range(images)
+                for c in range(captions)
+                if query == (i if side == "i2t" else c) and c // 5 != i and scores[i, c] == wrong
+            ]
+            if right <= wrong:
+                expected |= dict.fromkeys(pairs, 1 / len(pairs))
+        i, c, weight = margins.wrong_answers(scores, side)
+        found = dict(zip(zip(i.tolist(), c.tolist(), strict=True), weight.tolist(), strict=True))
+        assert found == pytest.approx(expected)
+        assert len(weight) == len(expected)
+
+
+def test_what_tied_answers_lack_does_not_depend_on_their_order(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores of few values: turning the images and their captions round changes no share."""
+    _, split = on_micro(folder)
+    shape = (len(split.ids), len(split.captions))
+    draw = np.random.default_rng(0)
+    scores, lack = draw.integers(0, 3, shape).astype(float), draw.integers(0, len(LACKS), shape)
+    for side in ("i2t", "t2i"):
+        rows = []
+        for turn in (1, -1):
+            said = np.array(LACKS)[lack[::turn, ::turn]]
+            monkeypatch.setattr(margins, "lacking", lambda _, i, c, said=said: said[i, c].tolist())
+            made = {"one": Scored(scores[::turn, ::turn])}
+            rows.append(margins.lacks(made, split, side).loc["one"])  # type: ignore[arg-type]
+        np.testing.assert_allclose(*rows)
+        assert rows[0].sum() == pytest.approx(100)
+
+
 @pytest.mark.parametrize("side", ["i2t", "t2i"])
 def test_a_row_adds_up_and_agrees_with_the_run(side: str, folder: Path) -> None:
     made, _ = on_micro(folder)
@@ -174,7 +215,8 @@ def test_on_scenes_every_error_has_a_cause_and_random_pairs_stand_beside(
         assert list(found.index) == ["one", margins.AT_RANDOM]
         np.testing.assert_allclose(found.sum(axis=1), 100)
         assert abs(found.loc["one"] - found.loc[margins.AT_RANDOM]).max() < 20  # random as well
-        images, captions = margins.wrong_answers(scores, side)
+        images, captions, weight = margins.wrong_answers(scores, side)
+        assert (weight == 1).all()  # no two scores are equal
         assert (split.caption_image[captions] != images).all()
         best = scores.max(1)[images] if side == "i2t" else scores.max(0)[captions]
         np.testing.assert_array_equal(scores[images, captions], best)
@@ -228,11 +270,33 @@ def test_pairs_of_methods_and_their_average(folder: Path) -> None:
         assert row["average"] == pytest.approx(average)
         assert [row["worse"], row["better"]] == pytest.approx(alone)
         assert row["gain"] == pytest.approx(average - alone[1])
-        assert row["low"] <= row["gain"] <= row["high"]
+        best = level[int(np.argmax([retrieval.metrics(scores).rsum for scores in both]))]
+        gap = (retrieval.hits((level[0] + level[1]) / 2) - retrieval.hits(best))[:, -1]
+        limits = mean_over_images(gap, np.arange(len(gap)))
+        assert (row["gain"], row["low"], row["high"]) == pytest.approx(tuple(limits))
         right = [~margins.queries(scores)["t2i"].wrong for scores in both]
         assert row["either"] == pytest.approx(100 * (right[0] | right[1]).mean())
     assert "Of 3 pairs" in str(margins_said.of_pairs(pairs).data)
     assert len(margins.readable_pairs(pairs, count=2)) == 2
+
+
+def test_what_goes_with_a_larger_gain_is_a_matter_of_ranks() -> None:
+    """The gain falls with the agreement of errors and rises with the distance, on no line."""
+    pairs = pd.DataFrame(
+        {
+            "first": list("abcd"),
+            "second": list("bcda"),
+            "gain": [1.0, 2, 3, 100],
+            "kappa": [0.9, 0.8, 0.7, 0.6],
+            "better": [400.0, 410, 420, 430],
+            "worse": [399.0, 408, 415, 424],
+        }
+    ).assign(average=lambda row: row["better"] + row["gain"], low=[-1.0, 1, 1, 1])
+    said = str(margins_said.of_pairs(pairs).data)
+    assert "75 % with an interval above zero" in said
+    assert "-1.00 with the agreement of the errors, +1.00 with the distance" in said
+    level = str(margins_said.of_pairs(pairs.assign(kappa=0.5)).data)
+    assert "+nan with the agreement" in level  # no two differ: there is no order
 
 
 def test_the_stubborn_captions_come_first_and_are_escaped(folder: Path) -> None:

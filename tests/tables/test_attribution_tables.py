@@ -5,20 +5,28 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.stats import kendalltau
 
+from itm_core.statistics import UNKNOWN, Estimate, mean_over_images
 from itm_core.studies.attribution_agreement import (
     COPIES,
     GRADIENTS,
     LEFT_OUT,
     ORDERS,
-    Estimate,
     Looks,
+    hurt,
+    overlap,
+    pointing,
+    precision,
 )
 from itm_core.tables.attribution_tables import (
     ANOTHER,
     BEFORE,
+    BOTH,
     COSTS,
+    SAME,
     agreements,
     areas,
     closer,
@@ -78,6 +86,66 @@ def test_what_agrees_is_told_from_what_does_not() -> None:
     assert tops(against(looks))[COSTS].value == 0
 
 
+def uneven() -> Looks:
+    """Return arrays of which no two agree; images of one to five words."""
+    draw = np.random.default_rng(5)
+    attention, left, copies, slopes, blank, lost = draw.random((6, 12, REGIONS))
+    return replace(
+        made(),
+        image=np.array([7, 0, 0, 0, 0, 0, 2, 2, 3, 3, 3, 9]),
+        attention=attention,
+        attributions={LEFT_OUT: left, COPIES: copies, GRADIENTS: slopes},
+        relevant=draw.random((12, REGIONS)) < 0.3,
+        blank=blank,
+        blank_lost=lost,
+    )
+
+
+def by_images(values: np.ndarray, image: np.ndarray) -> float:
+    return float(pd.Series(values).groupby(image).mean().mean())
+
+
+def test_what_is_compared_is_what_its_name_says() -> None:
+    looks = uneven()
+    maps, next_word = looks.attributions, [0, 5, 1, 2, 3, 4, 7, 6, 10, 8, 9, 11]
+    pairs = {name: (looks.attention, one) for name, one in maps.items()} | {
+        ANOTHER: (looks.attention, maps[COPIES][next_word]),
+        BOTH: (maps[COPIES], maps[GRADIENTS]),
+        BEFORE: (looks.blank, looks.blank_lost),
+        SAME: (looks.attention, looks.blank),
+    }
+    found = taus(looks)
+    assert set(found) == set(pairs)
+    for name, rows in pairs.items():
+        slow = np.array([kendalltau(*pair).statistic for pair in zip(*rows, strict=True)])
+        if name == ANOTHER:
+            slow[[0, 11]] = np.nan  # alone in their images
+        np.testing.assert_allclose(found[name], slow, atol=1e-12)
+
+
+def test_every_number_is_a_mean_over_images_with_the_interval_of_images() -> None:
+    looks = uneven()
+    image, relevant, occlusion = looks.image, looks.relevant, looks.attributions[COPIES]
+    assert relevant is not None
+    ours, theirs = (pointing(one, relevant) for one in (looks.attention, occlusion))
+    expected = {
+        "top 1": (tops(looks)["top 1"], overlap(looks.attention, occlusion, 1)),
+        COSTS: (tops(looks)[COSTS], hurt(looks.attention, occlusion)),
+        "pointing": (truthful(looks)["attention"], ours),
+        "precision": (
+            truthful(looks, "average precision")[GRADIENTS],
+            precision(looks.attributions[GRADIENTS], relevant),
+        ),
+        "closer": (closer(looks), ours - theirs),
+    }
+    table = agreements({"A": looks}).set_index("what")
+    for name, tau in taus(looks).items():
+        expected[name] = (Estimate(*table.loc[name, ["value", "low", "high"]]), tau)
+    for one, values in expected.values():
+        assert one.value == pytest.approx(by_images(values, image))
+        assert one == pytest.approx(mean_over_images(values, image))
+
+
 def test_sentences() -> None:
     said = verdict(made())
     assert said.startswith("attention and leaving out agree closely (1.00 [1.00, 1.00])")
@@ -99,7 +167,7 @@ def test_sentences() -> None:
         (Estimate(0.001, 0.0005, 0.002), "agree weakly"),
         (Estimate(0.1, -0.1, 0.2), "do not agree more than chance"),
         (Estimate(-0.2, -0.3, -0.1), "run against each other"),
-        (Estimate(np.nan, np.nan, np.nan), "cannot be compared"),
+        (UNKNOWN, "cannot be compared"),
     ],
 )
 def test_grades(tau: Estimate, word: str) -> None:
@@ -142,8 +210,19 @@ def test_tables_have_a_row_for_each_method() -> None:
     assert BEFORE in table
     assert readable_costs(found)["method"].tolist() == ["A", "B"]
     words = readable_verdicts(found).set_index("method")
-    assert words.loc["A"].tolist() == ["more", "faster", "not told apart"]
+    assert words.loc["A"].tolist() == ["more", "faster", "not significant"]
     assert words.loc["B"].tolist() == ["less", "faster", "attention"]
+
+
+def test_an_interval_that_holds_the_line_is_on_no_side_of_it() -> None:
+    looks = uneven()
+    for one, line, column, sides in (
+        (tops(looks)[COSTS], 0.5, "its most attended region is missed", ("more", "less")),
+        (closer(looks), 0, "points more often at what is named", ("attention", "leaving out")),
+    ):
+        assert one.low < line < one.high
+        assert one.value != line
+        assert readable_verdicts({"A": looks})[column][0] not in sides
 
 
 def test_what_near_copies_change_is_said() -> None:

@@ -7,6 +7,7 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from itm_core.tables import orderings
 
@@ -46,7 +47,7 @@ def test_rows_that_both_tables_have_are_paired() -> None:
 
 
 def test_the_chance_of_an_order_is_that_of_all_orders() -> None:
-    across, up = [1.0, 2, 3, 4, 5], [10.0, 30, 20, 40, 50]
+    across, up = [1.0, 2, 3, 4, 5], [10.0, 30, 20, 40, 5000]  # ranks count, not values
     pairs = orderings.paired(
         table(dict(zip("abcde", across, strict=True))), table(dict(zip("abcde", up, strict=True)))
     )
@@ -55,9 +56,26 @@ def test_the_chance_of_an_order_is_that_of_all_orders() -> None:
     assert found["tau_b"] == pytest.approx(8 / 10)
     every = [np.corrcoef(across, order)[0, 1] for order in permutations(range(5))]
     share = np.mean(np.abs(every) >= found["spearman"] - 1e-9)
-    assert found["p"] == pytest.approx(share, abs=0.015)
+    assert found["p"] == pytest.approx(share)  # 120 orders: every one of them is looked at
+    said = str(orderings.in_words(pairs, "here", "there").data)
+    assert f"in {100 * share:.1f} % of cases, so the two cannot be told" in said
     turned = pairs.assign(y=-pairs["y"])
-    assert orderings.agreement(turned)["p"] == pytest.approx(found["p"], abs=0.015)
+    assert orderings.agreement(turned)["p"] == pytest.approx(found["p"])
+    drawn = orderings.agreement(pairs, orders=100, seed=1)["p"]
+    assert drawn == pytest.approx(share, abs=0.1)
+    assert drawn * 101 == pytest.approx(round(drawn * 101))  # of 100, and the found order
+    assert drawn != orderings.agreement(pairs, orders=100, seed=2)["p"]
+
+
+def test_tied_values_count_as_equals() -> None:
+    """Four methods, two of them equal: of 24 orders, 4 are as far from zero as the found one."""
+    up = [1.0, 1, 2, 3]
+    pairs = pd.DataFrame({"x": [1.0, 2, 3, 4], "y": up})
+    every = [abs(stats.spearmanr(pairs["x"], order).statistic) for order in permutations(up)]
+    found = orderings.agreement(pairs)
+    assert found["spearman"] == pytest.approx(max(every))
+    assert found["tau_b"] == pytest.approx(5 / np.sqrt(6 * 5))  # of six pairs one is tied
+    assert found["p"] == pytest.approx(np.mean(np.array(every) >= max(every) - 1e-9)) == 4 / 24
 
 
 def test_words_follow_the_numbers() -> None:

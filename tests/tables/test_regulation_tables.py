@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from itm_core.data.precomp import Split, load_dataset
+from itm_core.statistics import mean_over_images
 from itm_core.studies.regulation import Motion
 from itm_core.tables import regulation_tables as tables
 from tests.micro import write_dataset
@@ -38,14 +40,7 @@ def made(split: Split, passes: int = 2, *, seed: int = 0, **changes: Any) -> Mot
     return Motion(**{**each, **found, **changes})
 
 
-def test_means_are_those_of_the_images_and_intervals_hold_them() -> None:
-    values, images = np.array([1, 3, np.nan, 10.0]), np.array([0, 0, 0, 1])
-    value, low, high = tables.mean_by_image(values, images)
-    assert value == 6  # of 2 and 10
-    assert (low, high) == (2, 10)
-    assert np.isnan(tables.mean_by_image(values * np.nan, images)).all()
-
-
+@pytest.mark.filterwarnings("error")
 def test_the_rank_correlation_is_spearmans() -> None:
     draw = np.random.default_rng(0)
     x, images = draw.normal(size=300), np.arange(300) // 5
@@ -56,7 +51,24 @@ def test_the_rank_correlation_is_spearmans() -> None:
     assert 0 < low < value < high < 1
     monotone = tables.rank_correlation(x, np.exp(x), images)
     assert monotone == pytest.approx((1, 1, 1))
-    assert np.isnan(tables.rank_correlation(x, np.full(300, np.nan), images)).all()
+    for unknown in (np.full(300, np.nan), np.ones(300)):  # nothing known, and nothing ordered
+        assert np.isnan(tables.rank_correlation(x, unknown, images)).all()
+    assert np.isnan(tables.rank_correlation(x[:2], y[:2], images[:2])).all()  # always 1 or -1
+
+
+def test_the_interval_of_a_rank_correlation_ranks_each_resample_anew() -> None:
+    draw = np.random.default_rng(2)
+    images = np.arange(24) // 3
+    x, y = draw.integers(0, 6, (2, 24)).astype(float)
+    x[[2, 9]], y[5] = np.nan, np.nan  # the pair is left out
+    known = ~(np.isnan(x) | np.isnan(y))
+    slow = []
+    for count in np.random.default_rng(0).multinomial(8, np.full(8, 1 / 8), size=2000):
+        rows = np.arange(24).repeat(count.repeat(3) * known)
+        slow.append(stats.spearmanr(x[rows], y[rows]).statistic)
+    found = tables.rank_correlation(x, y, images)
+    value = stats.spearmanr(x[known], y[known]).statistic
+    assert found == pytest.approx((value, *np.nanpercentile(slow, [2.5, 97.5])))
 
 
 def test_what_only_kinds_have_in_common_is_no_correlation_within_them(split: Split) -> None:
@@ -137,12 +149,55 @@ def test_sentences_follow_the_numbers(split: Split) -> None:
     assert "Quality" not in str(tables.said(unknown, wrong, split).data)
 
 
+def test_every_interval_is_that_of_images(split: Split) -> None:
+    """A word of a caption is no draw of its own: intervals by words would be narrower."""
+    own, wrong = made(split), made(split, seed=1)
+    images = split.caption_image
+    of_words = images[own.pair]
+
+    row = tables.contrast(own, wrong, split).set_index("").loc["temperature λ"]
+    gap = own.by_pair(own.temperature[-1]) - wrong.by_pair(wrong.temperature[-1])
+    assert row["difference"] == f"{mean_over_images(gap, images):+.3f}"
+
+    moved = 100 * (own.moved[-1] - own.moved[0])
+    table = tables.parts({"whole": own}, split)
+    change = f"{tables.MEASURES['moved']}, change"
+    assert table[change].tolist() == [f"{mean_over_images(moved, of_words):+.2f}"]
+
+    other = 100 * (wrong.f1[-1] - own.f1[-1])
+    said = str(tables.parts_said({"whole": own, "other": wrong}, split).data)
+    assert f"({mean_over_images(other, of_words):+.2f})" in said
+
+    better = mean_over_images(100 * (own.f1[-1] - own.f1[0]), of_words)
+    assert better.low < 0 < better.high
+    text = f"by {better.value:+.1f} points [{better.low:+.1f}, {better.high:+.1f}]: no change"
+    assert text in str(tables.said(own, wrong, split).data)
+
+    scores = {"step 1": own.by_pair(own.best[0])}
+    others = {"step 1": own.by_pair(own.reach[0])}
+    difference = mean_over_images(scores["step 1"] - others["step 1"], images)
+    way = tables.way({"own": scores, "wrong": others}, split)
+    assert way["own minus wrong"].tolist() == [f"{difference:+.3f}"]
+
+
+def test_a_small_change_is_told_only_where_its_interval_leaves_zero(split: Split) -> None:
+    own = made(split)
+    draw = np.random.default_rng(4)
+    noisy = made(split, f1=own.f1 + draw.normal(0, 0.2, own.f1.shape))
+    gap = mean_over_images(100 * (noisy.f1 - own.f1)[-1], split.caption_image[own.pair])
+    assert gap.low < 0 < gap.high
+    assert gap.value != 0
+    text = str(tables.parts_said({"whole": own, "noisy": noisy}, split).data)
+    assert "noisy**: higher" not in text
+    assert "noisy**: lower" not in text
+
+
 def test_variants_are_told_from_the_first(split: Split) -> None:
     own = made(split)
     better = made(split, f1=own.f1 + np.array([[0.0], [0.1]]))
     text = str(tables.parts_said({"whole": own, "better": better, "same": own}, split).data)
     assert "**better**: higher (+10.00 [+10.00, +10.00])" in text
-    assert "**same**: not told apart (+0.00 [+0.00, +0.00])" in text
+    assert "**same**: not significant (+0.00 [+0.00, +0.00])" in text
     table = tables.parts({"whole": own, "better": better}, split).set_index("second look")
     name = "attention F1 (%), change"
     first, second = (float(table.loc[n, name].split()[0]) for n in ("whole", "better"))
