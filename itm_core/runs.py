@@ -225,7 +225,7 @@ def train_or_load(
     recipe = recipes.get(recipe) if isinstance(recipe, str) else recipe
     recipe = recipe.replace(*overrides)
     where = pick_device(device)
-    if recipe.training.precision != "float32" and where.type != "cuda":
+    if recipe.training.precision not in ("float32", "float64") and where.type != "cuda":
         raise InputError(
             "mixed precision needs CUDA",
             found=f"device {where}",
@@ -280,7 +280,7 @@ def _train(
     )
     curve = pd.DataFrame(trainer.run().curve)
     if team.first:
-        save_matcher(matcher, folder / "last.safetensors")
+        save_matcher(trainer.evaluated, folder / "last.safetensors")
         with whole_file(folder / "curve.csv") as partial:
             curve.to_csv(partial, index=False)
         environment["seconds_training"] = round(float(curve["seconds"].sum()), 2)

@@ -1,4 +1,4 @@
-"""The training loop: schedules, warm-up, mixed precision, exact resume.
+"""The training loop: schedules, warm-up, averaged weights, mixed precision, exact resume.
 
 Interrupted anywhere and started again, a run continues from its last checkpoint and ends with
 the same weights, bit for bit on a CPU: batches depend on seed, epoch and step alone, and the
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
 from itm_core.augmentation import drop_regions, drop_tokens, drop_words
@@ -135,6 +136,10 @@ class Trainer:
             kind = "never"  # regions are dropped before a batch goes to the device
         self.held = hold(pairs.features, self.device, kind)
         self.optimiser = make_optimiser(matcher, recipe.training)
+        self.steps = len(batches(pairs, recipe.training, seed, 0))  # of every epoch
+        self.averaged: AveragedModel | None = None
+        if recipe.training.averaging:  # buffers too: batch statistics belong to the weights
+            self.averaged = AveragedModel(matcher, use_buffers=True)
         self.state = Progress()
         self.show = progress and team.first
         self.stop = threading.Event()
@@ -147,15 +152,21 @@ class Trainer:
         """
         self._resume()
         epochs = self.recipe.training.epochs
-        steps = len(batches(self.pairs, self.recipe.training, self.seed, 0))
-        done = self.state.epoch * steps + self.state.step
+        total, done = epochs * self.steps, self.state.epoch * self.steps + self.state.step
         with (
             _interrupts(self.stop),
-            tqdm(total=epochs * steps, initial=done, disable=not self.show, unit="step") as bar,
+            tqdm(total=total, initial=done, disable=not self.show, unit="step") as bar,
         ):
             while self.state.epoch < epochs:
                 self._epoch(bar)
         return self.state
+
+    @property
+    def evaluated(self) -> Matcher:
+        """The matcher that epochs are scored and kept with: the average, once it has begun."""
+        if self.averaged is None or not self.averaged.n_averaged:
+            return self.matcher
+        return self.averaged.module  # type: ignore[return-value]  # a copy of the matcher
 
     def _epoch(self, bar: tqdm) -> None:
         state, training = self.state, self.recipe.training
@@ -168,11 +179,12 @@ class Trainer:
             for batch in ready:
                 self._step(batch)
                 state.step += 1
+                self._average()
                 state.seconds = time.monotonic() - started
                 self._show(bar)
                 bar.update()
                 self._checkpoint_if_due()
-        numbers = self.team.told(self.score_dev(self.matcher) if self.team.first else {})
+        numbers = self.team.told(self.score_dev(self.evaluated) if self.team.first else {})
         state.seconds = time.monotonic() - started
         self._close_epoch(numbers, len(cut))
         self._show(bar)
@@ -184,7 +196,7 @@ class Trainer:
         if numbers["rsum"] > state.best:
             state.best = numbers["rsum"]
             if self.team.first:
-                self.save(self.matcher, self.folder / "best.safetensors")
+                self.save(self.evaluated, self.folder / "best.safetensors")
         state.epoch, state.step, state.loss_sum, state.seconds = state.epoch + 1, 0, 0.0, 0.0
         self.checkpoint()
         self._stop_if(self.team.any(self.stop.is_set()))
@@ -197,7 +209,8 @@ class Trainer:
         recipe, training = self.recipe, self.recipe.training
         generator = torch.Generator().manual_seed(self._number(self.state.step))
         self.optimiser.zero_grad(set_to_none=True)
-        with reduced(self.device, training.precision):
+        double = training.precision == "float64"  # the weights' own precision, not a shorter one
+        with reduced(self.device, "float32" if double else training.precision):
             value = gradient_step(
                 self.matcher,
                 batch,
@@ -216,6 +229,15 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.matcher.parameters(), training.clip)
         self.optimiser.step()
         self.state.loss_sum += value
+
+    def _average(self) -> None:
+        """Take the weights into their mean, in the last steps, as many as the recipe's share."""
+        if self.averaged is None:
+            return
+        training, done = self.recipe.training, self.state.epoch * self.steps + self.state.step
+        total = training.epochs * self.steps
+        if total - done < max(1, round(training.averaging * total)):
+            self.averaged.update_parameters(self.matcher)
 
     def _constraints(self) -> ConstraintSettings | None:
         constraints = self.recipe.constraints
@@ -300,6 +322,7 @@ class Trainer:
         content: dict[str, Any] = {
             "matcher": self.matcher.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
             "random": torch.get_rng_state(),
             "random_cuda": cuda,
             "progress": vars(self.state),
@@ -329,6 +352,8 @@ class Trainer:
             content = torch.load(path, map_location=self.device, weights_only=True)
             self.matcher.load_state_dict(content["matcher"])
             self.optimiser.load_state_dict(content["optimiser"])
+            if self.averaged is not None:
+                self.averaged.load_state_dict(content["averaged"])
             torch.set_rng_state(content["random"].cpu())
             if content["random_cuda"] and self.device.type == "cuda":
                 torch.cuda.set_rng_state(content["random_cuda"][0].cpu(), self.device)
