@@ -76,14 +76,18 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """Return the commit of the source tree, with ``+`` when it has uncommitted changes."""
+    """Return the commit of the source tree, with ``+`` when it has uncommitted changes.
+
+    Recorded results don't count: a record grows row by row, all of them from the same source.
+    """
     here = Path(__file__).parent
+    changed = ["status", "--porcelain", "-uno", "--", ":/", ":(top,exclude)data/results"]
     try:
         said = [
             subprocess.run(
                 ["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=True
             ).stdout.strip()
-            for words in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "-uno"])
+            for words in (["rev-parse", "--short=12", "HEAD"], changed)
         ]
     except (OSError, subprocess.SubprocessError):
         return None

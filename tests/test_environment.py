@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+import pytest
+import torch
 import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
+
+from itm_core import environment
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -106,3 +111,26 @@ def test_the_sources_are_those_of_one_version() -> None:
     assert citation["version"] == distribution("itm-core").version
     assert citation["license"] == PROJECT["license"] == "Apache-2.0"
     assert "Apache License" in (ROOT / "LICENSE").read_text()
+
+
+def test_a_changed_source_marks_the_commit_and_a_changed_record_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, record = tmp_path / "itm_core" / "x.py", tmp_path / "data" / "results" / "x.csv"
+    for path in (source, record):
+        path.parent.mkdir(parents=True)
+        path.write_text("1\n")
+    named = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for words in (["init", "-q"], ["add", "."], [*named, "commit", "-qm", "x"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    monkeypatch.setattr(environment, "__file__", str(source))
+
+    def commit() -> str:
+        return str(environment.describe(torch.device("cpu"))["commit"])
+
+    clean = commit()
+    assert re.fullmatch(r"[0-9a-f]{12}", clean)
+    record.write_text("1\n2\n")
+    assert commit() == clean
+    source.write_text("2\n")
+    assert commit() == f"{clean}+"

@@ -1,0 +1,67 @@
+"""The spread between trainings as a table and in a sentence: rounding, seeds, and what is left.
+
+Page: "Why is my number lower?".
+"""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+from IPython.display import Markdown
+
+from itm_core import rounding
+from itm_core.rounding import Components, Spread
+
+
+def readable(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one line of text for each training of the record, and one for all pooled.
+
+    ``rows`` as `rounding.read` gives them. Standard deviations are of rSum, with their degrees of
+    freedom in brackets.
+    """
+    lines = []
+    for (recipe, changes), group in rows.groupby(["recipe", "changes"], sort=False):
+        counts = f"{group['seed'].nunique()} x {group['variant'].nunique()}"
+        lines.append(_line(f"{recipe} {changes}".strip(), counts, rounding.components(group)))
+    if len(lines) > 1:
+        within, between = rounding.within_seeds(rows), rounding.between_seeds(rows)
+        pooled = {"training": "all, pooled", "within a seed": _text(within)}
+        lines.append(pooled | {"between seeds": _text(between)})
+    return pd.DataFrame(lines).fillna("")
+
+
+def _line(name: str, counts: str, found: Components) -> dict[str, str]:
+    alone = found.seed_alone
+    return {
+        "training": name,
+        "seeds x variants": counts,
+        "mean rSum": f"{found.mean:.1f}",
+        "within a seed": _text(found.rounding),
+        "between seeds": _text(found.seeds),
+        "seed alone": "" if math.isnan(alone) else f"{alone:.1f}",
+        "minutes": f"{found.minutes:.1f}",
+    }
+
+
+def _text(spread: Spread) -> str:
+    return f"{spread.sd:.1f} ({spread.df})" if spread.df else ""
+
+
+def beside_reference(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rSum of every training and seed, a column for each rounding variant, as text."""
+    order = [rounding.REFERENCE, *sorted(set(rows["variant"]) - {rounding.REFERENCE})]
+    wide = rows.pivot_table("rsum", ["recipe", "changes", "seed"], "variant", sort=False)
+    wide = wide.reindex(columns=[name for name in order if name in wide])
+    return wide.map("{:.1f}".format, na_action="ignore").fillna("").reset_index()
+
+
+def said(rows: pd.DataFrame) -> Markdown:
+    """Return what the rows say of rounding against seeds, in a sentence for the page."""
+    within, between = rounding.within_seeds(rows), rounding.between_seeds(rows)
+    ranges = rows.groupby([*rounding.TRAINING, "seed"])["rsum"].agg(lambda x: x.max() - x.min())
+    return Markdown(
+        f"Rounding alone moves rSum by a standard deviation of **{within.sd:.1f}** "
+        f"({within.df} degrees of freedom); between seeds it is {between.sd:.1f} ({between.df}). "
+        f"The largest difference between two trainings of the same seed is {ranges.max():.1f}."
+    )
