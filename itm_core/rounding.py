@@ -67,7 +67,7 @@ def read(path: Path | None = None) -> pd.DataFrame:
     path = RECORD if path is None else path
     if not path.exists():
         raise InputError("no record", file=path, remedy="itm bench spread --record")
-    table = pd.read_csv(path, keep_default_na=False)
+    table = pd.read_csv(path, keep_default_na=False, dtype={"commit": str})  # not 12e345678901
     missing = [name for name in COLUMNS if name not in table]
     if missing:
         raise InputError("columns are missing", file=path, expected=", ".join(missing))

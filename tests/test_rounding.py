@@ -134,8 +134,9 @@ def test_the_record_keeps_one_row_a_key(tmp_path: Path) -> None:
         rounding.read(path)
     rounding.save([row(0, "1 thread", 300.0)], path)
     rounding.save([row(0, "avx2", 304.0)], path)
-    rounding.save([row(0, "1 thread", 301.25)], path)
+    rounding.save([row(0, "1 thread", 301.25, commit="12e456789012")], path)
     table = rounding.read(path)
+    assert table["commit"].tolist() == ["12e456789012", "0123456789ab"]
     assert table["rsum"].tolist() == [301.25, 304.0]
     assert list(table) == rounding.COLUMNS
     assert rounding.keys(table) == {

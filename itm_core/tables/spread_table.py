@@ -14,8 +14,15 @@ from itm_core import rounding
 from itm_core.rounding import Components, Spread
 
 
-def readable(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return one line of text for each training of the record, and one for all pooled.
+def same_design(rows: pd.DataFrame, recipe: str) -> pd.DataFrame:
+    """Return the rows of a recipe, with every change, whose seed and variant all changes have."""
+    own = rows[rows["recipe"] == recipe]
+    count = own.groupby(["seed", "variant"])["changes"].transform("nunique")
+    return own[count == own["changes"].nunique()]
+
+
+def readable(rows: pd.DataFrame, *, pooled: bool = True) -> pd.DataFrame:
+    """Return one line of text for each training of the record, and one for all ``pooled``.
 
     ``rows`` as `rounding.read` gives them. Standard deviations are of rSum, with their degrees of
     freedom in brackets.
@@ -24,10 +31,10 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
     for (recipe, changes), group in rows.groupby(["recipe", "changes"], sort=False):
         counts = f"{group['seed'].nunique()} x {group['variant'].nunique()}"
         lines.append(_line(f"{recipe} {changes}".strip(), counts, rounding.components(group)))
-    if len(lines) > 1:
+    if pooled and len(lines) > 1:
         within, between = rounding.within_seeds(rows), rounding.between_seeds(rows)
-        pooled = {"training": "all, pooled", "within a seed": _text(within)}
-        lines.append(pooled | {"between seeds": _text(between)})
+        last = {"training": "all, pooled", "within a seed": _text(within)}
+        lines.append(last | {"between seeds": _text(between)})
     return pd.DataFrame(lines).fillna("")
 
 
@@ -65,3 +72,11 @@ def said(rows: pd.DataFrame) -> Markdown:
         f"({within.df} degrees of freedom); between seeds it is {between.sd:.1f} ({between.df}). "
         f"The largest difference between two trainings of the same seed is {ranges.max():.1f}."
     )
+
+
+def status(rows: pd.DataFrame) -> str:
+    """Return what a caption says of the rows: days, machines, versions."""
+    days = sorted(set(rows["made"]))
+    span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    machines, versions = (", ".join(sorted(set(rows[name]))) for name in ("machine", "torch"))
+    return f"recorded on {span}, {machines} (cpu), torch {versions}"

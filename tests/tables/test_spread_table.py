@@ -47,3 +47,25 @@ def test_the_sentence_has_the_numbers_of_the_rows() -> None:
     assert "standard deviation of **4.5** (2 degrees" in text
     assert "between seeds it is 8.6 (2)" in text
     assert "same seed is 8.0" in text
+
+
+def test_budgets_are_compared_on_the_seeds_and_variants_that_all_have() -> None:
+    longer = TWO_BY_TWO[TWO_BY_TWO["seed"] == 0].assign(changes="training.epochs=12")
+    rows = pd.concat([TWO_BY_TWO, longer, CHAN])
+    same = spread_table.same_design(rows, "scan-t2i-mean-smoke")
+    assert set(same["recipe"]) == {"scan-t2i-mean-smoke"}
+    assert set(same["seed"]) == {0}
+    assert len(same) == 4
+    shown = spread_table.readable(same, pooled=False)
+    assert shown["seeds x variants"].tolist() == ["1 x 2", "1 x 2"]
+    assert spread_table.same_design(CHAN, "chan-smoke").equals(CHAN)
+
+
+def test_the_status_names_days_machines_and_versions() -> None:
+    later = CHAN.assign(made="2026-12-01", machine="another processor")
+    assert spread_table.status(TWO_BY_TWO) == (
+        "recorded on 2026-11-28, a processor (cpu), torch 2.13.0+cpu"
+    )
+    assert "2026-11-28 to 2026-12-01, a processor, another processor" in spread_table.status(
+        pd.concat([TWO_BY_TWO, later])
+    )
