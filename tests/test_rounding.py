@@ -96,6 +96,17 @@ def test_the_spread_of_a_profile_leaves_others_and_changes_out() -> None:
     assert rounding_spread("smoke", TWO_BY_TWO[TWO_BY_TWO["variant"] == "avx2"]) is None
 
 
+def test_what_is_recorded_of_the_smoke_profile_has_a_spread() -> None:
+    found = rounding_spread("smoke")
+    assert found is not None
+    assert found.df >= 6
+    assert 1 < found.sd < 60
+    table = rounding.read()
+    assert not table["commit"].str.endswith("+").any()
+    assert (table["commit"].str.len() == 12).all()
+    assert not table.duplicated(rounding.KEY).any()
+
+
 # three seeds: mean 300, sd 10, t(0.975, 2) = 4.3027, root of 4/3 = 1.1547: reach 49.68
 SEEDS = [290.0, 300.0, 310.0]
 
