@@ -56,21 +56,25 @@ def _text(spread: Spread) -> str:
 
 
 def beside_reference(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rSum of every training and seed, a column for each rounding variant, as text."""
+    """Return rSum of every training and seed, a column for each rounding variant, as text.
+
+    Without any changes among the rows there is no column for them.
+    """
     order = [rounding.REFERENCE, *sorted(set(rows["variant"]) - {rounding.REFERENCE})]
     wide = rows.pivot_table("rsum", ["recipe", "changes", "seed"], "variant", sort=False)
     wide = wide.reindex(columns=[name for name in order if name in wide])
-    return wide.map("{:.1f}".format, na_action="ignore").fillna("").reset_index()
+    table = wide.map("{:.1f}".format, na_action="ignore").fillna("").reset_index()
+    return table if table["changes"].any() else table.drop(columns="changes")
 
 
 def said(rows: pd.DataFrame) -> Markdown:
-    """Return what the rows say of rounding against seeds, in a sentence for the page."""
-    within, between = rounding.within_seeds(rows), rounding.between_seeds(rows)
+    """Return what the rows say of rounding, in two sentences for the page."""
+    within = rounding.within_seeds(rows)
     ranges = rows.groupby([*rounding.TRAINING, "seed"])["rsum"].agg(lambda x: x.max() - x.min())
     return Markdown(
         f"Rounding alone moves rSum by a standard deviation of **{within.sd:.1f}** "
-        f"({within.df} degrees of freedom); between seeds it is {between.sd:.1f} ({between.df}). "
-        f"The largest difference between two trainings of the same seed is {ranges.max():.1f}."
+        f"({within.df} degrees of freedom). The largest difference between two trainings "
+        f"of the same seed is {ranges.max():.1f}."
     )
 
 
