@@ -120,7 +120,8 @@ class RegionEncoder(nn.Module):
         self.normalised = settings.normalise_regions
 
     def forward(self, features: Tensor, lens: Tensor | None = None) -> Fragments:
-        """Return regions ``[I, R, D]`` of features ``[I, R, F]``."""
+        """Return regions ``[I, R, D]`` of features ``[I, R, F]``, in the weights' precision."""
+        features = features.to(next(self.parameters()).dtype)
         if self.positions is not None:
             features = self.positions(features)
         vectors = self.fc(features)

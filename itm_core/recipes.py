@@ -36,6 +36,7 @@ OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
 }
+TRAINING_PRECISIONS = (*PRECISIONS, "float64")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,10 @@ class TrainingSettings:
         drop_last: leave out the last, smaller batch of an epoch.
         dev_images: images of the development split used to choose the best epoch; the loaders
             of SCAN, BFAN and SGRAF take the first 1,000. ``None`` takes all.
-        precision: ``float32``; on CUDA also ``tf32``, or ``bfloat16`` for mixed precision.
+        precision: ``float32``, or ``float64`` for weights and features in double precision; on
+            CUDA also ``tf32``, or ``bfloat16`` for mixed precision.
+        averaging: share of all steps, the last ones, whose weights are averaged; the average is
+            what is evaluated and kept from its first step on. 0 evaluates the weights themselves.
         held: ``auto`` keeps the features on a GPU with room, ``float16`` in half precision.
     """
 
@@ -75,6 +79,7 @@ class TrainingSettings:
     drop_last: bool = False
     dev_images: int | None = 1000
     precision: str = "float32"
+    averaging: float = 0.0
     held: str = "auto"
 
     def __post_init__(self) -> None:
@@ -86,11 +91,12 @@ class TrainingSettings:
         not_negative("training.weight_decay", self.weight_decay)
         share("training.drop_regions", self.drop_regions)
         share("training.drop_words", self.drop_words)
+        share("training.averaging", self.averaging)
         if self.bert_learning_rate is not None:
             positive("training.bert_learning_rate", self.bert_learning_rate)
         if self.dev_images is not None:
             at_least("training.dev_images", self.dev_images, 1)
-        one_of("training.precision", self.precision, PRECISIONS)
+        one_of("training.precision", self.precision, TRAINING_PRECISIONS)
         one_of("training.held", self.held, HOLDING)
         one_of("training.optimiser", self.optimiser, OPTIMISERS)
         if self.weight_decay and self.optimiser == "adam":
@@ -152,9 +158,12 @@ class Recipe:
         ``feature_width`` counts the columns of the features, positions included.
         """
         sizes = feature_width, vocabulary_size, self.encoder
+        matcher: Matcher
         if isinstance(self.matcher, PooledSettings):
-            return Pooled(*sizes, self.matcher, region_count)
-        return Attending(*sizes, self.matcher, self.regulator, region_count)
+            matcher = Pooled(*sizes, self.matcher, region_count)
+        else:
+            matcher = Attending(*sizes, self.matcher, self.regulator, region_count)
+        return matcher.double() if self.training.precision == "float64" else matcher
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as nested dictionaries, ready for JSON."""
@@ -278,7 +287,7 @@ def get(name: str) -> Recipe:
     >>> get("bfan-prob+rcr-smoke").regulator.kind
     'rcr'
     """
-    method, plugins, profile = _parts(name)
+    method, plugins, profile = split_name(name)
     if method not in METHODS:
         near = difflib.get_close_matches(method, METHODS, 3) or list(METHODS)[:3]
         raise InputError(
@@ -293,7 +302,7 @@ def get(name: str) -> Recipe:
     return recipe
 
 
-def _parts(name: str) -> tuple[str, list[str], str]:
+def split_name(name: str) -> tuple[str, list[str], str]:
     """Return method, plug-ins and profile of a recipe's name."""
     rest, dash, profile = name.rpartition("-")
     if not dash or profile not in PROFILES:
@@ -358,11 +367,8 @@ def _plugged(recipe: Recipe, plugin: str) -> Recipe:
 
 def table(profiles: tuple[str, ...] = tuple(PROFILES)) -> pd.DataFrame:
     """Return all recipes as rows: name and the settings that differ between them."""
-    rows = []
-    for name in names():
-        if _parts(name)[2] in profiles:
-            rows.append(_row(get(name)))
-    return pd.DataFrame(rows)
+    chosen = [name for name in names() if split_name(name)[2] in profiles]
+    return pd.DataFrame([_row(get(name)) for name in chosen])
 
 
 def _row(recipe: Recipe) -> dict[str, object]:

@@ -159,7 +159,7 @@ def _check(dataset: object, root: object, progress: object) -> None:
 
 def _device_for(recipe: Recipe, device: str) -> torch.device:
     where = pick_device(device)
-    if recipe.training.precision != "float32" and where.type != "cuda":
+    if recipe.training.precision not in ("float32", "float64") and where.type != "cuda":
         raise InputError(
             "mixed precision needs CUDA",
             found=f"device {where}",
@@ -198,7 +198,7 @@ def _train(
     )
     curve = pd.DataFrame(trainer.run().curve)
     if team.first:
-        save_matcher(matcher, folder / "last.safetensors")
+        save_matcher(trainer.evaluated, folder / "last.safetensors")
         with whole_file(folder / "curve.csv") as partial:
             curve.to_csv(partial, index=False)
         environment["seconds_training"] = round(float(curve["seconds"].sum()), 2)

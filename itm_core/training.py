@@ -1,4 +1,4 @@
-"""The training loop: schedules, warm-up, mixed precision, exact resume.
+"""The training loop: schedules, warm-up, averaged weights, mixed precision, exact resume.
 
 Interrupted anywhere and started again, a run continues from its last checkpoint and ends with
 the same weights, bit for bit on a CPU: batches depend on seed, epoch and step alone, and the
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
 from itm_core.augmentation import drop_regions, drop_tokens, drop_words
@@ -30,12 +31,11 @@ from itm_core.distributed import ALONE, Team
 from itm_core.errors import InputError
 from itm_core.feature_reading import ahead, hold
 from itm_core.files import reading, whole_file
-from itm_core.gradients import Batch, gradient_step
-from itm_core.losses import LossSettings
+from itm_core.gradients import Batch
 from itm_core.matchers import Matcher
-from itm_core.recipes import OPTIMISERS, Recipe, TrainingSettings
-from itm_core.scoring import longest_first, pad, reduced
-from itm_core.settings import registered
+from itm_core.optimisation import learning_rate, make_optimiser, train_step
+from itm_core.recipes import Recipe, TrainingSettings
+from itm_core.scoring import longest_first, pad
 
 CHECKPOINT_SECONDS = 60.0
 WORST = -math.inf
@@ -71,11 +71,6 @@ class Progress:
     curve: list[dict[str, float]] = field(default_factory=list)
 
 
-def learning_rate(settings: TrainingSettings, epoch: int) -> float:
-    """Return the rate of an epoch (from 0): multiplied by 0.1 every ``drop_every`` epochs."""
-    return settings.learning_rate * 0.1 ** (epoch // settings.drop_every)
-
-
 def batches(pairs: Pairs, training: TrainingSettings, seed: int, epoch: int) -> list[np.ndarray]:
     """Return the captions of each batch of an epoch, shuffled by seed and epoch alone.
 
@@ -87,54 +82,6 @@ def batches(pairs: Pairs, training: TrainingSettings, seed: int, epoch: int) -> 
     cut = [order[start : start + size] for start in range(0, len(order), size)]
     least = size if training.drop_last and len(order) >= size else 2
     return [batch for batch in cut if len(batch) >= least]
-
-
-def make_optimiser(matcher: Matcher, training: TrainingSettings) -> torch.optim.Optimizer:
-    """Return the recipe's optimiser; BERT's own weights are a group with a rate of its own."""
-    bert: list[torch.nn.Parameter] = []
-    others: list[torch.nn.Parameter] = []
-    for name, parameter in matcher.named_parameters():
-        (bert if name.startswith("words.bert.") else others).append(parameter)
-    rate = training.learning_rate
-    groups: list[dict[str, Any]] = [{"params": others, "scale": 1.0}]
-    if bert:
-        groups.append({"params": bert, "scale": (training.bert_learning_rate or rate) / rate})
-    make = registered("training.optimiser", training.optimiser, OPTIMISERS)
-    return make(groups, lr=rate, weight_decay=training.weight_decay)
-
-
-def train_step(
-    matcher: Matcher,
-    optimiser: torch.optim.Optimizer,
-    batch: Batch,
-    loss: LossSettings,
-    training: TrainingSettings,
-    *,
-    hardest: bool,
-    constraints: ConstraintSettings | None = None,
-    generator: torch.Generator | None = None,
-    team: Team = ALONE,
-) -> tuple[float, Tensor]:
-    """Update the weights once; return the loss and ``[]`` the gradient's norm before clipping.
-
-    A loss that is not finite updates nothing, and its norm is NaN.
-    """
-    optimiser.zero_grad(set_to_none=True)
-    with reduced(next(matcher.parameters()).device, training.precision):
-        value = gradient_step(
-            matcher,
-            batch,
-            loss,
-            hardest=hardest,
-            constraints=constraints,
-            generator=generator,
-            team=team,
-        )
-    if not math.isfinite(value):
-        return value, torch.tensor(math.nan)
-    norm = torch.nn.utils.clip_grad_norm_(matcher.parameters(), training.clip)
-    optimiser.step()
-    return value, norm
 
 
 class Trainer:
@@ -171,6 +118,10 @@ class Trainer:
             kind = "never"  # regions are dropped before a batch goes to the device
         self.held = hold(pairs.features, self.device, kind)
         self.optimiser = make_optimiser(matcher, recipe.training)
+        self.steps = len(batches(pairs, recipe.training, seed, 0))  # of every epoch
+        self.averaged: AveragedModel | None = None
+        if recipe.training.averaging:  # buffers too: batch statistics belong to the weights
+            self.averaged = AveragedModel(matcher, use_buffers=True)
         self.state = Progress()
         self.show = progress and team.first
         self.stop = threading.Event()
@@ -183,15 +134,21 @@ class Trainer:
         """
         self._resume()
         epochs = self.recipe.training.epochs
-        steps = len(batches(self.pairs, self.recipe.training, self.seed, 0))
-        done = self.state.epoch * steps + self.state.step
+        total, done = epochs * self.steps, self.state.epoch * self.steps + self.state.step
         with (
             _interrupts(self.stop),
-            tqdm(total=epochs * steps, initial=done, disable=not self.show, unit="step") as bar,
+            tqdm(total=total, initial=done, disable=not self.show, unit="step") as bar,
         ):
             while self.state.epoch < epochs:
                 self._epoch(bar)
         return self.state
+
+    @property
+    def evaluated(self) -> Matcher:
+        """The matcher that epochs are scored and kept with: the average, once it has begun."""
+        if self.averaged is None or not self.averaged.n_averaged:
+            return self.matcher
+        return self.averaged.module  # type: ignore[return-value]  # a copy of the matcher
 
     def _epoch(self, bar: tqdm) -> None:
         state, training = self.state, self.recipe.training
@@ -204,11 +161,12 @@ class Trainer:
             for batch in ready:
                 self._step(batch)
                 state.step += 1
+                self._average()
                 state.seconds = time.monotonic() - started
                 self._show(bar)
                 bar.update()
                 self._checkpoint_if_due()
-        numbers = self.team.told(self.score_dev(self.matcher) if self.team.first else {})
+        numbers = self.team.told(self.score_dev(self.evaluated) if self.team.first else {})
         state.seconds = time.monotonic() - started
         self._close_epoch(numbers, len(cut))
         self._show(bar)
@@ -220,7 +178,7 @@ class Trainer:
         if numbers["rsum"] > state.best:
             state.best = numbers["rsum"]
             if self.team.first:
-                self.save(self.matcher, self.folder / "best.safetensors")
+                self.save(self.evaluated, self.folder / "best.safetensors")
         state.epoch, state.step, state.loss_sum, state.seconds = state.epoch + 1, 0, 0.0, 0.0
         self.checkpoint()
         self._stop_if(self.team.any(self.stop.is_set()))
@@ -249,6 +207,15 @@ class Trainer:
                 remedy="lower training.learning_rate, or check every feature: itm check --full",
             )
         self.state.loss_sum += value
+
+    def _average(self) -> None:
+        """Take the weights into their mean, in the last steps, as many as the recipe's share."""
+        if self.averaged is None:
+            return
+        training, done = self.recipe.training, self.state.epoch * self.steps + self.state.step
+        total = training.epochs * self.steps
+        if total - done < max(1, round(training.averaging * total)):
+            self.averaged.update_parameters(self.matcher)
 
     def _constraints(self) -> ConstraintSettings | None:
         constraints = self.recipe.constraints
@@ -333,6 +300,7 @@ class Trainer:
         content: dict[str, Any] = {
             "matcher": self.matcher.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
             "random": torch.get_rng_state(),
             "random_cuda": cuda,
             "progress": vars(self.state),
@@ -364,6 +332,8 @@ class Trainer:
             content = torch.load(path, map_location=self.device, weights_only=True)
             self.matcher.load_state_dict(content["matcher"])
             self.optimiser.load_state_dict(content["optimiser"])
+            if self.averaged is not None:
+                self.averaged.load_state_dict(content["averaged"])
             torch.set_rng_state(content["random"].cpu())
             if content["random_cuda"] and self.device.type == "cuda":
                 torch.cuda.set_rng_state(content["random_cuda"][0].cpu(), self.device)

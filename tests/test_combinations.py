@@ -15,11 +15,11 @@ from itm_core.errors import InputError
 from itm_core.gradients import Batch, gradient_step
 from itm_core.matchers import DIRECTIONS, Matcher
 from itm_core.matchers.attending import ATTENTIONS
+from itm_core.optimisation import make_optimiser
 from itm_core.pairing import AllPairs
 from itm_core.recipes import Recipe
 from itm_core.regulators import REGULATORS
 from itm_core.similarity_nodes import NODE_AGGREGATIONS
-from itm_core.training import make_optimiser
 
 FEATURES, WORDS, REGIONS, BATCH = 7, 11, 4, 4
 SIZE = {

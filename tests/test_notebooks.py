@@ -23,6 +23,7 @@ DRAWING = (  # what a cell that ends in a picture begins its last statement with
     "pictures.",
     "quality.",
     "results.",
+    "spread.",
     "tensors.",
 )
 

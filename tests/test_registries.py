@@ -26,12 +26,12 @@ from itm_core.errors import InputError
 from itm_core.feature_reading import HOLDING, hold
 from itm_core.losses import LOSSES, LossSettings, ranking_loss
 from itm_core.matchers import AttendingSettings
+from itm_core.optimisation import make_optimiser
 from itm_core.pairing import REGIONS
 from itm_core.pooling import WHOLES, make_whole
 from itm_core.recipes import OPTIMISERS, TrainingSettings
 from itm_core.region_blocks import REGION_BLOCKS, make_block
 from itm_core.settings import one_of, registered
-from itm_core.training import make_optimiser
 from itm_core.twins import bfan_scores, chan_scores, scan_scores
 from itm_core.twins.bfan import focal
 from itm_core.twins.scan import normalised, pool

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from safetensors.torch import load_file
 
 from itm_core import recipes, retrieval, runs
 from itm_core.data.precomp import load_dataset, load_split
@@ -54,6 +55,46 @@ def test_metrics_are_those_of_the_kept_scores_and_weights(run: runs.Run, dataset
     test = load_split(dataset, "test")
     again = score_matrix(run.matcher(), test.regions, encode(test, run.vocabulary))
     np.testing.assert_allclose(again, run.scores, atol=1e-6)
+
+
+def test_what_is_averaged_is_what_is_kept_and_scored(
+    run: runs.Run, dataset: Path, tmp_path: Path
+) -> None:
+    averaged = runs.train_or_load(
+        dataset,
+        "scan-t2i-mean",
+        root=tmp_path,
+        overrides=(*SMALL, "training.averaging=0.9"),  # both epochs end with an average
+        device="cpu",
+        progress=False,
+    )
+    assert averaged.folder.name != run.folder.name
+    plain = load_file(run.folder / "last.safetensors")
+    for name, value in load_file(averaged.folder / "last.safetensors").items():
+        assert not torch.equal(value, plain[name])
+    test = load_split(dataset, "test")
+    again = score_matrix(averaged.matcher(), test.regions, encode(test, averaged.vocabulary))
+    np.testing.assert_allclose(again, averaged.scores, atol=1e-6)
+
+
+def test_settings_added_with_their_defaults_leave_the_names_of_runs(run: runs.Run) -> None:
+    before = json.loads(json.dumps(run.config))
+    del before["recipe"]["training"]["averaging"]
+    assert runs.folder_of(before, run.folder.parents[2]) == run.folder
+
+
+def test_double_precision_needs_no_gpu(dataset: Path, tmp_path: Path) -> None:
+    made = runs.train_or_load(
+        dataset,
+        "scan-t2i-mean",
+        root=tmp_path,
+        overrides=(*SMALL, "training.precision=float64"),
+        device="cpu",
+        progress=False,
+    )
+    weights = made.matcher().state_dict().values()
+    assert {value.dtype for value in weights} == {torch.float64}
+    assert made.scores.dtype == np.float32
 
 
 def test_a_finished_run_is_loaded_not_trained(

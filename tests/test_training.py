@@ -16,16 +16,12 @@ import torch
 from itm_core import recipes
 from itm_core.errors import InputError
 from itm_core.fragments import Fragments, l2norm
-from itm_core.gradients import loss_and_gradient
+from itm_core.gradients import Batch, loss_and_gradient
 from itm_core.losses import LossSettings, hinge
 from itm_core.matchers import Matcher
+from itm_core.optimisation import learning_rate
 from itm_core.pairing import AllPairs
-from itm_core.training import (
-    Pairs,
-    Trainer,
-    batches,
-    learning_rate,
-)
+from itm_core.training import Pairs, Trainer, batches
 from itm_core.weights import save_matcher
 from tests.rights import closed
 
@@ -172,13 +168,17 @@ def test_warm_up_uses_all_negatives(tmp_path: Path) -> None:
     assert warm.run().curve[0]["loss"] > cold.run().curve[0]["loss"]
 
 
+@pytest.mark.parametrize("averaging", [0.0, 0.5])
 @pytest.mark.parametrize("stop_after", [1, 5, 9, 17])
-def test_a_stopped_run_ends_with_the_same_bits(tmp_path: Path, stop_after: int) -> None:
+def test_a_stopped_run_ends_with_the_same_bits(
+    tmp_path: Path, stop_after: int, averaging: float
+) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     whole.mkdir(), cut.mkdir()
-    straight = trainer(whole)
+    recipe = RECIPE.replace(f"training.averaging={averaging}")
+    straight = trainer(whole, recipe)
     straight.run()
-    first = trainer(cut)
+    first = trainer(cut, recipe)
     steps = 0
     step = first._step
 
@@ -192,13 +192,72 @@ def test_a_stopped_run_ends_with_the_same_bits(tmp_path: Path, stop_after: int) 
     first._step = counted
     with pytest.raises(KeyboardInterrupt):
         first.run()
-    second = trainer(cut)
+    second = trainer(cut, recipe)
     torch.manual_seed(99)  # the state of the generator comes from the checkpoint
     finished = second.run()
     for name, value in weights(straight.matcher).items():
         assert torch.equal(value, weights(second.matcher)[name]), name
+        assert torch.equal(weights(straight.evaluated)[name], weights(second.evaluated)[name])
     assert [row["loss"] for row in finished.curve] == [row["loss"] for row in straight.state.curve]
     assert (whole / "best.safetensors").read_bytes() == (cut / "best.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.25, 5), (0.5, 10), (0.01, 1)])
+def test_the_weights_of_the_last_steps_are_averaged(
+    tmp_path: Path, share: float, count: int
+) -> None:
+    """3 epochs of 7 steps: of 21 steps a quarter is 5, a half 10 (banker's), the least 1."""
+    made = trainer(tmp_path, RECIPE.replace(f"training.averaging={share}"))
+    step, seen, scored = made._step, [], []
+    score_dev = made.score_dev
+
+    def kept(batch: Batch) -> None:
+        step(batch)
+        seen.append(weights(made.matcher))
+
+    def watched(matcher: Matcher) -> dict[str, float]:
+        scored.append(matcher is made.matcher)
+        return score_dev(matcher)
+
+    made._step, made.score_dev = kept, watched
+    made.run()
+    assert len(seen) == 21
+    assert scored == [True, count < 8, False]
+    for name, value in weights(made.evaluated).items():
+        mean = torch.stack([one[name].double() for one in seen[-count:]]).mean(0)
+        torch.testing.assert_close(value.double(), mean, rtol=0, atol=1e-6)
+        assert torch.equal(made.matcher.state_dict()[name], seen[-1][name])
+
+
+def test_averaging_changes_nothing_but_what_is_evaluated(tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    plain = trainer(tmp_path / "plain")
+    averaged = trainer(tmp_path, RECIPE.replace("training.averaging=0.5"))
+    losses = [[row["loss"] for row in one.run().curve] for one in (plain, averaged)]
+    assert losses[0] == losses[1]
+    assert plain.evaluated is plain.matcher
+    for name, value in weights(plain.matcher).items():
+        assert torch.equal(value, weights(averaged.matcher)[name])
+
+
+def test_batch_statistics_are_averaged_with_the_weights(tmp_path: Path) -> None:
+    small = ("encoder.embedding=8", "encoder.word_width=6", "matcher.width=4", "training.batch=8")
+    recipe = recipes.get("saf-smoke").replace(*small, "training.epochs=2", "training.averaging=0.4")
+    made = trainer(tmp_path, recipe)
+    step, seen = made._step, []
+
+    def kept(batch: Batch) -> None:
+        step(batch)
+        seen.append(weights(made.matcher))
+
+    made._step = kept
+    made.run()
+    names = [name for name in seen[0] if "running_var" in name]
+    assert names
+    for name in names:
+        mean = torch.stack([one[name] for one in seen[-6:]]).mean(0)  # 0.4 of 14 steps
+        torch.testing.assert_close(weights(made.evaluated)[name], mean)
+        assert not torch.equal(mean, seen[-1][name])
 
 
 SCRIPT = """
@@ -232,6 +291,19 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
     second.run()
     for name, value in weights(straight.matcher).items():
         assert torch.equal(value, weights(second.matcher)[name]), name
+
+
+def test_double_precision_reaches_every_weight_and_the_loss(tmp_path: Path) -> None:
+    """Over one epoch: later rounding, however small, chooses other hardest negatives."""
+    once = RECIPE.replace("training.epochs=1")
+    single = trainer(tmp_path, once)
+    (tmp_path / "double").mkdir()
+    double = trainer(tmp_path / "double", once.replace("training.precision=float64"))
+    losses = [one.run().curve[0]["loss"] for one in (single, double)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert losses[0] != losses[1]
+    assert {value.dtype for value in weights(double.matcher).values()} == {torch.float64}
+    assert {value.dtype for value in weights(single.matcher).values()} == {torch.float32}
 
 
 @pytest.mark.gpu

@@ -12,7 +12,8 @@ import torch
 from itm_core import training
 from itm_core.gradients import gradient_step
 from itm_core.matchers import Matcher
-from itm_core.training import Trainer, batches, make_optimiser
+from itm_core.optimisation import make_optimiser
+from itm_core.training import Trainer, batches
 from tests.test_training import RECIPE, trainer
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,13 +15,23 @@ import torch
 from itm_core.errors import InputError
 
 
-def answer(module: str, asked: object, *, what: str, remedy: str) -> Any:
+def answer(
+    module: str,
+    asked: object,
+    *,
+    what: str,
+    remedy: str,
+    environment: Mapping[str, str] | None = None,
+) -> Any:
     """Return what ``python -m module ASKED`` prints; both are JSON.
+
+    ``environment`` are variables that the process has beside those of this one.
 
     Raises `InputError` with the last line that a failing process complained, or with its status.
     """
     command = [sys.executable, "-m", module, json.dumps(asked)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    variables = os.environ | dict(environment or {})
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
     if done.returncode:
         # killed for its memory, a process says nothing
         said = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]

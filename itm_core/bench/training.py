@@ -26,9 +26,9 @@ from itm_core.bench.methods import LONGEST, REGIONS, SHORTEST
 from itm_core.environment import pick_device
 from itm_core.gradients import Batch, gradient_step
 from itm_core.matchers import Matcher
+from itm_core.optimisation import make_optimiser
 from itm_core.recipes import Recipe
 from itm_core.settings import at_least, one_of
-from itm_core.training import make_optimiser
 
 RECIPES: tuple[str, ...] = (
     "scan-t2i-mean-f30k",

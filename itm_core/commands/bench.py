@@ -49,6 +49,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--tile", type=int, help="floats that a tile may hold")
     _add_shared(command)
     command.set_defaults(run=_training)
+    command = inner.add_parser("spread", help="one training under several ways of rounding")
+    _spread_options(command)
+    command.set_defaults(run=_spread)
     for name, (what, add_options) in OTHERS.items():
         command = inner.add_parser(name, help=what)
         add_options(command)
@@ -74,6 +77,16 @@ def _search_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--kind", default="float16", help="float32, float16 or int8")
     command.add_argument("--threads", type=int, default=2)
     command.add_argument("--folder", type=Path, default=Path("data/search"))
+
+
+def _spread_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("recipes", nargs="*", metavar="RECIPE", help="default: one of each kind")
+    command.add_argument("--dataset", type=Path, default=Path("data/scenes-small"))
+    command.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED")
+    command.add_argument("--variants", nargs="+", metavar="VARIANT", help="default: all")
+    command.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", dest="changes")
+    command.add_argument("--root", type=Path, default=Path("data/runs-spread"), help="of the runs")
+    command.add_argument("--record", action="store_true", help="write to data/results/")
 
 
 OTHERS = {
@@ -172,6 +185,23 @@ def _training(given: argparse.Namespace) -> int:
     for one in training.step_all(asked):
         print(one.line(), flush=True)
         _keep(given, "training", record.training_rows([one], given.device))
+    return 0
+
+
+def _spread(given: argparse.Namespace) -> int:
+    from itm_core import rounding
+    from itm_core.bench import spread
+
+    wanted = spread.asked_for(
+        given.recipes or spread.RECIPES,
+        given.seeds,
+        given.variants or list(spread.VARIANTS),
+        dataset=str(given.dataset),
+        changes=tuple(given.changes),
+        root=str(given.root),
+    )
+    for row in spread.train_all(wanted, record=given.record):
+        print(rounding.line(row), flush=True)
     return 0
 
 

@@ -1,6 +1,6 @@
 """Training steps: the same losses, gradient norms, weights and running averages, step by step.
 
-They are made by `training.train_step` and `training.make_optimiser`, which train every run.
+They are made by `optimisation.train_step` and `optimisation.make_optimiser`, which train every run.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from itm_core.errors import InputError
 from itm_core.gradients import Batch
 from itm_core.losses import LossSettings
 from itm_core.matchers import Matcher
+from itm_core.optimisation import make_optimiser, train_step
 from itm_core.pair_dropout import PairDropout
 from itm_core.pairing import AllPairs
 from itm_core.recipes import TrainingSettings
@@ -24,7 +25,6 @@ from itm_core.reference.format import VALUE_LIMIT, Difference, Stored, value_dif
 from itm_core.reference.models import FAMILIES, build, family_of, name_in
 from itm_core.reference.names import UNUSED
 from itm_core.reference.pooled import ENCODERS, pooled_of
-from itm_core.training import make_optimiser, train_step
 
 # in float64, relative above one: losses and weights; CHAN's soft coding has another epsilon in
 # a norm than ours

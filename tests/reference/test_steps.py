@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from itm_core import training
+from itm_core import optimisation
 from itm_core.matchers import Attending
 from itm_core.pairing import AllPairs
 from itm_core.reference import compare_file, steps
@@ -69,9 +69,9 @@ def test_steps_without_clipping_are_found(name: str, monkeypatch: pytest.MonkeyP
 def test_steps_with_the_wrong_negatives_are_found(
     name: str, forced: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = training.gradient_step
+    step = optimisation.gradient_step
     monkeypatch.setattr(
-        training, "gradient_step", lambda *a, **k: step(*a, **(k | {"hardest": forced}))
+        optimisation, "gradient_step", lambda *a, **k: step(*a, **(k | {"hardest": forced}))
     )
     assert broken(name)
 
@@ -225,11 +225,11 @@ def test_a_loss_that_is_not_finite_updates_nothing() -> None:
     matcher = build(stored, "scan").train()
     before = {n: p.detach().clone() for n, p in matcher.named_parameters()}
     settings = steps._training(stored)
-    optimiser = training.make_optimiser(matcher, settings)
+    optimiser = optimisation.make_optimiser(matcher, settings)
     batch = steps._batch(stored, 0)
     batch = dataclasses.replace(batch, features=batch.features * math.nan)
     loss = steps.LossSettings()
-    value, norm = training.train_step(matcher, optimiser, batch, loss, settings, hardest=True)
+    value, norm = optimisation.train_step(matcher, optimiser, batch, loss, settings, hardest=True)
     assert not math.isfinite(value)
     assert norm.isnan()
     assert all(torch.equal(p, before[n]) for n, p in matcher.named_parameters())
