@@ -12,13 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from itm_core import statistics
 from itm_core.errors import InputError
 from itm_core.files import whole_file
 from itm_core.recipes import split_name
@@ -29,7 +30,6 @@ TRAINING = ["dataset", "recipe", "changes"]
 KEY = [*TRAINING, "seed", "variant"]
 NUMBERS = ["rsum", "i2t_r1", "t2i_r1"]
 COLUMNS = [*KEY, *NUMBERS, "threads", "dtype", "minutes", "machine", "torch", "commit", "made"]
-LEVEL = 0.95  # of the prediction interval of `outside`
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,25 @@ def rounding_spread(profile: str, rows: pd.DataFrame | None = None) -> Spread | 
     return found if found.df else None
 
 
+@lru_cache(maxsize=64)
+def spread_of(recipe: str) -> Spread | None:
+    """Return the `rounding_spread` of a recipe's profile; of an ensemble, of its last member's.
+
+    None where nothing of it is recorded.
+    """
+    return rounding_spread(_profile(recipe)) if RECORD.exists() else None
+
+
+def gain_floor(recipe: str) -> float:
+    """Return the standard deviation that rounding alone gives a difference of two trainings.
+
+    That of `spread_of` times the root of two, in rSum; 0 where nothing is known. Seeds may lie
+    closer together than that by chance, and are not believed when they do.
+    """
+    known = spread_of(recipe)
+    return math.sqrt(2) * known.sd if known else 0.0
+
+
 def _profile(recipe: str) -> str:
     return split_name(recipe)[2]
 
@@ -176,13 +195,12 @@ def outside(fresh: float, recorded: Sequence[float], rounding: Spread | None) ->
     >>> outside(316.8, [333.3, 336.6, 325.1], None)
     False
     """
-    count = len(recorded)
-    if not count:
+    if not len(recorded):
         raise ValueError("nothing is recorded to compare with")
-    seeds = pooled([recorded])
-    floor = Spread(0.0, 0) if rounding is None else rounding
-    sd, df = (floor.sd, floor.df) if count == 1 else (max(seeds.sd, floor.sd), seeds.df)
-    if not df:
+    if len(recorded) > 1:
+        floor = rounding.sd if rounding else 0.0
+        return statistics.one_more_p(fresh, recorded, floor=floor) < statistics.ALPHA
+    if rounding is None:
         return False
-    reach = float(stats.t.ppf((1 + LEVEL) / 2, df)) * sd * math.sqrt(1 + 1 / count)
-    return abs(fresh - float(np.mean(recorded))) > reach
+    error = math.sqrt(2) * rounding.sd
+    return statistics.t_p(fresh - recorded[0], error, rounding.df) < statistics.ALPHA

@@ -60,10 +60,18 @@ def seed_p(mean: float, deviation: float, seeds: int) -> float:
     """
     if seeds < 2 or math.isnan(mean) or math.isnan(deviation):
         return math.nan
-    if deviation == 0:
-        return 0.0 if mean else 1.0
-    t = abs(mean) / (deviation / math.sqrt(seeds))
-    return float(2 * stats.t.sf(t, seeds - 1))
+    return t_p(mean, deviation / math.sqrt(seeds), seeds - 1)
+
+
+def t_p(difference: float, error: float, degrees: int) -> float:
+    """Return the two-sided p value of a difference with a standard error: Student's t.
+
+    >>> round(t_p(12.706, 1.0, 1), 3)
+    0.05
+    """
+    if error == 0:
+        return 0.0 if difference else 1.0
+    return float(2 * stats.t.sf(abs(difference) / error, degrees))
 
 
 def unpaired_p(
@@ -83,17 +91,18 @@ def unpaired_p(
     return float(found.pvalue)
 
 
-def one_more_p(value: float, others: Sequence[float]) -> float:
+def one_more_p(value: float, others: Sequence[float], *, floor: float = 0.0) -> float:
     """Return the p value of one run being like ``others``, runs of other seeds: Student's t.
 
     The mean of the others is uncertain, and so is the one, so the deviation is that of a
-    difference: ``sd * sqrt(1 + 1 / n)``. NaN for fewer than two others.
+    difference: ``sd * sqrt(1 + 1 / n)``. ``floor`` is the smallest sd that is believed, see
+    `over_seeds`. NaN for fewer than two others.
 
     >>> round(one_more_p(5.0, [1.0, 2.0, 3.0]), 4)  # t = 3 / sqrt(4 / 3)
     0.1217
     """
-    count = len(others)
-    return seed_p(float(np.mean(others)) - value, sd(others) * math.sqrt(count + 1), count)
+    count, believed = len(others), float(np.maximum(sd(others), floor))
+    return seed_p(float(np.mean(others)) - value, believed * math.sqrt(count + 1), count)
 
 
 def half_width(deviation: float, seeds: int) -> float:

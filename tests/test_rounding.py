@@ -101,6 +101,8 @@ def test_what_is_recorded_of_the_smoke_profile_has_a_spread() -> None:
     assert found is not None
     assert found.df >= 6
     assert 1 < found.sd < 60
+    page = Path(__file__).resolve().parents[1] / "book" / "task.md"
+    assert f"standard deviation of about {found.sd:.0f} at" in " ".join(page.read_text().split())
     table = rounding.read()
     assert not table["commit"].str.endswith("+").any()
     assert (table["commit"].str.len() == 12).all()

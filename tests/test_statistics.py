@@ -342,21 +342,3 @@ def test_every_combination_of_rows_has_its_verdict() -> None:
             assert label == expected(kinds), kinds
             seen.add(label)
     assert seen == set(VERDICTS)
-
-
-# --- between two orders ---
-
-
-def test_rank_correlations_are_scipys_and_nan_where_one_side_is_constant() -> None:
-    x, y = np.array([1.0, 2, 3, 4, 4]), np.array([2.0, 1, 3, 5, 4])
-    assert statistics.spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic)
-    assert statistics.kendall(np.arange(4.0), np.array([0.0, 2, 1, 3])) == pytest.approx(4 / 6)
-    assert statistics.kendall(x, y, "c") == pytest.approx(
-        stats.kendalltau(x, y, variant="c").statistic
-    )
-    for measure in (statistics.spearman, statistics.kendall):
-        assert measure(x, x) == pytest.approx(1)
-        assert measure(x, -x) == pytest.approx(-1)
-        assert math.isnan(measure(x, np.ones(5)))
-        assert math.isnan(measure(np.ones(5), x))
-        assert math.isnan(measure(x[:1], y[:1]))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from itm_core import training
+from itm_core import optimisation
 from itm_core.gradients import gradient_step
 from itm_core.matchers import Matcher
 from itm_core.optimisation import make_optimiser
@@ -106,7 +106,7 @@ def watched(t: Trainer, monkeypatch: pytest.MonkeyPatch, **returned: list[float]
         asked.append({"epoch": t.state.epoch, "training": matcher.training, **options})
         return next(values)
 
-    monkeypatch.setattr(training, "gradient_step", step)
+    monkeypatch.setattr(optimisation, "gradient_step", step)
     return asked
 
 

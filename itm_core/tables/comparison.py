@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from itm_core import retrieval, statistics
+from itm_core import retrieval, rounding, statistics
 from itm_core.batch.grids import Grid
 from itm_core.results import FAR, Result, Results
 from itm_core.tables.run_links import linked
@@ -110,7 +110,8 @@ def dots(table: pd.DataFrame, key: str = "rsum") -> pd.DataFrame:
 def beside(made: Results, recorded: Results) -> pd.DataFrame:
     """Return rows just made beside the recorded ones: R@1 both ways and rSum.
 
-    A row that was not recorded has empty cells there.
+    The last column says whether the fresh rSums lie where the recorded seeds and rounding let
+    expect one more run (`rounding.outside`). A row that was not recorded has empty cells there.
     """
     known, here = compare(recorded).set_index("name"), compare(made)
     rows = []
@@ -123,10 +124,25 @@ def beside(made: Results, recorded: Results) -> pd.DataFrame:
             shown[f"{title}, recorded"] = (
                 f"{was[key]:.1f}{spread(was[f'{key}_sd'])}" if there else ""
             )
+        shown["as expected"] = _as_expected(made[row["name"]], recorded.get(row["name"], ()))
         rows.append(shown)
     was = [known["runs"].get(name, []) for name in here["name"]]
     title = SHOWN["rsum"]
     return linked(pd.DataFrame(rows), {title: here["runs"], f"{title}, recorded": was})
+
+
+def _as_expected(fresh: Sequence[Result], recorded: Sequence[Result]) -> str:
+    """Return ``yes``, or ``no`` with how many of several fresh runs lie outside."""
+    values = [result.metrics["rsum"] for result in recorded]
+    if not values:
+        return ""
+    known = rounding.spread_of(recorded[0].recipe)
+    if len(values) == 1 and known is None:
+        return "unknown: one seed"
+    beyond = sum(rounding.outside(r.metrics["rsum"], values, known) for r in fresh)
+    if not beyond:
+        return "yes"
+    return "no" if len(fresh) == 1 else f"no: {beyond} of {len(fresh)} outside"
 
 
 # --- gains -------------------------------------------------------------------------------------
@@ -138,12 +154,13 @@ def gains(
     key: str = "rsum",
     *,
     over: Mapping[str, str] | None = None,
-    floor: float = 0.0,
+    floor: float | None = None,
 ) -> pd.DataFrame:
     """Return what every row gains over its host in one number, on the seeds that both have.
 
     ``over`` names other rows to compare with than the grid's hosts, row by row; ``floor`` is the
-    smallest spread between seeds that is believed (`statistics.over_seeds`).
+    smallest spread between seeds that is believed (`statistics.over_seeds`), by default what
+    rounding alone gives rSum at this budget (`rounding.gain_floor`).
 
     Columns: ``name``, ``host``, ``group``; ``gain``, ``low`` and ``high`` (paired bootstrap over
     images, `retrieval.gap_between`) and the columns of `over_seeds` for the gain between seeds;
@@ -158,7 +175,7 @@ def gains(
         if not pairs or host == name:
             continue
         row: dict[str, object] = {"name": name, "host": host, "group": grid.group(name)}
-        row |= _gain(pairs, key, floor)
+        row |= _gain(pairs, key, believed(group[0], key) if floor is None else floor)
         for attention, short in zip(ATTENTION, ("words", "regions"), strict=True):
             points = [
                 100 * (a.metrics.get(attention, np.nan) - b.metrics.get(attention, np.nan))
@@ -167,6 +184,11 @@ def gains(
             row |= measured(short, points)
         rows.append(row | {"runs": [pair[k].run for k in (0, 1) for pair in pairs]})
     return pd.DataFrame(rows)
+
+
+def believed(result: Result, key: str = "rsum") -> float:
+    """Return the smallest spread of a gain between seeds that is believed; 0 if not measured."""
+    return rounding.gain_floor(result.recipe) if key == "rsum" else 0.0
 
 
 def paired(ours: Sequence[Result], theirs: Sequence[Result]) -> list[tuple[Result, Result]]:

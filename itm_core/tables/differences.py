@@ -41,7 +41,7 @@ def of_rows(
     over: Mapping[str, str] | None = None,
     names: Mapping[str, str] | None = None,
     group: str = "",
-    floor: float = 0.0,
+    floor: float | None = None,
 ) -> pd.DataFrame:
     """Return what rows of a grid differ from others, as `comparison.gains`, in `COLUMNS`.
 

@@ -18,7 +18,7 @@ from IPython.display import Markdown
 from itm_core import retrieval, statistics
 from itm_core.results import Result, Results
 from itm_core.statistics import EFFECTS, GAIN, LOSS, MIXED, NO_EFFECT, NONE_FOUND, UNTESTABLE
-from itm_core.tables.comparison import p_value, paired, spread
+from itm_core.tables.comparison import believed, p_value, paired, spread
 
 NOISE = 1.25  # times of a shared machine differ by less than this for no reason
 NOT_RUN = "not run here"
@@ -225,7 +225,7 @@ def readings(table: pd.DataFrame, unit: str = "rSum") -> Markdown:
 
 
 def best_row(
-    results: Results, names: Sequence[str] | None = None, *, floor: float = 0.0
+    results: Results, names: Sequence[str] | None = None, *, floor: float | None = None
 ) -> Markdown:
     """Return which row is best by rSum, and which are significantly below it, in words.
 
@@ -276,7 +276,7 @@ def _below(found: Mapping[str, str], by: str) -> str:
 
 
 def _against(
-    ours: Sequence[Result], theirs: Sequence[Result], floor: float
+    ours: Sequence[Result], theirs: Sequence[Result], floor: float | None
 ) -> tuple[float, float, float]:
     """Return the difference in rSum of two rows, and its p values over images and over seeds.
 
@@ -295,5 +295,6 @@ def _against(
             float(np.mean(a)), statistics.sd(a), n, float(np.mean(b)), statistics.sd(b), m
         )
     else:
-        p = statistics.over_seeds(np.subtract(values[0], values[1]), floor=floor).p
+        least = believed(theirs[0]) if floor is None else floor
+        p = statistics.over_seeds(np.subtract(values[0], values[1]), floor=least).p
     return images["difference"], images["p"], p

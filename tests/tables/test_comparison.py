@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from itm_core import retrieval, statistics
+from itm_core import retrieval, rounding, statistics
 from itm_core.batch.grids import Grid, Row, Size
 from itm_core.results import Result
 from itm_core.tables import comparison
@@ -213,3 +213,52 @@ def test_rows_made_here_stand_beside_the_recorded_ones() -> None:
     table = comparison.beside({"a": three(2.0), "new": three(2.0)}, {"a": three(2.0)})
     assert table["rSum, recorded"][0] == table["rSum"][0]
     assert table["rSum, recorded"][1] == ""
+
+
+def of_recipe(recipe: str, rsum: list[float]) -> list[Result]:
+    return [
+        replace(one, recipe=recipe, metrics={**one.metrics, "rsum": value})
+        for one, value in zip(three(2.0), rsum, strict=False)
+    ]
+
+
+def test_seeds_are_believed_no_closer_than_rounding_lets_them_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = {"a-smoke": rounding.Spread(10.0, 8)}
+    monkeypatch.setattr(rounding, "spread_of", known.get)
+    host, row = of_recipe("a-smoke", [300, 310, 320]), of_recipe("a-smoke", [321, 330, 339])
+    rows = {"host": host, "host + RCR": row}
+    gain = comparison.gains(rows, GRID).iloc[0]
+    assert gain["spread"] == pytest.approx(1.0)  # of 21, 20, 19, as measured
+    t = 20 / (np.sqrt(2) * 10 / np.sqrt(3))
+    assert gain["p_seeds"] == pytest.approx(2 * stats.t.sf(t, 2))
+    assert gain["detectable"] == pytest.approx(statistics.detectable(np.sqrt(2) * 10, 3))
+    unknown = {
+        name: [replace(one, recipe="b-full") for one in group] for name, group in rows.items()
+    }
+    assert comparison.gains(unknown, GRID).iloc[0]["p_seeds"] == pytest.approx(
+        stats.ttest_1samp([21, 20, 19], 0).pvalue
+    )
+    # a recall other than rSum has another unit
+    one = comparison.gains(rows, GRID, "t2i_r1").iloc[0]
+    assert one["p_seeds"] == pytest.approx(1.0)
+
+
+def test_a_fresh_row_outside_what_is_expected_is_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"a-smoke": rounding.Spread(10.0, 8)}
+    monkeypatch.setattr(rounding, "spread_of", known.get)
+    recorded = {
+        "three": of_recipe("a-smoke", [290, 300, 310]),  # reach 49.68
+        "one": of_recipe("a-smoke", [300]),  # reach 32.61
+        "unknown": of_recipe("b-full", [300]),
+    }
+    near = {name: of_recipe(group[0].recipe, [332.0]) for name, group in recorded.items()}
+    assert comparison.beside(near, recorded)["as expected"].tolist() == [
+        "yes",
+        "yes",
+        "unknown: one seed",
+    ]
+    far = {"three": of_recipe("a-smoke", [349.8]), "one": of_recipe("a-smoke", [300, 333, 267])}
+    assert comparison.beside(far, recorded)["as expected"].tolist() == ["no", "no: 2 of 3 outside"]
+    assert comparison.beside({"new": near["one"]}, recorded)["as expected"].tolist() == [""]

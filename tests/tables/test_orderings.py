@@ -58,7 +58,7 @@ def test_the_chance_of_an_order_is_that_of_all_orders() -> None:
     share = np.mean(np.abs(every) >= found["spearman"] - 1e-9)
     assert found["p"] == pytest.approx(share)  # 120 orders: every one of them is looked at
     said = str(orderings.in_words(pairs, "here", "there").data)
-    assert f"in {100 * share:.1f} % of cases, so the two cannot be told" in said
+    assert f"in {100 * share:.1f} % of cases, so the two are not significantly related" in said
     turned = pairs.assign(y=-pairs["y"])
     assert orderings.agreement(turned)["p"] == pytest.approx(found["p"])
     drawn = orderings.agreement(pairs, orders=100, seed=1)["p"]
