@@ -10,6 +10,7 @@ Page: "Why is my number lower?".
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -170,14 +171,24 @@ def spread_of(recipe: str) -> Spread | None:
     return rounding_spread(_profile(recipe)) if RECORD.exists() else None
 
 
-def gain_floor(recipe: str) -> float:
-    """Return the standard deviation that rounding alone gives a difference of two trainings.
+def gain_floor(recipe: str, ours: str, theirs: str) -> float:
+    """Return the standard deviation that rounding alone gives a difference in rSum of two rows.
 
-    That of `spread_of` times the root of two, in rSum; 0 where nothing is known. Seeds may lie
-    closer together than that by chance, and are not believed when they do.
+    That of `spread_of`, which each of the trainings behind the rows adds independently: times the
+    root of two for a difference of two trainings. An ensemble counts as the mean of its members,
+    so that a member that both rows have in common cancels in part. 0 where nothing is known.
+    Seeds may lie closer together than that by chance, and are not believed when they do.
+
+    Args:
+        recipe: of one of the rows.
+        ours, theirs: the folders of their runs, those of an ensemble joined by ``" + "``.
     """
     known = spread_of(recipe)
-    return math.sqrt(2) * known.sd if known else 0.0
+    shares: defaultdict[str, float] = defaultdict(float)
+    for runs, sign in ((ours.split(" + "), 1), (theirs.split(" + "), -1)):
+        for run in runs:
+            shares[run] += sign / len(runs)
+    return known.sd * math.sqrt(sum(x * x for x in shares.values())) if known else 0.0
 
 
 def _profile(recipe: str) -> str:

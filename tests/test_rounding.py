@@ -167,3 +167,14 @@ def test_a_row_is_a_line() -> None:
     )
     changed = row(1, "avx2", 304.0, changes="training.epochs=12")
     assert "scan-t2i-mean-smoke (training.epochs=12), seed 1" in rounding.line(changed)
+
+
+def test_what_rounding_gives_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounding, "spread_of", {"a": Spread(10.0, 8)}.get)
+    assert rounding.gain_floor("a", "x", "y") == pytest.approx(10 * math.sqrt(2))
+    # an ensemble and one of its members: half of each remains
+    assert rounding.gain_floor("a", "x + y", "x") == pytest.approx(10 * math.sqrt(1 / 2))
+    assert rounding.gain_floor("a", "x + y", "z") == pytest.approx(10 * math.sqrt(3 / 2))
+    assert rounding.gain_floor("a", "x + y", "v + w") == pytest.approx(10)
+    assert rounding.gain_floor("a", "x", "x") == 0  # the same run
+    assert rounding.gain_floor("unknown", "x", "y") == 0

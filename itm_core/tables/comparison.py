@@ -175,7 +175,7 @@ def gains(
         if not pairs or host == name:
             continue
         row: dict[str, object] = {"name": name, "host": host, "group": grid.group(name)}
-        row |= _gain(pairs, key, believed(group[0], key) if floor is None else floor)
+        row |= _gain(pairs, key, believed(*pairs[0], key) if floor is None else floor)
         for attention, short in zip(ATTENTION, ("words", "regions"), strict=True):
             points = [
                 100 * (a.metrics.get(attention, np.nan) - b.metrics.get(attention, np.nan))
@@ -186,9 +186,9 @@ def gains(
     return pd.DataFrame(rows)
 
 
-def believed(result: Result, key: str = "rsum") -> float:
+def believed(ours: Result, theirs: Result, key: str = "rsum") -> float:
     """Return the smallest spread of a gain between seeds that is believed; 0 if not measured."""
-    return rounding.gain_floor(result.recipe) if key == "rsum" else 0.0
+    return rounding.gain_floor(ours.recipe, ours.run, theirs.run) if key == "rsum" else 0.0
 
 
 def paired(ours: Sequence[Result], theirs: Sequence[Result]) -> list[tuple[Result, Result]]:

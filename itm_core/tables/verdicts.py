@@ -295,6 +295,6 @@ def _against(
             float(np.mean(a)), statistics.sd(a), n, float(np.mean(b)), statistics.sd(b), m
         )
     else:
-        least = believed(theirs[0]) if floor is None else floor
+        least = believed(*pairs[0]) if floor is None else floor
         p = statistics.over_seeds(np.subtract(values[0], values[1]), floor=least).p
     return images["difference"], images["p"], p

@@ -217,7 +217,7 @@ def test_rows_made_here_stand_beside_the_recorded_ones() -> None:
 
 def of_recipe(recipe: str, rsum: list[float]) -> list[Result]:
     return [
-        replace(one, recipe=recipe, metrics={**one.metrics, "rsum": value})
+        replace(one, recipe=recipe, run=f"{value}", metrics={**one.metrics, "rsum": value})
         for one, value in zip(three(2.0), rsum, strict=False)
     ]
 
