@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from itm_core.settings import one_of, registered
+from itm_core.errors import InputError
+from itm_core.settings import not_negative, one_of, registered
 
 AVERAGINGS: dict[str, Callable[[Tensor], Tensor]] = {  # of counts [3, M]
     "queries": lambda counts: counts,
@@ -170,6 +171,8 @@ def measure(
         fixed: a weight to take instead, the same for any number of keys.
         averaging: over ``queries`` or ``pairs``, see `sets`.
 
+    Raises `InputError` for weights that are not numbers, and a negative ``fixed``.
+
     >>> w, g = torch.tensor([[0.7, 0.3, 0.0]]), torch.tensor([[True, False, False]])
     >>> measure(w, g, torch.tensor([3])).f1
     1.0
@@ -177,12 +180,20 @@ def measure(
     Page: the chapter on the constraints, "How well it looks".
     """
     one_of("averaging", averaging, AVERAGINGS)
+    if fixed is not None:
+        not_negative("fixed", fixed)
     real = torch.arange(weights.shape[1], device=keys.device) < keys[:, None]
     # below every weight, so that padding neither ties with a real key of weight zero nor counts
     weights, relevant = weights.double().masked_fill(~real, -1), relevant & real
     some = relevant.any(1)
     dropped = int((~some).sum())
     weights, relevant, keys = weights[some], relevant[some], keys[some]
+    if not weights.isfinite().all():  # an order of NaN means nothing
+        raise InputError(
+            "an attention weight is not a number",
+            found=f"{int((~weights.isfinite()).any(1).sum())} of {len(weights)} queries",
+            remedy="look for non-finite weights or features of the matcher",
+        )
     if not len(weights):
         nan = float("nan")
         curve = np.full((len(MULTIPLES), 3), nan)

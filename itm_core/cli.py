@@ -18,7 +18,8 @@ BAD_INPUT = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code: 0, 1 (a check failed) or 2 (bad input)."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("itm_core").setLevel(logging.INFO)  # other libraries' notes are noise here
     given = _parser().parse_args(arguments)
     given.arguments = sys.argv[1:] if arguments is None else arguments
     try:
@@ -217,17 +218,19 @@ def _runs(given: argparse.Namespace) -> int:
 
 
 def _check(given: argparse.Namespace) -> int:
+    from itm_core.data.feature_notes import features_of_folder
     from itm_core.data.precomp import load_dataset, vocabulary_file
     from itm_core.data.unknown_words import require_known, unknown_shares
 
     data = load_dataset(given.folder, full=given.full)
+    features_of_folder(given.folder)  # raises where the note on them is broken
     splits = (data.train, data.dev, data.test)
     shares = unknown_shares(data.vocabulary, splits, full=given.full)
     for split in splits:
         images, regions, width = split.regions.shape
         print(
             f"{split.name}: {images} images, {regions} regions of {width}, "
-            f"{len(split.captions)} captions, {100 * shares[split.name]:.1f} % of tokens unknown"
+            f"{len(split.captions)} captions, {100 * shares[split.name]:.1f} % of words unknown"
         )
     origin = vocabulary_file(given.folder) or "made from the training captions"
     print(f"vocabulary: {len(data.vocabulary)} words, {origin}")

@@ -62,7 +62,7 @@ def run_features(run: Run, split: Split) -> Any:
 
 
 def require_known_words(data: Dataset, recipe: Recipe, *, report: bool = True) -> None:
-    """Raise `InputError` when most tokens of the training or test captions are unknown.
+    """Raise `InputError` when most words of the training or test captions are unknown.
 
     ``report`` logs the share of each split. See `data.unknown_words`.
     """
@@ -71,7 +71,7 @@ def require_known_words(data: Dataset, recipe: Recipe, *, report: bool = True) -
     shares = unknown_shares(vocabulary, splits)
     require_known(vocabulary, splits, shares)
     if report:
-        log.info("tokens unknown to the vocabulary: %s", shares_text(shares))
+        log.info("words unknown to the vocabulary: %s", shares_text(shares))
 
 
 def encode(split: Split, vocabulary: Words) -> list[list[int]]:

@@ -231,6 +231,8 @@ def export(results: Iterable[Result], path: Path = RECORD) -> int:
     Raises `InputError` where code in no commit made one of the runs (`require_committed_runs`).
     """
     results = list(results)
+    if not results:
+        return 0
     require_committed_runs(results)
     new = pd.DataFrame([result.row() for result in results], columns=COLUMNS)
     old = _lines(path) if path.exists() else new.iloc[:0]

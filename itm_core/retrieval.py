@@ -314,8 +314,7 @@ def paired_test(
     """Return how two runs differ on the same test set, one row per number of `NUMBERS`.
 
     Columns: ``difference`` (ours - theirs), ``low`` and ``high`` (95 % interval), ``p`` (two
-    sided, from the same paired bootstrap over images) and ``smallest_gap``, the difference that
-    this test set could just show (1.96 standard errors). Raises `InputError` when the shapes
+    sided, from the same paired bootstrap over images). Raises `InputError` when the shapes
     differ: only runs scored on the same images and captions can be paired.
     """
     _one_shape([ours, theirs])
@@ -337,7 +336,6 @@ def gap_between(
             "low": low,
             "high": high,
             "p": statistics.image_p(means),
-            "smallest_gap": 1.96 * means.std(0),
         },
         index=pd.Index(NUMBERS, name="number"),
     )

@@ -108,7 +108,7 @@ def pooled(groups: Iterable[Sequence[float] | np.ndarray]) -> Spread:
     >>> pooled([[1.0, 3.0], [10.0, 12.0, 14.0]])  # (2 + 8) / 3
     Spread(sd=1.8257418583505538, df=3)
     """
-    every = [np.asarray(group, float) for group in groups]
+    every = [np.asarray(group, float) for group in groups if len(group)]
     df = sum(len(group) - 1 for group in every)
     total = sum(float(((group - group.mean()) ** 2).sum()) for group in every)
     return Spread(math.sqrt(total / df) if df else math.nan, df)

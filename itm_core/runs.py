@@ -154,6 +154,8 @@ def train_or_load(
 def _check(dataset: object, root: object, progress: object) -> None:
     instance("dataset", dataset, Dataset, os.PathLike, str)
     instance("root", root, os.PathLike, str)
+    if not str(root):
+        raise InputError("root has no name", expected="the folder of the run store", found="''")
     instance("progress", progress, bool)
 
 

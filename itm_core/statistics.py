@@ -23,6 +23,7 @@ from scipy import optimize, stats
 ALPHA = 0.05
 POWER = 0.8
 RESAMPLES = 2000
+DIGITS = 9
 MANY_SEEDS = 1000  # more seeds than anybody trains: no number beyond is given
 
 GAIN, LOSS, NO_EFFECT = "gain", "loss", "not significant"
@@ -69,6 +70,8 @@ def t_p(difference: float, error: float, degrees: int) -> float:
     >>> round(t_p(12.706, 1.0, 1), 3)
     0.05
     """
+    if math.isnan(difference) or math.isnan(error):
+        return math.nan
     if error == 0:
         return 0.0 if difference else 1.0
     return float(2 * stats.t.sf(abs(difference) / error, degrees))
@@ -81,7 +84,7 @@ def unpaired_p(
 
     NaN where either side has fewer than two seeds.
     """
-    if min(seeds, seeds_2) < 2:
+    if min(seeds, seeds_2) < 2 or math.isnan(mean - mean_2):
         return math.nan
     if deviation == deviation_2 == 0:
         return 1.0 if mean == mean_2 else 0.0
@@ -172,11 +175,13 @@ def over_seeds(differences: Sequence[float] | np.ndarray, *, floor: float = 0.0)
     ``floor`` is the smallest standard deviation that is believed, in the unit of the
     differences: what rounding alone moves a difference between machines. Few seeds may lie closer
     together than that by chance. With fewer than two seeds all but the mean is NaN.
+    Beyond `DIGITS` decimals there is no spread, but what floating point leaves of a subtraction.
 
     >>> found = over_seeds([1.0, 2.0, 3.0])
     >>> found.mean, found.sd, round(found.p, 4), found.needed
     (2.0, 1.0, 0.0742, 5)
     """
+    differences = np.round(differences, DIGITS)
     count, mean, deviation = len(differences), float(np.mean(differences)), sd(differences)
     believed = float(np.maximum(deviation, floor))  # NaN stays NaN
     return OverSeeds(

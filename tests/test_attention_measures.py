@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from itertools import pairwise, permutations
 
@@ -20,6 +21,7 @@ from itm_core.attention_measures import (
     pointing,
     sets,
 )
+from itm_core.errors import InputError
 
 NUMBERS = [f.name for f in fields(Quality)]
 
@@ -136,3 +138,13 @@ def test_equal_weights_all_reach_the_threshold() -> None:
         [1, 0.5], rel=2e-6
     )
     assert float(attention_threshold(4)) > 0.2499
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_weights_that_are_no_numbers_are_refused(wrong: float) -> None:
+    weights = torch.tensor([[0.5, 0.5, 0.0], [wrong, 0.5, 0.5]])
+    relevant = torch.ones(2, 3, dtype=torch.bool)
+    with pytest.raises(InputError, match="not a number; found 1 of 2 queries"):
+        measure(weights, relevant, torch.tensor([3, 3]))
+    with pytest.raises(InputError, match="fixed is negative"):
+        measure(weights[:1], relevant[:1], torch.tensor([3]), fixed=-2.0)

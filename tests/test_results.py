@@ -199,7 +199,9 @@ def test_what_was_never_recorded_is_said(grid: Grid, tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     with pytest.raises(InputError, match="wrong columns"):
         results.recorded(grid, "tiny", path=tmp_path / "other.csv")
-    results.export([], tmp_path / "empty.csv")
+    assert results.export([], tmp_path / "empty.csv") == 0
+    assert not (tmp_path / "empty.csv").exists()
+    pd.DataFrame(columns=results.COLUMNS).to_csv(tmp_path / "empty.csv", index=False)
     with pytest.raises(InputError, match="nothing of grid two"):
         results.recorded(grid, "tiny", path=tmp_path / "empty.csv")
 

@@ -287,15 +287,6 @@ def test_p_values_count_the_resamples_on_both_sides_of_zero() -> None:
     assert found.loc["t2i_r1", "p"] == 1
 
 
-def test_the_smallest_gap_is_that_of_the_difference() -> None:
-    """Against the closed form of the standard error of a mean of 200 paired differences."""
-    one, two = signal(5, strength=1.2), signal(6, strength=1.2)
-    hits = [100.0 * (ranks(s).i2t < 1) for s in (one, two)]
-    error = np.std(hits[0] - hits[1]) / np.sqrt(200)
-    table = paired_test(one, two)
-    assert table.loc["i2t_r1", "smallest_gap"] == pytest.approx(1.96 * error, rel=0.06)
-
-
 def test_unrelated_runs_seldom_differ() -> None:
     p = [paired_test(signal(s, 60), signal(1000 + s, 60)).loc["i2t_r10", "p"] for s in range(60)]
     assert np.mean(np.array(p) < 0.05) < 0.15

@@ -43,7 +43,7 @@ def test_the_test_over_seeds_is_the_one_sample_t_test(count: int) -> None:
     values = np.random.default_rng(count).normal(1.0, 2.0, count)
     oracle = stats.ttest_1samp(values, 0.0)
     found = statistics.over_seeds(values)
-    assert found.p == pytest.approx(oracle.pvalue, rel=1e-12)
+    assert found.p == pytest.approx(oracle.pvalue, rel=1e-7)
     assert statistics.seed_p(-found.mean, found.sd, count) == pytest.approx(found.p)  # two-sided
     low, high = oracle.confidence_interval(0.95)
     assert found.mean - found.half == pytest.approx(low)
@@ -342,3 +342,16 @@ def test_every_combination_of_rows_has_its_verdict() -> None:
             assert label == expected(kinds), kinds
             seen.add(label)
     assert seen == set(VERDICTS)
+
+
+def test_no_number_is_no_certainty() -> None:
+    assert math.isnan(statistics.t_p(math.nan, 0.0, 2))
+    assert math.isnan(statistics.t_p(1.0, math.nan, 2))
+    assert math.isnan(statistics.unpaired_p(math.nan, 0.0, 3, 1.0, 0.0, 3))
+
+
+def test_what_a_subtraction_leaves_is_no_gain() -> None:
+    found = statistics.over_seeds([0.1 + 0.2 - 0.3] * 3)
+    assert (found.mean, found.p) == (0.0, 1.0)
+    equal = statistics.over_seeds([66.1 - 66.0, 70.1 - 70.0, 50.1 - 50.0])
+    assert equal.sd == pytest.approx(0, abs=1e-15)

@@ -22,8 +22,9 @@ import torch
 from itm_core import recipes, rounding
 from itm_core.bench import alone
 from itm_core.environment import current_commit, require_committed
+from itm_core.errors import InputError
 from itm_core.runs import train_or_load
-from itm_core.settings import not_negative, one_of
+from itm_core.settings import one_of, seed_of
 
 RECIPES = ("scan-t2i-mean-smoke", "rcar-t2i-smoke", "chan-smoke")
 ROOT = Path("data/runs-spread")
@@ -82,7 +83,13 @@ class Asked:
         object.__setattr__(self, "changes", tuple(self.changes))  # JSON has lists
         recipes.get(self.recipe).replace(*self.changes)
         one_of("variant", self.variant, VARIANTS)
-        not_negative("seed", self.seed)
+        seed_of(self.seed)
+        if any(change.split("=")[0].strip() == "training.precision" for change in self.changes):
+            raise InputError(
+                "the variant decides the precision",
+                found="a change of training.precision",
+                expected="the variant float64, or one of the others for float32",
+            )
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -97,12 +104,15 @@ def asked_for(
     variants: Sequence[str],
     **same: Any,
 ) -> list[Asked]:
-    """Return the trainings of all recipes, seeds and variants; ``same`` is common to all."""
+    """Return the trainings of all recipes, seeds and variants; ``same`` is common to all.
+
+    Raises `InputError` as `Asked` does.
+    """
     return [
         Asked(recipe=recipe, seed=seed, variant=variant, **same)
-        for recipe in names
-        for seed in seeds
-        for variant in variants
+        for recipe in dict.fromkeys(names)
+        for seed in dict.fromkeys(seeds)
+        for variant in dict.fromkeys(variants)
     ]
 
 

@@ -191,7 +191,9 @@ def _training(given: argparse.Namespace) -> int:
 def _spread(given: argparse.Namespace) -> int:
     from itm_core import rounding
     from itm_core.bench import spread
+    from itm_core.data.precomp import load_dataset
 
+    load_dataset(given.dataset)  # what is wrong with it is said before anything is trained
     wanted = spread.asked_for(
         given.recipes or spread.RECIPES,
         given.seeds,

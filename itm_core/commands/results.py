@@ -48,8 +48,10 @@ def _add_places(command: argparse.ArgumentParser) -> None:
 def _export(given: argparse.Namespace) -> int:
     from itm_core import results
     from itm_core.batch import grids
+    from itm_core.environment import current_commit, require_committed
 
     record = given.record or results.RECORD
+    require_committed(current_commit())  # which averages ensembles, whatever made the runs
     every: list[results.Result] = []
     said = []
     for name in given.grids or grids.names():
@@ -64,7 +66,8 @@ def _export(given: argparse.Namespace) -> int:
         said.append(f"{grid.name}: {len(here)} results, of {count} runs and ensembles")
         every += here
     results.export(every, record)
-    print("\n".join([*said, f"recorded in {record}"]))
+    last = f"recorded in {record}" if every else "nothing was recorded: none of these runs is there"
+    print("\n".join([*said, last]))
     return 0
 
 

@@ -46,7 +46,13 @@ def read_note(folder: Path | str) -> dict[str, Any] | None:
     note = read_json(path)
     if not set(PARTS) <= note.keys():
         remedy = "make the features again: itm data make"
-        raise InputError("not a note on features", file=path, expected=PARTS, remedy=remedy)
+        expected = f"an object with {', '.join(PARTS)}"
+        raise InputError("not a note on features", file=path, expected=expected, remedy=remedy)
+    features = note["features"]
+    if not isinstance(features, dict) or not {"backbone", "width"} <= features.keys():
+        remedy = "make the features again: itm data make"
+        expected = "features with at least a backbone and a width"
+        raise InputError("not a note on features", file=path, expected=expected, remedy=remedy)
     return note
 
 

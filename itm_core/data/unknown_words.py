@@ -19,13 +19,13 @@ from itm_core.data.word_pieces import WordPieces
 from itm_core.errors import InputError
 
 Words = Vocabulary | WordPieces
-MAX_UNKNOWN = 0.5  # share of the tokens of a split
+MAX_UNKNOWN = 0.5  # share of the words of a split; punctuation is no word
 CHECKED = ("train", "test")  # splits that are refused; others are only reported
 SAMPLED = 10_000  # captions of a split that are counted unless all of them are asked for
 
 
 def unknown_share(words: Words, captions: Sequence[str], *, full: bool = False) -> float:
-    """Return the share of unknown tokens in captions, 0 to 1; 0 where there is no token.
+    """Return the share of unknown words in captions, 0 to 1; 0 where there is no word.
 
     Of more than `SAMPLED` captions that many, evenly spread, are counted, or all with ``full``.
     """
@@ -34,7 +34,8 @@ def unknown_share(words: Words, captions: Sequence[str], *, full: bool = False) 
         chosen = np.linspace(0, len(captions) - 1, SAMPLED).astype(int).tolist()
     unknown = total = 0
     for i in chosen:
-        flags = words.unknown(captions[i])
+        tokens = zip(words.tokens(captions[i]), words.unknown(captions[i]), strict=True)
+        flags = [lacking for token, lacking in tokens if is_word(token)]
         unknown, total = unknown + sum(flags), total + len(flags)
     return unknown / total if total else 0.0
 
@@ -56,7 +57,7 @@ def shares_text(shares: Mapping[str, float]) -> str:
 
 
 def require_known(words: Words, splits: Sequence[Split], shares: Mapping[str, float]) -> None:
-    """Raise `InputError` when most tokens of the train or the test split are unknown.
+    """Raise `InputError` when most words of the train or the test split are unknown.
 
     Args:
         words: the vocabulary of the ``shares``; the remedy depends on its kind.
@@ -66,10 +67,10 @@ def require_known(words: Words, splits: Sequence[Split], shares: Mapping[str, fl
     for split in splits:
         if split.name in CHECKED and shares[split.name] > MAX_UNKNOWN:
             raise InputError(
-                f"most tokens of the {split.name} split are unknown to the vocabulary, "
+                f"most words of the {split.name} split are unknown to the vocabulary, "
                 "and to a matcher all unknown words are the same",
                 file=split.folder / f"{split.name}_caps.txt",
-                expected=f"at most {100 * MAX_UNKNOWN:.0f} % unknown tokens",
+                expected=f"at most {100 * MAX_UNKNOWN:.0f} % unknown words",
                 found=shares_text(shares),
                 remedy=_remedy(words, split),
             )

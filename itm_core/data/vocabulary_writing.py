@@ -17,7 +17,7 @@ from itm_core.settings import at_least
 
 @dataclass(frozen=True)
 class WrittenVocabulary:
-    """A vocabulary that was written, and the share of unknown tokens of each split, 0 to 1."""
+    """A vocabulary that was written, and the share of unknown words of each split, 0 to 1."""
 
     file: Path
     vocabulary: Vocabulary
@@ -26,7 +26,7 @@ class WrittenVocabulary:
     def lines(self) -> list[str]:
         """Return what to print: one line for the file, one for each split."""
         said = [
-            f"{name}: {100 * share:.1f} % of tokens unknown" for name, share in self.shares.items()
+            f"{name}: {100 * share:.1f} % of words unknown" for name, share in self.shares.items()
         ]
         return [f"{self.file}: {len(self.vocabulary)} words", *said]
 
@@ -42,7 +42,7 @@ def write_vocabulary(
         replace: write it although the dataset has a vocabulary.
 
     Raises `InputError` for a dataset that is broken or has a vocabulary, and for a vocabulary that
-    would leave most tokens unknown. Nothing is written then.
+    would leave most words unknown. Nothing is written then.
     """
     at_least("--threshold", threshold, 1)
     folder = Path(folder)

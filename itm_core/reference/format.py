@@ -139,6 +139,11 @@ def read(path: Path) -> Stored:
         raise InputError(
             "the config is no JSON object", file=path, expected="options by name", found=config
         )
+    imaginary = [name for name, values in arrays.items() if values.dtype.kind == "c"]
+    if imaginary:
+        raise InputError(
+            "a reference has complex numbers", file=path, expected="reals", found=imaginary[0]
+        )
     return Stored(path, arrays, config)
 
 

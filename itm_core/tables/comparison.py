@@ -20,7 +20,8 @@ import pandas as pd
 from itm_core import retrieval, rounding, statistics
 from itm_core.batch.grids import Grid
 from itm_core.results import FAR, Result, Results
-from itm_core.tables.run_links import linked
+from itm_core.tables.report import Note, noted
+from itm_core.tables.run_links import linked, uncommitted
 
 SHOWN = {"rsum": "rSum", "i2t_r1": "image to text R@1", "t2i_r1": "text to image R@1"}
 ATTENTION = {
@@ -305,7 +306,7 @@ def matrix(table: pd.DataFrame, hosts: Sequence[str], value: str = "gain") -> pd
 
 def tally(table: pd.DataFrame) -> pd.DataFrame:
     """Return for every plug-in on how many hosts it gains, loses, or nothing is significant."""
-    rows = []
+    rows, notes = [], []
     for plugin, part in table.assign(plugin=_plugins(table)).groupby("plugin", sort=False):
         said = part["says"].value_counts()
         words = part["words_says"].value_counts()
@@ -322,7 +323,8 @@ def tally(table: pd.DataFrame) -> pd.DataFrame:
                 "worse attention of words": words.get(statistics.LOSS, 0),
             }
         )
-    found = pd.DataFrame(rows)
+        notes.append(Note(uncommitted=uncommitted(part["runs"])))
+    found = noted(pd.DataFrame(rows), {"mean gain in rSum": notes})
     return found if found["not testable"].any() else found.drop(columns="not testable")
 
 

@@ -92,7 +92,7 @@ def _title(key: str) -> str:
 
 def claims(verdicts: Sequence[Mapping[str, str]]) -> pd.DataFrame:
     """Return the verdicts of `verdicts.claim` as a table."""
-    return pd.DataFrame(list(verdicts))
+    return pd.DataFrame(list(verdicts), dtype=object)  # cells keep their notes
 
 
 def quote(text: str) -> Markdown:

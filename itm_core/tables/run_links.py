@@ -62,6 +62,11 @@ def marked(shown: pd.DataFrame, column: str, commits: Iterable[str | None]) -> p
     return noted(shown, {column: [None if one else Note(uncommitted=True) for one in right]})
 
 
+def uncommitted(runs: Iterable[Sequence[str]]) -> bool:
+    """Return whether one of the runs behind some rows is `results.Uncommitted`."""
+    return any(isinstance(run, Uncommitted) for row in runs for run in row)
+
+
 def of_run(shown: pd.DataFrame, place: str) -> pd.DataFrame:
     """Return a table of one run's numbers, its first column leading to that run."""
     return linked(shown, {str(shown.columns[0]): [[place]] * len(shown)})
@@ -72,5 +77,4 @@ def _note(runs: Sequence[str]) -> Note | None:
     if not places:
         return None
     kind = "runs, averaged" if any(" + " in run for run in runs) else "runs"
-    uncommitted = any(isinstance(run, Uncommitted) for run in runs)
-    return Note(f"{kind}: {', '.join(places)}", run_link(places[0]), uncommitted)
+    return Note(f"{kind}: {', '.join(places)}", run_link(places[0]), uncommitted([runs]))

@@ -19,9 +19,13 @@ from itm_core import retrieval, statistics
 from itm_core.results import Result, Results
 from itm_core.statistics import EFFECTS, GAIN, LOSS, MIXED, NO_EFFECT, NONE_FOUND, UNTESTABLE
 from itm_core.tables.comparison import believed, p_value, paired, spread
+from itm_core.tables.report import MARK, MEANING, Note, with_note
+from itm_core.tables.run_links import uncommitted
 
 NOISE = 1.25  # times of a shared machine differ by less than this for no reason
 NOT_RUN = "not run here"
+SCALE = 600  # the largest rSum: no gain is larger
+LISTED = 8  # names in a sentence; of more it gives the number
 
 Row = Mapping[Hashable, Any]
 
@@ -63,7 +67,11 @@ def claim(
     label = statistics.verdict(list(known[of]), p)
     each = zip(records, found, statistics.holm(p), strict=True)
     lines = [_evidence(row, of, word, corrected) for row, word, corrected in each] + lines
-    return _cell(number, text, _detailed(label, records, found, of), "; ".join(lines), subject)
+    label = _detailed(label, records, found, of)
+    if missing:
+        label += f", {len(missing)} {NOT_RUN}"
+    cell = _cell(number, text, label, "; ".join(lines), subject)
+    return cell | {"verdict": with_note(cell["verdict"], Note(uncommitted=_made(known)))}
 
 
 def _cell(number: int, text: str, label: str, evidence: str, subject: str = "") -> dict[str, str]:
@@ -102,8 +110,13 @@ def _detectable(row: Row, of: str, tests: int) -> float:
 
 def _range(values: Sequence[float], form: str = ".0f") -> str:
     """Return the smallest and the largest number, or one where they read the same."""
-    low, high = format(min(values), form), format(max(values), form)
+    low, high = (_capped(value, form) for value in (min(values), max(values)))
     return low if low == high else f"{low} to {high}"
+
+
+def _capped(value: float, form: str) -> str:
+    """Return a number, or that it is more than rSum can be."""
+    return f"more than {SCALE}" if value > SCALE else format(value, form)
 
 
 def _evidence(row: Row, of: str, word: str, p: float) -> str:
@@ -175,7 +188,17 @@ def counted(table: pd.DataFrame) -> Markdown:
             f"cases); to show a gain as large as the one measured would take {many} seeds in "
             "the median."
         )
-    return Markdown(" ".join(said))
+    return Markdown(" ".join(said) + _mark(table))
+
+
+def _made(table: pd.DataFrame) -> bool:
+    """Return whether code in no commit has made some of the rows of a table."""
+    return uncommitted(table.get("runs", ()))
+
+
+def _mark(table: pd.DataFrame) -> str:
+    """Return what is to be said of the rows of a table that code in no commit has made."""
+    return f" ({MARK} {MEANING}: some of these rows.)" if _made(table) else ""
 
 
 def by_chance(tests: int) -> str:
@@ -218,6 +241,7 @@ def readings(table: pd.DataFrame, unit: str = "rSum") -> Markdown:
         f"Over {len(ordered)} rows the gain runs from {least['gain']:+.1f} {unit} "
         f"(*{least['name']}*) to {most['gain']:+.1f} (*{most['name']}*), "
         f"**{most['gain'] - least['gain']:.1f} apart**: {told}. {by_chance(len(ordered))}"
+        f"{_mark(table)}"
     )
 
 
@@ -270,7 +294,8 @@ def _below(found: Mapping[str, str], by: str) -> str:
         if names:
             # a semicolon where a name has a comma
             between = "; " if any("," in name for name in names) else ", "
-            said.append(f"{start}: {between.join(names)}.")
+            few = len(names) <= LISTED
+            said.append(f"{start}: {between.join(names) if few else f'{len(names)} others'}.")
     tests = f"{_count(len(found), 'comparison')} over {by}, corrected by Holm's method"
     return f"{' '.join(said)} ({tests[0].upper()}{tests[1:]}.)"
 

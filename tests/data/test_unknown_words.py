@@ -49,11 +49,11 @@ def test_the_share_is_counted(captions: list[list[str]]) -> None:
 
 def test_shares_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     captions = ["a red cat .", "a dog", "red", "cat", "ball"]
-    assert unknown_share(WORDS, captions) == pytest.approx(3 / 9)
+    assert unknown_share(WORDS, captions) == pytest.approx(3 / 8)
     assert unknown_share(WORDS, []) == 0.0
     monkeypatch.setattr(unknown_words, "SAMPLED", 3)  # the first, the middle, and the last one
-    assert unknown_share(WORDS, captions) == pytest.approx(1 / 6)
-    assert unknown_share(WORDS, captions, full=True) == pytest.approx(3 / 9)
+    assert unknown_share(WORDS, captions) == pytest.approx(1 / 5)
+    assert unknown_share(WORDS, captions, full=True) == pytest.approx(3 / 8)
     assert shares_text({"train": 0.0, "test": 1 / 3}) == "train 0.0 %, test 33.3 %"
 
 
@@ -64,24 +64,24 @@ def test_a_small_dataset_is_refused_until_it_has_a_vocabulary(
     for command in (["check", str(dataset)], train(dataset)):
         assert main(command) == 2
         told = capsys.readouterr()
-        assert "train_caps.txt: most tokens of the train split are unknown" in told.err
+        assert "train_caps.txt: most words of the train split are unknown" in told.err
         assert "found train 100.0 %, dev 100.0 %, test 100.0 %" in told.err
         assert f"itm data vocab {dataset} --threshold 1" in told.err
         assert len(told.err.strip().splitlines()) == 1
-        assert "60 captions, 100.0 % of tokens unknown" in told.out or command[0] == "train"
-    with pytest.raises(InputError, match="most tokens of the train split"):
+        assert "60 captions, 100.0 % of words unknown" in told.out or command[0] == "train"
+    with pytest.raises(InputError, match="most words of the train split"):
         runs.train_or_load(dataset, "scan-t2i-mean", root=dataset.parent / "runs", device="cpu")
     assert not (dataset.parent / "runs").exists()
 
     assert main(["data", "vocab", str(dataset), "--threshold", "4"]) == 2
-    assert "most tokens of the train split" in capsys.readouterr().err
+    assert "most words of the train split" in capsys.readouterr().err
     assert not (dataset / "vocab.json").exists()
     assert main(["data", "vocab", str(dataset), "--threshold", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{dataset / 'vocab.json'}: 44 words"  # 40, and the special four
-    assert lines[1:] == [f"{split}: 0.0 % of tokens unknown" for split in SPLITS]
+    assert lines[1:] == [f"{split}: 0.0 % of words unknown" for split in SPLITS]
     assert main(["check", str(dataset)]) == 0
-    assert "60 captions, 0.0 % of tokens unknown" in capsys.readouterr().out
+    assert "60 captions, 0.0 % of words unknown" in capsys.readouterr().out
     assert main(train(dataset)) == 0
 
 
@@ -91,11 +91,17 @@ def test_one_half_is_not_too_much(dataset: Path, capsys: pytest.CaptureFixture[s
     recaption(dataset, ("dev",), "cat dog")  # only reported
     assert main(["check", str(dataset)]) == 0
     said = capsys.readouterr().out
-    assert "60 captions, 50.0 % of tokens unknown" in said
-    assert "60 captions, 100.0 % of tokens unknown" in said
+    assert "60 captions, 50.0 % of words unknown" in said
+    assert "60 captions, 100.0 % of words unknown" in said
     recaption(dataset, ("test",), "red cat ball dog cat")
     assert main(["check", str(dataset)]) == 2
-    assert "most tokens of the test split are unknown" in capsys.readouterr().err
+    assert "most words of the test split are unknown" in capsys.readouterr().err
+
+
+def test_punctuation_is_no_known_word(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recaption(dataset, SPLITS, "一只红色的狗在跑{k}{split} .")  # half of the tokens are full stops
+    assert main(["check", str(dataset)]) == 2
+    assert "found train 100.0 %, dev 100.0 %, test 100.0 %" in capsys.readouterr().err
 
 
 def test_a_language_without_spaces_is_refused(
@@ -106,7 +112,7 @@ def test_a_language_without_spaces_is_refused(
     assert "put spaces between the words" in capsys.readouterr().err
     assert main(["data", "vocab", str(dataset), "--threshold", "1"]) == 2
     told = capsys.readouterr().err
-    assert "most tokens of the test split are unknown" in told
+    assert "most words of the test split are unknown" in told
     assert "found train 0.0 %, dev 100.0 %, test 100.0 %" in told
     assert not (dataset / "vocab.json").exists()
     recaption(dataset, SPLITS, "一只 红色 的 狗 在 跑")

@@ -197,3 +197,13 @@ def test_options_decide_what_a_file_is_said_to_be(tmp_path: Path) -> None:
     report = compare_file(write(tmp_path, arrays, nameless))
     assert report.verdict == "????"
     assert "no module of this package knows it" in report.line()
+
+
+def test_complex_numbers_are_refused(tmp_path: Path) -> None:
+    arrays = dict(np.load(GOLDEN / "bfan_equal.npz"))
+    for name in ("outputs/sims", "weights/img_enc.fc.weight"):
+        path = tmp_path / "complex.npz"
+        np.savez(path, **(arrays | {name: arrays[name] + 5j}))
+        report = compare_file(path)
+        assert not report.passed
+        assert "complex numbers" in report.line()

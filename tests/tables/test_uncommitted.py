@@ -11,7 +11,14 @@ import pytest
 from itm_core import results
 from itm_core.batch import grids
 from itm_core.results import Result, Results, Uncommitted
-from itm_core.tables import attention_table, comparison, differences, recall_table, report
+from itm_core.tables import (
+    attention_table,
+    comparison,
+    differences,
+    recall_table,
+    report,
+    verdicts,
+)
 from itm_core.tables.report import FOOTNOTE, MARK, note_of
 from tests.tables.test_comparison import GRID, three
 
@@ -66,6 +73,19 @@ def test_a_gain_over_a_host_of_uncommitted_code_is_marked() -> None:
     found = FOUND | {"host": recorded(OLD, CLEAN, CLEAN), "other": FOUND["host"]}
     shown = comparison.readable_gains(comparison.gains(found, GRID))
     assert marked(shown) == ["other", "host + RCR"]
+
+
+def test_claims_and_counts_on_rows_of_uncommitted_code_are_marked() -> None:
+    for found, expected in (
+        (FOUND, True),
+        (FOUND | {"other": recorded(CLEAN, CLEAN, CLEAN)}, False),
+    ):
+        gained = comparison.gains(found, GRID)
+        said = report.claims([verdicts.claim(1, "it helps", gained, list(gained["name"]))])
+        for shown in (said, comparison.tally(gained)):
+            assert (MARK in report.html(shown, "table").data) is expected
+        for words in (verdicts.counted(gained), verdicts.readings(gained)):
+            assert (MARK in str(words.data)) is expected
 
 
 def test_what_was_made_here_is_not_marked_beside_the_record() -> None:

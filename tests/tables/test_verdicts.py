@@ -105,7 +105,7 @@ def test_where_nothing_is_found_the_gain_that_could_have_been_is_named() -> None
 def test_what_was_not_run_is_said() -> None:
     table = pd.DataFrame([A])
     said = verdicts.claim(1, "it helps", table, ["a", "absent"])
-    assert said["verdict"] == "holds"
+    assert said["verdict"] == "holds, 1 not run here"
     assert said["evidence"].endswith("p = 0.010; not run here: absent")
     for empty in (table, pd.DataFrame()):
         said = verdicts.claim(1, "it helps", empty, ["absent"])
