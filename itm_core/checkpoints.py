@@ -21,11 +21,10 @@ Page: "Use the authors' checkpoints".
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +33,10 @@ from torch import Tensor
 
 from itm_core.checkpoint_reading import flattened, options_of, plain, read_checkpoint
 from itm_core.data.vocabulary import Vocabulary
+from itm_core.encoders import EncoderSettings
 from itm_core.environment import describe
 from itm_core.errors import InputError
-from itm_core.files import write_json
+from itm_core.files import whole_folder, write_json
 from itm_core.inputs import build
 from itm_core.losses import LossSettings
 from itm_core.matchers import Matcher
@@ -49,7 +49,9 @@ from itm_core.reference.models import FAMILIES, MARKS, family_named, name_in
 from itm_core.reference.names import UNUSED
 from itm_core.reference.pfan import pfan_settings
 from itm_core.reference.pooled import pooled_settings
+from itm_core.regulators import RegulatorSettings
 from itm_core.run import IMPORT, VOCABULARY, check_vocabulary
+from itm_core.settings import seed_of
 from itm_core.weights import save_matcher
 
 # a recipe of each family's paper
@@ -69,7 +71,9 @@ SETTINGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     **FAMILIES,
     "pfan": pfan_settings,
     "chan": chan_settings,
-    **{family: partial(pooled_settings, family) for family in ("vsrn", "vseinf", "vsepp")},
+    **{
+        family: functools.partial(pooled_settings, family) for family in ("vsrn", "vseinf", "vsepp")
+    },
 }
 # Rows of the embedding that no word of the vocabulary file has: RCAR and CHAN append <mask> when
 # they train. VSE-infinity's branch with a GRU has been seen with either number.
@@ -81,8 +85,19 @@ TRAINING = {  # option -> setting; what is not named here leaves no trace in the
     "lr_update": "drop_every",
     "grad_clip": "clip",
 }
+MOST_LAYERS = 100  # or steps: releases have up to three; building each takes time
+NUMBER_TYPES = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
+NUMBER_TYPES |= {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool}
 Scalar = str | int | float | bool
-BROKEN = (TypeError, ValueError, AttributeError, RuntimeError, MemoryError, IndexError)
+BROKEN = (
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    IndexError,
+)
 
 
 @dataclass(frozen=True)
@@ -124,12 +139,14 @@ def import_checkpoint(path: Path, folder: Path, *, vocabulary: Path | None = Non
 
     Raises `InputError` when the file is no such checkpoint or is unsafe, has an option that ours
     lacks, misses a weight or brings one that nothing takes, or fails its trial run; when the
-    vocabulary has another size than its embedding; and when ``folder`` exists already.
+    vocabulary has another size than its embedding; and when ``folder`` exists or cannot be made.
     """
-    if folder.exists():
-        raise InputError(
-            "this folder exists already", file=folder, remedy="name another folder, or remove it"
-        )
+    with whole_folder(folder) as partial:
+        return _converted(path, folder, partial, vocabulary)
+
+
+def _converted(path: Path, folder: Path, partial: Path, vocabulary: Path | None) -> Imported:
+    """Do what `import_checkpoint` says, writing to ``partial``."""
     content = read_checkpoint(path)
     options = options_of(content, path)
     weights = flattened(content["model"], path)
@@ -153,16 +170,14 @@ def import_checkpoint(path: Path, folder: Path, *, vocabulary: Path | None = Non
     }
     matcher.load_state_dict(state)
     _try(matcher, config, path)
-    aside = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    write_json(aside / "config.json", config)
-    write_json(aside / "environment.json", describe(torch.device("cpu")) | {"seconds_training": 0})
-    write_json(aside / IMPORT, _account(found, options))
-    save_matcher(matcher, aside / "best.safetensors")
+    write_json(partial / "config.json", config)
+    write_json(
+        partial / "environment.json", describe(torch.device("cpu")) | {"seconds_training": 0}
+    )
+    write_json(partial / IMPORT, _account(found, options))
+    save_matcher(matcher, partial / "best.safetensors")
     if words is not None:
-        words.save(aside / VOCABULARY)
-    aside.rename(folder)
+        words.save(partial / VOCABULARY)
     return found
 
 
@@ -207,6 +222,7 @@ def _recipe(options: Mapping[str, Any], family: str, path: Path) -> Recipe:
         )
     try:
         encoder, settings, regulator = SETTINGS[family](options)
+        _require_buildable(encoder, settings, regulator)
         return Recipe(
             name=f"imported-{plain(path.name.partition('.')[0])}",
             paper=METHODS[METHOD_OF[family]].paper,
@@ -230,6 +246,22 @@ def _recipe(options: Mapping[str, Any], family: str, path: Path) -> Recipe:
         ) from None
     except BROKEN as error:
         raise _no_method(path, error) from None
+
+
+def _require_buildable(
+    encoder: EncoderSettings, settings: object, regulator: RegulatorSettings
+) -> None:
+    """Raise `InputError` for so many layers or steps that building them would not end."""
+    counts = {
+        "encoder.gru_layers": encoder.gru_layers,
+        "matcher.node_steps": getattr(settings, "node_steps", 1),
+        "regulator.steps": regulator.steps,
+    }
+    for name, count in counts.items():
+        if not count <= MOST_LAYERS:
+            raise InputError(
+                f"{name} is too large", expected=f"up to {MOST_LAYERS}", found=plain(count)
+            )
 
 
 def _training(options: Mapping[str, Any]) -> TrainingSettings:
@@ -275,7 +307,7 @@ def _config(
         "feature_width": width,
         "region_count": 36 if count is None or not count.ndim else len(count),
         "embedding_rows": rows,
-        "seed": seed if isinstance(seed, int) else 0,
+        "seed": _seed(seed),
         "recipe": recipe.to_dict(),
         "imported": {
             "file": plain(path.name),
@@ -283,6 +315,14 @@ def _config(
             "spare_rows": list(SPARE_ROWS.get(family, (0,))),
         },
     }
+
+
+def _seed(value: object) -> int:
+    """Return the seed that a release trained with; 0 for what is no seed."""
+    try:
+        return seed_of(value)
+    except InputError:
+        return 0
 
 
 def _sha256(path: Path) -> str:
@@ -303,6 +343,8 @@ def _sorted(
             found.misfits[theirs] = "has no place in this method"
         elif not _is_plain(value):
             found.misfits[theirs] = "is no dense tensor of real numbers"
+        elif value.dtype not in NUMBER_TYPES:
+            found.misfits[theirs] = f"has numbers of a type that is not read here: {value.dtype}"
         elif ours in found.used.values():
             found.misfits[theirs] = "another key has its place"
         elif wanted[ours].squeeze().shape != value.squeeze().shape:
