@@ -317,7 +317,7 @@ def test_control_characters_of_the_files_name_are_escaped(
 def test_a_name_that_gives_no_folder_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write(tmp_path / ".pth", "scan_t2i_lse")
+    path = write(tmp_path / "model.pth", "scan_t2i_lse").rename(tmp_path / ".pth")
     monkeypatch.chdir(tmp_path)
     assert main(["import", str(path)]) == 2
     assert "--folder DIR" in capsys.readouterr().err
