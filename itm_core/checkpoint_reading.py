@@ -13,6 +13,7 @@ import argparse
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from itm_core.errors import InputError
+from itm_core.errors import InputError, escaped
+from itm_core.files import reading
 
 # of the state dicts in a list, in this order; CHAN appends the parts that have no weights
 PREFIXES = ("img_enc.", "txt_enc.", "sim_enc.", "criterion.")
 REFUSED = re.compile(r"GLOBAL (.+?) (?:was not|whose module)|function (\S+)$", re.DOTALL | re.M)
+ZIP = b"PK\x03\x04"  # torch reads what starts otherwise as a bare pickle, which has no checksums
+# how files start that are taken for checkpoints by mistake; no pickle starts like this
+OTHER_KINDS = (
+    (b"\x93NUMPY", "a NumPy array (.npy)"),
+    (b"{", "text, perhaps JSON"),
+    (b"[", "text, perhaps JSON"),
+    (b"<", "text, perhaps a web page"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"version https://git-lfs", "a Git LFS pointer, without the file that it names"),
+)
 LONGEST = 120  # characters of a name or a value from a file that a message shows
 
 
@@ -35,26 +47,25 @@ def plain(value: object) -> str:
     >>> plain("fc\\x1b[31m.weight\\n")
     'fc\\\\x1b[31m.weight\\\\n'
     """
-    text = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(value)
-    )
+    text = escaped(value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
     """Return the dictionary in a checkpoint; nothing in the file is run.
 
-    Raises `InputError` when the file is missing, damaged, unsafe (the class or function that it
-    refers to is named), or no dictionary with ``model``.
+    Raises `InputError` when the file is missing, damaged, of another kind, unsafe (the class or
+    function that it refers to is named), or no dictionary with ``model``.
     """
     allowed: list[Any] = [argparse.Namespace, np.dtype, np.dtypes.Float64DType]
     allowed += [np.dtypes.Float32DType, np.dtypes.Int64DType, *_numpy_scalars()]
     try:
         with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch asks for a bug report on newer pickles
+            _require_intact(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError("checkpoint not found", file=path) from None
+    except InputError:
+        raise
     except pickle.UnpicklingError as error:
         raise _refused(path, str(error)) from None
     except Exception as error:  # a crafted or damaged pickle makes the reader raise any kind
@@ -72,6 +83,45 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
             expected="a dictionary with `model` and `opt`",
         )
     return content
+
+
+def _require_intact(path: Path) -> None:
+    """Raise `InputError` unless the file may be a checkpoint, with the checksums that it stores.
+
+    torch's own reader compares no checksum: a changed byte would be a changed weight.
+    """
+    if path.is_dir():
+        raise _other_kind(path, "a folder")
+    with reading(path, "checkpoint not found"), path.open("rb") as file:
+        start = file.read(64)
+    kind = next((kind for head, kind in OTHER_KINDS if start.lstrip().startswith(head)), None)
+    if kind is not None or not start:
+        raise _other_kind(path, kind or "an empty file")
+    if not start.startswith(ZIP):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            wrong = archive.testzip()
+    except Exception as error:  # damage makes the reader raise any kind
+        wrong = f"{type(error).__name__} while it was read"
+    if wrong is not None:
+        raise InputError(
+            "damaged checkpoint: a part of it is missing or was changed",
+            file=path,
+            expected="the checksums that it stores",
+            found=plain(wrong),
+            remedy="download it again",
+        )
+
+
+def _other_kind(path: Path, kind: str) -> InputError:
+    return InputError(
+        "not a checkpoint",
+        file=path,
+        expected="a file that torch.save wrote, such as model_best.pth.tar",
+        found=kind,
+        remedy="name the checkpoint's own file",
+    )
 
 
 def _refused(path: Path, reason: str) -> InputError:

@@ -22,67 +22,37 @@ Page: "Use the authors' checkpoints".
 from __future__ import annotations
 
 import hashlib
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from itm_core.checkpoint_options import BROKEN, family_of, no_method, recipe_of, with_facts
 from itm_core.checkpoint_reading import flattened, options_of, plain, read_checkpoint
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.environment import describe
 from itm_core.errors import InputError
-from itm_core.files import write_json
+from itm_core.files import whole_folder, write_json
 from itm_core.inputs import build
-from itm_core.losses import LossSettings
 from itm_core.matchers import Matcher
-from itm_core.methods import METHODS
 from itm_core.pairing import AllPairs
 from itm_core.positions import BLOCKS_KEPT
-from itm_core.recipes import Recipe, TrainingSettings
-from itm_core.reference.chan import chan_settings
-from itm_core.reference.models import FAMILIES, MARKS, family_named, name_in
+from itm_core.recipes import Recipe
+from itm_core.reference.models import name_in
 from itm_core.reference.names import UNUSED
-from itm_core.reference.pfan import pfan_settings
-from itm_core.reference.pooled import pooled_settings
 from itm_core.run import IMPORT, VOCABULARY, check_vocabulary
+from itm_core.settings import seed_of
 from itm_core.weights import save_matcher
 
-# a recipe of each family's paper
-METHOD_OF = {
-    "rcar": "rcar-t2i",
-    "sgraf": "saf",
-    "bfan": "bfan-prob",
-    "imram": "imram-full",
-    "pfan": "pfan-t2i",
-    "chan": "chan",
-    "scan": "scan-t2i-mean",
-    "vsrn": "vsrn",
-    "vseinf": "vse-gpo",
-    "vsepp": "vse-mean",
-}
-SETTINGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
-    **FAMILIES,
-    "pfan": pfan_settings,
-    "chan": chan_settings,
-    **{family: partial(pooled_settings, family) for family in ("vsrn", "vseinf", "vsepp")},
-}
 # Rows of the embedding that no word of the vocabulary file has: RCAR and CHAN append <mask> when
 # they train. VSE-infinity's branch with a GRU has been seen with either number.
 SPARE_ROWS = {"rcar": (1,), "chan": (1,), "vseinf": (0, 1)}
-TRAINING = {  # option -> setting; what is not named here leaves no trace in the scores
-    "num_epochs": "epochs",
-    "batch_size": "batch",
-    "learning_rate": "learning_rate",
-    "lr_update": "drop_every",
-    "grad_clip": "clip",
-}
+NUMBER_TYPES = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
+NUMBER_TYPES |= {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool}
 Scalar = str | int | float | bool
-BROKEN = (TypeError, ValueError, AttributeError, RuntimeError, MemoryError, IndexError)
 
 
 @dataclass(frozen=True)
@@ -124,17 +94,19 @@ def import_checkpoint(path: Path, folder: Path, *, vocabulary: Path | None = Non
 
     Raises `InputError` when the file is no such checkpoint or is unsafe, has an option that ours
     lacks, misses a weight or brings one that nothing takes, or fails its trial run; when the
-    vocabulary has another size than its embedding; and when ``folder`` exists already.
+    vocabulary has another size than its embedding; and when ``folder`` exists or cannot be made.
     """
-    if folder.exists():
-        raise InputError(
-            "this folder exists already", file=folder, remedy="name another folder, or remove it"
-        )
+    with whole_folder(folder) as partial:
+        return _converted(path, folder, partial, vocabulary)
+
+
+def _converted(path: Path, folder: Path, partial: Path, vocabulary: Path | None) -> Imported:
+    """Do what `import_checkpoint` says, writing to ``partial``."""
     content = read_checkpoint(path)
     options = options_of(content, path)
     weights = flattened(content["model"], path)
     family = family_of(options, weights, path)
-    recipe = _recipe(_with_facts(options, weights, family), family, path)
+    recipe = recipe_of(with_facts(options, weights, family), family, path)
     config = _config(path, recipe, family, options, weights)
     words = None if vocabulary is None else Vocabulary.load(vocabulary)
     if words is not None:
@@ -143,7 +115,7 @@ def import_checkpoint(path: Path, folder: Path, *, vocabulary: Path | None = Non
         with torch.device("meta"):  # shapes alone: options may ask for more than the memory
             shapes = build(recipe, config, None)
     except BROKEN as error:
-        raise _no_method(path, error) from None
+        raise no_method(path, error) from None
     found = _sorted(shapes, weights, family, Imported(folder, recipe))
     _require_all(found, path)
     matcher = build(recipe, config, None).eval()
@@ -153,106 +125,15 @@ def import_checkpoint(path: Path, folder: Path, *, vocabulary: Path | None = Non
     }
     matcher.load_state_dict(state)
     _try(matcher, config, path)
-    aside = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    write_json(aside / "config.json", config)
-    write_json(aside / "environment.json", describe(torch.device("cpu")) | {"seconds_training": 0})
-    write_json(aside / IMPORT, _account(found, options))
-    save_matcher(matcher, aside / "best.safetensors")
-    if words is not None:
-        words.save(aside / VOCABULARY)
-    aside.rename(folder)
-    return found
-
-
-def family_of(options: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> str:
-    """Return the family of a checkpoint, a key of `METHOD_OF`; raises `InputError`."""
-    family = family_named([*options, *weights])
-    if family is None:
-        marks = ", ".join(dict.fromkeys(mark for mark, _ in MARKS))
-        expected = f"an option or a weight whose name starts with one of {marks}"
-        raise InputError("unknown method", file=path, expected=expected)
-    return family
-
-
-def _with_facts(
-    options: Mapping[str, Any], weights: Mapping[str, Tensor], family: str
-) -> Mapping[str, Any]:
-    """Return the options, with what the weights say better than they do."""
-    if family != "vsrn":
-        return options
-    # VSRN's variants differ by data set; the batch norm is in the one for Flickr30K alone
-    flickr = "img_enc.bn.weight" in weights
-    return {**options, "data_name": "f30k_precomp" if flickr else "coco_precomp"}
-
-
-def _no_method(path: Path, error: BaseException) -> InputError:
-    return InputError(
-        "the options describe no method",
-        file=path,
-        found=plain(f"{type(error).__name__}: {error}"),
-        remedy="get the file again from its authors",
+    write_json(partial / "config.json", config)
+    write_json(
+        partial / "environment.json", describe(torch.device("cpu")) | {"seconds_training": 0}
     )
-
-
-def _recipe(options: Mapping[str, Any], family: str, path: Path) -> Recipe:
-    """Return what the options amount to; raises `InputError` for those that ours lacks."""
-    if options.get("text_enc_type") == "bert":
-        raise InputError(
-            "models with BERT cannot be imported yet",
-            file=path,
-            expected="a model with a GRU",
-            remedy="train chan-bert with encoder.bert set to a folder with BERT's weights",
-        )
-    try:
-        encoder, settings, regulator = SETTINGS[family](options)
-        return Recipe(
-            name=f"imported-{plain(path.name.partition('.')[0])}",
-            paper=METHODS[METHOD_OF[family]].paper,
-            encoder=encoder,
-            matcher=settings,
-            regulator=regulator,
-            loss=_loss(options),
-            training=_training(options),
-        )
-    except KeyError as error:
-        raise InputError(
-            "unknown or missing option",
-            file=path,
-            expected=f"the options of {family.upper()}'s release",
-            found=plain(error),
-        ) from None
-    except InputError as error:
-        found = None if error.found is None else plain(error.found)
-        raise InputError(
-            error.problem, file=path, expected=error.expected, found=found, remedy=error.remedy
-        ) from None
-    except BROKEN as error:
-        raise _no_method(path, error) from None
-
-
-def _training(options: Mapping[str, Any]) -> TrainingSettings:
-    """Return how the release trained, as far as its options say; scores do not depend on it."""
-    try:
-        return TrainingSettings(
-            **{ours: options[o] for o, ours in TRAINING.items() if o in options}
-        )
-    except (InputError, TypeError):
-        return TrainingSettings()
-
-
-def _loss(options: Mapping[str, Any]) -> LossSettings:
-    """Return the loss; releases with a warm-up turn to the hardest negatives when it ends."""
-    warm = options.get("vse_mean_warmup_epochs")
-    try:
-        return LossSettings(
-            margin=options.get("margin", 0.2),
-            hardest=bool(options.get("max_violation", True)) or warm is not None,
-            warmup_epochs=warm or 0,
-        )
-    except (InputError, TypeError):
-        return LossSettings()
+    write_json(partial / IMPORT, _account(found, options))
+    save_matcher(matcher, partial / "best.safetensors")
+    if words is not None:
+        words.save(partial / VOCABULARY)
+    return found
 
 
 def _config(
@@ -275,7 +156,7 @@ def _config(
         "feature_width": width,
         "region_count": 36 if count is None or not count.ndim else len(count),
         "embedding_rows": rows,
-        "seed": seed if isinstance(seed, int) else 0,
+        "seed": _seed(seed),
         "recipe": recipe.to_dict(),
         "imported": {
             "file": plain(path.name),
@@ -283,6 +164,14 @@ def _config(
             "spare_rows": list(SPARE_ROWS.get(family, (0,))),
         },
     }
+
+
+def _seed(value: object) -> int:
+    """Return the seed that a release trained with; 0 for what is no seed."""
+    try:
+        return seed_of(value)
+    except InputError:
+        return 0
 
 
 def _sha256(path: Path) -> str:
@@ -303,6 +192,8 @@ def _sorted(
             found.misfits[theirs] = "has no place in this method"
         elif not _is_plain(value):
             found.misfits[theirs] = "is no dense tensor of real numbers"
+        elif value.dtype not in NUMBER_TYPES:
+            found.misfits[theirs] = f"has numbers of a type that is not read here: {value.dtype}"
         elif ours in found.used.values():
             found.misfits[theirs] = "another key has its place"
         elif wanted[ours].squeeze().shape != value.squeeze().shape:

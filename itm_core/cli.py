@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from itm_core.commands import bench, data, results, score, search
-from itm_core.errors import InputError
+from itm_core.errors import InputError, escaped
 
 BAD_INPUT = 2
 
@@ -256,11 +256,17 @@ def _import(given: argparse.Namespace) -> int:
     from itm_core.checkpoints import import_checkpoint
 
     name = given.checkpoint.name.partition(".")[0]
+    if given.folder is None and not name:
+        raise InputError(
+            "this file's name gives no name for a folder",
+            file=given.checkpoint,
+            remedy="name the folder with --folder DIR",
+        )
     folder = given.folder or Path("data") / "imported" / name
     found = import_checkpoint(given.checkpoint, folder, vocabulary=given.vocabulary)
     print("\n".join(found.lines()))
-    print(f"imported: {found.folder}")
-    print(f"next: itm score {found.folder} DATASET")
+    print(f"imported: {escaped(found.folder)}")
+    print(f"next: itm score {escaped(found.folder)} DATASET")
     return 0
 
 

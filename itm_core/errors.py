@@ -5,6 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def escaped(value: object) -> str:
+    """Return text with its control characters and line ends escaped, as terminals obey them.
+
+    >>> escaped("model\\x1b[31m.pth")
+    'model\\\\x1b[31m.pth'
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(value)
+    )
+
+
 class InputError(ValueError):
     """A mistake in what the user gave, told in one message with its remedy.
 
@@ -25,7 +36,7 @@ class InputError(ValueError):
         found: object = None,
         remedy: str | None = None,
     ) -> None:
-        where = [str(file)] if file is not None else []
+        where = [escaped(file)] if file is not None else []
         if row is not None:
             where.append(f"row {row}")
         message = f"{', '.join(where)}: {problem}" if where else problem

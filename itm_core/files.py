@@ -7,8 +7,9 @@ import json
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,56 @@ def _created(partial: Path, path: Path) -> int:
         partial.unlink(missing_ok=True)
         partial.touch()
         return partial.stat().st_mode
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder to write to; it becomes ``folder`` only if the block succeeds.
+
+    It has the mode of any new folder there, in a temporary sibling of a name of its own, which is
+    removed however the block ends, with the folders above that were made for it unless it succeeds.
+
+    Raises `InputError` when something is there already, when the folder cannot be made, and when
+    the disk is full.
+    """
+    if os.path.lexists(folder):  # a symbolic link that leads nowhere does not exist
+        raise InputError(
+            "this folder exists already", file=folder, remedy="name another folder, or remove it"
+        )
+    made = [above for above in folder.parents if not os.path.lexists(above)]
+    try:
+        with _making(folder):
+            make_folder(folder.parent)
+            aside = tempfile.TemporaryDirectory(
+                dir=folder.parent, prefix=".", suffix=".partial", ignore_cleanup_errors=True
+            )
+        with aside, space_checked(folder.parent):
+            new = Path(aside.name) / folder.name
+            with _making(folder):
+                new.mkdir()
+            yield new
+            with _making(folder):
+                new.rename(folder)
+    except BaseException:
+        for above in made:
+            with suppress(OSError):
+                above.rmdir()
+        raise
+
+
+@contextmanager
+def _making(folder: Path) -> Iterator[None]:
+    """Turn the ways in which a folder cannot be made into an `InputError`."""
+    try:
+        with _writing(folder.parent), space_checked(folder.parent):
+            yield
+    except OSError as error:
+        raise InputError(
+            "this folder cannot be made",
+            file=folder,
+            found=os.strerror(error.errno) if error.errno else type(error).__name__,
+            remedy="name another folder",
+        ) from None
 
 
 def make_folder(folder: Path) -> None:

@@ -13,9 +13,11 @@ from itm_core.data.feature_notes import require_same_features
 from itm_core.data.precomp import Dataset, load_dataset
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.environment import describe, pick_device
+from itm_core.errors import InputError
 from itm_core.files import whole_file, write_json
 from itm_core.run import COMPLETE, IMPORT, VOCABULARY, Run, load
 from itm_core.runs import ROOT, configuration, folder_of, score_test_split, write_metrics
+from itm_core.settings import instance
 
 
 def scored(
@@ -38,11 +40,21 @@ def scored(
         vocabulary: a vocabulary file, as for `run.load`; empty for none.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
-    Raises `InputError` for weights or a vocabulary that do not fit the dataset.
+    Raises `InputError` for a run that was trained here, and for weights or a vocabulary that do
+    not fit the dataset.
     """
+    instance("folder", folder, str, Path)
+    instance("dataset", dataset, Dataset, str, Path)
     data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
     file = Path(vocabulary) if vocabulary else None
     given = load(folder, dataset=data.folder, vocabulary=file)
+    if not given.imported:
+        raise InputError(
+            "not an imported checkpoint",
+            file=folder,
+            found="a run that was trained here, which has its scores",
+            remedy="use runs.load(folder), or `itm score` for the scores of another dataset",
+        )
     words = given.vocabulary
     assert isinstance(words, Vocabulary)  # models with BERT are not imported
     require_same_features(given.config, data.test)

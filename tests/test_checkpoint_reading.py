@@ -112,6 +112,52 @@ def test_a_class_with_control_characters_is_named_without_them(tmp_path: Path) -
     assert r"\x1b[2JmpleNam\x07ace" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("a.npy", r"a NumPy array"),
+        ("a.json", "text, perhaps JSON"),
+        ("list.json", "text, perhaps JSON"),
+        ("page.html", "text, perhaps a web page"),
+        ("pointer.pth", "a Git LFS pointer"),
+        ("empty.pth", "an empty file"),
+        ("folder", "a folder"),
+    ],
+)
+def test_what_is_something_else_is_named_without_an_alarm(
+    name: str, found: str, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    (tmp_path / "a.json").write_text('{"model": 1}')
+    (tmp_path / "list.json").write_text("\n [1]")
+    (tmp_path / "page.html").write_text("<!DOCTYPE html>")
+    (tmp_path / "pointer.pth").write_text("version https://git-lfs.github.com/spec/v1\n")
+    (tmp_path / "empty.pth").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=f"not a checkpoint.*found {found}") as caught:
+        read_checkpoint(tmp_path / name)
+    assert "unsafe" not in str(caught.value)
+    assert "do not open" not in str(caught.value)
+
+
+@given(st.integers(0, 2**31), st.integers(1, 255))
+def test_a_changed_byte_of_an_archive_changes_no_weight(
+    tmp_path_factory: pytest.TempPathFactory, place: int, change: int
+) -> None:
+    path = tmp_path_factory.mktemp("changed") / "model.pth.tar"
+    weight = torch.arange(32.0)
+    torch.save({"model": [{"fc.weight": weight}], "opt": argparse.Namespace(a=1)}, path)
+    whole = bytearray(path.read_bytes())
+    whole[place % len(whole)] ^= change
+    path.write_bytes(bytes(whole))
+    try:
+        found = read_checkpoint(path)
+    except InputError:
+        return
+    assert torch.equal(found["model"][0]["fc.weight"], weight)
+    assert found["opt"] == argparse.Namespace(a=1)
+
+
 @given(st.text())
 def test_plain_text_is_one_printable_line(text: str) -> None:
     shown = plain(text)

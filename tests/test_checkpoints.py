@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from itm_core import runs
 from itm_core.checkpoints import import_checkpoint
 from itm_core.cli import main
 from itm_core.errors import InputError
+from itm_core.files import read_json
 from itm_core.matchers import Attending
 from itm_core.pairing import AllPairs
 from tests.releases import RELEASES
@@ -145,6 +147,11 @@ def with_weights(path: Path, part: int, changes: dict[str, Any]) -> Path:
         (0, {"fc.bias": 3}, "one tensor for each name"),
         (1, {"embed.weight": torch.zeros(0, 12)}, "sizes must be whole numbers"),
         (1, {"embed.weight": torch.tensor(1.0)}, r"embed\.weight: has another shape: \(\)"),
+        (
+            0,
+            {"fc.bias": torch.zeros(32).to(torch.float8_e4m3fn)},
+            r"fc\.bias: has numbers of a type that is not read here: torch\.float8_e4m3fn",
+        ),
         (0, {"fc.bias": torch.zeros(32).to_sparse()}, "no dense tensor of real numbers"),
         (0, {"fc.bias": torch.zeros(32, dtype=torch.complex64)}, "no dense tensor of real"),
         (0, {"fc.bias": torch.zeros(32, device="meta")}, "no dense tensor of real numbers"),
@@ -185,6 +192,8 @@ def test_a_trial_run_that_gives_no_numbers_is_refused(tmp_path: Path) -> None:
         ({"cross_attn": ["t2i"]}, r"unknown value of matcher\.direction.*found \['t2i'\]"),
         ({"cross_attn": "\x07"}, r"unknown value of matcher\.direction.*found \\x07"),
         ({"num_layers": 0}, "encoder.gru_layers is too small"),
+        ({"num_layers": 10**7}, "encoder.gru_layers is too large.*up to 100, found 10000000"),
+        ({"embed_size": 10**30}, "the options describe no method"),
     ],
 )
 def test_options_that_describe_no_method_are_refused(
@@ -202,6 +211,33 @@ def test_options_that_no_setting_reads_may_be_anything(tmp_path: Path) -> None:
     kept = json.loads((tmp_path / "imported" / "import.json").read_text())["options"]
     assert kept["logger"] == "[[...]]"
     assert kept["lambda_lse"] == 6.0
+
+
+def test_so_many_steps_that_building_them_would_not_end_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "model.pth.tar", "rcar_t2i_rcar3", rcar_step=10**7)
+    refused(path, "regulator.steps is too large; expected up to 100, found 10000000")
+    path = write(tmp_path / "model.pth.tar", "sgraf_sgr", sgr_step=10**7)
+    refused(path, "matcher.node_steps is too large; expected up to 100, found 10000000")
+
+
+def test_options_whose_names_are_no_text_name_no_family(tmp_path: Path) -> None:
+    path = tmp_path / "model.pth.tar"
+    torch.save({"model": [{}, {}], "opt": {3: 4}}, path)
+    refused(path, "unknown method")
+    content = torch.load(write(path, "scan_t2i_lse"), weights_only=False)
+    torch.save(content | {"opt": vars(content["opt"]) | {3: 4}}, path)
+    import_checkpoint(path, tmp_path / "imported")
+    assert read_json(tmp_path / "imported" / "import.json")["options"]["3"] == 4
+
+
+@pytest.mark.parametrize(
+    ("seed", "kept"), [(7, 7), ("7", 7), (-1, 0), (10**30, 0), (True, 0), (1.5, 0), (None, 0)]
+)
+def test_what_is_no_seed_counts_as_0(seed: object, kept: int, tmp_path: Path) -> None:
+    path = write(tmp_path / "model.pth.tar", "scan_t2i_lse", seed=seed)
+    import_checkpoint(path, tmp_path / "imported")
+    assert read_json(tmp_path / "imported" / "config.json")["seed"] == kept
+    assert type(runs.load(tmp_path / "imported").seed) is int
 
 
 def test_models_without_unit_length_are_refused_by_name(tmp_path: Path) -> None:
@@ -253,8 +289,86 @@ def test_what_is_no_checkpoint_is_named(content: Any, said: str, tmp_path: Path)
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     whole = write(tmp_path / "whole.pth.tar", "scan_t2i_lse").read_bytes()
     (tmp_path / "cut.pth.tar").write_bytes(whole[: len(whole) // 2])
-    refused(tmp_path / "cut.pth.tar", r"cut\.pth\.tar: not readable as a checkpoint")
+    refused(tmp_path / "cut.pth.tar", r"cut\.pth\.tar: damaged checkpoint.*download it again")
     refused(tmp_path / "absent.pth.tar", "not found")
+
+
+@pytest.mark.parametrize("place", [5000, 20000, 40000])
+def test_one_changed_byte_is_found(place: int, tmp_path: Path) -> None:
+    content = bytearray((GOLDEN / "checkpoints" / "scan_t2i_lse.pth.tar").read_bytes())
+    content[place] ^= 1
+    (tmp_path / "model.pth.tar").write_bytes(content)
+    refused(tmp_path / "model.pth.tar", r"model\.pth\.tar: damaged checkpoint.*download it again")
+
+
+def test_control_characters_of_the_files_name_are_escaped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "mo\x1b[31mdel.pth.tar", "scan_t2i_lse", drop="img_enc.fc.bias")
+    refused(path, r"mo\\x1b\[31mdel\.pth\.tar: the checkpoint lacks weights")
+    (tmp_path / "no\x1b[31m.pth").write_text("{}")
+    refused(tmp_path / "no\x1b[31m.pth", r"no\\x1b\[31m\.pth: not a checkpoint")
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    assert main(["import", str(write(path, "scan_t2i_lse"))]) == 0
+    assert r"imported: data/imported/mo\x1b[31mdel" in capsys.readouterr().out
+
+
+def test_a_name_that_gives_no_folder_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "model.pth", "scan_t2i_lse").rename(tmp_path / ".pth")
+    monkeypatch.chdir(tmp_path)
+    assert main(["import", str(path)]) == 2
+    assert "--folder DIR" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == [".pth"]
+    assert main(["import", str(path), "--folder", "scan"]) == 0
+
+
+@pytest.mark.parametrize(
+    "folder", ["FILE/sub", "FILE/sub/deep", "link", "a" * 300, "x/y/" + "a" * 300]
+)
+def test_a_place_where_no_folder_can_be_made_is_refused(folder: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "model.pth.tar", "scan_t2i_lse")
+    (tmp_path / "FILE").write_text("mine")
+    (tmp_path / "link").symlink_to("nowhere")
+    before = sorted(p.name for p in tmp_path.iterdir())
+    with pytest.raises(InputError, match=r"not a folder|exists already|cannot be made"):
+        import_checkpoint(path, tmp_path / folder)
+    assert main(["import", str(path), "--folder", str(tmp_path / folder)]) == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_what_has_the_name_of_a_partial_folder_is_left_alone(tmp_path: Path) -> None:
+    path = write(tmp_path / "model.pth.tar", "scan_t2i_lse")
+    (tmp_path / ".file.partial").write_text("mine")
+    (tmp_path / ".keep.partial").mkdir()
+    (tmp_path / ".keep.partial" / "mine.txt").write_text("mine")
+    for name in ("file", "keep", "a" * 250):
+        assert import_checkpoint(path, tmp_path / name).folder == tmp_path / name
+        assert isinstance(runs.load(tmp_path / name).matcher(), Attending)
+    assert (tmp_path / ".file.partial").read_text() == "mine"
+    assert (tmp_path / ".keep.partial" / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("error", "seen"),
+    [(KeyboardInterrupt(), KeyboardInterrupt), (OSError(errno.ENOSPC, "full"), InputError)],
+)
+def test_an_import_that_is_cut_off_leaves_nothing(
+    error: BaseException,
+    seen: type[BaseException],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def cut_off(*_: object) -> None:
+        raise error
+
+    path = write(tmp_path / "model.pth.tar", "scan_t2i_lse")
+    monkeypatch.setattr("itm_core.checkpoints.save_matcher", cut_off)
+    with pytest.raises(seen):
+        import_checkpoint(path, tmp_path / "new" / "imported")
+    assert [p.name for p in tmp_path.iterdir()] == ["model.pth.tar"]
 
 
 def test_the_command_prints_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,15 @@ from types import SimpleNamespace
 import pytest
 
 from itm_core.errors import InputError
-from itm_core.files import make_folder, read_json, reserve, swap, whole_file, write_json
+from itm_core.files import (
+    make_folder,
+    read_json,
+    reserve,
+    swap,
+    whole_file,
+    whole_folder,
+    write_json,
+)
 from tests.rights import closed
 
 
@@ -104,3 +112,30 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(InputError, match="not a folder"):
             make_folder(folder)
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o755), (0o077, 0o700), (0o002, 0o775)])
+def test_a_whole_folder_has_the_mode_of_any_new_folder(
+    tmp_path: Path, umask: int, mode: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        with whole_folder(tmp_path / "new" / "folder") as partial:
+            (partial / "file").touch()
+            assert not (tmp_path / "new" / "folder").exists()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new" / "folder").stat().st_mode & 0o777 == mode
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["folder"]
+    assert [p.name for p in (tmp_path / "new" / "folder").iterdir()] == ["file"]
+
+
+def test_a_whole_folder_in_a_place_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "shut").mkdir()
+    with (
+        closed(tmp_path / "shut"),
+        pytest.raises(InputError, match="shut: may not be written"),
+        whole_folder(tmp_path / "shut" / "folder"),
+    ):
+        pass
+    assert not list((tmp_path / "shut").iterdir())

@@ -16,6 +16,7 @@ from itm_core.data.precomp import load_dataset
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.errors import InputError
 from itm_core.figures import results as figures
+from itm_core.files import write_json
 from itm_core.results import Result
 from itm_core.scoring import score_matrix
 from itm_core.search.searcher import Searcher
@@ -123,6 +124,18 @@ def test_another_vocabulary_is_another_run(place: Path, tmp_path: Path) -> None:
         plain.matcher(), other.regions, [words.encode(caption) for caption in captions]
     )
     np.testing.assert_allclose(swapped.scores, expected, atol=1e-6)
+
+
+def test_what_is_no_imported_checkpoint_is_refused(tmp_path: Path) -> None:
+    write_json(tmp_path / "trained" / "config.json", {"recipe": {}, "seed": 0})
+    write_json(tmp_path / "trained" / "metrics.json", {"rsum": 1.0})
+    with pytest.raises(InputError, match=r"trained: not an imported checkpoint.*runs\.load"):
+        imported_runs.scored(tmp_path / "trained", DATASET, root=tmp_path / "runs", device="cpu")
+    with pytest.raises(InputError, match="folder has the wrong type; .* found None"):
+        imported_runs.scored(None, DATASET)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="dataset has the wrong type; .* found None"):
+        imported_runs.scored(tmp_path / "trained", None)  # type: ignore[arg-type]
+    assert [p.name for p in tmp_path.iterdir()] == ["trained"]
 
 
 def test_data_that_do_not_fit_are_refused(place: Path, tmp_path: Path) -> None:

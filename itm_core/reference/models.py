@@ -134,9 +134,12 @@ MARKS = (
 )
 
 
-def family_named(names: Iterable[str]) -> str | None:
-    """Return the family that has options and weights of these names; None for any other."""
-    known = list(names)
+def family_named(names: Iterable[object]) -> str | None:
+    """Return the family that has options and weights of these names; None for any other.
+
+    Pickled options may have names that are no text; these are left out.
+    """
+    known = [name for name in names if isinstance(name, str)]
     found = (family for mark, family in MARKS if any(name.startswith(mark) for name in known))
     return next(found, None)
 
