@@ -202,7 +202,9 @@ def _writing(folder: Path) -> Iterator[None]:
 def reading(
     path: Path, missing: str = "file not found", remedy: str | None = None
 ) -> Iterator[None]:
-    """Turn the two ways in which ``path`` cannot be opened into an `InputError` for each.
+    """Turn each of the ways in which ``path`` cannot be opened into an `InputError`.
+
+    The file may be missing, closed to the reader, a folder, or below what is a file itself.
 
     Args:
         missing: what is said of a file that does not exist, with its ``remedy``.
@@ -211,6 +213,14 @@ def reading(
         yield
     except FileNotFoundError:
         raise InputError(missing, file=path, remedy=remedy) from None
+    except (IsADirectoryError, NotADirectoryError) as error:
+        folder = isinstance(error, IsADirectoryError)
+        raise InputError(
+            "not a file",
+            file=path,
+            found="a folder, not a file" if folder else "a file in the place of a folder above it",
+            remedy=remedy or "name a file",
+        ) from None
     except PermissionError:
         raise InputError(
             "may not be read",
@@ -229,8 +239,8 @@ def write_json(path: Path, content: object) -> None:
 def read_json(path: Path) -> dict:
     """Return the JSON object in ``path``.
 
-    Raises `InputError` when it is missing, may not be read, is broken, or has an object with one
-    key twice.
+    Raises `InputError` when it cannot be opened (see `reading`), is broken, or has an object with
+    one key twice.
     """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

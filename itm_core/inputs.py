@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +79,12 @@ def require_known_words(data: Dataset, recipe: Recipe, *, report: bool = True) -
 def encode(split: Split, vocabulary: Words) -> list[list[int]]:
     """Return the token ids of every caption of a split."""
     return [vocabulary.encode(caption) for caption in split.captions]
+
+
+def vocabulary_hash(vocabulary: Words) -> str:
+    """Return what tells vocabularies apart: a SHA-256 of their ids, cut to 16 digits."""
+    text = json.dumps(dict(vocabulary.ids), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def training_pairs(data: Dataset, recipe: Recipe, vocabulary: Words) -> Pairs:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from itm_core import statistics
 from itm_core.errors import InputError
-from itm_core.settings import one_of
+from itm_core.settings import at_least, one_of
 from itm_core.statistics import RESAMPLES
 
 CUTS = (1, 5, 10)
@@ -191,11 +191,12 @@ def five_folds(
 ) -> Metrics:
     """Return the means over folds of the images, each fold scored by itself (COCO 1K).
 
-    Raises `InputError` for another shape than ``[I, C]``, or when the images do not divide into
-    the folds. rSum and the averages are those of the means; the summary lines that SCAN's
-    release prints here are mislabelled.
+    Raises `InputError` for another shape than ``[I, C]``, for fewer than 2 folds, or when the
+    images do not divide into the folds. rSum and the averages are those of the means; the summary
+    lines that SCAN's release prints here are mislabelled.
     """
     images, n = len(_shape_checked(scores, captions_per_image)), captions_per_image
+    at_least("folds", folds, 2)
     if images % folds:
         raise InputError(
             "images do not divide into folds", expected=f"a multiple of {folds}", found=images

@@ -6,6 +6,7 @@ which have no vocabulary until they are used with a dataset, and no scores until
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,8 +30,11 @@ from itm_core.weights import load_matcher
 
 COMPLETE = "metrics.json"
 VOCABULARY = "vocabulary.json"
+WEIGHTS = "best.safetensors"
 IMPORT = "import.json"  # in the folders of imported weights alone
 CURVE = ("epoch", "loss", "rsum", "seconds")
+CONFIG = {"dataset": str, "feature_width": int, "region_count": int, "seed": int, "recipe": dict}
+IMPORTED_CONFIG = CONFIG | {"embedding_rows": int, "imported": dict}  # of imported weights
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,12 @@ class Run:
     def imported(self) -> Mapping[str, Any] | None:
         """File and SHA-256 of the checkpoint that the weights are from; None when trained here."""
         return self.config.get("imported")
+
+    @property
+    def again(self) -> str:
+        """How the folder is made anew, as a remedy says it."""
+        imported = (self.folder / IMPORT).exists()
+        return "import the checkpoint again" if imported else "train the run again"
 
     @cached_property
     def environment(self) -> dict[str, Any]:
@@ -132,7 +142,15 @@ class Run:
         Raises `InputError` when its checkpoint is missing or does not fit the recipe.
         """
         fresh = build(self.recipe, self.config, None if self.imported else self.vocabulary)
-        return load_matcher(self.folder / "best.safetensors", fresh).to(pick_device(device))
+        found = load_matcher(self.folder / WEIGHTS, fresh, again=self.again)
+        return found.to(pick_device(device))
+
+    def weights_hash(self) -> str:
+        """Return the SHA-256 of the file of the weights; raises `InputError` when it is missing."""
+        path = self.folder / WEIGHTS
+        remedy = f"delete {self.folder} and {self.again}"
+        with reading(path, "checkpoint not found", remedy), path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load(
@@ -148,28 +166,54 @@ def load(
             take the dataset's file.
         vocabulary: a vocabulary file, in the place of both; for imported weights alone.
 
-    Raises `InputError` when there is no run, and for a vocabulary whose size is not that of the
-    imported word embedding.
+    Raises `InputError` when there is no run, for a configuration that lacks a part, and for a
+    vocabulary whose size is not that of the imported word embedding.
     """
     folder = Path(folder)
+    run = Run(folder)
     if (folder / IMPORT).exists():
-        return _with_words(Run(folder), dataset, vocabulary)
+        _require_config(run, IMPORTED_CONFIG)
+        return _with_words(run, dataset, vocabulary)
     if (folder / COMPLETE).exists():
         if vocabulary is None:
-            return Run(folder)
+            _require_config(run, CONFIG)
+            return run
         raise InputError(
             "a run that was trained here has its own vocabulary",
             file=folder,
             found=f"vocabulary {vocabulary}",
             remedy="leave the vocabulary out; it is for imported checkpoints",
         )
-    state = "a run that was cut off" if (folder / "config.json").exists() else "no run"
-    raise InputError(
-        "no finished run here",
-        file=folder,
-        found=state,
-        remedy="train it: the same command resumes where it stopped",
-    )
+    if not (folder / "config.json").exists():
+        found, remedy = "no run", "name the folder of a run (itm runs lists them)"
+    elif run.imported:
+        found = f"imported weights without {IMPORT}"
+        remedy = f"delete {folder} and import the checkpoint again"
+    else:
+        found = "a run that was cut off"
+        remedy = "train it: the same command resumes where it stopped"
+    raise InputError("no finished run here", file=folder, found=found, remedy=remedy)
+
+
+def _require_config(run: Run, parts: Mapping[str, type]) -> None:
+    """Raise `InputError` unless a run's configuration has these parts, each of its type."""
+    config = run.config
+    wrong = [name for name, kind in parts.items() if not isinstance(config.get(name), kind)]
+    if not wrong and not isinstance(config["recipe"].get("encoder"), dict):
+        wrong = ["encoder of the recipe"]
+    if (
+        not wrong
+        and "imported" in parts
+        and not isinstance(config["imported"].get("spare_rows"), list)
+    ):
+        wrong = ["spare_rows of what is imported"]
+    if wrong:
+        raise InputError(
+            "the configuration is damaged",
+            file=run.folder / "config.json",
+            found=f"no proper {', '.join(wrong)}",
+            remedy=f"delete {run.folder} and {run.again}",
+        )
 
 
 def load_members(

@@ -11,13 +11,17 @@ from itm_core.files import reading, whole_file
 from itm_core.matchers import Matcher
 
 
-def load_matcher(path: Path, matcher: Matcher) -> Matcher:
+def load_matcher(path: Path, matcher: Matcher, *, again: str = "train the run again") -> Matcher:
     """Return ``matcher`` with the weights in ``path``, in evaluation mode.
+
+    Args:
+        again: how the folder is made anew, for the remedy of a missing or damaged file.
 
     Raises `InputError` when the file is missing, may not be read, or does not fit the matcher.
     """
+    remedy = f"delete {path.parent} and {again}"
     # safetensors says "not found" of every file that it cannot open
-    with reading(path, "checkpoint not found"), path.open("rb"):
+    with reading(path, "checkpoint not found", remedy), path.open("rb"):
         pass
     try:
         matcher.load_state_dict(load_file(path))
@@ -26,7 +30,7 @@ def load_matcher(path: Path, matcher: Matcher) -> Matcher:
             "the checkpoint does not fit",
             file=path,
             found=str(error).strip().split("\n")[0],
-            remedy=f"delete {path.parent} and train the run again",
+            remedy=remedy,
         ) from error
     return matcher.eval()
 

@@ -69,6 +69,17 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_json(tmp_path / "absent.json")
 
 
+def test_a_folder_is_no_file_and_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    for path, said in (
+        (tmp_path / "folder", "folder: not a file; found a folder, not a file"),
+        (tmp_path / "file" / "below.json", r"below\.json: .*found a file in the place of a folder"),
+    ):
+        with pytest.raises(InputError, match=said):
+            read_json(path)
+
+
 def test_a_swap_puts_the_new_folder_in_place(tmp_path: Path) -> None:
     for name in ("new", "place"):
         (tmp_path / name).mkdir()

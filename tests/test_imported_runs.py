@@ -97,6 +97,27 @@ def test_a_gallery_keeps_the_vocabulary(
     assert [float(line.split()[0]) for line in lines] == pytest.approx(theirs[best], abs=1e-3)
 
 
+def test_another_vocabulary_is_another_gallery(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gallery, other = tmp_path / "gallery", tmp_path / "swapped.json"
+    ids = dict(Vocabulary.load(DATASET / "vocab.json").ids.items())
+    ids["red"], ids["blue"] = ids["blue"], ids["red"]
+    Vocabulary.from_mapping(ids).save(other)
+    words = ["index", str(DATASET), str(gallery), "--run", str(place / "rcar_t2i_coop2")]
+    assert main(words) == 0
+    before = {path: path.read_bytes() for path in gallery.iterdir()}
+    capsys.readouterr()
+    assert main([*words, "--vocabulary", str(other)]) == 2
+    assert "another gallery; expected the same vocabulary" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in gallery.iterdir()} == before
+    # the same words in another file are the same vocabulary
+    copy = tmp_path / "copy.json"
+    copy.write_bytes((DATASET / "vocab.json").read_bytes())
+    assert main([*words, "--vocabulary", str(copy)]) == 0
+    assert {path: path.read_bytes() for path in gallery.iterdir()} == before
+
+
 def test_another_vocabulary_is_another_run(place: Path, tmp_path: Path) -> None:
     words = Vocabulary.load(DATASET / "vocab.json")
     ids = dict(words.ids.items())

@@ -180,6 +180,11 @@ def test_folds_are_scored_by_themselves() -> None:
     assert folds == {"pessimistic": 0, "optimistic": 100, "mean": 50}
     with pytest.raises(InputError, match="multiple of 5"):
         five_folds(scores[:9, :45])
+    for folds in (1, 0, -2):
+        with pytest.raises(
+            InputError, match=f"folds is too small; expected 2 or more, found {folds}"
+        ):
+            five_folds(scores, folds=folds)
     with pytest.raises(InputError, match="wrong shape"):
         five_folds(np.repeat(scores, 2, axis=1))
 

@@ -127,3 +127,61 @@ def test_other_runs_have_their_own_vocabulary(place: Path, tmp_path: Path) -> No
         load_members([run.folder, place / "scan", run.folder / "."])
     with pytest.raises(InputError, match="no finished run here"):
         load_members([tmp_path / "none"])
+
+
+def test_a_damaged_import_is_told_with_its_remedy(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = json.loads((place / "scan" / "config.json").read_text())
+    configs: list[tuple[dict[str, object], str]] = [
+        ({}, "no proper dataset, feature_width, region_count, seed, recipe, embedding_rows, imp"),
+        (whole | {"feature_width": "24"}, "no proper feature_width"),
+        (whole | {"recipe": {"name": "scan"}}, "no proper encoder of the recipe"),
+        (whole | {"imported": {"file": "a"}}, "no proper spare_rows"),
+    ]
+    for k, (config, said) in enumerate(configs):
+        shutil.copytree(place / "scan", tmp_path / str(k))
+        (tmp_path / str(k) / "config.json").write_text(json.dumps(config))
+        with pytest.raises(InputError, match=rf"config\.json: .* damaged; found {said}"):
+            load(tmp_path / str(k), dataset=DATASET)
+    for name, file in (("weights", "best.safetensors"), ("account", "import.json")):
+        shutil.copytree(place / "scan", tmp_path / name)
+        (tmp_path / name / file).unlink()
+    half = shutil.copytree(place / "scan", tmp_path / "half") / "best.safetensors"
+    half.write_bytes(b"half")
+    for name, told in (
+        ("0", "the configuration is damaged"),
+        ("weights", "best.safetensors: checkpoint not found"),
+        ("account", "imported weights without import.json"),
+        ("half", "the checkpoint does not fit"),
+    ):
+        out = tmp_path / f"{name}-scores"
+        words = ["score", str(tmp_path / name), str(DATASET), "--device", "cpu"]
+        assert main([*words, "--out", str(out)]) == 2
+        said = capsys.readouterr().err
+        assert told in said
+        assert f"delete {tmp_path / name} and import the checkpoint again" in said
+        assert name == "half" or not out.exists()
+
+
+def test_where_no_run_is_the_remedy_is_to_name_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["score", str(tmp_path / "none"), str(DATASET)]) == 2
+    said = capsys.readouterr().err
+    assert "found no run. Remedy: name the folder of a run (itm runs lists them)" in said
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(InputError, match=r"found a run that was cut off\. Remedy: train it"):
+        load(tmp_path)
+    (tmp_path / "metrics.json").write_text("{}")
+    with pytest.raises(InputError, match=r"configuration is damaged; .* train the run again"):
+        load(tmp_path)
+
+
+def test_a_folder_is_no_vocabulary(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["score", str(place / "scan"), str(DATASET), "--out", str(tmp_path / "out")]
+    assert main([*words, "--vocabulary", str(DATASET)]) == 2
+    assert f"{DATASET}: not a file; found a folder, not a file" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

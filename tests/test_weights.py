@@ -49,8 +49,10 @@ def test_a_file_that_may_not_be_read_is_not_called_missing(tmp_path: Path) -> No
         pytest.raises(InputError, match=r"best\.safetensors: may not be read"),
     ):
         load_matcher(path, fresh)
-    with pytest.raises(InputError, match="checkpoint not found"):
+    with pytest.raises(InputError, match="checkpoint not found.*train the run again"):
         load_matcher(tmp_path / "absent.safetensors", fresh)
     path.write_bytes(b"half")
     with pytest.raises(InputError, match="does not fit.*train the run again"):
         load_matcher(path, fresh)
+    with pytest.raises(InputError, match=r"does not fit.*delete .* and import it again"):
+        load_matcher(path, fresh, again="import it again")

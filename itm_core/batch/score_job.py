@@ -10,7 +10,6 @@ Page: "Batches", "A large gallery".
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +27,11 @@ from itm_core.data.precomp import Split, load_split
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 from itm_core.files import read_json, whole_file, write_json
-from itm_core.inputs import Words, encode, run_features
+from itm_core.inputs import encode, run_features, vocabulary_hash
 from itm_core.run import Run
 from itm_core.scoring import cut, score_matrix
 
-DONE = "metrics.json"
+JOB, DONE = "job.json", "metrics.json"
 SCORES, LISTS = "scores.npy", "top.npz"
 SCORES_ROOT = Path("data/scores")
 LONGEST_NAME = 200  # bytes; file systems allow 255
@@ -124,26 +123,16 @@ class ScoreJob:
         """Return what decides about the scores, ready for JSON: weights, data, and the cut."""
         data = hashlib.sha256()
         self.split.add_to(data)
-        words = [_ids_hash(run.vocabulary) for run in self.runs if run.imported]
+        words = [vocabulary_hash(run.vocabulary) for run in self.runs if run.imported]
         return {
             "run": " + ".join(run.place for run in self.runs),
-            "weights": " + ".join(_weights_hash(run) for run in self.runs),
+            "weights": " + ".join(run.weights_hash() for run in self.runs),
             **({"vocabulary": " + ".join(words)} if words else {}),
             "split": self.split.name,
             "data": data.hexdigest(),
             "shards": len(self.jobs),
             "top": self.top,
         }
-
-
-def _weights_hash(run: Run) -> str:
-    with (run.folder / "best.safetensors").open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _ids_hash(words: Words) -> str:
-    text = json.dumps(dict(words.ids), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def prepare(
@@ -172,7 +161,7 @@ def prepare(
         workers, profile: as for `planning.prepare`.
 
     Raises `InputError` for data that a run does not fit, a number that makes no sense, and a
-    folder that holds another job.
+    folder that holds another job or anything else.
     """
     data = load_split(dataset, split)
     for run in runs:
@@ -230,8 +219,9 @@ def _check_numbers(members: int, images: int, shards: int, top: int, folds: int)
 
 def _claim(gallery: ScoreJob) -> None:
     """Write what the folder is for, or raise `InputError` when it is for something else."""
-    place, job = gallery.out / "job.json", gallery.job()
+    place, job = gallery.out / JOB, gallery.job()
     if not place.exists():
+        _require_empty(gallery.out)
         write_json(place, job)
     elif (found := read_json(place)) != job:
         other = next(name for name in job if found.get(name) != job[name])
@@ -241,6 +231,20 @@ def _claim(gallery: ScoreJob) -> None:
             expected=f"{other} {job[other]}",
             found=found.get(other),
             remedy="name another folder with --out, or remove this one",
+        )
+
+
+def _require_empty(folder: Path) -> None:
+    """Raise `InputError` for a folder with files that no job has made: a run's, an import's."""
+    held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    others = [name for name in held if not name.startswith(f".{JOB}.")]  # of a killed process
+    if others:
+        raise InputError(
+            "not a folder of scores",
+            file=folder,
+            expected=f"an empty folder, or one with {JOB}",
+            found=", ".join(others[:3]) + (", ..." if others[3:] else ""),
+            remedy="name another folder with --out",
         )
 
 

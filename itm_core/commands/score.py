@@ -87,17 +87,23 @@ def score(given: argparse.Namespace) -> int:
 def paper_row(found: Mapping[str, float]) -> str:
     """Return the recalls as the papers' tables print them, under a heading.
 
+    Short lists do not reach every cut: recalls that are not known, and rSum without them, are
+    left out.
+
     >>> names = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
     >>> print(paper_row(dict(zip(names, (67.4, 90.3, 95.8, 48.6, 77.7, 85.2, 465), strict=True))))
      i2t R@1   R@5  R@10   t2i R@1   R@5  R@10    rSum
         67.4  90.3  95.8      48.6  77.7  85.2   465.0
+    >>> print(paper_row({"i2t_r1": 67.4, "t2i_r1": 48.6}))
+     i2t R@1   t2i R@1
+        67.4      48.6
     """
-    sides = [[f"{side}_r{cut}" for cut in (1, 5, 10)] for side in ("i2t", "t2i")]
-    titles = [f"{'i2t R@1':>8}{'R@5':>6}{'R@10':>6}", f"{'t2i R@1':>10}{'R@5':>6}{'R@10':>6}"]
-    values = [
-        "".join(
-            f"{found[name]:{width}.1f}" for name, width in zip(side, (first, 6, 6), strict=True)
-        )
-        for side, first in zip(sides, (8, 10), strict=True)
+    columns = [
+        (f"{side}_r{cut}", f"{side} R@1" if cut == 1 else f"R@{cut}", first if cut == 1 else 6)
+        for side, first in (("i2t", 8), ("t2i", 10))
+        for cut in (1, 5, 10)
     ]
-    return f"{''.join(titles)}{'rSum':>8}\n{''.join(values)}{found['rsum']:8.1f}"
+    columns.append(("rsum", "rSum", 8))
+    known = [column for column in columns if column[0] in found]
+    heading = "".join(f"{title:>{width}}" for _, title, width in known)
+    return f"{heading}\n{''.join(f'{found[name]:{width}.1f}' for name, _, width in known)}"

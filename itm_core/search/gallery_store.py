@@ -111,6 +111,7 @@ def build_store(
     folder: Path | str,
     *,
     kind: str = "float16",
+    vocabulary: str | None = None,
     progress: bool = False,
 ) -> GalleryStore:
     """Return the store of a gallery, encoding what is not there yet.
@@ -119,6 +120,8 @@ def build_store(
         features: ``[I, R, F]``, in memory, mapped, or anything that is sliced like an array
             (`distractors.Glued`).
         kind: ``float16``, ``int8`` or ``float32``.
+        vocabulary: the hash of the vocabulary that sentences will be looked up in, where the
+            weights alone do not decide it; it is a part of what the folder is for.
 
     Raises `InputError` for another kind, a folder that holds something else, or a full disk.
     """
@@ -132,6 +135,7 @@ def build_store(
         "whole": first.whole is not None,
         "weights": _weights_hash(matcher),
         "features": _features_hash(features),
+        "vocabulary": vocabulary,
     }
     done = _done(folder, wanted)
     if done < len(features):
@@ -143,7 +147,7 @@ def build_store(
 def open_store(folder: Path | str) -> GalleryStore:
     """Return the finished store in a folder; raises `InputError` when there is none."""
     folder = Path(folder)
-    note = read_json(folder / NOTE)
+    note = _read_note(folder)
     images, regions, width = shape = tuple(note["shape"])
     if note["done"] < images:
         raise InputError(
@@ -166,7 +170,7 @@ def open_store(folder: Path | str) -> GalleryStore:
 
 def require_encoded_by(matcher: Matcher, folder: Path | str) -> None:
     """Raise `InputError` when the gallery in a folder was encoded with other weights."""
-    made, own = read_json(Path(folder) / NOTE)["weights"], _weights_hash(matcher)
+    made, own = _read_note(Path(folder))["weights"], _weights_hash(matcher)
     if made != own:
         raise InputError(
             "the gallery was encoded with other weights than this matcher has",
@@ -175,6 +179,21 @@ def require_encoded_by(matcher: Matcher, folder: Path | str) -> None:
             found=made,
             remedy="build the gallery again: itm index",
         )
+
+
+def _read_note(folder: Path) -> dict[str, Any]:
+    """Return what a gallery's note says; raises `InputError` when a part of it is missing."""
+    note = read_json(folder / NOTE)
+    parts = {"kind": str, "shape": list, "whole": bool, "weights": str, "done": int}
+    wrong = [name for name, kind in parts.items() if not isinstance(note.get(name), kind)]
+    if wrong:
+        raise InputError(
+            "the note of the gallery is damaged",
+            file=folder / NOTE,
+            found=f"no proper {', '.join(wrong)}",
+            remedy="delete the folder and build the gallery again: itm index",
+        )
+    return note
 
 
 def _done(folder: Path, wanted: dict[str, Any]) -> int:
@@ -188,7 +207,7 @@ def _done(folder: Path, wanted: dict[str, Any]) -> int:
                 remedy="name another folder, or delete this one",
             )
         return 0
-    note = read_json(folder / NOTE)
+    note = _read_note(folder)
     differs = [name for name, value in wanted.items() if note.get(name) != value]
     if differs:
         raise InputError(

@@ -39,6 +39,7 @@ from itm_core.search.gallery_store import (
     require_encoded_by,
 )
 from itm_core.search.vector_index import VectorIndex, write_index
+from itm_core.settings import at_least
 
 FIRST, INDEX = "first_stage.safetensors", "index.faiss"
 FITTED = (2000, 1200)  # images of the gallery and captions of the training split
@@ -76,8 +77,11 @@ class TwoStage:
         """Return the best images of encoded captions, among ``candidates`` for each.
 
         More candidates miss less and take longer; with as many as there are images the ranking
-        is the exact one. Raises `InputError` for fewer candidates than are to be found.
+        is the exact one. Raises `InputError` for fewer candidates than are to be found, and for
+        less than one of either.
         """
+        at_least("top", top, 1)
+        at_least("candidates", candidates, 1)
         count = min(candidates, len(self.index))
         top = min(top, len(self.index))
         if count < top:
@@ -122,6 +126,7 @@ def build_two_stage(
     *,
     kind: str = "float16",
     fitted: tuple[int, int] = FITTED,
+    vocabulary: str | None = None,
     progress: bool = False,
 ) -> TwoStage:
     """Return a gallery ready to be searched, making what is not there yet.
@@ -131,10 +136,14 @@ def build_two_stage(
         captions: token ids of training captions.
         kind: how regions are kept: ``float16``, ``int8`` or ``float32``.
         fitted: how many images and captions the first stage is fitted to, evenly spread ones.
+        vocabulary: the hash of the vocabulary that gave the token ids, see
+            `gallery_store.build_store`.
 
     Raises `InputError` as `gallery_store.build_store` does, or when FAISS is not installed.
     """
-    store = build_store(matcher, features, folder, kind=kind, progress=progress)
+    store = build_store(
+        matcher, features, folder, kind=kind, vocabulary=vocabulary, progress=progress
+    )
     folder = Path(folder)
     if not (folder / FIRST).exists():
         sample = store.fragments(_spread(len(store), fitted[0]))

@@ -190,6 +190,37 @@ def test_jobs_do_not_mix(run: runs.Run, tmp_path: Path) -> None:
         score_job.prepare([run], narrow, tmp_path / "other")
 
 
+def test_a_folder_with_anything_else_is_refused(
+    run: runs.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.read_bytes() for path in run.folder.iterdir() if path.is_file()}
+    words = ["score", str(run.folder), str(data(run)), "--split", "dev", "--device", "cpu"]
+    assert main([*words, "--out", str(run.folder)]) == 2
+    said = capsys.readouterr()
+    assert "not a folder of scores; expected an empty folder, or one with job.json" in said.err
+    assert "name another folder with --out" in said.err
+    assert not said.out
+    after = {path: path.read_bytes() for path in run.folder.iterdir() if path.is_file()}
+    assert after == before
+    (tmp_path / ".job.json.12.partial").touch()  # a process that was killed has left it
+    assert prepare(run, tmp_path).out == tmp_path
+    assert (tmp_path / "job.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("top", "known"), [(1, "i2t_r1 t2i_r1"), (7, "i2t_r1 i2t_r5 t2i_r1 t2i_r5")]
+)
+def test_short_lists_show_the_recalls_that_they_reach(
+    top: int, known: str, run: runs.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["score", str(run.folder), str(data(run)), "--out", str(tmp_path), "--device", "cpu"]
+    words += ["--shards", "2", "--workers", "1", "--top", str(top)]
+    assert main(words) == 0
+    values = capsys.readouterr().out.splitlines()[1].split()
+    truth = retrieval.metrics(at_once(run)).flat()
+    assert values == [f"{truth[name]:.1f}" for name in known.split()]
+
+
 def test_a_damaged_shard_is_named(run: runs.Run, tmp_path: Path) -> None:
     for top in (0, 5):
         planned = prepare(run, tmp_path / str(top), top=top)

@@ -12,7 +12,12 @@ from itm_core import recipes
 from itm_core.errors import InputError
 from itm_core.matchers import Matcher
 from itm_core.search import gallery_store
-from itm_core.search.gallery_store import build_store, open_store, quantised
+from itm_core.search.gallery_store import (
+    build_store,
+    open_store,
+    quantised,
+    require_encoded_by,
+)
 
 
 def built(recipe: str = "scan-t2i-mean", seed: int = 0) -> Matcher:
@@ -100,6 +105,21 @@ def test_another_matcher_or_other_features_are_refused(tmp_path: Path) -> None:
         build_store(built(), features[:9], tmp_path / "g")
     with pytest.raises(InputError, match="the same kind"):
         build_store(built(), features, tmp_path / "g", kind="int8")
+    with pytest.raises(InputError, match="the same vocabulary"):
+        build_store(built(), features, tmp_path / "g", vocabulary="0123456789abcdef")
+
+
+def test_a_damaged_note_is_named(tmp_path: Path) -> None:
+    matcher, features = built(), some_features()
+    build_store(matcher, features, tmp_path / "g")
+    (tmp_path / "g" / "gallery.json").write_text('{"kind": "float16", "shape": [23, 4, 8]}')
+    for use in (
+        lambda: open_store(tmp_path / "g"),
+        lambda: require_encoded_by(matcher, tmp_path / "g"),
+        lambda: build_store(matcher, features, tmp_path / "g"),
+    ):
+        with pytest.raises(InputError, match=r"gallery\.json: .* no proper whole, weights, done"):
+            use()
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
