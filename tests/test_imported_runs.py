@@ -148,7 +148,8 @@ def test_another_vocabulary_is_another_run(place: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_no_imported_checkpoint_is_refused(tmp_path: Path) -> None:
-    write_json(tmp_path / "trained" / "config.json", {"recipe": {}, "seed": 0})
+    config = {"dataset": "a", "recipe": {}, "seed": 0, "feature_width": 24, "region_count": 36}
+    write_json(tmp_path / "trained" / "config.json", config)
     write_json(tmp_path / "trained" / "metrics.json", {"rsum": 1.0})
     with pytest.raises(InputError, match=r"trained: not an imported checkpoint.*runs\.load"):
         imported_runs.scored(tmp_path / "trained", DATASET, root=tmp_path / "runs", device="cpu")

@@ -69,7 +69,7 @@ def require_same_features(config: Mapping[str, Any], split: Split) -> None:
         config: the run's configuration (`runs.Run.config`).
         split: regions ``[I, R, F]`` that the run is to score.
 
-    The notes on both must be the same. A note on one side only is refused, too: `features.json`
+    The notes on both must be the same. A note on one side only is refused, too: ``features.json``
     is missing for features of another origin. Without any note the width F is compared. The number
     of regions R is compared for a method that fixes it.
     """
