@@ -111,13 +111,14 @@ def dots(table: pd.DataFrame, key: str = "rsum") -> pd.DataFrame:
 def beside(made: Results, recorded: Results) -> pd.DataFrame:
     """Return rows just made beside the recorded ones: R@1 both ways and rSum.
 
-    The last column says whether the fresh rSums lie where the recorded seeds and rounding let
+    The second column says whether the fresh rSums lie where the recorded seeds and rounding let
     expect one more run (`rounding.outside`). A row that was not recorded has empty cells there.
     """
     known, here = compare(recorded).set_index("name"), compare(made)
     rows = []
     for row in here.to_dict("records"):
         shown: dict[str, object] = {"method": row["name"]}
+        shown["as expected"] = _as_expected(made[row["name"]], recorded.get(row["name"], ()))
         for key, title in SHOWN.items():
             shown[title] = f"{row[key]:.1f}{spread(row[f'{key}_sd'])}"
             there = row["name"] in known.index
@@ -125,7 +126,6 @@ def beside(made: Results, recorded: Results) -> pd.DataFrame:
             shown[f"{title}, recorded"] = (
                 f"{was[key]:.1f}{spread(was[f'{key}_sd'])}" if there else ""
             )
-        shown["as expected"] = _as_expected(made[row["name"]], recorded.get(row["name"], ()))
         rows.append(shown)
     was = [known["runs"].get(name, []) for name in here["name"]]
     title = SHOWN["rsum"]
