@@ -35,7 +35,9 @@ def readable(rows: pd.DataFrame, *, pooled: bool = True) -> pd.DataFrame:
         within, between = rounding.within_seeds(rows), rounding.between_seeds(rows)
         last = {"training": "all, pooled", "within a seed": _text(within)}
         lines.append(last | {"between seeds": _text(between)})
-    return pd.DataFrame(lines).fillna("")
+    shown = pd.DataFrame(lines).fillna("")
+    shown.attrs["wrap"] = ["training"]  # changes of a recipe are long
+    return shown
 
 
 def _line(name: str, counts: str, found: Components) -> dict[str, str]:
