@@ -151,6 +151,35 @@ def pointing(weights: Tensor, relevant: Tensor) -> Tensor:
     return (best & relevant).sum(1).double() / best.sum(1)
 
 
+def _with_something_relevant(
+    weights: Tensor, relevant: Tensor, keys: Tensor
+) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Return the arguments of `measure` for the queries that count, and how many do not."""
+    real = torch.arange(weights.shape[1], device=keys.device) < keys[:, None]
+    # below every weight, so that padding neither ties with a real key of weight zero nor counts
+    weights, relevant = weights.double().masked_fill(~real, -1), relevant & real
+    some = relevant.any(1)
+    return weights[some], relevant[some], keys[some], int((~some).sum())
+
+
+def _nothing(dropped: int) -> Quality:
+    """Return the quality of no query at all."""
+    nan = float("nan")
+    curve = np.full((len(MULTIPLES), 3), nan)
+    return Quality(nan, nan, nan, nan, nan, nan, nan, nan, 0, dropped, curve)
+
+
+def _require_finite(weights: Tensor) -> None:
+    """Raise `InputError` for weights ``[M, N]`` that are not numbers: their order means nothing."""
+    wrong = int((~weights.isfinite()).any(1).sum())
+    if wrong:
+        raise InputError(
+            "an attention weight is not a number",
+            found=f"{wrong} of {len(weights)} queries",
+            remedy="look for non-finite weights or features of the matcher",
+        )
+
+
 def measure(
     weights: Tensor,
     relevant: Tensor,
@@ -182,22 +211,10 @@ def measure(
     one_of("averaging", averaging, AVERAGINGS)
     if fixed is not None:
         not_negative("fixed", fixed)
-    real = torch.arange(weights.shape[1], device=keys.device) < keys[:, None]
-    # below every weight, so that padding neither ties with a real key of weight zero nor counts
-    weights, relevant = weights.double().masked_fill(~real, -1), relevant & real
-    some = relevant.any(1)
-    dropped = int((~some).sum())
-    weights, relevant, keys = weights[some], relevant[some], keys[some]
-    if not weights.isfinite().all():  # an order of NaN means nothing
-        raise InputError(
-            "an attention weight is not a number",
-            found=f"{int((~weights.isfinite()).any(1).sum())} of {len(weights)} queries",
-            remedy="look for non-finite weights or features of the matcher",
-        )
+    weights, relevant, keys, dropped = _with_something_relevant(weights, relevant, keys)
+    _require_finite(weights)
     if not len(weights):
-        nan = float("nan")
-        curve = np.full((len(MULTIPLES), 3), nan)
-        return Quality(nan, nan, nan, nan, nan, nan, nan, nan, 0, dropped, curve)
+        return _nothing(dropped)
     line = attention_threshold(keys, multiple) if fixed is None else fixed
     precision, recall, f1 = sets(weights, relevant, line, averaging)
     lines = [attention_threshold(keys, m) for m in MULTIPLES]

@@ -240,6 +240,16 @@ def test_averaging_changes_nothing_but_what_is_evaluated(tmp_path: Path) -> None
         assert torch.equal(value, weights(averaged.matcher)[name])
 
 
+def test_the_average_is_what_is_saved_as_the_best(tmp_path: Path) -> None:
+    made = trainer(tmp_path, RECIPE.replace("training.averaging=0.9"))  # from the first epoch on
+    saved: list[object] = []
+    made.save = lambda matcher, path: saved.append(matcher)
+    made.run()
+    assert made.averaged is not None
+    assert saved
+    assert all(matcher is made.averaged.module for matcher in saved)
+
+
 def test_batch_statistics_are_averaged_with_the_weights(tmp_path: Path) -> None:
     small = ("encoder.embedding=8", "encoder.word_width=6", "matcher.width=4", "training.batch=8")
     recipe = recipes.get("saf-smoke").replace(*small, "training.epochs=2", "training.averaging=0.4")
