@@ -194,8 +194,7 @@ def measure(
     Args:
         weights: ``[M, N]``, rows summing to one.
         relevant: ``[M, N]`` bool.
-        keys: ``[M]`` how many of the N are real, the first ones; the mean weight is one over
-            that, and the others take no part.
+        keys: ``[M]`` how many of the N, the first ones, are real; the others take no part.
         multiple: of the mean weight, from which on a key counts as attended.
         fixed: a weight to take instead, the same for any number of keys.
         averaging: over ``queries`` or ``pairs``, see `sets`.
@@ -217,8 +216,7 @@ def measure(
         return _nothing(dropped)
     line = attention_threshold(keys, multiple) if fixed is None else fixed
     precision, recall, f1 = sets(weights, relevant, line, averaging)
-    lines = [attention_threshold(keys, m) for m in MULTIPLES]
-    points = [sets(weights, relevant, one, averaging) for one in lines]
+    lines = (attention_threshold(keys, m) for m in MULTIPLES)
     return Quality(
         precision=precision,
         recall=recall,
@@ -230,5 +228,5 @@ def measure(
         chance=float((relevant.sum(1) / keys).mean()),
         queries=len(weights),
         dropped=dropped,
-        curve=np.array(points),
+        curve=np.array([sets(weights, relevant, one, averaging) for one in lines]),
     )
