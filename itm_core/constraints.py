@@ -25,10 +25,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from itm_core.encoders.fragments import TINY
 from itm_core.errors import InputError
-from itm_core.fragments import TINY
-from itm_core.matchers.base import Seen
-from itm_core.pairing import REGIONS
+from itm_core.models.matcher import Seen
+from itm_core.models.pairing import REGIONS
 from itm_core.settings import at_least, not_negative, one_of, registered
 
 RELEVANCES = ("cosine", "dot")

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from itm_core.alignment import SimilarityVector, along_last, linear
+from itm_core.encoders.fragments import l2norm
+from itm_core.encoders.lazy import lazy
 from itm_core.errors import InputError
-from itm_core.fragments import l2norm
-from itm_core.lazy import lazy
-from itm_core.pair_dropout import PairDropout
-from itm_core.pairing import Pairing, other
+from itm_core.models.alignment import SimilarityVector, along_last, linear
+from itm_core.models.pair_dropout import PairDropout
+from itm_core.models.pairing import Pairing, other
 from itm_core.settings import at_least, one_of, share
 
 OUTPUTS = ("sigmoid", "tanh")

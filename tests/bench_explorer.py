@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from playwright.sync_api import sync_playwright
 
-from itm_core.figures import explorer, in_page
+from itm_book.explorer import explorer, in_page
 from tests import scenes_pair
 from tests.e2e.conftest import FLAGS, NAMES
 

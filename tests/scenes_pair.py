@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from itm_core import runs
-from itm_core.data.precomp import Split, load_dataset
-from itm_core.data.scenes import make_scenes
-from itm_core.studies.pair_records import PairRecord, pair_record
+from itm_book.pairs.pair_records import PairRecord, pair_record
+from itm_book.scenes.making import make_scenes
+from itm_core.data.dataset import Split, load_dataset
+from itm_core.experiments import runs
 
 QUICK = (
     "training.epochs=1",

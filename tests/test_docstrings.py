@@ -8,9 +8,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+import itm_book
 import itm_core
 
-ROOT = Path(itm_core.__file__).parent
+ROOTS = [Path(itm_core.__file__).parent, Path(itm_book.__file__).parent]
 NAMED = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 COMMAND = re.compile(r"itm [a-z]+")  # `itm data list` is something to type
@@ -37,9 +38,9 @@ def assigned(nodes: list[ast.stmt]) -> Iterator[str]:
 class Package:
     """What every module binds, and every class has, read without importing anything."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, *roots: Path) -> None:
         self.trees = {}
-        for path in sorted(root.rglob("*.py")):
+        for root, path in ((r, path) for r in roots for path in sorted(r.rglob("*.py"))):
             parts = [root.name, *path.relative_to(root).with_suffix("").parts]
             self.trees[".".join(parts).removesuffix(".__init__")] = ast.parse(path.read_text())
         self.names = {name: set(assigned(tree.body)) for name, tree in self.trees.items()}
@@ -113,7 +114,7 @@ def missing(package: Package) -> list[str]:
 
 
 def test_what_docstrings_name_is_there() -> None:
-    package = Package(ROOT)
+    package = Package(*ROOTS)
     assert (
         sum(
             len(NAMED.findall(t))

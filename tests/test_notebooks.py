@@ -10,7 +10,7 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-ALLOWED = {"sys", "pathlib", "itm_core"}
+ALLOWED = {"sys", "pathlib", "itm_core", "itm_book"}
 TEACHES_A_CLASS = "own_regulator.ipynb"  # the one notebook whose subject is a class of one's own
 LONGEST_CLASS = 20  # lines
 DRAWING = (  # what a cell that ends in a picture begins its last statement with

@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from itm_core.book.building import Chapter, build, execute
+from itm_book.pages.building import Chapter, build, execute
 
 PROJECT = Path(__file__).resolve().parents[1]
 PLOT = """\

@@ -18,7 +18,7 @@ from itm_core.errors import InputError
 from itm_core.files import read_json, write_json
 
 if TYPE_CHECKING:
-    from itm_core.data.precomp import Split
+    from itm_core.data.dataset import Split
 
 NOTE = "features.json"
 PARTS = ("features", "made_with", "source", "images", "left_out")

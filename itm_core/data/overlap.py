@@ -21,7 +21,7 @@ from itm_core.data.arrays import release
 from itm_core.errors import InputError
 
 if TYPE_CHECKING:
-    from itm_core.data.precomp import Split
+    from itm_core.data.dataset import Split
 
 SAME_SHARE = 0.01
 COMPARED = 4096

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from itm_core.data.precomp import LONGEST_CAPTION, Split
+from itm_core.data.dataset import LONGEST_CAPTION, Split
 from itm_core.data.vocabulary import Vocabulary, is_word
 from itm_core.data.word_pieces import WordPieces
 from itm_core.errors import InputError

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from itm_core.bert import bert_folder, transformers
 from itm_core.data.vocabulary import is_word
+from itm_core.encoders.bert import bert_folder, transformers
 
 
 class WordPieces:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page
 
-from itm_core.figures.explorer import explorer
-from itm_core.studies.pair_records import PairRecord
+from itm_book.explorer.explorer import explorer
+from itm_book.pairs.pair_records import PairRecord
 from tests import scenes_pair
 from tests.e2e.conftest import open_page
 

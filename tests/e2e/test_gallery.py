@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page
 
-from itm_core.figures.gallery import gallery
-from itm_core.search.searcher import Found, Hit, Searcher
+from itm_book.explorer.gallery import gallery
+from itm_book.search.searcher import Found, Hit, Searcher
 from tests import scenes_pair
 from tests.e2e.conftest import open_page
 

@@ -19,8 +19,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import Browser, Locator, Page, TimeoutError
 
-from itm_core.search.searcher import Searcher
-from itm_core.studies.pair_records import PairRecord
+from itm_book.pairs.pair_records import PairRecord
+from itm_book.search.searcher import Searcher
 from tests import scenes_pair
 from tests.e2e.conftest import Keep
 from tests.tiny_book import PROJECT
@@ -87,9 +87,9 @@ def test_first_match_opens_and_has_a_kernel(browser: Browser, lab: tuple[str, st
 FIRST, TYPED = "a red ball", "a blue giraffe on the grass"
 LIVE = """
 from pathlib import Path
-from itm_core.data.precomp import load_dataset
+from itm_core.data.dataset import load_dataset
 from itm_core.figures import explorer_widget, gallery_widget
-from itm_core.runs import all_runs
+from itm_core.experiments.runs import all_runs
 from ipywidgets import VBox
 place = Path({place!r})
 runs = {{run.recipe.name: run for run in all_runs(place / "runs")}}

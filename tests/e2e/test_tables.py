@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Locator, Page
 
-from itm_core.book.run_folders import RunFolder
-from itm_core.book.run_pages import run_anchor, runs_page
-from itm_core.tables.report import Note, html
+from itm_book.pages.run_folders import RunFolder
+from itm_book.pages.run_pages import run_anchor, runs_page
+from itm_book.tables.report import Note, html
 from tests.tiny_book import PROJECT
 
 pytestmark = pytest.mark.e2e

@@ -1,0 +1,1 @@
+"""What makes this book and its experiments, on top of `itm_core`."""

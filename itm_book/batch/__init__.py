@@ -1,0 +1,1 @@
+"""Grids run on Snakemake."""

@@ -1,0 +1,358 @@
+"""Scoring a gallery with a run or an ensemble: at once, or as shards that are merged exactly.
+
+A job lives in a folder: ``job.json`` says what is scored, each shard is a file of its own, and in
+the end there are ``metrics.json`` and ``scores.npy``, the score matrix, or ``top.npz``, the best K
+in both directions. What is there is not done again: start it anew with the same command.
+
+Page: "Batches", "A large gallery".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+
+from itm_book.batch import engine, top_lists
+from itm_book.batch.planning import means
+from itm_core.data.dataset import Split, load_split
+from itm_core.data.feature_notes import require_same_features
+from itm_core.environment import pick_device
+from itm_core.errors import InputError
+from itm_core.evaluation import retrieval
+from itm_core.evaluation.scoring import cut, score_matrix
+from itm_core.experiments.prepare import encode, run_features, vocabulary_hash
+from itm_core.experiments.run import Run
+from itm_core.files import read_json, whole_file, write_json
+
+JOB, DONE = "job.json", "metrics.json"
+SCORES, LISTS = "scores.npy", "top.npz"
+SCORES_ROOT = Path("data/scores")
+LONGEST_NAME = 200  # bytes; file systems allow 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """Some images of a gallery, and the file where their scores are to be."""
+
+    place: Path
+    rows: slice
+
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        return self.place.name
+
+    @property
+    def trace(self) -> Path:
+        """The file that says why it failed."""
+        return self.place.with_suffix(".error.txt")
+
+    @property
+    def error(self) -> str:
+        """The last line of that file; empty when it did not fail."""
+        try:
+            return self.trace.read_text(encoding="utf-8").rstrip().rpartition("\n")[2]
+        except FileNotFoundError:
+            return ""
+
+    @property
+    def state(self) -> str:
+        """``done``, ``failed`` or ``not begun``, as the files say now."""
+        if self.place.exists():
+            return "done"
+        return "failed" if self.trace.exists() else "not begun"
+
+    def forget(self) -> None:
+        """Take away an earlier error, and what a killed process has left."""
+        self.trace.unlink(missing_ok=True)
+        for partial in self.place.parent.glob(f".{self.name}.*.partial"):
+            partial.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreJob:
+    """Runs, a split whose images and captions they shall score, and how; see `prepare`.
+
+    Attributes:
+        runs: one, or the members of an ensemble, whose scores are averaged.
+        vocabulary: the file that was named for imported runs, or None.
+        jobs: the shards; none when all is scored at once, by this process.
+        top: keep the best K in each direction; 0 for the whole matrix.
+    """
+
+    runs: tuple[Run, ...]
+    vocabulary: Path | None
+    split: Split
+    out: Path
+    jobs: tuple[Shard, ...]
+    top: int
+    device: str
+    workers: int
+    gpus: int
+    profile: Path
+    remote: bool
+    unit = "shard"
+
+    @property
+    def home(self) -> Path:
+        """The folder of Snakemake's state and log."""
+        return self.out / "batch"
+
+    def content(self, left: Sequence[Shard]) -> dict[str, Any]:
+        """Return what `shard` needs to know of the shards that are left."""
+        return {
+            "module": "itm_book.batch.shard",
+            "runs": [str(run.folder.resolve()) for run in self.runs],
+            "vocabulary": None if self.vocabulary is None else str(self.vocabulary.resolve()),
+            "dataset": str(self.split.folder.resolve()),
+            "split": self.split.name,
+            "out": str(self.out),
+            "top": self.top,
+            "device": self.device,
+            "cells": {job.name: [job.rows.start, job.rows.stop] for job in left},
+        }
+
+    def job(self) -> dict[str, Any]:
+        """Return what decides about the scores, ready for JSON: weights, data, and the cut."""
+        data = hashlib.sha256()
+        self.split.add_to(data)
+        words = [vocabulary_hash(run.vocabulary) for run in self.runs if run.imported]
+        return {
+            "run": " + ".join(run.place for run in self.runs),
+            "weights": " + ".join(run.weights_hash() for run in self.runs),
+            **({"vocabulary": " + ".join(words)} if words else {}),
+            "split": self.split.name,
+            "data": data.hexdigest(),
+            "shards": len(self.jobs),
+            "top": self.top,
+        }
+
+
+def prepare(
+    runs: Sequence[Run],
+    dataset: Path | str,
+    out: Path | None = None,
+    *,
+    split: str = "test",
+    shards: int = 0,
+    top: int = 0,
+    folds: int = 0,
+    vocabulary: Path | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    profile: Path | str = "local",
+) -> ScoreJob:
+    """Return a scoring job whose every part has been checked; nothing is scored.
+
+    Args:
+        runs: one, or the members of an ensemble.
+        out: the folder of the results; by default one below `SCORES_ROOT` with their names.
+        shards: into how many the images are cut; 0 to score all at once, by this process.
+        top: keep the best K in each direction, not the whole matrix; it needs shards.
+        folds: into how many parts `folded` is to divide the images.
+        vocabulary: the file that the imported ones among the runs were loaded with, if any.
+        workers, profile: as for `planning.prepare`.
+
+    Raises `InputError` for data that a run does not fit, a number that makes no sense, and a
+    folder that holds another job or anything else.
+    """
+    data = load_split(dataset, split)
+    for run in runs:
+        require_same_features(run.config, data)
+    _check_numbers(len(runs), len(data.regions), shards, top, folds)
+    out = (out or default_folder(runs, data)).resolve()
+    kind = "npz" if top else "npy"
+    rows = cut(len(data.regions), shards) if shards else []
+    jobs = tuple(
+        Shard(place=out / f"shard-{k:04}-of-{shards:04}.{kind}", rows=part)
+        for k, part in enumerate(rows, 1)
+    )
+    how = means(device, workers, profile)
+    made = ScoreJob(
+        runs=tuple(runs), vocabulary=vocabulary, split=data, out=out, jobs=jobs, top=top, **how
+    )
+    _claim(made)
+    return made
+
+
+def default_folder(runs: Sequence[Run], split: Split) -> Path:
+    """Return where scores go unless a folder is named: data set, split, and the names of the runs.
+
+    A trained run is called by its folder below the store, an imported one by its own folder.
+    """
+    names = [run.folder.resolve().name if run.imported else run.place for run in runs]
+    label = "+".join(name.replace("/", "-") for name in names)
+    if len(label.encode()) > LONGEST_NAME:
+        short = hashlib.sha256(label.encode()).hexdigest()[:12]
+        label = f"{len(names)}-runs-{short}"
+    return SCORES_ROOT / f"{split.folder.resolve().name}-{split.name}" / label
+
+
+def _check_numbers(members: int, images: int, shards: int, top: int, folds: int) -> None:
+    if not 0 <= shards <= images or top < 0 or (top and not shards):
+        raise InputError(
+            "these shards cannot be made",
+            expected=f"1 to {images} shards, and the best 1 or more, or all, of each",
+            found=f"--shards {shards} --top {top}",
+        )
+    if top and (members > 1 or folds):
+        raise InputError(
+            "the best K of each query are not enough",
+            expected="the whole matrix: an ensemble averages it, folds cut it",
+            found=f"--top {top} with {members} runs and {folds} folds",
+            remedy="leave --top out",
+        )
+    if folds and (folds < 2 or images % folds):
+        raise InputError(
+            "images do not divide into folds",
+            expected=f"2 or more folds of the same number of images ({images} in all)",
+            found=f"--folds {folds}",
+        )
+
+
+def _claim(gallery: ScoreJob) -> None:
+    """Write what the folder is for, or raise `InputError` when it is for something else."""
+    place, job = gallery.out / JOB, gallery.job()
+    if not place.exists():
+        _require_empty(gallery.out)
+        write_json(place, job)
+    elif (found := read_json(place)) != job:
+        other = next(name for name in job if found.get(name) != job[name])
+        raise InputError(
+            "this folder holds another scoring job",
+            file=gallery.out,
+            expected=f"{other} {job[other]}",
+            found=found.get(other),
+            remedy="name another folder with --out, or remove this one",
+        )
+
+
+def _require_empty(folder: Path) -> None:
+    """Raise `InputError` for a folder with files that no job has made: a run's, an import's."""
+    held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    others = [name for name in held if not name.startswith(f".{JOB}.")]  # of a killed process
+    if others:
+        raise InputError(
+            "not a folder of scores",
+            file=folder,
+            expected=f"an empty folder, or one with {JOB}",
+            found=", ".join(others[:3]) + (", ..." if others[3:] else ""),
+            remedy="name another folder with --out",
+        )
+
+
+def score(gallery: ScoreJob, *, progress: bool = True) -> engine.Report | None:
+    """Score what is not there yet and merge it; return the report of a batch with failures."""
+    if (gallery.out / DONE).exists():
+        return None
+    if not gallery.jobs:
+        _score_here(gallery, progress)
+    else:
+        report = engine.run(gallery, progress=progress)
+        if report.failed:
+            return report
+        merge(gallery)
+    for job in gallery.jobs:  # what they held is in the whole now
+        job.place.unlink(missing_ok=True)
+        job.forget()
+    return None
+
+
+def _score_here(gallery: ScoreJob, progress: bool) -> None:
+    """Score everything in this process, on all devices that it may use."""
+    scores = retrieval.ensemble(_matrix(gallery, run, progress) for run in gallery.runs)
+    with whole_file(gallery.out / SCORES) as partial, partial.open("wb") as file:
+        np.save(file, scores.astype(np.float32))
+    _measure(gallery)
+
+
+def _matrix(gallery: ScoreJob, run: Run, progress: bool) -> np.ndarray:
+    return score_matrix(
+        run.matcher(gallery.device),
+        run_features(run, gallery.split),
+        encode(gallery.split, run.vocabulary),
+        progress=progress,
+        devices=[torch.device("cuda", k) for k in range(gallery.gpus)]
+        or [pick_device(gallery.device)],
+    )
+
+
+def merge(gallery: ScoreJob) -> None:
+    """Put the shards together and write the numbers; nothing but one shard is held in memory.
+
+    Raises `InputError` for a shard that is damaged.
+    """
+    if gallery.top:
+        _merge_lists(gallery)
+    else:
+        _merge_blocks(gallery)
+    _measure(gallery)
+
+
+def _merge_blocks(gallery: ScoreJob) -> None:
+    images, captions = len(gallery.split.regions), len(gallery.split.captions)
+    header = {"descr": "<f4", "fortran_order": False, "shape": (images, captions)}
+    with whole_file(gallery.out / SCORES) as partial, partial.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for job in gallery.jobs:
+            block = _read(job)
+            rows = job.rows.stop - job.rows.start
+            if block.shape != (rows, captions) or block.dtype != np.dtype("<f4"):
+                raise _damaged(job, f"{block.dtype} {list(block.shape)}")
+            block.tofile(file)
+
+
+def _merge_lists(gallery: ScoreJob) -> None:
+    i2t, t2i = [], np.empty((len(gallery.split.captions), 0), np.int64)
+    for job in gallery.jobs:
+        lists = _read(job)
+        i2t.append(lists["i2t"])
+        t2i = top_lists.best(np.concatenate([t2i, lists["t2i"]], 1), gallery.top)
+    sides = {"i2t": np.concatenate(i2t), "t2i": t2i}
+    whole = {f"{side}_places": top_lists.places_of(lists) for side, lists in sides.items()}
+    whole |= {f"{side}_scores": top_lists.scores_of(lists) for side, lists in sides.items()}
+    with whole_file(gallery.out / LISTS) as partial, partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **whole)
+
+
+def _read(job: Shard) -> Any:
+    try:
+        if job.place.suffix == ".npy":
+            return np.load(job.place, mmap_mode="r")
+        with np.load(job.place) as lists:
+            return dict(lists)
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise _damaged(job, str(error)) from None
+
+
+def _damaged(job: Shard, found: str) -> InputError:
+    remedy = "delete it and give the same command again"
+    return InputError("this shard is damaged", file=job.place, found=found, remedy=remedy)
+
+
+def _measure(gallery: ScoreJob) -> None:
+    n = gallery.split.captions_per_image
+    if not gallery.top:
+        scores = np.load(gallery.out / SCORES, mmap_mode="r")
+        write_json(gallery.out / DONE, retrieval.report(scores, captions_per_image=n))
+        return
+    with np.load(gallery.out / LISTS) as lists:
+        i2t, t2i = lists["i2t_places"], lists["t2i_places"]
+    write_json(gallery.out / DONE, top_lists.recalls(i2t, t2i, captions_per_image=n))
+
+
+def folded(gallery: ScoreJob, folds: int) -> dict[str, Any]:
+    """Write and return the means over folds of the images, each ranked by itself (MSCOCO 1K)."""
+    n = gallery.split.captions_per_image
+    scores = np.load(gallery.out / SCORES, mmap_mode="r")
+    found = retrieval.five_folds(scores, captions_per_image=n, folds=folds).flat()
+    written = {**found, "images": len(scores), "captions": scores.shape[1], "folds": folds}
+    write_json(gallery.out / f"metrics-{folds}-folds.json", written)
+    return written

@@ -1,0 +1,111 @@
+"""One shard of a scoring job: some images of a gallery against all captions.
+
+``python -m itm_book.batch.shard CELLS.json SHARD`` is what `engine` starts for every shard, here or
+on a node of a cluster; `score_job` has planned them. A shard is a block of the score matrix, or
+lists of the best K in both directions; it is written beside its place and renamed.
+
+Page: "Batches", "A large gallery".
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from itm_book.batch import top_lists
+from itm_book.batch.experiment import claim_gpu
+from itm_core.data.dataset import Split, load_split
+from itm_core.evaluation import retrieval
+from itm_core.evaluation.scoring import score_blocks
+from itm_core.experiments.prepare import encode, run_features
+from itm_core.experiments.run import Run, load_members
+from itm_core.files import read_json, whole_file
+
+Blocks = Iterable[tuple[slice, np.ndarray, np.ndarray]]  # images, captions, and their scores
+
+
+def score_shard(place: Path, rows: slice, told: Mapping[str, Any]) -> None:
+    """Write the shard at ``place``: the images ``rows``; ``told`` is `score_job.ScoreJob.content`.
+
+    One that is there is left alone.
+    """
+    if place.exists():
+        return
+    split = load_split(told["dataset"], told["split"])
+    vocabulary = None if told["vocabulary"] is None else Path(told["vocabulary"])
+    members = load_members(told["runs"], dataset=told["dataset"], vocabulary=vocabulary)
+    found = (_blocks(run, split, rows, told["device"]) for run in members)
+    with whole_file(place) as partial, partial.open("wb") as file:
+        if told["top"]:
+            np.savez(file, allow_pickle=False, **_lists(next(found), split, rows, told["top"]))
+        else:
+            each = (_block(blocks, len(split.captions), rows) for blocks in found)
+            np.save(file, retrieval.ensemble(each).astype(np.float32))
+
+
+def _blocks(run: Run, split: Split, rows: slice, device: str) -> Blocks:
+    return score_blocks(
+        run.matcher(device),
+        run_features(run, split),
+        encode(split, run.vocabulary),
+        rows=rows,
+    )
+
+
+def _block(blocks: Blocks, captions: int, rows: slice) -> np.ndarray:
+    scores = np.empty((rows.stop - rows.start, captions), np.float32)
+    for images, chosen, block in blocks:
+        scores[images.start - rows.start : images.stop - rows.start, chosen] = block
+    return scores
+
+
+def _lists(blocks: Blocks, split: Split, rows: slice, count: int) -> dict[str, np.ndarray]:
+    """Return the best ``count`` captions of each image, and the best images of each caption."""
+    i2t = [np.empty(0, np.int64)] * (rows.stop - rows.start)
+    t2i = [np.empty(0, np.int64)] * len(split.captions)
+    for run, chosen, block in blocks:
+        images = np.arange(run.start, run.stop)
+        right = split.caption_image[chosen] == images[:, None]
+        _join(i2t, images - rows.start, top_lists.entries(block, chosen, right), count)
+        _join(t2i, chosen, top_lists.entries(block.T, images, right.T), count)
+    return {"i2t": np.array(i2t), "t2i": np.array(t2i)}
+
+
+def _join(lists: list[np.ndarray], places: np.ndarray, found: np.ndarray, count: int) -> None:
+    """Keep the best of the lists of some queries, and of what was found for them."""
+    known = np.stack([lists[place] for place in places])
+    best = top_lists.best(np.concatenate([known, found], 1), count)
+    for place, row in zip(places, best, strict=True):
+        lists[place] = row
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Score one shard of the JSON that `planning` has written; return 0, or 1 when it failed."""
+    parser = argparse.ArgumentParser(prog="python -m itm_book.batch.shard")
+    parser.add_argument("cells", type=Path)
+    parser.add_argument("shard", help="the name of its file")
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args(arguments)
+    told = read_json(given.cells)
+    place = Path(told["out"], given.shard)
+    torch.set_num_threads(given.threads)
+    try:
+        with claim_gpu(told["gpus"]):
+            score_shard(place, slice(*told["cells"][given.shard]), told)
+    except Exception as error:
+        lines = traceback.format_exception(error)
+        place.with_suffix(".error.txt").write_text("".join(lines), encoding="utf-8")
+        print(lines[-1], file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

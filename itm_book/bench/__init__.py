@@ -1,0 +1,1 @@
+"""Benchmarks: each times one thing, side by side, and records it."""

@@ -1,0 +1,1 @@
+"""One module per notebook: what that page alone computes, tabulates and draws."""

@@ -1,0 +1,47 @@
+"""How long scoring takes here: a timing of this machine, not a result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from statistics import median
+
+import pandas as pd
+
+from itm_book.tables.run_links import linked
+from itm_core.data.dataset import Split
+from itm_core.evaluation.scoring import score_matrix
+from itm_core.experiments.prepare import encode, run_features
+from itm_core.experiments.runs import Run
+
+REPEATS = 5
+
+
+def scoring_times(runs: Mapping[str, Run], split: Split, *, repeats: int = REPEATS) -> pd.DataFrame:
+    """Return how long each run takes to score all images of a split with all captions.
+
+    The runs take turns, so that a machine that slows down slows all of them. Columns:
+    ``method``, ``milliseconds`` (median of ``repeats``), ``thousand pairs per second``, and
+    ``times the fastest``.
+    """
+    matchers = {name: run.matcher() for name, run in runs.items()}
+    features = {name: run_features(run, split) for name, run in runs.items()}
+    captions = {name: encode(split, run.vocabulary) for name, run in runs.items()}
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, matcher in matchers.items():
+            started = time.perf_counter()
+            score_matrix(matcher, features[name], captions[name])
+            times[name].append(time.perf_counter() - started)
+    middle = {name: median(taken) for name, taken in times.items()}
+    pairs = len(split.regions) * len(split.captions)
+    seconds = pd.Series(middle)
+    table = pd.DataFrame(
+        {
+            "method": list(middle),
+            "milliseconds": 1000 * seconds.to_numpy(),
+            "thousand pairs per second": pairs / seconds.to_numpy() / 1000,
+            "times the fastest": (seconds / seconds.min()).to_numpy(),
+        }
+    )
+    return linked(table, {"method": [[run.place] for run in runs.values()]})

@@ -1,0 +1,1 @@
+"""The page "Why is my number lower?"."""

@@ -1,0 +1,397 @@
+"""Why a number is lower than a paper's: seeds, words, evaluation, choice of the epoch.
+
+Each cause that needs no training of its own is measured here, from runs that exist; what it
+costs comes as rows of `differences`. Causes in the training are rows of the grid ``lower``.
+
+Page: "Why is my number lower?".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+import torch
+from nltk.tokenize import NLTKWordTokenizer
+from scipy.stats import norm
+
+from itm_book.chapters.why_is_my_number_lower.differences import COLUMNS, of_scores
+from itm_book.records.results import Result, Results
+from itm_core.data.dataset import Dataset, Split
+from itm_core.data.vocabulary import END, SPECIAL, START, UNKNOWN, Vocabulary, tokenise
+from itm_core.environment import pick_device
+from itm_core.errors import InputError
+from itm_core.evaluation import retrieval
+from itm_core.evaluation.scoring import score_matrix
+from itm_core.evaluation.statistics import sd
+from itm_core.experiments.prepare import build, encode, features_of, run_features, training_pairs
+from itm_core.experiments.runs import Run, dev_scorer
+from itm_core.files import whole_file
+from itm_core.models import Matcher
+from itm_core.training.trainer import Trainer
+
+FOLDS = 5
+
+Rewrite = Callable[[Vocabulary, str], list[int]]  # a caption to token ids
+
+
+# --- seeds -------------------------------------------------------------------------------------
+
+# Ten seeds each on Flickr30K: mean and standard deviation of rSum, computed from the tables "with
+# Different Random Seeds" of github.com/WangFei-2019/Image-text-Retrieval (Rao et al., SIGIR 2022).
+TEN_SEEDS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        "VSE++, Flickr30K": (366.6, 2.7),
+        "SCAN i-t AVG, Flickr30K": (447.4, 2.1),
+        "VSRN, Flickr30K": (459.6, 5.4),
+        "SGRAF-SGR, Flickr30K": (489.3, 4.9),
+    }
+)
+
+
+def expected_best(count: int) -> float:
+    """Return by how many standard deviations the best of ``count`` runs lies above their mean.
+
+    For runs that differ like draws of a normal distribution.
+
+    >>> round(expected_best(2), 3)  # 1 / sqrt(pi)
+    0.564
+    """
+    return float(norm.expect(lambda x: x * count * norm.cdf(x) ** (count - 1)))
+
+
+def pooled_spread(results: Results) -> float:
+    """Return the standard deviation of rSum between seeds, pooled over rows; NaN without two."""
+    every = [[r.metrics["rsum"] for r in group] for group in results.values() if len(group) > 1]
+    freedom = sum(len(values) - 1 for values in every)
+    total = sum(sd(values) ** 2 * (len(values) - 1) for values in every)
+    return math.sqrt(total / freedom) if freedom else math.nan
+
+
+def best_of(
+    mine: Mapping[str, Sequence[Result]], pooled: Results, counts: Sequence[int] = (3, 5, 10)
+) -> pd.DataFrame:
+    """Return what the best of several seeds promises, here and in print (`TEN_SEEDS`).
+
+    ``mine`` are rows of their own, ``pooled`` rows whose spread is taken together.
+    """
+    rows = []
+    for name, group in mine.items():
+        values = [result.metrics["rsum"] for result in group]
+        mean = float(np.mean(values))
+        rows.append((f"{name}, {group[0].dataset}", str(len(values)), mean, sd(values)))
+    first = next(iter(pooled.values()))[0].dataset
+    several = sum(len(group) > 1 for group in pooled.values())
+    rows.append((f"{several} methods pooled, {first}", "", math.nan, pooled_spread(pooled)))
+    rows += [(name, "10", mean, spread) for name, (mean, spread) in TEN_SEEDS.items()]
+    table = pd.DataFrame(rows, columns=["method", "seeds", "mean rSum", "spread"])
+    for count in counts:
+        table[f"best of {count}, above the mean"] = expected_best(count) * table["spread"]
+    return table
+
+
+def mean_for_best(name: str, group: Sequence[Result]) -> pd.DataFrame:
+    """Return the mean over seeds minus the best of them; nothing for a single seed."""
+    if len(group) < 2:
+        return pd.DataFrame(columns=COLUMNS)
+    best = max(group, key=lambda result: result.metrics["rsum"])
+    pair = (np.mean([result.hits for result in group], axis=0), best.hits)
+    against = f"the best of {len(group)} seeds"
+    found = of_scores(
+        {name: [pair]},
+        against=against, group="seed", on=best.dataset,
+        runs=[result.run for result in group],
+    )  # fmt: skip
+    return found.assign(seeds=len(group))
+
+
+# --- words -------------------------------------------------------------------------------------
+
+
+def _ids(vocabulary: Vocabulary, tokens: Sequence[str], *, ends: bool = True) -> list[int]:
+    ids = vocabulary.ids
+    found = [ids.get(token, ids[UNKNOWN]) for token in tokens]
+    return [ids[START], *found, ids[END]] if ends or not found else found
+
+
+def _capitals(vocabulary: Vocabulary, caption: str) -> list[int]:
+    return _ids(vocabulary, NLTKWordTokenizer().tokenize(caption))
+
+
+def _no_punctuation(vocabulary: Vocabulary, caption: str) -> list[int]:
+    return _ids(vocabulary, [t for t in tokenise(caption) if any(c.isalnum() for c in t)])
+
+
+def _glued(vocabulary: Vocabulary, caption: str) -> list[int]:
+    """Split at spaces, as punctuation stands in ordinary text: at the word before it."""
+    tokens: list[str] = []
+    for token in tokenise(caption):
+        if tokens and not any(c.isalnum() for c in token):
+            tokens[-1] += token
+        else:
+            tokens.append(token)
+    return _ids(vocabulary, tokens)
+
+
+def _no_ends(vocabulary: Vocabulary, caption: str) -> list[int]:
+    return _ids(vocabulary, tokenise(caption), ends=False)
+
+
+def _shifted(vocabulary: Vocabulary, caption: str) -> list[int]:
+    """The ids of a vocabulary that holds one word more, in front of all others."""
+    last = len(vocabulary) - 1
+    return [i if i < len(SPECIAL) else min(i + 1, last) for i in vocabulary.encode(caption)]
+
+
+REWRITES: Mapping[str, Rewrite] = MappingProxyType(
+    {
+        "punctuation dropped": _no_punctuation,
+        "split at spaces": _glued,
+        "capitals kept": _capitals,
+        "no <start> and <end>": _no_ends,
+        "another vocabulary": _shifted,
+    }
+)
+
+
+def scored(
+    run: Run,
+    split: Split,
+    rewrite: Rewrite | None = None,
+    *,
+    precision: str = "float32",
+    device: str = "cpu",
+) -> np.ndarray:
+    """Return ``[I, C]`` scores of a run on a split, its captions rewritten, in some precision.
+
+    Raises `InputError` for a run whose words come in pieces (BERT) with a ``rewrite``.
+    """
+    vocabulary = run.vocabulary
+    if rewrite is None:
+        captions = encode(split, vocabulary)
+    elif isinstance(vocabulary, Vocabulary):
+        captions = [rewrite(vocabulary, caption) for caption in split.captions]
+    else:
+        raise InputError("words in pieces cannot be rewritten", found=run.recipe.name)
+    features = run_features(run, split)
+    return score_matrix(run.matcher(device), features, captions, precision=precision)
+
+
+def tokenisers(runs: Sequence[Run], split: Split, *, device: str = "cpu") -> pd.DataFrame:
+    """Return what tokenising otherwise than in training costs, for each of `REWRITES`.
+
+    Columns: `COLUMNS` and ``unknown words (%)``, of all tokens between the ends.
+    """
+    theirs = [retrieval.hits(run.scores) for run in runs]
+    pairs = {}
+    for name, rewrite in REWRITES.items():
+        ours = [retrieval.hits(scored(run, split, rewrite, device=device)) for run in runs]
+        pairs[name] = list(zip(ours, theirs, strict=True))
+    on = runs[0].config["dataset"]
+    where = [run.place for run in runs]
+    table = of_scores(pairs, against="as in training", group="tokeniser", on=on, runs=where)
+    unknown = [_unknown(runs[0].vocabulary, split, rewrite) for rewrite in REWRITES.values()]
+    return table.assign(**{"unknown words (%)": unknown})
+
+
+def _unknown(vocabulary: object, split: Split, rewrite: Rewrite) -> float:
+    assert isinstance(vocabulary, Vocabulary)  # `scored` refuses others
+    ids = [i for caption in split.captions for i in rewrite(vocabulary, caption)]
+    ends = {vocabulary.ids[START], vocabulary.ids[END]}
+    inner = [i for i in ids if i not in ends]
+    return 100.0 * inner.count(vocabulary.ids[UNKNOWN]) / len(inner)
+
+
+# --- evaluation --------------------------------------------------------------------------------
+
+
+def half_precision(runs: Sequence[Run], split: Split, *, device: str = "cpu") -> pd.DataFrame:
+    """Return what evaluating in bfloat16 changes: `COLUMNS`, ranks that moved, and ties.
+
+    ``ranks moved (%)`` is the share of queries whose right item has another rank, ``tied
+    queries (%)`` that of queries with a wrong item level with the right one.
+    """
+    both = [(scored(run, split, precision="bfloat16", device=device), run.scores) for run in runs]
+    pairs = [(retrieval.hits(ours), retrieval.hits(theirs)) for ours, theirs in both]
+    table = of_scores(
+        {"evaluated in bfloat16": pairs},
+        against="float32", group="precision", on=runs[0].config["dataset"],
+        runs=[run.place for run in runs],
+    )  # fmt: skip
+    return table.assign(
+        **{
+            "ranks moved (%)": np.mean([moved(*each) for each in both]),
+            "tied queries (%)": np.mean([tied(ours) for ours, _ in both]),
+        }
+    )
+
+
+def moved(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Return the percentage of queries of both directions whose rank differs; ``[I, C]`` each."""
+    return _differing(retrieval.ranks(ours), retrieval.ranks(theirs))
+
+
+def tied(scores: np.ndarray) -> float:
+    """Return the percentage of queries with a wrong item level with the best right one."""
+    late, early = (retrieval.ranks(scores, ties=t) for t in ("pessimistic", "optimistic"))
+    return _differing(late, early)
+
+
+def _differing(ours: retrieval.Ranks, theirs: retrieval.Ranks) -> float:
+    differ = np.concatenate([ours.i2t != theirs.i2t, ours.t2i != theirs.t2i])
+    return 100.0 * float(differ.mean())
+
+
+def fold_hits(scores: np.ndarray, folds: int = FOLDS) -> np.ndarray:
+    """Return hits ``[I, 7]`` with each fold of the images searched by itself; ``scores [I, C]``.
+
+    Their mean is `retrieval.five_folds`. Raises `InputError` when the images do not divide.
+    """
+    retrieval.five_folds(scores, folds=folds)  # checks the shape
+    return np.concatenate([retrieval.hits(part) for part in _folds(scores, folds)])
+
+
+def _folds(scores: np.ndarray, folds: int) -> list[np.ndarray]:
+    images, per_image = len(scores), scores.shape[1] // len(scores)
+    cuts = np.arange(folds + 1) * (images // folds)
+    return [scores[a:b, a * per_image : b * per_image] for a, b in pairwise(cuts)]
+
+
+def galleries(runs: Sequence[Run]) -> pd.DataFrame:
+    """Return the whole test set as one gallery minus the mean of its five folds."""
+    pairs = [(retrieval.hits(run.scores), fold_hits(run.scores)) for run in runs]
+    return of_scores(
+        {"whole test set": pairs},
+        against="five folds", group="gallery", on=runs[0].config["dataset"],
+        runs=[run.place for run in runs],
+    )  # fmt: skip
+
+
+def fold_table(scores: np.ndarray, folds: int = FOLDS) -> pd.DataFrame:
+    """Return what can be printed of one score matrix: whole, in folds, and as released.
+
+    The last row is the line "rsum" that SCAN's release prints for folds: six times the mean
+    image-to-text recall (SCAN evaluation.py, ``mean_metrics[10] * 6``).
+    """
+    parts = [retrieval.metrics(part) for part in _folds(scores, folds)]
+    mean = retrieval.five_folds(scores, folds=folds)
+    size = len(scores) // folds
+    ordered = sorted(parts, key=lambda part: part.rsum)
+    named = {
+        f"whole test set, {len(scores)} images": retrieval.metrics(scores),
+        f"mean of {folds} folds of {size}": mean,
+        "best fold": ordered[-1],
+        "worst fold": ordered[0],
+    }
+    rows = [(name, m.i2t.r1, m.t2i.r1, m.rsum) for name, m in named.items()]
+    printed = 2.0 * sum(mean.i2t.values()[:3])
+    rows.append(('"rsum" as the release prints it', mean.i2t.r1, mean.t2i.r1, printed))
+    return pd.DataFrame(rows, columns=["gallery", "image to text R@1", "text to image R@1", "rSum"])
+
+
+def released_ranks(scores: np.ndarray, captions_per_image: int = 5) -> retrieval.Ranks:
+    """Return ranks as the released evaluations make them: ``np.argsort(row)[::-1]``.
+
+    The sort is not stable, so the order of equal scores depends on numpy and the processor.
+    """
+    images = np.arange(len(scores))
+    of_caption = np.arange(scores.shape[1]) // captions_per_image
+    i2t = of_caption[np.argsort(scores, axis=1)[:, ::-1]] == images[:, None]
+    t2i = np.argsort(scores.T, axis=1)[:, ::-1] == of_caption[:, None]
+    return retrieval.Ranks(i2t.argmax(1), t2i.argmax(1))
+
+
+def ties(scores: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Return the rSum of score matrices ``[I, C]`` under every rule for equal scores."""
+    rows = []
+    for name, one in scores.items():
+        row: dict[str, object] = {"scores": name, "tied queries (%)": tied(one)}
+        for rule in retrieval.TIES:
+            row[f"rSum, {rule}"] = retrieval.metrics(one, ties=rule).rsum
+        row["rSum, released sort here"] = retrieval.hits_of(released_ranks(one))[:, -1].mean()
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def degenerate(scores: np.ndarray) -> dict[str, np.ndarray]:
+    """Return scores as they are, stored in fewer bits or digits, and collapsed to one value."""
+    half = torch.from_numpy(scores).to(torch.bfloat16).float().numpy()
+    return {
+        "as they are": scores,
+        "stored in bfloat16": half,
+        "stored with two decimals": np.round(scores, 2),
+        "a collapsed model: all equal": np.full_like(scores, scores.mean()),
+    }
+
+
+# --- epochs ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Epochs:
+    """A training watched on two splits: ``dev [E]`` rSum, ``hits [E, I, 7]`` on the test split."""
+
+    dev: np.ndarray
+    hits: np.ndarray
+
+    @property
+    def test(self) -> np.ndarray:
+        """``[E]`` rSum of the test split after each epoch."""
+        return self.hits[..., -1].mean(1)
+
+    def table(self) -> pd.DataFrame:
+        """Return both numbers of every epoch, and which epoch each split would choose."""
+        best = {"dev": int(self.dev.argmax()), "test": int(self.test.argmax())}
+        epochs = range(len(self.dev))
+        marks = [" and ".join(name for name, at in best.items() if at == e) for e in epochs]
+        columns = {"rSum, development": self.dev, "rSum, test": self.test, "chosen on": marks}
+        return pd.DataFrame({"epoch": [str(e + 1) for e in epochs], **columns})
+
+
+def by_epoch(run: Run, data: Dataset, *, device: str = "cpu") -> Epochs:
+    """Return a run's numbers after every epoch, training it once more to see them.
+
+    Same recipe and seed, so on a CPU the same weights. Kept beside the run as ``epochs.npz``.
+    """
+    path = run.folder / "epochs.npz"
+    if not path.exists():
+        dev, hits = _watched(run, data, pick_device(device))
+        with whole_file(path) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, dev=dev, hits=hits.astype(np.float32))
+    with np.load(path) as known:
+        return Epochs(known["dev"], known["hits"].astype(float))
+
+
+def _watched(run: Run, data: Dataset, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+    recipe, seen = run.recipe, []
+    score_dev, captions = dev_scorer(data, recipe), encode(data.test, run.vocabulary)
+
+    def both(matcher: Matcher) -> dict[str, float]:
+        scores = score_matrix(matcher, features_of(data.test, recipe), captions)
+        seen.append(retrieval.hits(scores))
+        return score_dev(matcher)
+
+    torch.manual_seed(run.seed)  # as a run does, so that it starts from the same weights
+    matcher = build(recipe, run.config, run.vocabulary).to(device)
+    pairs = training_pairs(data, recipe, run.vocabulary)
+    with TemporaryDirectory() as folder:
+        curve = Trainer(
+            matcher, pairs, recipe, seed=run.seed, folder=Path(folder),
+            score_dev=both, save=lambda matcher, path: None, progress=False,
+        ).run().curve  # fmt: skip
+    return np.array([row["rsum"] for row in curve]), np.array(seen)
+
+
+def epoch_choice(every: Sequence[Epochs], runs: Sequence[Run]) -> pd.DataFrame:
+    """Return the epoch chosen on the development split minus the one chosen on the test split."""
+    pairs = [(one.hits[one.dev.argmax()], one.hits[one.test.argmax()]) for one in every]
+    name, against = "epoch chosen on dev", "epoch chosen on test"
+    on, where = runs[0].config["dataset"], [run.place for run in runs]
+    return of_scores({name: pairs}, against=against, group="epoch", on=on, runs=where)

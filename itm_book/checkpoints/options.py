@@ -1,0 +1,171 @@
+"""What the options of a release's checkpoint amount to: the family, and the recipe.
+
+Page: "Use the authors' checkpoints".
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from itm_book.checkpoints.reading import plain
+from itm_book.parity.chan import chan_settings
+from itm_book.parity.models import FAMILIES, MARKS, family_named
+from itm_book.parity.pfan import pfan_settings
+from itm_book.parity.pooled import pooled_settings
+from itm_core.encoders.encoder import EncoderSettings
+from itm_core.errors import InputError
+from itm_core.experiments.methods import METHODS
+from itm_core.experiments.recipes import Recipe, TrainingSettings
+from itm_core.regulators import RegulatorSettings
+from itm_core.training.losses import LossSettings
+
+# a recipe of each family's paper
+METHOD_OF = {
+    "rcar": "rcar-t2i",
+    "sgraf": "saf",
+    "bfan": "bfan-prob",
+    "imram": "imram-full",
+    "pfan": "pfan-t2i",
+    "chan": "chan",
+    "scan": "scan-t2i-mean",
+    "vsrn": "vsrn",
+    "vseinf": "vse-gpo",
+    "vsepp": "vse-mean",
+}
+SETTINGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    **FAMILIES,
+    "pfan": pfan_settings,
+    "chan": chan_settings,
+    **{
+        family: functools.partial(pooled_settings, family) for family in ("vsrn", "vseinf", "vsepp")
+    },
+}
+TRAINING = {  # option -> setting; what is not named here leaves no trace in the scores
+    "num_epochs": "epochs",
+    "batch_size": "batch",
+    "learning_rate": "learning_rate",
+    "lr_update": "drop_every",
+    "grad_clip": "clip",
+}
+MOST_LAYERS = 100  # or steps: releases have up to three; building each takes time
+BROKEN = (
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    IndexError,
+)
+
+
+def family_of(options: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> str:
+    """Return the family of a checkpoint, a key of `METHOD_OF`; raises `InputError`."""
+    family = family_named([*options, *weights])
+    if family is None:
+        marks = ", ".join(dict.fromkeys(mark for mark, _ in MARKS))
+        expected = f"an option or a weight whose name starts with one of {marks}"
+        raise InputError("unknown method", file=path, expected=expected)
+    return family
+
+
+def with_facts(
+    options: Mapping[str, Any], weights: Mapping[str, Tensor], family: str
+) -> Mapping[str, Any]:
+    """Return the options, with what the weights say better than they do."""
+    if family != "vsrn":
+        return options
+    # VSRN's variants differ by data set; the batch norm is in the one for Flickr30K alone
+    flickr = "img_enc.bn.weight" in weights
+    return {**options, "data_name": "f30k_precomp" if flickr else "coco_precomp"}
+
+
+def no_method(path: Path, error: BaseException) -> InputError:
+    """Return the error for options that no method is built from."""
+    return InputError(
+        "the options describe no method",
+        file=path,
+        found=plain(f"{type(error).__name__}: {error}"),
+        remedy="get the file again from its authors",
+    )
+
+
+def recipe_of(options: Mapping[str, Any], family: str, path: Path) -> Recipe:
+    """Return what the options amount to; raises `InputError` for those that ours lacks."""
+    if options.get("text_enc_type") == "bert":
+        raise InputError(
+            "models with BERT cannot be imported yet",
+            file=path,
+            expected="a model with a GRU",
+            remedy="train chan-bert with encoder.bert set to a folder with BERT's weights",
+        )
+    try:
+        encoder, settings, regulator = SETTINGS[family](options)
+        _require_buildable(encoder, settings, regulator)
+        return Recipe(
+            name=f"imported-{plain(path.name.partition('.')[0])}",
+            paper=METHODS[METHOD_OF[family]].paper,
+            encoder=encoder,
+            matcher=settings,
+            regulator=regulator,
+            loss=_loss(options),
+            training=_training(options),
+        )
+    except KeyError as error:
+        raise InputError(
+            "unknown or missing option",
+            file=path,
+            expected=f"the options of {family.upper()}'s release",
+            found=plain(error),
+        ) from None
+    except InputError as error:
+        found = None if error.found is None else plain(error.found)
+        raise InputError(
+            error.problem, file=path, expected=error.expected, found=found, remedy=error.remedy
+        ) from None
+    except BROKEN as error:
+        raise no_method(path, error) from None
+
+
+def _require_buildable(
+    encoder: EncoderSettings, settings: object, regulator: RegulatorSettings
+) -> None:
+    """Raise `InputError` for so many layers or steps that building them would not end."""
+    counts = {
+        "encoder.gru_layers": encoder.gru_layers,
+        "matcher.node_steps": getattr(settings, "node_steps", 1),
+        "regulator.steps": regulator.steps,
+    }
+    for name, count in counts.items():
+        if not count <= MOST_LAYERS:
+            raise InputError(
+                f"{name} is too large", expected=f"up to {MOST_LAYERS}", found=plain(count)
+            )
+
+
+def _training(options: Mapping[str, Any]) -> TrainingSettings:
+    """Return how the release trained, as far as its options say; scores do not depend on it."""
+    try:
+        return TrainingSettings(
+            **{ours: options[o] for o, ours in TRAINING.items() if o in options}
+        )
+    except (InputError, TypeError):
+        return TrainingSettings()
+
+
+def _loss(options: Mapping[str, Any]) -> LossSettings:
+    """Return the loss; releases with a warm-up turn to the hardest negatives when it ends."""
+    warm = options.get("vse_mean_warmup_epochs")
+    try:
+        return LossSettings(
+            margin=options.get("margin", 0.2),
+            hardest=bool(options.get("max_violation", True)) or warm is not None,
+            warmup_epochs=warm or 0,
+        )
+    except (InputError, TypeError):
+        return LossSettings()

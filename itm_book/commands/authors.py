@@ -1,0 +1,57 @@
+"""``itm parity`` and ``itm import``: reference numbers and checkpoints of the authors."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+from itm_core.errors import InputError, escaped
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add ``parity`` and ``import`` to the commands."""
+    command = commands.add_parser(
+        "parity", help="compare with reference numbers of the authors' implementations"
+    )
+    command.add_argument("paths", type=Path, nargs="+", metavar="DIR_OR_FILE")
+    command.set_defaults(run=_parity)
+    command = commands.add_parser("import", help="convert a checkpoint of the authors, safely")
+    command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    command.add_argument("--folder", type=Path, help="default: data/imported/<its name>")
+    command.add_argument(
+        "--vocabulary", type=Path, metavar="FILE", help="of the authors, to be kept with it"
+    )
+    command.set_defaults(run=_import)
+
+
+def _parity(given: argparse.Namespace) -> int:
+    from itm_book import parity
+
+    reports = [report for path in given.paths for report in parity.compare(path)]
+    for report in reports:
+        print(report.line())
+    counts = Counter(report.verdict for report in reports)
+    said = [f"{counts['ok']} agree", f"{counts['FAIL']} fail", f"{counts['????']} unknown"]
+    said += [f"{counts['skip']} skipped"] if counts["skip"] else []
+    print(", ".join(said))
+    failed = counts["FAIL"] + counts["????"]
+    return 1 if failed else 0
+
+
+def _import(given: argparse.Namespace) -> int:
+    from itm_book.checkpoints.importing import import_checkpoint
+
+    name = given.checkpoint.name.partition(".")[0]
+    if given.folder is None and not name:
+        raise InputError(
+            "this file's name gives no name for a folder",
+            file=given.checkpoint,
+            remedy="name the folder with --folder DIR",
+        )
+    folder = given.folder or Path("data") / "imported" / name
+    found = import_checkpoint(given.checkpoint, folder, vocabulary=given.vocabulary)
+    print("\n".join(found.lines()))
+    print(f"imported: {escaped(found.folder)}")
+    print(f"next: itm score {escaped(found.folder)} DATASET")
+    return 0

@@ -1,0 +1,22 @@
+"""``itm book``: run the notebooks and build the book."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add ``book`` to the commands."""
+    command = commands.add_parser("book", help="run the notebooks and build the book")
+    command.add_argument(
+        "--preset", default="small", help="of Scenes: tiny, small (minutes) or full (hours)"
+    )
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    command.set_defaults(run=_book)
+
+
+def _book(given: argparse.Namespace) -> int:
+    from itm_book.pages.building import make_book
+
+    print(f"open {make_book(given.preset, device=given.device)}")
+    return 0

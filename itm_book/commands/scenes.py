@@ -1,0 +1,24 @@
+"""``itm scenes``: make the embedded dataset."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add ``scenes`` to the commands."""
+    command = commands.add_parser("scenes", help="make the embedded dataset")
+    command.add_argument("--preset", default="full", help="full, small or tiny (default: full)")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--folder", type=Path, help="default: data/scenes[-PRESET]")
+    command.set_defaults(run=_scenes)
+
+
+def _scenes(given: argparse.Namespace) -> int:
+    from itm_book.scenes.making import make_scenes
+
+    suffix = "" if given.preset == "full" else f"-{given.preset}"
+    folder = given.folder or Path("data") / f"scenes{suffix}"
+    print(make_scenes(folder, preset=given.preset, seed=given.seed))
+    return 0

@@ -1,0 +1,109 @@
+"""``itm score``: the scores of a run or an ensemble on any split, at once or as a job of shards.
+
+Page: "Batches", "A large gallery", "Use the authors' checkpoints".
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add ``score`` to the commands."""
+    command = commands.add_parser("score", help="score a split with one run, or with an ensemble")
+    command.add_argument(
+        "folders",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="a finished run or an imported checkpoint; scores of several are averaged",
+    )
+    command.add_argument("dataset", type=Path, metavar="DATASET", help="in the SCAN layout")
+    command.add_argument("--split", default="test", help="default: test")
+    command.add_argument(
+        "--out", type=Path, help="the folder of the results; default: one in data/scores"
+    )
+    command.add_argument(
+        "--vocabulary",
+        type=Path,
+        metavar="FILE",
+        help="of imported checkpoints; default: the one imported with them, or the dataset's",
+    )
+    command.add_argument(
+        "--folds",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also print the means over N folds of the images; 5 for MSCOCO 1K",
+    )
+    command.add_argument(
+        "--shards", type=int, default=0, help="cut the images into so many jobs (default: none)"
+    )
+    command.add_argument(
+        "--top", type=int, default=0, metavar="K", help="keep the best K, not the whole matrix"
+    )
+    command.add_argument("--workers", type=int, help="shards at once; default: one for each core")
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    command.add_argument("--profile", default="local", help="local, slurm, kubernetes or a folder")
+    command.set_defaults(run=score)
+
+
+def score(given: argparse.Namespace) -> int:
+    """Score, print the numbers and where they are; 1 when a shard failed."""
+    from itm_book.batch import score_job
+    from itm_core.evaluation import retrieval
+    from itm_core.experiments.run import load_members
+    from itm_core.files import read_json
+
+    made = score_job.prepare(
+        load_members(given.folders, dataset=given.dataset, vocabulary=given.vocabulary),
+        given.dataset,
+        given.out,
+        split=given.split,
+        shards=given.shards,
+        top=given.top,
+        folds=given.folds,
+        vocabulary=given.vocabulary,
+        workers=given.workers,
+        device=given.device,
+        profile=given.profile,
+    )
+    report = score_job.score(made)
+    if report is not None:
+        print("\n".join(report.lines()))
+        return 1
+    found = read_json(made.out / score_job.DONE)
+    print(paper_row(found))
+    if not made.top:
+        print(retrieval.text(found))
+    if given.folds:
+        print(f"means over {given.folds} folds:\n{paper_row(score_job.folded(made, given.folds))}")
+    print(f"scores: {made.out / (score_job.LISTS if made.top else score_job.SCORES)}")
+    return 0
+
+
+def paper_row(found: Mapping[str, float]) -> str:
+    """Return the recalls as the papers' tables print them, under a heading.
+
+    Short lists do not reach every cut: recalls that are not known, and rSum without them, are
+    left out.
+
+    >>> names = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
+    >>> print(paper_row(dict(zip(names, (67.4, 90.3, 95.8, 48.6, 77.7, 85.2, 465), strict=True))))
+     i2t R@1   R@5  R@10   t2i R@1   R@5  R@10    rSum
+        67.4  90.3  95.8      48.6  77.7  85.2   465.0
+    >>> print(paper_row({"i2t_r1": 67.4, "t2i_r1": 48.6}))
+     i2t R@1   t2i R@1
+        67.4      48.6
+    """
+    columns = [
+        (f"{side}_r{cut}", f"{side} R@1" if cut == 1 else f"R@{cut}", first if cut == 1 else 6)
+        for side, first in (("i2t", 8), ("t2i", 10))
+        for cut in (1, 5, 10)
+    ]
+    columns.append(("rsum", "rSum", 8))
+    known = [column for column in columns if column[0] in found]
+    heading = "".join(f"{title:>{width}}" for _, title, width in known)
+    return f"{heading}\n{''.join(f'{found[name]:{width}.1f}' for name, _, width in known)}"

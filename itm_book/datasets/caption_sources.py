@@ -1,0 +1,168 @@
+"""Captions as datasets are handed out, by image: Karpathy's json, COCO's json, or a text file.
+
+* Karpathy: ``{"images": [{"filename", "split", "sentences": [{"raw"}]}]}``; ``val`` is dev here,
+  and ``restval`` belongs to training, as all work since VSE++ has it.
+* COCO: ``{"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}``.
+* Text: ``name.jpg#0<TAB>caption`` in each line (Flickr8k, Flickr30K).
+
+The last two know no split. Where an image has more than five captions the first five are taken,
+as the SCAN release of MSCOCO did.
+
+Page: "How to use it three ways", "Your own data".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from itm_core.data.dataset import CAPTIONS_PER_IMAGE, Split
+from itm_core.data.vocabulary import read_captions
+from itm_core.errors import InputError
+from itm_core.files import read_json
+from itm_core.unique_keys import unique_keys
+
+KARPATHY = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
+ENDING = re.compile(r"\.(jpe?g|png|npz|npy)$", re.IGNORECASE)
+COCO_NAME = re.compile(r"COCO_\w+?_0*(\d+)")
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """An image with its five captions, and the split that it belongs to."""
+
+    image: str
+    split: str
+    captions: tuple[str, ...]
+
+
+def image_key(name: str | int) -> str:
+    """Return what an image is called in every file, whatever was put around it.
+
+    >>> image_key("COCO_val2014_000000058350.jpg.npz"), image_key(58350), image_key("a_1.JPG")
+    ('58350', '58350', 'a_1')
+    """
+    text = str(name).replace("\\", "/").rpartition("/")[2].strip()
+    while ENDING.search(text):
+        text = ENDING.sub("", text)
+    coco = COCO_NAME.fullmatch(text)
+    return coco[1] if coco else text
+
+
+def photographs(split: Split) -> list[str]:
+    """Return the name of each image of a split: its id, or what ``id_mapping.json`` makes of it.
+
+    Raises `InputError` when two images of the split have one name.
+    """
+    path = split.folder / "id_mapping.json"
+    named = read_json(path) if path.exists() else {}
+    keys = ((image_key(named.get(image, image)), f"id {image}") for image in split.ids)
+    return list(unique_keys(keys, path if named else split.folder / f"{split.name}_ids.txt"))
+
+
+def read_captioned(path: Path, split: str | None = None) -> list[Captioned]:
+    """Return the images of a file with their captions, in its order.
+
+    Args:
+        path: a .json as Karpathy or COCO have it, or a text file.
+        split: where the file's images belong; for files that don't say it themselves.
+
+    Raises `InputError` for a file that is none of these, an image with fewer than five captions,
+    two images that share a key (see `image_key`), and a split that is missing or not wanted.
+    """
+    said: dict[tuple[str, str], list[str]] = {}
+    for image, where, caption in _read(path, split):
+        said.setdefault((image, where), []).append(" ".join(caption.split()))
+    n = CAPTIONS_PER_IMAGE
+    for (image, _), captions in said.items():
+        if len([c for c in captions[:n] if c]) < n:
+            raise InputError(
+                f"image {image} has too few captions, or an empty one",
+                file=path,
+                expected=f"{n} for each image",
+                found=len(captions),
+            )
+    if not said:
+        raise InputError("no captions in this file", file=path)
+    return [Captioned(*key, tuple(captions[:n])) for key, captions in said.items()]
+
+
+def _read(path: Path, split: str | None) -> Iterable[tuple[str, str, str]]:
+    """Yield image, split and caption."""
+    if path.suffix != ".json":
+        return _text(path, _needed(path, split))
+    content = read_json(path)
+    images = content.get("images")
+    try:
+        if isinstance(content.get("annotations"), list) and isinstance(images, list):
+            return _coco(path, content, _needed(path, split))
+        if isinstance(images, list):
+            return _karpathy(path, images, split)
+    except (KeyError, TypeError) as error:
+        found = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise InputError("an image or caption lacks something", file=path, found=found) from error
+    raise InputError(
+        "not a file of captions",
+        file=path,
+        expected="images with sentences (Karpathy), or images and annotations (COCO)",
+        found=", ".join(sorted(content)[:5]) or "an empty object",
+    )
+
+
+def _needed(path: Path, split: str | None) -> str:
+    if split is None:
+        remedy = "name it: --split train, dev or test"
+        raise InputError("this file doesn't say what its split is", file=path, remedy=remedy)
+    return split
+
+
+def _karpathy(path: Path, images: list[dict], split: str | None) -> list[tuple[str, str, str]]:
+    if split is not None:
+        remedy = f"leave out --split {split}"
+        raise InputError("this file says itself what its splits are", file=path, remedy=remedy)
+    unknown = {str(image["split"]) for image in images} - KARPATHY.keys()
+    if unknown:
+        raise InputError(
+            "unknown split", file=path, expected=", ".join(KARPATHY), found=min(unknown)
+        )
+    keyed = ((image_key(image["filename"]), (n, image)) for n, image in enumerate(images))
+    by_key = unique_keys(keyed, path, source=lambda it: f"images[{it[0]}] {it[1]['filename']}")
+    return [
+        (key, KARPATHY[image["split"]], sentence["raw"])
+        for key, (_, image) in by_key.items()
+        for sentence in image["sentences"]
+    ]
+
+
+def _coco(path: Path, content: dict, split: str) -> list[tuple[str, str, str]]:
+    files = ((image["id"], image["file_name"]) for image in content["images"])
+    file_of = unique_keys(files, path, what="images (by their id)")
+    keyed = ((image_key(file), (number, file)) for number, file in file_of.items())
+    by_key = unique_keys(keyed, path, source=lambda it: f"{it[1]} (id {it[0]})")
+    place = {key: i for i, key in enumerate(by_key)}
+    said = [
+        (image_key(file_of[a["image_id"]]), split, a["caption"]) for a in content["annotations"]
+    ]
+    return sorted(said, key=lambda row: place[row[0]])  # annotations stand in any order
+
+
+def _text(path: Path, split: str) -> list[tuple[str, str, str]]:
+    rows: list[tuple[str, str, str]] = []
+    for row, line in enumerate(read_captions(path), 1):
+        image, tab, caption = line.partition("\t")
+        if not tab:
+            raise InputError(
+                "no image before the caption",
+                file=path,
+                row=row,
+                expected="name.jpg#0, a tab, a caption",
+                found=line[:60],
+            )
+        rows.append((image, split, caption))
+    numbered = ((image, row) for row, (image, _, _) in enumerate(rows, 1) if "#" in image)
+    unique_keys(numbered, path, what="captions", source=lambda row: f"row {row}")
+    names = dict.fromkeys(image.partition("#")[0] for image, _, _ in rows)
+    unique_keys(((image_key(name), name) for name in names), path)
+    return [(image_key(image.partition("#")[0]), split, caption) for image, split, caption in rows]

@@ -1,0 +1,55 @@
+"""Writing a folder in the SCAN layout: texts, arrays, and a look at it with the loader's eyes.
+
+Page: "Your own data".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from itm_core.data.dataset import load_split
+from itm_core.errors import InputError
+from itm_core.files import reserve, whole_file
+
+
+def open_array(path: Path, kind: type, shape: tuple[int, ...]) -> np.memmap:
+    """Return a new mapped array of zeros whose blocks are claimed."""
+    values = np.lib.format.open_memmap(path, "w+", np.dtype(kind), shape)
+    reserve(path)
+    return values
+
+
+def write_texts(
+    folder: Path, split: str, ids: Sequence[str], captions: Sequence[Sequence[str]] | None
+) -> None:
+    """Write ids, and captions where there are any, one a line."""
+    rows = {"ids": list(ids)}
+    if captions is not None:
+        rows["caps"] = [caption for said in captions for caption in said]
+    for ending, lines in rows.items():
+        text = "".join(f"{line}\n" for line in lines)
+        (folder / f"{split}_{ending}.txt").write_text(text, encoding="utf-8", newline="\n")
+
+
+def save_array(path: Path, values: np.ndarray) -> None:
+    """Write an array, whole or not at all."""
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.save(file, values)
+
+
+def require_loadable(partial: Path, split: str, folder: Path) -> None:
+    """Raise what the loader would raise, with the place that the split will have."""
+    try:
+        load_split(partial, split)
+    except InputError as error:
+        raise InputError(
+            f"the {split} split would not load: {error.problem}",
+            file=folder,
+            row=error.row,
+            expected=error.expected,
+            found=error.found,
+            remedy=error.remedy,
+        ) from error

@@ -1,0 +1,1 @@
+"""Interactive pictures that work without a kernel, and their widgets."""

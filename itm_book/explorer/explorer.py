@@ -1,0 +1,101 @@
+"""Where words look, to be touched: an explorer of one pair, for pages without a kernel.
+
+Data and code stand in the page itself, so it works from disk and without a network; the live one
+with a kernel is `explorer_widget.live`.
+
+Page: "First match".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from IPython.display import HTML
+from matplotlib.colors import to_hex
+
+from itm_book.explorer import in_page
+from itm_book.figures.style import ACCENT, RIGHT, colours_of
+from itm_book.pairs.pair_records import PairRecord, one_pair
+from itm_core.errors import InputError
+
+PINS = ("#d55e00", "#56b4e9", "#cc79a7")  # of Okabe and Ito, as the methods'; seen on any picture
+SHADES = 32  # of the matrix; finer ones are not told apart
+MOST_BOXES = 10
+
+
+def explorer(
+    records: PairRecord | Sequence[PairRecord],
+    *,
+    pinned: Sequence[str] = (),
+    top: int = 3,
+    truth: bool = False,
+) -> HTML:
+    """Return an explorer of one pair, or of two methods side by side on the same pair.
+
+    Args:
+        records: of `pair_records.pair_record`.
+        pinned: up to three words that light up at the start.
+        top: how many of a word's regions are outlined, 0 to 10.
+        truth: show at the start where the things are that a word names.
+
+    Raises `InputError` for records of different pairs, and for words that are not in the caption.
+    """
+    records = [records] if isinstance(records, PairRecord) else list(records)
+    data = payload(records)
+    data["start"] = {"pins": _places(data["words"], pinned), "top": _boxes(top), "truth": truth}
+    without = f"An explorer of the caption “{data['caption']}” stands here with JavaScript."
+    return HTML(in_page.part("explorer", data, without))
+
+
+def payload(records: Sequence[PairRecord]) -> dict[str, Any]:
+    """Return what the module draws: the pair once, the methods, and the colours of the book.
+
+    Raises `InputError` unless there are one or two records, of the same pair.
+    """
+    if not 1 <= len(records) <= 2:
+        raise InputError("one method, or two side by side", found=f"{len(records)} records")
+    pair = one_pair(records)
+    return {
+        "image": pair.image,
+        "caption": pair.caption,
+        "words": pair.words,
+        "regions": pair.regions,
+        "size": list(pair.size),
+        "boxes": None if pair.boxes is None else _tenths(pair.boxes),
+        "picture": pair.picture,
+        "named": None if pair.named is None else [_tenths(boxes) for boxes in pair.named],
+        "methods": [
+            record.rounded() | {"colour": colour}
+            for record, colour in zip(records, colours_of([r.name for r in records]), strict=True)
+        ],
+        "palette": {"lit": ACCENT, "right": RIGHT, "pins": list(PINS), "heat": _heat()},
+    }
+
+
+def _heat() -> list[str]:
+    colours = mpl.colormaps["viridis"]
+    return [to_hex(colours(k / (SHADES - 1))) for k in range(SHADES)]
+
+
+def _tenths(boxes: np.ndarray) -> list[list[float]]:
+    return np.asarray(boxes, np.float64).round(1).tolist()
+
+
+def _places(words: Sequence[str], pinned: Sequence[str]) -> list[int]:
+    missing = [word for word in pinned if word not in words]
+    if missing or len(pinned) > len(PINS):
+        raise InputError(
+            "these words cannot be pinned",
+            expected=f"up to {len(PINS)} of {', '.join(words)}",
+            found=", ".join(missing or pinned),
+        )
+    return [words.index(word) for word in pinned]
+
+
+def _boxes(top: int) -> int:
+    if not 0 <= top <= MOST_BOXES:
+        raise InputError("no such number of boxes", expected=f"0 to {MOST_BOXES}", found=top)
+    return top

@@ -1,0 +1,69 @@
+"""The explorer with a kernel behind it: choose image, caption and methods, and the model answers.
+
+Page: "First match".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import ipywidgets as widgets
+
+from itm_book.explorer.explorer import payload
+from itm_book.explorer.live import Methods, widget_class
+from itm_book.pairs.pair_records import pair_record
+from itm_core.data.dataset import Split
+from itm_core.experiments.runs import Run
+from itm_core.models import Matcher
+
+
+def live(
+    runs: Mapping[str, Run], split: Split, *, image: int = 0, caption: int = 0
+) -> widgets.VBox:
+    """Return an explorer with choices of image, caption and up to two of the runs.
+
+    Args:
+        runs: by the name that they are shown with.
+        split: whose pairs are looked at.
+        image, caption: what is shown first; the caption is counted among those of the image.
+
+    Raises `InputError` without runs, without anywidget, or for a pair that the split lacks.
+    """
+    methods = Methods(runs)
+    split.place(image, caption)
+    images = [(f"{k}: {name}", k) for k, name in enumerate(split.ids)]
+    pictures = widgets.Dropdown(options=images, value=image, description="image")
+    captions = widgets.Dropdown(
+        options=_captions(split, image), value=caption, description="caption"
+    )
+    shown = widget_class("explorer")()
+    matchers: dict[str, Matcher] = {}
+
+    def show(_: object = None) -> None:
+        if captions.value is None:  # while another image's captions are put in
+            return
+        place = split.place(pictures.value, captions.value)
+        for name in methods.chosen:
+            matchers.setdefault(name, runs[name].matcher())
+        records = [
+            pair_record(runs[name], split, pictures.value, place, name=name, matcher=matchers[name])
+            for name in methods.chosen
+        ]
+        shown.records = payload(records)
+
+    def turn(change: Mapping[str, Any]) -> None:
+        captions.options = _captions(split, change["new"])
+        show()
+
+    pictures.observe(turn, "value")
+    captions.observe(show, "value")
+    methods.observe(show)
+    show()
+    return widgets.VBox([widgets.HBox([pictures, captions]), methods.row, shown])
+
+
+def _captions(split: Split, image: int) -> list[tuple[str, int]]:
+    """Return the captions of an image as a choice."""
+    count = split.captions_per_image
+    return [(split.captions[image * count + k], k) for k in range(count)]

@@ -1,0 +1,272 @@
+"""Where words look, to be printed: small multiples and matrices of how methods saw a pair.
+
+All take what `pair_records.pair_record` returns, or a few records of one pair, and draw those
+numbers. What they draw of regions is vector graphics, sharp at any size. `charts` has the steps,
+the shares of the score, and the comparison of two methods.
+
+Page: "Figure gallery"; "Attention atlas".
+"""
+
+from __future__ import annotations
+
+import base64
+import textwrap
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import patches, patheffects
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.figure import Figure
+from PIL import Image
+
+from itm_book.figures.style import CARD, INK, RIGHT, finished, styled
+from itm_book.pairs.pair_records import Asking, Pair, PairRecord, one_pair
+
+SHADES = mpl.colormaps["cividis"].resampled(16)
+ALONG = 5  # words in a row
+WIDE, WIDEST = 8.2, 1.7  # inches: the figure, and a panel where there are few
+NAMES = 1.15  # inches for the names of the methods
+GREY = 12  # of 256 steps make one: not seen beneath the shades, and a third less to load
+GAP, TITLE, LINE, EDGE = 0.08, 0.26, 0.125, 0.12  # inches
+FINE, COARSE, MANY = 150, 110, 24  # dots an inch; from so many panels on fewer, for the page's sake
+SHOWN_SIDE = 300  # pixels of a picture in a panel; more would not be seen
+SEEN = 0.02  # of the largest weight; a region with less is left out
+VEIL = 0.7  # opacity of a region with the largest weight
+
+Records = PairRecord | Sequence[PairRecord]
+
+
+def maps(
+    records: Records,
+    *,
+    direction: str | None = None,
+    most: int | None = None,
+    truth: bool = False,
+) -> Figure:
+    """Return a panel for each content word, a row for each record: the regions by their weight.
+
+    On top the picture and what the signs mean. In a panel the picture is grey, and its regions are
+    shaded from blue to yellow, relative to the word's largest weight. That region is framed, with
+    its number; its weight stands below, and the word's share of the score where words ask. Long
+    captions take several rows. Without boxes: `matrix`.
+
+    Args:
+        records: of one pair.
+        direction: ``t2i`` or ``i2t``, of a method that has both; by default the first.
+        most: words that are shown, the first of the caption; by default all.
+        truth: show the boxes of what a word names, dashed, and F1 of its attention.
+
+    Raises `InputError` for records of different pairs, or without that direction.
+    """
+    records = several(records)
+    pair = one_pair(records)
+    if pair.boxes is None:
+        return matrix(records, direction=direction)
+    words = (pair.content() or list(range(len(pair.words))))[:most]
+    blocks, askings = _blocks(words), [record.asking(direction) for record in records]
+    with styled():
+        figure, top, lines = _grid(pair, blocks, len(records), 3 if truth else 2)
+        _legend(figure, top, records, truth)
+        for k, line in enumerate(lines):
+            block, row = blocks[k // len(records)], k % len(records)
+            if len(records) > 1:
+                _name(line[0], records[row])
+            for axes, word in zip(line, block, strict=True):
+                _panel(axes, pair, askings[row], word, truth)
+                if row == 0:
+                    axes.set_title(pair.words[word], fontsize=9.5, pad=4)
+        return finished(figure)
+
+
+def matrix(records: Records, *, direction: str | None = None) -> Figure:
+    """Return the attention of every word over every region, a matrix for each record.
+
+    Where words ask, a row sums to one. Where regions ask, a column does, together with ``<start>``
+    and ``<end>``, which are not shown.
+
+    Raises `InputError` as `maps` does.
+    """
+    records = several(records)
+    words, askings = one_pair(records).words, [record.asking(direction) for record in records]
+    with styled():
+        tall = len(records) * (0.55 + 0.19 * len(words)) + 0.3
+        figure, grid = plt.subplots(
+            len(records), 1, figsize=(8.2, tall), squeeze=False, sharex=True
+        )
+        for axes, record, asking in zip(grid[:, 0], records, askings, strict=True):
+            cells(axes, asking.weights[-1], words)
+            who = "each word over the regions" if asking.direction == "t2i" else "regions ask"
+            axes.set_title(f"{record.name}: {who}", fontsize=10, loc="left")
+            figure.colorbar(axes.collections[0], ax=axes, pad=0.01, label="weight")
+        grid[-1, 0].set_xlabel("region, in the order of the file")
+        return finished(figure)
+
+
+def several(records: Records) -> list[PairRecord]:
+    """Return one record or a few as a list."""
+    return [records] if isinstance(records, PairRecord) else list(records)
+
+
+def cells(
+    axes: Axes,
+    values: np.ndarray,
+    rows: Sequence[str],
+    *,
+    cmap: str = "cividis",
+    low: float = 0.0,
+    high: float | None = None,
+) -> None:
+    """Draw values ``[Q, K]`` as vector cells, a row for each name; ``high`` is the largest."""
+    high = high or float(values.max()) or 1.0
+    axes.pcolormesh(values, cmap=cmap, vmin=low, vmax=high, ec=CARD, lw=0.25)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, rows, fontsize=8)
+    places = np.arange(0, values.shape[1], 5 if values.shape[1] <= 60 else 20)
+    axes.set_xticks(places + 0.5, [str(k) for k in places], fontsize=8)
+    axes.tick_params(length=0)
+    axes.invert_yaxis()
+
+
+def _blocks(words: Sequence[int]) -> list[Sequence[int]]:
+    """Return words in rows of about the same length."""
+    along = -(-len(words) // -(-len(words) // ALONG))
+    return [words[k : k + along] for k in range(0, len(words), along)]
+
+
+def _grid(
+    pair: Pair, blocks: Sequence[Sequence[int]], many: int, below: int
+) -> tuple[Figure, Axes, list[list[Axes]]]:
+    """Return a figure, the place of the picture on top, and the panels row by row.
+
+    ``many`` records make so many rows of every block; ``below`` lines of text stand under a panel.
+    All is set by hand: the layout engine takes seconds for so many panels.
+    """
+    left = NAMES if many > 1 else GAP
+    along = len(blocks[0])
+    panel = min(WIDEST, (WIDE - left - GAP) / max(along, 3) - GAP)
+    tall = panel * pair.size[1] / pair.size[0]
+    step = tall + LINE * below + 0.14
+    wide = max(left + along * (panel + GAP), 5.4)
+    strip = max(tall, 0.9) + EDGE
+    high = strip + len(blocks) * (TITLE + many * step) + EDGE
+    dots = COARSE if many * sum(map(len, blocks)) > MANY else FINE
+    figure = plt.figure(figsize=(wide, high), layout="none", dpi=dots)
+
+    def bare(x: float, down: float) -> Axes:
+        axes = figure.add_axes((x / wide, 1 - (down + tall) / high, panel / wide, tall / high))
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        return axes
+
+    lines = []
+    for row in range(len(blocks) * many):
+        down = strip + TITLE * (row // many + 1) + row * step
+        count = len(blocks[row // many])
+        lines.append([bare(left + k * (panel + GAP), down) for k in range(count)])
+    return figure, bare(GAP, EDGE), lines
+
+
+def _name(axes: Axes, record: PairRecord) -> None:
+    """Write the method and its score to the left of its row."""
+    lines = [*textwrap.wrap(record.name, 17), _scored(record)]
+    axes.text(-0.06, 0.5, "\n".join(lines), transform=axes.transAxes, ha="right", va="center",
+              fontsize=8)  # fmt: skip
+
+
+def _scored(record: PairRecord) -> str:
+    return f"score {record.score:.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _panel(axes: Axes, pair: Pair, asking: Asking, word: int, truth: bool) -> None:
+    weights, boxes = asking.weights[-1][word], pair.boxes
+    assert boxes is not None  # `maps` draws a matrix without
+    picture = _picture(pair)
+    if picture is not None:
+        _under(axes, pair, picture.convert("L").point([v // GREY * GREY for v in range(256)]))
+    _regions(axes, boxes, weights / max(float(weights.max()), 1e-12))
+    best = int(weights.argmax())
+    if truth and pair.named is not None:
+        for box in pair.named[word]:
+            axes.add_patch(_rectangle(box, ec="white", lw=2.6))
+            axes.add_patch(_rectangle(box, ec=RIGHT, lw=1.4, ls=(0, (3, 2))))
+    axes.add_patch(_rectangle(boxes[best], ec=INK, lw=2.8))
+    axes.add_patch(_rectangle(boxes[best], ec="white", lw=1.2))
+    edge = [patheffects.withStroke(linewidth=2, foreground=INK)]
+    left, top = np.maximum(boxes[best][:2], 0) + 0.015 * pair.size[0]
+    axes.text(left, top, str(best), va="top", color="white", fontsize=7.5, path_effects=edge)
+    axes.set(xlim=(0, pair.size[0]), ylim=(pair.size[1], 0))
+    said = _below(asking, word, best, truth)
+    axes.set_xlabel(said, fontsize=7.5, linespacing=1.15, labelpad=2)
+
+
+def _below(asking: Asking, word: int, best: int, truth: bool) -> str:
+    """Return what stands below a panel: the largest weight, the share of the score, F1."""
+    said = [f"region {best}: {asking.weights[-1][word, best]:.2f}"]
+    if asking.direction == "t2i":
+        said.append(f"share {asking.contribution[word]:+.3f}")
+        found = asking.quality[-1][word] if truth and asking.quality else None
+        said += [f"F1 {found[2]:.2f}"] if found else []
+    return "\n".join(said).replace("-", "\N{MINUS SIGN}")
+
+
+def _regions(axes: Axes, boxes: np.ndarray, relative: np.ndarray) -> None:
+    """Draw regions by their weight relative to the largest, small ones over large ones."""
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    order = [r for r in np.argsort(-area, kind="stable") if relative[r] >= SEEN]
+    colours = SHADES(relative[order])
+    colours[:, 3] = VEIL * relative[order]
+    drawn = [_rectangle(boxes[r]) for r in order]
+    axes.add_collection(PatchCollection(drawn, facecolors=colours, edgecolors="none"))
+
+
+def _rectangle(box: np.ndarray, **look: Any) -> patches.Rectangle:
+    left, top, right, bottom = box
+    return patches.Rectangle((left, top), right - left, bottom - top, fill=False, **look)
+
+
+def _picture(pair: Pair) -> Image.Image | None:
+    """Return the picture of a pair, no larger than a panel can show."""
+    if pair.picture is None:
+        return None
+    data = base64.b64decode(pair.picture.partition(",")[2])
+    picture = Image.open(BytesIO(data)).convert("RGB")
+    picture.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+    return picture
+
+
+def _under(axes: Axes, pair: Pair, picture: Image.Image) -> None:
+    """Draw a picture where boxes of the pair are, embedded as it is."""
+    extent = (0, pair.size[0], pair.size[1], 0)
+    axes.imshow(np.asarray(picture), extent=extent, cmap="gray", vmin=0, vmax=255,
+                interpolation="none")  # fmt: skip
+
+
+def _legend(figure: Figure, top: Axes, records: Sequence[PairRecord], truth: bool) -> None:
+    """Draw the picture in its colours, and beside it what shades and frames mean."""
+    pair = records[0].pair
+    picture = _picture(pair)
+    if picture is not None:
+        _under(top, pair, picture)
+    else:
+        top.set_axis_off()
+    wide, high = figure.get_size_inches()
+    place = top.get_position()
+    left, down = (place.x1 * wide + 0.25 if picture is not None else 0.3), 0.5
+    bar = figure.add_axes((left / wide, 1 - down / high, 2.2 / wide, 0.1 / high))
+    for k in range(SHADES.N):
+        bar.axvspan(k, k + 1, color=SHADES(k))
+    bar.set(xlim=(0, SHADES.N), yticks=[])
+    bar.set_xticks([0, SHADES.N], ["no weight", "the word's largest"])
+    bar.tick_params(labelsize=7.5, length=0, pad=2)
+    first, last = bar.get_xticklabels()
+    first.set_horizontalalignment("left")
+    last.set_horizontalalignment("right")
+    bar.spines[:].set_visible(False)
+    said = ["framed: the region with the largest weight"]
+    said += ["dashed: where the thing is that the word names"] if truth and pair.named else []
+    said += [f"{records[0].name}, {_scored(records[0])}"] if len(records) == 1 else []
+    figure.text(left / wide, 1 - (down + 0.22) / high, "\n".join(said), va="top", fontsize=7.5)

@@ -1,0 +1,1 @@
+"""One image and one caption: maps, words and scores, ready to be drawn."""

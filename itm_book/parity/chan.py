@@ -1,0 +1,339 @@
+"""CHAN's reference numbers: whole models, codings and poolings, losses."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from itm_book.parity.format import Difference, Stored, gradient_differences, value_difference
+from itm_book.parity.models import Settings, encoder_of, load, scores_difference, slopes
+from itm_core.encoders.encoder import EncoderSettings
+from itm_core.encoders.fragments import Fragments
+from itm_core.errors import InputError
+from itm_core.models import Attending, AttendingSettings, Look
+from itm_core.models.aggregation import aggregate
+from itm_core.models.pairing import REGIONS, WORDS, AllPairs
+from itm_core.regulators import RegulatorSettings
+from itm_core.training.losses import hinge, info_nce
+
+BLOCKS = {
+    "basic": "linear",
+    "selfattention": "self_attention",
+    "transformer": "transformer_over_images",
+}
+POOLINGS = {
+    "LSEPooling": "LSE",
+    "MeanPooling": "mean",
+    "SumPooling": "sum",
+    "MaxPooling": "max",
+    "SoftmaxPooling": "softmax",
+}
+NAN = "NaN in the release: a padded weight of zero times minus infinity"
+OVERFLOW = "infinite in the release, which exponentiates without a shift"
+PADDING = "what the release leaves in padding, where no score looks; ours is zero"
+NUMBER = r"[\d.]+(?:e[+-]?\d+)?"
+LOSS = re.compile(rf"(contrastive|infonce)_(max|sum|t{NUMBER})_m({NUMBER})")
+LOG_LARGEST = math.log(torch.finfo(torch.float32).max)
+
+
+def coding_settings(c: Mapping[str, Any]) -> AttendingSettings:
+    """Return the matcher that a coding and a pooling amount to."""
+    if c["coding_type"] == "T2ICrossAttentionPool":
+        return AttendingSettings(attention_temperature=9.0)
+    hard: dict[str, Any] = {"attention": "hard"}
+    soft = {
+        "normalisation": "no_norm",
+        "attention_temperature": 1 / c["alpha"],
+        "alignment": "dot",
+    }
+    kinds = {
+        "VHACoding": {"direction": "t2i", **hard},
+        "THACoding": {"direction": "i2t", **hard},
+        "VSACoding": {"direction": "i2t", **soft},
+    }
+    return AttendingSettings(
+        aggregation=POOLINGS[c["pooling_type"]],
+        lse_temperature=1 / c["belta"],
+        lse_scaled=False,
+        **kinds[c["coding_type"]],
+    )
+
+
+def chan_settings(c: Mapping[str, Any]) -> Settings:
+    """Return CHAN's settings from its options."""
+    bert = c["text_enc_type"] == "bert"
+    encoder = encoder_of(
+        {"bi_gru": True, **c},
+        regions=BLOCKS[c["precomp_enc_type"]],
+        words="bert" if bert else "gru",
+        word_start="xavier",
+    )
+    return encoder, coding_settings(c), RegulatorSettings()
+
+
+def build(stored: Stored, *, masked: bool = False) -> Attending:
+    """Return the matcher that a file describes, with its weights; raises `InputError`.
+
+    ``masked`` keeps padded regions out of the block's attention, as the release does not.
+    """
+    c = stored.config
+    try:
+        encoder, settings, _ = chan_settings(c)
+        encoder = EncoderSettings(**{**vars(encoder), "mask_regions": masked})
+        width, words = c["img_dim"], c["vocab_size"]
+        matcher = _empty(encoder, settings, width, words, c.get("bert_config"))
+    except KeyError as error:
+        raise InputError("unknown or missing option", file=stored.path, found=error) from None
+    load(matcher, stored, "chan")
+    return matcher.eval()
+
+
+def _empty(
+    encoder: EncoderSettings,
+    settings: AttendingSettings,
+    width: int,
+    words: int,
+    bert: Mapping[str, Any] | None,
+) -> Attending:
+    if bert is None:
+        return Attending(width, words, encoder, settings)
+    from itm_core.encoders.bert import BertWordEncoder, transformers
+
+    known = {k: v for k, v in bert.items() if k not in ("pooler", "transformers")}
+    config = transformers().BertConfig(vocab_size=words, **known)
+    plain = EncoderSettings(**{**vars(encoder), "words": "gru"})
+    matcher = Attending(width, words, plain, settings)
+    matcher.words = BertWordEncoder(encoder, config)
+    return matcher
+
+
+def check_model(stored: Stored) -> Iterator[Difference]:
+    """Yield the differences of a whole model of CHAN."""
+    matcher = build(stored)
+    images, sizes = stored.tensor("inputs/images"), stored.tensor("inputs/image_lengths")
+    ids, lens = stored.tensor("inputs/captions"), stored.tensor("inputs/lengths")
+    regions, words = matcher.regions(images, sizes), matcher.words(ids, lens)
+    theirs = {name: torch.from_numpy(v) for name, v in stored.folder("outputs").items()}
+    yield from _row_differences("img_emb", regions, theirs["img_emb"], PADDING)
+    bert = stored.config["text_enc_type"] == "bert"
+    yield from _row_differences("cap_emb", words, theirs["cap_emb"], PADDING if bert else None)
+    alone = build(stored, masked=True)
+    if "img_emb_alone" in theirs:
+        yield from _alone(alone, images, sizes, theirs["img_emb_alone"])
+    with torch.no_grad():
+        look = matcher.read(AllPairs(regions, words)).looks[0]
+    yield from _look_differences(look, regions, words, theirs)
+    yield scores_difference(matcher, regions, words, theirs["sims"])
+    image, caption = (stored.tensor(f"inputs/sub_{k}_index") for k in ("image", "caption"))
+    square = matcher(
+        AllPairs(
+            matcher.regions(images[image], sizes[image]), matcher.words(ids[caption], lens[caption])
+        )
+    ).T
+    yield value_difference("sub_sims", square.detach(), theirs["sub_sims"])
+    yield from loss_differences(square, theirs)
+    loss = hinge(square, stored.config["margin"], hardest=True)
+    yield value_difference("loss", loss.detach(), theirs["loss"])
+    loss.backward()
+    yield from _slope_differences(matcher, theirs)
+
+
+def _row_differences(
+    name: str, ours: Fragments, theirs: Tensor, exempt: str | None = None
+) -> Iterator[Difference]:
+    """Compare the real rows, and the padded ones; ``exempt`` says why those may differ."""
+    vectors = _widened(ours.vectors.detach(), theirs.shape[1], 0.0, dim=1)
+    mask = _widened(ours.mask, theirs.shape[1], False, dim=1)
+    if vectors.shape != theirs.shape:
+        yield value_difference(name, vectors, theirs)
+        return
+    yield value_difference(name, vectors[mask], theirs[mask])
+    if not mask.all():
+        found = value_difference(f"{name} padding", vectors[~mask], theirs[~mask])
+        yield Difference(found.name, found.error, found.limit, exempt)
+
+
+def _widened(x: Tensor, width: int, value: float, dim: int = -1) -> Tensor:
+    """Return ``x`` with padding up to a width that the release's own batch may have had."""
+    missing = width - x.shape[dim]
+    if missing <= 0:
+        return x
+    shape = list(x.shape)
+    shape[dim] = missing
+    return torch.cat([x, x.new_full(shape, value)], dim)
+
+
+def _alone(
+    matcher: Attending, images: Tensor, sizes: Tensor, theirs: Tensor
+) -> Iterator[Difference]:
+    """Compare a mask-respecting encoder with each image encoded by itself.
+
+    The released "transformer" attends over the images of a batch: alone means a batch of one.
+    """
+    with torch.no_grad():
+        if getattr(matcher.regions.block, "over_images", False):
+            pairs = zip(images, sizes, strict=True)
+            rows = [matcher.regions(x[None, :n]).vectors[0] for x, n in pairs]
+            regions = Fragments.of(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), sizes)
+        else:
+            regions = matcher.regions(images, sizes)
+    yield from _row_differences("img_emb_alone", regions, theirs)
+
+
+def _look_differences(
+    look: Look, regions: Fragments, words: Fragments, theirs: Mapping[str, Tensor]
+) -> Iterator[Difference]:
+    """Yield the differences of codes, laid out ``[I, C, words or regions]`` with -1 for padding."""
+    assert look.relevance is not None
+    words_ask = look.axis == REGIONS
+    if words_ask:
+        codes = look.relevance[..., 0].permute(2, 0, 1)
+    else:
+        codes = look.relevance[:, 0].transpose(0, 1)
+    mask = words.mask[None] if words_ask else regions.mask[:, None]
+    codes = codes.masked_fill(~mask, -1)
+    if "coding" in theirs:
+        codes = _widened(codes, theirs["coding"].shape[-1], -1)
+        yield value_difference("coding", codes, theirs["coding"])
+    chosen = look.passes[-1].chosen
+    if "best_region" in theirs and chosen is not None:
+        ours = chosen[..., 0].permute(2, 0, 1).masked_fill(~mask, -1)
+        ours = _widened(ours, theirs["best_region"].shape[-1], -1)
+        yield value_difference("best_region", ours, theirs["best_region"])
+
+
+def loss_differences(square: Tensor, theirs: Mapping[str, Tensor]) -> Iterator[Difference]:
+    """Yield the differences of every loss of a square score matrix."""
+    square = square.detach()
+    for name, value in theirs.items():
+        if name.startswith("loss_"):
+            called = name.removeprefix("loss_")
+            found = value_difference(name, loss_called(called, square), value)
+            yield _excused(found, value, called, square)
+        elif name.startswith("float64_loss_"):
+            ours = loss_called(name.removeprefix("float64_loss_"), square)
+            yield value_difference(name, ours, value)
+
+
+def _excused(found: Difference, theirs: Tensor, called: str, square: Tensor) -> Difference:
+    """Return the difference of a loss or of its gradient, exempt where the release overflows."""
+    if theirs.isfinite().all() or not _overflows(called, square):
+        return found
+    return Difference(found.name, found.error, found.limit, exempt=OVERFLOW)
+
+
+def _overflows(name: str, square: Tensor) -> bool:
+    """Return whether a loss exponentiates beyond float32 when nothing is shifted."""
+    kind, how, margin = _parts(name)
+    if kind != "infonce":
+        return False
+    right = square.diagonal()
+    gaps = torch.stack([square - right[:, None], square - right[None]])
+    exponents = (gaps.double() + float(margin)) / float(how[1:])
+    return bool(exponents.logsumexp((1, 2)).max() > LOG_LARGEST)
+
+
+def loss_called(name: str, square: Tensor) -> Tensor:
+    """Return the loss that a name such as ``contrastive_max_m0.2`` or ``infonce_t0.1_m0`` means."""
+    kind, how, margin = _parts(name)
+    if kind == "contrastive":
+        return hinge(square, float(margin), hardest=how == "max")
+    return info_nce(square, float(how[1:]), float(margin))
+
+
+def _parts(name: str) -> tuple[str, str, str]:
+    match = LOSS.fullmatch(name)
+    if match is None:
+        raise InputError("unknown loss", found=name)
+    kind, how, margin = match.groups()
+    return kind, how, margin
+
+
+def _slope_differences(matcher: Attending, theirs: Mapping[str, Tensor]) -> Iterator[Difference]:
+    """Yield the differences of gradients; large matrices are stored as a norm and a corner."""
+    gradients = {n[5:]: v for n, v in theirs.items() if n.startswith("grad/")}
+    yield from gradient_differences(slopes(matcher, gradients, "chan"), gradients)
+    for folder in ("grad_norm", "grad_head"):
+        parts = {n.split("/", 1)[1]: v for n, v in theirs.items() if n.startswith(f"{folder}/")}
+        like = {n: torch.empty(0) for n in parts}
+        for name, slope in slopes(matcher, like, "chan", keep_shape=True).items():
+            assert slope is not None
+            ours = slope.norm() if folder == "grad_norm" else slope[:8, :8]
+            error = (ours - parts[name]).abs().max()
+            limit = 1e-4 * max(float(slope.abs().max()), float(parts[name].abs().max()))
+            yield Difference(f"{folder}/{name}", float(error), limit)
+
+
+def check_coding(stored: Stored) -> Iterator[Difference]:
+    """Yield the differences of one coding with one pooling on given embeddings."""
+    V, W = (stored.tensor(f"inputs/{n}").requires_grad_() for n in ("img_emb", "cap_emb"))
+    settings = coding_settings(stored.config)
+    sizes = stored.tensor("inputs/image_lengths")
+    if stored.config["coding_type"] == "T2ICrossAttentionPool":
+        sizes = torch.full_like(sizes, V.shape[1])  # padded regions take part in the release
+    regions, words = Fragments.of(V, sizes), Fragments.of(W, stored.tensor("inputs/lengths"))
+    matcher = Attending(1, 1, EncoderSettings(embedding=1, word_width=1), settings).eval()
+    theirs = {name: torch.from_numpy(v) for name, v in stored.folder("outputs").items()}
+    reading = matcher.read(AllPairs(regions, words))
+    yield from _look_differences(
+        reading.looks[0], regions, words, {k: v for k, v in theirs.items() if k == "coding"}
+    )
+    sims = reading.score.T
+    finite = theirs["sims"].isfinite()
+    found = value_difference("sims", sims.detach()[finite], theirs["sims"][finite])
+    yield Difference("sims", found.error, found.limit, exempt=None if finite.all() else NAN)
+    if not finite.all():  # those without padding agree all the same
+        yield Difference("sims without padding", found.error, found.limit)
+        words_ask = reading.looks[0].axis == REGIONS
+        full = words.mask.all(1)[None] if words_ask else regions.mask.all(1)[:, None]
+        yield Difference("NaN elsewhere than in padding", float((full != finite).sum()), 0.0)
+        yield Difference("NaN in ours", float((~sims.isfinite()).sum()), 0.0)
+    image, caption = (stored.tensor(f"inputs/sub_{k}_index") for k in ("image", "caption"))
+    square = sims[image[:, None], caption[None]]
+    yield from loss_differences(square, theirs)
+    if "loss" in theirs:
+        loss = hinge(square, stored.config["margin"], hardest=True)
+        yield value_difference("loss", loss.detach(), theirs["loss"])
+    gradients = {n[5:]: v for n, v in theirs.items() if n.startswith("grad/")}
+    if gradients:
+        loss.backward()
+        yield from gradient_differences({"img_emb": V.grad, "cap_emb": W.grad}, gradients)
+
+
+def check_poolings(stored: Stored) -> Iterator[Difference]:
+    """Yield the differences of every pooling at several temperatures."""
+    codes = stored.tensor("inputs/coding").permute(1, 2, 0)[..., None]  # [C, L, P, 1]
+    lens = stored.tensor("inputs/lengths")
+    mask = (torch.arange(codes.shape[1]) < lens[:, None])[:, :, None, None]
+    for name in stored.folder("outputs"):
+        kind, _, temperature = name.partition("_t")
+        rule = {"lse": "LSE", "softmax_unpadded": "softmax"}.get(kind, kind)
+        beta = float(temperature) if temperature else 1.0
+        whole = kind != "softmax_unpadded"
+        x = codes if whole else codes[:, : stored.config["softmax_words"]]
+        ours = aggregate(x, WORDS, kind=rule, temperature=1 / beta, mask=mask if whole else None).T
+        ours = ours / beta if rule == "LSE" else ours  # the release's is not scaled
+        yield value_difference(name, ours, stored.tensor(f"outputs/{name}"))
+
+
+def check_losses(stored: Stored) -> Iterator[Difference]:
+    """Yield the differences of losses and their gradients on score matrices of any names."""
+    for name in stored.folder("outputs"):
+        found = re.fullmatch(r"(?:float64_)?(loss|grad)/(.+)/([^/]+)", name)
+        if not found:
+            continue
+        what, matrix, called = found.groups()
+        scores = stored.tensor(f"inputs/sims_{matrix}").requires_grad_()
+        ours = loss_called(called, scores)
+        theirs = stored.tensor(f"outputs/{name}")
+        difference = value_difference(name, ours.detach(), theirs)
+        if what == "grad":
+            (slope,) = torch.autograd.grad(ours, scores)
+            (of_slope,) = gradient_differences({name: slope}, {name: theirs})
+            difference = Difference(name, of_slope.error, of_slope.limit)
+        yield _excused(difference, theirs, called, scores.detach())

@@ -1,0 +1,163 @@
+"""Where pictures come from that shall get features: a folder of them, Flickr8k, another dataset.
+
+Page: "The data", "Your pictures".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from itm_book.datasets.caption_sources import Captioned, image_key, read_captioned
+from itm_core.data.dataset import SPLITS, Split, load_split
+from itm_core.data.photographs import photographs_in, read_photograph
+from itm_core.errors import InputError
+from itm_core.unique_keys import unique_keys
+
+OWN = "own"  # the split of pictures without captions
+ONE_SPLIT = "an image may be in one split only, and there once"
+TRUTH = ("words.json", "objects.json", "meanings.json", "pictures.npy")  # of Scenes and Entities
+FLICKR8K = {"train": "trainImages", "dev": "devImages", "test": "testImages"}
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """The pictures of one split, in order.
+
+    Attributes:
+        ids: what each is called; of files their names.
+        stamps: what changes when a picture does: sizes and times of files.
+        picture: returns the k-th ``[H, W, 3]``; raises `PhotographError` for a damaged one.
+        captions: five for each, or None.
+        boxes: the dataset's own ``[I, R, 4]``, or None.
+        carried: files that go along unchanged.
+        home: the folder of the files, which the dataset will point to; None for arrays.
+    """
+
+    split: str
+    ids: Sequence[str]
+    stamps: Sequence[Sequence[int]]
+    picture: Callable[[int], np.ndarray]
+    captions: Sequence[Sequence[str]] | None = None
+    boxes: np.ndarray | None = None
+    carried: Sequence[Path] = ()
+    home: Path | None = None
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Return size and time of a file."""
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns
+
+
+def of_folder(folder: Path, captions: Mapping[str | None, Path] | None = None) -> list[Source]:
+    """Return the photographs of a folder: one split without captions, or those of the captions.
+
+    Args:
+        captions: files as `caption_sources` reads them, by the split that each is of; None for
+            one that says it itself. Photographs without a caption are left out.
+
+    Raises `InputError` for captions of photographs that are not there, an image that is captioned
+    in two splits, and two photographs that share a key (``1.jpg`` and ``1.png``).
+    """
+    files = photographs_in(folder)
+    if not captions:
+        return [_files(OWN, files, None)]
+    found = [c for split, path in captions.items() for c in read_captioned(path, split)]
+    return _captioned(folder, files, found)
+
+
+def of_flickr8k(folder: Path) -> list[Source]:
+    """Return Flickr8k's splits, from the files that ``itm data get flickr8k`` unpacks."""
+    text, pictures = folder / "text", folder / "pictures"
+    needed = [
+        text / "Flickr8k.token.txt",
+        *(text / f"Flickr_8k.{n}.txt" for n in FLICKR8K.values()),
+    ]
+    for path in (*needed, pictures):
+        if not path.exists():
+            raise InputError("Flickr8k is not there", file=path, remedy="itm data get flickr8k")
+    said = {c.image: c.captions for c in read_captioned(needed[0], "train")}
+    found = []
+    for (split, _), path in zip(FLICKR8K.items(), needed[1:], strict=True):
+        for row, name in enumerate(path.read_text(encoding="utf-8").split(), 1):
+            key = image_key(name)
+            if key not in said:
+                raise InputError(f"{name} has no captions", file=path, row=row)
+            found.append(Captioned(key, split, said[key]))
+    return _captioned(pictures, photographs_in(pictures), found)
+
+
+def of_dataset(folder: Path) -> list[Source]:
+    """Return the pictures of a dataset in the SCAN layout, with all that is known of them.
+
+    Raises `InputError` for a dataset without pictures.
+    """
+    splits = [load_split(folder, name) for name in SPLITS if (folder / f"{name}_ims.npy").exists()]
+    if not splits or splits[0].picture(0) is None:
+        raise InputError(
+            "no pictures in this dataset",
+            file=folder,
+            expected="{split}_pictures.npy, or pictures/{id}.jpg, beside the features",
+        )
+    return [_of_split(split) for split in splits]
+
+
+def _of_split(split: Split) -> Source:
+    def picture(k: int) -> np.ndarray:
+        found = split.picture(k)
+        if found is None:
+            raise InputError(f"no picture of {split.ids[k]}", file=split.folder / "pictures")
+        return found
+
+    places = [split.folder / f"{split.name}_{ending}" for ending in TRUTH]
+    carried = [path for path in places if path.exists()]
+    vocabulary = split.folder / "vocab.json"
+    n = split.captions_per_image
+    arrays = [p for p in carried if p.suffix == ".npy"]
+    features = stamp(split.folder / f"{split.name}_ims.npy")
+    return Source(
+        split=split.name,
+        ids=split.ids,
+        stamps=[stamp(path) for path in arrays] or [features],
+        picture=picture,
+        captions=[split.captions[i : i + n] for i in range(0, len(split.captions), n)],
+        boxes=split.boxes,
+        carried=[*carried, *([vocabulary] if vocabulary.exists() else [])],
+        home=None if arrays else (split.folder / "pictures"),
+    )
+
+
+def _files(split: str, files: Sequence[Path], captions: Sequence[Sequence[str]] | None) -> Source:
+    return Source(
+        split=split,
+        ids=[path.name for path in files],
+        stamps=[stamp(path) for path in files],
+        picture=lambda k: read_photograph(files[k]),
+        captions=captions,
+        home=files[0].parent,
+    )
+
+
+def _captioned(folder: Path, files: Sequence[Path], found: Sequence[Captioned]) -> list[Source]:
+    splits = ((c.image, c.split) for c in found)
+    wanted = unique_keys(splits, folder, source=lambda s: f"one of the {s} split", remedy=ONE_SPLIT)
+    keyed = ((image_key(path.name), path) for path in files)
+    by_key = unique_keys(((key, path) for key, path in keyed if key in wanted), folder)
+    missing = [c.image for c in found if c.image not in by_key]
+    if missing:
+        raise InputError(
+            "captioned photographs are not there",
+            file=folder,
+            expected=f"{len(found)} photographs",
+            found=f"{len(missing)} missing, such as {', '.join(missing[:3])}",
+            remedy="add them, or take captions of these photographs only",
+        )
+    sources = []
+    for split in dict.fromkeys(c.split for c in found):
+        own = [c for c in found if c.split == split]
+        sources.append(_files(split, [by_key[c.image] for c in own], [c.captions for c in own]))
+    return sources

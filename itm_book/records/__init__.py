@@ -1,0 +1,1 @@
+"""Grids, their rows, and what their runs came to, here or recorded."""

@@ -1,0 +1,46 @@
+"""BFAN (ACM MM 2019), caption by caption, with the n x n comparisons of its paper."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from itm_book.reference.plain import cosine, meet
+from itm_book.reference.scan import soft_weights
+from itm_core.settings import registered
+
+
+def bfan_scores(
+    regions: Tensor,
+    words: Tensor,
+    lens: list[int],
+    *,
+    gate: str,
+    attention_temperature: float = 20.0,
+) -> Tensor:
+    """Return BFAN's scores ``[I, C]``: both directions, each the mean of its cosines."""
+    columns = []
+    for caption, length in zip(words, lens, strict=True):
+        score = torch.zeros(len(regions), dtype=regions.dtype)
+        for direction in ("t2i", "i2t"):
+            query, context = meet(regions, caption[:length], direction)
+            weights = soft_weights(query, context, temperature=attention_temperature)
+            attended = focal(weights, gate) @ context
+            score = score + cosine(query, attended).mean(1)
+        columns.append(score)
+    return torch.stack(columns, 1)
+
+
+def focal(weights: Tensor, gate: str) -> Tensor:
+    """Return ``[..., n]`` weights with the fragments of ``F_i <= 0`` gone, the rest summing to 1.
+
+    ``F_i = sum_t (w_i - w_t) g(w_t)``, g being 1 (equal) or the square root (prob). Where
+    nothing is left, everything is kept.
+    """
+    confidences = {"equal": torch.ones_like(weights), "prob": weights.sqrt()}
+    confidence = registered("gate", gate, confidences)
+    against = weights[..., :, None] - weights[..., None, :]
+    F = (against * confidence[..., None, :]).sum(-1)
+    kept = torch.where(F > 0, weights, torch.zeros_like(weights))
+    total = kept.sum(-1, keepdim=True)
+    return torch.where(total > 0, kept / total, weights)

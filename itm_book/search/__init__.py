@@ -1,0 +1,1 @@
+"""Search in large galleries: a fast first stage, then the exact matcher."""

@@ -1,0 +1,288 @@
+"""The encoded regions of a gallery on disk: a million images that need not fit in memory.
+
+A folder with what a matcher made of every image, once:
+
+==================  ==========================================================================
+``gallery.json``    what is in it, from which weights and features, and how many images are done
+``regions.npy``     ``[I, R, D]`` float32, float16 or int8
+``scales.npy``      ``[I, R]`` float32, the step of int8: one for each region, largest value / 127
+``whole.npy``       ``[I, D]`` float32, where the encoder makes one vector for the whole image
+==================  ==========================================================================
+
+The arrays are mapped, so that a search reads the images that it re-ranks and no others. A build
+that was killed goes on where it stopped and ends with the same bytes.
+
+Page: "Search at scale".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from itm_core.data.arrays import array, release
+from itm_core.encoders.fragments import Fragments
+from itm_core.errors import InputError
+from itm_core.evaluation.scoring import encode_images
+from itm_core.files import read_json, require_space, reserve, space_checked, write_json
+from itm_core.models import Matcher
+from itm_core.settings import one_of
+
+KINDS = {"float32": 4, "float16": 2, "int8": 1}  # and their bytes
+AT_ONCE = 2048  # images between two notes of how far a build is
+SAMPLED = 16  # images that stand for the features in the note of what was encoded
+STEPS = 127  # of int8 to either side of zero
+NOTE = "gallery.json"
+
+
+@dataclass(frozen=True, eq=False)
+class GalleryStore:
+    """Encoded regions on disk; `fragments` gives those of some images as a matcher takes them.
+
+    Attributes:
+        kind: how the regions are kept, one of `KINDS`.
+        regions: ``[I, R, D]`` mapped.
+        scales: ``[I, R]`` mapped; None unless ``kind`` is int8.
+        whole: ``[I, D]`` mapped, or None.
+    """
+
+    folder: Path
+    kind: str
+    regions: np.ndarray
+    scales: np.ndarray | None = None
+    whole: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.regions)
+
+    @property
+    def bytes(self) -> int:
+        """How large the arrays are on disk."""
+        parts = (self.regions, self.scales, self.whole)
+        return sum(part.nbytes for part in parts if part is not None)
+
+    def fragments(self, images: np.ndarray | slice) -> Fragments:
+        """Return the regions ``[i, R, D]`` float32 of some images."""
+        vectors = torch.from_numpy(np.array(self.regions[images])).float()
+        if self.scales is not None:
+            vectors *= torch.from_numpy(np.array(self.scales[images]))[..., None]
+        whole = None if self.whole is None else torch.from_numpy(np.array(self.whole[images]))
+        return Fragments.of(vectors, whole=whole)
+
+    def blocks(self, stop: int | None = None) -> Iterator[Fragments]:
+        """Yield all images (the first ``stop`` of them), block by block, from the start."""
+        end = len(self) if stop is None else stop
+        for start in range(0, end, AT_ONCE):
+            yield self.fragments(slice(start, min(start + AT_ONCE, end)))
+            release(self.regions)
+
+
+def quantised(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Return vectors ``[..., D]`` as int8 and the step ``[...]`` float32 of each.
+
+    The step is a vector's largest absolute value / 127, so no value is off by more than half of
+    it. A zero vector stays one.
+    """
+    scales = vectors.abs().amax(-1) / STEPS
+    steps = vectors / torch.where(scales > 0, scales, 1.0)[..., None]
+    return steps.round().to(torch.int8), scales
+
+
+def as_kept(vectors: Tensor, kind: str) -> Tensor:
+    """Return vectors ``[..., D]`` float32 as they come back from a store of a kind."""
+    one_of("kind", kind, KINDS)
+    if kind == "int8":
+        steps, scales = quantised(vectors)
+        return steps.float() * scales[..., None]
+    return vectors.half().float() if kind == "float16" else vectors
+
+
+def build_store(
+    matcher: Matcher,
+    features: Any,
+    folder: Path | str,
+    *,
+    kind: str = "float16",
+    vocabulary: str | None = None,
+    progress: bool = False,
+) -> GalleryStore:
+    """Return the store of a gallery, encoding what is not there yet.
+
+    Args:
+        features: ``[I, R, F]``, in memory, mapped, or anything that is sliced like an array
+            (`distractors.Glued`).
+        kind: ``float16``, ``int8`` or ``float32``.
+        vocabulary: the hash of the vocabulary that sentences will be looked up in, where the
+            weights alone do not decide it; it is a part of what the folder is for.
+
+    Raises `InputError` for another kind, a folder that holds something else, or a full disk.
+    """
+    one_of("kind", kind, KINDS)
+    folder = Path(folder)
+    with torch.no_grad():
+        first = matcher.regions(torch.from_numpy(np.array(features[0:1], np.float32)))
+    wanted = {
+        "kind": kind,
+        "shape": [len(features), *first.vectors.shape[1:]],
+        "whole": first.whole is not None,
+        "weights": _weights_hash(matcher),
+        "features": _features_hash(features),
+        "vocabulary": vocabulary,
+    }
+    done = _done(folder, wanted)
+    if done < len(features):
+        with space_checked(folder):
+            _encode(matcher, features, folder, wanted, done, progress)
+    return open_store(folder)
+
+
+def open_store(folder: Path | str) -> GalleryStore:
+    """Return the finished store in a folder; raises `InputError` when there is none."""
+    folder = Path(folder)
+    note = _read_note(folder)
+    images, regions, width = shape = tuple(note["shape"])
+    if note["done"] < images:
+        raise InputError(
+            "a gallery that is not finished",
+            file=folder,
+            expected=f"{images} images",
+            found=f"{note['done']} done",
+            remedy="build it again: the same command goes on where it stopped",
+        )
+    return GalleryStore(
+        folder,
+        note["kind"],
+        array(folder / "regions.npy", shape, note["kind"]),
+        array(folder / "scales.npy", (images, regions), "float32")
+        if note["kind"] == "int8"
+        else None,
+        array(folder / "whole.npy", (images, width), "float32") if note["whole"] else None,
+    )
+
+
+def require_encoded_by(matcher: Matcher, folder: Path | str) -> None:
+    """Raise `InputError` when the gallery in a folder was encoded with other weights."""
+    made, own = _read_note(Path(folder))["weights"], _weights_hash(matcher)
+    if made != own:
+        raise InputError(
+            "the gallery was encoded with other weights than this matcher has",
+            file=folder,
+            expected=f"weights {own}",
+            found=made,
+            remedy="build the gallery again: itm index",
+        )
+
+
+def _read_note(folder: Path) -> dict[str, Any]:
+    """Return what a gallery's note says; raises `InputError` when a part of it is missing."""
+    note = read_json(folder / NOTE)
+    parts = {"kind": str, "shape": list, "whole": bool, "weights": str, "done": int}
+    wrong = [name for name, kind in parts.items() if not isinstance(note.get(name), kind)]
+    if wrong:
+        raise InputError(
+            "the note of the gallery is damaged",
+            file=folder / NOTE,
+            found=f"no proper {', '.join(wrong)}",
+            remedy="delete the folder and build the gallery again: itm index",
+        )
+    return note
+
+
+def _done(folder: Path, wanted: dict[str, Any]) -> int:
+    """Return how many images of the wanted gallery are encoded in a folder."""
+    if not (folder / NOTE).exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise InputError(
+                "this folder holds something else",
+                file=folder,
+                found=f"no {NOTE} in it",
+                remedy="name another folder, or delete this one",
+            )
+        return 0
+    note = _read_note(folder)
+    differs = [name for name, value in wanted.items() if note.get(name) != value]
+    if differs:
+        raise InputError(
+            "this folder holds another gallery",
+            file=folder,
+            expected=f"the same {', '.join(differs)}",
+            remedy="name another folder, or delete this one",
+        )
+    return int(note["done"])
+
+
+def _encode(
+    matcher: Matcher,
+    features: Any,
+    folder: Path,
+    wanted: dict[str, Any],
+    done: int,
+    progress: bool,
+) -> None:
+    arrays = _opened(folder, wanted, fresh=done == 0)
+    write_json(folder / NOTE, wanted | {"done": done})
+    starts = range(done, len(features), AT_ONCE)
+    for start in tqdm(starts, desc="encoding", unit="block", disable=not progress, leave=False):
+        stop = min(start + AT_ONCE, len(features))
+        chunks = encode_images(matcher, features[start:stop])
+        _write(arrays, slice(start, stop), chunks)
+        for values in arrays.values():
+            values.flush()
+            release(values)
+        write_json(folder / NOTE, wanted | {"done": stop})
+
+
+def _opened(folder: Path, wanted: dict[str, Any], *, fresh: bool) -> dict[str, np.memmap]:
+    """Return the arrays to be written; of a build that was killed those that it left."""
+    kind, shape = wanted["kind"], tuple(wanted["shape"])
+    shapes = {"regions": (kind, shape)}
+    if kind == "int8":
+        shapes["scales"] = ("float32", shape[:2])
+    if wanted["whole"]:
+        shapes["whole"] = ("float32", (shape[0], shape[2]))
+    if not fresh:
+        return {name: np.lib.format.open_memmap(folder / f"{name}.npy", "r+") for name in shapes}
+    size = sum(KINDS[kind] * int(np.prod(shape)) for kind, shape in shapes.values())
+    folder.mkdir(parents=True, exist_ok=True)
+    require_space(folder, size, "keep the gallery")
+    arrays = {}
+    for name, (dtype, sides) in shapes.items():
+        arrays[name] = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, sides)
+        reserve(folder / f"{name}.npy")
+    return arrays
+
+
+def _write(arrays: dict[str, np.memmap], rows: slice, chunks: list[Fragments]) -> None:
+    vectors = torch.cat([chunk.vectors for chunk in chunks]).cpu()
+    if "scales" in arrays:
+        steps, scales = quantised(vectors)
+        arrays["regions"][rows], arrays["scales"][rows] = steps.numpy(), scales.numpy()
+    else:
+        arrays["regions"][rows] = vectors.numpy()
+    if "whole" in arrays:
+        wholes = [chunk.whole for chunk in chunks if chunk.whole is not None]
+        arrays["whole"][rows] = torch.cat(wholes).cpu().numpy()
+
+
+def _weights_hash(matcher: Matcher) -> str:
+    found = hashlib.sha256()
+    for name, weight in sorted(matcher.state_dict().items()):
+        found.update(name.encode())
+        found.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def _features_hash(features: Any) -> str:
+    """Return what tells features apart: their shape and some images spread over them."""
+    found = hashlib.sha256(repr(tuple(features.shape)).encode())
+    for place in np.linspace(0, len(features) - 1, SAMPLED).astype(int).tolist():
+        found.update(np.array(features[place : place + 1], np.float32).tobytes())
+    return found.hexdigest()[:16]

@@ -1,0 +1,60 @@
+"""What every method fills into the sentence, and how well the ones that attend look.
+
+Page: "Every method".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from itm_book.records.grids import Grid
+from itm_core.data.dataset import Dataset
+from itm_core.evaluation.attention_measures import Quality
+from itm_core.evaluation.attention_quality import attention_quality
+from itm_core.experiments.prepare import run_features
+from itm_core.experiments.recipes import Recipe
+from itm_core.experiments.runs import Run
+from itm_core.models import AttendingSettings
+
+DIRECTION_NAMES = {"t2i": "words ask", "i2t": "regions ask", "both": "both ask"}
+
+
+def sentences(grid: Grid, profile: str = "scenes") -> pd.DataFrame:
+    """Return how every row of a grid fills in *attend, align, aggregate, regulated, constrained*.
+
+    Plug-ins and attention are the same with every profile.
+    """
+    rows = [{"method": name, **_words(row.at(profile))} for name, row in grid.rows.items()]
+    return pd.DataFrame(rows)
+
+
+def _words(recipe: Recipe) -> dict[str, str]:
+    matcher, regulator, constraints = recipe.matcher, recipe.regulator, recipe.constraints
+    if not isinstance(matcher, AttendingSettings):
+        whole = f"{recipe.encoder.whole_regions} / {recipe.encoder.whole_words}"
+        return {"attend": "no", "align": matcher.measure, "aggregate": whole, "plug-in": ""}
+    gate = "" if matcher.gate == "none" else f", gate {matcher.gate}"
+    pools = regulator.active and regulator.kind in ("rar", "rcar")
+    vectors = pools or matcher.uses_nodes
+    names = [f"{regulator.kind.upper()} x {regulator.steps}"] if regulator.active else []
+    names += [name.upper() for name in ("ccr", "ccs") if getattr(constraints, name)]
+    return {
+        "attend": f"{matcher.attention}{gate}, {DIRECTION_NAMES[matcher.direction]}",
+        "align": "similarity vectors" if vectors else "similarity",
+        "aggregate": "pooled by RAR" if pools else matcher.aggregation,
+        "plug-in": " + ".join(names),
+    }
+
+
+def qualities(runs: Mapping[str, Run], data: Dataset, direction: str = "t2i") -> dict[str, Quality]:
+    """Return the attention quality of every run that looks that way."""
+    found = {}
+    for name, run in runs.items():
+        if f"{direction}_attention_f1" in run.metrics:
+            features = run_features(run, data.test)
+            quality = attention_quality(run.matcher(), data.test, data.vocabulary, features)
+            assert quality is not None  # its metrics have it
+            found[name] = quality.directions[direction]
+    return found

@@ -1,0 +1,259 @@
+"""Tables of runs for people: means over seeds with intervals, and HTML that fits a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML, Markdown
+
+from itm_core.data.dataset import Dataset
+from itm_core.errors import InputError
+from itm_core.evaluation import retrieval
+from itm_core.experiments.runs import Run
+
+MARK = "†"  # of a number that code in no commit has made
+MEANING = "made by code with uncommitted changes"
+SUPERSCRIPT = f'<sup title="{MEANING}">{MARK}</sup>'
+FOOTNOTE = f'<p class="table-footnote" style="font-size: 0.8em">{MARK} {MEANING}</p>'
+
+
+def numbers(run: Run) -> pd.DataFrame:
+    """Return a run's recalls of the test split with their intervals, one row a direction."""
+    rows = []
+    for side, name in (("i2t", "image to text"), ("t2i", "text to image")):
+        row: dict[str, object] = {"direction": name}
+        for cut in retrieval.CUTS:
+            low, high = run.metrics["intervals"][f"{side}_r{cut}"]
+            row[f"R@{cut}"] = f"{run.metrics[f'{side}_r{cut}']:.1f} [{low:.1f}, {high:.1f}]"
+        row["median rank"] = f"{run.metrics[f'{side}_median']:.0f}"
+        row["mean rank"] = f"{run.metrics[f'{side}_mean']:.1f}"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def facts(run: Run, data: Dataset) -> pd.DataFrame:
+    """Return what a run was made of: data, model, budget, machine.
+
+    Of imported weights: where they are from, and the training that their file tells of.
+    """
+    recipe, where = run.recipe, run.environment
+    images, regions, width = data.train.regions.shape
+    said = {
+        "dataset": f"{data.name}: {images} / {len(data.dev.regions)} / {len(data.test.regions)} "
+        f"images (train / dev / test), {regions} regions of {width}",
+        "vocabulary": f"{len(data.vocabulary)} words",
+        "recipe": f"{recipe.name}, seed {run.seed}",
+        "matcher": ", ".join(f"{k} {v}" for k, v in vars(recipe.matcher).items()),
+        "training": ", ".join(f"{k} {v}" for k, v in vars(recipe.training).items()),
+        "device": f"{where['device_name']}, {where['threads']} threads",
+        "minutes": f"{where['seconds_training'] / 60:.1f} of training",
+        "versions": f"Python {where['python']}, torch {where['packages']['torch']}",
+        "commit": where["commit"] or "not a git checkout",
+    }
+    if run.imported:
+        own = run.imported
+        said["recipe"] = recipe.name
+        said["minutes"] = "not trained here"
+        said["weights"] = f"imported from {own['file']}, SHA-256 {own['sha256'][:12]}…"
+    return pd.DataFrame({"": said.keys(), "value": said.values()})
+
+
+def best(scores: np.ndarray, count: int = 5) -> np.ndarray:
+    """Return the places of the largest scores, best first."""
+    return np.argsort(-scores, kind="stable")[:count]
+
+
+def controls(scores: Mapping[str, np.ndarray], chance: Mapping[str, float]) -> pd.DataFrame:
+    """Return the recalls of control matchers with intervals, and chance below them."""
+    rows = []
+    for name, one in scores.items():
+        found = retrieval.metrics(one, ties="mean").flat()
+        limits = retrieval.bootstrap(one, ties="mean")
+        row: dict[str, object] = {"matcher": name}
+        for key in ("i2t_r1", "i2t_r10", "t2i_r1", "t2i_r10"):
+            low, high = limits[key]
+            row[_title(key)] = f"{found[key]:.1f} [{low:.1f}, {high:.1f}]"
+        rows.append(row)
+    guess: dict[str, object] = {"matcher": "chance"}
+    guess |= {_title(k): f"{chance[k]:.1f}" for k in ("i2t_r1", "i2t_r10", "t2i_r1", "t2i_r10")}
+    return pd.DataFrame([*rows, guess])
+
+
+def _title(key: str) -> str:
+    side, cut = key.split("_r")
+    return f"{'image to text' if side == 'i2t' else 'text to image'} R@{cut}"
+
+
+def claims(verdicts: Sequence[Mapping[str, str]]) -> pd.DataFrame:
+    """Return the verdicts of `verdicts.claim` as a table."""
+    return pd.DataFrame(list(verdicts), dtype=object)  # cells keep their notes
+
+
+def quote(text: str) -> Markdown:
+    """Return a caption as a quotation."""
+    return Markdown(f"> {text}")
+
+
+@dataclass(frozen=True)
+class Note:
+    """What stands behind a cell: a text such as the source of a number, and where it leads.
+
+    ``uncommitted`` marks the cell with `MARK`: code in no commit made its number.
+
+    Raises `InputError` for a link that is no address of a page (``javascript:``, for one).
+    """
+
+    text: str = ""
+    link: str = ""
+    uncommitted: bool = False
+
+    def __post_init__(self) -> None:
+        # Browsers leave out blanks and control characters before they read an address.
+        odd = any(sign <= " " or sign == "\x7f" for sign in self.link)
+        if odd or urlsplit(self.link).scheme not in ("", "http", "https"):
+            expected = "https://..., a path such as ../book/runs.html#run-1, or nothing"
+            raise InputError("no link for a page", expected=expected, found=repr(self.link))
+
+
+Notes = Mapping[str, Sequence[Note | str | None]]  # column: one for each row; "" or None for none
+
+
+class _Text(str):
+    note: Note
+
+
+class _Real(float):
+    note: Note
+
+
+class _Whole(int):
+    note: Note
+
+
+def with_note(value: Any, note: Note | str | None) -> Any:
+    """Return a value of a cell that carries a note, in the place of one that it has.
+
+    It equals the value, and is sorted, selected and joined as it is, together with its note. What
+    is neither text nor a number comes back as text, and nothing at all as NaN.
+    """
+    value = _bare(value)
+    note = note if isinstance(note, Note) else Note(note or "")
+    if note == Note():
+        return value
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        noted: Any = _Real("nan")
+    elif pd.api.types.is_integer(value):
+        noted = _Whole(value)
+    else:
+        noted = _Real(value) if pd.api.types.is_float(value) else _Text(value)
+    noted.note = note
+    return noted
+
+
+def note_of(value: object) -> Note | None:
+    """Return the note that a cell carries; None where it has none."""
+    return value.note if isinstance(value, _Text | _Real | _Whole) else None
+
+
+def _bare(value: Any) -> Any:
+    kinds: dict[type, type] = {_Text: str, _Real: float, _Whole: int}
+    kind = kinds.get(type(value))
+    return kind(value) if kind else value
+
+
+def noted(table: pd.DataFrame, notes: Notes) -> pd.DataFrame:
+    """Return the table with notes in the cells of some columns, one for each row.
+
+    A note belongs to its cell: it stays there when rows are sorted, left out or joined with those
+    of other tables. Raises `InputError` for a column that isn't there, or not one for each row.
+    """
+    table = table.copy()
+    for name, said in notes.items():
+        if len(said) != len(table) or (name not in table and len(said)):
+            raise InputError(
+                "notes that do not fit their table",
+                expected=f"{len(table)} for one of the columns {', '.join(map(str, table))}",
+                found=f"{len(said)} for {name}",
+            )
+        if len(said):
+            cells = [with_note(value, note) for value, note in zip(table[name], said, strict=True)]
+            table[name] = pd.Series(cells, index=table.index, dtype=object)
+    return table
+
+
+def html(
+    table: pd.DataFrame, caption: str, *, wrap: bool = False, notes: Notes | None = None
+) -> HTML:
+    """Return a table with a caption, which scrolls where the page is narrow.
+
+    ``wrap`` lets long cells take more lines, for tables of words rather than numbers; without it
+    only the columns that the table names in ``attrs["wrap"]`` do. ``notes``
+    puts a note or a link behind the cells of some columns: under the mouse, and in the book also
+    for keys and fingers; by default those that the cells carry (`noted`). A cell without a value,
+    but with a note, shows a dash. A line below says what `MARK` means where a cell has it.
+
+    Raises `InputError` for notes of a column that isn't there, or not one for each row.
+    """
+    if notes is not None:
+        table = noted(table.map(_bare), notes)
+    marked, columns, uncommitted = _marked(table)
+    styled = marked.style.hide(axis="index")
+    styled = styled.format_index(escape="html", axis="columns")
+    plain = [name for name in table if name not in columns] if columns else None
+    styled = styled.format(precision=1, na_rep="", escape="html", subset=plain)
+    if columns:
+        styled = styled.format(str, escape=None, subset=columns)  # escaped by _noted
+    wordy = list(table) if wrap else [c for c in table.attrs.get("wrap", ()) if c in table]
+    if wordy:
+        styled = styled.set_properties(wordy, **{"white-space": "normal", "min-width": "7em"})
+    body = styled.set_table_attributes('class="dataframe"').to_html()
+    return HTML(
+        f'<figure style="margin: 0 0 1rem"><figcaption>{escape(caption)}</figcaption>'
+        '<div class="table-scroll" style="margin: 0; overflow-x: auto; font-size: 0.8em">'
+        f"{body}</div>{FOOTNOTE if uncommitted else ''}</figure>"
+    )
+
+
+def _marked(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Any], bool]:
+    """Return the table with HTML in the columns that have notes, their names, and if one has
+    `MARK`.
+    """
+    shown, columns, uncommitted = table.copy(), [], False
+    for place, name in enumerate(table):
+        column = table.iloc[:, place]
+        notes = [note_of(value) for value in column] if column.dtype == object else []
+        if any(notes):
+            cells = [_noted(value, note) for value, note in zip(column, notes, strict=True)]
+            shown[name] = pd.Series(cells, index=table.index, dtype=object)
+            columns.append(name)
+            uncommitted |= any(note is not None and note.uncommitted for note in notes)
+    return (shown.reset_index(drop=True) if columns else shown), columns, uncommitted
+
+
+def _noted(value: object, note: Note | None) -> str:
+    """Return a cell as HTML; a note is within reach of keys, and JupyterLab shows it too."""
+    note = note or Note()
+    shown = escape(_shown(value) or ("–" if note != Note() else ""))
+    link, text = escape(note.link), escape(note.text)
+    mark = SUPERSCRIPT if note.uncommitted else ""
+    if not note.text:
+        return (f'<a href="{link}">{shown}</a>' if link else shown) + mark
+    marked = (
+        f'<span class="note" style="text-decoration: underline dotted" tabindex="0" role="note" '
+        f'title="{text}" aria-label="{shown}: {text}">{shown}</span>{mark}'
+    )
+    leads = f' <a class="note-link" href="{link}" aria-label="{shown}: open">↗</a>'
+    return marked + leads if link else marked
+
+
+def _shown(value: Any) -> str:
+    """Return a value as the cells without notes show it."""
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return ""
+    return f"{value:.1f}" if pd.api.types.is_float(value) else str(value)

@@ -1,0 +1,1 @@
+"""What turns features and token ids into fragments: regions and words of one width."""

@@ -1,0 +1,188 @@
+"""Regions and words into one space: the encoders that the hosts share.
+
+Page: the SCAN chapter, "Encode".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from itm_core.encoders.fragments import Fragments, l2norm
+from itm_core.encoders.pooling import WHOLES, make_whole
+from itm_core.encoders.positions import POSITION_RULES, POSITION_WIDTH, BlockPositions
+from itm_core.encoders.region_blocks import ATTENDING_BLOCKS, HEADS, REGION_BLOCKS, make_block
+from itm_core.errors import InputError
+from itm_core.settings import at_least, one_of, registered, share
+
+WORD_STARTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "uniform": lambda vectors: nn.init.uniform_(vectors, -0.1, 0.1),
+    "xavier": nn.init.xavier_uniform_,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSettings:
+    """How regions and words become vectors.
+
+    Attributes:
+        embedding: D, the width of the common space.
+        word_width: width of the word vectors that enter the GRU.
+        gru_layers: GRU layers.
+        bidirectional: average a forward and a backward GRU, or keep one direction.
+        normalise_regions, normalise_words: give embeddings unit length
+            (off: the release's ``no_imgnorm``, ``no_txtnorm``).
+        weight_norm: reparametrise the region layer as direction and length
+            (the release's ``precomp_enc_type=weight_norm``).
+        regions: what stands beside or behind the linear region layer, see `region_blocks`.
+        mask_regions: padded regions are no keys of the block's attention. Off as released
+            (CHAN): there zero-padded rows take part, and move the real ones.
+        positions: PFAN's position features: ``none``, ``paper`` or ``released``.
+        words: ``gru``, or ``bert``.
+        bert: folder of a BERT model in the layout of the transformers library.
+        word_start: how word vectors start: ``uniform`` in +-0.1, or ``xavier`` (CHAN).
+        word_dropout: of the word vectors that enter the GRU, in training.
+        whole_regions, whole_words: how the one vector of an image or a caption is made,
+            see `pooling`; ``none`` where the method has none.
+    """
+
+    embedding: int = 1024
+    word_width: int = 300
+    gru_layers: int = 1
+    bidirectional: bool = True
+    normalise_regions: bool = True
+    normalise_words: bool = True
+    weight_norm: bool = False
+    regions: str = "linear"
+    mask_regions: bool = False
+    positions: str = "none"
+    words: str = "gru"
+    bert: str | None = None
+    word_start: str = "uniform"
+    word_dropout: float = 0.0
+    whole_regions: str = "none"
+    whole_words: str = "none"
+
+    def __post_init__(self) -> None:
+        for name in ("embedding", "word_width", "gru_layers"):
+            at_least(f"encoder.{name}", getattr(self, name), 1)
+        one_of("encoder.regions", self.regions, REGION_BLOCKS)
+        one_of("encoder.positions", self.positions, ("none", *POSITION_RULES))
+        one_of("encoder.words", self.words, WORD_ENCODERS)
+        one_of("encoder.word_start", self.word_start, WORD_STARTS)
+        one_of("encoder.whole_regions", self.whole_regions, WHOLES)
+        one_of("encoder.whole_words", self.whole_words, WHOLES)
+        share("encoder.word_dropout", self.word_dropout)
+        if self.regions in ATTENDING_BLOCKS and self.embedding % HEADS:
+            raise InputError(
+                "regions attend with several heads",
+                found=f"encoder.embedding={self.embedding}",
+                expected=f"a multiple of {HEADS} for encoder.regions={self.regions}",
+            )
+
+
+class RegionEncoder(nn.Module):
+    """One linear layer per region, perhaps a block behind it, then unit length.
+
+    SCAN section 3.2, equation before 1; the blocks are those of VSE-infinity (mlp), CHAN
+    (self_attention, transformer) and VSRN (graph), positions those of PFAN.
+
+    >>> RegionEncoder(2048, EncoderSettings(embedding=8))(torch.randn(2, 36, 2048)).vectors.shape
+    torch.Size([2, 36, 8])
+    """
+
+    def __init__(
+        self, feature_width: int, settings: EncoderSettings, region_count: int = 36
+    ) -> None:
+        super().__init__()
+        width = settings.embedding
+        self.positions = None
+        wide = feature_width
+        if settings.positions != "none":  # the last columns of the features are the positions
+            self.positions = BlockPositions(feature_width - POSITION_WIDTH, settings.positions)
+            wide = self.positions.joined_width
+        fc = nn.Linear(wide, width)
+        bound = math.sqrt(6 / (fc.in_features + fc.out_features))  # Xavier, as the release does
+        nn.init.uniform_(fc.weight, -bound, bound)
+        nn.init.zeros_(fc.bias)
+        self.fc = fc
+        if settings.weight_norm:  # one length for the whole matrix, as in the release
+            self.fc = weight_norm(fc, dim=None)  # type: ignore[arg-type]
+        self.block = make_block(settings.regions, wide, width)
+        self.whole = make_whole(settings.whole_regions, width, region_count)
+        self.masked = settings.mask_regions
+        self.normalised = settings.normalise_regions
+
+    def forward(self, features: Tensor, lens: Tensor | None = None) -> Fragments:
+        """Return regions ``[I, R, D]`` of features ``[I, R, F]``, in the weights' precision."""
+        features = features.to(next(self.parameters()).dtype)
+        if self.positions is not None:
+            features = self.positions(features)
+        vectors = self.fc(features)
+        if self.block is not None:
+            mask = Fragments.of(vectors, lens).mask if self.masked and lens is not None else None
+            vectors = self.block(vectors, features, mask)
+        if lens is not None:  # padding must be zero, or it asks and is asked
+            vectors = vectors * Fragments.of(vectors, lens).mask[..., None]
+        return _finished(vectors, lens, self.normalised, self.whole)
+
+
+class WordEncoder(nn.Module):
+    """A GRU over word vectors, its two directions averaged, then unit length (SCAN 3.3)."""
+
+    def __init__(self, vocabulary_size: int, settings: EncoderSettings) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(vocabulary_size, settings.word_width)
+        registered("encoder.word_start", settings.word_start, WORD_STARTS)(self.embed.weight)
+        self.dropout = nn.Dropout(settings.word_dropout)
+        self.rnn = nn.GRU(
+            settings.word_width,
+            settings.embedding,
+            settings.gru_layers,
+            batch_first=True,
+            bidirectional=settings.bidirectional,
+        )
+        self.whole = make_whole(settings.whole_words, settings.embedding)
+        self.normalised = settings.normalise_words
+
+    def forward(self, tokens: Tensor, lens: Tensor) -> Fragments:
+        """Return words ``[C, L, D]`` of token ids ``[C, L]``; zero beyond each length."""
+        packed = pack_padded_sequence(
+            self.dropout(self.embed(tokens)), lens.cpu(), batch_first=True, enforce_sorted=False
+        )
+        vectors, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True)
+        if self.rnn.bidirectional:
+            vectors = torch.stack(vectors.chunk(2, dim=-1)).mean(0)
+        return _finished(vectors, lens, self.normalised, self.whole)
+
+
+def _bert(vocabulary_size: int, settings: EncoderSettings) -> nn.Module:
+    from itm_core.encoders.bert import BertWordEncoder  # transformers is optional
+
+    return BertWordEncoder(settings)
+
+
+WORD_ENCODERS: dict[str, Callable[[int, EncoderSettings], nn.Module]] = {
+    "gru": WordEncoder,
+    "bert": _bert,
+}
+
+
+def make_word_encoder(vocabulary_size: int, settings: EncoderSettings) -> nn.Module:
+    """Return the word encoder that the settings ask for."""
+    return registered("encoder.words", settings.words, WORD_ENCODERS)(vocabulary_size, settings)
+
+
+def _finished(
+    vectors: Tensor, lens: Tensor | None, normalised: bool, whole: nn.Module | None
+) -> Fragments:
+    found = Fragments.of(l2norm(vectors) if normalised else vectors, lens)
+    if whole is None:
+        return found
+    return Fragments(found.vectors, found.lens, whole(found))

@@ -1,0 +1,190 @@
+"""One vector for an image or a caption as a whole, from its regions or words.
+
+A module here is called with `Fragments` and returns ``[N, D]`` at unit length.
+
+=====================  =============================================================
+``mean``, ``max``      over the fragments (VSE++ pools regions before it projects them)
+``last``               the last word: a GRU's final state (VSE++, VSRN)
+``gpo``                sorted per channel and weighted by rank, learned (VSE-infinity)
+``gru``                a GRU over the regions, its final state (VSRN on MSCOCO)
+``gru_norm``           and a batch norm behind it (VSRN on Flickr30K)
+``self_attention``     fragments weighted by how they go with their mean (SGRAF)
+=====================  =============================================================
+
+Page: "The hosts".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from itm_core.encoders.fragments import Fragments, l2norm
+from itm_core.errors import InputError
+from itm_core.models.alignment import linear
+from itm_core.settings import registered
+
+WholeFactory = Callable[[int, int | None], nn.Module | None]
+
+
+def make_whole(kind: str, width: int, count: int | None = None) -> nn.Module | None:
+    """Return the module called ``kind`` for fragments of ``width``; None for ``none``.
+
+    ``count`` is the number of regions of every image, or None for words. Raises `InputError` for
+    a kind that is not in `WHOLES`.
+    """
+    return registered("whole", kind, WHOLES)(width, count)
+
+
+class Mean(nn.Module):
+    """The mean of the fragments."""
+
+    def forward(self, fragments: Fragments) -> Tensor:
+        """Return ``[N, D]``."""
+        return l2norm(mean(fragments))
+
+
+class Max(nn.Module):
+    """The largest value of each channel."""
+
+    def forward(self, fragments: Fragments) -> Tensor:
+        """Return ``[N, D]``."""
+        x = fragments.vectors
+        if fragments.ragged:
+            x = x.masked_fill(~fragments.mask[..., None], -torch.inf)
+        return l2norm(x.amax(1))
+
+
+class Last(nn.Module):
+    """The last fragment: for words out of a one-directional GRU, its final state."""
+
+    def forward(self, fragments: Fragments) -> Tensor:
+        """Return ``[N, D]``."""
+        rows = torch.arange(len(fragments.lens), device=fragments.vectors.device)
+        last = (fragments.lens - 1).to(fragments.vectors.device)
+        return l2norm(fragments.vectors[rows, last])
+
+
+def mean(fragments: Fragments) -> Tensor:
+    """Return the mean of the real fragments, ``[N, D]``."""
+    if not fragments.ragged:
+        return fragments.vectors.mean(1)
+    mask = fragments.mask[..., None]
+    return (fragments.vectors * mask).sum(1) / mask.sum(1)
+
+
+class Gpo(nn.Module):
+    """Generalised pooling operator (VSE-infinity, CVPR 2021, equations 3-6).
+
+    ``theta = softmax(w . BiGRU(p) / 0.1)`` from sinusoidal codes p of the ranks; the result is
+    ``sum_k theta_k (k-th largest)``, channel by channel.
+    """
+
+    TEMPERATURE = 0.1
+
+    def __init__(self, codes: int = 32, hidden: int = 32) -> None:
+        super().__init__()
+        self.width = codes
+        self.gru = nn.GRU(codes, hidden, 1, batch_first=True, bidirectional=True)
+        self.linear = nn.Linear(hidden, 1, bias=False)
+
+    def codes(self, count: int) -> Tensor:
+        """Return the codes of ranks 0..count-1, ``[count, codes]``: sines even, cosines odd."""
+        rank = torch.arange(count, dtype=torch.float32)[:, None]
+        slow = torch.exp(torch.arange(0, self.width, 2) * (-math.log(10000.0) / self.width))
+        angle = rank * slow
+        return torch.stack([angle.sin(), angle.cos()], -1).flatten(1)
+
+    def weights(self, lens: Tensor, count: int, like: Tensor) -> Tensor:
+        """Return the weight of every rank, ``[N, count]``; zero beyond each length."""
+        codes = self.codes(count).to(like)[None].expand(len(lens), -1, -1)
+        packed = pack_padded_sequence(codes, lens.cpu(), batch_first=True, enforce_sorted=False)
+        states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=count)
+        relevance = self.linear(torch.stack(states.chunk(2, -1)).mean(0)).squeeze(-1)
+        real = torch.arange(count, device=like.device) < lens.to(like.device)[:, None]
+        return (relevance / self.TEMPERATURE).masked_fill(~real, -torch.inf).softmax(-1)
+
+    def forward(self, fragments: Fragments) -> Tensor:
+        """Return the pooled vectors ``[N, D]``, as long as they come."""
+        x = fragments.vectors
+        weights = self.weights(fragments.lens, x.shape[1], x)
+        if fragments.ragged:  # padding sorts behind everything
+            x = x.masked_fill(~fragments.mask[..., None], -torch.inf)
+        ordered = x.sort(1, descending=True).values
+        if fragments.ragged:
+            ordered = ordered.masked_fill(~fragments.mask[..., None], 0)
+        return (weights[..., None] * ordered).sum(1)
+
+
+class GpoWhole(Gpo):
+    """GPO at unit length."""
+
+    def forward(self, fragments: Fragments) -> Tensor:
+        """Return ``[N, D]``."""
+        return l2norm(super().forward(fragments))
+
+
+class GruWhole(nn.Module):
+    """VSRN's global reasoning: a GRU over the regions, its final state, perhaps a batch norm."""
+
+    def __init__(self, width: int, *, normed: bool) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(width, width, 1, batch_first=True)
+        self.bn = nn.BatchNorm1d(width) if normed else nn.Identity()
+
+    def forward(self, fragments: Fragments) -> Tensor:
+        """Return ``[N, D]``."""
+        states, _ = self.rnn(fragments.vectors)
+        rows = torch.arange(len(fragments.lens), device=states.device)
+        return l2norm(self.bn(states[rows, (fragments.lens - 1).to(states.device)]))
+
+
+class SelfAttention(nn.Module):
+    """SGRAF's whole vector (AAAI 2021, section 3.1): fragments weighted by their mean's query.
+
+    ``softmax(w . (tanh(W_1 x_k) * tanh(W_2 mean)))`` weighs the fragments. Regions have a batch
+    norm after each map: one over the places of the regions, so their number is fixed, one over
+    the channels of the mean. Dropout of 0.4 follows each tanh, in training.
+    """
+
+    def __init__(self, width: int, count: int | None) -> None:
+        super().__init__()
+        self.local, self.whole = linear(width, width), linear(width, width)
+        self.local_norm = nn.Identity() if count is None else nn.BatchNorm1d(count)
+        self.whole_norm = nn.Identity() if count is None else nn.BatchNorm1d(width)
+        self.weigh = linear(width, 1)
+        self.dropout = nn.Dropout(0.4)
+        self.count = count
+
+    def forward(self, fragments: Fragments) -> Tensor:
+        """Return ``[N, D]``; raises `InputError` when there are not ``count`` regions."""
+        x = fragments.vectors
+        if self.count not in (None, x.shape[1]):
+            raise InputError(
+                "SGRAF's whole image has a batch norm for each place of a region",
+                expected=f"{self.count} regions",
+                found=x.shape[1],
+                remedy="set training.drop_regions=0, or another encoder.whole_regions such as mean",
+            )
+        local = self.dropout(self.local_norm(self.local(x)).tanh())
+        whole = self.dropout(self.whole_norm(self.whole(mean(fragments))).tanh())
+        relevance = self.weigh(local * whole[:, None]).squeeze(-1)
+        if fragments.ragged:
+            relevance = relevance.masked_fill(~fragments.mask, -torch.inf)
+        return l2norm((relevance.softmax(-1)[..., None] * x).sum(1))
+
+
+WHOLES: dict[str, WholeFactory] = {
+    "none": lambda width, count: None,
+    "mean": lambda width, count: Mean(),
+    "max": lambda width, count: Max(),
+    "last": lambda width, count: Last(),
+    "gpo": lambda width, count: GpoWhole(),
+    "gru": lambda width, count: GruWhole(width, normed=False),
+    "gru_norm": lambda width, count: GruWhole(width, normed=True),
+    "self_attention": SelfAttention,
+}

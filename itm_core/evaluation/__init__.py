@@ -1,0 +1,1 @@
+"""Scores of every pair, retrieval numbers, statistics, and the quality of attention."""

@@ -1,0 +1,1 @@
+"""Methods, recipes, and runs with their store."""

@@ -1,0 +1,346 @@
+"""Every method of the three papers and of their hosts: the words it fills into the sentence.
+
+A method is what its paper changes; what depends on the data (epochs, rates, widths) is the
+profile's (`PROFILES`) or, where a paper has its own, the method's ``published`` row.
+
+Sources: the papers and the READMEs of their releases; where they differ the README is followed
+and the page of quirks says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from itm_core.models import AttendingSettings, PooledSettings
+from itm_core.regulators import RegulatorSettings
+
+Changes = Mapping[str, Any]
+
+SCAN = "Lee et al., Stacked Cross Attention for Image-Text Matching, ECCV 2018"
+BFAN = "Liu et al., Focus Your Attention: A Bidirectional Focal Attention Network, ACM MM 2019"
+PFAN = "Wang et al., Position Focused Attention Network for Image-Text Matching, IJCAI 2019"
+SGRAF = "Diao et al., Similarity Reasoning and Filtration for Image-Text Matching, AAAI 2021"
+IMRAM = "Chen et al., IMRAM: Iterative Matching with Recurrent Attention Memory, CVPR 2020"
+CHAN = "Pan et al., Fine-Grained Image-Text Matching by Cross-Modal Hard Aligning, CVPR 2023"
+RCAR = "Diao et al., Plug-and-Play Regulators for Image-Text Matching, TIP 2023"
+VSEPP = "Faghri et al., VSE++: Improving Visual-Semantic Embeddings, BMVC 2018"
+GPO = "Chen et al., Learning the Best Pooling Strategy for Visual Semantic Embedding, CVPR 2021"
+VSRN = "Li et al., Visual Semantic Reasoning for Image-Text Matching, ICCV 2019"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """What a paper changes.
+
+    Attributes:
+        paper: where it is from.
+        matcher: how it scores.
+        regulator: what it feeds back.
+        encoder, loss: settings that belong to the method on every dataset.
+        photographs: settings of ``encoder.`` and ``training.`` that the paper uses on photographs
+            and that are left out on Scenes, where every method trains alike: dropout,
+            augmentation, weight decay.
+        published: by dataset, the training settings of the paper.
+    """
+
+    paper: str
+    matcher: AttendingSettings | PooledSettings
+    regulator: RegulatorSettings = field(default_factory=RegulatorSettings)
+    encoder: Changes = field(default_factory=dict)
+    loss: Changes = field(default_factory=dict)
+    photographs: Changes = field(default_factory=dict)
+    published: Mapping[str, Changes] = field(default_factory=dict)
+
+
+def _scan() -> dict[str, Method]:
+    rows = {}
+    for direction, attention, lse in (("t2i", 9.0, 6.0), ("i2t", 4.0, 5.0)):
+        for aggregation in ("mean", "LSE", "max", "sum"):
+            rows[f"scan-{direction}-{aggregation}"] = Method(
+                paper=SCAN,
+                matcher=AttendingSettings(
+                    direction=direction,
+                    attention_temperature=attention,
+                    aggregation=aggregation,
+                    lse_temperature=lse,
+                ),
+            )
+    return rows
+
+
+def _bfan() -> dict[str, Method]:
+    """BFAN: both directions in one model, the irrelevant fragments removed (section 4)."""
+    published = {  # the README; the paper says batch 32 and a drop every ten epochs
+        "f30k": {"epochs": 15, "drop_every": 15},
+        "coco": {"epochs": 20, "drop_every": 15},
+    }
+    return {
+        f"bfan-{gate}": Method(
+            paper=BFAN,
+            matcher=AttendingSettings(direction="both", attention_temperature=20.0, gate=gate),
+            published=published,
+        )
+        for gate in ("equal", "prob")
+    }
+
+
+def _pfan() -> dict[str, Method]:
+    """PFAN: SCAN over regions that know where they are (section 5)."""
+    return {
+        f"pfan-{direction}": Method(
+            paper=PFAN,
+            matcher=AttendingSettings(
+                direction=direction,
+                attention_temperature=temperature,
+                max_attention_bonus=direction == "t2i",
+            ),
+            encoder={"positions": "released"},
+            published={"coco": {"epochs": 30, "drop_every": 15}},
+        )
+        for direction, temperature in (("t2i", 9.0), ("i2t", 4.0))
+    }
+
+
+def _sgraf() -> dict[str, Method]:
+    """SGRAF: words attend, similarity vectors reason (SGR) or are filtered (SAF)."""
+    f30k = {"SAF": {"epochs": 30, "drop_every": 20}, "SGR": {"epochs": 40, "drop_every": 30}}
+    return {
+        kind.lower(): Method(
+            paper=SGRAF,
+            matcher=AttendingSettings(attention_temperature=9.0, aggregation=kind),
+            encoder={"whole_regions": "self_attention", "whole_words": "self_attention"},
+            photographs={"encoder.word_dropout": 0.4},
+            published={
+                "f30k": f30k[kind],
+                "coco": {"epochs": 20, "drop_every": 10, "learning_rate": 2e-4},
+            },
+        )
+        for kind in ("SAF", "SGR")
+    }
+
+
+def _imram() -> dict[str, Method]:
+    """IMRAM: SCAN's attention three times, the query refined in between, scores added."""
+    return {
+        f"imram-{name}": Method(
+            paper=IMRAM,
+            matcher=AttendingSettings(direction=direction, attention_temperature=9.0),
+            regulator=RegulatorSettings(kind="memory", steps=3),
+        )
+        for name, direction in (("text", "t2i"), ("image", "i2t"), ("full", "both"))
+    }
+
+
+def _chan() -> dict[str, Method]:
+    """CHAN: every word keeps its best region alone; log-sum-exp over the words."""
+    hard = AttendingSettings(
+        attention="hard", aggregation="LSE", lse_temperature=10.0, lse_scaled=False
+    )
+    shared = {
+        "training.optimiser": "adamw",
+        "training.drop_regions": 0.2,
+        "training.drop_words": 0.2,
+        "training.drop_last": True,
+        "loss.warmup_epochs": 1,
+    }
+    schedule = {"epochs": 25, "drop_every": 15, "learning_rate": 5e-4}
+    gru = {name: schedule | {"batch": 384} for name in ("f30k", "coco")}
+    bert = {name: schedule | {"bert_learning_rate": 5e-5} for name in ("f30k", "coco")}
+    loss = {"margin": 0.05}
+    return {
+        "chan": Method(
+            paper=CHAN,
+            matcher=hard,
+            encoder={"regions": "self_attention", "word_start": "xavier"},
+            loss=loss,
+            photographs=shared | {"training.weight_decay": 0.01},
+            published=gru,
+        ),
+        "chan-bert": Method(
+            paper=CHAN,
+            matcher=AttendingSettings(attention="hard", aggregation="mean"),
+            encoder={"words": "bert"},
+            loss=loss,
+            photographs=shared | {"training.weight_decay": 1e-4},
+            published=bert,
+        ),
+    }
+
+
+def _rcar() -> dict[str, Method]:
+    """RCR, RAR and both, on SCAN's attention with the region branch of VSE-infinity."""
+    steps = {
+        "base": {"t2i": 0, "i2t": 0},
+        "rcr": {"t2i": 2, "i2t": 3},
+        "rar": {"t2i": 3, "i2t": 2},
+        "rcar": {"t2i": 2, "i2t": 2},
+    }
+    rows = {}
+    for kind, by_direction in steps.items():
+        for direction, temperature in (("t2i", 10.0), ("i2t", 3.0)):
+            name = f"rcar-{direction}-base" if kind == "base" else f"{kind}-{direction}"
+            rows[name] = Method(
+                paper=RCAR,
+                matcher=AttendingSettings(direction=direction, attention_temperature=temperature),
+                regulator=RegulatorSettings(
+                    kind="none" if kind == "base" else kind, steps=by_direction[direction]
+                ),
+                encoder={"regions": "mlp"},
+                photographs={
+                    "encoder.word_dropout": 0.4,
+                    "training.optimiser": "adamw",
+                    "training.weight_decay": 0.01,
+                    "training.drop_words": 0.2,
+                    "training.spare_ends": True,
+                    "training.drop_last": True,
+                },
+                published={
+                    "f30k": {
+                        "epochs": 40,
+                        "drop_every": 30,
+                        "learning_rate": 5e-4,
+                        "loss.warmup_epochs": 3,
+                    },
+                    "coco": {
+                        "epochs": 25,
+                        "drop_every": 15,
+                        "learning_rate": 5e-4,
+                        "loss.warmup_epochs": 5,
+                    },
+                },
+            )
+    return rows
+
+
+def _pooled() -> dict[str, Method]:
+    """One vector a side: VSE++, its pooling learned (VSE-infinity), regions that reason (VSRN)."""
+    fragments = {"normalise_regions": False, "normalise_words": False}
+    rows = {
+        f"vse-{kind}": Method(
+            paper=VSEPP,
+            matcher=PooledSettings(),
+            encoder={
+                **fragments,
+                "bidirectional": False,
+                "whole_regions": kind,
+                "whole_words": "last",
+            },
+        )
+        for kind in ("mean", "max")
+    }
+    rows["vse-gpo"] = Method(
+        paper=GPO,
+        matcher=PooledSettings(),
+        encoder={**fragments, "regions": "mlp", "whole_regions": "gpo", "whole_words": "gpo"},
+        photographs={
+            "loss.warmup_epochs": 1,
+            "training.optimiser": "adamw",
+            "training.weight_decay": 0.01,
+            "training.drop_regions": 0.2,
+            "training.drop_words": 0.2,
+            "training.drop_last": True,
+        },
+        published={
+            name: {"epochs": 25, "drop_every": 15, "learning_rate": 5e-4}
+            for name in ("f30k", "coco")
+        },
+    )
+    rows["vsrn"] = Method(
+        paper=VSRN,
+        matcher=PooledSettings(),
+        encoder={
+            **fragments,
+            "regions": "graph",
+            "bidirectional": False,
+            "whole_regions": "gru_norm",
+            "whole_words": "last",
+        },
+        published={"coco": {"encoder.regions": "graph_coco", "encoder.whole_regions": "gru"}},
+    )
+    return rows
+
+
+METHODS: dict[str, Method] = {
+    **_scan(),
+    **_bfan(),
+    **_pfan(),
+    **_sgraf(),
+    **_imram(),
+    **_chan(),
+    **_rcar(),
+    **_pooled(),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """What depends on the data.
+
+    Attributes:
+        encoder, loss, training: settings of the parts.
+        width: K, of similarity and alignment vectors.
+        photographs: whether methods bring their dropout, augmentation and decay along.
+    """
+
+    encoder: Mapping[str, Any] = field(default_factory=dict)
+    loss: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    width: int = 256
+    photographs: bool = True
+
+
+PROFILES: dict[str, Profile] = {
+    "f30k": Profile(),
+    "coco": Profile(training={"epochs": 20, "drop_every": 10, "learning_rate": 5e-4}),
+    "f8k": Profile(
+        encoder={"embedding": 256},
+        loss={"warmup_epochs": 1},
+        training={"epochs": 12, "drop_every": 7, "learning_rate": 1e-3},
+        width=128,
+    ),
+    "f8kshort": Profile(  # an hour or two on two cores, for 2,500 photographs; all train alike
+        encoder={"embedding": 128, "word_width": 128},
+        loss={"warmup_epochs": 2},
+        training={
+            "epochs": 6,
+            "drop_every": 4,
+            "learning_rate": 1e-3,
+            "batch": 32,
+            "dev_images": 200,
+        },
+        width=32,
+        photographs=False,
+    ),
+    "scenes": Profile(
+        encoder={"embedding": 128, "word_width": 128},
+        loss={"warmup_epochs": 2},
+        training={"epochs": 9, "drop_every": 7, "learning_rate": 1e-3, "batch": 64},
+        width=64,
+        photographs=False,
+    ),
+    "smoke": Profile(  # seconds on a laptop, for Scenes-small; what the book is built with
+        encoder={"embedding": 64, "word_width": 64},
+        loss={"warmup_epochs": 4},  # hardest negatives too soon, and learned similarities collapse
+        training={
+            "epochs": 6,
+            "drop_every": 5,
+            "learning_rate": 2e-3,
+            "batch": 32,
+            "dev_images": 50,
+        },
+        width=32,
+        photographs=False,
+    ),
+}
+DEFAULT_PROFILE = "scenes"
+
+# what a plug-in changes; steps as released for words that ask
+PLUGINS: dict[str, dict[str, dict[str, Any]]] = {
+    "rcr": {"regulator": {"kind": "rcr", "steps": 2}},
+    "rar": {"regulator": {"kind": "rar", "steps": 3}},
+    "rcar": {"regulator": {"kind": "rcar", "steps": 2}},
+    "ccr": {"constraints": {"ccr": 1.0}},
+    "ccs": {"constraints": {"ccs": 1.0}},
+}

@@ -1,0 +1,278 @@
+"""One run and what its folder holds: read when it is asked for.
+
+`runs` makes them and says which files there are; `checkpoints` makes those of imported weights,
+which have no vocabulary until they are used with a dataset, and no scores until they are scored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from itm_core.data.dataset import vocabulary_file
+from itm_core.data.vocabulary import Vocabulary
+from itm_core.data.word_pieces import WordPieces
+from itm_core.environment import pick_device
+from itm_core.errors import InputError
+from itm_core.experiments import recipes
+from itm_core.experiments.prepare import Words, build
+from itm_core.experiments.recipes import Recipe
+from itm_core.experiments.weights import load_matcher
+from itm_core.files import read_json, reading
+from itm_core.models import Matcher
+
+COMPLETE = "metrics.json"
+VOCABULARY = "vocabulary.json"
+WEIGHTS = "best.safetensors"
+IMPORT = "import.json"  # in the folders of imported weights alone
+CURVE = ("epoch", "loss", "rsum", "seconds")
+CONFIG = {"dataset": str, "feature_width": int, "region_count": int, "seed": int, "recipe": dict}
+IMPORTED_CONFIG = CONFIG | {"embedding_rows": int, "imported": dict}  # of imported weights
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, or imported weights; everything is read from the folder when asked for.
+
+    Attributes:
+        words: the vocabulary of imported weights that have none in their folder, see `load`.
+    """
+
+    folder: Path
+    words: Vocabulary | None = None
+
+    @property
+    def place(self) -> str:
+        """Its folder below the store: ``dataset/recipe/seed-hash``."""
+        return "/".join(self.folder.parts[-3:])
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Dataset, recipe and seed."""
+        return read_json(self.folder / "config.json")
+
+    @property
+    def imported(self) -> Mapping[str, Any] | None:
+        """File and SHA-256 of the checkpoint that the weights are from; None when trained here."""
+        return self.config.get("imported")
+
+    @property
+    def again(self) -> str:
+        """How the folder is made anew, as a remedy says it."""
+        imported = (self.folder / IMPORT).exists()
+        return "import the checkpoint again" if imported else "train the run again"
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions, device, commit, and the seconds that the run took."""
+        return read_json(self.folder / "environment.json")
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """Retrieval numbers of the test split (percent; ranks from 1) with their intervals.
+
+        Raises `InputError` for imported weights that were not scored on a dataset.
+        """
+        self._require_scores()
+        return read_json(self.folder / COMPLETE)
+
+    @cached_property
+    def curve(self) -> pd.DataFrame:
+        """One row per epoch: loss, development recalls, seconds; none for imported weights."""
+        if self.imported:
+            return pd.DataFrame(columns=list(CURVE), dtype=float)
+        path = self.folder / "curve.csv"
+        with reading(path):
+            return pd.read_csv(path)
+
+    @cached_property
+    def scores(self) -> np.ndarray:
+        """``[I, C]`` float32 scores of the test split; raises as `metrics` does."""
+        self._require_scores()
+        path = self.folder / "test_scores.npy"
+        with reading(path):
+            return np.load(path)
+
+    def _require_scores(self) -> None:
+        if self.imported and not (self.folder / COMPLETE).exists():
+            raise InputError(
+                "imported weights have no scores of a test split",
+                file=self.folder,
+                remedy="use imported_runs.scored(folder, dataset), or `itm score` for the scores",
+            )
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe that the run followed."""
+        return recipes.from_dict(self.config["recipe"])
+
+    @property
+    def seed(self) -> int:
+        """The seed of weights and batches; 0 where an imported file does not say it."""
+        return self.config["seed"]
+
+    @cached_property
+    def vocabulary(self) -> Words:
+        """The vocabulary that the run's words were looked up in.
+
+        Raises `InputError` for imported weights that were loaded without one.
+        """
+        if self.words is not None:
+            return self.words
+        if self.recipe.encoder.words == "bert":
+            return WordPieces(str(self.recipe.encoder.bert))
+        if self.imported and not (self.folder / VOCABULARY).exists():
+            raise InputError(
+                "imported weights have no vocabulary",
+                file=self.folder,
+                remedy="import with --vocabulary FILE, or use runs.load(folder, dataset=...)",
+            )
+        return Vocabulary.load(self.folder / VOCABULARY)
+
+    def matcher(self, device: str = "cpu") -> Matcher:
+        """Return the matcher of the best epoch, in evaluation mode.
+
+        Raises `InputError` when its checkpoint is missing or does not fit the recipe.
+        """
+        fresh = build(self.recipe, self.config, None if self.imported else self.vocabulary)
+        found = load_matcher(self.folder / WEIGHTS, fresh, again=self.again)
+        return found.to(pick_device(device))
+
+    def weights_hash(self) -> str:
+        """Return the SHA-256 of the file of the weights; raises `InputError` when it is missing."""
+        path = self.folder / WEIGHTS
+        remedy = f"delete {self.folder} and {self.again}"
+        with reading(path, "checkpoint not found", remedy), path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load(
+    folder: Path | str,
+    *,
+    dataset: Path | str | None = None,
+    vocabulary: Path | None = None,
+) -> Run:
+    """Return the finished run, or the imported weights, in ``folder``.
+
+    Args:
+        dataset: a folder in the SCAN layout; imported weights without a vocabulary of their own
+            take the dataset's file.
+        vocabulary: a vocabulary file, in the place of both; for imported weights alone.
+
+    Raises `InputError` when there is no run, for a configuration that lacks a part, and for a
+    vocabulary whose size is not that of the imported word embedding.
+    """
+    folder = Path(folder)
+    run = Run(folder)
+    if (folder / IMPORT).exists():
+        _require_config(run, IMPORTED_CONFIG)
+        return _with_words(run, dataset, vocabulary)
+    if (folder / COMPLETE).exists():
+        if vocabulary is None:
+            _require_config(run, CONFIG)
+            return run
+        raise InputError(
+            "a run that was trained here has its own vocabulary",
+            file=folder,
+            found=f"vocabulary {vocabulary}",
+            remedy="leave the vocabulary out; it is for imported checkpoints",
+        )
+    if not (folder / "config.json").exists():
+        found, remedy = "no run", "name the folder of a run (itm runs lists them)"
+    elif run.imported:
+        found = f"imported weights without {IMPORT}"
+        remedy = f"delete {folder} and import the checkpoint again"
+    else:
+        found = "a run that was cut off"
+        remedy = "train it: the same command resumes where it stopped"
+    raise InputError("no finished run here", file=folder, found=found, remedy=remedy)
+
+
+def _require_config(run: Run, parts: Mapping[str, type]) -> None:
+    """Raise `InputError` unless a run's configuration has these parts, each of its type."""
+    config = run.config
+    wrong = [name for name, kind in parts.items() if not isinstance(config.get(name), kind)]
+    if not wrong and not isinstance(config["recipe"].get("encoder"), dict):
+        wrong = ["encoder of the recipe"]
+    if (
+        not wrong
+        and "imported" in parts
+        and not isinstance(config["imported"].get("spare_rows"), list)
+    ):
+        wrong = ["spare_rows of what is imported"]
+    if wrong:
+        raise InputError(
+            "the configuration is damaged",
+            file=run.folder / "config.json",
+            found=f"no proper {', '.join(wrong)}",
+            remedy=f"delete {run.folder} and {run.again}",
+        )
+
+
+def load_members(
+    folders: Sequence[Path | str],
+    *,
+    dataset: Path | str | None = None,
+    vocabulary: Path | None = None,
+) -> list[Run]:
+    """Return the runs in several folders; a vocabulary is for the imported ones among them.
+
+    Raises `InputError` as `load` does, and for a folder that is named twice.
+    """
+    places = [Path(folder).resolve() for folder in folders]
+    twice = next((place for k, place in enumerate(places) if place in places[:k]), None)
+    if twice is not None:
+        raise InputError("this run is named twice", file=twice, remedy="name each member once")
+    imported = [(place / IMPORT).exists() for place in places]
+    return [  # where none is imported, the first refuses the vocabulary
+        load(folder, dataset=dataset, vocabulary=vocabulary if own or not any(imported) else None)
+        for folder, own in zip(folders, imported, strict=True)
+    ]
+
+
+def _with_words(run: Run, dataset: Path | str | None, vocabulary: Path | None) -> Run:
+    """Return imported weights with the vocabulary given, their own, or the dataset's file."""
+    path = vocabulary
+    if path is None and not (run.folder / VOCABULARY).exists() and dataset is not None:
+        if not Path(dataset).is_dir():
+            remedy = "name a folder in the SCAN layout"
+            raise InputError("no dataset here", file=dataset, found="no folder", remedy=remedy)
+        path = vocabulary_file(dataset)
+        if path is None:  # one built from captions has other ids than the authors' had
+            raise InputError(
+                "neither the checkpoint nor the dataset has a vocabulary file",
+                file=dataset,
+                expected="the file that the authors ship: ids mean nothing without it",
+                remedy="name it with --vocabulary FILE, or put it here as vocab.json",
+            )
+    if path is None:
+        return run
+    words = Vocabulary.load(path)
+    check_vocabulary(run.config, words, path)
+    return Run(run.folder, words)
+
+
+def check_vocabulary(config: Mapping[str, Any], words: Vocabulary, path: Path | None) -> None:
+    """Raise `InputError` unless imported weights have one embedding row for each word.
+
+    Some releases have a row more, for ``<mask>``, which is in no vocabulary file.
+    """
+    rows, spare = config["embedding_rows"], config["imported"]["spare_rows"]
+    if rows - len(words) in spare:
+        return
+    sizes = " or ".join(str(rows - more) for more in sorted(spare, reverse=True))
+    mask = ", one of them for <mask>" if spare == [1] else ""
+    raise InputError(
+        "the vocabulary does not fit the checkpoint",
+        file=path,
+        expected=f"{sizes} words for the {rows} rows of the word embedding{mask}",
+        found=f"{len(words)} words",
+        remedy="name the vocabulary file that the authors ship with --vocabulary FILE",
+    )

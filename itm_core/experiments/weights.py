@@ -1,0 +1,42 @@
+"""The weights of a matcher in a safetensors file: written whole or not at all, read with care."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from itm_core.errors import InputError
+from itm_core.files import reading, whole_file
+from itm_core.models import Matcher
+
+
+def load_matcher(path: Path, matcher: Matcher, *, again: str = "train the run again") -> Matcher:
+    """Return ``matcher`` with the weights in ``path``, in evaluation mode.
+
+    Args:
+        again: how the folder is made anew, for the remedy of a missing or damaged file.
+
+    Raises `InputError` when the file is missing, may not be read, or does not fit the matcher.
+    """
+    remedy = f"delete {path.parent} and {again}"
+    # safetensors says "not found" of every file that it cannot open
+    with reading(path, "checkpoint not found", remedy), path.open("rb"):
+        pass
+    try:
+        matcher.load_state_dict(load_file(path))
+    except Exception as error:  # safetensors and torch raise many kinds for a damaged file
+        raise InputError(
+            "the checkpoint does not fit",
+            file=path,
+            found=str(error).strip().split("\n")[0],
+            remedy=remedy,
+        ) from error
+    return matcher.eval()
+
+
+def save_matcher(matcher: Matcher, path: Path) -> None:
+    """Write the matcher's weights as safetensors, whole or not at all."""
+    weights = {name: tensor.contiguous().cpu() for name, tensor in matcher.state_dict().items()}
+    with whole_file(path) as partial:
+        save_file(weights, partial)

@@ -1,1 +1,0 @@
-"""Figures: functions that take records, tables or arrays and return a matplotlib Figure or HTML."""

@@ -1,0 +1,163 @@
+"""Who looks at what: soft attention, its normalisations and gates, and hard assignment.
+
+SCAN equations 1-2 (image-text) and 6-7 (text-image); the default of the whole family,
+``clipped_l2norm``, is equation 1 with the slope of the released code.
+
+Page: the SCAN chapter, "Attend"; the CHAN chapter, "Code".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import leaky_relu
+
+from itm_core.encoders.fragments import TINY, length
+from itm_core.models.pairing import Pairing, other
+from itm_core.settings import registered
+
+SLOPE = 0.1  # the paper prints max(s, 0); the released code of all hosts leaks a tenth
+Normalisation = Callable[[Tensor, int, Tensor | None, float], Tensor]
+Gate = Callable[[Tensor, int, Tensor | None], Tensor]
+
+
+def normalise(
+    S: Tensor, kind: str, axis: int, mask: Tensor | None = None, *, scale: float = 1.0
+) -> Tensor:
+    """Return the dot products ``S`` normalised along ``axis``, the asking side.
+
+    Each asked fragment spreads what it receives over those who ask, so that a fragment similar
+    to everything draws no more attention than one that is similar to a single query.
+
+    Raises `InputError` for an unknown kind.
+
+    Args:
+        S: ``[C, L, P, R]`` dot products.
+        kind: one of `NORMALISATIONS`.
+        axis: `WORDS` when words ask (t2i), `REGIONS` when regions ask (i2t).
+        mask: True where a query is real; padded queries (zero vectors) add nothing to a norm,
+            so only ``softmax`` needs it.
+        scale: multiplies the result; dividing by ``norm / scale`` saves a pass over it.
+    """
+    return registered("normalisation", kind, NORMALISATIONS)(S, axis, mask, scale)
+
+
+def _softmax(S: Tensor, axis: int, mask: Tensor | None, scale: float) -> Tensor:
+    shown = S if mask is None else S.masked_fill(~mask, -torch.inf)
+    return shown.softmax(axis) * scale
+
+
+def _l2norm(S: Tensor, axis: int, mask: Tensor | None, scale: float) -> Tensor:
+    return S * (scale / (length(S, axis) + TINY))
+
+
+def _l1norm(S: Tensor, axis: int, mask: Tensor | None, scale: float) -> Tensor:
+    return S * (scale / (S.abs().sum(axis, keepdim=True) + TINY))
+
+
+def _no_norm(S: Tensor, axis: int, mask: Tensor | None, scale: float) -> Tensor:
+    return S * scale
+
+
+def _clipped(normalisation: Normalisation) -> Normalisation:
+    """Return the normalisation with negative dot products damped before it."""
+
+    def clipped(S: Tensor, axis: int, mask: Tensor | None, scale: float) -> Tensor:
+        return normalisation(leaky_relu(S, SLOPE), axis, mask, scale)
+
+    return clipped
+
+
+NORMALISATIONS: dict[str, Normalisation] = {
+    "clipped_l2norm": _clipped(_l2norm),
+    "clipped_l1norm": _clipped(_l1norm),
+    "clipped": _clipped(_no_norm),
+    "l2norm": _l2norm,
+    "l1norm": _l1norm,
+    "softmax": _softmax,
+    "no_norm": _no_norm,
+}
+
+
+def attend(
+    S: Tensor,
+    pairing: Pairing,
+    axis: int,
+    *,
+    kind: str,
+    temperature: float | Tensor,
+    gate: str = "none",
+) -> Tensor:
+    """Return attention weights over the fragments on ``axis``, summing to one for each query.
+
+    ``softmax(temperature * normalise(S))``: SCAN equations 2 and 7, with lambda_1 the
+    temperature. ``axis`` is the *asked* side: `REGIONS` for t2i, `WORDS` for i2t.
+
+    Shapes: ``S`` and the result are ``[C, L, P, R]``; a temperature of its own for each query
+    broadcasts to that. Padded fragments get weight zero.
+    """
+    asking = other(axis)
+    scale = temperature if isinstance(temperature, (int, float)) else 1.0
+    Z = normalise(S, kind, asking, pairing.mask(asking), scale=scale)
+    if not isinstance(temperature, (int, float)):
+        Z = Z * temperature
+    mask = pairing.mask(axis)
+    if mask is not None:
+        Z = Z.masked_fill(~mask, -torch.inf)
+    return focused(Z.softmax(axis), axis, gate, mask)
+
+
+def focused(weights: Tensor, axis: int, gate: str, mask: Tensor | None = None) -> Tensor:
+    """Return the weights with the irrelevant fragments removed and the rest renormalised.
+
+    BFAN section 3.3. ``equal`` keeps fragment i where ``sum_t (w_i - w_t) > 0``, that is above
+    the mean; ``prob`` where ``sum_t (w_i - w_t) sqrt(w_t) > 0``, that is above
+    ``sum w^1.5 / sum w^0.5``. Where nothing is above (all weights equal) everything is kept:
+    the released code divides zero by zero there. Raises `InputError` for an unknown gate.
+    """
+    return registered("gate", gate, GATES)(weights, axis, mask)
+
+
+def _ungated(weights: Tensor, axis: int, mask: Tensor | None) -> Tensor:
+    return weights
+
+
+def _equal(weights: Tensor, axis: int, mask: Tensor | None) -> Tensor:
+    count = weights.shape[axis] if mask is None else mask.sum(axis, keepdim=True).to(weights)
+    return _above(weights, 1.0 / count, axis)
+
+
+def _prob(weights: Tensor, axis: int, mask: Tensor | None) -> Tensor:
+    root = weights.detach().sqrt()
+    threshold = (root * weights.detach()).sum(axis, keepdim=True) / root.sum(axis, keepdim=True)
+    return _above(weights, threshold, axis)
+
+
+def _above(weights: Tensor, threshold: Tensor | float, axis: int) -> Tensor:
+    """Return the weights above a threshold, renormalised; all where none is."""
+    above = weights > threshold
+    above |= ~above.any(axis, keepdim=True)
+    kept = weights * above
+    return kept / kept.sum(axis, keepdim=True).clamp_min(TINY)
+
+
+GATES: dict[str, Gate] = {"none": _ungated, "equal": _equal, "prob": _prob}
+
+
+def choose(S: Tensor, pairing: Pairing, axis: int) -> Tensor:
+    """Return, for each query, the place of its largest dot product; ``axis`` gets size 1.
+
+    CHAN equation 7: hard assignment to the nearest fragment on ``axis``. The first of equals is
+    chosen; padded fragments never are.
+
+    Page: the CHAN chapter, "Code".
+    """
+    mask = pairing.mask(axis)
+    return (S if mask is None else S.masked_fill(~mask, -torch.inf)).argmax(axis, keepdim=True)
+
+
+def one_hot(chosen: Tensor, like: Tensor, axis: int) -> Tensor:
+    """Return the weights ``[C, L, P, R]`` that are one at the chosen fragment, else zero."""
+    return torch.zeros_like(like).scatter_(axis, chosen, 1.0)

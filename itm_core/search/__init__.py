@@ -1,1 +1,0 @@
-"""Finding images by sentences: with a finished run, in two stages, and from a million pictures."""

@@ -1,0 +1,1 @@
+"""Losses, the gradient of a batch, the training loop, and several processes."""

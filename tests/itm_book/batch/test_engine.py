@@ -1,0 +1,411 @@
+"""Batches: killed and resumed, with cells that fail, checked before anything is run."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+import torch
+import yaml
+from filelock import FileLock
+from nbformat.v4 import new_code_cell, new_notebook
+
+from itm_book.batch import engine, experiment, planning
+from itm_book.batch.planning import Batch
+from itm_book.records import grids
+from itm_core.cli import main
+from itm_core.errors import InputError
+from itm_core.experiments import runs
+from itm_core.files import read_json, write_json
+from tests.micro import SMALL, write_dataset
+
+EPOCHS = 12
+CHANGES = [*SMALL[:2], f"training.epochs={EPOCHS}", *SMALL[3:]]
+GRID = {
+    "title": "two rows",
+    "sizes": {"tiny": {"dataset": "micro", "profile": "smoke", "seeds": [0], "minutes": 3}},
+    "rows": {
+        "t2i": {"recipe": "scan-t2i-mean", "changes": CHANGES},
+        "i2t": {"recipe": "scan-i2t-mean", "changes": CHANGES},
+    },
+}
+# Stands for the experiment notebook where no training is needed: a kernel that starts at once.
+PARAMETERS = 'dataset = recipe = device = root = ""\nseed = 0\noverrides = []'
+STAND_IN = """
+import os, time
+from pathlib import Path
+folder = next(Path(root).glob(f"*/{recipe}/{seed}-*"))
+with (folder / "executed").open("a") as file:
+    file.write(os.environ["OMP_NUM_THREADS"] + "\\n")
+if (folder / "wait").exists():
+    time.sleep(100)
+if (folder / "break").exists():
+    raise ValueError("told\\nto fail")
+(folder / "metrics.json").write_text("{}")
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with a grid and the dataset that it is run on."""
+    (tmp_path / "two.yml").write_text(yaml.safe_dump(GRID, sort_keys=False))
+    write_dataset(tmp_path / "data" / "micro", images=40)
+    return tmp_path
+
+
+def words(place: Path, *more: str) -> list[str]:
+    told = ["grid", str(place / "two.yml"), "--size", "tiny", "--device", "cpu"]
+    return [*told, "--data", str(place / "data"), "--root", str(place / "data" / "runs"), *more]
+
+
+def prepare(place: Path, **more: object) -> Batch:
+    data = place / "data"
+    given = {"size": "tiny", "data": data, "root": data / "runs", "device": "cpu"} | more
+    return planning.prepare(grids.load(place / "two.yml"), **given)  # type: ignore[arg-type]
+
+
+def write_notebook(path: Path, body: str) -> Path:
+    first = new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
+    notebook = new_notebook(cells=[first, new_code_cell(body)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    notebook.metadata["language_info"] = {"name": "python"}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+    return path
+
+
+def stand_in(place: Path, **more: object) -> Batch:
+    notebook = write_notebook(place / "n" / "x.ipynb", STAND_IN)
+    return replace(prepare(place, **more), notebook=notebook)
+
+
+def wait_for(what: Callable[[], object], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def folders(place: Path) -> list[Path]:
+    return [job.folder for job in prepare(place).jobs if job.folder]
+
+
+def children() -> set[psutil.Process]:
+    return set(psutil.Process().children(recursive=True))
+
+
+# --- killed at any moment ----------------------------------------------------------------------
+
+
+def start(place: Path) -> subprocess.Popen[bytes]:
+    program = "from itm_core.cli import entry; entry()"
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *words(place, "--workers", "1")],
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def test_a_batch_that_is_killed_three_times_ends_as_one_that_was_not(place: Path) -> None:
+    jobs = prepare(place).jobs
+    store = place / "data" / "runs"
+    moments = [random.uniform(0, 0.3), random.uniform(0, 10), random.uniform(0, 2)]
+    awaited: list[Callable[[], object]] = [
+        lambda: list(store.glob("*/*/*/state.pt")),  # in the middle of a training
+        lambda: True,
+        lambda: [job for job in jobs if job.state == "done"],
+    ]
+    for moment, event in zip(moments, awaited, strict=True):
+        process = start(place)
+        wait_for(event)
+        time.sleep(moment)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    done = [job.folder for job in jobs if job.folder and job.state == "done"]
+    finished = {path: path.stat().st_mtime_ns for folder in done for path in folder.glob("*.*")}
+    assert start(place).wait() == 0, f"killed at {moments}"
+    assert finished
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    for job in jobs:
+        once = runs.train_or_load(
+            place / "data" / "micro",
+            job.cell.spec.recipe,
+            root=place / "other",
+            device="cpu",
+            overrides=CHANGES,
+            progress=False,
+        )
+        assert job.folder
+        assert runs.load(job.folder).metrics == once.metrics, f"killed at {moments}"
+        assert len(runs.load(job.folder).curve) == EPOCHS
+        executed = nbformat.read(job.folder / "experiment.ipynb", as_version=4)
+        assert any("recipe = " in cell.source for cell in executed.cells[2:])
+        assert not (job.folder / "state.pt").exists()
+
+
+# --- cells that fail ---------------------------------------------------------------------------
+
+
+def test_a_failing_cell_stops_no_other_and_is_the_only_one_run_again(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned = stand_in(place, workers=1)
+    monkeypatch.setattr(planning, "prepare", lambda *_, **__: planned)
+    bad, good = folders(place)
+    bad.mkdir(parents=True)
+    (bad / "break").touch()
+    assert main(words(place)) == 1
+    said = capsys.readouterr()
+    assert "failed: t2i, seed 0: ValueError: told to fail" in said.err
+    assert "failed: t2i, seed 0: ValueError: told to fail" in said.out
+    assert f"1 done, 1 failed; log: {planned.home / 'snakemake.log'}" in said.out
+    told = (bad / "error.txt").read_text().splitlines()
+    assert told[-1] == "ValueError: told to fail"
+    assert any('raise ValueError("told' in line for line in told)
+    assert "ValueError" in (bad / "experiment.failed.ipynb").read_text()
+    assert main(words(place, "--dry-run")) == 0
+    assert "failed                t2i, seed 0  ValueError: told to fail" in capsys.readouterr().out
+
+    (bad / "break").unlink()
+    changed = place / "Snakefile"
+    changed.write_text(engine.SNAKEFILE.read_text().replace("shell:", "priority: 3\n    shell:"))
+    monkeypatch.setattr(engine, "SNAKEFILE", changed)
+    assert main(words(place)) == 0
+    assert "2 done, 0 failed" in capsys.readouterr().out
+    assert not [path for path in bad.iterdir() if path.name.startswith(("error", "experiment.f"))]
+    cores = os.cpu_count()
+    assert (bad / "executed").read_text() == f"{cores}\n{cores}\n"
+    assert (good / "executed").read_text() == f"{cores}\n"
+    assert not (planned.root / ".snakemake").exists()
+
+
+def test_an_interrupt_ends_all_and_leaves_no_failed_cell(place: Path) -> None:
+    planned = stand_in(place, workers=1)
+    first = folders(place)[0]
+    first.mkdir(parents=True)
+    (first / "wait").touch()
+    others = children()
+
+    def interrupt() -> None:
+        wait_for((first / "executed").exists)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt, match="the same command"):
+        engine.run(planned, progress=False)
+    assert [job.state for job in planned.jobs] == ["not begun", "not begun"]
+    wait_for(lambda: children() <= others)
+
+
+def test_a_kernel_that_dies_is_reported(tmp_path: Path) -> None:
+    notebook = write_notebook(tmp_path / "x.ipynb", "import os\nos._exit(1)")
+    with pytest.raises(experiment.CellError, match=r"^DeadKernelError: .*out of memory"):
+        experiment.run_cell(notebook, tmp_path / "run", {})
+    assert experiment.last_line(tmp_path / "run").startswith("DeadKernelError: ")
+    assert not list((tmp_path / "run").glob(".*.ipynb"))
+
+
+def test_a_cell_waits_for_whoever_trains_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def execute(_notebook: Path, folder: Path, _parameters: object) -> None:
+        told.append("executed")
+        (folder / "experiment.ipynb").touch()
+
+    def train() -> None:
+        with FileLock(tmp_path / ".lock"):
+            told.append("training")
+            time.sleep(0.5)
+            told.append("trained")
+
+    monkeypatch.setattr(experiment, "_execute", execute)
+    threading.Thread(target=train).start()
+    wait_for(lambda: told)
+    for _ in range(2):  # what is there is not executed again
+        experiment.run_cell(tmp_path / "x.ipynb", tmp_path, {})
+    assert told == ["training", "trained", "executed"]
+
+
+def test_one_batch_of_a_grid_at_a_time(place: Path) -> None:
+    planned = prepare(place)
+    planned.home.mkdir(parents=True)
+    with (
+        FileLock(planned.home / ".lock"),
+        pytest.raises(InputError, match="being run by another process"),
+    ):
+        engine.run(planned)
+
+
+# --- before anything is run --------------------------------------------------------------------
+
+
+def test_a_dry_run_counts_and_runs_nothing(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = folders(place)
+    before = sorted(place.rglob("*"))
+    assert main(words(place, "--workers", "2", "--dry-run")) == 0
+    said = capsys.readouterr().out
+    assert sorted(place.rglob("*")) == before
+    assert "2 not begun" in said
+    assert "to run: 2 of 2, about 3 minutes with 2 at once" in said
+    write_json(first / "config.json", {})
+    write_json(first / "metrics.json", {})
+    write_json(first / "environment.json", {"seconds_training": 1200})
+    write_json(second / "config.json", {})
+    (first.parent / "1-other").mkdir()
+    write_json(first.parent / "1-other" / "metrics.json", {})
+    write_json(first.parent / "1-other" / "environment.json", {"seconds_training": 600})
+    assert main(words(place, "--seeds", "0", "1", "--workers", "1", "--dry-run")) == 0
+    said = capsys.readouterr().out
+    assert "1 trained, no notebook, 1 half-done, 2 not begun" in said
+    assert "to run: 4 of 4, about 22 minutes with 1 at once" in said  # 0.2 + 15.2 + 3.2 + 3.2
+    (first / "experiment.ipynb").touch()
+    assert main(words(place, "--rows", "t2i", "--dry-run")) == 0
+    assert "to run: 0 of 1\n" in capsys.readouterr().out
+
+
+def test_scenes_need_not_be_there_for_a_dry_run(tmp_path: Path) -> None:
+    planned = planning.prepare(
+        grids.load("scan"), "tiny", data=tmp_path, root=tmp_path / "runs", make_data=False
+    )
+    assert "14 not begun" in planned.lines()[-2]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--size", "huge"], "unknown value of size of grid two"),
+        (["--rows", "t2t"], "unknown value of row of grid two"),
+        (["--profile", "nowhere"], "no such profile; expected a folder.*kubernetes, local, slurm"),
+        (["--workers", "0"], "too few workers"),
+        (["--device", "cuda:99"], "this device isn't there"),
+        (["--data", "elsewhere"], "elsewhere.micro: the dataset of this size is not there"),
+    ],
+)
+def test_what_is_not_known_is_refused_before_anything_starts(
+    place: Path, more: list[str], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(place.rglob("*"))
+    assert main(words(place, *more)) == 2
+    assert re.search(said, capfd.readouterr().err)
+    assert sorted(place.rglob("*")) == before
+
+
+def test_an_unknown_grid_or_parameter_is_refused(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["grid", "nothing"]) == 2
+    assert f"grid not found; expected one of {grids.names()[0]}, " in capsys.readouterr().err
+    monkeypatch.setattr(Batch, "parameters", lambda *_: {"sede": 1})
+    assert main(words(place)) == 2
+    assert "the notebook has no parameter sede" in capsys.readouterr().err
+
+
+def test_the_grids_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["grid"]) == 0
+    said = capsys.readouterr().out
+    assert [line.split()[0] for line in said.splitlines()] == grids.names()
+    assert "Regulators, step by step (13 rows); runs: tiny 13, smoke 39" in said
+
+
+# --- GPUs --------------------------------------------------------------------------------------
+
+
+def test_every_cell_claims_a_gpu_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    held: list[str | None] = []
+    third = threading.Event()
+
+    def claim() -> None:
+        with experiment.claim_gpu(2, tmp_path) as name:
+            held.append(name)
+            third.wait(5)
+
+    first, second = threading.Thread(target=claim), threading.Thread(target=claim)
+    first.start()
+    wait_for(lambda: len(held) == 1)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+    monkeypatch.delenv(
+        "CUDA_VISIBLE_DEVICES"
+    )  # a cell is a process, with an environment of its own
+    second.start()
+    wait_for(lambda: len(held) == 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    waiting = threading.Thread(target=claim)
+    waiting.start()
+    time.sleep(0.5)
+    assert held == ["0", "1"]
+    third.set()
+    for thread in (first, second, waiting):
+        thread.join(5)
+    assert held[2] in ("0", "1")
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+def test_claims_keep_to_the_gpus_that_are_visible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-abc,5")
+    with (
+        experiment.claim_gpu(2, tmp_path) as one,
+        FileLock(tmp_path / "never.lock"),
+    ):
+        assert (one, os.environ["CUDA_VISIBLE_DEVICES"]) == ("GPU-abc", "GPU-abc")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-abc,5"
+    with experiment.claim_gpu(0, tmp_path) as none:
+        assert none is None
+
+
+def test_there_are_no_more_workers_than_gpus(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for device in ("auto", "cuda"):
+        planned = prepare(place, device=device, workers=5)
+        assert (planned.gpus, planned.workers) == (2, 2)
+    one = prepare(place, device="cuda:1", workers=5)  # several small runs on one GPU
+    assert (one.gpus, one.workers) == (0, 5)
+    assert prepare(place, device="cuda:1").workers == 1
+
+
+# --- profiles ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["local", "slurm", "kubernetes"])
+def test_snakemake_takes_the_profiles(place: Path, name: str) -> None:
+    if name != "local" and not find_spec(f"snakemake_executor_plugin_{name}"):
+        pytest.skip(f"snakemake-executor-plugin-{name} is not installed (extra: cluster)")
+    planned = prepare(place, profile=name)
+    assert planned.remote == (name != "local")
+    engine._write(planned, planned.jobs)
+    assert len(read_json(planned.home / "cells.json")["cells"]) == 2
+    command = [*engine._command(planned), "--dry-run"]
+    done = subprocess.run(command, cwd=planned.home, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("rule experiment:") == 2
+    if name == "slurm":
+        assert "threads: 4" in done.stdout
+        assert "gpu=1" in done.stdout
+
+
+def test_a_cluster_asks_for_its_plugin(place: Path) -> None:
+    (place / "profile").mkdir()
+    (place / "profile" / "config.yaml").write_text("executor: no-such")
+    with pytest.raises(InputError, match="cannot speak to no-such yet.*cluster"):
+        prepare(place, profile=place / "profile")

@@ -1,0 +1,150 @@
+"""A training step: what is asked, measured and told. Times themselves are not tested."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from itm_book.bench import record, training
+from itm_book.bench.training import Asked, Stepped
+from itm_book.tables.report import note_of
+from itm_core.cli import main
+from itm_core.errors import InputError
+from itm_core.evaluation import scoring
+
+RECIPE = "scan-t2i-mean-smoke"
+
+
+def asked(**values: object) -> Asked:
+    return dataclasses.replace(Asked(recipe=RECIPE, negatives="hardest", batch=4), **values)
+
+
+@pytest.mark.parametrize("negatives", training.NEGATIVES)
+def test_steps_are_measured(negatives: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    step = training.gradient_step
+
+    def counted(*given: object, **named: object) -> float:
+        seen.append(named["hardest"])
+        return step(*given, **named)
+
+    monkeypatch.setattr(training, "gradient_step", counted)
+    one = training.measure(asked(negatives=negatives, repeats=2))
+    assert seen == [negatives == "hardest"] * 3  # one to warm up
+    assert one.seconds > 0
+    assert one.peak >= one.before > 0.05
+    assert one.tile == scoring.CACHE_TILE
+    assert (one.recipe, one.negatives, one.batch, one.repeats) == (RECIPE, negatives, 4, 2)
+    assert f"{negatives} negatives" in one.line()
+
+
+def test_a_step_changes_the_weights_at_the_precision_that_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    precisions, optimisers = [], []
+    reduced, make = scoring.reduced, training.make_optimiser
+
+    def told(device: torch.device, precision: str) -> object:
+        precisions.append(precision)
+        return reduced(device, precision)
+
+    monkeypatch.setattr(scoring, "reduced", told)
+    monkeypatch.setattr(
+        training, "make_optimiser", lambda *given: optimisers.append(make(*given)) or optimisers[0]
+    )
+    training.measure(asked(precision="tf32", repeats=1))
+    assert set(precisions) == {"tf32"}
+    state = optimisers[0].state
+    assert len(state) > 0
+    assert {int(one["step"]) for one in state.values()} == {2}
+
+
+def test_positions_widen_the_features_of_a_batch() -> None:
+    batch = training.random_batch(4, training.FEATURES + 30, torch.device("cpu"))
+    assert batch.features.shape == (4, 36, training.FEATURES + 30)
+    assert batch.tokens.shape == (4, batch.lens[0])
+    assert ((batch.tokens > 0).sum(1) == batch.lens).all()
+
+
+def test_what_is_asked_is_checked() -> None:
+    for wrong, said in (
+        ({"recipe": "scam-f30k"}, "unknown recipe"),
+        ({"negatives": "some"}, "negatives"),
+        ({"precision": "bfloat16"}, "float32, tf32"),
+        ({"batch": 1}, "batch"),
+        ({"repeats": 0}, "repeats"),
+        ({"tile": 0}, "tile"),
+        ({"device": "tpu"}, "device"),
+    ):
+        with pytest.raises(InputError, match=said):
+            asked(**wrong)
+
+
+def test_the_command_measures_and_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save, threads = record.save, torch.get_num_threads()
+    monkeypatch.setattr(record, "save", lambda kind, rows: save(kind, rows, tmp_path))
+    monkeypatch.setattr(training, "NEGATIVES", ("hardest",))  # a process is enough
+    sizes = f"--batch 4 --repeats 1 --tile 5000 --threads {threads}".split()
+    assert main(["bench", "training", RECIPE, *sizes, "--record"]) == 0
+    assert "hardest negatives" in capsys.readouterr().out
+    found = record.read("training", tmp_path)
+    assert found["negatives"].tolist() == ["hardest"]
+    assert set(found["tile"]) == {5000}
+    assert set(found["threads"]) == {threads}
+    assert found["torch"].all()
+
+
+def test_a_process_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = asked()
+    object.__setattr__(wrong, "recipe", "scam-f30k")  # past the door, so that the process finds it
+    with pytest.raises(InputError, match="ended early.*scam-f30k with hardest.*unknown recipe"):
+        list(training.step_all([wrong]))
+
+
+def stepped(**values: object) -> Stepped:
+    one = Stepped(
+        recipe="sgr-f30k",
+        negatives="all",
+        batch=128,
+        precision="float32",
+        seconds=3.0,
+        peak=2.0,
+        before=0.5,
+        tile=4_000_000,
+        repeats=3,
+    )
+    return dataclasses.replace(one, **values)
+
+
+def test_recorded_steps_are_shown_side_by_side() -> None:
+    hardest = {"negatives": "hardest", "seconds": 1.5, "peak": 1.0}
+    steps = [
+        stepped(),
+        stepped(**hardest),
+        stepped(recipe=training.RECIPES[0]),
+        stepped(batch=64),
+    ]
+    rows = record.training_at(record.training_rows(steps, "cpu"), batch=128)
+    shown = record.readable_training(rows)
+    assert shown["recipe"].tolist() == [training.RECIPES[0], "sgr-f30k"]
+    assert shown["all negatives: a step, s"].tolist() == ["3.00", "3.00"]
+    assert shown["hardest negatives: a step, s"].tolist() == ["", "1.50"]
+    assert shown["hardest negatives: peak, GiB"].tolist() == ["", "1.00"]
+    assert shown["tile, million floats"].tolist() == ["4.0", "4.0"]
+    assert "128 pairs, float32" in record.training_status(rows)
+    rows["commit"] = ["c0082a58b567", "c0082a58b567", "c0082a58b567+"]
+    notes = record.readable_training(rows).map(note_of)
+    marks = notes.map(lambda note: note is not None and note.uncommitted)
+    (old,) = rows.loc[2, ["negatives"]]
+    assert marks.any()[marks.any()].index.tolist() == [
+        f"{old} negatives: a step, s",
+        f"{old} negatives: peak, GiB",
+    ]
+    assert marks.any(axis=1).tolist() == [False, True]
+    with pytest.raises(InputError, match="nothing of this kind"):
+        record.training_at(rows, device="cuda")

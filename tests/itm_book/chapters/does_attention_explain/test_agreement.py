@@ -1,0 +1,213 @@
+"""Measures of agreement on cases worked by hand, and against a slower way to count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from itm_book.chapters.does_attention_explain import attribution
+from itm_book.chapters.does_attention_explain.agreement import (
+    COPIES,
+    GRADIENTS,
+    LEFT_OUT,
+    ORDERS,
+    Looks,
+    hurt,
+    largest_first,
+    lead,
+    looks,
+    maps_of_pair,
+    overlap,
+    pointing,
+    precision,
+    steps,
+    untrained,
+)
+from itm_book.chapters.does_attention_explain.attribution import Subject, queries
+from itm_book.pairs.word_maps import explain
+from itm_core.data.dataset import load_dataset
+from itm_core.evaluation.rank_correlation import kendall_of_rows
+from itm_core.experiments import runs
+from itm_core.experiments.prepare import build
+from tests import scenes_pair
+from tests.micro import SMALL, write_dataset
+
+FEW = arrays(np.float64, (3, 6), elements=st.integers(0, 3).map(float))  # many of them equal
+
+
+def test_overlap_by_hand() -> None:
+    x = np.array([[5.0, 4, 3, 2, 1], [1, 0, 0, 0, 0]])
+    y = np.array([[4.0, 5, 1, 2, 3], [3, 2, 1, 0, -1]])
+    np.testing.assert_array_equal(overlap(x, y, 1), [0, 1])
+    np.testing.assert_allclose(overlap(x, y, 3), [2 / 3, np.nan])  # zeros rank nothing
+    np.testing.assert_allclose(overlap(x, y, 9), [3 / 4, np.nan])  # all but one at most
+
+
+def test_hurt_by_hand() -> None:
+    lost = np.array([[0.3, 0.1, 0.2, 0.2, -0.1]])
+    rows = {0: 1.0, 4: 0.0, 2: (2 + 0.5) / 4}
+    for top, expected in rows.items():
+        weights = np.eye(5)[[top]]
+        assert hurt(weights, lost)[0] == pytest.approx(expected)
+    both = np.array([[0.5, 0, 0, 0, 0.5]])  # the best of the losses and the worst
+    assert hurt(both, lost)[0] == pytest.approx(0.5)
+
+
+def test_pointing_and_precision_by_hand() -> None:
+    relevant = np.array([[True, False, False, True], [False] * 4, [False, False, False, True]])
+    weights = np.array([[0.1, 0.5, 0.0, 0.4], [0.7, 0.1, 0.1, 0.1], [0.0, 1.0, 0.0, 0.0]])
+    np.testing.assert_array_equal(pointing(weights, relevant), [0, np.nan, 0])
+    first = (1 / 2 + 2 / 3) / 2
+    last = (1 / 2 + 1 / 3 + 1 / 4) / 3  # of three equals any may come first
+    np.testing.assert_allclose(precision(weights, relevant), [first, np.nan, last])
+    hard = np.array([[0.0, 0.0, 0.0, 1.0]])  # one chosen, the rest without order
+    assert precision(hard, relevant[:1])[0] == pytest.approx((1 + (1 + 2 / 3 + 2 / 4) / 3) / 2)
+    two = np.array([[0.5, 0.5, 0.0, 0.0]])  # one of two joint maxima is right
+    assert pointing(two, relevant[:1])[0] == 0.5
+
+
+@settings(deadline=None, max_examples=100)
+@given(FEW, FEW, arrays(bool, (3, 6)), st.permutations(range(6)))
+def test_no_order_of_the_regions_changes_a_number(
+    weights: np.ndarray, lost: np.ndarray, relevant: np.ndarray, order: list[int]
+) -> None:
+    measures = {hurt: lost, overlap: lost, kendall_of_rows: lost, pointing: relevant}
+    for measure, other in (measures | {precision: relevant}).items():
+        found = measure(weights[:, order], other[:, order])
+        np.testing.assert_allclose(found, measure(weights, other), atol=1e-12)
+
+
+def test_the_lead_is_over_all_other_images() -> None:
+    scores = np.array([[0.9, 0.2], [0.1, 0.5], [0.3, 0.6]], np.float32)
+    found = lead(scores, np.array([0, 1]), np.array([0, 1]))
+    np.testing.assert_allclose(found, [0.9 - 0.2, 0.5 - 0.4], atol=1e-6)
+    assert np.isnan(lead(scores[:1], np.array([0]), np.array([0])))[0]
+
+
+@pytest.mark.parametrize("regions", [2, 3, 5, 36, 100])
+def test_steps_go_from_none_to_all_but_one(regions: int) -> None:
+    found = steps(regions)
+    assert (found[0], found[-1]) == (0, regions - 1)
+    assert (np.diff(found) > 0).all()
+
+
+def test_equals_go_in_the_order_that_is_given_and_others_by_their_value() -> None:
+    draw = torch.Generator().manual_seed(0)
+    values = torch.randint(3, (40, 6), generator=draw)
+    ties = torch.rand(40, 6, generator=draw).argsort(1)
+    found = largest_first(values, ties)
+    for row, order, tie in zip(values.tolist(), found.tolist(), ties.tolist(), strict=True):
+        assert order == sorted(range(6), key=lambda r: (-row[r], tie.index(r)))
+
+
+def test_tied_regions_are_removed_in_no_order_of_the_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A matcher whose attention is the same everywhere: no end of the file goes first."""
+    split = scenes_pair.scenes(folder)
+    run = scenes_pair.trained(folder, "scan-t2i-mean")
+    seen: list[torch.Tensor] = []
+
+    def flat(subject: Subject) -> tuple[torch.Tensor, torch.Tensor]:
+        asked = subject.asked
+        return (torch.ones(len(asked.pair), asked.regions), torch.ones(4, asked.regions))
+
+    def kept(subject: Subject, orders: list[torch.Tensor], removed: list[int]) -> np.ndarray:
+        seen.extend(orders)
+        return np.zeros((len(orders), len(removed), 4))
+
+    monkeypatch.setattr(attribution, "attention", flat)
+    monkeypatch.setattr(attribution, "deletion", kept)
+    looks(run, split, pairs=4, words=1)
+    most, _, least, first, _ = seen
+    assert torch.equal(most, first)
+    assert torch.equal(least, first)
+    assert not torch.equal(most, torch.arange(most.shape[1]).expand_as(most))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("agreement")
+
+
+def test_looks_of_a_run(folder: Path) -> None:
+    split = scenes_pair.scenes(folder)
+    run = scenes_pair.trained(folder, "scan-t2i-mean")
+    found = looks(run, split, pairs=4, words=2)
+    assert list(found.attributions) == [LEFT_OUT, COPIES, GRADIENTS]
+    assert found.occlusion == COPIES
+    shape = found.attention.shape
+    assert {one.shape for one in found.attributions.values()} == {shape}
+    assert found.blank.shape == found.blank_lost.shape == shape
+    assert found.curves.shape == (len(ORDERS), len(found.removed), 4)
+    images = np.unique(found.image)
+    for n, image in enumerate(images):  # before anything is removed, the run's own score
+        caption = image * split.captions_per_image + n % split.captions_per_image
+        assert found.curves[:, 0, n] == pytest.approx(run.scores[image, caption], abs=1e-5)
+    assert (found.image[found.other] == found.image).all()
+    assert (found.other != np.arange(len(found.image))).all()
+    again = looks(run, split, pairs=4, words=2)
+    for name in ("attention", "blank", "curves", "missed"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(again, name))
+
+
+def test_before_training_is_where_training_started(folder: Path) -> None:
+    split = scenes_pair.scenes(folder)
+    run = scenes_pair.trained(folder, "scan-t2i-mean")
+    asked = queries(run.recipe, run.vocabulary, split, [0])
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    found = untrained(run, asked).matcher.state_dict()
+    assert torch.equal(torch.rand(1), expected)  # the state of the draw is left as it was
+    torch.manual_seed(run.seed)
+    fresh = build(run.recipe, run.config, run.vocabulary).state_dict()
+    assert all(torch.equal(found[name], fresh[name]) for name in fresh)
+    assert any(not torch.equal(found[k], v) for k, v in run.matcher().state_dict().items())
+
+
+def test_without_boxes_regions_go_alone(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "micro")
+    run = runs.train_or_load(
+        dataset, "chan", root=tmp_path, overrides=SMALL, device="cpu", progress=False
+    )
+    found = looks(run, load_dataset(dataset).test, pairs=3)
+    assert list(found.attributions) == [LEFT_OUT, GRADIENTS]
+    assert found.occlusion == LEFT_OUT
+    assert found.relevant is None
+
+
+def test_a_word_alone_has_no_other() -> None:
+    nothing = np.zeros((3, 2))
+    found = Looks(
+        image=np.array([0, 3, 3]),
+        attention=nothing,
+        attributions={LEFT_OUT: nothing},
+        missed=nothing[:, 0],
+        relevant=None,
+        blank=nothing,
+        blank_lost=nothing,
+        removed=np.arange(2),
+        curves=np.zeros((4, 2, 2)),
+        lead=np.ones(2),
+    )
+    assert found.other.tolist() == [-1, 2, 1]
+
+
+def test_maps_of_a_pair_hold_the_attention_that_is_drawn_elsewhere(folder: Path) -> None:
+    split = scenes_pair.scenes(folder)
+    run = scenes_pair.trained(folder, "scan-t2i-mean")
+    place = split.place(scenes_pair.IMAGE, scenes_pair.CAPTION)
+    found = maps_of_pair(run, split, place)
+    known = explain(run, split, scenes_pair.IMAGE, place)
+    assert list(found) == ["attention", COPIES, GRADIENTS]
+    asked = np.flatnonzero(found["attention"].any(1))
+    assert 0 < len(asked) < len(known.words)
+    np.testing.assert_allclose(found["attention"][asked], known.weights[asked], atol=1e-6)
+    assert all(one.shape == known.weights.shape for one in found.values())

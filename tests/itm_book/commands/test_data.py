@@ -1,0 +1,102 @@
+"""``itm data``: what it prints, and exit codes 0, 1 (something is missing) and 2 (bad input)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from itm_book.datasets import registry
+from itm_core.cli import main
+from tests.loopback import Loopback, serving
+
+CONTENT = b"A dog runs.\n" * 50
+
+
+@pytest.fixture
+def server() -> Iterator[Loopback]:
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture
+def places(server: Loopback, tmp_path: Path) -> list[str]:
+    """The arguments that name a list with one set, and a folder for it."""
+    path = tmp_path / "registry.toml"
+    path.write_text(f"""
+[toy]
+title = "Toy"
+what = "fifty captions"
+terms = "Public domain."
+then = "itm check data/toy"
+[[toy.files]]
+name = "caps.txt"
+what = "captions"
+size = {len(CONTENT)}
+sha256 = "{hashlib.sha256(CONTENT).hexdigest()}"
+sources = ["{server.put("/caps", CONTENT, "drop", "whole")}"]
+""")
+    return ["--registry", str(path), "--data", str(tmp_path / "data")]
+
+
+def test_from_nothing_to_a_whole_set(
+    places: list[str], server: Loopback, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "list", *places]) == 0
+    said = capsys.readouterr().out
+    assert "toy: Toy. Fifty captions.\n    Public domain.\n    about 600 bytes" in said
+    assert "is not there" in said
+
+    assert main(["data", "doctor", "toy", *places]) == 1
+    said = capsys.readouterr().out
+    assert said == "missing  caps.txt: captions\nnext: itm data get toy\n"
+
+    server.moods["/caps"] = ["drop", 404, "whole"]
+    assert main(["data", "get", "toy", *places]) == 1
+    said = capsys.readouterr().out
+    assert "404" in said
+    assert "next: itm data get toy" in said
+
+    assert main(["data", "get", "toy", "caps.txt", *places]) == 0
+    assert server.asked[-1] == ("/caps", "bytes=300-")
+    assert (tmp_path / "data" / "toy" / "caps.txt").read_bytes() == CONTENT
+    assert "next: itm check data/toy" in capsys.readouterr().out
+
+    assert main(["data", "doctor", "toy", *places]) == 0
+    assert capsys.readouterr().out.startswith("there    caps.txt: 600 bytes")
+
+    (tmp_path / "data" / "toy" / "caps.txt").write_bytes(CONTENT[:-1] + b"?")
+    assert main(["data", "doctor", "toy", "--quick", *places]) == 0
+    assert main(["data", "doctor", "toy", *places]) == 1
+    assert "damaged  caps.txt: has another content" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["get", "toys"], "unknown set of data; expected one of toy, found toys"),
+        (["doctor", "toys"], "unknown set of data"),
+        (["get", "toy", "caps"], "toy has no such file; expected one of caps.txt, found caps"),
+    ],
+)
+def test_bad_input_is_one_message(
+    places: list[str], capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert main(["data", *arguments, *places]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+
+
+def test_every_shipped_set_can_be_listed_and_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "list", "--data", str(tmp_path)]) == 0
+    listed = capsys.readouterr().out
+    for name in registry.load():
+        assert f"{name}: " in listed
+        assert main(["data", "doctor", name, "--data", str(tmp_path)]) == 1
+        assert "next: " in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,186 @@
+"""Region features of the bottom-up-attention release, converted and read again."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from itm_book.datasets.caption_sources import image_key, read_captioned
+from itm_book.datasets.convert import convert
+from itm_core.data.dataset import load_dataset, load_split
+from itm_core.errors import InputError
+
+IDS = [58350, 124629, 7, 9000, 12, 31, 44]
+SPLIT_OF = ("test", "train", "restval", "val", "train", "test", "val")  # Karpathy's names
+
+
+def regions_of(image: int, regions: int = 3) -> dict[str, Any]:
+    draw = np.random.default_rng(image)
+    corner = draw.uniform(0, 40, (regions, 2))
+    boxes = np.concatenate([corner, corner + draw.uniform(1, 20, (regions, 2))], 1)
+    features = draw.normal(size=(regions, 5)).astype(np.float32)
+    return {"x": features, "boxes": boxes.astype(np.float32), "image_w": 80, "image_h": 60}
+
+
+def write_tsv(path: Path, images: list[int], regions: int = 3) -> Path:
+    """As the release was written: by Python's csv, whose lines end in CR LF."""
+    lines = []
+    for image in images:
+        r = regions_of(image, regions)
+        coded = [base64.b64encode(r[name].tobytes()).decode() for name in ("boxes", "x")]
+        lines.append("\t".join([str(image), "80", "60", str(regions), *coded]) + "\r\n")
+    path.write_text("".join(lines), newline="")
+    return path
+
+
+def write_npz(folder: Path, images: list[int]) -> Path:
+    folder.mkdir()
+    for image in images:
+        np.savez(folder / f"COCO_val2014_{image:012}.jpg.npz", **regions_of(image))
+    return folder
+
+
+def write_karpathy(path: Path, captions: int = 5) -> Path:
+    images = [
+        {
+            "filename": f"COCO_val2014_{image:012}.jpg",
+            "split": split,
+            "sentences": [{"raw": f"picture {image}\n says {k} "} for k in range(captions)],
+        }
+        for image, split in zip(IDS, SPLIT_OF, strict=True)
+    ]
+    path.write_text(json.dumps({"images": images, "dataset": "coco"}))
+    return path
+
+
+def test_names_of_one_image_are_one_key() -> None:
+    for name in ("COCO_train2014_000000000007.jpg", 7, "7", "x/COCO_val2014_000000000007.jpg.npz"):
+        assert image_key(name) == "7"
+    assert image_key("1000268201_693b08cb0e.jpg") == "1000268201_693b08cb0e"
+
+
+@pytest.mark.parametrize("kind", ["tsv", "tsv parts", "npz"])
+def test_features_captions_boxes_and_sizes_arrive_at_their_images(
+    tmp_path: Path, kind: str
+) -> None:
+    shuffled = [*IDS[::-1], 999]  # the last has no captions
+    if kind == "npz":
+        source = write_npz(tmp_path / "npz", shuffled)
+    elif kind == "tsv":
+        source = write_tsv(tmp_path / "all.tsv", shuffled)
+    else:
+        source = tmp_path / "parts"
+        source.mkdir()
+        write_tsv(source / "a.tsv", shuffled[:4])
+        write_tsv(source / "b.tsv", shuffled[3:])  # one image is in both
+    captions = write_karpathy(tmp_path / "dataset.json", captions=6)
+    done = convert(source, tmp_path / "made", captions, progress=False)
+    assert done.images == {"test": 2, "train": 3, "dev": 2}
+    assert (done.shape, done.left_out) == ((3, 5), 1)
+    data = load_dataset(tmp_path / "made", full=True)
+    expected = {"train": [124629, 7, 12], "dev": [9000, 44], "test": [58350, 31]}
+    for split in (data.train, data.dev, data.test):
+        assert split.ids == [str(image) for image in expected[split.name]]
+        assert split.boxes is not None
+        assert split.sizes is not None
+        for i, image in enumerate(expected[split.name]):
+            truth = regions_of(image)
+            np.testing.assert_array_equal(split.regions[i], truth["x"])
+            np.testing.assert_array_equal(split.boxes[i], truth["boxes"])
+            assert split.sizes[i].tolist() == [80, 60]
+            assert split.captions[5 * i + 4] == f"picture {image} says 4"
+    assert not list(tmp_path.glob(".made*"))
+
+
+def test_splits_may_come_one_after_the_other(tmp_path: Path) -> None:
+    source = write_tsv(tmp_path / "all.tsv", IDS)
+    for split, image in (("train", 7), ("dev", 12)):
+        text = tmp_path / f"{split}.token"
+        text.write_text("".join(f"{image}.jpg#{k}\tsays {k}\n" for k in range(5)))
+        convert(source, tmp_path / "made", text, split=split, progress=False)
+    assert load_split(tmp_path / "made", "train").ids == ["7"]
+    assert load_split(tmp_path / "made", "dev").captions[2] == "says 2"
+    with pytest.raises(InputError, match="has these splits already; found dev"):
+        convert(source, tmp_path / "made", text, split="dev", progress=False)
+
+
+def test_coco_annotations_follow_the_order_of_the_images(tmp_path: Path) -> None:
+    path = tmp_path / "captions_val2014.json"
+    images = [{"id": i, "file_name": f"COCO_val2014_{i:012}.jpg"} for i in (7, 12)]
+    notes = [{"image_id": i, "caption": f"{i} says {k}"} for k in range(6) for i in (12, 7)]
+    path.write_text(json.dumps({"images": images, "annotations": notes}))
+    found = read_captioned(path, "test")
+    assert [image.image for image in found] == ["7", "12"]
+    assert found[0].captions == tuple(f"7 says {k}" for k in range(5))
+    with pytest.raises(InputError, match="what its split is"):
+        read_captioned(path)
+
+
+def spoil(line: bytes, how: str) -> bytes:
+    cells = line.split(b"\t")
+    if how == "cut off":
+        return line[:-90]
+    if how == "columns":
+        return b"\t".join(cells[:5]) + b"\r\n"
+    if how == "nan":
+        nan = np.full((3, 5), np.nan, np.float32).tobytes()
+        return b"\t".join([*cells[:5], base64.b64encode(nan)]) + b"\r\n"
+    if how == "outside":
+        far = np.tile(np.float32([0, 0, 500, 10]), (3, 1)).tobytes()
+        return b"\t".join([*cells[:4], base64.b64encode(far), cells[5]])
+    return line
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("cut off", r"all.tsv, row 7: not a line of region features"),
+        ("columns", r"all.tsv, row 7: .*found 5 columns"),
+        ("nan", r"all.tsv, row 7: image 44: NaN or infinity"),
+        ("outside", r"dev split would not load: the box of region 0 leaves its picture"),
+        ("missing", r"captioned images have no features; expected 7 images, found 1 without.*44"),
+        ("regions", r"image 44 has another number of regions.*expected 3 regions of 5.*found 4"),
+    ],
+)
+def test_a_broken_source_is_named_and_leaves_nothing(tmp_path: Path, how: str, said: str) -> None:
+    source = write_tsv(tmp_path / "all.tsv", IDS)
+    lines = source.read_bytes().splitlines(keepends=True)
+    if how == "missing":
+        lines.pop()
+    elif how == "regions":
+        lines[-1] = write_tsv(tmp_path / "four.tsv", IDS[-1:], regions=4).read_bytes()
+    else:
+        lines[-1] = spoil(lines[-1], how)
+    source.write_bytes(b"".join(lines))
+    captions = write_karpathy(tmp_path / "dataset.json")
+    with pytest.raises(InputError, match=said):
+        convert(source, tmp_path / "made", captions, progress=False)
+    assert not (tmp_path / "made").exists()
+    assert not list(tmp_path.glob(".made*"))
+
+
+def test_broken_archives_and_captions_are_named(tmp_path: Path) -> None:
+    captions = write_karpathy(tmp_path / "dataset.json")
+    source = write_npz(tmp_path / "npz", IDS)
+    np.savez(source / "31.npz", x=np.ones((3, 5)))
+    with pytest.raises(InputError, match=r"31.npz: no features or no boxes.*found x"):
+        convert(source, tmp_path / "made", captions, progress=False)
+    (source / "31.npz").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(InputError, match=r"31.npz: not a whole .npz file"):
+        convert(source, tmp_path / "made", captions, progress=False)
+    with pytest.raises(InputError, match="no region features here"):
+        convert(tmp_path / "nowhere", tmp_path / "made", captions, progress=False)
+    with pytest.raises(InputError, match="image 58350 has too few captions.*found 4"):
+        convert(source, tmp_path / "made", write_karpathy(captions, 4), progress=False)
+    captions.write_text('{"annotations": []}')
+    with pytest.raises(InputError, match="not a file of captions"):
+        convert(source, tmp_path / "made", captions, progress=False)
+    text = tmp_path / "text.token"
+    text.write_text("1.jpg#0\ta dog\na cat\n")
+    with pytest.raises(InputError, match="row 2: no image before the caption"):
+        convert(source, tmp_path / "made", text, split="dev", progress=False)

@@ -1,0 +1,247 @@
+"""What a set's folder holds: getting it, what is damaged, first use, and what to do next."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from itm_book.datasets.download import ARRIVING, Patience
+from itm_book.datasets.registry import FileEntry, SetEntry, Unpack
+from itm_book.datasets.status import DAMAGED, MISSING, THERE, Holdings, get, next_command
+from itm_core.errors import InputError
+from itm_core.files import read_json
+from tests.loopback import Loopback, serving
+
+CONTENT = b"captions\n" * 100
+QUICK = Patience(connect=2, stall=0.3, tries=2, pause=0.001)
+
+
+@pytest.fixture
+def server() -> Iterator[Loopback]:
+    with serving() as found:
+        yield found
+
+
+def archive(**members: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as zipped:
+        for name, text in members.items():
+            zipped.writestr(f"{name}.txt", text)
+    return buffer.getvalue()
+
+
+ARCHIVE = archive(a="one", b="two")
+
+
+@pytest.fixture
+def entry(server: Loopback) -> SetEntry:
+    """A set with a file of unknown hash, an archive with an MD5, one by hand, and an optional."""
+    texts = Unpack(into="texts", members=("*.txt",), most=1000)
+    return SetEntry(
+        name="toy",
+        title="Toy",
+        what="toys",
+        terms="none",
+        by_hand="1. Ask.",
+        then="itm check data/toy",
+        files=(
+            FileEntry(name="caps.txt", what="captions", sources=(server.put("/caps", CONTENT),)),
+            FileEntry(
+                name="texts.zip",
+                what="texts",
+                md5=hashlib.md5(ARCHIVE).hexdigest(),
+                sources=(server.put("/zip", ARCHIVE),),
+                unpack=texts,
+            ),
+            FileEntry(name="ims.npy", what="regions"),
+            FileEntry(name="more.txt", what="more", sources=("http://x/",), optional=True),
+        ),
+    )
+
+
+def states(entry: SetEntry, data: Path, *, quick: bool = False) -> list[str]:
+    return [finding.state for finding in Holdings(entry, data, quick=quick).examine()]
+
+
+def by_hand(data: Path) -> None:
+    np.save(data / "toy" / "ims.npy", np.ones((2, 3), np.float32))
+
+
+def test_a_set_is_fetched_unpacked_and_recorded(entry: SetEntry, tmp_path: Path) -> None:
+    assert states(entry, tmp_path) == [MISSING] * 4
+    assert not (tmp_path / "toy").exists()  # looking makes nothing
+    found = get(entry, data=tmp_path, patience=QUICK)
+    assert [finding.state for finding in found] == [THERE, THERE, MISSING]
+    assert (tmp_path / "toy" / "texts" / "b.txt").read_text() == "two"
+    record = read_json(tmp_path / "toy" / "hashes.json")
+    assert record["files"]["caps.txt"] == {
+        "size": len(CONTENT),
+        "sha256": hashlib.sha256(CONTENT).hexdigest(),
+    }
+    assert record["files"]["texts.zip"]["sha256"] == hashlib.sha256(ARCHIVE).hexdigest()
+    assert record["unpacked"]["texts.zip"]["texts/a.txt"]["size"] == 3
+    by_hand(tmp_path)
+    assert states(entry, tmp_path) == [THERE, THERE, THERE, MISSING]
+    assert states(entry, tmp_path, quick=True) == [THERE, THERE, THERE, MISSING]
+
+
+def test_what_is_there_is_not_fetched_again(
+    entry: SetEntry, server: Loopback, tmp_path: Path
+) -> None:
+    get(entry, data=tmp_path, patience=QUICK)
+    (tmp_path / "toy" / "texts.zip").unlink()  # what was unpacked is enough
+    server.asked.clear()
+    found = get(entry, data=tmp_path, patience=QUICK)
+    assert [finding.state for finding in found] == [THERE, THERE, MISSING]
+    assert server.asked == []
+
+
+def test_an_archive_put_there_by_hand_is_only_unpacked(
+    entry: SetEntry, server: Loopback, tmp_path: Path
+) -> None:
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "texts.zip").write_bytes(ARCHIVE)
+    (finding,) = [f for f in Holdings(entry, tmp_path).examine() if f.file.unpack]
+    assert (finding.state, finding.detail) == (MISSING, "the archive is there, but not unpacked")
+    (finding,) = get(entry, ["texts.zip"], data=tmp_path, patience=QUICK)
+    assert finding.state == THERE
+    assert server.asked == []
+
+
+def test_another_archive_put_there_by_hand_is_replaced(entry: SetEntry, tmp_path: Path) -> None:
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "texts.zip").write_bytes(archive(a="evil", b="two"))
+    assert states(entry, tmp_path)[1] == DAMAGED
+    (finding,) = get(entry, ["texts.zip"], data=tmp_path, patience=QUICK)
+    assert finding.state == THERE
+    assert (tmp_path / "toy" / "texts" / "a.txt").read_text() == "one"
+
+
+@pytest.mark.parametrize("damage", ["content", "size", "gone"])
+@pytest.mark.parametrize("name", ["caps.txt", "texts/a.txt"])
+def test_damage_is_found_and_repaired(
+    entry: SetEntry, server: Loopback, tmp_path: Path, name: str, damage: str
+) -> None:
+    get(entry, data=tmp_path, patience=QUICK)
+    path = tmp_path / "toy" / name
+    good = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(b"X" + good[1:] if damage == "content" else good + b"more")
+    which = 0 if name == "caps.txt" else 1
+    absent = MISSING if name == "caps.txt" else DAMAGED  # a part of an archive is gone
+    assert states(entry, tmp_path)[which] == (absent if damage == "gone" else DAMAGED)
+    if damage == "content":
+        assert states(entry, tmp_path, quick=True)[which] == THERE
+    server.asked.clear()
+    get(entry, data=tmp_path, patience=QUICK)
+    assert path.read_bytes() == good
+    assert [asked for asked, _ in server.asked] == (["/caps"] if which == 0 else [])
+
+
+def test_a_file_of_unknown_hash_must_stay_what_it_was_at_first_use(
+    entry: SetEntry, server: Loopback, tmp_path: Path
+) -> None:
+    get(entry, data=tmp_path, patience=QUICK)
+    path = tmp_path / "toy" / "caps.txt"
+    path.unlink()
+    server.put("/caps", CONTENT.replace(b"c", b"k"))
+    found = get(entry, ["caps.txt"], data=tmp_path, patience=QUICK)
+    assert found[0].state == MISSING
+    assert "the hash differs" in found[0].detail
+    assert not path.exists()
+    path.write_bytes(CONTENT.replace(b"c", b"k"))
+    (finding,) = [f for f in Holdings(entry, tmp_path).examine() if f.file.name == "caps.txt"]
+    assert finding.state == DAMAGED
+    assert "if it was replaced on purpose, remove hashes.json" in finding.detail
+
+
+def test_a_cut_array_is_no_first_use(entry: SetEntry, tmp_path: Path) -> None:
+    (tmp_path / "toy").mkdir()
+    by_hand(tmp_path)
+    path = tmp_path / "toy" / "ims.npy"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    assert states(entry, tmp_path)[2] == DAMAGED
+    assert not (tmp_path / "toy" / "hashes.json").exists()
+    path.write_bytes(whole)
+    assert states(entry, tmp_path)[2] == THERE
+    path.write_bytes(whole[:-1])  # now it is known
+    assert states(entry, tmp_path, quick=True)[2] == DAMAGED
+
+
+def test_a_listed_hash_stands_above_a_recorded_one(entry: SetEntry, tmp_path: Path) -> None:
+    get(entry, data=tmp_path, patience=QUICK)
+    listed = replace(entry.files[0], sha256="0" * 64)
+    assert Holdings(entry, tmp_path).look(listed).state == DAMAGED
+
+
+def test_one_dead_source_does_not_stop_the_others(
+    entry: SetEntry, server: Loopback, tmp_path: Path
+) -> None:
+    server.put("/caps", CONTENT, 404)
+    found = get(entry, data=tmp_path, patience=QUICK)
+    assert [finding.state for finding in found] == [MISSING, THERE, MISSING]
+    assert "404" in found[0].line()
+
+
+def test_what_has_arrived_is_told(entry: SetEntry, server: Loopback, tmp_path: Path) -> None:
+    server.put("/caps", CONTENT, "drop", 404)
+    get(entry, ["caps.txt"], data=tmp_path, patience=QUICK)
+    assert "450 bytes have arrived" in Holdings(entry, tmp_path).examine()[0].line()
+
+
+def test_a_hostile_archive_changes_nothing(
+    entry: SetEntry, server: Loopback, tmp_path: Path
+) -> None:
+    evil = archive(a="one", **{"../b": "two"})
+    server.put("/zip", evil)
+    file = replace(entry.files[1], md5=hashlib.md5(evil).hexdigest())
+    with pytest.raises(InputError, match="leads out of its folder"):
+        get(replace(entry, files=(file,)), data=tmp_path, patience=QUICK)
+    assert not list(tmp_path.rglob("*.txt"))
+
+
+def test_space_is_asked_for_all_files_at_once(
+    entry: SetEntry, server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = tuple(replace(file, about=4000) for file in entry.files[:2])
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=5000))
+    with pytest.raises(InputError, match=r"expected 8.0 kB free, found 5.0 kB free"):
+        get(replace(entry, files=files), data=tmp_path, patience=QUICK)
+    assert server.asked == []
+
+
+def test_two_do_not_fetch_one_set_at_once(entry: SetEntry, tmp_path: Path) -> None:
+    arriving = tmp_path / "toy" / ARRIVING
+    arriving.mkdir(parents=True)
+    with FileLock(arriving / "lock"), pytest.raises(InputError, match="another process"):
+        get(entry, data=tmp_path, patience=QUICK)
+
+
+def test_the_next_command(entry: SetEntry, tmp_path: Path) -> None:
+    (tmp_path / "toy").mkdir()
+    assert next_command(entry, Holdings(entry, tmp_path).examine()) == "itm data get toy"
+    get(entry, data=tmp_path, patience=QUICK)
+    assert next_command(entry, Holdings(entry, tmp_path).examine()) == "1. Ask."
+    by_hand(tmp_path)
+    assert next_command(entry, Holdings(entry, tmp_path).examine()) == "itm check data/toy"
+
+
+@pytest.mark.parametrize("text", ["[]", '{"files": []}', "{"])
+def test_a_broken_record_is_named(entry: SetEntry, tmp_path: Path, text: str) -> None:
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "hashes.json").write_text(text)
+    with pytest.raises(InputError, match=f"toy{os.sep}hashes.json"):
+        Holdings(entry, tmp_path)

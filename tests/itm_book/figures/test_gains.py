@@ -1,0 +1,82 @@
+"""Figures of gains and costs: every row is drawn, and sure gains look different."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+from itm_book.figures import gains
+from itm_core.evaluation.statistics import EFFECTS, GAIN, LOSS
+
+ROWS = pd.DataFrame(
+    {
+        "name": ["SCAN t2i + RCR", "SCAN t2i + RAR"],
+        "host": "SCAN t2i",
+        "group": "SCAN t2i",
+        "gain": [12.0, -3.0],
+        "low": [6.0, -9.0],
+        "high": [18.0, 3.0],
+        "spread": [2.0, np.nan],
+        "seeds_low": [7.0, np.nan],
+        "seeds_high": [17.0, np.nan],
+        "says": ["gain", "not significant"],
+    }
+)
+
+
+def test_gains_that_are_not_significant_are_pale() -> None:
+    axes = gains.gains(ROWS, title="t").axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [12.0, -3.0]
+    assert axes.patches[0].get_alpha() == 1
+    assert axes.patches[1].get_alpha() < 1
+    assert [t.get_text() for t in axes.get_yticklabels()] == ROWS["name"].tolist()
+
+
+def test_both_intervals_are_drawn_and_a_wide_one_is_cut() -> None:
+    wide = ROWS.assign(seeds_low=[7.0, -900.0], seeds_high=[17.0, 890.0])
+    axes = gains.gains(wide, title="t").axes[0]
+    lines = [tuple(line.get_xdata()) for line in axes.lines]
+    assert lines[:4] == [(6.0, 18.0), (7.0, 17.0), (-9.0, 3.0), (-900.0, 890.0)]
+    assert axes.get_xlim() == (-9 - 0.25 * 27, 18 + 0.25 * 27)
+
+
+@pytest.mark.parametrize("word", EFFECTS)
+def test_every_effect_can_be_drawn(word: str) -> None:
+    axes = gains.gains(ROWS[:1].assign(says=word), title="t").axes[0]
+    assert (axes.patches[0].get_alpha() == 1) == (word in (GAIN, LOSS))
+
+
+def test_the_matrix_prints_significant_gains_in_bold_and_leaves_gaps_empty() -> None:
+    wide = pd.DataFrame({"RCR": [12.0, np.nan], "RAR": [-3.0, 1.0]}, index=["SCAN", "SAF"])
+    sure = pd.DataFrame(
+        {"RCR": ["gain", np.nan], "RAR": ["not significant", "loss"]}, index=["SCAN", "SAF"]
+    )
+    texts = gains.heat(wide, sure, title="t", unit="rSum").axes[0].texts
+    found = {text.get_text(): text.get_fontweight() for text in texts}
+    assert found == {"+12": "bold", "-3": "normal", "+1": "bold"}
+
+
+def test_every_row_has_a_named_dot_against_its_cost() -> None:
+    table = pd.DataFrame(
+        {
+            "name": ["a", "b"],
+            "group": ["x", "x"],
+            "minutes": [0.5, 5.0],
+            "rsum": [300.0, 310.0],
+            "rsum_low": [290.0, 300.0],
+            "rsum_high": [310.0, 320.0],
+        }
+    )
+    axes = gains.cost(table, unit="minutes").axes[0]
+    assert {text.get_text() for text in axes.texts} == {"a", "b"}
+    assert axes.get_xscale() == "log"
+
+
+def test_recall_curves_have_a_line_for_each_method_and_direction() -> None:
+    curves = {"SCAN": np.linspace(10, 90, 20).reshape(2, 10), "CHAN": np.ones((2, 10))}
+    figure = gains.recalls(curves)
+    assert [len(axes.lines) for axes in figure.axes] == [2, 2]
+    np.testing.assert_array_equal(figure.axes[1].lines[0].get_ydata(), curves["SCAN"][1])
+    assert not plt.get_fignums()

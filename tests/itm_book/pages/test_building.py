@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+from filelock import FileLock
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from itm_book.pages import building, staging
+from itm_book.pages.building import BookError, Chapter
+from itm_book.records import grids
+from itm_core.errors import InputError
+from tests.tiny_book import CHAPTERS, write_clone, write_notebook
+
+DOT = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5E"
+    "rkJggg=="
+)
+WORD = Chapter(notebook="scan", parameters={"word": "ring"})
+
+
+def digest(folder: Path) -> str:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+# --- the plan ----------------------------------------------------------------------------------
+
+
+def test_the_plan_hands_every_notebook_the_dataset_of_the_preset() -> None:
+    for preset, folder in (("full", "../data/scenes"), ("tiny", "../data/scenes-tiny")):
+        chapters = [chapter.parameters for chapter in building.plan(preset)]
+        assert {given["dataset"] for given in chapters if "dataset" in given} == {folder}
+        sizes = {given["size"] for given in chapters if "size" in given}
+        assert {f"../data/{grids.load(name).size(*sizes).dataset}" for name in building.GRIDS} == {
+            folder
+        }
+
+
+def test_small_presets_train_the_smoke_recipe() -> None:
+    recipes = {c.parameters["recipe"] for c in building.plan("small") if "recipe" in c.parameters}
+    assert recipes == {"scan-t2i-mean-smoke", "-smoke"}
+
+
+def test_the_plan_names_notebooks_and_parameters_that_exist() -> None:
+    building.check_parameters(building.find_root(), building.plan())
+
+
+def test_an_unknown_preset_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    clone = write_clone(tmp_path)
+    with pytest.raises(InputError, match=r"unknown preset; expected one of full.*found huge"):
+        building.make_book("huge", root=clone)
+    assert not (clone / "data").exists()
+
+
+def test_a_folder_without_the_book_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="built from a clone.*found no _config.yml"):
+        building.make_book(root=tmp_path)
+
+
+def test_unknown_parameters_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    write_clone(tmp_path)
+    chapter = Chapter(notebook="scan", parameters={"word": "x", "sede": 1})
+    with pytest.raises(InputError, match=r"scan.ipynb: the notebook has no parameter sede.*word"):
+        building.check_parameters(tmp_path, [chapter])
+    with pytest.raises(InputError, match="notebook not found"):
+        building.check_parameters(tmp_path, [Chapter(notebook="nowhere")])
+
+
+def test_two_builds_do_not_mix(tmp_path: Path) -> None:
+    clone = write_clone(tmp_path)
+    for chapter in building.plan():
+        path = clone / "notebooks" / f"{chapter.notebook}.ipynb"
+        notebook = nbformat.read(path, as_version=4)
+        notebook.cells[1].source = "\n".join(f"{name} = None" for name in chapter.parameters)
+        nbformat.write(notebook, path)
+    (clone / "data" / "book").mkdir(parents=True)
+    with (
+        FileLock(clone / "data" / "book" / ".lock"),
+        pytest.raises(InputError, match="another process is making the book"),
+    ):
+        building.make_book("tiny", root=clone)
+
+
+# --- execution ---------------------------------------------------------------------------------
+
+
+def test_a_failing_cell_is_named_and_its_traceback_kept(tmp_path: Path) -> None:
+    write_notebook(tmp_path / "notebooks" / "scan.ipynb", "# SCAN", "1 / 0", "print('after')")
+    executed = tmp_path / "data" / "book" / "notebooks"
+    executed.mkdir(parents=True)
+    (executed / "scan.ipynb").write_text("the last good one")
+    with pytest.raises(BookError) as raised:
+        building.execute(tmp_path, [WORD], device="cpu", progress=False)
+    kept = executed / "scan.failed.ipynb"
+    assert "cell 4 failed with ZeroDivisionError: division by zero" in str(raised.value)
+    assert str(kept) in str(raised.value)
+    assert "ZeroDivisionError" in kept.read_text()
+    assert (executed / "scan.ipynb").read_text() == "the last good one"
+    assert sorted(path.name for path in executed.iterdir()) == ["scan.failed.ipynb", "scan.ipynb"]
+
+
+def test_executed_notebooks_and_their_record(tiny_book: Path) -> None:
+    home = tiny_book.parents[2]
+    executed = nbformat.read(home / "notebooks" / "scenes.ipynb", as_version=4)
+    assert any(cell.source == '# Parameters\nword = "ball"\n' for cell in executed.cells)
+    records = json.loads((home / "execution.json").read_text())["notebooks"]
+    assert [record["notebook"] for record in records] == list(CHAPTERS)
+    for record in records:
+        assert record["parameters"] == {"word": "ball"}
+        assert record["seconds"] > 0
+        assert record["device"] == "cpu"
+        assert record["packages"]["torch"]
+
+
+# --- pages -------------------------------------------------------------------------------------
+
+
+def test_every_page_is_there_and_the_sources_are_untouched(tiny_book: Path) -> None:
+    html, clone = tiny_book.parent, tiny_book.parents[4]
+    assert tiny_book.exists()
+    for page in ("intro", "three_ways", "task", "execution", "glossary", "bibliography"):
+        assert (html / "book" / f"{page}.html").exists()
+    for page in CHAPTERS:
+        assert (html / "notebooks" / f"{page}.html").exists()
+    project = building.find_root()
+    assert digest(clone / "book") == digest(project / "book")
+    assert not (clone / "book" / "generated").exists()
+
+
+def test_the_landing_page_opens_with_the_explorer(tiny_book: Path) -> None:
+    page = (tiny_book.parent / "book" / "intro.html").read_text()
+    assert '<div class="itm-explorer">\n\n**word**</div>' in page  # as it was, no Markdown
+    assert "Point at a word" in page
+
+
+def test_the_execution_page_tells_device_versions_and_duration(tiny_book: Path) -> None:
+    page = (tiny_book.parent / "book" / "execution.html").read_text()
+    for said in ("first_match", "word=ball", "torch", "Processor cores", "together took"):
+        assert said in page
+
+
+def test_a_warning_fails_the_build_and_the_last_book_stays(tmp_path: Path) -> None:
+    write_clone(tmp_path)
+    last = tmp_path / "data" / "book" / "_build" / "html" / "index.html"
+    last.parent.mkdir(parents=True)
+    last.write_text("the last good one")
+    task = tmp_path / "book" / "task.md"
+    task.write_text(task.read_text() + "\n{cite}`nobody`\n")
+    with pytest.raises(BookError, match=r"task.md.*could not find bibtex key.*nobody") as raised:
+        building.build(tmp_path)
+    assert "\x1b" not in str(raised.value)
+    assert last.read_text() == "the last good one"
+
+
+def page_of(tmp_path: Path, *cells: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    nbformat.write(new_notebook(cells=list(cells)), tmp_path / "in.ipynb")
+    staging.lay_over(tmp_path / "in.ipynb", tmp_path / "out.ipynb")
+    return nbformat.read(tmp_path / "out.ipynb", as_version=4)
+
+
+def picture(**metadata: object) -> nbformat.NotebookNode:
+    return new_output("display_data", {"image/png": DOT}, metadata={"image/png": metadata})
+
+
+@pytest.mark.parametrize(
+    ("cell", "alt"),
+    [
+        (new_code_cell(outputs=[picture()]), "Picture of the section “What attention sees”"),
+        (new_code_cell(outputs=[picture(alt="a ball")]), "a ball"),
+        (
+            new_code_cell(
+                outputs=[picture(alt="a ball")], metadata={"mystnb": {"image": {"alt": "a ring"}}}
+            ),
+            "a ring",
+        ),
+    ],
+)
+def test_every_picture_is_described(tmp_path: Path, cell: nbformat.NotebookNode, alt: str) -> None:
+    heading = new_markdown_cell("# SCAN\n\n```\n# a comment\n```\n\n## *What* attention `sees`\n")
+    page = page_of(tmp_path, heading, cell)
+    assert page.cells[1].metadata["mystnb"]["image"]["alt"] == alt
+
+
+def test_what_needs_a_kernel_is_left_out(tmp_path: Path) -> None:
+    widget = new_output("display_data", {staging.WIDGET: {"model_id": "1"}, "text/plain": "x"})
+    text = new_output("stream", text="kept")
+    page = page_of(tmp_path, new_code_cell(outputs=[widget, text]))
+    assert page.cells[0].outputs == [text]
+
+
+def test_the_cover_is_the_tagged_output_and_may_be_missing(tmp_path: Path) -> None:
+    first, shown = (
+        new_output("display_data", {"text/html": f"<p>{name}</p>"}) for name in ("first", "tagged")
+    )
+    tagged = new_code_cell(outputs=[shown], metadata={"tags": ["cover"]})
+    page_of(tmp_path, new_code_cell(outputs=[first]), tagged)
+    staging.write_generated(tmp_path / "generated", [], cover_from=tmp_path / "out.ipynb")
+    cover = (tmp_path / "generated" / "cover.md").read_text()
+    assert cover.startswith("~~~~~{raw} html\n<p>tagged</p>\n~~~~~\n")
+    staging.write_generated(tmp_path / "bare", [], cover_from=tmp_path / "none.ipynb")
+    assert (tmp_path / "bare" / "cover.md").read_text() == ""
+
+
+def test_durations_are_readable() -> None:
+    assert [staging._duration(s) for s in (1.23, 59.4, 60, 754)] == [
+        "1.2 s",
+        "59.4 s",
+        "1 min 00 s",
+        "12 min 34 s",
+    ]

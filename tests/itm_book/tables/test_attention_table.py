@@ -1,0 +1,72 @@
+"""Tables of attention quality: the numbers of the runs, and gains that follow from them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from itm_book.tables import attention_table, verdicts
+from itm_core.evaluation import statistics
+from tests.itm_book.tables.test_comparison import GRID, fake
+
+
+def looking(seed: int, precision: float, side: str = "t2i") -> object:
+    base = fake(seed, 2.0)
+    shares = {"precision": precision, "recall": 0.5, "f1": 0.4}
+    named = {f"{side}_attention_{name}": share for name, share in shares.items()}
+    return replace(base, metrics={**base.metrics, **named})
+
+
+def three(precision: float, noise: float = 0.0, side: str = "t2i") -> list:
+    return [looking(seed, precision + noise * seed, side) for seed in range(3)]
+
+
+def test_a_row_holds_mean_and_spread_and_only_directions_that_attend() -> None:
+    table = attention_table.quality({"a": three(0.3), "blind": [fake(0, 2.0)]})
+    assert table["method"].tolist() == ["a"]
+    assert table["precision, words"].tolist() == ["30.0 ± 0.0"]
+    assert not [name for name in table if "regions" in name]
+
+
+def test_gains_are_paired_by_seed_and_judged_by_their_spread() -> None:
+    results = {"host": three(0.30), "host + RCR": three(0.40, 0.01), "other": three(0.29, 0.02)}
+    table = attention_table.gains(results, GRID).set_index("name")
+    row = table.loc["host + RCR"]
+    assert row["words_precision"] == pytest.approx(11)
+    assert row["words_precision_spread"] == pytest.approx(1)
+    assert row["words_precision_says"] == "gain"
+    assert row["words_precision_p"] == pytest.approx(stats.ttest_1samp([10, 11, 12], 0).pvalue)
+    assert row["words_precision_detectable"] == pytest.approx(statistics.detectable(1.0, 3))
+    assert table.loc["other", "words_precision_says"] == "not significant"
+    assert row["words_f1_says"] == "not significant"  # no difference at all
+    assert np.isnan(row["regions_f1"])
+    assert row["regions_f1_says"] == "not testable"
+
+
+def test_three_scattered_seeds_are_no_gain() -> None:
+    """Gains of 2, 3 and 6 points: 3.1 standard errors, and 4.3 are needed."""
+    better = [looking(seed, 0.30 + gain) for seed, gain in enumerate((0.02, 0.03, 0.06))]
+    table = attention_table.gains({"host": three(0.30), "host + RCR": better}, GRID)
+    assert table["words_precision_says"].tolist() == ["not significant"]
+    shown = attention_table.readable_gains(table)
+    assert shown["precision, words"].tolist() == ["+3.7 ± 2.1"]
+
+
+def test_a_claim_can_be_about_a_measure() -> None:
+    table = attention_table.gains({"host": three(0.3), "host + RCR": three(0.5)}, GRID)
+    said = verdicts.claim(1, "looks better", table, ["host + RCR"], of="words_precision")
+    assert said["verdict"] == "holds"
+    assert "+20.0" in said["evidence"]
+
+
+def test_rows_can_be_compared_with_another_and_missing_ones_are_skipped() -> None:
+    over = {"host": "other", "host + RCR": "nobody"}
+    table = attention_table.gains({"host": three(0.3), "other": three(0.2)}, GRID, over=over)
+    assert table["name"].tolist() == ["host"]
+    shown = attention_table.readable_gains(table)
+    assert shown["precision, words"].tolist() == ["+10.0 ± 0.0, gain"]
+    assert "precision, regions" not in shown
+    assert attention_table.readable_gains(attention_table.gains({}, GRID)).empty

@@ -1,0 +1,31 @@
+"""The table of methods: how each fills in the sentence, and how well it looks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from itm_book.records import grids
+from itm_book.tables import method_table
+from itm_core.data.dataset import load_dataset
+from itm_core.experiments import runs
+from tests.micro import SMALL, write_dataset
+
+
+def test_every_row_fills_in_the_sentence() -> None:
+    grid = grids.load("methods")
+    table = method_table.sentences(grid)
+    assert table["method"].tolist() == list(grid.rows)
+    by_name = table.set_index("method")
+    assert by_name.loc["bfan-prob", "attend"] == "soft, gate prob, both ask"
+    assert by_name.loc["chan", "attend"] == "hard, words ask"
+    assert by_name.loc["rcar-t2i", "aggregate"] == "pooled by RAR"
+    assert by_name.loc["scan-t2i-mean+ccr+ccs", "plug-in"] == "CCR + CCS"
+    assert by_name.loc["vse-gpo", "attend"] == "no"
+
+
+def test_no_quality_where_nothing_is_known_of_the_words(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "micro")
+    run = runs.train_or_load(
+        dataset, "scan-t2i-mean", root=tmp_path, overrides=SMALL, device="cpu", progress=False
+    )
+    assert method_table.qualities({"SCAN": run}, load_dataset(dataset)) == {}

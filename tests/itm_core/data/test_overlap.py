@@ -1,0 +1,66 @@
+"""Splits that share images are found by ids and by features."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from itm_core.data import overlap
+from itm_core.data.dataset import load_dataset
+from itm_core.errors import InputError
+from tests.micro import write_dataset
+
+
+def copy_images(folder: Path, taken: dict[int, int], *, into: str) -> None:
+    """Put training images among those of another split: its place, and the image's."""
+    train, path = np.load(folder / "train_ims.npy"), folder / f"{into}_ims.npy"
+    other = np.load(path)
+    for place, image in taken.items():
+        other[place] = train[image]
+    np.save(path, other)
+
+
+@pytest.mark.parametrize("into", ["dev", "test"])
+def test_equal_features_in_two_splits_are_refused(tmp_path: Path, into: str) -> None:
+    copy_images(write_dataset(tmp_path), {5: 2, 7: 9}, into=into)
+    said = rf"{into}_ims.npy: images are in the train split too.*2 of the 12.* 5, which is image 2 "
+    with pytest.raises(InputError, match=said):
+        load_dataset(tmp_path)
+
+
+def test_a_photograph_that_a_benchmark_has_twice_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy_images(write_dataset(tmp_path, images=120), {5: 2}, into="test")
+    with caplog.at_level(logging.WARNING):
+        load_dataset(tmp_path)
+    assert "train and test share images" in caplog.text
+
+
+def test_images_that_begin_alike_are_told_apart(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wide = np.random.default_rng(0).normal(size=(3, 12, 4, 90)).astype(np.float32)
+    wide[..., : overlap.PIECE] = 0
+    write_dataset(tmp_path)
+    for split, features in zip(("train", "dev", "test"), wide, strict=True):
+        np.save(tmp_path / f"{split}_ims.npy", features)
+    load_dataset(tmp_path)
+    assert not caplog.records
+
+
+def test_large_splits_are_sampled_and_compared_on_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overlap, "COMPARED", 20)
+    folder = write_dataset(tmp_path, images=100)
+    copy_images(folder, {1: 2, 3: 4}, into="test")  # none of the 20 that are compared
+    load_dataset(folder)
+    with pytest.raises(InputError, match="images are in the train split too"):
+        load_dataset(folder, full=True)
+    copy_images(folder, {i: i for i in range(100)}, into="test")
+    with pytest.raises(InputError, match="20 of the 20 images compared"):
+        load_dataset(folder)

@@ -1,0 +1,97 @@
+"""Photographs of every kind come out as they look; broken and hostile ones are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from itm_core.data.photographs import PhotographError, photographs_in, read_photograph, shrunk
+from itm_core.errors import InputError
+from tests.photos import noise
+
+ORIENTATION = 274
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+def test_a_camera_that_was_held_on_its_side_is_heeded(
+    tmp_path: Path, orientation: int, turns: int
+) -> None:
+    stored, exif = noise(0), Image.Exif()
+    exif[ORIENTATION] = orientation
+    Image.fromarray(stored).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read_photograph(tmp_path / "a.png"), np.rot90(stored, turns))
+
+
+def test_grey_is_the_same_in_three_channels(tmp_path: Path) -> None:
+    grey = noise(0)[..., 0]
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_photograph(tmp_path / "a.png"), grey[..., None].repeat(3, 2))
+
+
+def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
+    values = np.array([[0, 255, 256, 65535]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    assert read_photograph(tmp_path / "a.png")[0, :, 0].tolist() == [0, 0, 1, 255]
+
+
+def test_what_shines_through_is_white(tmp_path: Path) -> None:
+    pixels = np.array([[[9, 9, 9, 0], [9, 9, 9, 255]]], np.uint8)
+    Image.fromarray(pixels, "RGBA").save(tmp_path / "a.png")
+    Image.fromarray(pixels[..., 2:], "LA").save(tmp_path / "b.png")
+    for name in ("a.png", "b.png"):
+        found = read_photograph(tmp_path / name)
+        assert found.tolist() == [[[255, 255, 255], [9, 9, 9]]]
+
+
+def test_cmyk_and_palettes_become_rgb(tmp_path: Path) -> None:
+    red = Image.new("RGB", (8, 8), (255, 0, 0))
+    red.convert("CMYK").save(tmp_path / "a.jpg")
+    red.convert("P").save(tmp_path / "b.gif")
+    for name in ("a.jpg", "b.gif"):
+        red_, green, blue = read_photograph(tmp_path / name)[4, 4].tolist()
+        assert red_ > 240
+        assert max(green, blue) < 20
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    Image.fromarray(noise(0, 200, 200)).save(tmp_path / "a.jpg")
+    whole = (tmp_path / "a.jpg").read_bytes()
+    for content in (b"", b"no picture", whole[: len(whole) // 2]):
+        (tmp_path / "b.jpg").write_bytes(content)
+        with pytest.raises(PhotographError, match=r"b.jpg: not readable.*--skip-damaged"):
+            read_photograph(tmp_path / "b.jpg")
+
+
+def test_a_picture_that_would_fill_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(noise(0)).save(tmp_path / "a.png")
+    for limit in (1000, 100):  # Pillow warns of the first and raises at the second
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(PhotographError, match="too many pixels"):
+            read_photograph(tmp_path / "a.png")
+
+
+def test_photographs_of_a_folder_come_by_name(tmp_path: Path) -> None:
+    for name in ("b.JPG", "a.png", ".hidden.png", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "below").mkdir()
+    assert [path.name for path in photographs_in(tmp_path)] == ["a.png", "b.JPG"]
+    with pytest.raises(InputError, match="no photographs here"):
+        photographs_in(tmp_path / "below")
+    with pytest.raises(InputError, match="no such folder"):
+        photographs_in(tmp_path / "nowhere")
+    (tmp_path / "line\nbreak.png").touch()
+    with pytest.raises(InputError, match="a name that cannot be an id"):
+        photographs_in(tmp_path)
+
+
+def test_shrinking_keeps_the_mean_and_the_size_asked_for() -> None:
+    picture = noise(0, 60, 80)
+    small = shrunk(picture, 20, 15)
+    assert small.shape == (15, 20, 3)
+    np.testing.assert_allclose(small.mean((0, 1)), picture.mean((0, 1)), atol=2)
+    assert shrunk(picture, 80, 60) is picture

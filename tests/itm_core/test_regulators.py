@@ -1,0 +1,289 @@
+"""Regulators: what they may say, what padding may not change, and one of the reader's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from itm_book import reference
+from itm_core import regulators
+from itm_core.encoders.encoder import EncoderSettings
+from itm_core.encoders.fragments import Fragments, l2norm
+from itm_core.errors import InputError
+from itm_core.experiments import recipes, runs
+from itm_core.models import Attending, AttendingSettings
+from itm_core.models.pairing import AllPairs
+from itm_core.regulators import REGULATORS, Regulator, RegulatorSettings, Round, Steering, register
+from tests.micro import SMALL, write_dataset
+
+ENCODER = EncoderSettings(embedding=6, word_width=2)
+
+
+def pairs(lens: list[int], seed: int = 0, images: int = 3) -> tuple[Fragments, Fragments]:
+    draw = torch.Generator().manual_seed(seed)
+    V = l2norm(torch.randn(images, 4, 6, generator=draw, dtype=torch.float64))
+    W = l2norm(torch.randn(len(lens), max(lens), 6, generator=draw, dtype=torch.float64))
+    W = W * (torch.arange(max(lens)) < torch.tensor(lens)[:, None])[..., None]
+    return Fragments.of(V), Fragments.of(W, torch.tensor(lens))
+
+
+def matcher(kind: str, direction: str = "t2i", steps: int = 3) -> Attending:
+    torch.manual_seed(4)
+    made = Attending(
+        3,
+        5,
+        ENCODER,
+        AttendingSettings(direction=direction, attention_temperature=0.5),  # may fall to zero
+        RegulatorSettings(kind=kind, steps=steps, width=4),
+    )
+    for parameter in made.parameters():  # biases too: a missing term must show
+        nn.init.normal_(parameter, std=0.6)
+    return made.double().eval()
+
+
+@given(
+    lens=st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    kind=st.sampled_from(["rcr", "rar", "rcar"]),
+    direction=st.sampled_from(["t2i", "i2t"]),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=40, deadline=None)
+def test_what_regulators_say_stays_in_its_bounds(
+    lens: list[int], kind: str, direction: str, seed: int
+) -> None:
+    V, W = pairs(lens, seed)
+    with torch.no_grad():
+        look = matcher(kind, direction).read(AllPairs(V, W), explain=True).looks[0]
+    for seen in look.passes[1:]:
+        assert seen.steering.factors is not None
+        assert seen.steering.factors.abs().max() <= 1
+        assert isinstance(seen.steering.temperature, Tensor)
+        assert seen.steering.temperature.min() >= 0
+    for weights in look.pooling:
+        torch.testing.assert_close(
+            weights.sum(look.asking), torch.ones_like(weights.sum(look.asking))
+        )
+        if direction == "t2i":
+            padded = torch.arange(max(lens)) >= torch.tensor(lens)[:, None]
+            assert (weights[padded] == 0).all()
+    counts = {"rcr": (4, 0), "rar": (1, 3), "rcar": (3, 3)}[kind]
+    assert (len(look.passes), len(look.pooling)) == counts
+
+
+@pytest.mark.parametrize("direction", ["t2i", "i2t"])
+@pytest.mark.parametrize(("kind", "steps"), [*((kind, 3) for kind in REGULATORS), ("rar", 0)])
+def test_padding_changes_no_score(kind: str, steps: int, direction: str) -> None:
+    V, W = pairs([4, 2])
+    wider = Fragments.of(torch.cat([W.vectors, torch.zeros(2, 3, 6)], 1), W.lens)
+    more = torch.cat([V.vectors, torch.zeros(3, 2, 6)], 1)
+    m = matcher(kind, direction, steps=steps)
+    padded = AllPairs(Fragments.of(more, torch.tensor([4, 4, 4])), wider)
+    torch.testing.assert_close(m(padded), m(AllPairs(V, W)), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("direction", ["t2i", "i2t"])
+@pytest.mark.parametrize(("kind", "steps"), [*((kind, 2) for kind in REGULATORS), ("rar", 0)])
+def test_gradients_are_right(kind: str, steps: int, direction: str) -> None:
+    V, W = pairs([3, 3], images=2)
+    m = matcher(kind, direction, steps=steps)
+
+    def scores(regions: Tensor, words: Tensor) -> Tensor:
+        return m(AllPairs(Fragments.of(regions), Fragments.of(words, W.lens)))
+
+    inputs = V.vectors.requires_grad_(), (W.vectors + 0.0).requires_grad_()
+    assert torch.autograd.gradcheck(scores, inputs, atol=1e-5)
+
+
+RELEASED = (  # our names of a regulator's parameters, and the releases'
+    (r"^align\.(\d+)\.transform", r"sim_enc.alv_modules.\1.sim_transform_w"),
+    (r"^whole\.(\d+)", r"sim_enc.rar_modules.\1.rar_q_w.0"),
+    (r"^local\.(\d+)", r"sim_enc.rar_modules.\1.rar_k_w.0"),
+    (r"^weigh\.(\d+)", r"sim_enc.rar_modules.\1.rar_v_w.0"),
+    (r"^correct\.(\d+)\.temperature", r"sim_enc.rcr_modules.\1.rcr_smooth_w"),
+    (r"^correct\.(\d+)\.factors", r"sim_enc.rcr_modules.\1.rcr_matrix_w"),
+    (r"^score", "sim_enc.sim_eval_w"),
+    (r"^gate", "gate_{direction}"),
+    (r"^refine", "linear_{direction}"),
+)
+
+
+def released(m: Attending, direction: str) -> dict[str, Tensor]:
+    """The weights of the regulator under the names that the twins know."""
+    found = {}
+    for name, value in m.gazes[direction].regulator.state_dict().items():
+        for ours, theirs in RELEASED:
+            name = re.sub(ours, theirs.replace("{direction}", direction), name)
+        found[name] = value
+    return found
+
+
+@pytest.mark.parametrize("direction", ["t2i", "i2t"])
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+@pytest.mark.parametrize("kind", REGULATORS)
+def test_any_number_of_steps_equals_the_plain_twin(kind: str, steps: int, direction: str) -> None:
+    V, W = pairs([5, 1, 3], seed=steps)
+    m = matcher(kind, direction, steps=steps)
+    sets = V.vectors, W.vectors, W.lens.tolist(), released(m, direction)
+    if kind == "memory":
+        expected = reference.imram_scores(
+            *sets,
+            directions=(direction,),
+            steps=steps,
+            normalise_memory=False,
+            attention_temperature=0.5,
+        )
+    else:
+        expected = reference.rcar_scores(
+            *sets,
+            mode={"rcr": "only_rcr", "rar": "only_rar", "rcar": "coop_rcar"}[kind],
+            steps=steps,
+            direction=direction,
+            attention_temperature=0.5,
+        )
+    torch.testing.assert_close(m(AllPairs(V, W)).T, expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("direction", ["t2i", "i2t"])
+def test_rar_without_a_step_scores_the_plain_mean(direction: str) -> None:
+    V, W = pairs([5, 1, 3], seed=7)
+    m = matcher("rar", direction, steps=0)
+    expected = reference.rcar_scores(
+        V.vectors,
+        W.vectors,
+        W.lens.tolist(),
+        released(m, direction),
+        mode="only_rar",
+        steps=0,
+        direction=direction,
+        attention_temperature=0.5,
+    )
+    torch.testing.assert_close(m(AllPairs(V, W)).T, expected, rtol=1e-6, atol=1e-7)
+    look = m.read(AllPairs(V, W), explain=True).looks[0]
+    shares = look.contribution.sum(look.asking)
+    torch.testing.assert_close(shares.flatten(1) + look.rest, look.score, rtol=1e-9, atol=1e-12)
+    (weights,) = look.pooling
+    if direction == "t2i":
+        each = weights[..., 0].transpose(1, 2)[:, 0]  # [C, L], the same for every image
+        assert each[2].tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0, 0])
+        assert each[1].tolist() == [1, 0, 0, 0, 0]
+    else:
+        assert weights.unique().tolist() == [0.25]
+
+
+def test_rar_without_a_step_is_another_model_than_its_host() -> None:
+    host = recipes.get("scan-t2i-mean-smoke")
+    plain = host.build(5, 9, 4).state_dict()
+    pooled = recipes.get("scan-t2i-mean+rar-smoke").replace("regulator.steps=0").build(5, 9, 4)
+    more = {
+        name.removeprefix("gazes.t2i.regulator.") for name in pooled.state_dict().keys() - plain
+    }
+    assert more == {
+        "align.0.transform.weight",
+        "align.0.transform.bias",
+        "score.weight",
+        "score.bias",
+    }
+    for kind in ("rcr", "rcar", "memory"):
+        assert not RegulatorSettings(kind=kind, steps=0).active
+
+
+def test_a_first_correction_only_lowers_factors_from_one() -> None:
+    V, W = pairs([4, 3])
+    look = matcher("rcr", steps=1).read(AllPairs(V, W), explain=True).looks[0]
+    assert look.passes[0].steering.factors is None
+    factors = look.passes[1].steering.factors
+    assert factors is not None
+    assert factors.min() > 0  # tanh + 1, clamped at one
+
+
+class Thermostat(Regulator):
+    """Correct the temperature of each query's attention by how well it was answered."""
+
+    steers = True
+
+    def __init__(self, embedding: int, settings: RegulatorSettings) -> None:
+        super().__init__(embedding, settings)
+        self.heads = nn.ModuleList(nn.Linear(settings.width, 1) for _ in range(self.rounds))
+
+    def steer(self, k: int, seen: Round) -> Steering:
+        change = self.heads[k](seen.alignment).squeeze(-1)
+        return seen.steering.replace(temperature=(seen.steering.temperature + change).relu())
+
+
+class FirstWord(Regulator):
+    """Score the first query alone."""
+
+    pools = True
+
+    def pool(self, k: int, seen: Round, pooled: Tensor | None) -> tuple[Tensor, Tensor]:
+        first = torch.zeros_like(seen.alignment[..., 0])
+        first.select(1 if seen.axis == 3 else 3, 0).fill_(1)
+        total = (first.unsqueeze(-1) * seen.alignment).sum(1 if seen.axis == 3 else 3, keepdim=True)
+        return first, total
+
+
+@pytest.fixture
+def own() -> Iterator[None]:
+    register("thermostat", Thermostat)
+    register("first", FirstWord)
+    yield
+    for name in ("thermostat", "first"):
+        del regulators.REGULATORS[name]
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize("host", ["scan-t2i-mean", "scan-i2t-LSE", "bfan-prob", "saf", "chan"])
+@pytest.mark.parametrize("kind", ["thermostat", "first"])
+def test_a_regulator_of_ones_own_plugs_into_every_host(host: str, kind: str) -> None:
+    if host == "chan" and kind == "thermostat":
+        with pytest.raises(InputError, match="no gradient"):
+            recipes.get(f"{host}+{kind}")
+        return
+    recipe = recipes.get(f"{host}+{kind}-smoke").replace("encoder.embedding=8")
+    m = recipe.build(5, 9, 4).eval()
+    regions = m.regions(torch.randn(2, 4, 5))
+    words = m.words(torch.tensor([[1, 4, 5, 2], [1, 6, 2, 0]]), torch.tensor([4, 3]))
+    with torch.no_grad():
+        scores = m(AllPairs(regions, words))
+        reading = m.explain(regions, words)
+    torch.testing.assert_close(reading.total()[:, 0], scores.diagonal(), atol=1e-6, rtol=0)
+
+
+@pytest.mark.usefixtures("own")
+def test_a_run_remembers_the_source_of_ones_own_regulator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = write_dataset(tmp_path / "data")
+    made = [
+        runs.train_or_load(
+            dataset, "scan-t2i-mean+thermostat", overrides=SMALL, root=tmp_path, progress=False
+        )
+    ]
+    monkeypatch.setitem(regulators.REGULATORS, "thermostat", FirstWord)
+    made.append(
+        runs.train_or_load(
+            dataset, "scan-t2i-mean+thermostat", overrides=SMALL, root=tmp_path, progress=False
+        )
+    )
+    sources = {run.config["regulator_source"] for run in made}
+    assert len(sources) == len({run.folder for run in made}) == 2
+
+
+def test_a_regulator_that_does_nothing_or_takes_a_name_is_refused() -> None:
+    class Idle(Regulator):
+        pass
+
+    with pytest.raises(InputError, match="does nothing"):
+        register("idle", Idle)
+    before = dict(REGULATORS)
+    for name in ("none", *before):
+        with pytest.raises(InputError, match="taken"):
+            register(name, Thermostat)
+    assert before == REGULATORS
