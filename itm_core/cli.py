@@ -104,7 +104,7 @@ def _train(given: argparse.Namespace) -> int:
     from itm_core.experiments import runs
     from itm_core.training import distributed
 
-    with distributed.joined(given.device) as (team, device):
+    with distributed.joined(given.device) as (group, device):
         run = runs.train_or_load(
             given.dataset,
             given.recipe,
@@ -112,9 +112,9 @@ def _train(given: argparse.Namespace) -> int:
             device=device,
             root=given.root,
             overrides=given.overrides,
-            team=team,
+            group=group,
         )
-    if team.first:
+    if group.first:
         print(retrieval.text(run.metrics))
         print(f"run: {run.folder}")
     return 0

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from itm_core.encoders.fragments import TINY
 from itm_core.errors import InputError
-from itm_core.models.matcher import Seen
+from itm_core.models.matcher import AttentionPass
 from itm_core.models.pairing import REGIONS
 from itm_core.settings import at_least, not_negative, one_of, registered
 
@@ -115,7 +115,7 @@ def check_constraints(settings: ConstraintSettings, *, attention: str, direction
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class QueryKeyBatch:
     """One direction of matched pairs, queries first: n pairs, Q queries, N keys.
 
     Attributes:
@@ -138,11 +138,11 @@ class Asked:
     @classmethod
     def of(
         cls,
-        seen: Seen,
+        seen: AttentionPass,
         settings: ConstraintSettings,
         tokens: Tensor,
         stop: Tensor | None = None,
-    ) -> Asked:
+    ) -> QueryKeyBatch:
         """Return the direction that ``seen`` (on `Matched` pairs) made."""
         regions, words = seen.pairing.regions, seen.pairing.words
         words_ask = seen.axis == REGIONS
@@ -177,8 +177,8 @@ class Asked:
         rank = agree.argsort(dim=1, descending=True, stable=True).argsort(1)
         return rank < (self.asks.sum(1, keepdim=True) + 1) // 2
 
-    def _with(self, asks: Tensor) -> Asked:
-        return Asked(**{**vars(self), "asks": asks})
+    def _with(self, asks: Tensor) -> QueryKeyBatch:
+        return QueryKeyBatch(**{**vars(self), "asks": asks})
 
     def norm(self, weights: Tensor) -> Tensor:
         """Return the length of each weighted sum of the keys, ``[n, Q]``."""
@@ -198,7 +198,7 @@ class Asked:
 
 
 def constraint_loss(
-    seens: Sequence[Seen],
+    seens: Sequence[AttentionPass],
     settings: ConstraintSettings,
     *,
     tokens: Tensor,
@@ -227,7 +227,7 @@ def constraint_loss(
     total = torch.zeros((), device=tokens.device)
     watched: dict[str, float] = {}
     for seen in chosen:
-        asked = Asked.of(seen, settings, tokens, stop)
+        asked = QueryKeyBatch.of(seen, settings, tokens, stop)
         positive = asked.relevance(asked.weights, kind=settings.relevance)
         if settings.ccr:
             negative, there = passed_over(asked, settings)
@@ -243,7 +243,7 @@ def constraint_loss(
     return total / max(len(chosen), 1), watched
 
 
-def _name(seen: Seen) -> str:
+def _name(seen: AttentionPass) -> str:
     return "t2i" if seen.axis == REGIONS else "i2t"
 
 
@@ -279,7 +279,7 @@ NEGATIVES: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {  # [n, Q, N] o
 }
 
 
-def passed_over(asked: Asked, settings: ConstraintSettings) -> tuple[Tensor, Tensor]:
+def passed_over(asked: QueryKeyBatch, settings: ConstraintSettings) -> tuple[Tensor, Tensor]:
     """Return CCR's relevance ``[n, Q]`` of the content passed over, and where there is any.
 
     The complement ``(1 - w) / (N - 1)`` is ``(sum of all keys - attended) / (N - 1)``; a cosine
@@ -292,7 +292,7 @@ def passed_over(asked: Asked, settings: ConstraintSettings) -> tuple[Tensor, Ten
     dots = asked.dots
     if settings.detach_values:
         dots = asked.query @ asked.keys.detach().mT
-        asked = Asked(**{**vars(asked), "gram": asked.gram.detach()})
+        asked = QueryKeyBatch(**{**vars(asked), "gram": asked.gram.detach()})
     return asked.relevance(weights, dots, settings.relevance), (weights > 0).any(-1)
 
 
@@ -303,18 +303,18 @@ class Swap(NamedTuple):
     ``prefer`` orders the candidates by their relevance of that shape, the largest first.
     """
 
-    meet: Callable[[Asked, Tensor], tuple[Tensor, Tensor]]
+    meet: Callable[[QueryKeyBatch, Tensor], tuple[Tensor, Tensor]]
     prefer: Callable[[Tensor, torch.Generator | None], Tensor]
 
 
-def _foreign_keys(asked: Asked, other: Tensor) -> tuple[Tensor, Tensor]:
+def _foreign_keys(asked: QueryKeyBatch, other: Tensor) -> tuple[Tensor, Tensor]:
     """What a query of the other pair attended to, under the same query."""
     towards = (asked.query @ asked.keys[other].mT) @ asked.weights[other].mT
     of_sum = asked.norm(asked.weights)[other]
     return towards, asked.query.norm(dim=-1)[:, :, None] * of_sum[:, None]
 
 
-def _foreign_queries(asked: Asked, other: Tensor) -> tuple[Tensor, Tensor]:
+def _foreign_queries(asked: QueryKeyBatch, other: Tensor) -> tuple[Tensor, Tensor]:
     """What a query attended to, under a query of the other pair."""
     towards = asked.weights @ (asked.query[other] @ asked.keys.mT).mT
     of_sum = asked.norm(asked.weights)
@@ -337,7 +337,7 @@ SWAPS: dict[str, Swap] = {
 
 
 def swapped(
-    asked: Asked,
+    asked: QueryKeyBatch,
     settings: ConstraintSettings,
     image: Tensor,
     generator: torch.Generator | None = None,
@@ -380,7 +380,9 @@ def derangement(image: Tensor, generator: torch.Generator | None = None) -> tupl
     return best, apart
 
 
-def _watch(name: str, hinge: Tensor, gap: Tensor, asked: Asked, mask: Tensor) -> dict[str, float]:
+def _watch(
+    name: str, hinge: Tensor, gap: Tensor, asked: QueryKeyBatch, mask: Tensor
+) -> dict[str, float]:
     if not mask.any():
         return {}
     w = asked.weights.detach()

@@ -16,7 +16,7 @@ from typing import Any
 from itm_core.errors import InputError
 from itm_core.unique_keys import unique_keys
 
-NOTHING = 2**18  # bytes free that count as none
+MIN_FREE_BYTES = 2**18  # bytes free that count as none
 
 
 @contextmanager
@@ -30,7 +30,9 @@ def space_checked(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         free = shutil.disk_usage(next(p for p in (path, *path.parents) if p.exists())).free
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or free < NOTHING
+        full = (
+            getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or free < MIN_FREE_BYTES
+        )
         if not full or isinstance(error, InputError):
             raise
         raise InputError(

@@ -66,7 +66,7 @@ class RegulatorSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Steering:
+class AttentionControl:
     """What a regulator tells the next pass of attention; shapes with D last or as the weights.
 
     Attributes:
@@ -79,13 +79,13 @@ class Steering:
     factors: Tensor | None = None
     query: Tensor | None = None
 
-    def replace(self, **changes: Tensor | float) -> Steering:
+    def replace(self, **changes: Tensor | float) -> AttentionControl:
         """Return the steering with some of its parts changed."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False)
-class Round:
+class RegulatorInput:
     """What a regulator sees of one pass; queries on the asking axis, the other one is 1.
 
     Attributes:
@@ -102,7 +102,7 @@ class Round:
     query: Tensor
     weights: Tensor
     align: nn.Module | None
-    steering: Steering
+    steering: AttentionControl
 
     @lazy
     def attended(self) -> Tensor:
@@ -167,11 +167,11 @@ class Regulator(nn.Module):
         """Return the score of a logit."""
         return getattr(torch, self.output)(logit)
 
-    def steer(self, k: int, seen: Round) -> Steering:
+    def steer(self, k: int, seen: RegulatorInput) -> AttentionControl:
         """Return what the next pass is told, after pass ``k``."""
         raise NotImplementedError
 
-    def pool(self, k: int, seen: Round, pooled: Tensor | None) -> tuple[Tensor, Tensor]:
+    def pool(self, k: int, seen: RegulatorInput, pooled: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return aggregation weights ``[C, L, P, 1]`` and the pooled alignment ``[C, 1, P, 1, K]``.
 
         ``pooled`` is what step ``k - 1`` returned; None at the start.
@@ -202,12 +202,12 @@ class RCR(Regulator):
     def _corrections(self) -> int:
         return self.rounds - 1 if self.pools else self.rounds
 
-    def steer(self, k: int, seen: Round) -> Steering:
+    def steer(self, k: int, seen: RegulatorInput) -> AttentionControl:
         """Return corrected channel factors and temperatures."""
         factors, warmer = self.correct[k](seen.alignment)
         before = seen.steering
         start = 1.0 if before.factors is None else before.factors
-        return Steering(
+        return AttentionControl(
             temperature=(warmer + before.temperature).relu(),
             factors=(factors + start).clamp_(-1, 1),
         )
@@ -249,7 +249,7 @@ class RAR(Regulator):
         self.weigh = nn.ModuleList(linear(width, 1) for _ in range(self.steps))
         self.dropout = nn.ModuleList(PairDropout(settings.dropout) for _ in range(2 * self.steps))
 
-    def pool(self, k: int, seen: Round, pooled: Tensor | None) -> tuple[Tensor, Tensor]:
+    def pool(self, k: int, seen: RegulatorInput, pooled: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the weights of step ``k`` and the alignment that they pool."""
         a, asking = seen.alignment, other(seen.axis)
         if not self.steps:
@@ -293,7 +293,7 @@ class Memory(Regulator):
     def _maps(self, embedding: int) -> Sequence[nn.Module]:
         return []
 
-    def steer(self, k: int, seen: Round) -> Steering:
+    def steer(self, k: int, seen: RegulatorInput) -> AttentionControl:
         """Return the refined queries."""
         query = seen.query if seen.steering.query is None else seen.steering.query
         mixed = seen.pairing.mix(seen.weights, seen.axis)

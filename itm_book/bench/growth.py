@@ -32,7 +32,7 @@ MIB = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grown:
+class ScalingPoint:
     """What one size of the gallery took.
 
     Attributes:
@@ -61,7 +61,7 @@ def grow(
     images: Sequence[int] = IMAGES,
     captions: int = CAPTIONS,
     device: str = "cpu",
-) -> Iterator[Grown]:
+) -> Iterator[ScalingPoint]:
     """Yield what each method took on each gallery; processes of their own, so no peak is shared."""
     for name in methods:
         for count in images:
@@ -72,7 +72,7 @@ def grow(
                 what=f"{name} on {count} images",
                 remedy="ask for fewer images",
             )
-            yield Grown(**told)
+            yield ScalingPoint(**told)
 
 
 def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
@@ -84,7 +84,7 @@ def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
     return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
 
 
-def measure(name: str, images: int, captions: int, device: str) -> Grown:
+def measure(name: str, images: int, captions: int, device: str) -> ScalingPoint:
     """Return what one method takes on one gallery; for a process of its own."""
     torch.manual_seed(0)
     method = METHODS[name]
@@ -105,7 +105,7 @@ def measure(name: str, images: int, captions: int, device: str) -> Grown:
         score_matrix(matcher, features, tokens)
         seconds = time.perf_counter() - started
         peak = alone.peak(there)
-    return Grown(
+    return ScalingPoint(
         method=name,
         images=images,
         captions=captions,

@@ -40,7 +40,7 @@ from itm_core.training.trainer import Pairs, Trainer, batches
 REGIONS, WIDTH = 36, 2048
 WORDS = 9000  # of which captions are made
 EVERY = 0.05  # seconds between two looks at the memory
-THOROUGH = 40  # of which every so many-th counts unique pages, which holds the process up
+USS_EVERY = 40  # of which every so many-th counts unique pages, which holds the process up
 GIB = 2**30
 
 
@@ -58,7 +58,7 @@ class Memory:
         found = psutil.Process().memory_info()
         self.resident = max(self.resident, found.rss)
         self.own = max(self.own, found.rss - found.shared)
-        if self.looks % THOROUGH == 0:
+        if self.looks % USS_EVERY == 0:
             self.unique = max(self.unique, psutil.Process().memory_full_info().uss)
         self.looks += 1
 
@@ -158,7 +158,7 @@ def measure(given: argparse.Namespace) -> None:
         size, taken = on_disk.st_size / 1e9, on_disk.st_blocks * 512 / 1e9
         print(f"{size:.1f} GB of features, {taken:.2f} GB of the disk taken")
         vocabulary, pairs = load(folder)
-        recipe = recipes.get(given.recipe).replace(f"training.held={given.held}")
+        recipe = recipes.get(given.recipe).replace(f"training.feature_cache={given.held}")
         matcher = recipe.build(WIDTH, len(vocabulary), REGIONS).to(given.device)
         with watched("the trainer"):
             trainer = Trainer(

@@ -20,8 +20,8 @@ from itm_core.models import Attending, AttendingSettings, Matcher
 from itm_core.regulators import RegulatorSettings
 
 REGIONS, SHORTEST, LONGEST = 36, 8, 20
-PLAIN, ALONE = EncoderSettings(word_width=1), RegulatorSettings()
-WHOLES = replace(PLAIN, whole_regions="self_attention", whole_words="self_attention")
+PLAIN, UNREGULATED = EncoderSettings(word_width=1), RegulatorSettings()
+WHOLES = replace(PLAIN, image_pooling="self_attention", text_pooling="self_attention")
 Weights = dict[str, Tensor]
 
 
@@ -38,7 +38,7 @@ class Method:
     settings: AttendingSettings
     twin: Callable[[Tensor, Tensor, list[int], Weights], Tensor]
     encoder: EncoderSettings = PLAIN
-    regulator: RegulatorSettings = ALONE
+    regulator: RegulatorSettings = UNREGULATED
     family: str = ""
     repeats: int = 7
 

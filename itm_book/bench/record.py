@@ -16,10 +16,10 @@ from typing import Any
 import pandas as pd
 import torch
 
-from itm_book.bench.growth import Grown
+from itm_book.bench.growth import ScalingPoint
 from itm_book.bench.methods import METHODS
-from itm_book.bench.scoring import Asked, Raced
-from itm_book.bench.training import NEGATIVES, RECIPES, Stepped
+from itm_book.bench.scoring import Asked, ScoringTiming
+from itm_book.bench.training import NEGATIVES, RECIPES, StepTiming
 from itm_book.shipped import shipped
 from itm_book.tables.run_links import marked
 from itm_core.environment import describe, pick_device, require_committed
@@ -39,7 +39,7 @@ KEYS = {
 ALLOWED = 1.5  # a ratio may be this much worse than the recorded one: timings are noisy
 
 
-def scoring_rows(raced: Iterable[Raced], asked: Asked) -> pd.DataFrame:
+def scoring_rows(raced: Iterable[ScoringTiming], asked: Asked) -> pd.DataFrame:
     """Return a line for each method, with its floor and ratios, and where it was made."""
     size = {name: getattr(asked, name) for name in SIZE}
     rows = [
@@ -53,12 +53,12 @@ def scoring_rows(raced: Iterable[Raced], asked: Asked) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def growth_rows(grown: Iterable[Grown], device: str) -> pd.DataFrame:
+def growth_rows(grown: Iterable[ScalingPoint], device: str) -> pd.DataFrame:
     """Return a line for each method and size of the gallery, and where it was made."""
     return pd.DataFrame([asdict(one) | _where(device) for one in grown])
 
 
-def training_rows(stepped: Iterable[Stepped], device: str) -> pd.DataFrame:
+def training_rows(stepped: Iterable[StepTiming], device: str) -> pd.DataFrame:
     """Return a line for each recipe and kind of negatives, and where it was made."""
     return pd.DataFrame([asdict(one) | _where(device) for one in stepped])
 

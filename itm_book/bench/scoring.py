@@ -72,7 +72,7 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Raced:
+class ScoringTiming:
     """What came of one method; seconds are medians.
 
     Attributes:
@@ -116,7 +116,7 @@ class Raced:
         )
 
 
-def race_all(asked: Asked) -> Iterator[Raced]:
+def race_all(asked: Asked) -> Iterator[ScoringTiming]:
     """Yield what came of each method, one after the other; the same fragments for all."""
     torch.manual_seed(0)
     given = draw(asked.images, asked.captions, asked.width, asked.device)
@@ -126,7 +126,7 @@ def race_all(asked: Asked) -> Iterator[Raced]:
 
 
 @torch.no_grad()
-def race(name: str, method: Method, given: Given, asked: Asked, reached: float) -> Raced:
+def race(name: str, method: Method, given: Given, asked: Asked, reached: float) -> ScoringTiming:
     """Return the times of one method, of its twin and of the bare product, run in turn."""
     matcher = build(method, asked.width, asked.similarity).to(asked.device)
     weights = weights_of_twin(matcher, method)
@@ -155,7 +155,7 @@ def race(name: str, method: Method, given: Given, asked: Asked, reached: float) 
     took = [median(times) for times in in_turn(racing, repeats, asked.device)]
     with metered() as spent:
         ours()
-    return Raced(
+    return ScoringTiming(
         method=name,
         ours=took[0],
         twin=took[1] * len(given.words) / len(few.words),

@@ -27,7 +27,7 @@ import torch
 
 from itm_book.scenes.making import make_image
 from itm_book.search import search_curve
-from itm_book.search.distractors import Glued, Joined
+from itm_book.search.distractors import ConcatGallery, SyntheticDistractors
 from itm_book.search.gallery_store import KINDS
 from itm_book.search.search_curve import curve, encoded, exact_tops, loss_of_kind, share_of_glued
 from itm_book.search.two_stage import TOP, Found, TwoStage, build_two_stage, encode_captions, pooled
@@ -45,7 +45,7 @@ SIZES = (1_000, 10_000, 100_000, 1_000_000)
 COUNTS = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000)
 DEEP = 100  # images of the exact ranking that are kept: fewer bits may bring up the eleventh
 HALF = 3_000  # real and glued pictures that are compared
-ALONE = 3  # captions ranked exactly, one by one, to see how long that takes
+ONE_BY_ONE = 3  # captions ranked exactly, one by one, to see how long that takes
 
 
 def measure(asked: argparse.Namespace) -> None:
@@ -57,9 +57,9 @@ def measure(asked: argparse.Namespace) -> None:
     run = train_or_load(data, asked.recipe, seed=0, device="cpu")
     matcher, training = run.matcher(), encode(data.train, run.vocabulary)
     features, boxes = pictures(asked.folder, asked.pictures)
-    glued = Glued(features, boxes, asked.images - len(data.test.regions))
+    glued = SyntheticDistractors(features, boxes, asked.images - len(data.test.regions))
     captions, words = asking(data, run.vocabulary, matcher, asked.queries)
-    gallery = Joined(data.test.regions, glued)
+    gallery = ConcatGallery(data.test.regions, glued)
     sizes = [size for size in SIZES if size <= asked.images]
     hard = share_of_glued(matcher, features[:HALF], replace(glued, count=HALF), words)
     print(f"share of glued pictures among the best ten, half and half: {hard:.3f}", flush=True)
@@ -111,7 +111,7 @@ def asking(
 
 
 def truth(
-    matcher: Matcher, gallery: Joined, words: Fragments, sizes: list[int], path: Path
+    matcher: Matcher, gallery: ConcatGallery, words: Fragments, sizes: list[int], path: Path
 ) -> dict[int, Found]:
     """Return the exact ranking's best images for each size, computed once."""
     if not path.exists():
@@ -125,7 +125,7 @@ def truth(
 
 
 def kinds(
-    matcher: Matcher, gallery: Joined, words: Fragments, exact: dict[int, Found]
+    matcher: Matcher, gallery: ConcatGallery, words: Fragments, exact: dict[int, Found]
 ) -> pd.DataFrame:
     """Return what each way of keeping regions loses, for each size of the gallery."""
     rows: list[dict[str, Any]] = []
@@ -149,7 +149,7 @@ def beginning(search: TwoStage, size: int, folder: Path) -> TwoStage:
 def alone(search: TwoStage, size: int, captions: list[list[int]], exact: Found) -> pd.DataFrame:
     """Return the row of the exact ranking of single captions, from what the store keeps."""
     rows = []
-    for k in range(1 if size == SIZES[-1] else ALONE):
+    for k in range(1 if size == SIZES[-1] else ONE_BY_ONE):
         with torch.no_grad():
             words = encode_captions(search.matcher, [captions[k]])
         started = search_curve.clocks()

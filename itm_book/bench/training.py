@@ -80,7 +80,7 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stepped:
+class StepTiming:
     """What a step took.
 
     Attributes:
@@ -109,7 +109,7 @@ class Stepped:
         )
 
 
-def step_all(asked: Sequence[Asked]) -> Iterator[Stepped]:
+def step_all(asked: Sequence[Asked]) -> Iterator[StepTiming]:
     """Yield what each took, one after the other, in processes of their own."""
     for one in asked:
         told = alone.answer(
@@ -118,10 +118,10 @@ def step_all(asked: Sequence[Asked]) -> Iterator[Stepped]:
             what=f"{one.recipe} with {one.negatives} negatives",
             remedy="a smaller --batch or --tile, or leave this recipe out",
         )
-        yield Stepped(**told)
+        yield StepTiming(**told)
 
 
-def measure(asked: Asked) -> Stepped:
+def measure(asked: Asked) -> StepTiming:
     """Return what a step takes; for a process of its own."""
     torch.manual_seed(0)
     device, recipe = torch.device(asked.device), recipes.get(asked.recipe)
@@ -132,7 +132,7 @@ def measure(asked: Asked) -> Stepped:
     before = alone.peak(device)
     repeats = asked.repeats or REPEATS[device.type]
     times = [_seconds(matcher, optimiser, batch, recipe, asked) for _ in range(1 + repeats)]
-    return Stepped(
+    return StepTiming(
         recipe=asked.recipe,
         negatives=asked.negatives,
         batch=asked.batch,
@@ -166,7 +166,7 @@ def _seconds(
             constraints=recipe.constraints,
             generator=torch.Generator().manual_seed(0),
         )
-    nn.utils.clip_grad_norm_(matcher.parameters(), recipe.training.clip)
+    nn.utils.clip_grad_norm_(matcher.parameters(), recipe.training.grad_clip)
     optimiser.step()
     _wait(device)
     return time.perf_counter() - started

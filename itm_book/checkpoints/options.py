@@ -49,8 +49,8 @@ TRAINING = {  # option -> setting; what is not named here leaves no trace in the
     "num_epochs": "epochs",
     "batch_size": "batch",
     "learning_rate": "learning_rate",
-    "lr_update": "drop_every",
-    "grad_clip": "clip",
+    "lr_update": "lr_decay_epochs",
+    "grad_clip": "grad_clip",
 }
 MOST_LAYERS = 100  # or steps: releases have up to three; building each takes time
 BROKEN = (

@@ -14,7 +14,7 @@ from itm_book.commands import convert, make
 
 if TYPE_CHECKING:
     from itm_book.datasets.registry import SetEntry
-    from itm_book.datasets.status import Finding
+    from itm_book.datasets.status import FileStatus
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -84,7 +84,7 @@ def _doctor(given: argparse.Namespace) -> int:
     from itm_book.datasets import registry, status
 
     entry = registry.find(given.name, given.registry or registry.REGISTRY)
-    return _told(entry, status.Holdings(entry, given.data, quick=given.quick).examine())
+    return _told(entry, status.DatasetStatus(entry, given.data, quick=given.quick).examine())
 
 
 def _vocab(given: argparse.Namespace) -> int:
@@ -97,7 +97,7 @@ def _vocab(given: argparse.Namespace) -> int:
     return 0
 
 
-def _told(entry: SetEntry, found: Collection[Finding]) -> int:
+def _told(entry: SetEntry, found: Collection[FileStatus]) -> int:
     """Print how the files are and what to do next; return 1 when something is to be done."""
     from itm_book.datasets.status import next_command
 

@@ -43,7 +43,7 @@ PARTIAL, OK, TOO_FAR = 206, 200, 416
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """How long to wait, in seconds, and how often to try a source without getting on."""
 
     connect: float = 20
@@ -69,14 +69,14 @@ class _InterruptedError(Exception):
 
 
 def fetch(
-    file: FileEntry, folder: Path, *, known: str | None, patience: Patience | None = None
+    file: FileEntry, folder: Path, *, known: str | None, patience: RetryPolicy | None = None
 ) -> Path:
     """Return the path of the file in ``folder``, fetched from the first source that has it.
 
     ``known`` is the hash that it must have, ``algorithm:digits``, or None when nobody knows one.
     Raises `DownloadError` when no source has it, `InputError` when the disk is too small.
     """
-    patience = patience or Patience()
+    patience = patience or RetryPolicy()
     arriving = folder / ARRIVING
     arriving.mkdir(parents=True, exist_ok=True)
     for left in arriving.glob("tmp*"):  # pooch's own, of a process that was killed
@@ -100,7 +100,7 @@ def fetch(
 
 
 def _from_source(
-    url: str, file: FileEntry, arriving: Path, known: str | None, patience: Patience
+    url: str, file: FileEntry, arriving: Path, known: str | None, patience: RetryPolicy
 ) -> Path:
     """Return the whole file, or raise `_RefusedError` or, after all tries, `_InterruptedError`."""
     download = Resuming(arriving / f"{file.name}.part", file.size, known, patience)
@@ -158,7 +158,7 @@ class Resuming:
     """
 
     def __init__(
-        self, part: Path, expected: int | None, known: str | None, patience: Patience
+        self, part: Path, expected: int | None, known: str | None, patience: RetryPolicy
     ) -> None:
         self.part, self.note = part, part.with_name(f"{part.name}.json")
         self.expected, self.known, self.patience = expected, known, patience

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from itm_book.datasets.archives import unpack
-from itm_book.datasets.download import ARRIVING, DownloadError, Patience, fetch, is_whole
+from itm_book.datasets.download import ARRIVING, DownloadError, RetryPolicy, fetch, is_whole
 from itm_book.datasets.registry import RECORD, FileEntry, SetEntry
 from itm_core.errors import InputError
 from itm_core.files import amount, read_json, require_space, write_json
@@ -34,7 +34,7 @@ MEANT = "; if it was replaced on purpose, remove hashes.json"
 
 
 @dataclass(frozen=True)
-class Finding:
+class FileStatus:
     """How a file is: there, missing or damaged; what more is to say."""
 
     file: FileEntry
@@ -52,7 +52,7 @@ class Finding:
         return f"{state:9}{self.file.name}: {self.detail or self.file.what}"
 
 
-class Holdings:
+class DatasetStatus:
     """The folder of a set, and what is recorded of it.
 
     ``quick`` compares sizes and leaves the hashes of recorded files alone.
@@ -68,11 +68,11 @@ class Holdings:
             raise InputError("not a record of files", file=self.path, remedy=remedy)
         self._seen: dict[tuple[str, int, int], str] = {}
 
-    def examine(self) -> list[Finding]:
+    def examine(self) -> list[FileStatus]:
         """Return how each file of the set is; a whole one without a record gets one."""
         return [self.look(file) for file in self.entry.files]
 
-    def look(self, file: FileEntry) -> Finding:
+    def look(self, file: FileEntry) -> FileStatus:
         """Return how a file is."""
         unpacked = self.record["unpacked"].get(file.name)
         if unpacked is not None:
@@ -81,13 +81,13 @@ class Holdings:
         if not path.is_file():
             arrived = self.folder / ARRIVING / f"{file.name}.part"
             so_far = f"{amount(arrived.stat().st_size)} have arrived" if arrived.exists() else ""
-            return Finding(file, MISSING, so_far)
+            return FileStatus(file, MISSING, so_far)
         wrong = self.wrong_with(file)
         if wrong:
-            return Finding(file, DAMAGED, wrong)
+            return FileStatus(file, DAMAGED, wrong)
         if file.unpack:
-            return Finding(file, MISSING, "the archive is there, but not unpacked")
-        return Finding(file, THERE, f"{amount(path.stat().st_size)}, {self._kept(file)[:12]}…")
+            return FileStatus(file, MISSING, "the archive is there, but not unpacked")
+        return FileStatus(file, THERE, f"{amount(path.stat().st_size)}, {self._kept(file)[:12]}…")
 
     def known(self, file: FileEntry) -> str | None:
         """Return the hash a file must have: the listed SHA-256, else the recorded, else MD5."""
@@ -140,7 +140,7 @@ class Holdings:
             write_json(self.path, self.record)
         return ""
 
-    def _compared(self, file: FileEntry, unpacked: Mapping[str, Mapping[str, Any]]) -> Finding:
+    def _compared(self, file: FileEntry, unpacked: Mapping[str, Mapping[str, Any]]) -> FileStatus:
         wrong = []
         for name, one in tqdm(unpacked.items(), file.name, unit="files", disable=None, leave=False):
             path = self.folder / name
@@ -151,9 +151,9 @@ class Holdings:
             ):
                 wrong.append(f"{name} has another content")
         if wrong:
-            return Finding(file, DAMAGED, f"{len(wrong)} of {len(unpacked)}: {wrong[0]}, ...")
+            return FileStatus(file, DAMAGED, f"{len(wrong)} of {len(unpacked)}: {wrong[0]}, ...")
         total = amount(sum(one["size"] for one in unpacked.values()))
-        return Finding(file, THERE, f"unpacked, {len(unpacked)} files, {total}")
+        return FileStatus(file, THERE, f"unpacked, {len(unpacked)} files, {total}")
 
 
 def get(
@@ -161,8 +161,8 @@ def get(
     names: Collection[str] = (),
     *,
     data: Path = Path("data"),
-    patience: Patience | None = None,
-) -> list[Finding]:
+    patience: RetryPolicy | None = None,
+) -> list[FileStatus]:
     """Return how the files are after fetching those that were missing or damaged.
 
     Without ``names`` all but the optional ones are fetched. A file that no source has is told as
@@ -171,7 +171,7 @@ def get(
     """
     wanted = entry.chosen(names) if names else [file for file in entry.files if not file.optional]
     with _alone(data / entry.name):
-        holdings = Holdings(entry, data)
+        holdings = DatasetStatus(entry, data)
         found = {file.name: holdings.look(file) for file in wanted}
         lacking = [file for file in wanted if found[file.name].state != THERE]
         fetched = [file for file in lacking if file.sources and not _usable(holdings, file)]
@@ -182,20 +182,20 @@ def get(
 
 
 def _got(
-    holdings: Holdings, file: FileEntry, before: Finding, patience: Patience | None
-) -> Finding:
+    holdings: DatasetStatus, file: FileEntry, before: FileStatus, patience: RetryPolicy | None
+) -> FileStatus:
     if not _usable(holdings, file):
         if not file.sources:
             return before
         try:
             fetch(file, holdings.folder, known=holdings.known(file), patience=patience)
         except DownloadError as error:
-            return Finding(file, before.state, str(error))
+            return FileStatus(file, before.state, str(error))
     holdings.take_in(file)
     return holdings.look(file)
 
 
-def _usable(holdings: Holdings, file: FileEntry) -> bool:
+def _usable(holdings: DatasetStatus, file: FileEntry) -> bool:
     """Return whether an archive needs unpacking only."""
     there = (holdings.folder / file.name).is_file()
     return file.unpack is not None and there and not holdings.wrong_with(file)
@@ -231,7 +231,7 @@ def _alone(folder: Path) -> Iterator[None]:
         ) from None
 
 
-def next_command(entry: SetEntry, found: Collection[Finding]) -> str:
+def next_command(entry: SetEntry, found: Collection[FileStatus]) -> str:
     """Return what to type next, or how to get by hand what has no source."""
     lacking = [finding.file for finding in found if not finding.fine]
     if not lacking:

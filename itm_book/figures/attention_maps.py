@@ -36,7 +36,7 @@ GAP, TITLE, LINE, EDGE = 0.08, 0.26, 0.125, 0.12  # inches
 FINE, COARSE, MANY = 150, 110, 24  # dots an inch; from so many panels on fewer, for the page's sake
 SHOWN_SIDE = 300  # pixels of a picture in a panel; more would not be seen
 SEEN = 0.02  # of the largest weight; a region with less is left out
-VEIL = 0.7  # opacity of a region with the largest weight
+MAX_ALPHA = 0.7  # opacity of a region with the largest weight
 
 Records = PairRecord | Sequence[PairRecord]
 
@@ -218,7 +218,7 @@ def _regions(axes: Axes, boxes: np.ndarray, relative: np.ndarray) -> None:
     area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     order = [r for r in np.argsort(-area, kind="stable") if relative[r] >= SEEN]
     colours = SHADES(relative[order])
-    colours[:, 3] = VEIL * relative[order]
+    colours[:, 3] = MAX_ALPHA * relative[order]
     drawn = [_rectangle(boxes[r]) for r in order]
     axes.add_collection(PatchCollection(drawn, facecolors=colours, edgecolors="none"))
 

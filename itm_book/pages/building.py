@@ -58,7 +58,7 @@ CHAPTERS = (
     "figures",
 )
 GRIDS = ("scan", "methods", "rcar", "chan", "contrastive", "plugins", "lower")
-SHORT = ("training.epochs=3", "training.drop_every=3", "loss.warmup_epochs=1")
+SHORT = ("training.epochs=3", "training.lr_decay_epochs=3", "loss.warmup_epochs=1")
 INDEX = Path("_build", "html", "index.html")
 
 

@@ -25,8 +25,8 @@ from itm_core.errors import InputError
 from itm_core.evaluation.attention_measures import attention_threshold, sets
 from itm_core.evaluation.attention_quality import truth
 from itm_core.experiments.runs import Run
-from itm_core.models import Look, Matcher
-from itm_core.models.matcher import Seen
+from itm_core.models import DirectionOutput, Matcher
+from itm_core.models.matcher import AttentionPass
 from itm_core.models.pairing import REGIONS
 
 LONGEST_SIDE = 480  # pixels of an embedded picture; more would not be seen on a page
@@ -237,7 +237,7 @@ def records_of(
     for row, ((image, caption), text) in enumerate(zip(pairs, texts, strict=True)):
         words = run.vocabulary.tokens(text)
         relevant = _relevant(split, image, caption, len(words))
-        directions = [_asking(look, row, len(words), relevant) for look in reading.looks]
+        directions = [_asking(look, row, len(words), relevant) for look in reading.directions]
         score = float(reading.score[row])
         records.append(
             PairRecord(
@@ -282,7 +282,7 @@ def pair(
     )
 
 
-def _asking(look: Look, row: int, words: int, relevant: np.ndarray | None) -> Asking:
+def _asking(look: DirectionOutput, row: int, words: int, relevant: np.ndarray | None) -> Asking:
     """Return one direction of the pair in a row of the batch, whose caption has L ``words``."""
     words_ask, tokens = look.axis == REGIONS, slice(words + 2)  # behind them is padding
     inner = slice(1, words + 1) if words_ask else slice(None)  # the queries shown
@@ -306,7 +306,7 @@ def _asking(look: Look, row: int, words: int, relevant: np.ndarray | None) -> As
     )
 
 
-def _temperature(seen: Seen, row: int, queries: int) -> np.ndarray:
+def _temperature(seen: AttentionPass, row: int, queries: int) -> np.ndarray:
     value = seen.steering.temperature
     return _each_query(value[row] if isinstance(value, torch.Tensor) else value, queries)
 

@@ -39,7 +39,7 @@ def scan_steps(run: Run, split: Split, image: int, caption: int) -> Steps:
     """Return every step of SCAN for one pair; raises `InputError` for a run of another method."""
     matcher = run.matcher()
     reading = read_pair(run, split, image, caption, matcher)
-    look = reading.looks[0] if len(reading.looks) == 1 else None
+    look = reading.directions[0] if len(reading.directions) == 1 else None
     if look is None or look.relevance is None or not isinstance(matcher, Attending):
         raise InputError("the steps are those of SCAN", found=run.recipe.name)
     seen = look.passes[0]

@@ -13,7 +13,7 @@ from itm_core.errors import InputError
 from itm_core.evaluation.scoring import pad
 from itm_core.experiments.prepare import run_features
 from itm_core.experiments.runs import Run
-from itm_core.models import Matcher, Reading
+from itm_core.models import Matcher, MatchOutput
 from itm_core.models.pairing import REGIONS
 
 
@@ -42,7 +42,7 @@ class WordMaps:
 
 def read_pair(
     run: Run, split: Split, image: int, caption: int, matcher: Matcher | None = None
-) -> Reading:
+) -> MatchOutput:
     """Return how a run's matcher scored one image and one caption of ``split``, step by step."""
     return read_pairs(run, split, [image], [split.captions[caption]], matcher)
 
@@ -54,7 +54,7 @@ def read_pairs(
     images: Sequence[int],
     sentences: Sequence[str],
     matcher: Matcher | None = None,
-) -> Reading:
+) -> MatchOutput:
     """Return how a run's matcher scored the i-th of some images with the i-th sentence.
 
     All in one batch: shorter sentences are padded to the longest.
@@ -74,7 +74,7 @@ def explain(
     Raises `InputError` for a method without attention, or without that direction.
     """
     reading = read_pair(run, split, image, caption)
-    looks = {"t2i" if look.axis == REGIONS else "i2t": look for look in reading.looks}
+    looks = {"t2i" if look.axis == REGIONS else "i2t": look for look in reading.directions}
     direction = direction or next(iter(looks), "t2i")
     if direction not in looks:
         raise InputError(

@@ -15,7 +15,7 @@ from itm_book.parity.models import Settings, encoder_of, load, scores_difference
 from itm_core.encoders.encoder import EncoderSettings
 from itm_core.encoders.fragments import Fragments
 from itm_core.errors import InputError
-from itm_core.models import Attending, AttendingSettings, Look
+from itm_core.models import Attending, AttendingSettings, DirectionOutput
 from itm_core.models.aggregation import aggregate
 from itm_core.models.pairing import REGIONS, WORDS, AllPairs
 from itm_core.regulators import RegulatorSettings
@@ -70,8 +70,8 @@ def chan_settings(c: Mapping[str, Any]) -> Settings:
     encoder = encoder_of(
         {"bi_gru": True, **c},
         regions=BLOCKS[c["precomp_enc_type"]],
-        words="bert" if bert else "gru",
-        word_start="xavier",
+        text_encoder="bert" if bert else "gru",
+        word_init="xavier",
     )
     return encoder, coding_settings(c), RegulatorSettings()
 
@@ -106,7 +106,7 @@ def _empty(
 
     known = {k: v for k, v in bert.items() if k not in ("pooler", "transformers")}
     config = transformers().BertConfig(vocab_size=words, **known)
-    plain = EncoderSettings(**{**vars(encoder), "words": "gru"})
+    plain = EncoderSettings(**{**vars(encoder), "text_encoder": "gru"})
     matcher = Attending(width, words, plain, settings)
     matcher.words = BertWordEncoder(encoder, config)
     return matcher
@@ -126,7 +126,7 @@ def check_model(stored: Stored) -> Iterator[Difference]:
     if "img_emb_alone" in theirs:
         yield from _alone(alone, images, sizes, theirs["img_emb_alone"])
     with torch.no_grad():
-        look = matcher.read(AllPairs(regions, words)).looks[0]
+        look = matcher.match(AllPairs(regions, words)).directions[0]
     yield from _look_differences(look, regions, words, theirs)
     yield scores_difference(matcher, regions, words, theirs["sims"])
     image, caption = (stored.tensor(f"inputs/sub_{k}_index") for k in ("image", "caption"))
@@ -186,7 +186,7 @@ def _alone(
 
 
 def _look_differences(
-    look: Look, regions: Fragments, words: Fragments, theirs: Mapping[str, Tensor]
+    look: DirectionOutput, regions: Fragments, words: Fragments, theirs: Mapping[str, Tensor]
 ) -> Iterator[Difference]:
     """Yield the differences of codes, laid out ``[I, C, words or regions]`` with -1 for padding."""
     assert look.relevance is not None
@@ -279,9 +279,9 @@ def check_coding(stored: Stored) -> Iterator[Difference]:
     regions, words = Fragments.of(V, sizes), Fragments.of(W, stored.tensor("inputs/lengths"))
     matcher = Attending(1, 1, EncoderSettings(embedding=1, word_width=1), settings).eval()
     theirs = {name: torch.from_numpy(v) for name, v in stored.folder("outputs").items()}
-    reading = matcher.read(AllPairs(regions, words))
+    reading = matcher.match(AllPairs(regions, words))
     yield from _look_differences(
-        reading.looks[0], regions, words, {k: v for k, v in theirs.items() if k == "coding"}
+        reading.directions[0], regions, words, {k: v for k, v in theirs.items() if k == "coding"}
     )
     sims = reading.score.T
     finite = theirs["sims"].isfinite()
@@ -289,7 +289,7 @@ def check_coding(stored: Stored) -> Iterator[Difference]:
     yield Difference("sims", found.error, found.limit, exempt=None if finite.all() else NAN)
     if not finite.all():  # those without padding agree all the same
         yield Difference("sims without padding", found.error, found.limit)
-        words_ask = reading.looks[0].axis == REGIONS
+        words_ask = reading.directions[0].axis == REGIONS
         full = words.mask.all(1)[None] if words_ask else regions.mask.all(1)[:, None]
         yield Difference("NaN elsewhere than in padding", float((full != finite).sum()), 0.0)
         yield Difference("NaN in ours", float((~sims.isfinite()).sum()), 0.0)

@@ -33,7 +33,7 @@ def check_text(content: Mapping[str, Any]) -> Iterator[Difference]:
     yield _count("vocab_size_with_mask", [len(vocabulary) + 1], [content["vocab_size_with_mask"]])
     for k, pass_ in enumerate(content["train_ids"]):
         draw = Random(pass_["python_random_seed"])
-        ours = [drop_tokens(t, RATE, len(vocabulary), draw, spare_ends=False) for t in ids]
+        ours = [drop_tokens(t, RATE, len(vocabulary), draw, keep_special_tokens=False) for t in ids]
         yield _count(f"train_ids/{k}", ours, pass_["ids"])
     built = content["vocabulary_builder"]
     lines = [line for file in built["files"].values() for line in file]

@@ -71,7 +71,7 @@ def bfan_settings(c: Mapping[str, Any]) -> Settings:
 
 def sgraf_settings(c: Mapping[str, Any]) -> Settings:
     """Return SAF's or SGR's settings from their options; no option names the temperature."""
-    encoder = encoder_of(c, whole_regions="self_attention", whole_words="self_attention")
+    encoder = encoder_of(c, image_pooling="self_attention", text_pooling="self_attention")
     matcher = AttendingSettings(
         attention_temperature=9.0,
         aggregation=c["module_name"],
@@ -102,7 +102,7 @@ def rcar_settings(c: Mapping[str, Any]) -> Settings:
         direction=c["attn_type"], attention_temperature=c[f"{c['attn_type']}_smooth"]
     )
     regulator = RegulatorSettings(kind=kind, steps=c[f"{kind}_step"], width=c["sim_dim"])
-    return encoder_of(c, regions="mlp"), matcher, regulator
+    return encoder_of(c, region_encoder="mlp"), matcher, regulator
 
 
 FAMILIES: dict[str, Callable[[Mapping[str, Any]], Settings]] = {
@@ -195,8 +195,11 @@ def name_in(matcher: Matcher, theirs: str, family: str) -> str:
         return our_name(theirs, family)
     name = our_name(theirs, family, matcher.settings.direction)
     scored = name.endswith(("regulator.score.weight", "regulator.score.bias"))
-    direction = name.split(".")[1] if name.startswith("gazes.") else matcher.settings.direction
-    if (scored and name not in matcher.state_dict()) or direction not in (*matcher.gazes, "both"):
+    direction = name.split(".")[1] if name.startswith("directions.") else matcher.settings.direction
+    if (scored and name not in matcher.state_dict()) or direction not in (
+        *matcher.directions,
+        "both",
+    ):
         return UNUSED  # RCAR's final map under a mean of cosines; IMRAM's other direction
     return name
 

@@ -53,8 +53,8 @@ RULES: dict[str, Rules] = {
         *ENCODERS,
     ),
     "imram": (
-        (r"^linear_(t2i|i2t)\.", r"gazes.\1.regulator.refine."),
-        (r"^gate_(t2i|i2t)\.", r"gazes.\1.regulator.gate."),
+        (r"^linear_(t2i|i2t)\.", r"directions.\1.regulator.refine."),
+        (r"^gate_(t2i|i2t)\.", r"directions.\1.regulator.gate."),
         *ENCODERS,
     ),
     "sgraf": (
@@ -66,31 +66,34 @@ RULES: dict[str, Rules] = {
         (r"^sim_enc\.t_global_w\.embedding_local\.0\.", "words.whole.local."),
         (r"^sim_enc\.t_global_w\.embedding_global\.0\.", "words.whole.whole."),
         (r"^sim_enc\.t_global_w\.embedding_common\.0\.", "words.whole.weigh."),
-        (r"^sim_enc\.sim_tranloc_w\.", "gazes.t2i.nodes.local.transform."),
-        (r"^sim_enc\.sim_tranglo_w\.", "gazes.t2i.nodes.whole.transform."),
-        (r"^sim_enc\.sim_eval_w\.", "gazes.t2i.nodes.score."),
-        (r"^sim_enc\.SAF_module\.attn_sim_w\.", "gazes.t2i.nodes.weigh."),
+        (r"^sim_enc\.sim_tranloc_w\.", "directions.t2i.nodes.local.transform."),
+        (r"^sim_enc\.sim_tranglo_w\.", "directions.t2i.nodes.whole.transform."),
+        (r"^sim_enc\.sim_eval_w\.", "directions.t2i.nodes.score."),
+        (r"^sim_enc\.SAF_module\.attn_sim_w\.", "directions.t2i.nodes.weigh."),
         (r"^sim_enc\.SAF_module\.bn\.num_batches_tracked", UNUSED),
-        (r"^sim_enc\.SAF_module\.bn\.", "gazes.t2i.nodes.norm."),
-        (r"^sim_enc\.SGR_module\.(\d+)\.graph_query_w\.", r"gazes.t2i.nodes.ask.\1."),
-        (r"^sim_enc\.SGR_module\.(\d+)\.graph_key_w\.", r"gazes.t2i.nodes.answer.\1."),
-        (r"^sim_enc\.SGR_module\.(\d+)\.sim_graph_w\.", r"gazes.t2i.nodes.update.\1."),
+        (r"^sim_enc\.SAF_module\.bn\.", "directions.t2i.nodes.norm."),
+        (r"^sim_enc\.SGR_module\.(\d+)\.graph_query_w\.", r"directions.t2i.nodes.ask.\1."),
+        (r"^sim_enc\.SGR_module\.(\d+)\.graph_key_w\.", r"directions.t2i.nodes.answer.\1."),
+        (r"^sim_enc\.SGR_module\.(\d+)\.sim_graph_w\.", r"directions.t2i.nodes.update.\1."),
         *ENCODERS,
     ),
     "rcar": (
-        (r"^sim_enc\.sim_eval_w\.", "gazes.*.regulator.score."),
+        (r"^sim_enc\.sim_eval_w\.", "directions.*.regulator.score."),
         (
             r"^sim_enc\.alv_modules\.(\d+)\.sim_transform_w\.",
-            r"gazes.*.regulator.align.\1.transform.",
+            r"directions.*.regulator.align.\1.transform.",
         ),
-        (r"^sim_enc\.rar_modules\.(\d+)\.rar_q_w\.0\.", r"gazes.*.regulator.whole.\1."),
-        (r"^sim_enc\.rar_modules\.(\d+)\.rar_k_w\.0\.", r"gazes.*.regulator.local.\1."),
-        (r"^sim_enc\.rar_modules\.(\d+)\.rar_v_w\.0\.", r"gazes.*.regulator.weigh.\1."),
+        (r"^sim_enc\.rar_modules\.(\d+)\.rar_q_w\.0\.", r"directions.*.regulator.whole.\1."),
+        (r"^sim_enc\.rar_modules\.(\d+)\.rar_k_w\.0\.", r"directions.*.regulator.local.\1."),
+        (r"^sim_enc\.rar_modules\.(\d+)\.rar_v_w\.0\.", r"directions.*.regulator.weigh.\1."),
         (
             r"^sim_enc\.rcr_modules\.(\d+)\.rcr_smooth_w\.",
-            r"gazes.*.regulator.correct.\1.temperature.",
+            r"directions.*.regulator.correct.\1.temperature.",
         ),
-        (r"^sim_enc\.rcr_modules\.(\d+)\.rcr_matrix_w\.", r"gazes.*.regulator.correct.\1.factors."),
+        (
+            r"^sim_enc\.rcr_modules\.(\d+)\.rcr_matrix_w\.",
+            r"directions.*.regulator.correct.\1.factors.",
+        ),
         *ENCODERS,
     ),
 }
@@ -106,7 +109,9 @@ def our_name(theirs: str, family: str, direction: str = "t2i") -> str:
     """
     for pattern, replacement in RULES[family]:
         if re.search(pattern, theirs):
-            return re.sub(pattern, replacement, theirs).replace("gazes.*", f"gazes.{direction}")
+            return re.sub(pattern, replacement, theirs).replace(
+                "directions.*", f"directions.{direction}"
+            )
     return theirs
 
 
@@ -116,13 +121,15 @@ def their_name(ours: str, family: str, direction: str = "t2i") -> str:
     The inverse of `our_name` where names differ between the two by a rule of one to one, which
     holds for everything behind the encoders' embeddings.
 
-    >>> their_name("gazes.t2i.nodes.ask.2.weight", "sgraf")
+    >>> their_name("directions.t2i.nodes.ask.2.weight", "sgraf")
     'sim_enc.SGR_module.2.graph_query_w.weight'
     """
     for pattern, replacement in RULES[family]:
-        if replacement == UNUSED or not ours.startswith(("gazes.", "regions.whole", "words.whole")):
+        if replacement == UNUSED or not ours.startswith(
+            ("directions.", "regions.whole", "words.whole")
+        ):
             continue
-        given = replacement.replace("gazes.*", f"gazes.{direction}")
+        given = replacement.replace("directions.*", f"directions.{direction}")
         found = re.match(re.escape(given).replace(r"\\1", r"(\w+)"), ours)
         if found:
             number = found[1] if found.groups() else ""

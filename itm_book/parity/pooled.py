@@ -34,14 +34,14 @@ def _sizes(c: Mapping[str, Any]) -> dict[str, Any]:
 
 
 ENCODERS: dict[str, dict[str, Any]] = {
-    "vsepp": {"bidirectional": False, "whole_regions": "mean", "whole_words": "last"},
+    "vsepp": {"bidirectional": False, "image_pooling": "mean", "text_pooling": "last"},
     "vsrn": {
         "bidirectional": False,
-        "regions": "graph",
-        "whole_regions": "gru_norm",
-        "whole_words": "last",
+        "region_encoder": "graph",
+        "image_pooling": "gru_norm",
+        "text_pooling": "last",
     },
-    "vseinf": {"regions": "mlp", "whole_regions": "gpo", "whole_words": "gpo"},
+    "vseinf": {"region_encoder": "mlp", "image_pooling": "gpo", "text_pooling": "gpo"},
 }
 
 
@@ -61,7 +61,7 @@ def pooled_settings(
         )
     encoder = EncoderSettings(**_sizes(c), **ENCODERS[family])
     if family == "vsrn" and c["data_name"] != "f30k_precomp":
-        encoder = replace(encoder, regions="graph_coco", whole_regions="gru")
+        encoder = replace(encoder, region_encoder="graph_coco", image_pooling="gru")
     settings = PooledSettings(measure=c.get("measure", "cosine"), absolute=c.get("use_abs", False))
     return encoder, settings, RegulatorSettings()
 

@@ -96,7 +96,7 @@ def _training(stored: Stored) -> TrainingSettings:
         learning_rate=c["learning_rate"] if "learning_rate" in c else c["lr"],
         optimiser="adamw" if adamw else "adam",
         weight_decay=decay,
-        clip=c["grad_clip"],
+        grad_clip=c["grad_clip"],
     )
 
 

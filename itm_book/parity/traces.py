@@ -10,7 +10,7 @@ from torch import Tensor
 
 from itm_book.parity.format import Difference, Stored, value_difference
 from itm_core.encoders.fragments import Fragments, l2norm
-from itm_core.models import Look, Matcher
+from itm_core.models import DirectionOutput, Matcher
 from itm_core.models.attending import Attending
 from itm_core.models.pairing import REGIONS, other
 from itm_core.regulators import Regulator
@@ -33,7 +33,7 @@ def trace_differences(
     images = len(regions.lens)
     for caption, entries in by_caption.items():
         repeated = words.take(torch.full((images,), caption))
-        look = matcher.explain(regions.detach(), repeated.detach()).looks[0]
+        look = matcher.explain(regions.detach(), repeated.detach()).directions[0]
         for what in entries:
             match = re.fullmatch(r"([a-z_]+)(\d+)", what)
             assert match is not None
@@ -44,35 +44,35 @@ def trace_differences(
             yield Difference(name, found.error, limit)
 
 
-def _queries_first(look: Look, x: Tensor) -> Tensor:
+def _queries_first(look: DirectionOutput, x: Tensor) -> Tensor:
     """Return ``[C, L, 1, R]`` as ``[C, queries, asked]``."""
     x = x.squeeze(2)
     return x if look.axis == REGIONS else x.transpose(1, 2)
 
 
-def _vectors(look: Look, x: Tensor) -> Tensor:
+def _vectors(look: DirectionOutput, x: Tensor) -> Tensor:
     """Return ``[C, L, 1, 1, D]`` or ``[C, 1, 1, R, D]`` as ``[C, queries, D]``."""
     return x.flatten(1, 3)
 
 
-def _attended(look: Look, k: int) -> Tensor:
+def _attended(look: DirectionOutput, k: int) -> Tensor:
     seen = look.passes[k]
     return seen.pairing.unit_mix(seen.weights, look.axis)
 
 
-def _alignment(matcher: Matcher, look: Look, k: int) -> Tensor:
+def _alignment(matcher: Matcher, look: DirectionOutput, k: int) -> Tensor:
     seen = look.passes[k]
     return _regulator(matcher).align[k](seen.pairing.difference(seen.weights, look.axis))
 
 
 def _regulator(matcher: Matcher) -> Regulator:
     assert isinstance(matcher, Attending)
-    regulator = next(iter(matcher.gazes.values())).regulator
+    regulator = next(iter(matcher.directions.values())).regulator
     assert isinstance(regulator, Regulator)
     return regulator
 
 
-def _pooled(matcher: Matcher, look: Look, k: int) -> Tensor:
+def _pooled(matcher: Matcher, look: DirectionOutput, k: int) -> Tensor:
     """Return the pooled alignment of step ``k`` from its weights in the record."""
     regulator = _regulator(matcher)
     alignment = _alignment(matcher, look, k if regulator.steers else 0)
@@ -80,19 +80,19 @@ def _pooled(matcher: Matcher, look: Look, k: int) -> Tensor:
     return l2norm((weights * alignment).sum(other(look.axis), keepdim=True)).flatten(1)
 
 
-def _steered(look: Look, k: int) -> Tensor:
+def _steered(look: DirectionOutput, k: int) -> Tensor:
     temperature = look.passes[k + 1].steering.temperature
     assert isinstance(temperature, Tensor)
     return temperature.flatten(1)[..., None]
 
 
-def _factors(look: Look, k: int) -> Tensor:
+def _factors(look: DirectionOutput, k: int) -> Tensor:
     factors = look.passes[k + 1].steering.factors
     assert factors is not None
     return _vectors(look, factors)
 
 
-READERS: dict[str, Callable[[Matcher, Look, int], Tensor]] = {
+READERS: dict[str, Callable[[Matcher, DirectionOutput, int], Tensor]] = {
     "attention": lambda matcher, look, k: _queries_first(look, look.passes[k].weights),
     "wcontext": lambda matcher, look, k: _vectors(look, _attended(look, k)),
     "alignment": lambda matcher, look, k: _vectors(look, _alignment(matcher, look, k)),

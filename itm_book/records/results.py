@@ -29,7 +29,7 @@ from itm_core.experiments.runs import COMPLETE, Run, load, train_many
 from itm_core.files import reading, whole_file
 
 RECORD = shipped("results") / "runs.csv"
-FAR = 10  # ranks are recorded up to here: no recall asks for more
+MAX_RANK = 10  # ranks are recorded up to here: no recall asks for more
 DIGITS = "0123456789a"
 KEY = ["dataset", "recipe", "changes", "seed"]
 NUMBERS = [*retrieval.NUMBERS, "i2t_median", "t2i_median"]
@@ -52,7 +52,7 @@ class Result:
         dataset, recipe, changes, seed: what was run; ``changes`` joined by spaces.
         run: the folder of the run below the store; of an ensemble several, joined by ``" + "``.
             `Uncommitted` where it is recorded and its code, or that of a member, is in no commit.
-        ranks: of the best right answer of every image and caption, from 0, at most `FAR`.
+        ranks: of the best right answer of every image and caption, from 0, at most `MAX_RANK`.
         metrics: recalls and attention quality, in percent and in shares as in a run's record.
         where: minutes of training, device, machine, versions, commit and date.
         recorded: read from `RECORD`, not from the store.
@@ -153,7 +153,7 @@ def _joint_commit(commits: Sequence[str]) -> str:
 
 
 def _near(ranks: retrieval.Ranks) -> retrieval.Ranks:
-    return retrieval.Ranks(np.minimum(ranks.i2t, FAR), np.minimum(ranks.t2i, FAR))
+    return retrieval.Ranks(np.minimum(ranks.i2t, MAX_RANK), np.minimum(ranks.t2i, MAX_RANK))
 
 
 def _coded(ranks: np.ndarray) -> str:

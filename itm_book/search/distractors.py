@@ -26,7 +26,7 @@ _GOLDEN, _MIX1, _MIX2 = (
 
 
 @dataclass(frozen=True, eq=False)
-class Glued:
+class SyntheticDistractors:
     """``count`` glued pictures, made when they are asked for; each follows from its place alone.
 
     Sliced like an array: ``glued[start:stop]`` gives features ``[n, R, F]`` float32.
@@ -95,11 +95,11 @@ class Glued:
 
 
 @dataclass(frozen=True, eq=False)
-class Joined:
+class ConcatGallery:
     """The images of an array ``[I, R, F]``, then glued ones; sliced like an array."""
 
     first: np.ndarray
-    second: Glued
+    second: SyntheticDistractors
 
     @property
     def shape(self) -> tuple[int, int, int]:

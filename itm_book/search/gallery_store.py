@@ -118,7 +118,7 @@ def build_store(
 
     Args:
         features: ``[I, R, F]``, in memory, mapped, or anything that is sliced like an array
-            (`distractors.Glued`).
+            (`distractors.SyntheticDistractors`).
         kind: ``float16``, ``int8`` or ``float32``.
         vocabulary: the hash of the vocabulary that sentences will be looked up in, where the
             weights alone do not decide it; it is a part of what the folder is for.

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from itm_book.search.distractors import Glued, Joined
+from itm_book.search.distractors import ConcatGallery, SyntheticDistractors
 from itm_book.search.gallery_store import AT_ONCE, as_kept
 from itm_book.search.two_stage import TOP, Found, TwoStage, encode_captions, rerank
 from itm_book.shipped import shipped
@@ -182,7 +182,11 @@ def loss_of_kind(
 
 
 def share_of_glued(
-    matcher: Matcher, real: np.ndarray, glued: Glued, words: Fragments, top: int = TOP
+    matcher: Matcher,
+    real: np.ndarray,
+    glued: SyntheticDistractors,
+    words: Fragments,
+    top: int = TOP,
 ) -> float:
     """Return the share of glued pictures among the best of real and glued ones, half and half.
 
@@ -193,7 +197,7 @@ def share_of_glued(
     """
     if len(real) != len(glued):
         raise InputError("half and half", expected=f"{len(real)} glued", found=len(glued))
-    both = Joined(real, glued)
+    both = ConcatGallery(real, glued)
     stops = [len(both)]
     found = exact_tops(matcher, encoded(matcher, both, stops), words, stops, top)
     return float((found[len(both)].images >= len(real)).mean())

@@ -19,7 +19,7 @@ import pandas as pd
 
 from itm_book.records import rounding
 from itm_book.records.grids import Grid
-from itm_book.records.results import FAR, Result, Results
+from itm_book.records.results import MAX_RANK, Result, Results
 from itm_book.tables.report import Note, noted
 from itm_book.tables.run_links import linked, uncommitted
 from itm_core.evaluation import retrieval, statistics
@@ -92,7 +92,7 @@ def readable(table: pd.DataFrame, name: str = "method", *, attention: bool = Tru
 
 def recall_curves(results: Results) -> dict[str, np.ndarray]:
     """Return Recall@1 to @10 in percent, ``[2, 10]`` (i2t, t2i), the mean over seeds."""
-    cuts = np.arange(1, FAR + 1)[:, None]
+    cuts = np.arange(1, MAX_RANK + 1)[:, None]
     return {
         name: 100
         * np.mean(
@@ -165,7 +165,7 @@ def gains(
     rounding alone gives rSum at this budget (`rounding.gain_floor`).
 
     Columns: ``name``, ``host``, ``group``; ``gain``, ``low`` and ``high`` (paired bootstrap over
-    images, `retrieval.gap_between`) and the columns of `over_seeds` for the gain between seeds;
+    images, `retrieval.paired_bootstrap`); the columns of `over_seeds` for the gain between seeds;
     ``p_images``, ``p_seeds`` and ``p``, the larger of the two, which decides; ``says``, one of
     `statistics.EFFECTS`; ``runs``, the row's and then the host's. The same gain of attention F1
     in points, by seeds alone, as ``words`` and ``regions``, see `measured`.
@@ -202,7 +202,7 @@ def paired(ours: Sequence[Result], theirs: Sequence[Result]) -> list[tuple[Resul
 def _gain(pairs: Sequence[tuple[Result, Result]], key: str, floor: float) -> dict[str, object]:
     """Return the columns of `gains` that say what is gained in ``key`` and how sure that is."""
     ours, theirs = (np.mean([pair[k].hits for pair in pairs], axis=0) for k in (0, 1))
-    images = retrieval.gap_between(ours, theirs).to_dict("index")[key]
+    images = retrieval.paired_bootstrap(ours, theirs).to_dict("index")[key]
     seeds = statistics.over_seeds([a.metrics[key] - b.metrics[key] for a, b in pairs], floor=floor)
     gain, p = images["difference"], statistics.combined_p(images["p"], seeds.p)
     return {

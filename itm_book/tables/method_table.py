@@ -33,7 +33,7 @@ def sentences(grid: Grid, profile: str = "scenes") -> pd.DataFrame:
 def _words(recipe: Recipe) -> dict[str, str]:
     matcher, regulator, constraints = recipe.matcher, recipe.regulator, recipe.constraints
     if not isinstance(matcher, AttendingSettings):
-        whole = f"{recipe.encoder.whole_regions} / {recipe.encoder.whole_words}"
+        whole = f"{recipe.encoder.image_pooling} / {recipe.encoder.text_pooling}"
         return {"attend": "no", "align": matcher.measure, "aggregate": whole, "plug-in": ""}
     gate = "" if matcher.gate == "none" else f", gate {matcher.gate}"
     pools = regulator.active and regulator.kind in ("rar", "rcar")

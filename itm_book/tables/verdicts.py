@@ -320,7 +320,7 @@ def _against(
     if len(pairs) < 2 <= min(len(ours), len(theirs)):
         sides = [ours, theirs]
     hits = [np.mean([result.hits for result in side], axis=0) for side in sides]
-    images = retrieval.gap_between(hits[0], hits[1]).to_dict("index")["rsum"]
+    images = retrieval.paired_bootstrap(hits[0], hits[1]).to_dict("index")["rsum"]
     values = [[result.metrics["rsum"] for result in side] for side in sides]
     if len(pairs) < 2:
         (a, b), (n, m) = values, map(len, values)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NOTE = "features.json"
 PARTS = ("features", "made_with", "source", "images", "left_out")
 FIXED_COUNT = (
-    "self_attention"  # the encoder.whole_regions with a batch norm for each region's place
+    "self_attention"  # the encoder.image_pooling with a batch norm for each region's place
 )
 
 
@@ -88,7 +88,7 @@ def require_same_features(config: Mapping[str, Any], split: Split) -> None:
             ),
         )
     _, regions, width = split.regions.shape
-    fixed = config["recipe"]["encoder"].get("whole_regions") == FIXED_COUNT
+    fixed = config["recipe"]["encoder"].get("image_pooling") == FIXED_COUNT
     for same, problem, expected, found in (
         (width == config["feature_width"], "width", config["feature_width"], width),
         (not fixed or regions == config["region_count"], "number", config["region_count"], regions),

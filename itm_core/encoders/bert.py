@@ -48,7 +48,7 @@ def transformers() -> Any:
 def bert_folder(folder: str | None) -> Path:
     """Return the folder of a BERT model; raises `InputError` when it holds none."""
     if folder is None:
-        raise InputError("encoder.words=bert needs encoder.bert", remedy=HOW_TO_GET)
+        raise InputError("encoder.text_encoder=bert needs encoder.bert", remedy=HOW_TO_GET)
     path = Path(folder)
     for name in ("config.json", "vocab.txt"):
         if not (path / name).is_file():
@@ -97,7 +97,7 @@ class BertWordEncoder(nn.Module):
         if not hasattr(self, "bert"):
             self.bert = library.BertModel(config, add_pooling_layer=False)
         self.linear = nn.Linear(config.hidden_size, settings.embedding)
-        self.whole = make_whole(settings.whole_words, settings.embedding)
+        self.whole = make_whole(settings.text_pooling, settings.embedding)
         self.normalised = settings.normalise_words
 
     def forward(self, tokens: Tensor, lens: Tensor) -> Fragments:

@@ -21,7 +21,7 @@ from itm_core.encoders.region_blocks import ATTENDING_BLOCKS, HEADS, REGION_BLOC
 from itm_core.errors import InputError
 from itm_core.settings import at_least, one_of, registered, share
 
-WORD_STARTS: dict[str, Callable[[Tensor], Tensor]] = {
+WORD_INITS: dict[str, Callable[[Tensor], Tensor]] = {
     "uniform": lambda vectors: nn.init.uniform_(vectors, -0.1, 0.1),
     "xavier": nn.init.xavier_uniform_,
 }
@@ -40,15 +40,15 @@ class EncoderSettings:
             (off: the release's ``no_imgnorm``, ``no_txtnorm``).
         weight_norm: reparametrise the region layer as direction and length
             (the release's ``precomp_enc_type=weight_norm``).
-        regions: what stands beside or behind the linear region layer, see `region_blocks`.
+        region_encoder: what stands beside or behind the linear region layer, see `region_blocks`.
         mask_regions: padded regions are no keys of the block's attention. Off as released
             (CHAN): there zero-padded rows take part, and move the real ones.
         positions: PFAN's position features: ``none``, ``paper`` or ``released``.
-        words: ``gru``, or ``bert``.
+        text_encoder: ``gru``, or ``bert``.
         bert: folder of a BERT model in the layout of the transformers library.
-        word_start: how word vectors start: ``uniform`` in +-0.1, or ``xavier`` (CHAN).
+        word_init: how word vectors start: ``uniform`` in +-0.1, or ``xavier`` (CHAN).
         word_dropout: of the word vectors that enter the GRU, in training.
-        whole_regions, whole_words: how the one vector of an image or a caption is made,
+        image_pooling, text_pooling: how the one vector of an image or a caption is made,
             see `pooling`; ``none`` where the method has none.
     """
 
@@ -59,31 +59,31 @@ class EncoderSettings:
     normalise_regions: bool = True
     normalise_words: bool = True
     weight_norm: bool = False
-    regions: str = "linear"
+    region_encoder: str = "linear"
     mask_regions: bool = False
     positions: str = "none"
-    words: str = "gru"
+    text_encoder: str = "gru"
     bert: str | None = None
-    word_start: str = "uniform"
+    word_init: str = "uniform"
     word_dropout: float = 0.0
-    whole_regions: str = "none"
-    whole_words: str = "none"
+    image_pooling: str = "none"
+    text_pooling: str = "none"
 
     def __post_init__(self) -> None:
         for name in ("embedding", "word_width", "gru_layers"):
             at_least(f"encoder.{name}", getattr(self, name), 1)
-        one_of("encoder.regions", self.regions, REGION_BLOCKS)
+        one_of("encoder.region_encoder", self.region_encoder, REGION_BLOCKS)
         one_of("encoder.positions", self.positions, ("none", *POSITION_RULES))
-        one_of("encoder.words", self.words, WORD_ENCODERS)
-        one_of("encoder.word_start", self.word_start, WORD_STARTS)
-        one_of("encoder.whole_regions", self.whole_regions, WHOLES)
-        one_of("encoder.whole_words", self.whole_words, WHOLES)
+        one_of("encoder.text_encoder", self.text_encoder, WORD_ENCODERS)
+        one_of("encoder.word_init", self.word_init, WORD_INITS)
+        one_of("encoder.image_pooling", self.image_pooling, WHOLES)
+        one_of("encoder.text_pooling", self.text_pooling, WHOLES)
         share("encoder.word_dropout", self.word_dropout)
-        if self.regions in ATTENDING_BLOCKS and self.embedding % HEADS:
+        if self.region_encoder in ATTENDING_BLOCKS and self.embedding % HEADS:
             raise InputError(
                 "regions attend with several heads",
                 found=f"encoder.embedding={self.embedding}",
-                expected=f"a multiple of {HEADS} for encoder.regions={self.regions}",
+                expected=f"a multiple of {HEADS} for encoder.region_encoder={self.region_encoder}",
             )
 
 
@@ -114,8 +114,8 @@ class RegionEncoder(nn.Module):
         self.fc = fc
         if settings.weight_norm:  # one length for the whole matrix, as in the release
             self.fc = weight_norm(fc, dim=None)  # type: ignore[arg-type]
-        self.block = make_block(settings.regions, wide, width)
-        self.whole = make_whole(settings.whole_regions, width, region_count)
+        self.block = make_block(settings.region_encoder, wide, width)
+        self.whole = make_whole(settings.image_pooling, width, region_count)
         self.masked = settings.mask_regions
         self.normalised = settings.normalise_regions
 
@@ -139,7 +139,7 @@ class WordEncoder(nn.Module):
     def __init__(self, vocabulary_size: int, settings: EncoderSettings) -> None:
         super().__init__()
         self.embed = nn.Embedding(vocabulary_size, settings.word_width)
-        registered("encoder.word_start", settings.word_start, WORD_STARTS)(self.embed.weight)
+        registered("encoder.word_init", settings.word_init, WORD_INITS)(self.embed.weight)
         self.dropout = nn.Dropout(settings.word_dropout)
         self.rnn = nn.GRU(
             settings.word_width,
@@ -148,7 +148,7 @@ class WordEncoder(nn.Module):
             batch_first=True,
             bidirectional=settings.bidirectional,
         )
-        self.whole = make_whole(settings.whole_words, settings.embedding)
+        self.whole = make_whole(settings.text_pooling, settings.embedding)
         self.normalised = settings.normalise_words
 
     def forward(self, tokens: Tensor, lens: Tensor) -> Fragments:
@@ -176,7 +176,9 @@ WORD_ENCODERS: dict[str, Callable[[int, EncoderSettings], nn.Module]] = {
 
 def make_word_encoder(vocabulary_size: int, settings: EncoderSettings) -> nn.Module:
     """Return the word encoder that the settings ask for."""
-    return registered("encoder.words", settings.words, WORD_ENCODERS)(vocabulary_size, settings)
+    return registered("encoder.text_encoder", settings.text_encoder, WORD_ENCODERS)(
+        vocabulary_size, settings
+    )
 
 
 def _finished(

@@ -10,7 +10,7 @@ from torch import Tensor
 from itm_core.encoders.lazy import lazy
 
 TINY = 1e-8  # the epsilon that the whole SCAN family adds to norms
-HAIR = 1e-13  # of the largest squared length: a length of zero becomes 3e-7 of the longest
+GRAM_JITTER = 1e-13  # of the largest squared length: a length of zero becomes 3e-7 of the longest
 
 
 def length(x: Tensor, dim: int = -1) -> Tensor:
@@ -99,7 +99,7 @@ class Fragments:
         exact = self.vectors.double()
         gram = exact @ exact.mT
         diagonal = gram.diagonal(dim1=1, dim2=2)
-        diagonal += HAIR * diagonal.amax(1, keepdim=True) + torch.finfo(gram.dtype).tiny
+        diagonal += GRAM_JITTER * diagonal.amax(1, keepdim=True) + torch.finfo(gram.dtype).tiny
         factor, failed = torch.linalg.cholesky_ex(gram, upper=True)
         return factor.masked_fill(failed[:, None, None] > 0, torch.nan).to(self._accurate)
 

@@ -168,7 +168,7 @@ class SelfAttention(nn.Module):
                 "SGRAF's whole image has a batch norm for each place of a region",
                 expected=f"{self.count} regions",
                 found=x.shape[1],
-                remedy="set training.drop_regions=0, or another encoder.whole_regions such as mean",
+                remedy="set training.region_dropout=0, or encoder.image_pooling=mean",
             )
         local = self.dropout(self.local_norm(self.local(x)).tanh())
         whole = self.dropout(self.whole_norm(self.whole(mean(fragments))).tanh())

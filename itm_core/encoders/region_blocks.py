@@ -36,10 +36,10 @@ def make_block(kind: str, feature_width: int, width: int) -> nn.Module | None:
 
     Raises `InputError` for an unknown kind, or a width that heads cannot share.
     """
-    make = registered("encoder.regions", kind, REGION_BLOCKS)
+    make = registered("encoder.region_encoder", kind, REGION_BLOCKS)
     if kind in ATTENDING_BLOCKS and width % HEADS:
         raise InputError(
-            f"encoder.regions={kind} splits the embedding among {HEADS} heads",
+            f"encoder.region_encoder={kind} splits the embedding among {HEADS} heads",
             expected=f"encoder.embedding a multiple of {HEADS}",
             found=width,
         )

@@ -29,7 +29,7 @@ from itm_core.data.vocabulary import Vocabulary
 from itm_core.encoders.fragments import Fragments
 from itm_core.evaluation.attention_measures import Quality, attention_threshold, measure, of_each
 from itm_core.evaluation.scoring import pad
-from itm_core.models import Matcher, Seen
+from itm_core.models import AttentionPass, Matcher
 from itm_core.models.pairing import REGIONS, Matched
 
 IOU = 0.5
@@ -145,7 +145,7 @@ def _seen(
     vocabulary: Vocabulary,
     features: Any,
     known: tuple[list[np.ndarray], list[np.ndarray]] | None,
-) -> Iterator[tuple[int, Seen, Tensor, Tensor]]:
+) -> Iterator[tuple[int, AttentionPass, Tensor, Tensor]]:
     """Yield what a matcher sees of a split, batch by batch, one direction at a time.
 
     With the place of the batch's first caption, and what is relevant and named in it.
@@ -165,11 +165,11 @@ def _seen(
     matcher.train(training)
 
 
-def _direction(seen: Seen) -> str:
+def _direction(seen: AttentionPass) -> str:
     return "t2i" if seen.axis == REGIONS else "i2t"
 
 
-def _owners(seen: Seen, naming: Tensor) -> Tensor:
+def _owners(seen: AttentionPass, naming: Tensor) -> Tensor:
     """Return the caption within the batch of every query of `_queries`."""
     count, words, regions = seen.weights[:, :, 0].shape
     if seen.axis == REGIONS:
@@ -183,7 +183,7 @@ def _attend(
     split: Split,
     captions: Sequence[Sequence[int]],
     chosen: range,
-) -> Sequence[Seen]:
+) -> Sequence[AttentionPass]:
     device = next(matcher.parameters()).device
     images = split.caption_image[list(chosen)]
     unique, place = np.unique(images, return_inverse=True)
@@ -202,7 +202,9 @@ def padded(rows: Sequence[np.ndarray]) -> Tensor:
     return torch.from_numpy(found)
 
 
-def _queries(seen: Seen, relevant: Tensor, naming: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _queries(
+    seen: AttentionPass, relevant: Tensor, naming: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return weights ``[M, N]``, relevance and number of keys of the queries that count.
 
     Words that name an object ask; of the regions, all do: those without a word drop out later.

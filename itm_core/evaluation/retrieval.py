@@ -320,10 +320,10 @@ def paired_test(
     """
     _one_shape([ours, theirs])
     both = [hits(one, captions_per_image=captions_per_image, ties=ties) for one in (ours, theirs)]
-    return gap_between(*both, resamples=resamples, seed=seed)
+    return paired_bootstrap(*both, resamples=resamples, seed=seed)
 
 
-def gap_between(
+def paired_bootstrap(
     ours: np.ndarray, theirs: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> pd.DataFrame:
     """Return what `paired_test` does, from ``[I, 7]`` hits, of a run or the mean of several."""

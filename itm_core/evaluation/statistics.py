@@ -247,24 +247,24 @@ def over_drawn_images(
     return np.array([statistic(count[place]) for count in counts])
 
 
-def interval(resampled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def interval(bootstrap_means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the ends of the 95 % percentile interval of resampled statistics ``[B, ...]``.
 
     Resamples in which a statistic does not exist (NaN) are left out of its interval.
     """
-    low, high = np.nanpercentile(resampled, [100 * ALPHA / 2, 100 * (1 - ALPHA / 2)], axis=0)
+    low, high = np.nanpercentile(bootstrap_means, [100 * ALPHA / 2, 100 * (1 - ALPHA / 2)], axis=0)
     return low, high
 
 
-def image_p(resampled: np.ndarray) -> np.ndarray:
+def image_p(bootstrap_means: np.ndarray) -> np.ndarray:
     """Return the two-sided bootstrap p value that a statistic ``[B, ...]`` is not zero.
 
     Twice the smaller share on one side of zero, and never less than one resample in all.
     Resamples in which a statistic does not exist (NaN) are left out, as in its `interval`; the p
     value of a statistic that exists in none is NaN.
     """
-    known = (~np.isnan(resampled)).sum(0)
-    beyond = np.minimum((resampled <= 0).sum(0), (resampled >= 0).sum(0))
+    known = (~np.isnan(bootstrap_means)).sum(0)
+    beyond = np.minimum((bootstrap_means <= 0).sum(0), (bootstrap_means >= 0).sum(0))
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.clip(2 * beyond / known, 1 / known, 1.0)
 

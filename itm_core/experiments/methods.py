@@ -39,8 +39,8 @@ class Method:
         matcher: how it scores.
         regulator: what it feeds back.
         encoder, loss: settings that belong to the method on every dataset.
-        photographs: settings of ``encoder.`` and ``training.`` that the paper uses on photographs
-            and that are left out on Scenes, where every method trains alike: dropout,
+        on_real_images: settings of ``encoder.`` and ``training.`` that the paper uses on
+            photographs and that are left out on Scenes, where every method trains alike: dropout,
             augmentation, weight decay.
         published: by dataset, the training settings of the paper.
     """
@@ -50,7 +50,7 @@ class Method:
     regulator: RegulatorSettings = field(default_factory=RegulatorSettings)
     encoder: Changes = field(default_factory=dict)
     loss: Changes = field(default_factory=dict)
-    photographs: Changes = field(default_factory=dict)
+    on_real_images: Changes = field(default_factory=dict)
     published: Mapping[str, Changes] = field(default_factory=dict)
 
 
@@ -73,8 +73,8 @@ def _scan() -> dict[str, Method]:
 def _bfan() -> dict[str, Method]:
     """BFAN: both directions in one model, the irrelevant fragments removed (section 4)."""
     published = {  # the README; the paper says batch 32 and a drop every ten epochs
-        "f30k": {"epochs": 15, "drop_every": 15},
-        "coco": {"epochs": 20, "drop_every": 15},
+        "f30k": {"epochs": 15, "lr_decay_epochs": 15},
+        "coco": {"epochs": 20, "lr_decay_epochs": 15},
     }
     return {
         f"bfan-{gate}": Method(
@@ -97,7 +97,7 @@ def _pfan() -> dict[str, Method]:
                 max_attention_bonus=direction == "t2i",
             ),
             encoder={"positions": "released"},
-            published={"coco": {"epochs": 30, "drop_every": 15}},
+            published={"coco": {"epochs": 30, "lr_decay_epochs": 15}},
         )
         for direction, temperature in (("t2i", 9.0), ("i2t", 4.0))
     }
@@ -105,16 +105,19 @@ def _pfan() -> dict[str, Method]:
 
 def _sgraf() -> dict[str, Method]:
     """SGRAF: words attend, similarity vectors reason (SGR) or are filtered (SAF)."""
-    f30k = {"SAF": {"epochs": 30, "drop_every": 20}, "SGR": {"epochs": 40, "drop_every": 30}}
+    f30k = {
+        "SAF": {"epochs": 30, "lr_decay_epochs": 20},
+        "SGR": {"epochs": 40, "lr_decay_epochs": 30},
+    }
     return {
         kind.lower(): Method(
             paper=SGRAF,
             matcher=AttendingSettings(attention_temperature=9.0, aggregation=kind),
-            encoder={"whole_regions": "self_attention", "whole_words": "self_attention"},
-            photographs={"encoder.word_dropout": 0.4},
+            encoder={"image_pooling": "self_attention", "text_pooling": "self_attention"},
+            on_real_images={"encoder.word_dropout": 0.4},
             published={
                 "f30k": f30k[kind],
-                "coco": {"epochs": 20, "drop_every": 10, "learning_rate": 2e-4},
+                "coco": {"epochs": 20, "lr_decay_epochs": 10, "learning_rate": 2e-4},
             },
         )
         for kind in ("SAF", "SGR")
@@ -140,12 +143,12 @@ def _chan() -> dict[str, Method]:
     )
     shared = {
         "training.optimiser": "adamw",
-        "training.drop_regions": 0.2,
-        "training.drop_words": 0.2,
+        "training.region_dropout": 0.2,
+        "training.token_dropout": 0.2,
         "training.drop_last": True,
         "loss.warmup_epochs": 1,
     }
-    schedule = {"epochs": 25, "drop_every": 15, "learning_rate": 5e-4}
+    schedule = {"epochs": 25, "lr_decay_epochs": 15, "learning_rate": 5e-4}
     gru = {name: schedule | {"batch": 384} for name in ("f30k", "coco")}
     bert = {name: schedule | {"bert_learning_rate": 5e-5} for name in ("f30k", "coco")}
     loss = {"margin": 0.05}
@@ -153,17 +156,17 @@ def _chan() -> dict[str, Method]:
         "chan": Method(
             paper=CHAN,
             matcher=hard,
-            encoder={"regions": "self_attention", "word_start": "xavier"},
+            encoder={"region_encoder": "self_attention", "word_init": "xavier"},
             loss=loss,
-            photographs=shared | {"training.weight_decay": 0.01},
+            on_real_images=shared | {"training.weight_decay": 0.01},
             published=gru,
         ),
         "chan-bert": Method(
             paper=CHAN,
             matcher=AttendingSettings(attention="hard", aggregation="mean"),
-            encoder={"words": "bert"},
+            encoder={"text_encoder": "bert"},
             loss=loss,
-            photographs=shared | {"training.weight_decay": 1e-4},
+            on_real_images=shared | {"training.weight_decay": 1e-4},
             published=bert,
         ),
     }
@@ -187,25 +190,25 @@ def _rcar() -> dict[str, Method]:
                 regulator=RegulatorSettings(
                     kind="none" if kind == "base" else kind, steps=by_direction[direction]
                 ),
-                encoder={"regions": "mlp"},
-                photographs={
+                encoder={"region_encoder": "mlp"},
+                on_real_images={
                     "encoder.word_dropout": 0.4,
                     "training.optimiser": "adamw",
                     "training.weight_decay": 0.01,
-                    "training.drop_words": 0.2,
-                    "training.spare_ends": True,
+                    "training.token_dropout": 0.2,
+                    "training.keep_special_tokens": True,
                     "training.drop_last": True,
                 },
                 published={
                     "f30k": {
                         "epochs": 40,
-                        "drop_every": 30,
+                        "lr_decay_epochs": 30,
                         "learning_rate": 5e-4,
                         "loss.warmup_epochs": 3,
                     },
                     "coco": {
                         "epochs": 25,
-                        "drop_every": 15,
+                        "lr_decay_epochs": 15,
                         "learning_rate": 5e-4,
                         "loss.warmup_epochs": 5,
                     },
@@ -224,8 +227,8 @@ def _pooled() -> dict[str, Method]:
             encoder={
                 **fragments,
                 "bidirectional": False,
-                "whole_regions": kind,
-                "whole_words": "last",
+                "image_pooling": kind,
+                "text_pooling": "last",
             },
         )
         for kind in ("mean", "max")
@@ -233,17 +236,22 @@ def _pooled() -> dict[str, Method]:
     rows["vse-gpo"] = Method(
         paper=GPO,
         matcher=PooledSettings(),
-        encoder={**fragments, "regions": "mlp", "whole_regions": "gpo", "whole_words": "gpo"},
-        photographs={
+        encoder={
+            **fragments,
+            "region_encoder": "mlp",
+            "image_pooling": "gpo",
+            "text_pooling": "gpo",
+        },
+        on_real_images={
             "loss.warmup_epochs": 1,
             "training.optimiser": "adamw",
             "training.weight_decay": 0.01,
-            "training.drop_regions": 0.2,
-            "training.drop_words": 0.2,
+            "training.region_dropout": 0.2,
+            "training.token_dropout": 0.2,
             "training.drop_last": True,
         },
         published={
-            name: {"epochs": 25, "drop_every": 15, "learning_rate": 5e-4}
+            name: {"epochs": 25, "lr_decay_epochs": 15, "learning_rate": 5e-4}
             for name in ("f30k", "coco")
         },
     )
@@ -252,12 +260,14 @@ def _pooled() -> dict[str, Method]:
         matcher=PooledSettings(),
         encoder={
             **fragments,
-            "regions": "graph",
+            "region_encoder": "graph",
             "bidirectional": False,
-            "whole_regions": "gru_norm",
-            "whole_words": "last",
+            "image_pooling": "gru_norm",
+            "text_pooling": "last",
         },
-        published={"coco": {"encoder.regions": "graph_coco", "encoder.whole_regions": "gru"}},
+        published={
+            "coco": {"encoder.region_encoder": "graph_coco", "encoder.image_pooling": "gru"}
+        },
     )
     return rows
 
@@ -281,23 +291,23 @@ class Profile:
     Attributes:
         encoder, loss, training: settings of the parts.
         width: K, of similarity and alignment vectors.
-        photographs: whether methods bring their dropout, augmentation and decay along.
+        real_images: whether methods bring their dropout, augmentation and decay along.
     """
 
     encoder: Mapping[str, Any] = field(default_factory=dict)
     loss: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     width: int = 256
-    photographs: bool = True
+    real_images: bool = True
 
 
 PROFILES: dict[str, Profile] = {
     "f30k": Profile(),
-    "coco": Profile(training={"epochs": 20, "drop_every": 10, "learning_rate": 5e-4}),
+    "coco": Profile(training={"epochs": 20, "lr_decay_epochs": 10, "learning_rate": 5e-4}),
     "f8k": Profile(
         encoder={"embedding": 256},
         loss={"warmup_epochs": 1},
-        training={"epochs": 12, "drop_every": 7, "learning_rate": 1e-3},
+        training={"epochs": 12, "lr_decay_epochs": 7, "learning_rate": 1e-3},
         width=128,
     ),
     "f8kshort": Profile(  # an hour or two on two cores, for 2,500 photographs; all train alike
@@ -305,33 +315,33 @@ PROFILES: dict[str, Profile] = {
         loss={"warmup_epochs": 2},
         training={
             "epochs": 6,
-            "drop_every": 4,
+            "lr_decay_epochs": 4,
             "learning_rate": 1e-3,
             "batch": 32,
             "dev_images": 200,
         },
         width=32,
-        photographs=False,
+        real_images=False,
     ),
     "scenes": Profile(
         encoder={"embedding": 128, "word_width": 128},
         loss={"warmup_epochs": 2},
-        training={"epochs": 9, "drop_every": 7, "learning_rate": 1e-3, "batch": 64},
+        training={"epochs": 9, "lr_decay_epochs": 7, "learning_rate": 1e-3, "batch": 64},
         width=64,
-        photographs=False,
+        real_images=False,
     ),
     "smoke": Profile(  # seconds on a laptop, for Scenes-small; what the book is built with
         encoder={"embedding": 64, "word_width": 64},
         loss={"warmup_epochs": 4},  # hardest negatives too soon, and learned similarities collapse
         training={
             "epochs": 6,
-            "drop_every": 5,
+            "lr_decay_epochs": 5,
             "learning_rate": 2e-3,
             "batch": 32,
             "dev_images": 50,
         },
         width=32,
-        photographs=False,
+        real_images=False,
     ),
 }
 DEFAULT_PROFILE = "scenes"

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 def words_of(data: Dataset, recipe: Recipe) -> Words:
     """Return what turns captions into ids: the dataset's vocabulary, or BERT's own pieces."""
-    if recipe.encoder.words == "bert":
+    if recipe.encoder.text_encoder == "bert":
         return WordPieces(str(recipe.encoder.bert or ""))
     return data.vocabulary
 
@@ -42,7 +42,7 @@ def build(recipe: Recipe, config: dict[str, Any], vocabulary: Words | None) -> M
         assert vocabulary is not None
         # <mask> is the last row where words are dropped; BERT has its own
         own = isinstance(vocabulary, WordPieces)
-        rows = len(vocabulary) + bool(recipe.training.drop_words and not own)
+        rows = len(vocabulary) + bool(recipe.training.token_dropout and not own)
     return recipe.build(config["feature_width"] + wide, rows, config["region_count"])
 
 

@@ -25,6 +25,7 @@ from itm_core.constraints import ConstraintSettings, check_constraints
 from itm_core.encoders.encoder import EncoderSettings
 from itm_core.errors import InputError
 from itm_core.evaluation.scoring import PRECISIONS
+from itm_core.experiments.former_names import present_name, with_present_names
 from itm_core.experiments.methods import DEFAULT_PROFILE, METHODS, PLUGINS, PROFILES, Method
 from itm_core.models import Attending, AttendingSettings, Matcher, Pooled, PooledSettings
 from itm_core.regulators import REGULATORS, RegulatorSettings
@@ -48,13 +49,13 @@ class TrainingSettings:
         batch: caption-image pairs per step.
         learning_rate: of the optimiser.
         bert_learning_rate: of BERT's own weights (CHAN); ``None`` takes ``learning_rate``.
-        drop_every: epochs after which the rate is multiplied by 0.1, again and again.
+        lr_decay_epochs: epochs after which the rate is multiplied by 0.1, again and again.
         optimiser: ``adam``, or ``adamw`` with its decoupled decay.
         weight_decay: of AdamW, on every parameter, biases included.
-        clip: largest norm of the whole gradient.
-        drop_regions: share of the regions left out of a training image (CHAN, VSE-infinity).
-        drop_words: share of the tokens masked, exchanged or left out of a training caption.
-        spare_ends: ``<start>`` and ``<end>`` are never dropped (RCAR), or are as others (CHAN).
+        grad_clip: largest norm of the whole gradient.
+        region_dropout: share of the regions left out of a training image (CHAN, VSE-infinity).
+        token_dropout: share of the tokens masked, exchanged or left out of a training caption.
+        keep_special_tokens: ``<start>`` and ``<end>`` are never dropped (RCAR; not in CHAN).
         drop_last: leave out the last, smaller batch of an epoch.
         dev_images: images of the development split used to choose the best epoch; the loaders
             of SCAN, BFAN and SGRAF take the first 1,000. ``None`` takes all.
@@ -62,42 +63,42 @@ class TrainingSettings:
             CUDA also ``tf32``, or ``bfloat16`` for mixed precision.
         averaging: share of all steps, the last ones, whose weights are averaged; the average is
             what is evaluated and kept from its first step on. 0 evaluates the weights themselves.
-        held: ``auto`` keeps the features on a GPU with room, ``float16`` in half precision.
+        feature_cache: ``auto`` keeps the features on a GPU with room; ``float16`` halves them.
     """
 
     epochs: int = 30
     batch: int = 128
     learning_rate: float = 2e-4
     bert_learning_rate: float | None = None
-    drop_every: int = 15
+    lr_decay_epochs: int = 15
     optimiser: str = "adam"
     weight_decay: float = 0.0
-    clip: float = 2.0
-    drop_regions: float = 0.0
-    drop_words: float = 0.0
-    spare_ends: bool = False
+    grad_clip: float = 2.0
+    region_dropout: float = 0.0
+    token_dropout: float = 0.0
+    keep_special_tokens: bool = False
     drop_last: bool = False
     dev_images: int | None = 1000
     precision: str = "float32"
     averaging: float = 0.0
-    held: str = "auto"
+    feature_cache: str = "auto"
 
     def __post_init__(self) -> None:
         at_least("training.epochs", self.epochs, 1)
         at_least("training.batch", self.batch, 2)
-        at_least("training.drop_every", self.drop_every, 1)
+        at_least("training.lr_decay_epochs", self.lr_decay_epochs, 1)
         positive("training.learning_rate", self.learning_rate)
-        positive("training.clip", self.clip)
+        positive("training.grad_clip", self.grad_clip)
         not_negative("training.weight_decay", self.weight_decay)
-        share("training.drop_regions", self.drop_regions)
-        share("training.drop_words", self.drop_words)
+        share("training.region_dropout", self.region_dropout)
+        share("training.token_dropout", self.token_dropout)
         share("training.averaging", self.averaging)
         if self.bert_learning_rate is not None:
             positive("training.bert_learning_rate", self.bert_learning_rate)
         if self.dev_images is not None:
             at_least("training.dev_images", self.dev_images, 1)
         one_of("training.precision", self.precision, TRAINING_PRECISIONS)
-        one_of("training.held", self.held, HOLDING)
+        one_of("training.feature_cache", self.feature_cache, HOLDING)
         one_of("training.optimiser", self.optimiser, OPTIMISERS)
         if self.weight_decay and self.optimiser == "adam":
             raise InputError(
@@ -171,10 +172,10 @@ class Recipe:
 
 
 def _check_pooled(recipe: Recipe) -> None:
-    if "none" in (recipe.encoder.whole_regions, recipe.encoder.whole_words):
+    if "none" in (recipe.encoder.image_pooling, recipe.encoder.text_pooling):
         raise InputError(
             "this matcher compares whole vectors",
-            found="encoder.whole_regions or encoder.whole_words is none",
+            found="encoder.image_pooling or encoder.text_pooling is none",
             expected="a pooling for both, such as mean, max or gpo",
         )
     if recipe.regulator.active or recipe.constraints.active:
@@ -202,11 +203,11 @@ def _check_attending(recipe: Recipe, matcher: AttendingSettings) -> None:
             expected=f"an aggregation of cosines; {matcher.aggregation} scores once",
         )
     pools = regulator is not None and regulator.pools
-    wholes = (recipe.encoder.whole_regions, recipe.encoder.whole_words)
+    wholes = (recipe.encoder.image_pooling, recipe.encoder.text_pooling)
     if matcher.uses_nodes and not pools and "none" in wholes:
         raise InputError(
             f"{matcher.aggregation} compares whole vectors too",
-            found="encoder.whole_regions or encoder.whole_words is none",
+            found="encoder.image_pooling or encoder.text_pooling is none",
             expected="a pooling for both; SGRAF's is self_attention",
         )
 
@@ -225,7 +226,13 @@ def _read(recipe: Recipe, change: str) -> tuple[str, str, object]:
         )
     hints = get_type_hints(type(settings))
     if key not in hints:
-        raise InputError(f"unknown key of {part}", expected=f"one of {', '.join(hints)}", found=key)
+        present = present_name(part, key)
+        raise InputError(
+            f"unknown key of {part}",
+            expected=f"one of {', '.join(hints)}",
+            found=key,
+            remedy=f"it is called {present} now" if present else None,
+        )
     return part, key, _parsed(path, hints[key], text.strip())
 
 
@@ -247,6 +254,7 @@ def _parsed(name: str, kind: Any, text: str) -> object:
 
 def from_dict(content: Mapping[str, Any]) -> Recipe:
     """Return the recipe that `Recipe.to_dict` gave; raises `InputError` for unknown keys."""
+    content = with_present_names(content)
     hints = get_type_hints(Recipe)
     unknown = set(content) - set(hints)
     if unknown:
@@ -318,8 +326,8 @@ def _composed(name: str, method: Method, profile_name: str) -> Recipe:
         "loss": {**profile.loss, **method.loss},
         "training": dict(profile.training),
     }
-    if profile.photographs:
-        _place(own, method.photographs)
+    if profile.real_images:
+        _place(own, method.on_real_images)
     _place(own, method.published.get(profile_name, {}))
     matcher = method.matcher
     if isinstance(matcher, AttendingSettings):
@@ -386,14 +394,14 @@ def _row(recipe: Recipe) -> dict[str, object]:
             "regulator": f"{regulator.kind} {regulator.steps}" if regulator.active else "",
         }
     else:
-        row |= {"direction": "", "attention": "", "aggregation": recipe.encoder.whole_regions}
+        row |= {"direction": "", "attention": "", "aggregation": recipe.encoder.image_pooling}
     return row | {
-        "regions": recipe.encoder.regions,
-        "words": recipe.encoder.words,
+        "regions": recipe.encoder.region_encoder,
+        "words": recipe.encoder.text_encoder,
         "D": recipe.encoder.embedding,
         "margin": recipe.loss.margin,
         "epochs": training.epochs,
-        "drop_every": training.drop_every,
+        "lr_decay_epochs": training.lr_decay_epochs,
         "rate": training.learning_rate,
         "batch": training.batch,
         "warmup": recipe.loss.warmup_epochs,

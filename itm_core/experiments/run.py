@@ -126,7 +126,7 @@ class Run:
         """
         if self.words is not None:
             return self.words
-        if self.recipe.encoder.words == "bert":
+        if self.recipe.encoder.text_encoder == "bert":
             return WordPieces(str(self.recipe.encoder.bert))
         if self.imported and not (self.folder / VOCABULARY).exists():
             raise InputError(

@@ -46,6 +46,7 @@ from itm_core.evaluation import retrieval
 from itm_core.evaluation.attention_quality import AttentionQuality, attention_quality
 from itm_core.evaluation.scoring import score_matrix
 from itm_core.experiments import prepare, recipes
+from itm_core.experiments.former_names import with_former_names
 from itm_core.experiments.prepare import Words, build, encode, features_of, training_pairs, words_of
 from itm_core.experiments.recipes import Recipe
 from itm_core.experiments.run import COMPLETE, Run, load
@@ -54,7 +55,7 @@ from itm_core.files import make_folder, whole_file, write_json
 from itm_core.models import Matcher
 from itm_core.regulators import fingerprint
 from itm_core.settings import at_least, instance, seed_of, texts
-from itm_core.training.distributed import ALONE, Team
+from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup
 from itm_core.training.trainer import Trainer
 
 ROOT = Path("data/runs")
@@ -76,7 +77,9 @@ def configuration(dataset: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]
 
 def folder_of(config: dict[str, Any], root: Path | str = ROOT) -> Path:
     """Return the folder where the run of ``config`` lives."""
-    text = json.dumps(config | {"recipe": _chosen(config["recipe"])}, sort_keys=True).encode()
+    text = json.dumps(
+        config | {"recipe": with_former_names(_chosen(config["recipe"]))}, sort_keys=True
+    ).encode()
     name = f"{config['seed']}-{hashlib.sha256(text).hexdigest()[:12]}"
     return Path(root) / config["dataset"] / config["recipe"]["name"] / name
 
@@ -87,7 +90,8 @@ def _chosen(recipe: dict[str, Any]) -> dict[str, Any]:
     A setting that is added later, with what was done before as its default, then leaves the
     names of runs as they are.
     """
-    plain = recipes.defaults(recipes.from_dict(recipe))
+    made = recipes.from_dict(recipe)
+    plain, recipe = recipes.defaults(made), made.to_dict()
     return {
         part: {k: v for k, v in values.items() if plain[part].get(k) != v}
         if isinstance(values, dict)
@@ -110,7 +114,7 @@ def train_or_load(
     root: Path | str = ROOT,
     overrides: Sequence[str] = (),
     progress: bool = True,
-    team: Team = ALONE,
+    group: ProcessGroup = SINGLE_PROCESS,
 ) -> Run:
     """Return the run of a recipe on a dataset, training it unless it is there already.
 
@@ -135,14 +139,14 @@ def train_or_load(
     data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
     config = configuration(data, recipe, seed)
     folder = folder_of(config, root)
-    if team.told((folder / COMPLETE).exists()):
+    if group.broadcast((folder / COMPLETE).exists()):
         return Run(folder)
-    prepare.require_known_words(data, recipe, report=team.first)
+    prepare.require_known_words(data, recipe, report=group.first)
     make_folder(folder)
     try:
-        with FileLock(folder / ".lock", timeout=0) if team.first else nullcontext():
-            if not team.told((folder / COMPLETE).exists()):
-                _train(data, recipe, config, folder, where, progress, team)
+        with FileLock(folder / ".lock", timeout=0) if group.first else nullcontext():
+            if not group.broadcast((folder / COMPLETE).exists()):
+                _train(data, recipe, config, folder, where, progress, group)
     except Timeout:
         raise InputError(
             "this run is being trained by another process",
@@ -178,13 +182,13 @@ def _train(
     folder: Path,
     device: torch.device,
     progress: bool,
-    team: Team,
+    group: ProcessGroup,
 ) -> None:
     vocabulary = words_of(data, recipe)
-    if team.first:
+    if group.first:
         write_json(folder / "config.json", config)
         vocabulary.save(folder / "vocabulary.json")
-    environment = describe(device, team.size)
+    environment = describe(device, group.size)
     started = time.monotonic()
     torch.manual_seed(config["seed"])
     matcher = build(recipe, config, vocabulary).to(device)
@@ -197,10 +201,10 @@ def _train(
         score_dev=dev_scorer(data, recipe),
         save=save_matcher,
         progress=progress,
-        team=team,
+        group=group,
     )
     curve = pd.DataFrame(trainer.run().curve)
-    if team.first:
+    if group.first:
         save_matcher(trainer.evaluated, folder / "last.safetensors")
         with whole_file(folder / "curve.csv") as partial:
             curve.to_csv(partial, index=False)
@@ -210,7 +214,7 @@ def _train(
         environment["seconds_since_start"] = round(time.monotonic() - started, 2)
         write_json(folder / "environment.json", environment)
         write_metrics(data, recipe, best, folder)
-    team.told(None)  # the others wait until the run is whole
+    group.broadcast(None)  # the others wait until the run is whole
 
 
 def write_metrics(data: Dataset, recipe: Recipe, best: Matcher, folder: Path) -> None:

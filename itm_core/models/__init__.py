@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from itm_core.models.attending import Attending, AttendingSettings
-from itm_core.models.matcher import DIRECTIONS, Look, Matcher, Reading, Seen
+from itm_core.models.matcher import DIRECTIONS, AttentionPass, DirectionOutput, Matcher, MatchOutput
 from itm_core.models.pooled import Pooled, PooledSettings
 
 __all__ = [
     "DIRECTIONS",
     "Attending",
     "AttendingSettings",
-    "Look",
+    "AttentionPass",
+    "DirectionOutput",
+    "MatchOutput",
     "Matcher",
     "Pooled",
     "PooledSettings",
-    "Reading",
-    "Seen",
 ]

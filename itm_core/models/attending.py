@@ -21,10 +21,16 @@ from itm_core.errors import InputError
 from itm_core.models.aggregation import AGGREGATIONS, aggregate, contributions
 from itm_core.models.alignment import cosine
 from itm_core.models.attention import GATES, NORMALISATIONS, attend, choose
-from itm_core.models.matcher import DIRECTIONS, Look, Matcher, Reading, Seen
+from itm_core.models.matcher import DIRECTIONS, AttentionPass, DirectionOutput, Matcher, MatchOutput
 from itm_core.models.pairing import REGIONS, Pairing, other
 from itm_core.models.similarity_nodes import NODE_AGGREGATIONS, SAF, SGR
-from itm_core.regulators import Regulator, RegulatorSettings, Round, Steering, make_regulator
+from itm_core.regulators import (
+    AttentionControl,
+    Regulator,
+    RegulatorInput,
+    RegulatorSettings,
+    make_regulator,
+)
 from itm_core.settings import at_least, one_of, positive
 
 ATTENTIONS = ("soft", "hard")
@@ -116,35 +122,36 @@ class Attending(Matcher):
         super().__init__(feature_width, vocabulary_size, encoder, region_count)
         self.settings = settings
         regulator = regulator or RegulatorSettings()
-        self.gazes = nn.ModuleDict(
+        self.directions = nn.ModuleDict(
             {
-                name: Gaze(axis, encoder.embedding, settings, regulator)
+                name: CrossAttention(axis, encoder.embedding, settings, regulator)
                 for name, axis in DIRECTIONS[settings.direction].items()
             }
         )
-        gazes = self._gazes
-        if any(isinstance(gaze.nodes, SAF) for gaze in gazes):
+        self.register_load_state_dict_pre_hook(_rename_former)
+        directions = self._directions
+        if any(isinstance(gaze.nodes, SAF) for gaze in directions):
             self.scope = "caption"
-        if any(gaze.forms_vectors for gaze in gazes):
+        if any(gaze.forms_vectors for gaze in directions):
             self.forms_vectors = True
 
     @property
-    def _gazes(self) -> list[Gaze]:
-        return list(self.gazes.values())  # type: ignore[arg-type]
+    def _directions(self) -> list[CrossAttention]:
+        return list(self.directions.values())  # type: ignore[arg-type]
 
-    def read(self, pairing: Pairing, *, explain: bool = False) -> Reading:
+    def match(self, pairing: Pairing, *, explain: bool = False) -> MatchOutput:
         """Return the scores of a pairing and how they came about."""
         dots = pairing.dot()
-        looks = [gaze(pairing, dots, explain=explain) for gaze in self._gazes]
-        return Reading(sum((look.score for look in looks[1:]), looks[0].score), looks)
+        looks = [gaze(pairing, dots, explain=explain) for gaze in self._directions]
+        return MatchOutput(sum((look.score for look in looks[1:]), looks[0].score), looks)
 
-    def attend(self, pairing: Pairing) -> Sequence[Seen]:
+    def attend(self, pairing: Pairing) -> Sequence[AttentionPass]:
         """Return the last pass of attention of each direction, without scoring."""
         dots = pairing.dot()
-        return [gaze.last_pass(pairing, dots) for gaze in self._gazes]
+        return [gaze.last_pass(pairing, dots) for gaze in self._directions]
 
 
-class Gaze(nn.Module):
+class CrossAttention(nn.Module):
     """One direction of an attending method: passes of attention, then one score per pair."""
 
     def __init__(
@@ -163,7 +170,7 @@ class Gaze(nn.Module):
         """Whether attended vectors are formed in full."""
         return self.regulator is not None or self.nodes is not None
 
-    def forward(self, pairing: Pairing, dots: Tensor, *, explain: bool = False) -> Look:
+    def forward(self, pairing: Pairing, dots: Tensor, *, explain: bool = False) -> DirectionOutput:
         """Return this direction's scores; ``dots [C, L, P, R]`` are the pairing's."""
         record = _Record(explain)
         seen = self._regulated(pairing, dots, record)
@@ -176,16 +183,16 @@ class Gaze(nn.Module):
         pooling = [*record.pooling, *look.pooling] if explain else look.pooling
         return replace(look, passes=record.passes, pooling=pooling)
 
-    def last_pass(self, pairing: Pairing, dots: Tensor) -> Seen:
+    def last_pass(self, pairing: Pairing, dots: Tensor) -> AttentionPass:
         """Return the last pass of attention."""
         record = _Record(False)
         self._regulated(pairing, dots, record)
         return record.passes[-1]
 
-    def _regulated(self, pairing: Pairing, dots: Tensor, record: _Record) -> Seen:
+    def _regulated(self, pairing: Pairing, dots: Tensor, record: _Record) -> AttentionPass:
         """Make the passes of attention, with the regulator's say between them."""
         regulator, settings = self.regulator, self.settings
-        steering = Steering(settings.attention_temperature)
+        steering = AttentionControl(settings.attention_temperature)
         if regulator is None:
             return record.saw(self._attend(pairing, dots, steering))
         pooled: Tensor | None = None
@@ -204,7 +211,7 @@ class Gaze(nn.Module):
             return seen
         return record.saw(self._attend(pairing, dots, steering))
 
-    def _attend(self, pairing: Pairing, dots: Tensor, steering: Steering) -> Seen:
+    def _attend(self, pairing: Pairing, dots: Tensor, steering: AttentionControl) -> AttentionPass:
         settings, axis = self.settings, self.axis
         query, asked = pairing.queries(axis), dots
         if steering.query is not None:  # steering acts on who is asked, not on who compares
@@ -215,7 +222,7 @@ class Gaze(nn.Module):
             asked = pairing.dot_of(steering.factors * query, axis)
         if settings.attention == "hard":
             chosen = choose(asked.detach(), pairing, axis)
-            return Seen(pairing, axis, dots, None, query, steering, chosen)
+            return AttentionPass(pairing, axis, dots, None, query, steering, chosen)
         weights = attend(
             asked,
             pairing,
@@ -224,18 +231,20 @@ class Gaze(nn.Module):
             temperature=steering.temperature,
             gate=settings.gate,
         )
-        return Seen(pairing, axis, dots, weights, query, steering)
+        return AttentionPass(pairing, axis, dots, weights, query, steering)
 
-    def _round(self, seen: Seen, k: int) -> Round:
+    def _round(self, seen: AttentionPass, k: int) -> RegulatorInput:
         assert self.regulator is not None
         maps = self.regulator.align
         align = maps[k] if len(maps) else None
-        return Round(seen.pairing, self.axis, seen.query, seen.weights, align, seen.steering)
+        return RegulatorInput(
+            seen.pairing, self.axis, seen.query, seen.weights, align, seen.steering
+        )
 
-    def _aggregated(self, seen: Seen, explain: bool) -> Look:
+    def _aggregated(self, seen: AttentionPass, explain: bool) -> DirectionOutput:
         return self._by_nodes(seen, explain) if self.nodes else self._by_cosines(seen, explain)
 
-    def _by_cosines(self, seen: Seen, explain: bool) -> Look:
+    def _by_cosines(self, seen: AttentionPass, explain: bool) -> DirectionOutput:
         s, pairing, asking = self.settings, seen.pairing, other(self.axis)
         if seen.chosen is not None:  # the chosen similarity itself, as CHAN takes it
             relevance = seen.dots.gather(self.axis, seen.chosen)
@@ -250,38 +259,38 @@ class Gaze(nn.Module):
         if s.max_attention_bonus:
             terms.append((seen.weights.amax(self.axis, keepdim=True), gain / 2))
         parts = [aggregate(x, asking, mask=mask, **rule) * c for x, c in terms]
-        look = Look(self.axis, (seen,), sum(parts[1:], parts[0]), relevance)
+        look = DirectionOutput(self.axis, (seen,), sum(parts[1:], parts[0]), relevance)
         if not explain:
             return look
         shares = [contributions(x, asking, mask=mask, **rule) * c for x, c in terms]
         return replace(
-            look, contribution=sum(shares[1:], shares[0]), rest=torch.zeros_like(look.score)
+            look, contribution=sum(shares[1:], shares[0]), bias=torch.zeros_like(look.score)
         )
 
-    def _by_nodes(self, seen: Seen, explain: bool) -> Look:
+    def _by_nodes(self, seen: AttentionPass, explain: bool) -> DirectionOutput:
         assert self.nodes is not None
         nodes, mask = self.nodes.nodes(seen.pairing, self.axis, seen.weights)
         weights, parts, constant = self.nodes(nodes, mask, seen.pairing)
         score = (parts.sum(1) + constant).sigmoid()
-        look = Look(self.axis, (seen,), score)
+        look = DirectionOutput(self.axis, (seen,), score)
         if not explain:
             return look
         shares, rest = _through("sigmoid", parts[:, 1:], constant + parts[:, 0])
         return replace(
             look,
             contribution=self._as_queries(shares),
-            rest=rest,
+            bias=rest,
             pooling=[self._as_queries(weights[:, 1:])],
         )
 
-    def _read_pooled(self, record: _Record) -> Look:
+    def _read_pooled(self, record: _Record) -> DirectionOutput:
         """Score the pooled alignment of the last round."""
         assert self.regulator is not None
         assert self.regulator.score is not None
         turn, weights, pooled = record.last
         scored = self.regulator.score
         score = self.regulator.squash(scored(pooled)).flatten(1, 4)
-        look = Look(self.axis, (), score)
+        look = DirectionOutput(self.axis, (), score)
         if not record.explain:
             return look
         asking = other(self.axis)
@@ -290,7 +299,7 @@ class Gaze(nn.Module):
         parts = weights * (turn.alignment @ scored.weight[0]) * scale.squeeze(-1)
         flat = parts.squeeze(3) if self.axis == REGIONS else parts.squeeze(1).transpose(1, 2)
         shares, rest = _through(self.regulator.output, flat, scored.bias.expand_as(score))
-        return replace(look, contribution=self._as_queries(shares), rest=rest)
+        return replace(look, contribution=self._as_queries(shares), bias=rest)
 
     def _as_queries(self, x: Tensor) -> Tensor:
         """Return ``[C, Q, P]`` laid out as weights are: ``[C, L, P, 1]`` or ``[C, 1, P, R]``."""
@@ -302,18 +311,18 @@ class _Record:
 
     def __init__(self, explain: bool) -> None:
         self.explain = explain
-        self.passes: list[Seen] = []
+        self.passes: list[AttentionPass] = []
         self.pooling: list[Tensor] = []
-        self.looks: list[Look] = []
-        self.last: tuple[Round, Tensor, Tensor]
+        self.looks: list[DirectionOutput] = []
+        self.last: tuple[RegulatorInput, Tensor, Tensor]
 
-    def saw(self, seen: Seen) -> Seen:
+    def saw(self, seen: AttentionPass) -> AttentionPass:
         if not self.explain:
             self.passes.clear()
         self.passes.append(seen)
         return seen
 
-    def pooled(self, turn: Round, weights: Tensor, pooled: Tensor) -> None:
+    def pooled(self, turn: RegulatorInput, weights: Tensor, pooled: Tensor) -> None:
         self.last = (turn, weights, pooled)
         if self.explain:
             self.pooling.append(weights)
@@ -334,7 +343,7 @@ def _through(output: str, parts: Tensor, constant: Tensor) -> tuple[Tensor, Tens
     return parts * mean[:, None], rest
 
 
-def _added(first: Look, second: Look) -> Look:
+def _added(first: DirectionOutput, second: DirectionOutput) -> DirectionOutput:
     def both(a: Tensor | None, b: Tensor | None) -> Tensor | None:
         return None if a is None or b is None else a + b
 
@@ -343,5 +352,12 @@ def _added(first: Look, second: Look) -> Look:
         score=first.score + second.score,
         relevance=both(first.relevance, second.relevance),
         contribution=both(first.contribution, second.contribution),
-        rest=both(first.rest, second.rest),
+        bias=both(first.bias, second.bias),
     )
+
+
+def _rename_former(matcher: nn.Module, weights: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Rename weights that were saved when directions were called gazes, before they are loaded."""
+    former, present = f"{prefix}gazes.", f"{prefix}directions."
+    for name in [name for name in weights if name.startswith(former)]:
+        weights[present + name.removeprefix(former)] = weights.pop(name)

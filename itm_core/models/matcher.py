@@ -13,7 +13,7 @@ from itm_core.encoders.fragments import Fragments
 from itm_core.encoders.lazy import lazy
 from itm_core.models.attention import one_hot
 from itm_core.models.pairing import REGIONS, WORDS, Matched, Pairing, other
-from itm_core.regulators import Steering
+from itm_core.regulators import AttentionControl
 
 DIRECTIONS: dict[str, dict[str, int]] = {  # who asks whom: the sides that are asked
     "t2i": {"t2i": REGIONS},
@@ -23,7 +23,7 @@ DIRECTIONS: dict[str, dict[str, int]] = {  # who asks whom: the sides that are a
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class AttentionPass:
     """One pass of attention: who looked where.
 
     Attributes:
@@ -40,7 +40,7 @@ class Seen:
     dots: Tensor
     soft: Tensor | None
     query: Tensor
-    steering: Steering
+    steering: AttentionControl
     chosen: Tensor | None = None
 
     @lazy
@@ -53,7 +53,7 @@ class Seen:
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class DirectionOutput:
     """How one direction of a matcher came to its score; the asked axis has size 1 where marked *.
 
     Attributes:
@@ -64,16 +64,16 @@ class Look:
         pooling: aggregation weights of each step, ``[C, L, P, R]*``.
         score: ``[C, P]``, this direction's part.
         contribution: ``[C, L, P, R]*`` each query's share of the score; None unless explained.
-        rest: ``[C, P]`` what no query accounts for: a whole-image similarity, a bias.
+        bias: ``[C, P]`` what no query accounts for: a whole-image similarity, a bias.
     """
 
     axis: int
-    passes: Sequence[Seen]
+    passes: Sequence[AttentionPass]
     score: Tensor
     relevance: Tensor | None = None
     pooling: Sequence[Tensor] = ()
     contribution: Tensor | None = None
-    rest: Tensor | None = None
+    bias: Tensor | None = None
 
     @property
     def weights(self) -> Tensor:
@@ -87,35 +87,35 @@ class Look:
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
-    """The scores of a pairing, ``[C, P]``, and one `Look` for each direction that made them.
+class MatchOutput:
+    """The scores of a pairing, ``[C, P]``, and one `DirectionOutput` for each direction.
 
     A matcher that compares whole vectors has no looks, and a score alone.
     """
 
     score: Tensor
-    looks: Sequence[Look] = ()
+    directions: Sequence[DirectionOutput] = ()
 
     def total(self) -> Tensor:
         """Return the score put together from contributions and rest, ``[C, P]``.
 
-        Without looks it is the score itself. Raises ValueError unless `Matcher.read` was asked to
+        Without looks it is the score itself. Raises ValueError unless `Matcher.match` was asked to
         ``explain``.
         """
-        if not self.looks:
+        if not self.directions:
             return self.score
         parts = []
-        for look in self.looks:
-            if look.contribution is None or look.rest is None:
+        for look in self.directions:
+            if look.contribution is None or look.bias is None:
                 raise ValueError("this reading was made without explain=True")
-            parts.append(look.contribution.sum((1, 3)) + look.rest)
+            parts.append(look.contribution.sum((1, 3)) + look.bias)
         return sum(parts[1:], parts[0])
 
 
 class Matcher(nn.Module, ABC):
     """Scores images against captions.
 
-    A method is one subclass with one method of its own: `read`, written for any `Pairing`.
+    A method is one subclass with one method of its own: `match`, written for any `Pairing`.
 
     Attributes:
         scope: what a pair's score depends on in training: the ``pair`` alone, or its ``caption``
@@ -138,24 +138,25 @@ class Matcher(nn.Module, ABC):
         self.words = make_word_encoder(vocabulary_size, encoder)
 
     @abstractmethod
-    def read(self, pairing: Pairing, *, explain: bool = False) -> Reading:
+    def match(self, pairing: Pairing, *, explain: bool = False) -> MatchOutput:
         """Return the scores of a pairing and how they came about.
 
         ``explain`` keeps every pass and splits the score into contributions.
         """
 
-    def attend(self, pairing: Pairing) -> Sequence[Seen]:
+    def attend(self, pairing: Pairing) -> Sequence[AttentionPass]:
         """Return the last pass of attention of each direction; empty without attention."""
-        return [look.passes[-1] for look in self.read(pairing).looks]
+        return [look.passes[-1] for look in self.match(pairing).directions]
 
     def forward(self, pairing: Pairing) -> Tensor:
         """Return scores ``[C, P]`` of the pairing's captions and their partners."""
-        return self.read(pairing).score
+        return self.match(pairing).score
 
-    def explain(self, regions: Fragments, words: Fragments) -> Reading:
+    def explain(self, regions: Fragments, words: Fragments) -> MatchOutput:
         """Return how the i-th image and the i-th caption were scored, step by step.
 
-        Shapes are those of `Look` with P = 1; contributions and rest add up to the score.
+        Shapes are those of `DirectionOutput` with P = 1; contributions and bias add up to the
+        score.
         Raises ValueError when counts differ.
         """
-        return self.read(Matched(regions, words), explain=True)
+        return self.match(Matched(regions, words), explain=True)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 class PairDropout(nn.Module):
     """Zero a share of the entries, chosen by hashing the pair's number with the step's seed.
 
-    `reseed` once for every training step; inactive in evaluation, as all dropout.
+    `resample_dropout` once for every training step; inactive in evaluation, as all dropout.
     """
 
     def __init__(self, p: float) -> None:
@@ -22,7 +22,7 @@ class PairDropout(nn.Module):
         self.p = p
         self.seed = 0
 
-    def reseed(self) -> None:
+    def resample_dropout(self) -> None:
         """Draw a new mask, from torch's own random state."""
         self.seed = int(torch.randint(1 << 62, ()))
 
@@ -48,8 +48,8 @@ def _mixed(x: Tensor) -> Tensor:
     return x ^ ((x >> 31) & ((1 << 33) - 1))
 
 
-def reseed(module: nn.Module) -> None:
+def resample_dropout(module: nn.Module) -> None:
     """Draw new masks for every `PairDropout` inside a module."""
     for part in module.modules():
         if isinstance(part, PairDropout):
-            part.reseed()
+            part.resample_dropout()

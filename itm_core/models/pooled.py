@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itm_core.encoders.encoder import EncoderSettings
 from itm_core.encoders.fragments import length
 from itm_core.errors import InputError
-from itm_core.models.matcher import Matcher, Reading
+from itm_core.models.matcher import Matcher, MatchOutput
 from itm_core.models.pairing import AllPairs, Pairing
 from itm_core.settings import one_of
 
@@ -51,22 +51,22 @@ class Pooled(Matcher):
         settings: PooledSettings,
         region_count: int = 36,
     ) -> None:
-        if "none" in (encoder.whole_regions, encoder.whole_words):
+        if "none" in (encoder.image_pooling, encoder.text_pooling):
             raise InputError(
                 "this matcher compares whole vectors",
-                found="encoder.whole_regions or encoder.whole_words is none",
+                found="encoder.image_pooling or encoder.text_pooling is none",
                 expected="a pooling for both, such as mean, max or gpo",
             )
         super().__init__(feature_width, vocabulary_size, encoder, region_count)
         self.settings = settings
 
-    def read(self, pairing: Pairing, *, explain: bool = False) -> Reading:
+    def match(self, pairing: Pairing, *, explain: bool = False) -> MatchOutput:
         """Return the scores of a pairing; there is nothing more to say about them."""
         captions, partners = pairing.wholes()
         if self.settings.absolute:
             captions, partners = captions.abs(), partners.abs()
         if self.settings.measure == "order":
-            return Reading(-length((captions - partners).clamp_min(0)).squeeze(-1))
+            return MatchOutput(-length((captions - partners).clamp_min(0)).squeeze(-1))
         if isinstance(pairing, AllPairs):
-            return Reading(captions[:, 0] @ partners[0].T)
-        return Reading((captions * partners).sum(-1))
+            return MatchOutput(captions[:, 0] @ partners[0].T)
+        return MatchOutput((captions * partners).sum(-1))

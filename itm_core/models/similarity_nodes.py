@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from itm_core.encoders.fragments import TINY
 from itm_core.models.alignment import SimilarityVector, linear
 from itm_core.models.pairing import REGIONS, Pairing, other
-from itm_core.training.distributed import Team
+from itm_core.training.distributed import ProcessGroup
 
 NODE_AGGREGATIONS = ("SAF", "SGR")
 
@@ -87,7 +87,7 @@ class CaptionNorm(nn.Module):
 
     The released loop calls ``BatchNorm1d(1)`` once for every caption: statistics over its
     images and nodes, running averages moved caption by caption. Here all captions at once;
-    `settle` moves the averages afterwards, in the order of the batch.
+    `update_running_stats` moves the averages afterwards, in the order of the batch.
     """
 
     running_mean: Tensor
@@ -117,7 +117,7 @@ class CaptionNorm(nn.Module):
         return (x - mean) * (self.weight * (squares / count + self.eps).rsqrt()) + self.bias
 
     @torch.no_grad()
-    def settle(self) -> None:
+    def update_running_stats(self) -> None:
         """Move the running averages by the captions seen since the last call, in their order."""
         for _, (mean, var) in sorted(self.seen.items()):
             self.running_mean.lerp_(mean, self.momentum)
@@ -179,22 +179,22 @@ class SGR(NodeAggregation):
         return edges.transpose(1, 2), parts.transpose(1, 2), constant
 
 
-def share_seen(module: nn.Module, mine: Tensor, count: int, team: Team) -> None:
+def sync_running_stats(module: nn.Module, mine: Tensor, count: int, group: ProcessGroup) -> None:
     """Let every `CaptionNorm` inside a module know what all processes of a team have seen.
 
     ``mine`` are the captions, of the ``count`` in the batch, that this process has seen.
     """
-    if team.size == 1:
+    if group.size == 1:
         return
     for part in module.modules():
         if isinstance(part, CaptionNorm):
             seen = [torch.stack(part.seen[place]) for place in mine.tolist()]
             own = torch.stack(seen) if seen else part.running_mean.new_zeros(0, 2)
-            part.seen = {k: (m, v) for k, (m, v) in enumerate(team.whole(own, count))}
+            part.seen = {k: (m, v) for k, (m, v) in enumerate(group.all_gather(own, count))}
 
 
-def settle(module: nn.Module) -> None:
+def update_running_stats(module: nn.Module) -> None:
     """Move the running averages of every `CaptionNorm` inside a module."""
     for part in module.modules():
         if isinstance(part, CaptionNorm):
-            part.settle()
+            part.update_running_stats()

@@ -49,19 +49,19 @@ def drop_words(
 
 
 def drop_tokens(
-    tokens: Sequence[int], rate: float, mask: int, draw: Random, *, spare_ends: bool
+    tokens: Sequence[int], rate: float, mask: int, draw: Random, *, keep_special_tokens: bool
 ) -> list[int]:
     """Return a caption's token ids after `drop_words`; random ids are any, ``<mask>`` included.
 
-    ``spare_ends`` keeps ``<start>`` and ``<end>`` (RCAR); CHAN's release drops them as others.
+    ``keep_special_tokens`` keeps ``<start>`` and ``<end>`` (RCAR); CHAN's release drops them too.
 
     Page: the CHAN chapter, "Train".
     """
-    inner = tokens[1:-1] if spare_ends else tokens
+    inner = tokens[1:-1] if keep_special_tokens else tokens
     if not inner:
         return list(tokens)
     kept = drop_words([[token] for token in inner], rate, mask, range(mask + 1), draw)
-    return [tokens[0], *kept, tokens[-1]] if spare_ends else kept
+    return [tokens[0], *kept, tokens[-1]] if keep_special_tokens else kept
 
 
 def keep_regions(count: int, rate: float, draw: Draw) -> np.ndarray:

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """The processes of one training, as one of them sees them; see `joined`.
 
     Every method but `share` must be called by all of them, in the same order. Alone, none does
@@ -51,35 +51,39 @@ class Team:
         """Whether this is the process that evaluates and writes."""
         return self.rank == 0
 
-    def share(self, count: int) -> Tensor:
+    def shard(self, count: int) -> Tensor:
         """Return the places in a batch of ``count`` that are this process's.
 
         Every size-th, because captions come sorted by length. There may be none.
         """
         return torch.arange(min(self.rank, count), count, self.size)
 
-    def total(self, part: Tensor) -> Tensor:
+    def all_reduce(self, part: Tensor) -> Tensor:
         """Return the sum over processes; it takes the place of ``part``."""
         if self.size > 1:
             distributed.all_reduce(part)
         return part
 
-    def totals(self, parts: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Tensor | None]:
+    def all_reduce_many(
+        self, parts: Sequence[Tensor | None], like: Sequence[Tensor]
+    ) -> list[Tensor | None]:
         """Return the sums over processes of tensors that some may lack; None where all do.
 
         ``like`` has the shapes.
         """
         if self.size == 1:
             return list(parts)
-        there = self.total(torch.tensor([part is not None for part in parts], dtype=torch.int64))
+        there = self.all_reduce(
+            torch.tensor([part is not None for part in parts], dtype=torch.int64)
+        )
         return [
-            self.total(torch.zeros_like(shape) if part is None else part.contiguous())
+            self.all_reduce(torch.zeros_like(shape) if part is None else part.contiguous())
             if anywhere
             else None
             for part, shape, anywhere in zip(parts, like, there.tolist(), strict=True)
         ]
 
-    def whole(self, rows: Tensor, count: int, width: int | None = None) -> Tensor:
+    def all_gather(self, rows: Tensor, count: int, width: int | None = None) -> Tensor:
         """Return ``[count, ...]`` put together from the rows that each process has of it.
 
         ``rows`` are those at the places of `share`; their second axis is padded to ``width``.
@@ -88,21 +92,21 @@ class Team:
             return rows
         width = rows.shape[1] if width is None else width
         all_rows = rows.new_zeros(count, width, *rows.shape[2:])
-        all_rows[self.share(count).to(rows.device), : rows.shape[1]] = rows
-        return self.total(all_rows)  # the others' zeros change nothing
+        all_rows[self.shard(count).to(rows.device), : rows.shape[1]] = rows
+        return self.all_reduce(all_rows)  # the others' zeros change nothing
 
     def add_gradients(self, module: nn.Module) -> None:
         """Give every parameter the sum of its gradients over the processes."""
         parameters = list(module.parameters())
-        sums = self.totals([parameter.grad for parameter in parameters], parameters)
+        sums = self.all_reduce_many([parameter.grad for parameter in parameters], parameters)
         for parameter, gradient in zip(parameters, sums, strict=True):
             parameter.grad = gradient
 
     def any(self, here: bool) -> bool:
         """Return whether it is so in any of the processes."""
-        return bool(self.total(torch.tensor(int(here))))
+        return bool(self.all_reduce(torch.tensor(int(here))))
 
-    def told(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """Return what the first process says."""
         if self.size == 1:
             return value
@@ -111,7 +115,7 @@ class Team:
         return said[0]
 
 
-ALONE = Team()
+SINGLE_PROCESS = ProcessGroup()
 
 
 def row_wise(module: nn.Module) -> bool:
@@ -146,7 +150,7 @@ def own_device(name: str) -> str:
 
 
 @contextmanager
-def joined(device: str = "auto") -> Iterator[tuple[Team, str]]:
+def joined(device: str = "auto") -> Iterator[tuple[ProcessGroup, str]]:
     """Give the team of this process, and its device, as torchrun or `launch` have arranged it.
 
     Gradients go by NCCL between GPUs, everything else by gloo. Processes of one machine speak by
@@ -156,7 +160,7 @@ def joined(device: str = "auto") -> Iterator[tuple[Team, str]]:
     """
     device = own_device(device)
     if not started():
-        yield ALONE, device
+        yield SINGLE_PROCESS, device
         return
     end_with_parent()
     where = pick_device(device)
@@ -174,6 +178,6 @@ def joined(device: str = "auto") -> Iterator[tuple[Team, str]]:
         timeout=PATIENCE,
     )
     try:
-        yield Team(rank, size), device
+        yield ProcessGroup(rank, size), device
     finally:
         distributed.destroy_process_group()

@@ -81,7 +81,7 @@ def hold(
                 "the features cannot be held on the device",
                 expected=f"{needed / SHARE_HELD / 2**30:.1f} GiB free on a GPU",
                 found=f"{free / 2**30:.1f} GiB on {device}",
-                remedy="use training.held=auto, which reads them from the disk",
+                remedy="use training.feature_cache=auto, which reads them from the disk",
             )
         return None
     held = torch.empty(features.shape, dtype=kept, device=device)

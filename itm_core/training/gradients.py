@@ -13,10 +13,10 @@ from itm_core.constraints import ConstraintSettings, constraint_loss
 from itm_core.encoders.fragments import Fragments
 from itm_core.evaluation.scoring import per_word, score_fragments, tile_floats, tiles
 from itm_core.models import Matcher
-from itm_core.models.pair_dropout import reseed
+from itm_core.models.pair_dropout import resample_dropout
 from itm_core.models.pairing import AllPairs, Matched
-from itm_core.models.similarity_nodes import settle, share_seen
-from itm_core.training.distributed import ALONE, Team, row_wise
+from itm_core.models.similarity_nodes import sync_running_stats, update_running_stats
+from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup, row_wise
 from itm_core.training.losses import LossSettings, ranking_loss
 
 SPARSE_SHARE = 0.25  # above this share of pairs with a gradient, scoring all of them is cheaper
@@ -46,23 +46,23 @@ def gradient_step(
     hardest: bool,
     constraints: ConstraintSettings | None = None,
     generator: torch.Generator | None = None,
-    team: Team = ALONE,
+    group: ProcessGroup = SINGLE_PROCESS,
 ) -> float:
     """Return the loss of a batch and add its gradient to the matcher's parameters.
 
     The loss is the ranking loss, plus the attention constraints where there are any. In a
-    ``team`` every process gives the same batch, and gets the loss and the gradient of all of it.
+    ``group`` every process gives the same batch, and gets the loss and the gradient of all of it.
     """
     sides = (
-        _encode(matcher.regions, batch.features, batch.region_lens, team),
-        _encode(matcher.words, batch.tokens, batch.lens, team),
+        _encode(matcher.regions, batch.features, batch.region_lens, group),
+        _encode(matcher.words, batch.tokens, batch.lens, group),
     )
     regions, words = sides[0].leaf, sides[1].leaf
-    value = loss_and_gradient(matcher, regions, words, loss, hardest=hardest, team=team)
+    value = loss_and_gradient(matcher, regions, words, loss, hardest=hardest, group=group)
     if constraints is not None and constraints.active:
-        value += _constrain(matcher, regions, words, batch, constraints, generator, team)
-    _through_encoders(sides, team)
-    team.add_gradients(matcher)
+        value += _constrain(matcher, regions, words, batch, constraints, generator, group)
+    _through_encoders(sides, group)
+    group.add_gradients(matcher)
     return value
 
 
@@ -80,21 +80,21 @@ class _Side:
     shared: bool
 
 
-def _encode(encoder: nn.Module, values: Tensor, lens: Tensor | None, team: Team) -> _Side:
+def _encode(encoder: nn.Module, values: Tensor, lens: Tensor | None, group: ProcessGroup) -> _Side:
     """Return one side of a batch, ``values [n, ...]``; each process encodes its share if it can.
 
     An encoder that draws by chance or has batch statistics is given everything by everyone: the
     draws are the same, and each process carries only its own gradients back.
     """
     count, width = values.shape[:2]
-    if team.size == 1 or count < team.size or not row_wise(encoder):
+    if group.size == 1 or count < group.size or not row_wise(encoder):
         made = encoder(values, lens)
         return _Side(made, _leaf(made), shared=False)
-    rows = team.share(count)
+    rows = group.shard(count)
     made = encoder(values[rows], None if lens is None else lens[rows])
     with torch.no_grad():
-        vectors = team.whole(made.vectors, count, width)
-        whole = None if made.whole is None else team.whole(made.whole, count)
+        vectors = group.all_gather(made.vectors, count, width)
+        whole = None if made.whole is None else group.all_gather(made.whole, count)
     return _Side(made, _leaf(Fragments.of(vectors, lens, whole)), shared=True)
 
 
@@ -105,7 +105,7 @@ def _constrain(
     batch: Batch,
     settings: ConstraintSettings,
     generator: torch.Generator | None,
-    team: Team,
+    group: ProcessGroup,
 ) -> float:
     """Return the attention constraints and add their gradient.
 
@@ -126,7 +126,7 @@ def _constrain(
         stop=batch.stop,
     )
     if extra.requires_grad:
-        (extra / team.size).backward()
+        (extra / group.size).backward()
     return extra.item()
 
 
@@ -137,7 +137,7 @@ def loss_and_gradient(
     loss: LossSettings,
     *,
     hardest: bool,
-    team: Team = ALONE,
+    group: ProcessGroup = SINGLE_PROCESS,
 ) -> float:
     """Return the ranking loss of a batch and add its gradient to the embeddings and parameters.
 
@@ -148,27 +148,27 @@ def loss_and_gradient(
     way holds the graph of the whole batch. A matcher whose scores depend on all images of a
     caption is met tile by tile too, a tile being some captions with every image.
 
-    Each process of a ``team`` scores its own captions with all images, and adds the gradient of
+    Each process of a ``group`` scores its own captions with all images, and adds the gradient of
     its part of the pairs.
     """
-    reseed(matcher)  # both times the same dropout
-    mine = team.share(len(words.lens))
-    value, slope = _slope(_scores(matcher, regions, words, mine, team), loss, hardest)
+    resample_dropout(matcher)  # both times the same dropout
+    mine = group.shard(len(words.lens))
+    value, slope = _slope(_scores(matcher, regions, words, mine, group), loss, hardest)
     pairs = slope.nonzero()
     if matcher.scope != "pair" or len(pairs) > SPARSE_SHARE * slope.numel():
         _backward_in_tiles(matcher, regions, words, slope, mine)
     else:
-        image, caption = pairs[team.share(len(pairs)).to(pairs.device)].unbind(1)
+        image, caption = pairs[group.shard(len(pairs)).to(pairs.device)].unbind(1)
         if len(image):
             some = matcher(Matched(regions.take(image), words.take(caption)))[:, 0]
             some.backward(slope[image, caption].to(some.dtype))
-    share_seen(matcher, mine, len(words.lens), team)
-    settle(matcher)
+    sync_running_stats(matcher, mine, len(words.lens), group)
+    update_running_stats(matcher)
     return value
 
 
 def _scores(
-    matcher: Matcher, regions: Fragments, words: Fragments, mine: Tensor, team: Team
+    matcher: Matcher, regions: Fragments, words: Fragments, mine: Tensor, group: ProcessGroup
 ) -> Tensor:
     """Return the scores ``[n, n]`` of all pairs, without a graph; this process makes ``mine``."""
     regions, words = regions.detach(), words.detach()
@@ -179,7 +179,7 @@ def _scores(
     else:  # a last small batch
         kind = torch.promote_types(words.vectors.dtype, torch.float32)
         own = words.vectors.new_zeros(0, count, dtype=kind)
-    return team.whole(own, count).T
+    return group.all_gather(own, count).T
 
 
 def _backward_in_tiles(
@@ -209,11 +209,11 @@ def _leaf(fragments: Fragments) -> Fragments:
     return Fragments(vectors, fragments.lens, whole)
 
 
-def _through_encoders(sides: Sequence[_Side], team: Team) -> None:
+def _through_encoders(sides: Sequence[_Side], group: ProcessGroup) -> None:
     """Carry the gradients that arrived at the embeddings back into the encoders, once."""
     tensors, slopes = [], []
     for side in sides:
-        for tensor, slope in zip(_tensors(side.made), _slopes(side, team), strict=True):
+        for tensor, slope in zip(_tensors(side.made), _slopes(side, group), strict=True):
             if slope is not None:
                 tensors.append(tensor)
                 slopes.append(slope)
@@ -221,16 +221,18 @@ def _through_encoders(sides: Sequence[_Side], team: Team) -> None:
         torch.autograd.backward(tensors, slopes)
 
 
-def _slopes(side: _Side, team: Team) -> list[Tensor | None]:
+def _slopes(side: _Side, group: ProcessGroup) -> list[Tensor | None]:
     """Return the gradients of what this process has encoded, None where none arrived."""
     leaves = _tensors(side.leaf)
     slopes = [leaf.grad for leaf in leaves]
     if not side.shared:
         return slopes
-    mine = team.share(len(side.leaf.lens))
+    mine = group.shard(len(side.leaf.lens))
     return [
         None if slope is None else slope[mine.to(slope.device), : made.shape[1]]
-        for slope, made in zip(team.totals(slopes, leaves), _tensors(side.made), strict=True)
+        for slope, made in zip(
+            group.all_reduce_many(slopes, leaves), _tensors(side.made), strict=True
+        )
     ]
 
 

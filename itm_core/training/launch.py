@@ -51,13 +51,13 @@ def launch(arguments: Sequence[str], processes: int) -> int:
         raise InputError("too few processes", expected="1 or more", found=processes)
     with tempfile.TemporaryDirectory(prefix="itm-processes-") as folder:
         errors = [Path(folder, f"{rank}.txt") for rank in range(processes)]
-        team = [_start(arguments, rank, processes, errors[rank]) for rank in range(processes)]
-        with _passed_on(team):
-            culprits = _wait(team)
+        group = [_start(arguments, rank, processes, errors[rank]) for rank in range(processes)]
+        with _passed_on(group):
+            culprits = _wait(group)
         for rank in culprits:  # the first process has spoken for itself, and of bad input for all
-            if rank and team[rank].returncode not in (BAD_INPUT, INTERRUPTED):
+            if rank and group[rank].returncode not in (BAD_INPUT, INTERRUPTED):
                 print(errors[rank].read_text(errors="replace"), end="", file=sys.stderr)
-    code = team[culprits[0]].returncode if culprits else 0
+    code = group[culprits[0]].returncode if culprits else 0
     return 128 - code if code < 0 else code  # as a shell says that a signal ended it
 
 
@@ -81,17 +81,17 @@ def _start(arguments: Sequence[str], rank: int, size: int, errors: Path) -> Proc
         )
 
 
-def _wait(team: Sequence[Process]) -> list[int]:
+def _wait(group: Sequence[Process]) -> list[int]:
     """Return which processes failed first, when all have ended; none when all went well."""
-    while not any(process.poll() for process in team):
-        if all(process.returncode == 0 for process in team):
+    while not any(process.poll() for process in group):
+        if all(process.returncode == 0 for process in group):
             return []
         time.sleep(0.1)
-    culprits = [rank for rank, process in enumerate(team) if process.returncode]
+    culprits = [rank for rank, process in enumerate(group) if process.returncode]
     end = time.monotonic() + GRACE
-    while time.monotonic() < end and any(process.poll() is None for process in team):
+    while time.monotonic() < end and any(process.poll() is None for process in group):
         time.sleep(0.1)
-    for process in team:
+    for process in group:
         _end(process)
     return culprits
 
@@ -108,11 +108,11 @@ def _end(process: Process) -> None:
 
 
 @contextmanager
-def _passed_on(team: Sequence[Process]) -> Iterator[None]:
+def _passed_on(group: Sequence[Process]) -> Iterator[None]:
     """Pass interrupts and terminations on to the processes, which save their state and end."""
 
     def tell(_number: int, _frame: object) -> None:
-        for process in team:
+        for process in group:
             process.terminate()
 
     before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -16,14 +16,14 @@ from itm_core.evaluation.scoring import reduced
 from itm_core.experiments.recipes import OPTIMISERS, TrainingSettings
 from itm_core.models import Matcher
 from itm_core.settings import registered
-from itm_core.training.distributed import ALONE, Team
+from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup
 from itm_core.training.gradients import Batch, gradient_step
 from itm_core.training.losses import LossSettings
 
 
 def learning_rate(settings: TrainingSettings, epoch: int) -> float:
-    """Return the rate of an epoch (from 0): multiplied by 0.1 every ``drop_every`` epochs."""
-    return settings.learning_rate * 0.1 ** (epoch // settings.drop_every)
+    """Return the rate of an epoch (from 0): multiplied by 0.1 every ``lr_decay_epochs`` epochs."""
+    return settings.learning_rate * 0.1 ** (epoch // settings.lr_decay_epochs)
 
 
 def make_optimiser(matcher: Matcher, training: TrainingSettings) -> torch.optim.Optimizer:
@@ -50,7 +50,7 @@ def train_step(
     hardest: bool,
     constraints: ConstraintSettings | None = None,
     generator: torch.Generator | None = None,
-    team: Team = ALONE,
+    group: ProcessGroup = SINGLE_PROCESS,
 ) -> tuple[float, Tensor]:
     """Update the weights once; return the loss and ``[]`` the gradient's norm before clipping.
 
@@ -67,10 +67,10 @@ def train_step(
             hardest=hardest,
             constraints=constraints,
             generator=generator,
-            team=team,
+            group=group,
         )
     if not math.isfinite(value):
         return value, torch.tensor(math.nan)
-    norm = torch.nn.utils.clip_grad_norm_(matcher.parameters(), training.clip)
+    norm = torch.nn.utils.clip_grad_norm_(matcher.parameters(), training.grad_clip)
     optimiser.step()
     return value, norm

@@ -32,7 +32,7 @@ from itm_core.experiments.recipes import Recipe, TrainingSettings
 from itm_core.files import reading, whole_file
 from itm_core.models import Matcher
 from itm_core.training.augmentation import drop_regions, drop_tokens, drop_words
-from itm_core.training.distributed import ALONE, Team
+from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup
 from itm_core.training.feature_cache import ahead, hold
 from itm_core.training.gradients import Batch
 from itm_core.training.optimisation import learning_rate, make_optimiser, train_step
@@ -107,14 +107,14 @@ class Trainer:
         score_dev: Callable[[Matcher], dict[str, float]],
         save: Callable[[Matcher, Path], None],
         progress: bool = True,
-        team: Team = ALONE,
+        group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
-        self.team = team
+        self.group = group
         self.matcher, self.pairs, self.recipe = matcher, pairs, recipe
         self.seed, self.folder, self.score_dev, self.save = seed, folder, score_dev, save
         self.device = next(matcher.parameters()).device
-        kind = recipe.training.held
-        if recipe.training.drop_regions and kind == "auto":
+        kind = recipe.training.feature_cache
+        if recipe.training.region_dropout and kind == "auto":
             kind = "never"  # regions are dropped before a batch goes to the device
         self.held = hold(pairs.features, self.device, kind)
         self.optimiser = make_optimiser(matcher, recipe.training)
@@ -123,7 +123,7 @@ class Trainer:
         if recipe.training.averaging:  # buffers too: batch statistics belong to the weights
             self.averaged = AveragedModel(matcher, use_buffers=True)
         self.state = Progress()
-        self.show = progress and team.first
+        self.show = progress and group.first
         self.stop = threading.Event()
         self.saved_at = time.monotonic()
 
@@ -166,7 +166,7 @@ class Trainer:
                 self._show(bar)
                 bar.update()
                 self._checkpoint_if_due()
-        numbers = self.team.told(self.score_dev(self.evaluated) if self.team.first else {})
+        numbers = self.group.broadcast(self.score_dev(self.evaluated) if self.group.first else {})
         state.seconds = time.monotonic() - started
         self._close_epoch(numbers, len(cut))
         self._show(bar)
@@ -177,11 +177,11 @@ class Trainer:
         state.curve.append(row | {"seconds": state.seconds})
         if numbers["rsum"] > state.best:
             state.best = numbers["rsum"]
-            if self.team.first:
+            if self.group.first:
                 self.save(self.evaluated, self.folder / "best.safetensors")
         state.epoch, state.step, state.loss_sum, state.seconds = state.epoch + 1, 0, 0.0, 0.0
         self.checkpoint()
-        self._stop_if(self.team.any(self.stop.is_set()))
+        self._stop_if(self.group.any(self.stop.is_set()))
 
     def _ready(self, cut: Sequence[np.ndarray]) -> Generator[Batch]:
         """Yield the batches of the epoch that are left, the next ones made meanwhile."""
@@ -198,7 +198,7 @@ class Trainer:
             hardest=recipe.loss.hardest and self.state.epoch >= recipe.loss.warmup_epochs,
             constraints=self._constraints(),
             generator=torch.Generator().manual_seed(self._number(self.state.step)),
-            team=self.team,
+            group=self.group,
         )
         if not math.isfinite(value):
             raise InputError(
@@ -244,7 +244,7 @@ class Trainer:
 
     def _features(self, image: np.ndarray, step: int) -> tuple[Tensor, Tensor | None]:
         """Return the features of images on the device, and their numbers of regions if cut."""
-        rate, lens = self.recipe.training.drop_regions, None
+        rate, lens = self.recipe.training.region_dropout, None
         if self.held is None:
             features = torch.from_numpy(images_of(self.pairs.features, image))
         else:
@@ -258,13 +258,13 @@ class Trainer:
     def _shortened(self, chosen: np.ndarray, step: int) -> list[Sequence[int]]:
         """Return the captions, with words dropped where the recipe drops any."""
         pairs, training = self.pairs, self.recipe.training
-        if not training.drop_words:
+        if not training.token_dropout:
             return [pairs.captions[i] for i in chosen]
         draw = Random(self._number(step))
-        rate, mask, spare = training.drop_words, pairs.mask, training.spare_ends
+        rate, mask, spare = training.token_dropout, pairs.mask, training.keep_special_tokens
         if pairs.units is None:
             captions = [pairs.captions[i] for i in chosen]
-            return [drop_tokens(c, rate, mask, draw, spare_ends=spare) for c in captions]
+            return [drop_tokens(c, rate, mask, draw, keep_special_tokens=spare) for c in captions]
         kept: list[Sequence[int]] = []
         every = range(pairs.vocabulary)
         for i in chosen:
@@ -282,19 +282,19 @@ class Trainer:
         bar.set_postfix(shown, refresh=False)
 
     def _checkpoint_if_due(self) -> None:
-        asked = self.team.any(self.stop.is_set())  # all stop after the same step
+        asked = self.group.any(self.stop.is_set())  # all stop after the same step
         if asked or time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
             self.checkpoint()
         self._stop_if(asked)
 
     def _stop_if(self, asked: bool) -> None:
         if asked:
-            self.team.told(None)  # nobody leaves before the first one has written the state
+            self.group.broadcast(None)  # nobody leaves before the first one has written the state
             raise KeyboardInterrupt(f"stopped; the state is kept in {self.folder}")
 
     def checkpoint(self) -> None:
         """Save weights, optimiser, random state and progress, whole or not at all."""
-        if not self.team.first:  # the others' state is the same
+        if not self.group.first:  # the others' state is the same
             return
         cuda = [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else []
         content: dict[str, Any] = {
@@ -312,8 +312,8 @@ class Trainer:
     def _resume(self) -> None:
         self._load_state()
         here = self.state.epoch, self.state.step
-        first = self.team.told(here)
-        if self.team.any(here != first):  # and nobody goes on before all have read it
+        first = self.group.broadcast(here)
+        if self.group.any(here != first):  # and nobody goes on before all have read it
             raise InputError(
                 "the processes do not see the same checkpoint",
                 file=self.folder,

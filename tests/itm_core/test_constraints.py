@@ -11,8 +11,8 @@ from torch import Tensor
 from itm_core.constraints import (
     NEGATIVES,
     SWAPS,
-    Asked,
     ConstraintSettings,
+    QueryKeyBatch,
     check_constraints,
     constraint_loss,
     derangement,
@@ -21,7 +21,7 @@ from itm_core.constraints import (
 from itm_core.encoders.encoder import EncoderSettings
 from itm_core.encoders.fragments import Fragments, l2norm
 from itm_core.errors import InputError
-from itm_core.models import Attending, AttendingSettings, Seen
+from itm_core.models import Attending, AttendingSettings, AttentionPass
 from itm_core.models.attention import normalise
 from itm_core.models.pairing import REGIONS, WORDS, Matched
 
@@ -38,7 +38,7 @@ def embeddings() -> tuple[Tensor, Tensor, Tensor]:
     return V, W, torch.randint(4, 8, (5, 6), generator=draw)
 
 
-def attended(V: Tensor, W: Tensor, direction: str, gate: str = "none") -> Sequence[Seen]:
+def attended(V: Tensor, W: Tensor, direction: str, gate: str = "none") -> Sequence[AttentionPass]:
     settings = AttendingSettings(direction=direction, gate=gate, attention_temperature=4.0)
     matcher = Attending(3, 4, EncoderSettings(embedding=8), settings)
     return matcher.attend(
@@ -107,7 +107,7 @@ def test_the_closed_form_equals_the_plain_one_forward_and_backward(
     torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-9, atol=1e-12)
 
 
-def plain_ccs(seen: Seen, settings: ConstraintSettings, tokens: Tensor) -> Tensor:
+def plain_ccs(seen: AttentionPass, settings: ConstraintSettings, tokens: Tensor) -> Tensor:
     """The generator's ring names the other pair; its next numbers order the candidates."""
     draw = torch.Generator().manual_seed(3)
     other, apart = derangement(IMAGE, draw)
@@ -162,7 +162,7 @@ def test_swaps_equal_the_plain_ones_forward_and_backward(direction: str, swap: s
 def test_reverse_softmax_turns_the_scores_upside_down(direction: str) -> None:
     V, W, tokens = embeddings()
     (seen,) = attended(V, W, direction)
-    asked = Asked.of(seen, ConstraintSettings(), tokens)
+    asked = QueryKeyBatch.of(seen, ConstraintSettings(), tokens)
     found, _ = passed_over(asked, ConstraintSettings(negative="reverse_softmax"))
     asking, asked_side = (WORDS, REGIONS) if direction == "t2i" else (REGIONS, WORDS)
     Z = normalise(seen.dots, "clipped_l2norm", asking)
@@ -177,8 +177,8 @@ def test_reverse_softmax_turns_the_scores_upside_down(direction: str) -> None:
 def test_the_gate_keeps_the_half_of_the_regions_that_agrees_best() -> None:
     V, W, tokens = embeddings()
     (seen,) = attended(V, W, "i2t")
-    everyone = Asked.of(seen, ConstraintSettings(), tokens)
-    kept = Asked.of(seen, ConstraintSettings(gate_regions=True), tokens).asks
+    everyone = QueryKeyBatch.of(seen, ConstraintSettings(), tokens)
+    kept = QueryKeyBatch.of(seen, ConstraintSettings(gate_regions=True), tokens).asks
     agree = everyone.relevance(everyone.weights)
     assert kept.sum(1).tolist() == [2, 2, 2, 1, 2]  # of four, four, three, two and four
     for i in range(5):
@@ -283,7 +283,7 @@ def test_detached_values_keep_the_gradient_of_what_was_passed_over_out_of_the_ke
         (seen,) = attended(v, W, "t2i")
         seen.__dict__["weights"] = seen.weights.detach()  # the keys' own part alone
         settings = ConstraintSettings(ccr=1.0, detach_values=detach)
-        found, _ = passed_over(Asked.of(seen, settings, tokens), settings)
+        found, _ = passed_over(QueryKeyBatch.of(seen, settings, tokens), settings)
         values.append(found.sum().item())
         found = found.sum() + 0 * v.sum()  # so that there is a graph in either case
         slopes.append(torch.autograd.grad(found, v)[0].abs().max().item())

@@ -20,7 +20,14 @@ from itm_core.errors import InputError
 from itm_core.experiments import recipes, runs
 from itm_core.models import Attending, AttendingSettings
 from itm_core.models.pairing import AllPairs
-from itm_core.regulators import REGULATORS, Regulator, RegulatorSettings, Round, Steering, register
+from itm_core.regulators import (
+    REGULATORS,
+    AttentionControl,
+    Regulator,
+    RegulatorInput,
+    RegulatorSettings,
+    register,
+)
 from tests.micro import SMALL, write_dataset
 
 ENCODER = EncoderSettings(embedding=6, word_width=2)
@@ -60,7 +67,7 @@ def test_what_regulators_say_stays_in_its_bounds(
 ) -> None:
     V, W = pairs(lens, seed)
     with torch.no_grad():
-        look = matcher(kind, direction).read(AllPairs(V, W), explain=True).looks[0]
+        look = matcher(kind, direction).match(AllPairs(V, W), explain=True).directions[0]
     for seen in look.passes[1:]:
         assert seen.steering.factors is not None
         assert seen.steering.factors.abs().max() <= 1
@@ -117,7 +124,7 @@ RELEASED = (  # our names of a regulator's parameters, and the releases'
 def released(m: Attending, direction: str) -> dict[str, Tensor]:
     """The weights of the regulator under the names that the twins know."""
     found = {}
-    for name, value in m.gazes[direction].regulator.state_dict().items():
+    for name, value in m.directions[direction].regulator.state_dict().items():
         for ours, theirs in RELEASED:
             name = re.sub(ours, theirs.replace("{direction}", direction), name)
         found[name] = value
@@ -165,9 +172,9 @@ def test_rar_without_a_step_scores_the_plain_mean(direction: str) -> None:
         attention_temperature=0.5,
     )
     torch.testing.assert_close(m(AllPairs(V, W)).T, expected, rtol=1e-6, atol=1e-7)
-    look = m.read(AllPairs(V, W), explain=True).looks[0]
+    look = m.match(AllPairs(V, W), explain=True).directions[0]
     shares = look.contribution.sum(look.asking)
-    torch.testing.assert_close(shares.flatten(1) + look.rest, look.score, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(shares.flatten(1) + look.bias, look.score, rtol=1e-9, atol=1e-12)
     (weights,) = look.pooling
     if direction == "t2i":
         each = weights[..., 0].transpose(1, 2)[:, 0]  # [C, L], the same for every image
@@ -182,7 +189,8 @@ def test_rar_without_a_step_is_another_model_than_its_host() -> None:
     plain = host.build(5, 9, 4).state_dict()
     pooled = recipes.get("scan-t2i-mean+rar-smoke").replace("regulator.steps=0").build(5, 9, 4)
     more = {
-        name.removeprefix("gazes.t2i.regulator.") for name in pooled.state_dict().keys() - plain
+        name.removeprefix("directions.t2i.regulator.")
+        for name in pooled.state_dict().keys() - plain
     }
     assert more == {
         "align.0.transform.weight",
@@ -196,7 +204,7 @@ def test_rar_without_a_step_is_another_model_than_its_host() -> None:
 
 def test_a_first_correction_only_lowers_factors_from_one() -> None:
     V, W = pairs([4, 3])
-    look = matcher("rcr", steps=1).read(AllPairs(V, W), explain=True).looks[0]
+    look = matcher("rcr", steps=1).match(AllPairs(V, W), explain=True).directions[0]
     assert look.passes[0].steering.factors is None
     factors = look.passes[1].steering.factors
     assert factors is not None
@@ -212,7 +220,7 @@ class Thermostat(Regulator):
         super().__init__(embedding, settings)
         self.heads = nn.ModuleList(nn.Linear(settings.width, 1) for _ in range(self.rounds))
 
-    def steer(self, k: int, seen: Round) -> Steering:
+    def steer(self, k: int, seen: RegulatorInput) -> AttentionControl:
         change = self.heads[k](seen.alignment).squeeze(-1)
         return seen.steering.replace(temperature=(seen.steering.temperature + change).relu())
 
@@ -222,7 +230,7 @@ class FirstWord(Regulator):
 
     pools = True
 
-    def pool(self, k: int, seen: Round, pooled: Tensor | None) -> tuple[Tensor, Tensor]:
+    def pool(self, k: int, seen: RegulatorInput, pooled: Tensor | None) -> tuple[Tensor, Tensor]:
         first = torch.zeros_like(seen.alignment[..., 0])
         first.select(1 if seen.axis == 3 else 3, 0).fill_(1)
         total = (first.unsqueeze(-1) * seen.alignment).sum(1 if seen.axis == 3 else 3, keepdim=True)

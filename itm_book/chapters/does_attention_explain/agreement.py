@@ -194,7 +194,7 @@ def overlap(x: np.ndarray, y: np.ndarray, count: int = 5) -> np.ndarray:
     return np.where(known, (chosen[0] & chosen[1]).sum(1) / count, np.nan)
 
 
-def hurt(weights: np.ndarray, lost: np.ndarray) -> np.ndarray:
+def top1_deletion_rank(weights: np.ndarray, lost: np.ndarray) -> np.ndarray:
     """Return the share of the other regions whose loss is smaller than the most weighed one's.
 
     One half by chance; ties count half, and the mean is taken where several regions have the

@@ -35,7 +35,7 @@ from itm_core.evaluation.attention_quality import IOU, iou, truth
 from itm_core.evaluation.scoring import pad
 from itm_core.experiments.prepare import Words, features_of
 from itm_core.experiments.recipes import Recipe
-from itm_core.models import Look, Matcher, Reading
+from itm_core.models import DirectionOutput, Matcher, MatchOutput
 from itm_core.models.pairing import REGIONS, Matched
 from itm_core.settings import at_least
 
@@ -156,22 +156,22 @@ class Subject:
         with torch.no_grad():
             return self.matcher.words(self.asked.tokens, self.asked.lens)
 
-    def read(self, regions: Fragments, rows: Tensor, *, explain: bool = True) -> Reading:
+    def match(self, regions: Fragments, rows: Tensor, *, explain: bool = True) -> MatchOutput:
         """Return how captions ``rows`` are scored with ``regions``, which stand row by row."""
-        return self.matcher.read(Matched(regions, self.words.take(rows)), explain=explain)
+        return self.matcher.match(Matched(regions, self.words.take(rows)), explain=explain)
 
     def shares(self, regions: Fragments, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return the words' shares ``[n, L]``, zero behind the last word, and scores ``[n, 1]``."""
-        reading = self.read(regions, rows)
+        reading = self.match(regions, rows)
         share = words_look(reading).contribution
         assert share is not None  # `read` explains
         behind = self.asked.tokens.shape[1] - share.shape[1]
         return torch.nn.functional.pad(share[:, :, 0, 0], (0, behind)), reading.score
 
 
-def words_look(reading: Reading) -> Look:
+def words_look(reading: MatchOutput) -> DirectionOutput:
     """Return the direction in which words ask; raises `InputError` for a method without it."""
-    found = [look for look in reading.looks if look.axis == REGIONS]
+    found = [look for look in reading.directions if look.axis == REGIONS]
     if not found:
         raise InputError(
             "no word asks in this method",
@@ -206,7 +206,7 @@ def without(subject: Subject, absent: Tensor, *, explain: bool = True) -> Tensor
         if explain:
             answers[rows] = torch.cat(subject.shares(regions, rows), 1)
         else:
-            answers[rows] = subject.read(regions, rows, explain=False).score
+            answers[rows] = subject.match(regions, rows, explain=False).score
     return answers
 
 
@@ -217,7 +217,7 @@ def attention(subject: Subject) -> tuple[Tensor, Tensor]:
     The second is the mean over all words of a caption.
     """
     asked = subject.asked
-    reading = subject.read(
+    reading = subject.match(
         subject.matcher.regions(asked.features), torch.arange(len(asked.image)), explain=False
     )
     weights = words_look(reading).weights[:, :, 0]

@@ -20,10 +20,10 @@ from itm_book.chapters.does_attention_explain.agreement import (
     LEFT_OUT,
     ORDERS,
     Looks,
-    hurt,
     overlap,
     pointing,
     precision,
+    top1_deletion_rank,
 )
 from itm_core.evaluation.rank_correlation import kendall_of_rows
 from itm_core.evaluation.statistics import NO_EFFECT, UNKNOWN, Estimate, mean_over_images
@@ -70,7 +70,7 @@ def tops(looks: Looks) -> dict[str, Estimate]:
     """
     occlusion = looks.attributions[looks.occlusion]
     found = {f"top {k}": overlap(looks.attention, occlusion, k) for k in (1, 5)}
-    found[COSTS] = hurt(looks.attention, occlusion)
+    found[COSTS] = top1_deletion_rank(looks.attention, occlusion)
     return {name: mean_over_images(values, looks.image) for name, values in found.items()}
 
 

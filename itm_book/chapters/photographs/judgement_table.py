@@ -24,7 +24,7 @@ from itm_book.chapters.photographs.judgements import (
     Judgements,
     agreement,
     between_people,
-    gap_between,
+    judged_difference,
     read_expert,
 )
 from itm_book.records import results
@@ -106,7 +106,7 @@ def _lines_of(
         yield key | {"against": ""} | line
     for other in others:
         if other.run != result.run:
-            gap = gap_between(ours, results.scores_of(other, root), judged, **options)
+            gap = judged_difference(ours, results.scores_of(other, root), judged, **options)
             for line in _measured(gap):
                 yield key | {"against": other.run} | line
 

@@ -159,7 +159,7 @@ def agreement(
     return _agreement(*_resampled(x, judged.ratings, judged, taking, resamples, seed), judged)
 
 
-def gap_between(
+def judged_difference(
     ours: np.ndarray,
     theirs: np.ndarray,
     judged: Judgements,

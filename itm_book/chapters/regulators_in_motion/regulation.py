@@ -23,7 +23,7 @@ from itm_core.evaluation.attention_quality import padded, truth
 from itm_core.evaluation.scoring import longest_first, pad
 from itm_core.experiments.prepare import encode, run_features
 from itm_core.experiments.runs import Run
-from itm_core.models import Look, Matcher, Seen
+from itm_core.models import AttentionPass, DirectionOutput, Matcher
 from itm_core.models.pairing import REGIONS, Matched
 from itm_core.regulators import RAR, RCR, Regulator
 from itm_core.settings import one_of
@@ -33,7 +33,7 @@ Rows = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class Motion:
+class RegulatorTrace:
     """Every pass over many pairs; K passes, S steps of RAR, Q queries of all P pairs in order.
 
     Attributes:
@@ -91,7 +91,7 @@ class Motion:
 @torch.no_grad()
 def motion(
     run: Run, split: Split, images: np.ndarray | None = None, *, matcher: Matcher | None = None
-) -> Motion:
+) -> RegulatorTrace:
     """Return what a run's matcher did to every caption of ``split`` and an image.
 
     Args:
@@ -108,8 +108,8 @@ def motion(
     parts: list[Rows] = []
     score = np.zeros(len(split.captions))
     for chosen, pairing in _batches(run, split, images, matcher):
-        reading = matcher.read(pairing, explain=True)
-        if not reading.looks:
+        reading = matcher.match(pairing, explain=True)
+        if not reading.directions:
             raise InputError("nothing attends here", found=run.recipe.name)
         score[chosen] = reading.score[:, 0].cpu()
         # a method that cuts the caption into other tokens is not what the truth is about
@@ -117,9 +117,9 @@ def motion(
             len(known[0][c]) == n for c, n in zip(chosen, pairing.words.lens, strict=True)
         )
         relevant = padded([known[0][c] for c in chosen]) if known and fits else None
-        look = reading.looks[0]
+        look = reading.directions[0]
         parts.append(_rows(look, chosen, relevant))
-    return Motion(
+    return RegulatorTrace(
         direction="t2i" if look.axis == REGIONS else "i2t", score=score, **_in_order(parts)
     )
 
@@ -140,7 +140,7 @@ def _batches(
         yield chosen, Matched(encoded, matcher.words(ids.to(device), lens))
 
 
-def _rows(look: Look, chosen: np.ndarray, relevant: Tensor | None) -> Rows:
+def _rows(look: DirectionOutput, chosen: np.ndarray, relevant: Tensor | None) -> Rows:
     """Return the numbers of all real queries of a batch."""
     pairing, axis = look.passes[0].pairing, look.axis
     asks = (pairing.words if axis == REGIONS else pairing.regions).mask.cpu()  # [C, N]
@@ -161,7 +161,7 @@ def _rows(look: Look, chosen: np.ndarray, relevant: Tensor | None) -> Rows:
     return found | {"share": share, "pair": chosen[row], "place": place}
 
 
-def _weights(seen: Seen, asks: Tensor) -> Tensor:
+def _weights(seen: AttentionPass, asks: Tensor) -> Tensor:
     """Return the attention of the real queries, ``[q, N]``."""
     table = seen.weights[:, :, 0].float().cpu()
     return (table if seen.axis == REGIONS else table.mT)[asks]
@@ -172,7 +172,7 @@ def _values(x: Tensor, axis: int, asks: Tensor) -> np.ndarray:
     return (x[:, :, 0, 0] if axis == REGIONS else x[:, 0, 0]).float().cpu()[asks].numpy()
 
 
-def _of_pass(seen: Seen, weights: Tensor, first: Tensor, asks: Tensor) -> Rows:
+def _of_pass(seen: AttentionPass, weights: Tensor, first: Tensor, asks: Tensor) -> Rows:
     steering, queries = seen.steering, len(weights)
     if isinstance(steering.temperature, Tensor):
         temperature = _values(steering.temperature, seen.axis, asks)
@@ -239,7 +239,7 @@ def stopped(matcher: Matcher, steps: int) -> Matcher:
     return found
 
 
-def evened(matcher: Matcher) -> Matcher:
+def with_uniform_pooling(matcher: Matcher) -> Matcher:
     """Return a copy of a matcher in which RAR gives every query the same weight.
 
     Raises `InputError` for a matcher without RAR.
@@ -274,7 +274,7 @@ def without(matcher: Matcher, part: str, *, mean: float | None = None) -> Matche
     return found
 
 
-def mean_heat(own: Motion) -> float:
+def mean_heat(own: RegulatorTrace) -> float:
     """Return by how much the temperature rises from the first pass to the last, on average."""
     return float((own.temperature[-1] - own.temperature[0]).mean())
 
@@ -298,7 +298,7 @@ def scores_on_the_way(
     """
     matcher = run.matcher()
     steps = range(1, run.recipe.regulator.steps + 1)
-    models = {"equal weights": evened(stopped(matcher, 1))}
+    models = {"equal weights": with_uniform_pooling(stopped(matcher, 1))}
     models |= {f"step {k}": stopped(matcher, k) for k in steps}
     found = {name: {step: np.zeros(len(split.captions)) for step in models} for name in images}
     for name, partners in images.items():

@@ -1,4 +1,4 @@
-"""Tables and sentences of what regulators do, made from `regulation.Motion`.
+"""Tables and sentences of what regulators do, made from `regulation.RegulatorTrace`.
 
 Intervals are bootstraps over images, as everywhere: an image takes its captions, and with them
 all their words, along.
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from itm_book.chapters.regulators_in_motion.regulation import Motion
+from itm_book.chapters.regulators_in_motion.regulation import RegulatorTrace
 from itm_book.chapters.regulators_in_motion.word_kinds import KINDS
 from itm_core.data.dataset import Split
 from itm_core.evaluation.rank_correlation import Ranked
@@ -40,7 +40,7 @@ MEASURES = {
 PERCENT = ("clamped", "best", "moved", "mass", "f1")
 
 
-def values(motion: Motion, measure: str) -> np.ndarray:
+def values(motion: RegulatorTrace, measure: str) -> np.ndarray:
     """Return a measure of every pass and query, ``[K, Q]``, shares in percent."""
     return getattr(motion, measure) * (100 if measure in PERCENT else 1)
 
@@ -59,7 +59,7 @@ def rank_correlation(x: np.ndarray, y: np.ndarray, images: np.ndarray) -> Estima
     return Estimate(value, float(low), float(high))
 
 
-def by_pass(own: Motion, wrong: Motion | None = None) -> pd.DataFrame:
+def by_pass(own: RegulatorTrace, wrong: RegulatorTrace | None = None) -> pd.DataFrame:
     """Return the distribution of every measure in every pass: ``median [5 %, 95 %]``.
 
     The last column is the last pass with the images of ``wrong``. A measure that the dataset or
@@ -92,7 +92,7 @@ def _spread(values: np.ndarray) -> str:
     return f"{middle:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def by_kind(own: Motion, kinds: Sequence[Sequence[str]]) -> pd.DataFrame:
+def by_kind(own: RegulatorTrace, kinds: Sequence[Sequence[str]]) -> pd.DataFrame:
     """Return means over the words of each kind: temperature, F1 and RAR's weight, step by step.
 
     ``kinds`` are those of `word_kinds`; a weight of one is what a plain mean gives. Raises
@@ -115,14 +115,14 @@ def by_kind(own: Motion, kinds: Sequence[Sequence[str]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def of_queries(own: Motion, kinds: Sequence[Sequence[str]]) -> np.ndarray:
+def of_queries(own: RegulatorTrace, kinds: Sequence[Sequence[str]]) -> np.ndarray:
     """Return the kind of every query, ``[Q]``; raises ValueError where regions ask."""
     if own.direction != "t2i":
         raise ValueError("regions are of no kind: these are the queries of i2t")
     return np.array([kinds[c][k] for c, k in zip(own.pair, own.place, strict=True)])
 
 
-def contrast(own: Motion, wrong: Motion, split: Split) -> pd.DataFrame:
+def contrast(own: RegulatorTrace, wrong: RegulatorTrace, split: Split) -> pd.DataFrame:
     """Return how the last pass with the own image differs from that with a wrong one.
 
     Means over the queries of a pair, paired by caption; the difference with its 95 % interval
@@ -148,7 +148,7 @@ def contrast(own: Motion, wrong: Motion, split: Split) -> pd.DataFrame:
     return _wrapping(rows)
 
 
-def parts(variants: Mapping[str, Motion], split: Split) -> pd.DataFrame:
+def parts(variants: Mapping[str, RegulatorTrace], split: Split) -> pd.DataFrame:
     """Return what each variant of RCR does to the attention of the last pass, against the first.
 
     Means over words that name something where that is known, else over all queries; intervals
@@ -167,7 +167,7 @@ def parts(variants: Mapping[str, Motion], split: Split) -> pd.DataFrame:
     return _wrapping(rows)
 
 
-def parts_said(variants: Mapping[str, Motion], split: Split) -> Markdown:
+def parts_said(variants: Mapping[str, RegulatorTrace], split: Split) -> Markdown:
     """Return how the variants of `parts` differ from the first of them, in words.
 
     In the attention F1 of the last pass, or in the effective number looked at where F1 is not
@@ -184,7 +184,9 @@ def parts_said(variants: Mapping[str, Motion], split: Split) -> Markdown:
     return Markdown(f"By {MEASURES[measure]}, against *{first}*. {'; '.join(said)}.")
 
 
-def heat_and_gain(own: Motion, split: Split, kinds: Sequence[Sequence[str]]) -> pd.DataFrame:
+def heat_and_gain(
+    own: RegulatorTrace, split: Split, kinds: Sequence[Sequence[str]]
+) -> pd.DataFrame:
     """Return rank correlations of what RCR changes with what the attention gains, word by word.
 
     The second number compares a word only with words of its kind: a kind that is found more
@@ -219,7 +221,7 @@ def _within(values: np.ndarray, label: np.ndarray, chosen: np.ndarray) -> np.nda
     return (found - found.groupby(label).transform("mean")).to_numpy()
 
 
-def said(own: Motion, wrong: Motion, split: Split) -> Markdown:
+def said(own: RegulatorTrace, wrong: RegulatorTrace, split: Split) -> Markdown:
     """Return what the passes of RCR do, in words made from the numbers alone."""
     if len(own.temperature) < 2:
         return Markdown("There is a single pass here: nothing corrects the attention.")
@@ -253,7 +255,7 @@ def said(own: Motion, wrong: Motion, split: Split) -> Markdown:
     return Markdown("\n\n".join(text))
 
 
-def most_moved(own: Motion) -> int:
+def most_moved(own: RegulatorTrace) -> int:
     """Return the caption whose attention moved most from the first pass to the last."""
     return int(np.argmax(own.by_pair(own.moved[-1])))
 
@@ -279,7 +281,7 @@ def way(scores: Mapping[str, Mapping[str, np.ndarray]], split: Split) -> pd.Data
 # --- what is drawn -----------------------------------------------------------------------------
 
 
-def panels(own: Motion, wrong: Motion) -> dict[str, dict[str, np.ndarray]]:
+def panels(own: RegulatorTrace, wrong: RegulatorTrace) -> dict[str, dict[str, np.ndarray]]:
     """Return what `figures.distributions.shares` draws: every measure by pass, own and wrong.
 
     A pass in which a measure is the same for all by construction is left out: factors and
@@ -296,7 +298,9 @@ def panels(own: Motion, wrong: Motion) -> dict[str, dict[str, np.ndarray]]:
     return found
 
 
-def pooled_panels(motions: Mapping[str, tuple[Motion, Motion]]) -> dict[str, dict[str, np.ndarray]]:
+def pooled_panels(
+    motions: Mapping[str, tuple[RegulatorTrace, RegulatorTrace]],
+) -> dict[str, dict[str, np.ndarray]]:
     """Return the share of the words that RAR pools in effect, by step, own images and wrong.
 
     ``motions`` hold the two for each named method.
@@ -310,7 +314,7 @@ def pooled_panels(motions: Mapping[str, tuple[Motion, Motion]]) -> dict[str, dic
 
 
 def weights_by_kind(
-    own: Motion, kinds: Sequence[Sequence[str]]
+    own: RegulatorTrace, kinds: Sequence[Sequence[str]]
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return RAR's weights in the first and the last step for the words of every kind."""
     label, last = of_queries(own, kinds), len(own.share) - 1
@@ -321,7 +325,7 @@ def weights_by_kind(
     }
 
 
-def heat_curves(own: Motion) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def heat_curves(own: RegulatorTrace) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return the change in temperature with what the attention gained (percent), word by word.
 
     Where the dataset does not know what words name: with the gain of the largest weight.

@@ -320,7 +320,7 @@ def _standardised(scores: np.ndarray) -> np.ndarray:
     return (scores.astype(float) - middle) / (scale or 1.0)
 
 
-def stubborn(runs: Mapping[str, Run], split: Split, *, count: int = 8) -> pd.DataFrame:
+def hardest_captions(runs: Mapping[str, Run], split: Split, *, count: int = 8) -> pd.DataFrame:
     """Return the captions that most methods give the same wrong image, with what it lacks.
 
     Ordered by how many methods agree on that image; of equals the earlier caption first.

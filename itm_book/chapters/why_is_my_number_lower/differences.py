@@ -77,7 +77,7 @@ def of_scores(
     rows = []
     for name, every in pairs.items():
         ours, theirs = (np.mean([pair[k] for pair in every], axis=0) for k in (0, 1))
-        found = retrieval.gap_between(ours, theirs).to_dict("index")["rsum"]
+        found = retrieval.paired_bootstrap(ours, theirs).to_dict("index")["rsum"]
         each = [float((a - b)[:, -1].mean()) for a, b in every]
         row = {"name": name, "against": against, "group": group, "on": on, "seeds": len(every)}
         row |= {"gain": found["difference"], "spread": statistics.sd(each), "by": IMAGES}

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from itm_book.bench import growth, record, scoring, search, training
-from itm_book.bench.growth import Grown
-from itm_book.bench.scoring import Asked, Raced
+from itm_book.bench.growth import ScalingPoint
+from itm_book.bench.scoring import Asked, ScoringTiming
 from itm_book.search import search_curve
 from itm_book.tables import report
 from itm_book.tables.report import MARK, note_of
@@ -19,8 +19,8 @@ from itm_core.cli import main
 from itm_core.errors import InputError
 
 
-def raced(ours: float = 1.0, method: str = "SCAN t2i") -> Raced:
-    return Raced(
+def raced(ours: float = 1.0, method: str = "SCAN t2i") -> ScoringTiming:
+    return ScoringTiming(
         method=method,
         ours=ours,
         twin=8,
@@ -44,13 +44,13 @@ def test_a_record_keeps_the_newest_of_each(tmp_path: Path) -> None:
     assert found.loc["SCAN t2i", "times_bare"] == 1
     assert found.loc["SCAN t2i", "times_floor"] == pytest.approx(5)
     assert found["machine"].all()
-    grown = Grown(method="CHAN", images=5, captions=2, seconds=1, peak=9, before=4)
+    grown = ScalingPoint(method="CHAN", images=5, captions=2, seconds=1, peak=9, before=4)
     record.save("growth", record.growth_rows([grown], "cpu"), tmp_path)
     assert record.read("growth", tmp_path)["peak"].tolist() == [9]
 
 
 def test_compiled_stands_beside_written_where_it_ran(tmp_path: Path) -> None:
-    both = Raced(**{**raced(2.0).__dict__, "compiled": 1.6})
+    both = ScoringTiming(**{**raced(2.0).__dict__, "compiled": 1.6})
     rows = record.scoring_rows([both, raced(1.0, "CHAN")], Asked(compile=True))
     record.save("scoring", rows, tmp_path)
     found = record.beside_compiled(record.read("scoring", tmp_path))
@@ -71,7 +71,7 @@ def test_a_worse_ratio_is_a_regression_and_seconds_are_not() -> None:
     asked = Asked()
     old = record.scoring_rows([raced(1.0)], asked)
     assert not record.regressions(record.scoring_rows([raced(1.2)], asked), old)
-    slower = Raced(**{**raced().__dict__, "ours": 100.0, "twin": 800.0})  # a slower machine
+    slower = ScoringTiming(**{**raced().__dict__, "ours": 100.0, "twin": 800.0})  # a slower machine
     assert not record.regressions(record.scoring_rows([slower], asked), old)
     (said,) = record.regressions(record.scoring_rows([raced(2.0)], asked), old)
     assert said == "SCAN t2i: 4.0 x its twin's speed, recorded were 8.0 x"
@@ -137,7 +137,7 @@ def test_the_search_is_not_measured_where_it_could_not_be_recorded(
 
 
 def test_tables_mark_what_uncommitted_code_has_measured() -> None:
-    both = Raced(**{**raced(2.0).__dict__, "compiled": 1.6})
+    both = ScoringTiming(**{**raced(2.0).__dict__, "compiled": 1.6})
     rows = record.scoring_rows([both, raced(1.0, "CHAN")], Asked(compile=True))
     rows["commit"] = [OLD, "c0082a58b567"]
     assert marks(record.readable(rows)) == [("ours, s", "SCAN t2i")]

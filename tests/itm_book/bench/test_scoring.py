@@ -7,7 +7,7 @@ import torch
 
 from itm_book.bench import scoring
 from itm_book.bench.methods import METHODS, Given, build, draw
-from itm_book.bench.scoring import Asked, Raced, operations, race_all
+from itm_book.bench.scoring import Asked, ScoringTiming, operations, race_all
 from itm_core.errors import InputError
 
 R, L, D, K = 36, 8, 32, 16
@@ -74,7 +74,7 @@ def test_operations_of_images_are_shared_by_the_captions() -> None:
 
 
 def test_the_floor_is_operations_by_speed() -> None:
-    one = Raced(
+    one = ScoringTiming(
         method="m",
         ours=2,
         twin=8,

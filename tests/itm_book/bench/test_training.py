@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from itm_book.bench import record, training
-from itm_book.bench.training import Asked, Stepped
+from itm_book.bench.training import Asked, StepTiming
 from itm_book.tables.report import note_of
 from itm_core.cli import main
 from itm_core.errors import InputError
@@ -106,8 +106,8 @@ def test_a_process_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         list(training.step_all([wrong]))
 
 
-def stepped(**values: object) -> Stepped:
-    one = Stepped(
+def stepped(**values: object) -> StepTiming:
+    one = StepTiming(
         recipe="sgr-f30k",
         negatives="all",
         batch=128,

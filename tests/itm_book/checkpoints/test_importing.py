@@ -254,7 +254,7 @@ def test_the_run_says_how_its_release_trained(tmp_path: Path) -> None:
     path = write(tmp_path / "model.pth.tar", "scan_t2i_lse", num_epochs=17, max_violation=False)
     recipe = import_checkpoint(path, tmp_path / "scan").recipe
     assert recipe.training.epochs == 17
-    assert recipe.training.drop_every == RELEASES["scan"].options["lr_update"]
+    assert recipe.training.lr_decay_epochs == RELEASES["scan"].options["lr_update"]
     assert not recipe.loss.hardest
     path = write(tmp_path / "model.pth", "rcar_t2i_rcar3")  # hard negatives come after a warm-up
     recipe = import_checkpoint(path, tmp_path / "rcar").recipe

@@ -15,8 +15,8 @@ import requests
 from itm_book.datasets.download import (
     ARRIVING,
     DownloadError,
-    Patience,
     Resuming,
+    RetryPolicy,
     _accept,
     _RefusedError,
     fetch,
@@ -28,7 +28,7 @@ from tests.loopback import Loopback, serving
 CONTENT = bytes(range(256)) * 40
 HALF = len(CONTENT) // 2
 HASH = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
-QUICK = Patience(connect=2, stall=0.2, tries=3, pause=0.001)
+QUICK = RetryPolicy(connect=2, stall=0.2, tries=3, pause=0.001)
 
 
 @pytest.fixture

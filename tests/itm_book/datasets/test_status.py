@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from itm_book.datasets.download import ARRIVING, Patience
+from itm_book.datasets.download import ARRIVING, RetryPolicy
 from itm_book.datasets.registry import FileEntry, SetEntry, Unpack
-from itm_book.datasets.status import DAMAGED, MISSING, THERE, Holdings, get, next_command
+from itm_book.datasets.status import DAMAGED, MISSING, THERE, DatasetStatus, get, next_command
 from itm_core.errors import InputError
 from itm_core.files import read_json
 from tests.loopback import Loopback, serving
 
 CONTENT = b"captions\n" * 100
-QUICK = Patience(connect=2, stall=0.3, tries=2, pause=0.001)
+QUICK = RetryPolicy(connect=2, stall=0.3, tries=2, pause=0.001)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def entry(server: Loopback) -> SetEntry:
 
 
 def states(entry: SetEntry, data: Path, *, quick: bool = False) -> list[str]:
-    return [finding.state for finding in Holdings(entry, data, quick=quick).examine()]
+    return [finding.state for finding in DatasetStatus(entry, data, quick=quick).examine()]
 
 
 def by_hand(data: Path) -> None:
@@ -111,7 +111,7 @@ def test_an_archive_put_there_by_hand_is_only_unpacked(
 ) -> None:
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "texts.zip").write_bytes(ARCHIVE)
-    (finding,) = [f for f in Holdings(entry, tmp_path).examine() if f.file.unpack]
+    (finding,) = [f for f in DatasetStatus(entry, tmp_path).examine() if f.file.unpack]
     assert (finding.state, finding.detail) == (MISSING, "the archive is there, but not unpacked")
     (finding,) = get(entry, ["texts.zip"], data=tmp_path, patience=QUICK)
     assert finding.state == THERE
@@ -162,7 +162,7 @@ def test_a_file_of_unknown_hash_must_stay_what_it_was_at_first_use(
     assert "the hash differs" in found[0].detail
     assert not path.exists()
     path.write_bytes(CONTENT.replace(b"c", b"k"))
-    (finding,) = [f for f in Holdings(entry, tmp_path).examine() if f.file.name == "caps.txt"]
+    (finding,) = [f for f in DatasetStatus(entry, tmp_path).examine() if f.file.name == "caps.txt"]
     assert finding.state == DAMAGED
     assert "if it was replaced on purpose, remove hashes.json" in finding.detail
 
@@ -184,7 +184,7 @@ def test_a_cut_array_is_no_first_use(entry: SetEntry, tmp_path: Path) -> None:
 def test_a_listed_hash_stands_above_a_recorded_one(entry: SetEntry, tmp_path: Path) -> None:
     get(entry, data=tmp_path, patience=QUICK)
     listed = replace(entry.files[0], sha256="0" * 64)
-    assert Holdings(entry, tmp_path).look(listed).state == DAMAGED
+    assert DatasetStatus(entry, tmp_path).look(listed).state == DAMAGED
 
 
 def test_one_dead_source_does_not_stop_the_others(
@@ -199,7 +199,7 @@ def test_one_dead_source_does_not_stop_the_others(
 def test_what_has_arrived_is_told(entry: SetEntry, server: Loopback, tmp_path: Path) -> None:
     server.put("/caps", CONTENT, "drop", 404)
     get(entry, ["caps.txt"], data=tmp_path, patience=QUICK)
-    assert "450 bytes have arrived" in Holdings(entry, tmp_path).examine()[0].line()
+    assert "450 bytes have arrived" in DatasetStatus(entry, tmp_path).examine()[0].line()
 
 
 def test_a_hostile_archive_changes_nothing(
@@ -232,11 +232,11 @@ def test_two_do_not_fetch_one_set_at_once(entry: SetEntry, tmp_path: Path) -> No
 
 def test_the_next_command(entry: SetEntry, tmp_path: Path) -> None:
     (tmp_path / "toy").mkdir()
-    assert next_command(entry, Holdings(entry, tmp_path).examine()) == "itm data get toy"
+    assert next_command(entry, DatasetStatus(entry, tmp_path).examine()) == "itm data get toy"
     get(entry, data=tmp_path, patience=QUICK)
-    assert next_command(entry, Holdings(entry, tmp_path).examine()) == "1. Ask."
+    assert next_command(entry, DatasetStatus(entry, tmp_path).examine()) == "1. Ask."
     by_hand(tmp_path)
-    assert next_command(entry, Holdings(entry, tmp_path).examine()) == "itm check data/toy"
+    assert next_command(entry, DatasetStatus(entry, tmp_path).examine()) == "itm check data/toy"
 
 
 @pytest.mark.parametrize("text", ["[]", '{"files": []}', "{"])
@@ -244,4 +244,4 @@ def test_a_broken_record_is_named(entry: SetEntry, tmp_path: Path, text: str) ->
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "hashes.json").write_text(text)
     with pytest.raises(InputError, match=f"toy{os.sep}hashes.json"):
-        Holdings(entry, tmp_path)
+        DatasetStatus(entry, tmp_path)

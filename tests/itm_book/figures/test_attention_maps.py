@@ -50,7 +50,7 @@ def test_regions_are_shaded_by_their_share_of_the_largest_weight() -> None:
     large_first = attention_maps.SHADES(np.array([1.0, 0.5, 0.5]))  # areas of 5000, 1200 and 600
     np.testing.assert_allclose(drawn.get_facecolor()[:, :3], large_first[:, :3])
     np.testing.assert_allclose(
-        drawn.get_facecolor()[:, 3], attention_maps.VEIL * np.array([1, 0.5, 0.5])
+        drawn.get_facecolor()[:, 3], attention_maps.MAX_ALPHA * np.array([1, 0.5, 0.5])
     )
     ends = [path.get_extents().extents for path in drawn.get_paths()]
     np.testing.assert_allclose(ends, BOXES[[0, 2, 1]])

@@ -121,11 +121,11 @@ def test_numbers_of_uncommitted_code_are_marked(tmp_path: Path) -> None:
 def test_settings_are_those_that_the_recipe_has_otherwise(tmp_path: Path) -> None:
     few = ("matcher.attention_temperature=5.5", "encoder.normalise_words=false")
     write_run(tmp_path, MEAN, *few)
-    many = [f"training.{name}=7" for name in ("epochs", "batch", "drop_every", "dev_images")]
+    many = [f"training.{name}=7" for name in ("epochs", "batch", "lr_decay_epochs", "dev_images")]
     write_run(tmp_path, MEAN, *many, seed=1)
     shown = {row["seed"]: row["changed"] for row in cells(runs_page(run_folders(tmp_path)))}
     assert set(shown["0"].split(", ")) == set(few)
-    assert shown["1"].endswith("training.drop_every=7, and 1 more")
+    assert shown["1"].endswith("training.lr_decay_epochs=7, and 1 more")
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_what_a_folder_holds_is_text_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_hundreds_of_runs_stay_below_a_megabyte(tmp_path: Path) -> None:
-    write_run(tmp_path, "saf+ccr+ccs-coco", "training.epochs=3", "training.drop_every=3")
+    write_run(tmp_path, "saf+ccr+ccs-coco", "training.epochs=3", "training.lr_decay_epochs=3")
     page = runs_page([only(tmp_path)] * 300)
     assert len(page.encode()) < 800_000
 

@@ -70,7 +70,7 @@ def test_rounded_numbers_still_add_up_and_stay_small(
 def test_every_pass_and_step_is_there(folder: Path, split: Split, method: str) -> None:
     run, place, found = record(folder, split, method)
     (asking,) = found.directions
-    look = read_pair(run, split, scenes_pair.IMAGE, place).looks[0]
+    look = read_pair(run, split, scenes_pair.IMAGE, place).directions[0]
     shown = slice(1, -1) if method == "rcar-t2i" else slice(None)
     assert len(asking.weights) == len(asking.temperature) == len(look.passes) == 2
     for k, seen in enumerate(look.passes):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itm_book.search.distractors import Glued
+from itm_book.search.distractors import SyntheticDistractors
 from itm_core.errors import InputError
 
 PICTURES, REGIONS = 7, 6
@@ -26,7 +26,7 @@ def some_pictures() -> tuple[np.ndarray, np.ndarray]:
 @given(start=st.integers(0, 49), length=st.integers(1, 9), seed=st.integers(0, 3))
 @settings(max_examples=25, deadline=None)
 def test_a_slice_is_a_part_of_the_whole(start: int, length: int, seed: int) -> None:
-    glued = Glued(*some_pictures(), 50, seed)
+    glued = SyntheticDistractors(*some_pictures(), 50, seed)
     whole = glued[0:50]
     assert whole.shape == glued.shape == (len(glued), REGIONS, 2)
     np.testing.assert_array_equal(glued[start : start + length], whole[start : start + length])
@@ -35,7 +35,7 @@ def test_a_slice_is_a_part_of_the_whole(start: int, length: int, seed: int) -> N
 @pytest.mark.parametrize("boxed", [True, False])
 def test_each_is_of_two_pictures_with_no_region_twice(boxed: bool) -> None:
     features, boxes = some_pictures()
-    glued = Glued(features, boxes if boxed else None, 200)[0:200]
+    glued = SyntheticDistractors(features, boxes if boxed else None, 200)[0:200]
     for picture in glued.astype(int):
         assert len({tuple(region) for region in picture}) == REGIONS
         assert len(set(picture[:, 0])) <= 2
@@ -47,7 +47,7 @@ def test_the_regions_that_lie_deepest_in_their_half_are_kept() -> None:
     features, boxes = some_pictures()
     offset = (boxes[..., :2] + boxes[..., 2:]) / 2 - np.array([50, 40])
     mixed = 0
-    for picture in Glued(features, boxes, 100)[0:100].astype(int):
+    for picture in SyntheticDistractors(features, boxes, 100)[0:100].astype(int):
         one, other = picture[0, 0], picture[-1, 0]
         if one == other:  # all regions of one lie deeper than those of the other: who was it?
             continue
@@ -64,11 +64,11 @@ def test_the_regions_that_lie_deepest_in_their_half_are_kept() -> None:
 
 
 def test_another_seed_glues_other_pictures() -> None:
-    one, other = (Glued(*some_pictures(), 20, seed)[0:20] for seed in (0, 1))
+    one, other = (SyntheticDistractors(*some_pictures(), 20, seed)[0:20] for seed in (0, 1))
     assert (one != other).any()
 
 
 def test_one_picture_cannot_be_glued() -> None:
     features, boxes = some_pictures()
     with pytest.raises(InputError, match="2 or more"):
-        Glued(features[:1], boxes[:1], 5)
+        SyntheticDistractors(features[:1], boxes[:1], 5)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from itm_book.search import search_curve
-from itm_book.search.distractors import Glued, Joined
+from itm_book.search.distractors import ConcatGallery, SyntheticDistractors
 from itm_book.search.search_curve import (
     CURVE_COLUMNS,
     curve,
@@ -73,7 +73,7 @@ def test_a_curve_ends_at_everything(matcher: Matcher, tmp_path: Path) -> None:
 
 def test_fewer_bits_lose_nothing_in_float32_and_move_scores_in_int8(matcher: Matcher) -> None:
     features, captions = some_data()
-    gallery = Joined(features, Glued(features, None, 60))
+    gallery = ConcatGallery(features, SyntheticDistractors(features, None, 60))
     words = encode_captions(matcher, captions)
     exact = exact_tops(matcher, encoded(matcher, gallery, [100]), words, [100], 100)[100]
     lost = {
@@ -88,7 +88,7 @@ def test_fewer_bits_lose_nothing_in_float32_and_move_scores_in_int8(matcher: Mat
 
 def test_a_loss_that_fewer_images_cannot_show_is_not_sure(matcher: Matcher) -> None:
     features, captions = some_data()
-    gallery = Joined(features, Glued(features, None, 2))
+    gallery = ConcatGallery(features, SyntheticDistractors(features, None, 2))
     words = encode_captions(matcher, captions)
     exact = exact_tops(matcher, encoded(matcher, gallery, [42]), words, [42], 42)[42]
     assert loss_of_kind(matcher, gallery, words, exact, "int8")["sure"] == 1
@@ -100,7 +100,7 @@ def test_copies_have_half_of_the_best_places(matcher: Matcher) -> None:
     features, captions = some_data()
     words = encode_captions(matcher, captions)
 
-    class Same(Glued):
+    class Same(SyntheticDistractors):
         def take(self, places: np.ndarray) -> np.ndarray:
             return self.features[places]
 

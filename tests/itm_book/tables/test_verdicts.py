@@ -55,7 +55,7 @@ def claim(*rows: dict[str, Any], **options: Any) -> dict[str, str]:
 
 A, B = row("a", 5.0, 0.01), row("b", 4.0, 0.02)
 LOST, OPEN = row("lost", -5.0, 0.001), row("open", 3.0, 0.6)
-ALONE = row("alone", 3.0, NAN, seeds=1, spread=NAN)
+ONE_SEED = row("alone", 3.0, NAN, seeds=1, spread=NAN)
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ ALONE = row("alone", 3.0, NAN, seeds=1, spread=NAN)
         ),
         ((LOST, OPEN, row("also open", 1.0, 0.9)), "mixed: 1 loss, 2 not significant"),
         ((row("a", 5.0, 0.03), row("b", 5.0, 0.04)), "no effect found"),  # 0.06 and 0.06
-        ((ALONE,), "not testable"),
-        ((A, ALONE), "holds, 1 not testable"),
-        ((LOST, A, ALONE), "mixed: 1 gain, 1 loss, 1 not testable"),
+        ((ONE_SEED,), "not testable"),
+        ((A, ONE_SEED), "holds, 1 not testable"),
+        ((LOST, A, ONE_SEED), "mixed: 1 gain, 1 loss, 1 not testable"),
     ],
 )
 def test_verdicts_on_claims_by_hand(rows: tuple[dict[str, Any], ...], verdict: str) -> None:
@@ -83,7 +83,7 @@ def test_verdicts_on_claims_by_hand(rows: tuple[dict[str, Any], ...], verdict: s
 
 
 def test_the_evidence_names_what_gains_and_what_loses() -> None:
-    said = claim(A, LOST, ALONE)["evidence"].split("; ")
+    said = claim(A, LOST, ONE_SEED)["evidence"].split("; ")
     assert said[0] == "a over host: +5.0 [+4.0, +6.0] ± 10.0, gain, p = 0.010"
     assert said[1] == "lost over host: -5.0 [-6.0, -4.0] ± 10.0, loss, p = 0.002"  # twice 0.001
     assert said[2] == "alone over host: +3.0 [+2.0, +4.0], not testable, one seed"
@@ -159,7 +159,9 @@ def test_comparisons_are_counted_beside_what_chance_gives() -> None:
     assert "would take more than 1000 seeds in the median" in said  # of 7 and of no number
     assert "would take 7 seeds" in verdicts.counted(table[:3]).data
     assert "seeds" not in verdicts.counted(table[:2]).data
-    assert verdicts.counted(pd.DataFrame([ALONE])).data == "1 comparison, not testable: one seed."
+    assert (
+        verdicts.counted(pd.DataFrame([ONE_SEED])).data == "1 comparison, not testable: one seed."
+    )
     assert "None" in verdicts.counted(table[:0]).data
 
 

@@ -37,7 +37,7 @@ def micro(folder: Path, features: dict[str, Any] | None = None, **sizes: int) ->
 
 def config(features: dict[str, Any] | None = None, whole: str = "none") -> dict[str, Any]:
     found: dict[str, Any] = {"dataset": "trained", "feature_width": 11, "region_count": 4}
-    found |= {"recipe": {"encoder": {"whole_regions": whole}}}
+    found |= {"recipe": {"encoder": {"image_pooling": whole}}}
     return found if features is None else found | {"features": features}
 
 

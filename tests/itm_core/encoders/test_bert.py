@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def an_encoder(folder: Path, **choices: object) -> BertWordEncoder:
     torch.manual_seed(1)
-    choices = {"embedding": 8, "words": "bert", "bert": str(folder), **choices}
+    choices = {"embedding": 8, "text_encoder": "bert", "bert": str(folder), **choices}
     return make_word_encoder(0, EncoderSettings(**choices)).eval()
 
 
@@ -169,7 +169,7 @@ def test_without_a_folder_or_the_library_the_remedy_is_told(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(InputError, match="hf download"):
-        make_word_encoder(0, EncoderSettings(words="bert"))
+        make_word_encoder(0, EncoderSettings(text_encoder="bert"))
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(InputError, match="pip install"):
         an_encoder(folder)

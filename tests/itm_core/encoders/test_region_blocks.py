@@ -155,7 +155,7 @@ def test_linear_is_no_block() -> None:
 
 
 def test_an_unknown_block_is_refused() -> None:
-    with pytest.raises(InputError, match="encoder.regions"):
+    with pytest.raises(InputError, match="encoder.region_encoder"):
         make_block("mpl", FEATURES, WIDTH)
 
 

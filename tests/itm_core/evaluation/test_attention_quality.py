@@ -283,7 +283,7 @@ def test_a_split_is_measured_as_one_caption_after_another(name: str, tmp_path: P
             for place, named in enumerate(truth[c], 1)  # <start> stands before the first
             if named
         }
-        for look in matcher.explain(V, W).looks:
+        for look in matcher.explain(V, W).directions:
             weights = look.weights[0, :, 0].detach().numpy()
             if look.axis == REGIONS:
                 found = rows.setdefault("t2i", [])

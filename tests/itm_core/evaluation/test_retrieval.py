@@ -21,8 +21,8 @@ from itm_core.evaluation.retrieval import (
     bootstrap,
     ensemble,
     five_folds,
-    gap_between,
     metrics,
+    paired_bootstrap,
     paired_test,
     ranks,
     report,
@@ -280,12 +280,12 @@ def test_p_values_count_the_resamples_on_both_sides_of_zero() -> None:
     """Four images of which three gain: the one that loses is drawn a binomial number of times."""
     gap = np.zeros((4, 7))
     gap[:, 0] = [1, 1, 1, -3]
-    found = gap_between(gap, np.zeros((4, 7)), resamples=20_000)
+    found = paired_bootstrap(gap, np.zeros((4, 7)), resamples=20_000)
     lost = stats.binom(4, 0.25)  # how often the image that loses is drawn: the sum is 4 - 4 lost
     below, above = 1 - lost.cdf(0), lost.cdf(1)
     assert found.loc["i2t_r1", "p"] == pytest.approx(min(1, 2 * min(below, above)), abs=0.02)
     gap[:, 0] = [1, 1, 1, -1]  # the sum is 4 - 2 lost
-    found = gap_between(gap, np.zeros((4, 7)), resamples=20_000)
+    found = paired_bootstrap(gap, np.zeros((4, 7)), resamples=20_000)
     assert found.loc["i2t_r1", "p"] == pytest.approx(2 * (1 - lost.cdf(1)), abs=0.02)
     assert found.loc["t2i_r1", "p"] == 1
 

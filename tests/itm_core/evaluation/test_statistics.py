@@ -227,8 +227,8 @@ def test_a_bootstrap_of_many_images_agrees_with_the_t_test() -> None:
         ([NAN, NAN], NAN),
     ],
 )
-def test_the_p_value_over_images_counts_both_tails(resampled: list[float], p: float) -> None:
-    found = statistics.image_p(np.array(resampled, float)[:, None])
+def test_the_p_value_over_images_counts_both_tails(bootstrap_means: list[float], p: float) -> None:
+    found = statistics.image_p(np.array(bootstrap_means, float)[:, None])
     np.testing.assert_allclose(found, [p])
 
 

@@ -26,8 +26,8 @@ SIZE = {
     "encoder": {
         "embedding": 8,
         "word_width": 5,
-        "whole_regions": "self_attention",
-        "whole_words": "self_attention",
+        "image_pooling": "self_attention",
+        "text_pooling": "self_attention",
     },
     "matcher": {"width": 4},
     "regulator": {"width": 4},
@@ -131,7 +131,7 @@ def check(recipe: Recipe) -> None:
         reading = matcher.explain(regions, words)
     torch.testing.assert_close(reading.score[:, 0], scores.diagonal(), atol=1e-6, rtol=0)
     torch.testing.assert_close(reading.total()[:, 0], scores.diagonal(), atol=1e-6, rtol=0)
-    for look in reading.looks:
+    for look in reading.directions:
         sums = look.weights.sum(look.axis)
         real = (torch.arange(5) < b.lens[:, None])[:, :, None, None]
         sums = sums if look.axis == 1 else sums[real.expand(-1, -1, 1, 1).squeeze(3)]

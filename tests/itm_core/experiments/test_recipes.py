@@ -22,7 +22,7 @@ def test_published_settings_of_scan() -> None:
     for name, (attention, lse, epochs, drop, rate) in expected.items():
         r = recipes.get(name)
         assert (r.matcher.attention_temperature, r.matcher.lse_temperature) == (attention, lse)
-        assert (r.training.epochs, r.training.drop_every) == (epochs, drop)
+        assert (r.training.epochs, r.training.lr_decay_epochs) == (epochs, drop)
         assert (r.training.learning_rate, r.training.batch) == (rate, 128)
         assert (r.encoder.embedding, r.encoder.word_width, r.loss.margin) == (1024, 300, 0.2)
         assert r.loss.hardest
@@ -49,7 +49,7 @@ def test_every_recipe_survives_json_and_builds(name: str, bert: str) -> None:
     assert sum(p.numel() for p in small.build(5 + positions, 7, 4).parameters()) > 0
 
 
-# paper or release: lambda_1, epochs, drop_every, rate, batch, margin, warm-up
+# paper or release: lambda_1, epochs, lr_decay_epochs, rate, batch, margin, warm-up
 PUBLISHED = {
     "scan-t2i-mean-f30k": (9.0, 30, 15, 2e-4, 128, 0.2, 0),
     "scan-i2t-mean-f30k": (4.0, 30, 15, 2e-4, 128, 0.2, 0),
@@ -84,11 +84,18 @@ PUBLISHED = {
 def test_a_published_setting_is_the_papers(name: str) -> None:
     r = recipes.get(name)
     t = r.training
-    found = (t.epochs, t.drop_every, t.learning_rate, t.batch, r.loss.margin, r.loss.warmup_epochs)
+    found = (
+        t.epochs,
+        t.lr_decay_epochs,
+        t.learning_rate,
+        t.batch,
+        r.loss.margin,
+        r.loss.warmup_epochs,
+    )
     soft = r.matcher.attention == "soft"  # a hard choice has no temperature
     temperature = r.matcher.attention_temperature if soft else None
     assert (temperature, *found) == PUBLISHED[name]
-    assert (r.loss.kind, r.loss.hardest, t.clip, t.dev_images) == ("hinge", True, 2.0, 1000)
+    assert (r.loss.kind, r.loss.hardest, t.grad_clip, t.dev_images) == ("hinge", True, 2.0, 1000)
     assert (r.encoder.embedding, r.encoder.gru_layers) == (1024, 1)
 
 
@@ -96,15 +103,22 @@ def test_what_the_papers_fill_in() -> None:
     rcr, rar = recipes.get("rcr-i2t-f30k"), recipes.get("rar-t2i-f30k")
     assert (rcr.regulator.steps, rcr.matcher.attention_temperature) == (3, 3.0)
     assert (rar.regulator.steps, rar.matcher.attention_temperature) == (3, 10.0)
-    assert (rcr.regulator.width, rcr.encoder.regions, rcr.encoder.word_dropout) == (256, "mlp", 0.4)
+    assert (rcr.regulator.width, rcr.encoder.region_encoder, rcr.encoder.word_dropout) == (
+        256,
+        "mlp",
+        0.4,
+    )
     assert (rcr.training.optimiser, rcr.training.weight_decay) == ("adamw", 0.01)
-    assert (rcr.training.drop_words, rcr.training.spare_ends) == (0.2, True)
+    assert (rcr.training.token_dropout, rcr.training.keep_special_tokens) == (0.2, True)
     chan, bert = recipes.get("chan-f30k"), recipes.get("chan-bert-f30k")
     assert (chan.matcher.attention, chan.matcher.aggregation) == ("hard", "LSE")
     assert (chan.matcher.lse_temperature, chan.matcher.lse_scaled) == (10.0, False)
-    assert (chan.encoder.regions, bert.encoder.regions) == ("self_attention", "linear")
+    assert (chan.encoder.region_encoder, bert.encoder.region_encoder) == (
+        "self_attention",
+        "linear",
+    )
     assert (bert.matcher.aggregation, bert.training.bert_learning_rate) == ("mean", 5e-5)
-    assert (chan.training.drop_regions, chan.training.spare_ends) == (0.2, False)
+    assert (chan.training.region_dropout, chan.training.keep_special_tokens) == (0.2, False)
     bfan, saf = recipes.get("bfan-prob-f30k"), recipes.get("saf-f30k")
     assert (bfan.matcher.direction, bfan.matcher.attention_temperature) == ("both", 20.0)
     assert (saf.matcher.aggregation, saf.encoder.word_dropout) == ("SAF", 0.4)
@@ -144,15 +158,15 @@ def test_plug_ins_are_part_of_the_name(name: str, regulator: str, ccr: float, cc
         ("scan-t2i-mean+turbo", (), "one of rcr"),
         ("scan-t2i-mean", ("matcher.aggregation=SAF",), "self_attention"),
         ("imram-text", ("matcher.aggregation=SGR",), "an aggregation of cosines"),
-        ("vse-mean", ("encoder.whole_words=none",), "a pooling for both"),
+        ("vse-mean", ("encoder.text_pooling=none",), "a pooling for both"),
         ("chan", ("matcher.gate=prob",), "keeps one fragment already"),
         ("chan", ("encoder.embedding=12",), "multiple of 8"),
         ("scan-t2i-mean", ("training.weight_decay=0.1",), "adamw"),
         ("chan+ccs", (), "no gradient"),
         ("vse-mean+ccr", (), "no word ever meets a region"),
-        ("vse-mean", ("encoder.whole_regions=none",), "a pooling for both"),
+        ("vse-mean", ("encoder.image_pooling=none",), "a pooling for both"),
         ("pfan-t2i", ("matcher.attention=hard",), "always one"),
-        ("saf", ("encoder.whole_words=none",), "self_attention"),
+        ("saf", ("encoder.text_pooling=none",), "self_attention"),
         ("imram-full+rcr", (), "one regulator at a time"),
         ("chan", ("regulator.kind=memory",), "steers soft attention"),
     ],

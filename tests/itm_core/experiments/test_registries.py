@@ -20,7 +20,7 @@ from itm_core.constraints import (
     passed_over,
     swapped,
 )
-from itm_core.encoders.encoder import WORD_ENCODERS, WORD_STARTS, EncoderSettings, make_word_encoder
+from itm_core.encoders.encoder import WORD_ENCODERS, WORD_INITS, EncoderSettings, make_word_encoder
 from itm_core.encoders.pooling import WHOLES, make_whole
 from itm_core.encoders.region_blocks import REGION_BLOCKS, make_block
 from itm_core.errors import InputError
@@ -95,8 +95,11 @@ CALLS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
     "shares": (lambda w: contributions(S[..., :1], 1, kind=w), tuple(AGGREGATIONS)),
     "whole": (lambda w: make_whole(w, 4, 5), tuple(WHOLES)),
     "block": (lambda w: make_block(w, 6, 8), tuple(REGION_BLOCKS)),
-    "words": (with_encoder("words"), tuple(name for name in WORD_ENCODERS if name != "bert")),
-    "word start": (with_encoder("word_start"), tuple(WORD_STARTS)),
+    "words": (
+        with_encoder("text_encoder"),
+        tuple(name for name in WORD_ENCODERS if name != "bert"),
+    ),
+    "word start": (with_encoder("word_init"), tuple(WORD_INITS)),
     "loss": (with_loss, tuple(LOSSES)),
     "optimiser": (with_optimiser, tuple(OPTIMISERS)),
     "negative": (constrained("negative", passed_over), tuple(NEGATIVES)),

@@ -295,7 +295,7 @@ def test_words_in_pieces_train_like_others(dataset: Path, tmp_path: Path) -> Non
     config = {"model_type": "bert", "intermediate_size": 8, "vocab_size": len(pieces), **sizes}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "vocab.txt").write_text("\n".join(pieces) + "\n")
-    changes = (f"encoder.bert={folder}", "training.drop_words=0.2", "training.epochs=1")
+    changes = (f"encoder.bert={folder}", "training.token_dropout=0.2", "training.epochs=1")
     run = runs.train_or_load(
         dataset,
         "chan-bert-smoke",

@@ -91,12 +91,12 @@ def test_the_record_holds_every_pass_and_every_step(
 ) -> None:
     matcher = built(name)
     reading = matcher.explain(*encoded(matcher))
-    assert [look.axis for look in reading.looks] == axes
-    for look in reading.looks:
+    assert [look.axis for look in reading.directions] == axes
+    for look in reading.directions:
         assert (len(look.passes), len(look.pooling)) == (passes, pooling)
     torch.testing.assert_close(reading.total(), reading.score)
     regulator = recipes.get(name).regulator
-    for look in reading.looks:
+    for look in reading.directions:
         steered = [seen.steering.factors for seen in look.passes]
         assert steered[0] is None
         for factors in steered[1:]:
@@ -105,8 +105,8 @@ def test_the_record_holds_every_pass_and_every_step(
         assert all(list(weights.shape) == queries for weights in look.pooling)
         assert look.contribution is not None
         assert list(look.contribution.shape) == queries
-    lean = matcher.read(Matched(*encoded(matcher)))
-    assert all(len(look.passes) == 1 for look in lean.looks)
+    lean = matcher.match(Matched(*encoded(matcher)))
+    assert all(len(look.passes) == 1 for look in lean.directions)
     with pytest.raises(ValueError, match="explain=True"):
         lean.total()
 
@@ -114,7 +114,7 @@ def test_the_record_holds_every_pass_and_every_step(
 def test_hard_attention_is_recorded_as_the_region_that_won() -> None:
     matcher = built("chan")
     V, W = encoded(matcher)
-    look = matcher.explain(V, W).looks[0]
+    look = matcher.explain(V, W).directions[0]
     seen = look.passes[0]
     assert seen.chosen is not None
     assert look.weights.sum(REGIONS).allclose(torch.ones(()).double())
@@ -130,7 +130,7 @@ def test_hard_attention_gives_each_query_its_best_similarity_as_its_share(
 ) -> None:
     matcher = built("chan", f"matcher.direction={direction}", "matcher.aggregation=mean")
     V, W = encoded(matcher)
-    look = matcher.explain(V, W).looks[0]
+    look = matcher.explain(V, W).directions[0]
     assert look.contribution is not None
     for i, (regions, words, n) in enumerate(
         zip(V.vectors, W.vectors, W.lens.tolist(), strict=True)

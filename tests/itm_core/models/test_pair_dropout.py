@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from itm_core.encoders.fragments import Fragments
-from itm_core.models.pair_dropout import PairDropout, reseed
+from itm_core.models.pair_dropout import PairDropout, resample_dropout
 from itm_core.models.pairing import AllPairs, Matched
 
 
@@ -17,7 +17,7 @@ def fragments() -> tuple[Fragments, Fragments]:
 def test_a_pair_has_the_same_mask_wherever_it_is_met() -> None:
     V, W = fragments()
     dropout = PairDropout(0.4)
-    dropout.reseed()
+    dropout.resample_dropout()
     x = torch.ones(5, 7, 6, 1, 8)
     every = dropout(x, AllPairs(V, W).names())
     captions, images = torch.tensor([4, 1]), torch.tensor([5, 0, 2])
@@ -32,7 +32,7 @@ def test_a_pair_has_the_same_mask_wherever_it_is_met() -> None:
 def test_the_share_and_the_mean_are_right(p: float) -> None:
     torch.manual_seed(0)
     dropout = PairDropout(p)
-    dropout.reseed()
+    dropout.resample_dropout()
     names = torch.arange(40)[:, None] * (1 << 32) + torch.arange(40)
     y = dropout(torch.ones(40, 5, 40, 1, 16), names)
     gone = (y == 0).double()
@@ -48,10 +48,10 @@ def test_the_share_and_the_mean_are_right(p: float) -> None:
 def test_each_step_draws_anew_and_evaluation_draws_nothing() -> None:
     names, x = torch.arange(6).view(2, 3), torch.ones(2, 4, 3, 1, 9)
     dropout = PairDropout(0.5)
-    reseed(dropout)
+    resample_dropout(dropout)
     first = dropout(x, names)
     assert torch.equal(dropout(x, names), first)
-    reseed(dropout)
+    resample_dropout(dropout)
     assert not torch.equal(dropout(x, names), first)
     assert dropout.eval()(x, names) is x
     assert PairDropout(0.0)(x, names) is x

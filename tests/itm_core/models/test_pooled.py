@@ -12,7 +12,7 @@ from itm_core.evaluation.scoring import score_fragments
 from itm_core.models import Pooled, PooledSettings
 from itm_core.models.pairing import AllPairs, Candidates, Matched
 
-ENCODER = EncoderSettings(embedding=4, word_width=2, whole_regions="mean", whole_words="last")
+ENCODER = EncoderSettings(embedding=4, word_width=2, image_pooling="mean", text_pooling="last")
 
 
 def sides() -> tuple[Fragments, Fragments]:
@@ -55,7 +55,7 @@ def test_measures_by_hand() -> None:
 
 def test_an_explanation_is_the_score_and_nothing_looks() -> None:
     reading = Pooled(3, 5, ENCODER, PooledSettings()).explain(*sides())
-    assert reading.looks == ()
+    assert reading.directions == ()
     assert torch.equal(reading.total(), reading.score)
 
 

@@ -35,7 +35,7 @@ def features(positions: bool) -> Tensor:
 
 def built(name: str, wide: int) -> Matcher:
     """A method in float64 whose norms have seen something, as after training."""
-    words = ["encoder.words=gru"] if name == "chan-bert" else []
+    words = ["encoder.text_encoder=gru"] if name == "chan-bert" else []
     small = ["encoder.embedding=8", "encoder.word_width=6", *words]
     torch.manual_seed(1)
     matcher = recipes.get(f"{name}-smoke").replace(*small).build(wide, WORDS, REGIONS).double()

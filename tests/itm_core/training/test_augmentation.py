@@ -55,21 +55,27 @@ def test_pieces_share_their_word_s_fate() -> None:
 def test_ends_are_spared_or_not() -> None:
     tokens = [1, 5, 6, 2]
     script = Scripted([MASKED, KEEP])
-    assert drop_tokens(tokens, RATE, MASK, script, spare_ends=True) == [1, MASK, 6, 2]
+    assert drop_tokens(tokens, RATE, MASK, script, keep_special_tokens=True) == [1, MASK, 6, 2]
     script = Scripted([DELETED, KEEP, MASKED, MASKED])
-    assert drop_tokens(tokens, RATE, MASK, script, spare_ends=False) == [5, MASK, MASK]
+    assert drop_tokens(tokens, RATE, MASK, script, keep_special_tokens=False) == [5, MASK, MASK]
 
 
 def test_a_caption_that_would_go_keeps_its_first_id() -> None:
     tokens = [1, 5, 6, 2]
-    assert drop_tokens(tokens, RATE, MASK, Scripted([DELETED] * 4), spare_ends=False) == [1]
-    assert drop_tokens(tokens, RATE, MASK, Scripted([DELETED] * 2), spare_ends=True) == [1, 5, 2]
+    assert drop_tokens(tokens, RATE, MASK, Scripted([DELETED] * 4), keep_special_tokens=False) == [
+        1
+    ]
+    assert drop_tokens(tokens, RATE, MASK, Scripted([DELETED] * 2), keep_special_tokens=True) == [
+        1,
+        5,
+        2,
+    ]
     assert drop_words([[4, 5], [6]], RATE, MASK, range(10), Scripted([DELETED] * 2)) == [4]
 
 
 def test_where_nothing_is_nothing_is_dropped() -> None:
     assert drop_words([], RATE, MASK, range(10), Scripted([])) == []
-    assert drop_tokens([1, 2], RATE, MASK, Scripted([]), spare_ends=True) == [1, 2]
+    assert drop_tokens([1, 2], RATE, MASK, Scripted([]), keep_special_tokens=True) == [1, 2]
 
 
 @given(
@@ -80,10 +86,10 @@ def test_where_nothing_is_nothing_is_dropped() -> None:
 )
 def test_captions_stay_captions(inner: list[int], rate: float, seed: int, spare: bool) -> None:
     tokens = [1, *inner, 2]
-    found = drop_tokens(tokens, rate, MASK, Random(seed), spare_ends=spare)
+    found = drop_tokens(tokens, rate, MASK, Random(seed), keep_special_tokens=spare)
     assert 1 <= len(found) <= len(tokens)
     assert set(found) <= set(range(MASK + 1))
-    assert found == drop_tokens(tokens, rate, MASK, Random(seed), spare_ends=spare)
+    assert found == drop_tokens(tokens, rate, MASK, Random(seed), keep_special_tokens=spare)
     if spare:
         assert (found[0], found[-1]) == (1, 2)
         assert len(found) > 2 or not inner
@@ -108,7 +114,7 @@ def test_each_fate_comes_as_often_as_the_papers_say() -> None:
 
 def test_random_ids_are_any_id_the_mask_included() -> None:
     draw = Scripted([EXCHANGED, KEEP], [7])
-    assert drop_tokens([1, 2], RATE, MASK, draw, spare_ends=False) == [7, 2]
+    assert drop_tokens([1, 2], RATE, MASK, draw, keep_special_tokens=False) == [7, 2]
     assert draw.offered == [range(MASK + 1)]
 
 

@@ -15,7 +15,7 @@ from itm_core.errors import InputError
 from itm_core.experiments import recipes, runs
 from itm_core.experiments.weights import save_matcher
 from itm_core.models import Matcher
-from itm_core.training.distributed import ALONE, Team, joined, own_device, row_wise
+from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup, joined, own_device, row_wise
 from itm_core.training.gradients import gradient_step
 from itm_core.training.launch import launch
 from itm_core.training.trainer import Trainer
@@ -40,8 +40,8 @@ NAMES = (
 CHANGES = {"rcr-i2t": ["encoder.word_dropout=0.4"]}
 CASES = [(name, True) for name in NAMES] + [(name, False) for name in NAMES[:4]]
 DROPPED = RECIPE.replace(
-    "training.drop_words=0.3",
-    "training.drop_regions=0.3",
+    "training.token_dropout=0.3",
+    "training.region_dropout=0.3",
     "encoder.word_dropout=0.4",
     "training.epochs=1",
     "training.batch=7",
@@ -50,7 +50,7 @@ DROPPED = RECIPE.replace(
 STEPS = 2
 
 
-def step_by_step(name: str, hardest: bool, team: Team) -> dict[str, Any]:
+def step_by_step(name: str, hardest: bool, group: ProcessGroup) -> dict[str, Any]:
     """Losses, first gradients and last weights of a few steps on five pairs, in float64."""
     small = ["encoder.embedding=8", "encoder.word_width=5", *CHANGES.get(name, [])]
     recipe = recipes.get(f"{name}-smoke").replace(*small)
@@ -67,7 +67,7 @@ def step_by_step(name: str, hardest: bool, team: Team) -> dict[str, Any]:
             hardest=hardest,
             constraints=recipe.constraints,
             generator=torch.Generator().manual_seed(step),
-            team=team,
+            group=group,
         )
         found["losses"].append(value)
         if not step:
@@ -76,7 +76,9 @@ def step_by_step(name: str, hardest: bool, team: Team) -> dict[str, Any]:
     return found | {"weights": dict(matcher.state_dict())}
 
 
-def trained(folder: Path, team: Team, epochs: int = 1, *, stop: bool = False) -> dict[str, Any]:
+def trained(
+    folder: Path, group: ProcessGroup, epochs: int = 1, *, stop: bool = False
+) -> dict[str, Any]:
     """The end of a training that leaves out words and regions; ``stop`` interrupts it."""
     torch.manual_seed(0)
     recipe = DROPPED.replace(f"training.epochs={epochs}")
@@ -89,7 +91,7 @@ def trained(folder: Path, team: Team, epochs: int = 1, *, stop: bool = False) ->
         save=save_matcher,
         score_dev=lambda matcher: {"rsum": float(next(matcher.parameters()).sum().detach())},
         progress=False,
-        team=team,
+        group=group,
     )
     if stop:
         trainer.stop.set()
@@ -99,24 +101,24 @@ def trained(folder: Path, team: Team, epochs: int = 1, *, stop: bool = False) ->
 
 def one_of_two(folder: Path) -> None:
     """What each of the two processes does; it leaves its results in ``folder``."""
-    with joined("cpu") as (team, device):
-        found: dict[Any, Any] = {case: step_by_step(*case, team) for case in CASES}
+    with joined("cpu") as (group, device):
+        found: dict[Any, Any] = {case: step_by_step(*case, group) for case in CASES}
         with pytest.raises(KeyboardInterrupt, match="the state is kept"):
-            trained(folder / "trainer", team, stop=not team.first)  # one is asked, both stop
-        found["trainer"] = trained(folder / "trainer", team)
-        found["resumed"] = trained(folder / "trainer", team, epochs=2)
+            trained(folder / "trainer", group, stop=not group.first)  # one is asked, both stop
+        found["trainer"] = trained(folder / "trainer", group)
+        found["resumed"] = trained(folder / "trainer", group, epochs=2)
         run = runs.train_or_load(
             folder / "micro",
             "scan-t2i-mean",
             overrides=SMALL,
             root=folder,
             device=device,
-            team=team,
+            group=group,
         )
         found["run"] = run.folder, run.metrics
         mine = psutil.Process().net_connections()
         found["addresses"] = [c.laddr.ip for c in mine if c.status == psutil.CONN_LISTEN]
-        torch.save(found, folder / f"{team.rank}.pt")
+        torch.save(found, folder / f"{group.rank}.pt")
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +149,7 @@ def close(a: dict[str, Any], b: dict[str, Any], tolerance: float) -> None:
 def test_losses_gradients_and_weights_are_those_of_one_process(
     name: str, hardest: bool, two: list[dict[Any, Any]]
 ) -> None:
-    alone = step_by_step(name, hardest, ALONE)
+    alone = step_by_step(name, hardest, SINGLE_PROCESS)
     for found in two:
         here = found[name, hardest]
         assert here["losses"] == pytest.approx(alone["losses"], rel=1e-9)
@@ -164,7 +166,7 @@ def test_a_training_leaves_out_the_same_and_resumes(
     two: list[dict[Any, Any]], tmp_path: Path
 ) -> None:
     for key, epochs in (("trainer", 1), ("resumed", 2)):
-        alone = trained(tmp_path, ALONE, epochs)
+        alone = trained(tmp_path, SINGLE_PROCESS, epochs)
         assert two[0][key]["losses"] == pytest.approx(alone["losses"], rel=1e-5)
         close(two[0][key]["weights"], alone["weights"], 1e-4)
 
@@ -212,6 +214,6 @@ def test_a_gpu_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 8])
 def test_every_place_is_somebodys(count: int) -> None:
-    shares = [Team(rank, 3).share(count).tolist() for rank in range(3)]
+    shares = [ProcessGroup(rank, 3).share(count).tolist() for rank in range(3)]
     assert sorted(place for share in shares for place in share) == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1

@@ -51,10 +51,10 @@ def held_trainer(
 ) -> Trainer:
     """A trainer on a CPU that is taken for a device with room."""
     monkeypatch.setattr("itm_core.training.feature_cache._free", lambda device: 2**30)
-    return trainer(folder, recipe.replace(f"training.held={kind}"))
+    return trainer(folder, recipe.replace(f"training.feature_cache={kind}"))
 
 
-@pytest.mark.parametrize("drop", ["training.drop_regions=0", "training.drop_regions=0.3"])
+@pytest.mark.parametrize("drop", ["training.region_dropout=0", "training.region_dropout=0.3"])
 def test_held_features_train_to_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drop: str
 ) -> None:
@@ -64,7 +64,7 @@ def test_held_features_train_to_the_same_bits(
     assert disk.held is None
     disk.run()
     held = held_trainer(tmp_path / "held", "auto", recipe, monkeypatch)
-    assert (held.held is not None) == (drop == "training.drop_regions=0")
+    assert (held.held is not None) == (drop == "training.region_dropout=0")
     held.run()
     for name, value in weights(disk.matcher).items():
         assert torch.equal(value, weights(held.matcher)[name]), name
@@ -99,7 +99,9 @@ def test_features_stay_on_the_disk_where_there_is_no_room() -> None:
     half = hold(features, CPU, "float16", free=features.nbytes)
     assert half is not None
     np.testing.assert_array_equal(half.numpy(), features.astype(np.float16))
-    with pytest.raises(InputError, match="cannot be held on the device.*training.held=auto"):
+    with pytest.raises(
+        InputError, match="cannot be held on the device.*training.feature_cache=auto"
+    ):
         hold(features, CPU, "float16")
 
 

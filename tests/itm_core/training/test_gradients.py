@@ -10,7 +10,7 @@ from itm_core.evaluation import scoring
 from itm_core.experiments import recipes
 from itm_core.experiments.recipes import Recipe
 from itm_core.models import Matcher
-from itm_core.models.pair_dropout import reseed
+from itm_core.models.pair_dropout import resample_dropout
 from itm_core.models.pairing import AllPairs, Matched
 from itm_core.training import gradients
 from itm_core.training.gradients import Batch, gradient_step
@@ -53,7 +53,7 @@ def built(recipe: Recipe) -> Matcher:
 def plain_step(matcher: Matcher, recipe: Recipe, b: Batch, *, hardest: bool) -> float:
     """All pairs at once, with their graph, and backward."""
     regions, words = matcher.regions(b.features), matcher.words(b.tokens, b.lens)
-    reseed(matcher)
+    resample_dropout(matcher)
     scores = matcher(AllPairs(regions, words)).T
     loss = ranking_loss(scores, recipe.loss, hardest=hardest)
     if recipe.constraints.active:

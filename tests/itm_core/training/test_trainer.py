@@ -31,7 +31,7 @@ RECIPE = recipes.get("scan-t2i-mean").replace(
     "training.epochs=3",
     "training.batch=8",
     "training.learning_rate=0.01",
-    "training.drop_every=2",
+    "training.lr_decay_epochs=2",
 )
 
 
@@ -118,8 +118,8 @@ def test_the_last_smaller_batch_can_be_dropped() -> None:
 
 def test_dropping_words_and_regions_is_resumed_bit_for_bit(tmp_path: Path) -> None:
     recipe = RECIPE.replace(
-        "training.drop_words=0.3",
-        "training.drop_regions=0.3",
+        "training.token_dropout=0.3",
+        "training.region_dropout=0.3",
         "training.optimiser=adamw",
         "training.weight_decay=0.01",
         "regulator.kind=rcar",

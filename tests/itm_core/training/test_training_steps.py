@@ -72,7 +72,7 @@ def test_weight_decay_shrinks_every_parameter(optimiser: str, decay: float, left
 @pytest.mark.parametrize("clip", [0.01, 1e6])
 def test_steps_are_those_made_by_hand(tmp_path: Path, clip: float) -> None:
     """Two steps: the gradient of one batch, cut to a norm of ``clip``, then Adam by its formula."""
-    t = trainer(tmp_path, RECIPE.replace(f"training.clip={clip}", "loss.warmup_epochs=1"))
+    t = trainer(tmp_path, RECIPE.replace(f"training.grad_clip={clip}", "loss.warmup_epochs=1"))
     ours = [p.detach().clone() for p in t.matcher.parameters()]
     first, second = (torch.zeros_like(p) for p in ours), (torch.zeros_like(p) for p in ours)
     means, squares = list(first), list(second)

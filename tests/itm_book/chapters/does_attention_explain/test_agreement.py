@@ -18,7 +18,6 @@ from itm_book.chapters.does_attention_explain.agreement import (
     LEFT_OUT,
     ORDERS,
     Looks,
-    hurt,
     largest_first,
     lead,
     looks,
@@ -27,6 +26,7 @@ from itm_book.chapters.does_attention_explain.agreement import (
     pointing,
     precision,
     steps,
+    top1_deletion_rank,
     untrained,
 )
 from itm_book.chapters.does_attention_explain.attribution import Subject, queries
@@ -54,9 +54,9 @@ def test_hurt_by_hand() -> None:
     rows = {0: 1.0, 4: 0.0, 2: (2 + 0.5) / 4}
     for top, expected in rows.items():
         weights = np.eye(5)[[top]]
-        assert hurt(weights, lost)[0] == pytest.approx(expected)
+        assert top1_deletion_rank(weights, lost)[0] == pytest.approx(expected)
     both = np.array([[0.5, 0, 0, 0, 0.5]])  # the best of the losses and the worst
-    assert hurt(both, lost)[0] == pytest.approx(0.5)
+    assert top1_deletion_rank(both, lost)[0] == pytest.approx(0.5)
 
 
 def test_pointing_and_precision_by_hand() -> None:
@@ -77,7 +77,7 @@ def test_pointing_and_precision_by_hand() -> None:
 def test_no_order_of_the_regions_changes_a_number(
     weights: np.ndarray, lost: np.ndarray, relevant: np.ndarray, order: list[int]
 ) -> None:
-    measures = {hurt: lost, overlap: lost, kendall_of_rows: lost, pointing: relevant}
+    measures = {top1_deletion_rank: lost, overlap: lost, kendall_of_rows: lost, pointing: relevant}
     for measure, other in (measures | {precision: relevant}).items():
         found = measure(weights[:, order], other[:, order])
         np.testing.assert_allclose(found, measure(weights, other), atol=1e-12)

@@ -30,7 +30,7 @@ from itm_core.errors import InputError
 from itm_core.evaluation.attention_quality import truth
 from itm_core.experiments import recipes
 from itm_core.experiments.prepare import build
-from itm_core.models import Look, Matcher, Reading
+from itm_core.models import DirectionOutput, Matcher, MatchOutput
 from itm_core.models.pairing import REGIONS, Matched
 from tests.micro import write_dataset
 from tests.scenes_pair import scenes
@@ -144,7 +144,7 @@ def test_attention_is_that_of_the_score(data: Dataset) -> None:
             asking.matcher.regions(asked.features[n : n + 1]),
             asking.matcher.words(tokens, asked.lens[n : n + 1]),
         )
-    own = reading.looks[0].weights[0, :, 0]
+    own = reading.directions[0].weights[0, :, 0]
     torch.testing.assert_close(weights[-1], own[word])
     torch.testing.assert_close(overall[n], own.mean(0))
 
@@ -176,11 +176,13 @@ class Adding(torch.nn.Module):
     def words(self, tokens: Tensor, lens: Tensor) -> Fragments:
         return Fragments.of(self.table[tokens], lens)
 
-    def read(self, pairing: Matched, *, explain: bool = False) -> Reading:
+    def read(self, pairing: Matched, *, explain: bool = False) -> MatchOutput:
         shares = pairing.dot().sum(3, keepdim=True)
         score = shares.sum((1, 3))
-        look = Look(REGIONS, (), score, contribution=shares, rest=torch.zeros_like(score))
-        return Reading(score, [look])
+        look = DirectionOutput(
+            REGIONS, (), score, contribution=shares, bias=torch.zeros_like(score)
+        )
+        return MatchOutput(score, [look])
 
 
 def added() -> Subject:

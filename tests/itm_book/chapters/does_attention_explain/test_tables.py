@@ -15,10 +15,10 @@ from itm_book.chapters.does_attention_explain.agreement import (
     LEFT_OUT,
     ORDERS,
     Looks,
-    hurt,
     overlap,
     pointing,
     precision,
+    top1_deletion_rank,
 )
 from itm_book.chapters.does_attention_explain.tables import (
     ANOTHER,
@@ -130,7 +130,7 @@ def test_every_number_is_a_mean_over_images_with_the_interval_of_images() -> Non
     ours, theirs = (pointing(one, relevant) for one in (looks.attention, occlusion))
     expected = {
         "top 1": (tops(looks)["top 1"], overlap(looks.attention, occlusion, 1)),
-        COSTS: (tops(looks)[COSTS], hurt(looks.attention, occlusion)),
+        COSTS: (tops(looks)[COSTS], top1_deletion_rank(looks.attention, occlusion)),
         "pointing": (truthful(looks)["attention"], ours),
         "precision": (
             truthful(looks, "average precision")[GRADIENTS],

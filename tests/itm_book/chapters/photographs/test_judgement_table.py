@@ -13,7 +13,7 @@ from itm_book.chapters.photographs import judgement_table
 from itm_book.chapters.photographs.judgements import (
     agreement,
     between_people,
-    gap_between,
+    judged_difference,
     read_expert,
 )
 from itm_book.records import grids, results
@@ -115,8 +115,8 @@ def test_lines_are_the_agreement_of_the_scores(
     wanted = {
         (plugged.run, ""): agreement(ours, judged, resamples=FEW),
         (both.run, ""): agreement(mean, judged, resamples=FEW),
-        (plugged.run, host.run): gap_between(ours, theirs, judged, resamples=FEW),
-        (both.run, scan.run): gap_between(
+        (plugged.run, host.run): judged_difference(ours, theirs, judged, resamples=FEW),
+        (both.run, scan.run): judged_difference(
             mean, results.scores_of(scan, home / "runs"), judged, resamples=FEW
         ),
         ("", ""): between_people(judged, resamples=FEW),

@@ -13,7 +13,7 @@ from itm_book.chapters.photographs.judgements import (
     Judgements,
     agreement,
     between_people,
-    gap_between,
+    judged_difference,
     read_expert,
 )
 from itm_core.data.dataset import Split, load_split
@@ -85,13 +85,13 @@ def test_more_images_make_narrower_intervals_and_copies_of_pairs_do_not() -> Non
 def test_two_scores_are_compared_on_the_same_images() -> None:
     judged, scores = judged_pairs(40)
     noise = scores + 0.1 * np.random.default_rng(1).normal(size=scores.shape)
-    gap = gap_between(scores, noise, judged, resamples=200)
+    gap = judged_difference(scores, noise, judged, resamples=200)
     ours, theirs = (agreement(one, judged, resamples=200) for one in (scores, noise))
     low, high = gap.intervals["tau_c"]
     assert gap.values["tau_c"] == pytest.approx(ours.values["tau_c"] - theirs.values["tau_c"])
     alone = ours.intervals["tau_c"]
     assert high - low < 0.5 * (alone[1] - alone[0])  # what both share is taken away
-    same = gap_between(scores, scores, judged, resamples=20)
+    same = judged_difference(scores, scores, judged, resamples=20)
     assert same.intervals["spearman"] == (0, 0)
 
 

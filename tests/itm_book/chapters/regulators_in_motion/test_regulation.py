@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from itm_book.chapters.regulators_in_motion.regulation import (
-    Motion,
-    evened,
+    RegulatorTrace,
     hardest_images,
     mean_heat,
     motion,
     scores_on_the_way,
     stopped,
+    with_uniform_pooling,
     without,
 )
 from itm_book.pairs.word_maps import read_pair
@@ -50,7 +50,7 @@ def trained(folder: Path, recipe: str) -> tuple[runs.Run, Split]:
 @torch.no_grad()
 def alone(run: runs.Run, split: Split, image: int, caption: int) -> SimpleNamespace:
     """Return every pass over one pair, read by itself and without padding."""
-    look = read_pair(run, split, image, caption).looks[0]
+    look = read_pair(run, split, image, caption).directions[0]
     queries = look.passes[0].weights.sum(look.axis).numel()
     temperatures = [torch.as_tensor(seen.steering.temperature) for seen in look.passes]
     factors = [seen.steering.factors for seen in look.passes]
@@ -115,11 +115,11 @@ def test_the_clamp_counts_channels_at_one_and_minus_one(folder: Path) -> None:
     np.testing.assert_array_equal(found.change[1][held], 0)  # all channels as at the start
 
 
-def hand_made(share: list[list[float]]) -> Motion:
+def hand_made(share: list[list[float]]) -> RegulatorTrace:
     shares = np.array(share)
     nothing = np.zeros((1, shares.shape[1]))
     pair, place = np.array([0, 0, 1, 1, 1, 1]), np.array([0, 1, 0, 1, 2, 3])
-    return Motion("t2i", pair, place, *[nothing] * 8, share=shares, score=np.zeros(2))
+    return RegulatorTrace("t2i", pair, place, *[nothing] * 8, share=shares, score=np.zeros(2))
 
 
 def test_the_effective_number_of_words() -> None:
@@ -158,7 +158,7 @@ def test_a_regulator_that_stops_early_did_the_same_until_then(folder: Path) -> N
 def test_even_weights_are_one(folder: Path) -> None:
     run, split = trained(folder, "rcar-t2i")
     np.testing.assert_allclose(
-        motion(run, split, matcher=evened(run.matcher())).share, 1, rtol=1e-5
+        motion(run, split, matcher=with_uniform_pooling(run.matcher())).share, 1, rtol=1e-5
     )
 
 
@@ -189,7 +189,7 @@ def test_scores_on_the_way_end_at_the_score(folder: Path) -> None:
 
 def test_what_is_not_there_cannot_be_taken_away(folder: Path) -> None:
     host, split = trained(folder, "scan-t2i-mean")
-    for call in (lambda m: stopped(m, 1), evened, lambda m: without(m, "factors")):
+    for call in (lambda m: stopped(m, 1), with_uniform_pooling, lambda m: without(m, "factors")):
         with pytest.raises(InputError, match="no regulator here"):
             call(host.matcher())
     rar = trained(folder, "rar-t2i")[0].matcher()
@@ -198,7 +198,7 @@ def test_what_is_not_there_cannot_be_taken_away(folder: Path) -> None:
     with pytest.raises(InputError, match="no such step; expected 1 to 3, found 4"):
         stopped(rar, 4)
     with pytest.raises(InputError, match="RAR's weights are not there"):
-        evened(trained(folder, "rcr-t2i")[0].matcher())
+        with_uniform_pooling(trained(folder, "rcr-t2i")[0].matcher())
     with pytest.raises(InputError, match="unknown value of part of RCR"):
         without(rar, "weights")
     blind, _ = trained(folder, "vse-mean")

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from itm_book.chapters.regulators_in_motion import tables
-from itm_book.chapters.regulators_in_motion.regulation import Motion
+from itm_book.chapters.regulators_in_motion.regulation import RegulatorTrace
 from itm_core.data.dataset import Split, load_dataset
 from itm_core.evaluation.statistics import mean_over_images
 from tests.micro import write_dataset
@@ -22,7 +22,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
     return load_dataset(write_dataset(tmp_path_factory.mktemp("tables") / "micro")).test
 
 
-def made(split: Split, passes: int = 2, *, seed: int = 0, **changes: Any) -> Motion:
+def made(split: Split, passes: int = 2, *, seed: int = 0, **changes: Any) -> RegulatorTrace:
     """Return a motion with random numbers, and some that are given."""
     pairs = len(split.captions)
     draw = np.random.default_rng(seed)
@@ -37,7 +37,7 @@ def made(split: Split, passes: int = 2, *, seed: int = 0, **changes: Any) -> Mot
         "share": np.ones((2, pairs * QUERIES)),
         "score": np.zeros(pairs),
     }
-    return Motion(**{**each, **found, **changes})
+    return RegulatorTrace(**{**each, **found, **changes})
 
 
 @pytest.mark.filterwarnings("error")

@@ -202,7 +202,7 @@ def test_without_truth_there_are_lengths_and_overlap(folder: Path) -> None:
     assert margins.lacks(made, split, "t2i").empty
     assert "does not know" in str(margins_text.of_lacks(margins.lacks(made, split, "t2i")).data)
     assert list(margins.traits(split, "t2i")) == ["length of the caption (tokens)"]
-    assert "what the wrong image lacks" not in margins.stubborn(made, split)
+    assert "what the wrong image lacks" not in margins.hardest_captions(made, split)
 
 
 def test_rates_are_means_over_queries_of_the_same_trait(
@@ -238,7 +238,7 @@ def test_on_scenes_every_error_has_a_cause_and_random_pairs_stand_beside(
         np.testing.assert_array_equal(scores[images, captions], best)
         assert "errors fall most often under" in str(margins_text.of_lacks(found).data)
     assert {"objects that it mentions", "objects in its image"} <= set(margins.traits(split, "t2i"))
-    assert "what the wrong image lacks" in margins.stubborn(made, split)  # type: ignore[arg-type]
+    assert "what the wrong image lacks" in margins.hardest_captions(made, split)  # type: ignore[arg-type]
 
 
 # --- who fails together ------------------------------------------------------------------------
@@ -323,7 +323,7 @@ def test_the_stubborn_captions_come_first_and_are_escaped(folder: Path) -> None:
     one[3, 7], other[3, 7] = 2, 3  # both send caption 7 to image 3
     other[5, 2] = 2  # one sends caption 2 to image 5
     split.captions[7] = "<b>bold</b>"
-    found = margins.stubborn({"a": Scored(one), "b": Scored(other)}, split)  # type: ignore[dict-item]
+    found = margins.hardest_captions({"a": Scored(one), "b": Scored(other)}, split)  # type: ignore[dict-item]
     assert found["methods"].tolist() == ["2 of 2", "1 of 2"]
     assert found["wrong image"].tolist() == [split.ids[3], split.ids[5]]
     assert found["its image"].tolist() == [split.ids[1], split.ids[0]]

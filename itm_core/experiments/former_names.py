@@ -1,0 +1,57 @@
+"""Settings that had other names once: what was recorded with these is still read.
+
+The name of a run's folder is a hash of its settings. It is made with the former names, so that
+renaming a setting does not rename the runs that a reader has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+FORMER: dict[str, dict[str, str]] = {  # part of a recipe: setting -> what it was called
+    "encoder": {
+        "region_encoder": "regions",
+        "text_encoder": "words",
+        "word_init": "word_start",
+        "image_pooling": "whole_regions",
+        "text_pooling": "whole_words",
+    },
+    "training": {
+        "lr_decay_epochs": "drop_every",
+        "grad_clip": "clip",
+        "feature_cache": "held",
+        "keep_special_tokens": "spare_ends",
+        "token_dropout": "drop_words",
+        "region_dropout": "drop_regions",
+    },
+}
+
+
+def with_former_names(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's nested dictionary with its settings under their former names."""
+    return _renamed(recipe, FORMER)
+
+
+def with_present_names(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's nested dictionary with former names replaced by those of today."""
+    present = {part: {old: new for new, old in names.items()} for part, names in FORMER.items()}
+    return _renamed(recipe, present)
+
+
+def _renamed(recipe: Mapping[str, Any], names: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    return {
+        part: {names.get(part, {}).get(key, key): value for key, value in settings.items()}
+        if isinstance(settings, Mapping)
+        else settings
+        for part, settings in recipe.items()
+    }
+
+
+def present_name(part: str, key: str) -> str | None:
+    """Return what a setting is called that was once ``key``; None where it never was.
+
+    >>> present_name("training", "drop_every")
+    'lr_decay_epochs'
+    """
+    return next((new for new, old in FORMER.get(part, {}).items() if old == key), None)
