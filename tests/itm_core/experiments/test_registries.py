@@ -15,8 +15,8 @@ from itm_core.constraints import (
     NEGATIVES,
     RELEVANCES,
     SWAPS,
-    Asked,
     ConstraintSettings,
+    QueryKeyBatch,
     passed_over,
     swapped,
 )
@@ -69,13 +69,13 @@ def with_optimiser(wrong: str) -> object:
     return make_optimiser(recipes.get("scan-t2i-mean-smoke").build(5, 6, 4), settings)
 
 
-def asked() -> Asked:
+def asked() -> QueryKeyBatch:
     """One direction of three pairs with two queries and four keys."""
     draw = torch.Generator().manual_seed(0)
     weights = torch.rand(3, 2, 4, generator=draw)
     query, keys = torch.rand(3, 2, 5, generator=draw), torch.rand(3, 4, 5, generator=draw)
     asks, real = torch.ones(3, 2, dtype=torch.bool), torch.ones(3, 4, dtype=torch.bool)
-    return Asked(weights, query @ keys.mT, query, keys, keys @ keys.mT, asks, real, None)
+    return QueryKeyBatch(weights, query @ keys.mT, query, keys, keys @ keys.mT, asks, real, None)
 
 
 def constrained(name: str, function: Callable[..., object], *rest: object) -> Callable:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from itm_core.evaluation import scoring
 from itm_core.experiments import recipes
 from itm_core.models.pairing import AllPairs
-from itm_core.models.similarity_nodes import CaptionNorm, settle
+from itm_core.models.similarity_nodes import CaptionNorm, update_running_stats
 from itm_core.training import gradients
 from itm_core.training.gradients import Batch, gradient_step
 from itm_core.training.losses import hinge
@@ -38,7 +38,7 @@ def test_all_captions_at_once_equal_the_loop_forward_backward_and_in_running_ave
         (y * cotangent).sum().backward()
         (z * cotangent).sum().backward()
         torch.testing.assert_close(a.grad, b.grad)
-        ours.settle()
+        ours.update_running_stats()
         torch.testing.assert_close(ours.running_mean, theirs.running_mean)
         torch.testing.assert_close(ours.running_var, theirs.running_var)
     torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
@@ -56,7 +56,7 @@ def test_the_order_of_the_batch_decides_not_the_order_of_meeting() -> None:
     for part in order.split(2):  # in two tiles, and each of them twice
         shuffled(x[part], None, part)
         shuffled(x[part], None, part)
-    straight.settle(), shuffled.settle()
+    straight.update_running_stats(), shuffled.update_running_stats()
     torch.testing.assert_close(straight.running_mean, shuffled.running_mean)
     torch.testing.assert_close(straight.running_var, shuffled.running_var)
     assert not straight.seen
@@ -87,7 +87,7 @@ def test_training_steps_move_parameters_and_averages_as_the_whole_batch_would(
         scores = whole(AllPairs(whole.regions(features), whole.words(tokens, batch.lens))).T
         loss = hinge(scores, recipe.loss.margin, hardest=hardest)
         loss.backward()
-        settle(whole)
+        update_running_stats(whole)
         assert value == pytest.approx(loss.item())
     for (name, a), b in zip(matcher.named_parameters(), whole.parameters(), strict=True):
         assert (a.grad is None) == (b.grad is None), name
