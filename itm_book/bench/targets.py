@@ -16,7 +16,7 @@ import pandas as pd
 from itm_book.tables.run_links import marked
 
 FAST = ("SCAN t2i", "SCAN i2t", "BFAN", "CHAN")
-TIMES_TWIN = dict.fromkeys(FAST, 7.0) | dict.fromkeys(("SAF", "SGR", "RCAR-2 t2i"), 3.0)
+TIMES_REFERENCE = dict.fromkeys(FAST, 7.0) | dict.fromkeys(("SAF", "SGR", "RCAR-2 t2i"), 3.0)
 TIMES_BARE = dict.fromkeys(FAST, 1.6)
 MEMORY = {"cpu": 2, "cuda": 8}  # GiB while scoring
 SECONDS = {"SCAN t2i": 0.6, "SCAN i2t": 0.6, "CHAN": 0.6, "BFAN": 1.2}
@@ -43,8 +43,8 @@ def on_cpu(recorded: pd.DataFrame) -> pd.DataFrame:
     commits: list[str | None] = []
     for row in recorded[recorded["device"] == "cpu"].to_dict("records"):
         name = str(row["method"])
-        if name in TIMES_TWIN:
-            found.append(_twin(row, TIMES_TWIN[name]))
+        if name in TIMES_REFERENCE:
+            found.append(_twin(row, TIMES_REFERENCE[name]))
         if name in TIMES_BARE:
             found.append(_bare(row, TIMES_BARE[name]))
         commits += [row.get("commit")] * (len(found) - len(commits))
@@ -52,7 +52,7 @@ def on_cpu(recorded: pd.DataFrame) -> pd.DataFrame:
 
 
 def _twin(row: Mapping, asked: float) -> dict[str, str]:
-    reached, limit = row["times_twin"], row["twin"] / row["floor"]
+    reached, limit = row["times_reference"], row["reference"] / row["floor"]
     return {
         "method": row["method"],
         "target": f"at least {asked:.0f} x the twin's speed",

@@ -11,7 +11,7 @@ from itm_book.bench.growth import exponent
 from itm_book.figures.style import FAINT, INK, RIGHT, colour_of, finished, styled
 
 LOOKS = (
-    ("twin", "loop over captions (twin)", FAINT, "o"),
+    ("reference", "loop over captions (twin)", FAINT, "o"),
     ("ours", "ours", INK, "D"),
     ("floor", "floor: the products alone", RIGHT, "|"),
     ("bare", "one product of all words with all regions", RIGHT, "."),
@@ -26,7 +26,7 @@ def races(rows: pd.DataFrame) -> Figure:
     with styled():
         figure, axes = plt.subplots(figsize=(8.2, 1.5 + 0.42 * len(rows)))
         places = range(len(rows))
-        axes.hlines(places, rows["bare"], rows["twin"], color=FAINT, lw=0.8, alpha=0.6)
+        axes.hlines(places, rows["bare"], rows["reference"], color=FAINT, lw=0.8, alpha=0.6)
         for column, label, colour, mark in LOOKS:
             size = 14 if mark == "|" else 7
             axes.plot(rows[column], places, mark, color=colour, label=label, ms=size, mew=2)

@@ -103,7 +103,7 @@ def verdict(curve: pd.DataFrame, recall: float = RECALL, budget: float = BUDGET)
 
 def hardness(share: float, curve: pd.DataFrame) -> Markdown:
     """Return in words how hard glued pictures are, here and in the record (0.5: as real ones)."""
-    before = float(curve.iloc[0]["share_of_glued"])
+    before = float(curve.iloc[0]["synthetic_share"])
     return Markdown(
         f"Here the glued pictures have **{share:.0%}** of the ten best places, in the record "
         f"{before:.0%}. At 50 % they would be as hard as real pictures; below, a real gallery of "
