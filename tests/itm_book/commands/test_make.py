@@ -61,7 +61,7 @@ def test_a_dataset_with_another_layout(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nothing", "--backbone", "colour"], "nothing of this name to make; expected flickr8k"),
+        (["nothing", "--backbone", "colour"], "unknown source of photographs; expected flickr8k"),
         (["flickr8k", "--backbone", "colour"], "Flickr8k is not there"),
         (["photos"], "no such folder of a model"),
         (["photos", "--backbone", "colour", "--boxes", "nowhere"], "no boxes here"),
