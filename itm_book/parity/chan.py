@@ -69,7 +69,7 @@ def chan_settings(c: Mapping[str, Any]) -> Settings:
     bert = c["text_enc_type"] == "bert"
     encoder = encoder_of(
         {"bi_gru": True, **c},
-        regions=BLOCKS[c["precomp_enc_type"]],
+        region_encoder=BLOCKS[c["precomp_enc_type"]],
         text_encoder="bert" if bert else "gru",
         word_init="xavier",
     )
