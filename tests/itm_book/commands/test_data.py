@@ -76,8 +76,8 @@ def test_from_nothing_to_a_whole_set(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["get", "toys"], "unknown set of data; expected one of toy, found toys"),
-        (["doctor", "toys"], "unknown set of data"),
+        (["get", "toys"], "unknown dataset; expected one of toy, found toys"),
+        (["doctor", "toys"], "unknown dataset"),
         (["get", "toy", "caps"], "toy has no such file; expected one of caps.txt, found caps"),
     ],
 )

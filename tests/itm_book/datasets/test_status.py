@@ -7,7 +7,6 @@ import io
 import os
 import zipfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -183,7 +182,7 @@ def test_a_cut_array_is_no_first_use(entry: SetEntry, tmp_path: Path) -> None:
 
 def test_a_listed_hash_stands_above_a_recorded_one(entry: SetEntry, tmp_path: Path) -> None:
     get(entry, data=tmp_path, retry=QUICK)
-    listed = replace(entry.files[0], sha256="0" * 64)
+    listed = entry.files[0].replace(sha256="0" * 64)
     assert DatasetStatus(entry, tmp_path).of(listed).state == CORRUPT
 
 
@@ -207,19 +206,19 @@ def test_a_hostile_archive_changes_nothing(
 ) -> None:
     evil = archive(a="one", **{"../b": "two"})
     server.put("/zip", evil)
-    file = replace(entry.files[1], md5=hashlib.md5(evil).hexdigest())
+    file = entry.files[1].replace(md5=hashlib.md5(evil).hexdigest())
     with pytest.raises(InputError, match="leads out of its folder"):
-        get(replace(entry, files=(file,)), data=tmp_path, retry=QUICK)
+        get(entry.replace(files=(file,)), data=tmp_path, retry=QUICK)
     assert not list(tmp_path.rglob("*.txt"))
 
 
 def test_space_is_asked_for_all_files_at_once(
     entry: SetEntry, server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = tuple(replace(file, about=4000) for file in entry.files[:2])
+    files = tuple(file.replace(about=4000) for file in entry.files[:2])
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=5000))
     with pytest.raises(InputError, match=r"expected 8.0 kB free, found 5.0 kB free"):
-        get(replace(entry, files=files), data=tmp_path, retry=QUICK)
+        get(entry.replace(files=files), data=tmp_path, retry=QUICK)
     assert server.asked == []
 
 
