@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from itm_book import reference as naive
-from itm_book.parity.names import their_name
+from itm_book.checkpoints.authors_names import their_name
 from itm_core.encoders.encoder import EncoderSettings
 from itm_core.encoders.fragments import Fragments, l2norm
 from itm_core.evaluation.scoring import chunked, score_fragments
@@ -32,7 +32,7 @@ class Method:
     Attributes:
         reference: returns scores ``[I, C]`` from regions, words, lengths and weights, in a loop
             over captions.
-        family: the release that names the reference's weights, see `parity.names`.
+        family: the release that names the reference's weights, see `authors_names`.
         repeats: default number of timings; fewer for slow methods.
     """
 

@@ -30,10 +30,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from itm_book.checkpoints.authors_names import UNUSED, name_in
 from itm_book.checkpoints.options import BROKEN, family_of, no_method, recipe_of, with_facts
 from itm_book.checkpoints.reading import flattened, options_of, plain, read_checkpoint
-from itm_book.parity.models import name_in
-from itm_book.parity.names import UNUSED
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.encoders.positions import BLOCKS_KEPT
 from itm_core.environment import describe

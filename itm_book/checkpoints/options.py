@@ -5,18 +5,14 @@ Page: "Use the authors' checkpoints".
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from itm_book.checkpoints.authors_options import MARKS, SETTINGS, family_named
 from itm_book.checkpoints.reading import plain
-from itm_book.parity.chan import chan_settings
-from itm_book.parity.models import FAMILIES, MARKS, family_named
-from itm_book.parity.pfan import pfan_settings
-from itm_book.parity.pooled import pooled_settings
 from itm_core.encoders.encoder import EncoderSettings
 from itm_core.errors import InputError
 from itm_core.experiments.methods import METHODS
@@ -37,14 +33,6 @@ METHOD_OF = {
     "vsrn": "vsrn",
     "vseinf": "vse-gpo",
     "vsepp": "vse-mean",
-}
-SETTINGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
-    **FAMILIES,
-    "pfan": pfan_settings,
-    "chan": chan_settings,
-    **{
-        family: functools.partial(pooled_settings, family) for family in ("vsrn", "vseinf", "vsepp")
-    },
 }
 TRAINING = {  # option -> setting; what is not named here leaves no trace in the scores
     "num_epochs": "epochs",

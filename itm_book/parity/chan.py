@@ -10,70 +10,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from itm_book.checkpoints.authors_options import chan_settings, coding_settings
 from itm_book.parity.format import Difference, Stored, gradient_differences, value_difference
-from itm_book.parity.models import Settings, encoder_of, load, scores_difference, slopes
+from itm_book.parity.models import load, scores_difference, slopes
 from itm_core.encoders.encoder import EncoderSettings
 from itm_core.encoders.fragments import Fragments
 from itm_core.errors import InputError
 from itm_core.models import Attending, AttendingSettings, DirectionOutput
 from itm_core.models.aggregation import aggregate
 from itm_core.models.pairing import REGIONS, WORDS, AllPairs
-from itm_core.regulators import RegulatorSettings
 from itm_core.training.losses import hinge, info_nce
 
-BLOCKS = {
-    "basic": "linear",
-    "selfattention": "self_attention",
-    "transformer": "transformer_over_images",
-}
-POOLINGS = {
-    "LSEPooling": "LSE",
-    "MeanPooling": "mean",
-    "SumPooling": "sum",
-    "MaxPooling": "max",
-    "SoftmaxPooling": "softmax",
-}
 NAN = "NaN in the release: a padded weight of zero times minus infinity"
 OVERFLOW = "infinite in the release, which exponentiates without a shift"
 PADDING = "what the release leaves in padding, where no score looks; ours is zero"
 NUMBER = r"[\d.]+(?:e[+-]?\d+)?"
 LOSS = re.compile(rf"(contrastive|infonce)_(max|sum|t{NUMBER})_m({NUMBER})")
 LOG_LARGEST = math.log(torch.finfo(torch.float32).max)
-
-
-def coding_settings(c: Mapping[str, Any]) -> AttendingSettings:
-    """Return the matcher that a coding and a pooling amount to."""
-    if c["coding_type"] == "T2ICrossAttentionPool":
-        return AttendingSettings(attention_temperature=9.0)
-    hard: dict[str, Any] = {"attention": "hard"}
-    soft = {
-        "normalisation": "no_norm",
-        "attention_temperature": 1 / c["alpha"],
-        "alignment": "dot",
-    }
-    kinds = {
-        "VHACoding": {"direction": "t2i", **hard},
-        "THACoding": {"direction": "i2t", **hard},
-        "VSACoding": {"direction": "i2t", **soft},
-    }
-    return AttendingSettings(
-        aggregation=POOLINGS[c["pooling_type"]],
-        lse_temperature=1 / c["belta"],
-        lse_scaled=False,
-        **kinds[c["coding_type"]],
-    )
-
-
-def chan_settings(c: Mapping[str, Any]) -> Settings:
-    """Return CHAN's settings from its options."""
-    bert = c["text_enc_type"] == "bert"
-    encoder = encoder_of(
-        {"bi_gru": True, **c},
-        region_encoder=BLOCKS[c["precomp_enc_type"]],
-        text_encoder="bert" if bert else "gru",
-        word_init="xavier",
-    )
-    return encoder, coding_settings(c), RegulatorSettings()
 
 
 def build(stored: Stored, *, masked: bool = False) -> Attending:

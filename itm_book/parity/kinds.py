@@ -18,8 +18,7 @@ from itm_book.parity.evaluation import (
 )
 from itm_book.parity.format import Difference, Stored
 from itm_book.parity.measures import check_loss, check_numbered_losses, check_tokens
-from itm_book.parity.models import check_model, family_of
-from itm_book.parity.pfan import check_pfan
+from itm_book.parity.models import check_model, check_pfan, family_of
 from itm_book.parity.pooled import check_gpo, check_pooled
 from itm_book.parity.steps import check_steps
 

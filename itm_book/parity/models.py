@@ -1,12 +1,13 @@
-"""Whole models: what a file's ``config`` describes, rebuilt, loaded and compared.
+"""Reference numbers of models: rebuilt from the file's ``config``, loaded and compared.
 
-`compare_model` is what all hosts share: embeddings, scores, losses, gradients. Each family adds
-how its options are called (here) and how its weights are (`names`).
+`compare_model` compares embeddings, scores, losses and gradients of all hosts. The options of each
+family are read by `checkpoints.authors_options`, the names of its weights by
+`checkpoints.authors_names`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,129 +15,16 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from itm_book.checkpoints.authors_names import UNUSED, name_in
+from itm_book.checkpoints.authors_options import ATTENDING, family_named
 from itm_book.parity.format import Difference, Stored, gradient_differences, value_difference
-from itm_book.parity.names import UNUSED, our_name
 from itm_book.parity.traces import trace_differences
-from itm_core.encoders.encoder import EncoderSettings
 from itm_core.encoders.fragments import Fragments, l2norm
 from itm_core.errors import InputError
 from itm_core.evaluation.scoring import score_fragments
-from itm_core.models import Attending, AttendingSettings, Matcher
+from itm_core.models import Attending, Matcher
 from itm_core.models.pairing import AllPairs
-from itm_core.regulators import RegulatorSettings
 from itm_core.training.losses import hinge
-
-AGGREGATION_NAMES = {"LogSumExp": "LSE", "Mean": "mean", "Max": "max", "Sum": "sum"}
-Settings = tuple[EncoderSettings, AttendingSettings, RegulatorSettings]
-
-
-def encoder_of(c: Mapping[str, Any], **more: Any) -> EncoderSettings:
-    """Return the encoder settings that all releases call by the same names."""
-    return EncoderSettings(
-        embedding=c["embed_size"],
-        word_width=c["word_dim"],
-        gru_layers=c["num_layers"],
-        bidirectional=c["use_bi_gru"] if "use_bi_gru" in c else c["bi_gru"],
-        normalise_regions=not c["no_imgnorm"],
-        normalise_words=not c["no_txtnorm"],
-        **more,
-    )
-
-
-def _scan_encoder(c: Mapping[str, Any]) -> EncoderSettings:
-    """Return the encoder settings of SCAN and of the releases that start from its encoders."""
-    weight_norm = {"basic": False, "weight_norm": True}[c["precomp_enc_type"]]
-    return encoder_of(c, weight_norm=weight_norm)
-
-
-def scan_settings(c: Mapping[str, Any]) -> Settings:
-    """Return SCAN's settings from its options; PFAN has the same ones."""
-    matcher = AttendingSettings(
-        direction=c["cross_attn"],
-        normalisation=c["raw_feature_norm"],
-        attention_temperature=c["lambda_softmax"],
-        aggregation=AGGREGATION_NAMES[c["agg_func"]],
-        lse_temperature=c["lambda_lse"],
-    )
-    return _scan_encoder(c), matcher, RegulatorSettings()
-
-
-def bfan_settings(c: Mapping[str, Any]) -> Settings:
-    """Return BFAN's settings from its options; its GRU has two directions, without an option."""
-    matcher = AttendingSettings(
-        direction="both", attention_temperature=c["lambda_softmax"], gate=c["focal_type"]
-    )
-    return _scan_encoder({"bi_gru": True, **c}), matcher, RegulatorSettings()
-
-
-def sgraf_settings(c: Mapping[str, Any]) -> Settings:
-    """Return SAF's or SGR's settings from their options; no option names the temperature."""
-    encoder = encoder_of(c, image_pooling="self_attention", text_pooling="self_attention")
-    matcher = AttendingSettings(
-        attention_temperature=9.0,
-        aggregation=c["module_name"],
-        width=c["sim_dim"],
-        node_steps=c["sgr_step"],
-    )
-    return encoder, matcher, RegulatorSettings()
-
-
-def imram_settings(c: Mapping[str, Any]) -> Settings:
-    """Return IMRAM's settings from its options."""
-    direction = {"text_IMRAM": "t2i", "image_IMRAM": "i2t", "full_IMRAM": "both"}
-    matcher = AttendingSettings(
-        direction=direction[c["model_mode"]],
-        normalisation=c["raw_feature_norm"],
-        attention_temperature=c["lambda_softmax"],
-    )
-    regulator = RegulatorSettings(
-        kind="memory", steps=c["iteration_step"], normalise_memory=not c["no_IMRAM_norm"]
-    )
-    return _scan_encoder(c), matcher, regulator
-
-
-def rcar_settings(c: Mapping[str, Any]) -> Settings:
-    """Return the settings of RCAR and its parts from their options."""
-    kind = {"only_rcr": "rcr", "only_rar": "rar", "coop_rcar": "rcar"}[c["self_regulator"]]
-    matcher = AttendingSettings(
-        direction=c["attn_type"], attention_temperature=c[f"{c['attn_type']}_smooth"]
-    )
-    regulator = RegulatorSettings(kind=kind, steps=c[f"{kind}_step"], width=c["sim_dim"])
-    return encoder_of(c, region_encoder="mlp"), matcher, regulator
-
-
-FAMILIES: dict[str, Callable[[Mapping[str, Any]], Settings]] = {
-    "scan": scan_settings,
-    "bfan": bfan_settings,
-    "sgraf": sgraf_settings,
-    "imram": imram_settings,
-    "rcar": rcar_settings,
-}
-
-# an option, or how the name of a weight begins, that only this family has
-MARKS = (
-    ("self_regulator", "rcar"),
-    ("module_name", "sgraf"),
-    ("focal_type", "bfan"),
-    ("model_mode", "imram"),
-    ("coding_type", "chan"),
-    ("img_enc.position_embedding.", "pfan"),
-    ("cross_attn", "scan"),
-    ("img_enc.Rs_GCN_1.", "vsrn"),
-    ("img_enc.gpool.", "vseinf"),
-    ("use_abs", "vsepp"),
-    ("measure", "vsepp"),
-)
-
-
-def family_named(names: Iterable[object]) -> str | None:
-    """Return the family that has options and weights of these names; None for any other.
-
-    Pickled options may have names that are no text; these are left out.
-    """
-    known = [name for name in names if isinstance(name, str)]
-    found = (family for mark, family in MARKS if any(name.startswith(mark) for name in known))
-    return next(found, None)
 
 
 def family_of(stored: Stored) -> str | None:
@@ -151,7 +39,7 @@ def build(stored: Stored, family: str) -> Attending:
     """
     c = stored.config
     try:
-        encoder, settings, regulator = FAMILIES[family](c)
+        encoder, settings, regulator = ATTENDING[family](c)
         first = "inputs/step0/images"  # of training steps on a batch each
         images = stored.tensor(first if first in stored.arrays else "inputs/images")
         matcher = Attending(
@@ -189,21 +77,6 @@ def renamed(arrays: Mapping[str, np.ndarray], matcher: Matcher, family: str) -> 
     return {k: v for k, v in found.items() if k != UNUSED}
 
 
-def name_in(matcher: Matcher, theirs: str, family: str) -> str:
-    """Return the name that a parameter has in this matcher; `UNUSED` when it takes no part."""
-    if not isinstance(matcher, Attending):
-        return our_name(theirs, family)
-    name = our_name(theirs, family, matcher.settings.direction)
-    scored = name.endswith(("regulator.score.weight", "regulator.score.bias"))
-    direction = name.split(".")[1] if name.startswith("directions.") else matcher.settings.direction
-    if (scored and name not in matcher.state_dict()) or direction not in (
-        *matcher.directions,
-        "both",
-    ):
-        return UNUSED  # RCAR's final map under a mean of cosines; IMRAM's other direction
-    return name
-
-
 def check_model(family: str) -> Callable[[Stored], Iterator[Difference]]:
     """Return the checker of the models of a family."""
 
@@ -224,6 +97,26 @@ def check_model(family: str) -> Callable[[Stored], Iterator[Difference]]:
         yield from trace_differences(stored, matcher, regions, words)
 
     return check
+
+
+def check_pfan(stored: Stored) -> Iterator[Difference]:
+    """Yield the difference of every number of a PFAN model.
+
+    Raises `InputError` for an option, an input or a weight that ours does not have.
+    """
+    features = torch.cat([stored.tensor("inputs/images"), stored.tensor("inputs/boxes")], -1)
+    try:
+        encoder, settings, _ = ATTENDING["pfan"](stored.config)
+        words = stored.config["vocab_size"]
+    except KeyError as error:
+        raise InputError("unknown or missing option", file=stored.path, found=error) from None
+    matcher = Attending(features.shape[2], words, encoder, settings)
+    load(matcher, stored, "pfan")
+    matcher.eval()
+    ids, lens = stored.tensor("inputs/captions"), stored.tensor("inputs/lengths")
+    yield from compare_model(
+        stored, matcher, matcher.regions(features), matcher.words(ids, lens), "pfan"
+    )
 
 
 def compare_model(

@@ -2,67 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
+from itm_book.checkpoints.authors_options import pooled_settings
 from itm_book.parity.format import Difference, Stored, gradient_differences, value_difference
 from itm_book.parity.models import load, scores_difference, square_of
 from itm_book.parity.models import slopes as slopes_of
-from itm_core.encoders.encoder import EncoderSettings
 from itm_core.encoders.fragments import Fragments
 from itm_core.encoders.pooling import Gpo
 from itm_core.errors import InputError
-from itm_core.models import Pooled, PooledSettings
+from itm_core.models import Pooled
 from itm_core.models.pairing import AllPairs
-from itm_core.regulators import RegulatorSettings
 from itm_core.training.losses import hinge
-
-RAW = {"normalise_regions": False, "normalise_words": False}  # the whole vectors get unit length
-
-
-def _sizes(c: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "embedding": c["embed_size"],
-        "word_width": c["word_dim"],
-        "gru_layers": c["num_layers"],
-        **RAW,
-    }
-
-
-ENCODERS: dict[str, dict[str, Any]] = {
-    "vsepp": {"bidirectional": False, "image_pooling": "mean", "text_pooling": "last"},
-    "vsrn": {
-        "bidirectional": False,
-        "region_encoder": "graph",
-        "image_pooling": "gru_norm",
-        "text_pooling": "last",
-    },
-    "vseinf": {"region_encoder": "mlp", "image_pooling": "gpo", "text_pooling": "gpo"},
-}
-
-
-def pooled_settings(
-    family: str, c: Mapping[str, Any]
-) -> tuple[EncoderSettings, PooledSettings, RegulatorSettings]:
-    """Return the settings of a family from its options.
-
-    Raises `InputError` for vectors that do not get unit length, which `pooling` cannot leave out.
-    """
-    raw = [name for name in ("no_imgnorm", "no_txtnorm") if c.get(name)]
-    if raw:
-        raise InputError(
-            "models without unit length are not supported here",
-            found=f"option {raw[0]}",
-            expected="whole vectors of unit length",
-        )
-    encoder = EncoderSettings(**_sizes(c), **ENCODERS[family])
-    if family == "vsrn" and c["data_name"] != "f30k_precomp":
-        encoder = encoder.replace(region_encoder="graph_coco", image_pooling="gru")
-    settings = PooledSettings(measure=c.get("measure", "cosine"), absolute=c.get("use_abs", False))
-    return encoder, settings, RegulatorSettings()
 
 
 def pooled_of(stored: Stored, family: str) -> Pooled:

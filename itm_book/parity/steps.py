@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from itm_book.checkpoints.authors_names import UNUSED, name_in
+from itm_book.checkpoints.authors_options import POOLED_ENCODERS, SETTINGS
 from itm_book.parity import chan
 from itm_book.parity.format import VALUE_LIMIT, Difference, Stored, value_difference
-from itm_book.parity.models import FAMILIES, build, family_of, name_in
-from itm_book.parity.names import UNUSED
-from itm_book.parity.pooled import ENCODERS, pooled_of
+from itm_book.parity.models import build, family_of
+from itm_book.parity.pooled import pooled_of
 from itm_core.errors import InputError
 from itm_core.models import Matcher
 from itm_core.models.pair_dropout import PairDropout
@@ -76,7 +77,7 @@ def check_steps(stored: Stored) -> Iterator[Difference]:
 
 def _family(stored: Stored) -> str:
     family = family_of(stored)
-    if family in (*FAMILIES, *ENCODERS, "chan"):
+    if family in SETTINGS and family != "pfan":
         return family
     raise InputError("training steps of a method that is not known", file=stored.path, found=family)
 
@@ -84,7 +85,7 @@ def _family(stored: Stored) -> str:
 def _matcher_of(stored: Stored, family: str) -> Matcher:
     if family == "chan":
         return chan.build(stored)
-    return build(stored, family) if family in FAMILIES else pooled_of(stored, family)
+    return pooled_of(stored, family) if family in POOLED_ENCODERS else build(stored, family)
 
 
 def _training(stored: Stored) -> TrainingSettings:

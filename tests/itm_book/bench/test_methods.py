@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from itm_book.bench.methods import METHODS, build, random_embeddings, reference_weights, score
+from itm_book.checkpoints.authors_names import our_name, their_name
 from itm_book.parity.format import read
-from itm_book.parity.names import our_name, their_name
 from tests.itm_book.reference.test_reference import GOLDEN
 
 FILES = {"SAF": "sgraf_saf.npz", "SGR": "sgraf_sgr.npz", "RCAR-2 t2i": "rcar_t2i_rcar2.npz"}
