@@ -31,6 +31,7 @@ from itm_core.models import Matcher
 COMPLETE = "metrics.json"
 VOCABULARY = "vocabulary.json"
 WEIGHTS = "best.safetensors"
+SCORES = "test_scores.npy"
 IMPORT = "import.json"  # in the folders of imported weights alone
 CURVE = ("epoch", "loss", "rsum", "seconds")
 CONFIG = {"dataset": str, "feature_width": int, "region_count": int, "seed": int, "recipe": dict}
@@ -96,7 +97,7 @@ class Run:
     def scores(self) -> np.ndarray:
         """``[I, C]`` float32 scores of the test split; raises as `metrics` does."""
         self._require_scores()
-        path = self.folder / "test_scores.npy"
+        path = self.folder / SCORES
         with reading(path):
             return np.load(path)
 

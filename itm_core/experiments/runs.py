@@ -31,28 +31,23 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from itm_core.data.dataset import Dataset, Split, load_dataset
+from itm_core.data.dataset import Dataset, load_dataset
 from itm_core.data.feature_notes import features_of_folder
-from itm_core.data.word_pieces import WordPieces
 from itm_core.environment import describe, pick_device
 from itm_core.errors import InputError
-from itm_core.evaluation import retrieval
-from itm_core.evaluation.attention_quality import AttentionQuality, attention_quality
-from itm_core.evaluation.scoring import score_matrix
-from itm_core.experiments import prepare, recipes
+from itm_core.experiments import recipes
+from itm_core.experiments.evaluate import dev_scorer, write_metrics, write_test_scores
 from itm_core.experiments.former_names import with_former_names
-from itm_core.experiments.prepare import Words, build, encode, features_of, training_pairs, words_of
+from itm_core.experiments.prepare import Prepared, build, prepare
 from itm_core.experiments.recipes import Recipe
-from itm_core.experiments.run import COMPLETE, Run, load
+from itm_core.experiments.run import COMPLETE, VOCABULARY, WEIGHTS, Run, load
 from itm_core.experiments.weights import load_matcher, save_matcher
 from itm_core.files import make_folder, whole_file, write_json
-from itm_core.models import Matcher
 from itm_core.regulators import fingerprint
 from itm_core.settings import at_least, instance, seed_of, texts
 from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -141,12 +136,13 @@ def train_or_load(
     folder = folder_of(config, root)
     if group.broadcast((folder / COMPLETE).exists()):
         return Run(folder)
-    prepare.require_known_words(data, recipe, report=group.first)
+    prepared = prepare(data, recipe)
+    prepared.require_known_words(report=group.first)
     make_folder(folder)
     try:
         with FileLock(folder / ".lock", timeout=0) if group.first else nullcontext():
             if not group.broadcast((folder / COMPLETE).exists()):
-                _train(data, recipe, config, folder, where, progress, group)
+                _train(prepared, recipe, config, folder, where, progress, group)
     except Timeout:
         raise InputError(
             "this run is being trained by another process",
@@ -176,7 +172,7 @@ def _device_for(recipe: Recipe, device: str) -> torch.device:
 
 
 def _train(
-    data: Dataset,
+    data: Prepared,
     recipe: Recipe,
     config: dict[str, Any],
     folder: Path,
@@ -184,21 +180,20 @@ def _train(
     progress: bool,
     group: ProcessGroup,
 ) -> None:
-    vocabulary = words_of(data, recipe)
     if group.first:
         write_json(folder / "config.json", config)
-        vocabulary.save(folder / "vocabulary.json")
+        data.vocabulary.save(folder / VOCABULARY)
     environment = describe(device, group.size)
     started = time.monotonic()
     torch.manual_seed(config["seed"])
-    matcher = build(recipe, config, vocabulary).to(device)
+    matcher = build(recipe, config, data.vocabulary).to(device)
     trainer = Trainer(
         matcher,
-        training_pairs(data, recipe, vocabulary),
+        data.training_pairs(),
         recipe,
         seed=config["seed"],
         folder=folder,
-        score_dev=dev_scorer(data, recipe),
+        score_dev=dev_scorer(data.dev, recipe.training.dev_images),
         save=save_matcher,
         progress=progress,
         group=group,
@@ -209,55 +204,12 @@ def _train(
         with whole_file(folder / "curve.csv") as partial:
             curve.to_csv(partial, index=False)
         environment["seconds_training"] = round(float(curve["seconds"].sum()), 2)
-        best = load_matcher(folder / "best.safetensors", matcher)
-        score_test_split(data, recipe, best, folder, progress)
+        best = load_matcher(folder / WEIGHTS, matcher)
+        write_test_scores(folder, best, data.test, progress=progress)
         environment["seconds_since_start"] = round(time.monotonic() - started, 2)
         write_json(folder / "environment.json", environment)
-        write_metrics(data, recipe, best, folder)
-    group.broadcast(None)  # the others wait until the run is whole
-
-
-def write_metrics(data: Dataset, recipe: Recipe, best: Matcher, folder: Path) -> None:
-    """Write the numbers of the test split to a run's folder, the last of its files."""
-    metrics = retrieval.report(
-        np.load(folder / "test_scores.npy"), captions_per_image=data.test.captions_per_image
-    )
-    quality = _quality(best, data.test, words_of(data, recipe), recipe)
-    write_json(folder / COMPLETE, metrics | (quality.flat() if quality else {}))
-    (folder / "state.pt").unlink(missing_ok=True)
-
-
-def dev_scorer(data: Dataset, recipe: Recipe) -> Any:
-    """Return the function that gives a matcher's development numbers after each epoch."""
-    dev, limit = data.dev, recipe.training.dev_images
-    images = min(len(dev.regions), limit or len(dev.regions))
-    captions = encode(dev, words_of(data, recipe))[: images * dev.captions_per_image]
-    features = features_of(dev, recipe)
-
-    def score(matcher: Matcher) -> dict[str, float]:
-        scores = score_matrix(matcher, features[:images], captions)
-        return retrieval.metrics(scores, captions_per_image=dev.captions_per_image).flat()
-
-    return score
-
-
-def _quality(
-    matcher: Matcher, split: Split, vocabulary: Words, recipe: Recipe
-) -> AttentionQuality | None:
-    """Return the attention quality; None where words come in pieces, which no box is known for."""
-    if isinstance(vocabulary, WordPieces):
-        return None
-    return attention_quality(matcher, split, vocabulary, features_of(split, recipe))
-
-
-def score_test_split(
-    data: Dataset, recipe: Recipe, matcher: Matcher, folder: Path, progress: bool
-) -> None:
-    """Write the scores of the test split to a run's folder."""
-    captions = encode(data.test, words_of(data, recipe))
-    scores = score_matrix(matcher, features_of(data.test, recipe), captions, progress=progress)
-    with whole_file(folder / "test_scores.npy") as partial, partial.open("wb") as file:
-        np.save(file, scores)
+        write_metrics(folder, best, data.test)
+    group.broadcast(None)  # the other processes wait until the run is finished
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.evaluation.scoring import score_matrix
 from itm_core.experiments import recipes, runs
-from itm_core.experiments.prepare import encode
+from itm_core.experiments.evaluate import dev_scorer
+from itm_core.experiments.prepare import encode, prepare
 from itm_core.experiments.runs import Spec
 from tests.micro import COLOURS, SMALL, THINGS, write_dataset
 
@@ -319,5 +320,5 @@ def test_the_best_epoch_is_chosen_on_the_first_development_images(
     matcher = recipe.build(11, len(data.vocabulary), 4).eval()
     captions = [data.vocabulary.encode(c) for c in data.dev.captions[: 5 * images]]
     scores = score_matrix(matcher, data.dev.regions[:images], captions)
-    found = runs.dev_scorer(data, recipe)(matcher)
+    found = dev_scorer(prepare(data, recipe).dev, recipe.training.dev_images)(matcher)
     assert found == retrieval.metrics(scores).flat()
