@@ -100,8 +100,8 @@ def attention_quality(
     """Return the attention quality of every caption of a split with its own image.
 
     ``tokens`` are the token ids of the captions; ``features`` replace ``split.regions`` where a
-    recipe adds positions; ``threshold`` is that of the IoU, the rest as in `measure`. None for a split that does not know what its words name,
-    and for a matcher that does not attend.
+    recipe adds positions; ``threshold`` is that of the IoU, the rest as in `measure`. None for a
+    split that does not know what its words name, and for a matcher that does not attend.
     """
     known = truth(split, threshold)
     if known is None:

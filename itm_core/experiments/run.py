@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,28 @@ VOCABULARY = "vocabulary.json"
 WEIGHTS = "best.safetensors"
 SCORES = "test_scores.npy"
 IMPORT = "import.json"  # in the folders of imported weights alone
+CONFIGURATION = "config.json"  # the first file of a run
 CURVE = ("epoch", "loss", "rsum", "seconds")
 CONFIG = {"dataset": str, "feature_width": int, "region_count": int, "seed": int, "recipe": dict}
 IMPORTED_CONFIG = CONFIG | {"embedding_rows": int, "imported": dict}  # of imported weights
+
+
+class RunState(StrEnum):
+    """What the folder of a run holds."""
+
+    EMPTY = "empty"  # no configuration: nothing was trained or imported
+    INTERRUPTED = "interrupted"  # training was started and can be resumed
+    IMPORTED = "imported"  # weights of a checkpoint, without scores of a test split
+    FINISHED = "finished"  # weights, scores and metrics, trained or imported
+
+
+def state_of(folder: Path) -> RunState:
+    """Return the state of the folder of a run, from the names of its files."""
+    if (folder / COMPLETE).exists():
+        return RunState.FINISHED
+    if (folder / IMPORT).exists():
+        return RunState.IMPORTED
+    return RunState.INTERRUPTED if (folder / CONFIGURATION).exists() else RunState.EMPTY
 
 
 @dataclass(frozen=True)
@@ -50,6 +70,11 @@ class Run:
     words: Vocabulary | None = None
 
     @property
+    def state(self) -> RunState:
+        """The state of its folder now."""
+        return state_of(self.folder)
+
+    @property
     def place(self) -> str:
         """Its folder below the store: ``dataset/recipe/seed-hash``."""
         return "/".join(self.folder.parts[-3:])
@@ -57,7 +82,7 @@ class Run:
     @cached_property
     def config(self) -> dict[str, Any]:
         """Dataset, recipe and seed."""
-        return read_json(self.folder / "config.json")
+        return read_json(self.folder / CONFIGURATION)
 
     @property
     def imported(self) -> Mapping[str, Any] | None:
@@ -102,7 +127,7 @@ class Run:
             return np.load(path)
 
     def _require_scores(self) -> None:
-        if self.imported and not (self.folder / COMPLETE).exists():
+        if self.imported and self.state is not RunState.FINISHED:
             raise InputError(
                 "imported weights have no scores of a test split",
                 file=self.folder,
@@ -175,7 +200,7 @@ def load(
     if (folder / IMPORT).exists():
         _require_config(run, IMPORTED_CONFIG)
         return _with_words(run, dataset, vocabulary)
-    if (folder / COMPLETE).exists():
+    if run.state is RunState.FINISHED:
         if vocabulary is None:
             _require_config(run, CONFIG)
             return run
@@ -185,13 +210,13 @@ def load(
             found=f"vocabulary {vocabulary}",
             remedy="leave the vocabulary out; it is for imported checkpoints",
         )
-    if not (folder / "config.json").exists():
+    if run.state is RunState.EMPTY:
         found, remedy = "no run", "name the folder of a run (itm runs lists them)"
     elif run.imported:
         found = f"imported weights without {IMPORT}"
         remedy = f"delete {folder} and import the checkpoint again"
     else:
-        found = "a run that was cut off"
+        found = "a run that was interrupted"
         remedy = "train it: the same command resumes where it stopped"
     raise InputError("no finished run here", file=folder, found=found, remedy=remedy)
 
@@ -211,7 +236,7 @@ def _require_config(run: Run, parts: Mapping[str, type]) -> None:
     if wrong:
         raise InputError(
             "the configuration is damaged",
-            file=run.folder / "config.json",
+            file=run.folder / CONFIGURATION,
             found=f"no proper {', '.join(wrong)}",
             remedy=f"delete {run.folder} and {run.again}",
         )

@@ -23,18 +23,14 @@ import json
 import os
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
-from multiprocessing import get_context
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from filelock import FileLock, Timeout
-from tqdm.auto import tqdm
 
 from itm_core.data.dataset import Dataset, load_dataset
 from itm_core.data.feature_notes import features_of_folder
@@ -47,7 +43,8 @@ from itm_core.experiments.prepare import Prepared, build, prepare
 from itm_core.experiments.recipes import Recipe
 from itm_core.experiments.run import COMPLETE, VOCABULARY, WEIGHTS, Run, load
 from itm_core.experiments.weights import load_matcher, save_matcher
-from itm_core.files import make_folder, whole_file, write_json
+from itm_core.files import locked, whole_file, write_json
+from itm_core.parallel import run_parallel
 from itm_core.regulators import fingerprint
 from itm_core.settings import at_least, instance, seed_of, texts
 from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -138,17 +135,11 @@ def train_or_load(
         return Run(folder)
     prepared = prepare(data, recipe)
     prepared.require_known_words(report=group.first)
-    make_folder(folder)
-    try:
-        with FileLock(folder / ".lock", timeout=0) if group.first else nullcontext():
-            if not group.broadcast((folder / COMPLETE).exists()):
-                _train(prepared, recipe, config, folder, where, progress, group)
-    except Timeout:
-        raise InputError(
-            "this run is being trained by another process",
-            file=folder,
-            remedy="wait for it, or stop it and ask again",
-        ) from None
+    message = "this run is being trained by another process"
+    lock = locked(folder / ".lock", message, "wait for it, or stop it and run the command again")
+    with lock if group.first else nullcontext():
+        if not group.broadcast((folder / COMPLETE).exists()):
+            _train(prepared, recipe, config, folder, where, progress, group)
     return Run(folder)
 
 
@@ -235,50 +226,53 @@ def train_many(
     root: Path | str = ROOT,
     progress: bool = True,
 ) -> list[Run]:
-    """Return the runs of all ``specs``, trained side by side where they don't exist yet.
+    """Return the runs of all ``specs``, trained in several processes where they do not exist yet.
 
     Args:
-        workers: processes; one for each core by default on a CPU, one on a GPU. Each takes its
-            share of the cores, so that they don't slow one another down.
+        workers: number of processes; by default one for each core on a CPU, one on a GPU. The
+            cores are divided among them.
 
     Raises `InputError` for a wrong argument, or the first error of a run after all have ended.
     """
     specs = list(specs)
     _check(dataset, root, progress)
     at_least("workers", 1 if workers is None else workers, 1)
-    places = {spec: _place(dataset, spec, root) for spec in specs}
-    missing = [spec for spec, place in places.items() if not (place / COMPLETE).exists()]
+    folders = {spec: _folder_of_spec(dataset, spec, root) for spec in specs}
+    missing = [spec for spec, folder in folders.items() if not (folder / COMPLETE).exists()]
     if missing:
         cores = os.cpu_count() or 1
         workers = workers or (cores if pick_device(device).type == "cpu" else 1)
-        given = (device, str(root), max(1, cores // workers))
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            futures = [pool.submit(_one, str(dataset), spec, *given) for spec in missing]
-            for future in tqdm(futures, desc="runs", unit="run", disable=not progress):
-                future.exception()
-        _ = [future.result() for future in futures]
-    return [load(places[spec]) for spec in specs]
+        for _ in run_parallel(
+            partial(_train_one, str(dataset), device, str(root)),
+            missing,
+            workers=workers,
+            threads=max(1, cores // workers),
+            title="runs",
+            unit="run",
+            progress=progress,
+        ):
+            pass
+    return [load(folders[spec]) for spec in specs]
 
 
-def _place(dataset: Path | str, spec: Spec, root: Path | str) -> Path:
+def _folder_of_spec(dataset: Path | str, spec: Spec, root: Path | str) -> Path:
     recipe = recipes.get(spec.recipe).replace(*spec.overrides)
-    return folder_of(configuration(_checked_once(str(dataset)), recipe, spec.seed), root)
+    return folder_of(configuration(_cached_dataset(str(dataset)), recipe, spec.seed), root)
 
 
 @lru_cache(maxsize=1)
-def _checked_once(dataset: str) -> Dataset:
+def _cached_dataset(dataset: str) -> Dataset:
     """Return a dataset that is read for the first run and kept for the others."""
     return load_dataset(dataset)
 
 
-def _one(dataset: str, spec: Spec, device: str, root: str, threads: int) -> Path:
-    torch.set_num_threads(threads)
-    return train_or_load(
-        _checked_once(dataset),
+def _train_one(dataset: str, device: str, root: str, spec: Spec) -> None:
+    train_or_load(
+        _cached_dataset(dataset),
         spec.recipe,
         seed=spec.seed,
         device=device,
         root=root,
         overrides=spec.overrides,
         progress=False,
-    ).folder
+    )

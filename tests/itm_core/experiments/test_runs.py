@@ -127,7 +127,7 @@ def test_a_run_without_its_last_file_is_not_whole(
     cut = next(copy.glob("*/*/*/metrics.json"))
     cut.unlink()
     assert runs.all_runs(copy) == []
-    with pytest.raises(InputError, match="cut off"):
+    with pytest.raises(InputError, match="interrupted"):
         runs.load(cut.parent)
     again = train(dataset, copy)
     for name, weight in run.matcher().state_dict().items():
@@ -189,7 +189,7 @@ def test_a_failing_run_does_not_stop_the_others(dataset: Path, tmp_path: Path) -
 def test_runs_that_are_there_start_no_process(
     run: runs.Run, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "ProcessPoolExecutor", None)
+    monkeypatch.setattr(runs, "run_parallel", None)
     specs = [Spec("scan-t2i-mean", 0, SMALL)] * 2
     root = run.folder.parents[2]
     made = runs.train_many(dataset, specs, root=root, device="cpu", progress=False)
