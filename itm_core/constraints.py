@@ -28,8 +28,8 @@ from torch import Tensor
 
 from itm_core.encoders.fragments import TINY
 from itm_core.errors import InputError
-from itm_core.models.regulation import AttentionPass
 from itm_core.models.pairing import REGIONS
+from itm_core.models.regulation import AttentionPass
 from itm_core.settings import at_least, not_negative, one_of, registered
 
 RELEVANCES = ("cosine", "dot")
@@ -390,9 +390,7 @@ class CCS(Constraint):
         other = other.to(batch.query.device)
         dots, lengths = swap.products(batch, other)
         relevance = dots if settings.relevance == "dot" else dots / lengths.clamp_min(TINY)
-        candidate = (
-            batch.constrained[other][:, None] & other_image.to(other.device)[:, None, None]
-        )
+        candidate = batch.constrained[other][:, None] & other_image.to(other.device)[:, None, None]
         candidate = candidate.expand_as(relevance)
         if batch.tokens is not None and settings.exclude_same_word:
             candidate = candidate & (batch.tokens[:, :, None] != batch.tokens[other][:, None])

@@ -223,7 +223,9 @@ def register(name: str, regulator: type[Regulator]) -> None:
         )
     built_in = REGULATORS.get(name)
     if name == "none" or (built_in is not None and built_in.__module__ == __name__):
-        raise InputError("a built-in regulator has this name", found=name, remedy="choose another one")
+        raise InputError(
+            "a built-in regulator has this name", found=name, remedy="choose another one"
+        )
     REGULATORS[name] = regulator
 
 

@@ -137,7 +137,7 @@ class UnitGpo(Gpo):
 
 
 class GruPooling(nn.Module):
-    """VSRN's global reasoning: the final state of a GRU over the regions, optionally batch-normed."""
+    """VSRN's global reasoning: the final state of a GRU, optionally batch-normed."""
 
     def __init__(self, width: int, *, normed: bool) -> None:
         super().__init__()

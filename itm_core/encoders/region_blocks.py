@@ -115,7 +115,9 @@ class GraphStep(nn.Module):
         super().__init__()
         self.g, self.theta, self.phi = (nn.Linear(width, width) for _ in range(3))
         self.out, self.norm = nn.Linear(width, width), nn.BatchNorm1d(width)
-        nn.init.zeros_(self.norm.weight)  # each step is initialised as the identity, as in the release
+        nn.init.zeros_(
+            self.norm.weight
+        )  # each step is initialised as the identity, as in the release
         nn.init.zeros_(self.norm.bias)
 
     def forward(self, v: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -82,7 +82,7 @@ def _sum(relevance: Tensor, axis: int, temperature: float, mask: Tensor | None) 
     return (relevance if mask is None else relevance * mask).sum(axis, keepdim=True)
 
 
-def _sum_contributions(relevance: Tensor, axis: int, temperature: float, mask: Tensor | None) -> Tensor:
+def _sum_parts(relevance: Tensor, axis: int, temperature: float, mask: Tensor | None) -> Tensor:
     return relevance if mask is None else relevance * mask.expand_as(relevance).to(relevance)
 
 
@@ -94,15 +94,15 @@ def _mean(relevance: Tensor, axis: int, temperature: float, mask: Tensor | None)
     return _sum(relevance, axis, temperature, mask) / _count(relevance, axis, mask)
 
 
-def _mean_contributions(relevance: Tensor, axis: int, temperature: float, mask: Tensor | None) -> Tensor:
-    return _sum_contributions(relevance, axis, temperature, mask) / _count(relevance, axis, mask)
+def _mean_parts(relevance: Tensor, axis: int, temperature: float, mask: Tensor | None) -> Tensor:
+    return _sum_parts(relevance, axis, temperature, mask) / _count(relevance, axis, mask)
 
 
 def _max(relevance: Tensor, axis: int, temperature: float, mask: Tensor | None) -> Tensor:
     return _masked(relevance, mask).max(axis, keepdim=True).values
 
 
-def _max_contributions(relevance: Tensor, axis: int, temperature: float, mask: Tensor | None) -> Tensor:
+def _max_parts(relevance: Tensor, axis: int, temperature: float, mask: Tensor | None) -> Tensor:
     masked = _masked(relevance, mask)
     winner = torch.zeros_like(relevance)
     winner.scatter_(axis, masked.argmax(axis, keepdim=True), 1.0)
@@ -114,25 +114,23 @@ def _lse(relevance: Tensor, axis: int, temperature: float, mask: Tensor | None) 
     return torch.logsumexp(scaled, axis, keepdim=True) / temperature
 
 
-def _lse_contributions(relevance: Tensor, axis: int, temperature: float, mask: Tensor | None) -> Tensor:
+def _lse_parts(relevance: Tensor, axis: int, temperature: float, mask: Tensor | None) -> Tensor:
     weights = (_masked(relevance, mask) * temperature).softmax(axis)
     return weights * _lse(relevance, axis, temperature, mask)
 
 
 def _softmax(relevance: Tensor, axis: int, temperature: float, mask: Tensor | None) -> Tensor:
-    return _softmax_contributions(relevance, axis, temperature, mask).sum(axis, keepdim=True)
+    return _softmax_parts(relevance, axis, temperature, mask).sum(axis, keepdim=True)
 
 
-def _softmax_contributions(
-    relevance: Tensor, axis: int, temperature: float, mask: Tensor | None
-) -> Tensor:
+def _softmax_parts(relevance: Tensor, axis: int, temperature: float, mask: Tensor | None) -> Tensor:
     return (_masked(relevance, mask) * temperature).softmax(axis) * relevance
 
 
 AGGREGATIONS: dict[str, Aggregation] = {
-    "mean": Aggregation(_mean, _mean_contributions),
-    "LSE": Aggregation(_lse, _lse_contributions),
-    "max": Aggregation(_max, _max_contributions),
-    "sum": Aggregation(_sum, _sum_contributions),
-    "softmax": Aggregation(_softmax, _softmax_contributions),
+    "mean": Aggregation(_mean, _mean_parts),
+    "LSE": Aggregation(_lse, _lse_parts),
+    "max": Aggregation(_max, _max_parts),
+    "sum": Aggregation(_sum, _sum_parts),
+    "softmax": Aggregation(_softmax, _softmax_parts),
 }

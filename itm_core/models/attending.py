@@ -20,7 +20,12 @@ from itm_core.models.alignment import cosine
 from itm_core.models.attention import GATES, NORMALISATIONS, attend, choose
 from itm_core.models.matcher import DIRECTIONS, DirectionOutput, Matcher, MatchOutput
 from itm_core.models.pairing import Pairing, query_axis_of
-from itm_core.models.regulation import AttentionControl, AttentionPass, RegulatorFactory, RegulatorState
+from itm_core.models.regulation import (
+    AttentionControl,
+    AttentionPass,
+    RegulatorFactory,
+    RegulatorState,
+)
 from itm_core.models.similarity_nodes import NODE_AGGREGATIONS, SAF, NodeAggregation
 from itm_core.settings import at_least, one_of, positive
 
@@ -192,10 +197,11 @@ class CrossAttention(nn.Module):
         """Yield each pass of attention and the regulator's state after it."""
         control, regulator = AttentionControl(self.settings.attention_temperature), self.regulator
         state = RegulatorState(control) if regulator is None else regulator.start(control)
-        for k in range(0 if regulator is None else regulator.updates):
-            attention = self._attend(pairing, dots, state.control)
-            state = regulator.update(k, attention, state)
-            yield attention, state
+        if regulator is not None:
+            for k in range(regulator.updates):
+                attention = self._attend(pairing, dots, state.control)
+                state = regulator.update(k, attention, state)
+                yield attention, state
         if regulator is None or not regulator.pools:
             yield self._attend(pairing, dots, state.control), state
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import leaky_relu
 
 from itm_core.encoders.fragments import TINY, length
-from itm_core.models.pairing import WORDS, Pairing, query_axis_of
+from itm_core.models.pairing import Pairing, query_axis_of
 from itm_core.settings import registered
 
 SLOPE = 0.1  # the paper has max(s, 0); the released code of all hosts a leaky ReLU of slope 0.1
@@ -112,10 +112,12 @@ def attend(
 def focused(weights: Tensor, axis: int, gate: str, mask: Tensor | None = None) -> Tensor:
     """Return the weights with irrelevant keys set to zero and the others renormalised.
 
-    BFAN section 3.3; ``axis`` is that of the keys. ``equal`` keeps fragment i where ``sum_t (w_i - w_t) > 0``, that is above
-    the mean; ``prob`` where ``sum_t (w_i - w_t) sqrt(w_t) > 0``, that is above
-    ``sum w^1.5 / sum w^0.5``. Where no weight is above (all are equal) all are kept: the
-    released code divides zero by zero there. Raises `InputError` for an unknown gate.
+    BFAN section 3.3; ``axis`` is that of the keys. ``equal`` keeps key i where
+    ``sum_t (w_i - w_t) > 0``, that is above the mean; ``prob`` where
+    ``sum_t (w_i - w_t) sqrt(w_t) > 0``, that is above ``sum w^1.5 / sum w^0.5``. Where no weight
+    is above (all are equal) all are kept: the released code divides zero by zero there.
+
+    Raises `InputError` for an unknown gate.
     """
     return registered("gate", gate, GATES)(weights, axis, mask)
 

@@ -23,7 +23,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from itm_core.encoders.fragments import TINY, Fragments, length, lazy
+from itm_core.encoders.fragments import TINY, Fragments, lazy, length
 
 CAPTIONS, WORDS, IMAGES, REGIONS = range(4)
 _MANY = 1 << 32  # more images than any batch has: pairs are numbered without collisions
@@ -84,7 +84,7 @@ class Pairing(ABC):
 
     @abstractmethod
     def pooled(self) -> tuple[Tensor, Tensor]:
-        """Return the pooled vectors of captions ``[C, 1, D]`` and of partners ``[1 or C, P, D]``."""
+        """Return the pooled vectors of captions ``[C, 1, D]`` and partners ``[1 or C, P, D]``."""
 
     @abstractmethod
     def pair_ids(self) -> Tensor:
@@ -96,10 +96,10 @@ class Pairing(ABC):
 
     @abstractmethod
     def _region_mix(self, weights: Tensor, factors: Tensor) -> Tensor:
-        """Return the product of ``factors [I, M, R]`` of each image and its weights over regions."""
+        """Return the product of each image's ``factors [I, M, R]`` and its weights."""
 
     def _word_mix(self, weights: Tensor, factors: Tensor) -> Tensor:
-        """Return the product of ``factors [C, M, L]`` of each caption and its weights over words."""
+        """Return the product of each caption's ``factors [C, M, L]`` and its weights."""
         captions, length, partners, regions = weights.shape
         mixed = factors @ weights.reshape(captions, length, partners * regions)
         return mixed.view(captions, -1, partners, regions)

@@ -76,7 +76,7 @@ class AttentionPass:
         return None if mask is None else mask.unsqueeze(-1)
 
     def attended(self) -> Tensor:
-        """Return the attended vectors at unit length, ``[C, L, P, 1, D]`` or ``[C, 1, P, R, D]``."""
+        """Return the attended unit vectors, ``[C, L, P, 1, D]`` or ``[C, 1, P, R, D]``."""
         return self.pairing.unit_mix(self.weights, self.key_axis)
 
     def difference(self) -> Tensor:
@@ -113,9 +113,7 @@ class RegulatorState:
 
     def with_pooling(self, alignment: Tensor, weights: Tensor, pooled: Tensor) -> RegulatorState:
         """Return the state after one more pooling step."""
-        return replace(
-            self, alignment=alignment, pooled=pooled, pooling=(*self.pooling, weights)
-        )
+        return replace(self, alignment=alignment, pooled=pooled, pooling=(*self.pooling, weights))
 
 
 class RegulatorOptions(Protocol):
