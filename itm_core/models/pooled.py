@@ -7,7 +7,7 @@ Page: "The hosts".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 from torch import Tensor
 
@@ -16,13 +16,12 @@ from itm_core.encoders.fragments import length
 from itm_core.errors import InputError
 from itm_core.models.matcher import Matcher
 from itm_core.models.pairing import AllPairs, Pairing
-from itm_core.settings import one_of
+from itm_core.settings import Settings, name_in
 
 MEASURES = ("cosine", "order")
 
 
-@dataclass(frozen=True, kw_only=True)
-class PooledSettings:
+class PooledSettings(Settings):
     """How two pooled vectors are compared.
 
     Attributes:
@@ -31,11 +30,9 @@ class PooledSettings:
         absolute: compare absolute values, for order embeddings.
     """
 
-    measure: str = "cosine"
+    part: ClassVar[str] = "matcher"
+    measure: Annotated[str, name_in(MEASURES)] = "cosine"
     absolute: bool = False
-
-    def __post_init__(self) -> None:
-        one_of("matcher.measure", self.measure, MEASURES)
 
 
 class Pooled(Matcher):
