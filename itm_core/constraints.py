@@ -21,7 +21,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -39,24 +39,24 @@ PAIRS = ("matched", "all")
 
 
 class ConstraintSettings(Settings):
-    """The open questions of the paper, each with our stand-in as its default.
+    """The choices that the abstract leaves open.
 
     Attributes:
-        ccr, ccs: weights of the two constraints beside the ranking loss; 0 turns one off.
-        ccr_margin, ccs_margin: by how much the attended content must win; the hosts' margin.
+        ccr, ccs: weights of the constraints in the loss; 0 turns one off.
+        ccr_margin, ccs_margin: m; by default the hosts' margin.
         negative: CCR's content: the ``complement`` of the weights, the keys ``below_mean``, the
-            ``bottom_k`` keys, or ``reverse_softmax``, which turns the attention upside down.
-        bottom_k: how many keys that takes.
-        relevance: R, the ``cosine``, or the plain ``dot`` product with the weighted mean.
-        detach_values: keep CCR's gradient out of the keys of the negative content.
-        swap: CCS's foreign query: a ``random`` one of another pair, its ``hard``-est, or, the
-            other way round, foreign ``keys`` under the same query.
+            ``bottom_k`` keys of least weight, or ``reverse_softmax``, the softmax with a negative
+            temperature.
+        relevance: R, the ``cosine``, or the ``dot`` product with the weighted mean.
+        detach_values: no gradient of CCR through the keys of the negative content.
+        swap: CCS takes a ``random`` query of another pair, the ``hard``-est of its queries, or
+            ``keys``: attended content of the other pair with the same query.
         exclude_same_word: a word is never swapped for the same word.
-        queries: which words ask: ``all`` but start and end, or ``content`` words alone.
-        gate_regions: where regions ask, only the half that agrees best with what it saw.
-        direction: ``all`` directions that the host attends in, ``t2i`` or ``i2t``.
+        queries: constrain ``all`` words but start and end, or ``content`` words alone.
+        gate_regions: in i2t constrain only the half of the regions of largest relevance.
+        direction: constrain ``all`` directions of the host, ``t2i`` or ``i2t``.
         pairs: constrain ``matched`` pairs, or ``all`` pairs of the batch.
-        from_epoch: epochs trained without constraints before.
+        from_epoch: number of epochs without constraints.
     """
 
     part: ClassVar[str] = "constraints"
@@ -79,27 +79,26 @@ class ConstraintSettings(Settings):
     @property
     def active(self) -> bool:
         """Whether anything is constrained."""
-        return self.ccr > 0 or self.ccs > 0
+        return any(getattr(self, name) > 0 for name in CONSTRAINTS)
 
 
 def check_constraints(settings: ConstraintSettings, *, attention: str, direction: str) -> None:
-    """Raise `InputError` where the constraints would do nothing to a host.
+    """Raise `InputError` where the constraints would have no effect on a host.
 
-    The other arguments are the host's (`AttendingSettings`). A run whose constraint is idle is
-    its baseline under another name.
+    ``attention`` and ``direction`` are the host's (`AttendingSettings`).
     """
     if not settings.active:
         return
     if attention == "hard":
         raise InputError(
-            "the constraints shape soft attention",
-            found="ccr or ccs with hard attention",
-            expected="a choice of one fragment has no gradient",
+            "constraints need soft attention",
+            found="constraints with hard attention",
+            expected="attention=soft: a hard assignment has no gradient",
         )
     if settings.direction != "all" and direction not in ("both", settings.direction):
         raise InputError(
             "there is no attention to constrain in this direction",
-            found=f"constraints.direction={settings.direction} for a host that attends {direction}",
+            found=f"constraints.direction={settings.direction} and a host of {direction}",
             expected=f"all or {direction}",
         )
 
@@ -113,6 +112,7 @@ class QueryKeyBatch:
         query: ``[n, Q, D]``; keys ``[n, N, D]`` and their Gram matrix ``[n, N, N]``.
         constrained: ``[n, Q]`` bool, the queries that are constrained.
         real: ``[n, N]`` bool, the keys that are not padding.
+        image: ``[n]``, the image of each pair.
         tokens: ``[n, Q]`` ids where words are the queries, else None.
     """
 
@@ -123,6 +123,7 @@ class QueryKeyBatch:
     gram: Tensor
     constrained: Tensor
     real: Tensor
+    image: Tensor
     tokens: Tensor | None
 
     @classmethod
@@ -131,6 +132,7 @@ class QueryKeyBatch:
         attention: AttentionPass,
         settings: ConstraintSettings,
         tokens: Tensor,
+        image: Tensor,
         stop: Tensor | None = None,
     ) -> QueryKeyBatch:
         """Return the direction of a pass of attention on `Matched` pairs."""
@@ -153,6 +155,7 @@ class QueryKeyBatch:
             keys.gram,
             constrained if t2i else regions.mask,
             keys.mask,
+            image,
             tokens if t2i else None,
         )
         if not t2i and settings.gate_regions:
@@ -174,12 +177,10 @@ class QueryKeyBatch:
         squared = ((weights @ self.gram) * weights).sum(-1)
         return squared.clamp_min(1e-30).sqrt()  # the root has no gradient at zero
 
-    def relevance(
-        self, weights: Tensor, dots: Tensor | None = None, kind: str = "cosine"
-    ) -> Tensor:
+    def relevance(self, weights: Tensor, kind: str = "cosine") -> Tensor:
         """Return the relevance ``[n, Q]`` of each query and its weighted sum of the keys."""
         one_of("relevance", kind, RELEVANCES)
-        product = (weights * (self.dots if dots is None else dots)).sum(-1)
+        product = (weights * self.dots).sum(-1)
         if kind == "dot":
             return product / weights.sum(-1).clamp_min(TINY)
         lengths = self.query.norm(dim=-1) * self.norm(weights)
@@ -217,10 +218,10 @@ def constraint_loss(
     total = torch.zeros((), device=tokens.device)
     monitored: dict[str, float] = {}
     for attention in chosen:
-        batch = QueryKeyBatch.of(attention, settings, tokens, stop)
+        batch = QueryKeyBatch.of(attention, settings, tokens, image, stop)
         positive = batch.relevance(batch.weights, kind=settings.relevance)
         for name, constraint in active.items():
-            negative, exists = constraint(settings).negative(batch, image, generator)
+            negative, exists = constraint(settings, generator).negative(batch)
             mask = batch.constrained & exists
             hinge = (getattr(settings, f"{name}_margin") + negative - positive).clamp_min(0)
             total = total + getattr(settings, name) * _per_pair(hinge, mask)
@@ -262,13 +263,13 @@ class Constraint(ABC):
 
     suffix = ""
 
-    def __init__(self, settings: ConstraintSettings) -> None:
-        self.settings = settings
+    def __init__(
+        self, settings: ConstraintSettings, generator: torch.Generator | None = None
+    ) -> None:
+        self.settings, self.generator = settings, generator
 
     @abstractmethod
-    def negative(
-        self, batch: QueryKeyBatch, image: Tensor, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def negative(self, batch: QueryKeyBatch) -> tuple[Tensor, Tensor]:
         """Return the relevance ``[n, Q]`` of the negative content, and where there is any."""
 
 
@@ -307,40 +308,23 @@ class CCR(Constraint):
     Page: the chapter on the constraints, "Content re-sourcing".
     """
 
-    def negative(
-        self, batch: QueryKeyBatch, image: Tensor, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return the relevance of each query and the keys by negative weights."""
-        settings = self.settings
-        negative = registered("constraints.negative", settings.negative, NEGATIVES)
-        weights = negative(batch.weights, batch.real[:, None], settings.bottom_k)
-        dots = batch.dots
-        if settings.detach_values:
+    def negative(self, batch: QueryKeyBatch) -> tuple[Tensor, Tensor]:
+        """Return the relevance of each query and the keys with negative weights."""
+        negative = registered("constraints.negative", self.settings.negative, NEGATIVES)
+        weights = negative(batch.weights, batch.real[:, None], self.settings.bottom_k)
+        if self.settings.detach_values:
             dots = batch.query @ batch.keys.detach().mT
-            batch = replace(batch, gram=batch.gram.detach())
-        return batch.relevance(weights, dots, settings.relevance), (weights > 0).any(-1)
-
-
-class Swap(NamedTuple):
-    """How CCS swaps the content of a pair with that of another pair.
-
-    ``products`` returns dot products ``[n, Q, other's Q]`` and the products of the two lengths;
-    ``order`` ranks the candidates by their relevance of that shape, the largest first.
-    """
-
-    products: Callable[[QueryKeyBatch, Tensor], tuple[Tensor, Tensor]]
-    order: Callable[[Tensor, torch.Generator | None], Tensor]
+            batch = replace(batch, dots=dots, gram=batch.gram.detach())
+        return batch.relevance(weights, self.settings.relevance), (weights > 0).any(-1)
 
 
 def _foreign_keys(batch: QueryKeyBatch, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the products of each query and the attended vectors of the other pair."""
     dots = (batch.query @ batch.keys[other].mT) @ batch.weights[other].mT
     attended = batch.norm(batch.weights)[other]
     return dots, batch.query.norm(dim=-1)[:, :, None] * attended[:, None]
 
 
 def _foreign_queries(batch: QueryKeyBatch, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the products of each attended vector and the queries of the other pair."""
     dots = batch.weights @ (batch.query[other] @ batch.keys.mT).mT
     attended = batch.norm(batch.weights)
     return dots, attended[:, :, None] * batch.query[other].norm(dim=-1)[:, None]
@@ -354,10 +338,11 @@ def _hardest(relevance: Tensor, generator: torch.Generator | None) -> Tensor:
     return relevance.detach()
 
 
-SWAPS: dict[str, Swap] = {
-    "random": Swap(_foreign_queries, _random),
-    "hard": Swap(_foreign_queries, _hardest),
-    "keys": Swap(_foreign_keys, _random),
+# dot products [n, Q, other's Q] and products of lengths; a ranking of the candidates
+SWAPS: dict[str, tuple[Callable[..., tuple[Tensor, Tensor]], Callable[..., Tensor]]] = {
+    "random": (_foreign_queries, _random),
+    "hard": (_foreign_queries, _hardest),
+    "keys": (_foreign_keys, _random),
 }
 
 
@@ -369,21 +354,19 @@ class CCS(Constraint):
 
     suffix = "_ccs"
 
-    def negative(
-        self, batch: QueryKeyBatch, image: Tensor, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def negative(self, batch: QueryKeyBatch) -> tuple[Tensor, Tensor]:
         """Return the relevance of the swapped content of the candidate of highest rank."""
         settings = self.settings
-        swap = registered("constraints.swap", settings.swap, SWAPS)
-        other, other_image = derangement(image, generator)
-        other = other.to(batch.query.device)
-        dots, lengths = swap.products(batch, other)
+        products, ranking = registered("constraints.swap", settings.swap, SWAPS)
+        other, differs = derangement(batch.image, self.generator)
+        other, differs = other.to(batch.query.device), differs.to(batch.query.device)
+        dots, lengths = products(batch, other)
         relevance = dots if settings.relevance == "dot" else dots / lengths.clamp_min(TINY)
-        candidate = batch.constrained[other][:, None] & other_image.to(other.device)[:, None, None]
+        candidate = batch.constrained[other][:, None] & differs[:, None, None]
         candidate = candidate.expand_as(relevance)
         if batch.tokens is not None and settings.exclude_same_word:
             candidate = candidate & (batch.tokens[:, :, None] != batch.tokens[other][:, None])
-        order = swap.order(relevance, generator)
+        order = ranking(relevance, self.generator)
         best = order.masked_fill(~candidate, -torch.inf).argmax(-1, keepdim=True)
         return relevance.gather(-1, best).squeeze(-1), candidate.any(-1)
 

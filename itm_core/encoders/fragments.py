@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, overload
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-T = TypeVar("T")
 TINY = 1e-8  # the epsilon that SCAN and its successors add to norms
 GRAM_JITTER = 1e-13  # of the largest squared length: a length of zero becomes 3e-7 of the longest
 
@@ -40,39 +40,21 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
     return layer
 
 
-class lazy(Generic[T]):  # noqa: N801 - it reads like `property`
-    """A property that is computed once, as ``functools.cached_property``.
+if TYPE_CHECKING:
+    lazy = cached_property
+else:
 
-    That one takes a lock in Python 3.11, which torch.compile cannot trace.
+    class lazy:  # noqa: N801 - it reads like `property`
+        """``functools.cached_property`` without its lock, which torch.compile cannot trace."""
 
-    >>> class Sum:
-    ...     @lazy
-    ...     def value(self) -> int:
-    ...         print("computing")
-    ...         return 3
-    >>> total = Sum()
-    >>> total.value, total.value
-    computing
-    (3, 3)
-    """
+        def __init__(self, function: Callable[[Any], Any]) -> None:
+            self.function, self.__doc__ = function, function.__doc__
 
-    def __init__(self, make: Callable[[Any], T]) -> None:
-        self.make, self.name = make, make.__name__
-        self.__doc__ = make.__doc__
-
-    @overload
-    def __get__(self, owner: None, kind: type) -> lazy[T]: ...
-
-    @overload
-    def __get__(self, owner: object, kind: type) -> T: ...
-
-    def __get__(self, owner: object | None, kind: type) -> lazy[T] | T:
-        """Return the value and store it under its name in the object."""
-        if owner is None:
-            return self
-        value = self.make(owner)
-        owner.__dict__[self.name] = value
-        return value
+        def __get__(self, owner: Any, kind: type) -> Any:
+            if owner is None:
+                return self
+            value = owner.__dict__[self.function.__name__] = self.function(owner)
+            return value
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -116,17 +116,6 @@ class RegulatorState:
         return replace(self, alignment=alignment, pooled=pooled, pooling=(*self.pooling, weights))
 
 
-class RegulatorOptions(Protocol):
-    """The settings that every regulator reads, see `regulators.RegulatorSettings`."""
-
-    @property
-    def steps(self) -> int: ...  # noqa: D102
-    @property
-    def width(self) -> int: ...  # noqa: D102
-    @property
-    def output(self) -> str: ...  # noqa: D102
-
-
 class Regulator(nn.Module, ABC):
     """Alignment maps, a state between the passes of attention, and a score if it pools.
 
@@ -145,7 +134,8 @@ class Regulator(nn.Module, ABC):
     sums_scores = False
     min_steps = 1
 
-    def __init__(self, embedding: int, settings: RegulatorOptions) -> None:
+    def __init__(self, embedding: int, settings: Any) -> None:
+        """Take the width of the embeddings and `regulators.RegulatorSettings`."""
         super().__init__()
         self.steps, self.activation = settings.steps, settings.output
         self.align = nn.ModuleList(

@@ -162,8 +162,8 @@ def test_swaps_equal_the_plain_ones_forward_and_backward(direction: str, swap: s
 def test_reverse_softmax_turns_the_scores_upside_down(direction: str) -> None:
     V, W, tokens = embeddings()
     (seen,) = attended(V, W, direction)
-    asked = QueryKeyBatch.of(seen, ConstraintSettings(), tokens)
-    found, _ = CCR(ConstraintSettings(negative="reverse_softmax")).negative(asked, IMAGE)
+    asked = QueryKeyBatch.of(seen, ConstraintSettings(), tokens, IMAGE)
+    found, _ = CCR(ConstraintSettings(negative="reverse_softmax")).negative(asked)
     asking, asked_side = (WORDS, REGIONS) if direction == "t2i" else (REGIONS, WORDS)
     Z = normalise(seen.dots, "clipped_l2norm", asking)
     for i in range(5):
@@ -177,8 +177,8 @@ def test_reverse_softmax_turns_the_scores_upside_down(direction: str) -> None:
 def test_the_gate_keeps_the_half_of_the_regions_that_agrees_best() -> None:
     V, W, tokens = embeddings()
     (seen,) = attended(V, W, "i2t")
-    everyone = QueryKeyBatch.of(seen, ConstraintSettings(), tokens)
-    kept = QueryKeyBatch.of(seen, ConstraintSettings(gate_regions=True), tokens).constrained
+    everyone = QueryKeyBatch.of(seen, ConstraintSettings(), tokens, IMAGE)
+    kept = QueryKeyBatch.of(seen, ConstraintSettings(gate_regions=True), tokens, IMAGE).constrained
     agree = everyone.relevance(everyone.weights)
     assert kept.sum(1).tolist() == [2, 2, 2, 1, 2]  # of four, four, three, two and four
     for i in range(5):
@@ -283,7 +283,7 @@ def test_detached_values_keep_the_gradient_of_what_was_passed_over_out_of_the_ke
         (seen,) = attended(v, W, "t2i")
         seen.__dict__["weights"] = seen.weights.detach()  # the keys' own part alone
         settings = ConstraintSettings(ccr=1.0, detach_values=detach)
-        found, _ = CCR(settings).negative(QueryKeyBatch.of(seen, settings, tokens), IMAGE)
+        found, _ = CCR(settings).negative(QueryKeyBatch.of(seen, settings, tokens, IMAGE))
         values.append(found.sum().item())
         found = found.sum() + 0 * v.sum()  # so that there is a graph in either case
         slopes.append(torch.autograd.grad(found, v)[0].abs().max().item())

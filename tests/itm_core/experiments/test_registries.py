@@ -76,14 +76,16 @@ def query_key_batch() -> QueryKeyBatch:
     weights = torch.rand(3, 2, 4, generator=draw)
     query, keys = torch.rand(3, 2, 5, generator=draw), torch.rand(3, 4, 5, generator=draw)
     every, real = torch.ones(3, 2, dtype=torch.bool), torch.ones(3, 4, dtype=torch.bool)
-    return QueryKeyBatch(weights, query @ keys.mT, query, keys, keys @ keys.mT, every, real, None)
+    return QueryKeyBatch(
+        weights, query @ keys.mT, query, keys, keys @ keys.mT, every, real, IMAGE, None
+    )
 
 
 def constrained(name: str, constraint: type[Constraint]) -> Callable:
     def call(wrong: str) -> object:
         settings = ConstraintSettings(ccr=1.0)
         setting(settings, name, wrong)
-        return constraint(settings).negative(query_key_batch(), IMAGE)
+        return constraint(settings).negative(query_key_batch())
 
     return call
 
