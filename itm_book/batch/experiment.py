@@ -72,14 +72,6 @@ def run_cell(
     return executed
 
 
-def last_line(folder: Path) -> str:
-    """Return what the cell in ``folder`` failed with; empty when it did not."""
-    try:
-        return (folder / ERROR).read_text(encoding="utf-8").rstrip().rpartition("\n")[2]
-    except FileNotFoundError:
-        return ""
-
-
 @contextmanager
 def claim_gpu(count: int, folder: Path | None = None) -> Iterator[str | None]:
     """Hold one of the first ``count`` GPUs of this machine, and give its name.

@@ -29,12 +29,17 @@ from itm_core.files import read_json, reading
 from itm_core.models import Matcher
 
 COMPLETE = "metrics.json"
+ERROR = "error.txt"  # the end of a traceback, where a run or its notebook has failed
 VOCABULARY = "vocabulary.json"
 WEIGHTS = "best.safetensors"
 IMPORT = "import.json"  # in the folders of imported weights alone
 CURVE = ("epoch", "loss", "rsum", "seconds")
 CONFIG = {"dataset": str, "feature_width": int, "region_count": int, "seed": int, "recipe": dict}
 IMPORTED_CONFIG = CONFIG | {"embedding_rows": int, "imported": dict}  # of imported weights
+
+# The states of a run's folder. A recorded run (`itm_book.records`) has no folder here.
+NOT_STARTED, UNFINISHED, FAILED, FINISHED = "not started", "unfinished", "failed", "finished"
+STATES = (NOT_STARTED, UNFINISHED, FAILED, FINISHED)
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,27 @@ class Run:
     def place(self) -> str:
         """Its folder below the store: ``dataset/recipe/seed-hash``."""
         return "/".join(self.folder.parts[-3:])
+
+    @property
+    def state(self) -> str:
+        """One of `STATES`, read from the folder each time."""
+        if (self.folder / COMPLETE).exists():
+            return FINISHED
+        if (self.folder / ERROR).exists():
+            return FAILED
+        return UNFINISHED if (self.folder / "config.json").exists() else NOT_STARTED
+
+    @property
+    def error(self) -> str:
+        """The last line of ``error.txt``; empty when there is no such file."""
+        try:
+            text = (self.folder / ERROR).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            return type(error).__name__
+        lines = [line.strip() for line in text.split("\n")]
+        return next(filter(None, reversed(lines)), "no reason given")
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -101,7 +127,7 @@ class Run:
             return np.load(path)
 
     def _require_scores(self) -> None:
-        if self.imported and not (self.folder / COMPLETE).exists():
+        if not (self.folder / COMPLETE).exists() and self.imported:
             raise InputError(
                 "imported weights have no scores of a test split",
                 file=self.folder,
