@@ -15,9 +15,10 @@ from itm_book.pages.chapters import METADATA
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
 COVER_TAG = "cover"
-COVER_WORDS = """Point at a word: regions light up by its attention to them. Point at a region: words
-light up. Left the host, right the same host with a regulator, both trained with the same budget on
-the machine that built this copy of the book, for [the chapter on RCAR](../notebooks/rcar.ipynb).
+COVER_WORDS = """Point at a word: regions light up by its attention to them. Point at a region:
+words light up. Left the host, right the same host with a regulator, both trained with the same
+budget on the machine that built this copy of the book, for
+[the chapter on RCAR](../notebooks/rcar.ipynb).
 """
 
 
