@@ -26,15 +26,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from itm_book.records import grids
-from itm_core.errors import InputError
-from itm_core.experiments.run import FAILED, FINISHED
-from itm_core.files import read_json, write_json
+from itm_core.experiments.run import RunState
+from itm_core.files import locked, read_json, write_json
 
 SNAKEFILE = grids.FOLDER / "Snakefile"
+ENDED = (RunState.FINISHED, RunState.FAILED)
 OPTIONS = (
     "--keep-going",  # a job that fails stops no other
     *("--retries", "0"),
@@ -60,7 +59,7 @@ class Job(Protocol):
 
     @property
     def state(self) -> str:
-        """`FINISHED`, `FAILED` or another state, read from its files."""
+        """`RunState.FINISHED`, `RunState.FAILED` or another state, read from its files."""
 
     @property
     def error(self) -> str:
@@ -134,8 +133,12 @@ def run(batch: Plan, *, progress: bool = True) -> Report:
     Raises `InputError` when another process runs this plan, and KeyboardInterrupt after an
     interrupt or termination, when everything that was started has been stopped.
     """
-    with _batch_lock(batch):
-        pending = [job for job in batch.jobs if job.state != FINISHED]
+    problem, remedy = (
+        "this batch is being run by another process",
+        "wait until it has ended, or stop it",
+    )
+    with locked(batch.home / ".lock", problem, remedy):
+        pending = [job for job in batch.jobs if job.state != RunState.FINISHED]
         finished = {job.name for job in batch.jobs} - {job.name for job in pending}
         log = batch.home / "snakemake.log"
         if pending:
@@ -161,7 +164,7 @@ def _run(batch: Plan, pending: Sequence[Job], log: Path, progress: bool) -> set[
         except KeyboardInterrupt:
             _stop(process, batch.remote)
             for job in waiting.values():  # a job that was stopped has not failed
-                if job.state != FINISHED:
+                if job.state != RunState.FINISHED:
                     job.forget()
             raise KeyboardInterrupt("stopped; the same command resumes it") from None
     return {job.name for job in pending if job.name not in waiting and not job.error}
@@ -203,7 +206,9 @@ def _watch(
     with tqdm(total=len(waiting), desc=f"{unit}s", unit=unit, disable=not progress) as bar:
         while True:
             ended = process.poll() is not None  # before the states are read: they are final then
-            for job in [j for j in waiting.values() if j.state in (FINISHED, FAILED)]:
+            for job in [
+                j for j in waiting.values() if j.state in (RunState.FINISHED, RunState.FAILED)
+            ]:
                 if error := job.error:
                     bar.write(f"failed: {job.name}: {error}", file=sys.stderr)
                 del waiting[job.name]
@@ -245,21 +250,3 @@ def _terminations() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _batch_lock(batch: Plan) -> Iterator[None]:
-    batch.home.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(batch.home / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise InputError(
-            "this batch is being run by another process",
-            file=batch.home,
-            remedy="wait until it has ended, or stop it",
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()

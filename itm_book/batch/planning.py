@@ -23,20 +23,19 @@ from itm_book.records.grids import Cell, Grid
 from itm_book.scenes.making import make_scenes
 from itm_book.shipped import shipped
 from itm_core.errors import InputError
-from itm_core.experiments.run import (
-    COMPLETE,
-    FAILED,
-    FINISHED,
-    NOT_STARTED,
-    UNFINISHED,
-    Run,
-)
+from itm_core.experiments.run import COMPLETE, Run, RunState
 from itm_core.experiments.runs import ROOT
 
 SCENES = {"scenes": "full", "scenes-small": "small", "scenes-tiny": "tiny"}  # made when missing
 NOTEBOOK_MINUTES = 0.2  # to start a kernel and draw the figures, besides the training
 NO_NOTEBOOK = "no notebook"  # the run is finished, its notebook has not been executed
-SHOWN_STATES = (FINISHED, NO_NOTEBOOK, UNFINISHED, FAILED, NOT_STARTED)
+SHOWN_STATES = (
+    RunState.FINISHED,
+    NO_NOTEBOOK,
+    RunState.INTERRUPTED,
+    RunState.FAILED,
+    RunState.EMPTY,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +58,13 @@ class Job:
 
     @property
     def state(self) -> str:
-        """The present state of the run (`run.STATES`), or `NO_NOTEBOOK`."""
+        """The present state of the run (`RunState`), or `NO_NOTEBOOK`."""
         if self.folder is None:
-            return NOT_STARTED
+            return RunState.EMPTY
         run = Run(self.folder)
-        if run.state != FINISHED or (self.folder / experiment.NOTEBOOK).exists():
+        if run.state != RunState.FINISHED or (self.folder / experiment.NOTEBOOK).exists():
             return run.state
-        return FAILED if run.error else NO_NOTEBOOK
+        return RunState.FAILED if run.error else NO_NOTEBOOK
 
     @property
     def trace(self) -> Path:
@@ -89,7 +88,7 @@ class Job:
     @property
     def minutes_left(self) -> float:
         """About how many minutes are left."""
-        known = {FINISHED: 0.0, NO_NOTEBOOK: NOTEBOOK_MINUTES}
+        known = {RunState.FINISHED: 0.0, NO_NOTEBOOK: NOTEBOOK_MINUTES}
         return known.get(self.state, self.minutes + NOTEBOOK_MINUTES)
 
 
@@ -149,7 +148,7 @@ class Batch:
         states = {job.name: job.state for job in self.jobs}
         lines = [f"{states[job.name]:12}  {job.name}  {job.error}".rstrip() for job in self.jobs]
         counts = Counter(states.values())
-        pending = [job for job in self.jobs if states[job.name] != FINISHED]
+        pending = [job for job in self.jobs if states[job.name] != RunState.FINISHED]
         minutes = sum(job.minutes_left for job in pending)
         minutes /= max(1, min(self.workers, len(pending)))
         about = f"about {minutes:.0f} minutes" if minutes >= 1.5 else "about a minute"

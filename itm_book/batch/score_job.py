@@ -28,7 +28,7 @@ from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.evaluation.scoring import cut, score_matrix
 from itm_core.experiments.prepare import encode, run_features, vocabulary_hash
-from itm_core.experiments.run import FAILED, FINISHED, NOT_STARTED, Run
+from itm_core.experiments.run import Run, RunState
 from itm_core.files import read_json, whole_file, write_json
 
 JOB, DONE = "job.json", "metrics.json"
@@ -64,10 +64,10 @@ class Shard:
 
     @property
     def state(self) -> str:
-        """`FINISHED`, `FAILED` or `NOT_STARTED`, read from the files each time."""
+        """`RunState.FINISHED`, `FAILED` or `EMPTY`, read from its files."""
         if self.place.exists():
-            return FINISHED
-        return FAILED if self.trace.exists() else NOT_STARTED
+            return RunState.FINISHED
+        return RunState.FAILED if self.trace.exists() else RunState.EMPTY
 
     def forget(self) -> None:
         """Remove an earlier error, and partial files of a killed process."""

@@ -18,10 +18,18 @@ from itm_book.records.results import RECORDED, Result
 from itm_book.tables.comparison import SHOWN
 from itm_core.errors import InputError
 from itm_core.experiments import recipes
-from itm_core.experiments.run import COMPLETE, ERROR, FAILED, FINISHED, UNFINISHED, Run
+from itm_core.experiments.run import COMPLETE, CONFIGURATION, ERROR, Run, RunState
 
 DAMAGED = "damaged"  # one of the run's files cannot be read
-SHOWN_STATES = (FINISHED, RECORDED, UNFINISHED, FAILED, DAMAGED)
+SHOWN_STATES = (
+    RunState.FINISHED,
+    RECORDED,
+    RunState.INTERRUPTED,
+    RunState.FAILED,
+    RunState.IMPORTED,
+    RunState.EMPTY,
+    DAMAGED,
+)
 UNREADABLE = (OSError, ValueError, RecursionError)  # an `InputError` is a ValueError
 
 Settings = Mapping[str, Any]  # "part.key": value
@@ -50,7 +58,7 @@ class RunEntry:
 
     Attributes:
         place: dataset, recipe and ``seed-hash``: the names of the run's folders.
-        run_state: the state of the run (`run.STATES`), or `RECORDED`.
+        run_state: the state of the run (`RunState`), or `RECORDED`.
         error: the last line of ``error.txt``, where there is one.
         problems: what is wrong with the files.
     """
@@ -67,7 +75,7 @@ class RunEntry:
     @property
     def state(self) -> str:
         """One of `SHOWN_STATES`."""
-        return DAMAGED if self.problems and self.run_state != FAILED else self.run_state
+        return DAMAGED if self.problems and self.run_state != RunState.FAILED else self.run_state
 
     @property
     def recipe(self) -> str:
@@ -81,7 +89,7 @@ class RunEntry:
 
     def reason(self) -> str:
         """Return why it failed or what is damaged."""
-        error = self.error if self.run_state == FAILED else ""
+        error = self.error if self.run_state == RunState.FAILED else ""
         return "; ".join(filter(None, (error, *self.problems)))
 
     def command(self) -> str:
@@ -98,7 +106,7 @@ class RunEntry:
 
 def run_entries(root: Path) -> list[RunEntry]:
     """Return an entry for every run folder below ``root``, sorted by folder."""
-    names = ("config.json", COMPLETE, ERROR)
+    names = (CONFIGURATION, COMPLETE, ERROR)
     folders = {path.parent for name in names for path in root.glob(f"*/*/*/{name}")}
     return [entry_of(Run(folder)) for folder in sorted(folders)]
 
@@ -112,14 +120,14 @@ def recorded_entries(record: Iterable[Result]) -> list[RunEntry]:
 def entry_of(run: Run | Result) -> RunEntry:
     """Return the entry of a run, or of a recorded result."""
     problems: list[str] = []
-    finished = run.state in (FINISHED, RECORDED)
+    finished = run.state in (RunState.FINISHED, RECORDED)
     config = _readable(run, "config", problems)
     metrics = _readable(run, "metrics", problems) if finished else None
     described = finished or (isinstance(run, Run) and (run.folder / "environment.json").exists())
     environment = _readable(run, "environment", problems) if described else None
     if config is not None and (misfits := _misfits(config)):
         problems, config = problems + misfits, None
-    if metrics is not None and run.state == FINISHED:
+    if metrics is not None and run.state == RunState.FINISHED:
         missing = [name for name in SHOWN if number(metrics.get(name)) is None]
         problems += [f"{COMPLETE}: {name} is not a number" for name in missing]
     return RunEntry(

@@ -26,7 +26,7 @@ from itm_core.environment import is_committed
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.experiments import recipes
-from itm_core.experiments.run import FINISHED, Run, load
+from itm_core.experiments.run import Run, RunState, load
 from itm_core.experiments.runs import train_many
 from itm_core.files import reading, whole_file
 
@@ -85,8 +85,8 @@ class Result:
 
     @property
     def state(self) -> str:
-        """`RECORDED`, or `FINISHED` where the run is in the store."""
-        return RECORDED if self.recorded else FINISHED
+        """`RECORDED`, or `RunState.FINISHED` where the run is in the store."""
+        return RECORDED if self.recorded else RunState.FINISHED
 
     @property
     def error(self) -> str:
@@ -250,7 +250,7 @@ def present(
     """Return the results of those rows of a grid whose runs are finished; nothing is trained."""
     cells = grid.cells(size)
     places = folders(cells, Path(data), Path(root))
-    runs = {k: run for k, run in enumerate(map(Run, places)) if run.state == FINISHED}
+    runs = {k: run for k, run in enumerate(map(Run, places)) if run.state == RunState.FINISHED}
     return _grouped(grid, cells, runs)
 
 

@@ -185,7 +185,7 @@ def test_an_interrupt_ends_all_and_leaves_no_failed_cell(place: Path) -> None:
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt, match="the same command"):
         engine.run(planned, progress=False)
-    assert [job.state for job in planned.jobs] == ["not started", "not started"]
+    assert [job.state for job in planned.jobs] == ["empty", "empty"]
     wait_for(lambda: children() <= others)
 
 
@@ -208,7 +208,7 @@ def test_a_dry_run_counts_and_runs_nothing(place: Path, capsys: pytest.CaptureFi
     assert main(words(place, "--workers", "2", "--dry-run")) == 0
     said = capsys.readouterr().out
     assert sorted(place.rglob("*")) == before
-    assert "2 not started" in said
+    assert "2 empty" in said
     assert "to run: 2 of 2, about 3 minutes with 2 at once" in said
     write_json(first / "config.json", {})
     write_json(first / "metrics.json", {})
@@ -219,7 +219,7 @@ def test_a_dry_run_counts_and_runs_nothing(place: Path, capsys: pytest.CaptureFi
     write_json(first.parent / "1-other" / "environment.json", {"seconds_training": 600})
     assert main(words(place, "--seeds", "0", "1", "--workers", "1", "--dry-run")) == 0
     said = capsys.readouterr().out
-    assert "1 no notebook, 1 unfinished, 2 not started" in said
+    assert "1 no notebook, 1 interrupted, 2 empty" in said
     assert "to run: 4 of 4, about 22 minutes with 1 at once" in said  # 0.2 + 15.2 + 3.2 + 3.2
     (first / "experiment.ipynb").touch()
     assert main(words(place, "--rows", "t2i", "--dry-run")) == 0
@@ -230,7 +230,7 @@ def test_scenes_need_not_be_there_for_a_dry_run(tmp_path: Path) -> None:
     planned = planning.prepare(
         grids.load("scan"), "tiny", data=tmp_path, root=tmp_path / "runs", make_data=False
     )
-    assert "14 not started" in planned.lines()[-2]
+    assert "14 empty" in planned.lines()[-2]
     assert not list(tmp_path.iterdir())
 
 

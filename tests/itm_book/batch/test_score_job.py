@@ -129,10 +129,10 @@ def test_a_shard_that_fails_is_named_and_scored_at_the_next_start(
     write_json(planned.home / "cells.json", told)
     words = [str(planned.home / "cells.json"), planned.jobs[1].name]
     assert shard.main(words) == 1
-    assert [job.state for job in planned.jobs] == ["not started", "failed", "not started"]
+    assert [job.state for job in planned.jobs] == ["empty", "failed", "empty"]
     assert "no finished run here" in planned.jobs[1].error
     engine._write(planned, planned.jobs)
-    assert planned.jobs[1].state == "not started"
+    assert planned.jobs[1].state == "empty"
     assert shard.main(words) == 0
     assert planned.jobs[1].state == "finished"
 

@@ -162,13 +162,13 @@ def test_runs_that_are_not_finished(tmp_path: Path) -> None:
     write_run(tmp_path, seed=3, finished=False, error_txt="")
     page = runs_page(run_entries(tmp_path))
     assert [row["state"] for row in cells(page)] == [
-        "unfinished",
+        "interrupted",
         "failed: OutOf<Memory>: full",
         "finished",
         "failed: no reason given",
     ]
     assert cells(page)[0]["rSum"] == ""
-    assert "4 runs: 1 finished, 1 unfinished, 2 failed</figcaption>" in page
+    assert "4 runs: 1 finished, 1 interrupted, 2 failed</figcaption>" in page
 
 
 # --- links -------------------------------------------------------------------------------------
