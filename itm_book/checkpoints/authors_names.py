@@ -36,13 +36,13 @@ RULES: dict[str, Rules] = {
     ),
     "pfan": (
         (r"^img_enc\.position_embedding\.", "regions.positions.table."),
-        (r"^img_enc\.fc_att\.", "regions.positions.ask."),
+        (r"^img_enc\.fc_att\.", "regions.positions.query."),
         *ENCODERS,
     ),
     "vsepp": ENCODERS,
     "vseinf": (
-        (r"^img_enc\.gpool\.", "regions.whole."),
-        (r"^txt_enc\.gpool\.", "words.whole."),
+        (r"^img_enc\.gpool\.", "regions.pooling."),
+        (r"^txt_enc\.gpool\.", "words.pooling."),
         *ENCODERS,
     ),
     "vsrn": (
@@ -55,8 +55,8 @@ RULES: dict[str, Rules] = {
                 (rf"^img_enc\.Rs_GCN_{k + 1}\.", f"regions.block.steps.{k}."),
             )
         ),
-        (r"^img_enc\.img_rnn\.", "regions.whole.rnn."),
-        (r"^img_enc\.bn\.", "regions.whole.bn."),
+        (r"^img_enc\.img_rnn\.", "regions.pooling.rnn."),
+        (r"^img_enc\.bn\.", "regions.pooling.bn."),
         *ENCODERS,
     ),
     "imram": (
@@ -65,32 +65,32 @@ RULES: dict[str, Rules] = {
         *ENCODERS,
     ),
     "sgraf": (
-        (r"^sim_enc\.v_global_w\.embedding_local\.0\.", "regions.whole.local."),
-        (r"^sim_enc\.v_global_w\.embedding_local\.1\.", "regions.whole.local_norm."),
-        (r"^sim_enc\.v_global_w\.embedding_global\.0\.", "regions.whole.whole."),
-        (r"^sim_enc\.v_global_w\.embedding_global\.1\.", "regions.whole.whole_norm."),
-        (r"^sim_enc\.v_global_w\.embedding_common\.0\.", "regions.whole.weigh."),
-        (r"^sim_enc\.t_global_w\.embedding_local\.0\.", "words.whole.local."),
-        (r"^sim_enc\.t_global_w\.embedding_global\.0\.", "words.whole.whole."),
-        (r"^sim_enc\.t_global_w\.embedding_common\.0\.", "words.whole.weigh."),
+        (r"^sim_enc\.v_global_w\.embedding_local\.0\.", "regions.pooling.local."),
+        (r"^sim_enc\.v_global_w\.embedding_local\.1\.", "regions.pooling.local_norm."),
+        (r"^sim_enc\.v_global_w\.embedding_global\.0\.", "regions.pooling.pooled."),
+        (r"^sim_enc\.v_global_w\.embedding_global\.1\.", "regions.pooling.pooled_norm."),
+        (r"^sim_enc\.v_global_w\.embedding_common\.0\.", "regions.pooling.weigh."),
+        (r"^sim_enc\.t_global_w\.embedding_local\.0\.", "words.pooling.local."),
+        (r"^sim_enc\.t_global_w\.embedding_global\.0\.", "words.pooling.pooled."),
+        (r"^sim_enc\.t_global_w\.embedding_common\.0\.", "words.pooling.weigh."),
         (r"^sim_enc\.sim_tranloc_w\.", "directions.t2i.nodes.local.transform."),
-        (r"^sim_enc\.sim_tranglo_w\.", "directions.t2i.nodes.whole.transform."),
+        (r"^sim_enc\.sim_tranglo_w\.", "directions.t2i.nodes.pooled.transform."),
         (r"^sim_enc\.sim_eval_w\.", "directions.t2i.nodes.score."),
         (r"^sim_enc\.SAF_module\.attn_sim_w\.", "directions.t2i.nodes.weigh."),
         (r"^sim_enc\.SAF_module\.bn\.num_batches_tracked", UNUSED),
         (r"^sim_enc\.SAF_module\.bn\.", "directions.t2i.nodes.norm."),
-        (r"^sim_enc\.SGR_module\.(\d+)\.graph_query_w\.", r"directions.t2i.nodes.ask.\1."),
-        (r"^sim_enc\.SGR_module\.(\d+)\.graph_key_w\.", r"directions.t2i.nodes.answer.\1."),
+        (r"^sim_enc\.SGR_module\.(\d+)\.graph_query_w\.", r"directions.t2i.nodes.query.\1."),
+        (r"^sim_enc\.SGR_module\.(\d+)\.graph_key_w\.", r"directions.t2i.nodes.key.\1."),
         (r"^sim_enc\.SGR_module\.(\d+)\.sim_graph_w\.", r"directions.t2i.nodes.update.\1."),
         *ENCODERS,
     ),
     "rcar": (
-        (r"^sim_enc\.sim_eval_w\.", "directions.*.regulator.score."),
+        (r"^sim_enc\.sim_eval_w\.", "directions.*.regulator.output."),
         (
             r"^sim_enc\.alv_modules\.(\d+)\.sim_transform_w\.",
             r"directions.*.regulator.align.\1.transform.",
         ),
-        (r"^sim_enc\.rar_modules\.(\d+)\.rar_q_w\.0\.", r"directions.*.regulator.whole.\1."),
+        (r"^sim_enc\.rar_modules\.(\d+)\.rar_q_w\.0\.", r"directions.*.regulator.pooled.\1."),
         (r"^sim_enc\.rar_modules\.(\d+)\.rar_k_w\.0\.", r"directions.*.regulator.local.\1."),
         (r"^sim_enc\.rar_modules\.(\d+)\.rar_v_w\.0\.", r"directions.*.regulator.weigh.\1."),
         (
@@ -128,12 +128,12 @@ def their_name(ours: str, family: str, direction: str = "t2i") -> str:
     The inverse of `our_name` where the rule is one to one, which holds for all parameters after
     the encoders' embeddings.
 
-    >>> their_name("directions.t2i.nodes.ask.2.weight", "sgraf")
+    >>> their_name("directions.t2i.nodes.query.2.weight", "sgraf")
     'sim_enc.SGR_module.2.graph_query_w.weight'
     """
     for pattern, replacement in RULES[family]:
         if replacement == UNUSED or not ours.startswith(
-            ("directions.", "regions.whole", "words.whole")
+            ("directions.", "regions.pooling", "words.pooling")
         ):
             continue
         expected = replacement.replace("directions.*", f"directions.{direction}")
@@ -150,7 +150,7 @@ def name_in(matcher: Matcher, theirs: str, family: str) -> str:
     if not isinstance(matcher, Attending):
         return our_name(theirs, family)
     name = our_name(theirs, family, matcher.settings.direction)
-    scored = name.endswith(("regulator.score.weight", "regulator.score.bias"))
+    scored = name.endswith(("regulator.output.weight", "regulator.output.bias"))
     direction = name.split(".")[1] if name.startswith("directions.") else matcher.settings.direction
     if (scored and name not in matcher.state_dict()) or direction not in (
         *matcher.directions,

@@ -24,6 +24,7 @@ from itm_core.errors import InputError
 from itm_core.evaluation.scoring import score_fragments
 from itm_core.models import Attending, Matcher
 from itm_core.models.pairing import AllPairs
+from itm_core.regulators import regulator_factory
 from itm_core.training.losses import hinge
 
 
@@ -43,7 +44,12 @@ def build(stored: Stored, family: str) -> Attending:
         first = "inputs/step0/images"  # of training steps on a batch each
         images = stored.tensor(first if first in stored.arrays else "inputs/images")
         matcher = Attending(
-            images.shape[2], c["vocab_size"], encoder, settings, regulator, images.shape[1]
+            images.shape[2],
+            c["vocab_size"],
+            encoder,
+            settings,
+            regulator_factory(regulator),
+            images.shape[1],
         )
     except KeyError as error:
         raise InputError("unknown or missing option", file=stored.path, found=error) from None

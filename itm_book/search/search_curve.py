@@ -43,11 +43,11 @@ def encoded(matcher: Matcher, features: Any, stops: Sequence[int]) -> Iterator[F
     cuts = sorted({*range(0, stops[-1], AT_ONCE), *stops})
     for begin, end in pairwise(cuts):
         chunks = encode_images(matcher, features[begin:end])
-        yield Fragments.of(torch.cat([chunk.vectors for chunk in chunks]), whole=_pooled(chunks))
+        yield Fragments.of(torch.cat([chunk.vectors for chunk in chunks]), pooled=_pooled(chunks))
 
 
 def _pooled(chunks: Sequence[Fragments]) -> torch.Tensor | None:
-    pooled = [chunk.whole for chunk in chunks if chunk.whole is not None]
+    pooled = [chunk.pooled for chunk in chunks if chunk.pooled is not None]
     return torch.cat(pooled) if pooled else None
 
 
@@ -165,7 +165,7 @@ def loss_of_kind(
     for row, (images, scores) in enumerate(zip(exact.images, exact.scores, strict=True)):
         with torch.no_grad():
             regions = matcher.regions(torch.from_numpy(gallery.take(images)))
-        regions = Fragments.of(as_kept(regions.vectors, kind), whole=regions.whole)
+        regions = Fragments.of(as_kept(regions.vectors, kind), pooled=regions.pooled)
         fine = rerank(matcher, regions, words.take(torch.tensor([row]))).numpy()
         order = np.argsort(-fine, kind="stable")
         recall.append((order[:top] < top).mean())
