@@ -17,7 +17,6 @@ encoding, pooling.
 from __future__ import annotations
 
 import argparse
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +45,7 @@ from itm_core.experiments.prepare import encode
 from itm_core.experiments.runs import train_or_load
 from itm_core.files import whole_file
 from itm_core.models import Matcher
+from itm_core.parallel import run_parallel
 
 SCENES = (1, 3)  # seed and split of the distractors' scenes: no dataset of the book has them
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -91,8 +91,7 @@ def scenes(folder: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return features and boxes of newly generated scenes, kept in ``folder``."""
     paths = [folder / f"pictures-{count}-{name}.npy" for name in ("ims", "boxes")]
     if not paths[1].exists():
-        with ProcessPoolExecutor() as pool:
-            generated = list(pool.map(scene, range(count), chunksize=100))
+        generated = list(run_parallel(scene, range(count), title="scenes", unit="scene"))
         for path, values in zip(paths, zip(*generated, strict=True), strict=True):
             with whole_file(path) as partial, partial.open("wb") as file:
                 np.save(file, np.stack(values))

@@ -11,21 +11,19 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pooch
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from itm_book.datasets.archives import unpack
 from itm_book.datasets.download import ARRIVING, DownloadError, RetryPolicy, fetch, is_whole
 from itm_book.datasets.registry import RECORD, FileEntry, SetEntry
 from itm_core.errors import InputError
-from itm_core.files import amount, read_json, require_space, write_json
+from itm_core.files import amount, locked, read_json, require_space, write_json
 
 log = logging.getLogger(__name__)
 PRESENT, MISSING, CORRUPT = "present", "missing", "corrupt"
@@ -182,7 +180,9 @@ def get(
     folder.
     """
     files = entry.chosen(names) if names else [file for file in entry.files if not file.optional]
-    with _locked(data / entry.name):
+    folder = data / entry.name
+    lock, busy = folder / ARRIVING / "lock", "another process downloads this dataset"
+    with locked(lock, busy, "wait until it has ended", file=folder):
         status = DatasetStatus(entry, data)
         by_name = {file.name: status.of(file) for file in files}
         incomplete = [file for file in files if by_name[file.name].state != PRESENT]
@@ -229,19 +229,6 @@ def _announce(entry: SetEntry, files: Collection[FileEntry], folder: Path) -> No
     log.info("to download: %s%s; unpacked at most %s", amount(needed), more, amount(unpacked))
     log.info("free disk space: %s", free)
     require_space(folder, needed, f"download {entry.name}")
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; raises `InputError` when another process downloads into it."""
-    (folder / ARRIVING).mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / ARRIVING / "lock", timeout=0):
-            yield
-    except Timeout:
-        raise InputError(
-            "another process downloads this dataset", file=folder, remedy="wait until it has ended"
-        ) from None
 
 
 def next_command(entry: SetEntry, statuses: Collection[FileStatus]) -> str:

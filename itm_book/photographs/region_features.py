@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from itm_book.datasets.layout_writing import open_array, require_loadable, save_array, write_texts
@@ -30,7 +29,7 @@ from itm_book.photographs.region_boxes import Boxes, Grid
 from itm_core.data.feature_notes import read_note, write_note
 from itm_core.data.photographs import PhotographError
 from itm_core.errors import InputError
-from itm_core.files import read_json, require_space, space_checked, swap, write_json
+from itm_core.files import locked, read_json, require_space, space_checked, swap, write_json
 
 GRID = Grid()
 BLOCK = 32  # pictures between two notes of the progress
@@ -114,14 +113,12 @@ def make_features(
         return existing
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = folder.with_name(f".{folder.name}.partial")
-    try:
-        with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0), space_checked(folder):
-            damaged = _Work(work, task, source, folder).run(skip_damaged, progress)
-            whole = _assembled(work / "whole", work, task, damaged, source, folder)
-            swap(whole, folder)
-            shutil.rmtree(work)
-    except Timeout:
-        raise InputError("another process makes these features", file=folder) from None
+    lock = folder.with_name(f".{folder.name}.lock")
+    with locked(lock, "another process makes these features", file=folder), space_checked(folder):
+        damaged = _Work(work, task, source, folder).run(skip_damaged, progress)
+        whole = _assembled(work / "whole", work, task, damaged, source, folder)
+        swap(whole, folder)
+        shutil.rmtree(work)
     made = _existing(folder, source)
     assert made is not None
     return made
