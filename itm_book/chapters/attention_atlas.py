@@ -22,7 +22,7 @@ from itm_core.data.dataset import Split
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.errors import InputError
 from itm_core.evaluation.attention_quality import by_caption
-from itm_core.experiments.prepare import run_features
+from itm_core.experiments.prepare import encode, run_features
 from itm_core.experiments.runs import Run
 from itm_core.models import Matcher
 
@@ -69,7 +69,7 @@ class Atlas:
         found: dict[str, np.ndarray] = {}
         if isinstance(run.vocabulary, Vocabulary):  # a dataset's truth is about its own words
             features = run_features(run, split)
-            found = by_caption(self.matchers[name], split, run.vocabulary, features)
+            found = by_caption(self.matchers[name], split, encode(split, run.vocabulary), features)
         unknown = {"t2i": np.full((len(images), 3), np.nan)}
         known = {
             "method": name,
