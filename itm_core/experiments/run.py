@@ -35,6 +35,7 @@ WEIGHTS = "best.safetensors"
 SCORES = "test_scores.npy"
 IMPORT = "import.json"  # in the folders of imported weights alone
 CONFIGURATION = "config.json"  # the first file of a run
+ERROR = "error.txt"  # the end of a traceback, where the run's notebook has failed
 CURVE = ("epoch", "loss", "rsum", "seconds")
 CONFIG = {"dataset": str, "feature_width": int, "region_count": int, "seed": int, "recipe": dict}
 IMPORTED_CONFIG = CONFIG | {"embedding_rows": int, "imported": dict}  # of imported weights
@@ -45,6 +46,7 @@ class RunState(StrEnum):
 
     EMPTY = "empty"  # no configuration: nothing was trained or imported
     INTERRUPTED = "interrupted"  # training was started and can be resumed
+    FAILED = "failed"  # it ended with an error, and can be resumed
     IMPORTED = "imported"  # weights of a checkpoint, without scores of a test split
     FINISHED = "finished"  # weights, scores and metrics, trained or imported
 
@@ -55,6 +57,8 @@ def state_of(folder: Path) -> RunState:
         return RunState.FINISHED
     if (folder / IMPORT).exists():
         return RunState.IMPORTED
+    if (folder / ERROR).exists():
+        return RunState.FAILED
     return RunState.INTERRUPTED if (folder / CONFIGURATION).exists() else RunState.EMPTY
 
 
@@ -73,6 +77,18 @@ class Run:
     def state(self) -> RunState:
         """The state of its folder now."""
         return state_of(self.folder)
+
+    @property
+    def error(self) -> str:
+        """The last line of ``error.txt``; empty when there is no such file."""
+        try:
+            text = (self.folder / ERROR).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            return type(error).__name__
+        lines = [line.strip() for line in text.split("\n")]
+        return next(filter(None, reversed(lines)), "no reason given")
 
     @property
     def place(self) -> str:
@@ -127,7 +143,7 @@ class Run:
             return np.load(path)
 
     def _require_scores(self) -> None:
-        if self.imported and self.state is not RunState.FINISHED:
+        if self.state is not RunState.FINISHED and self.imported:
             raise InputError(
                 "imported weights have no scores of a test split",
                 file=self.folder,
