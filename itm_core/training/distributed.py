@@ -83,17 +83,13 @@ class ProcessGroup:
             for part, shape, anywhere in zip(parts, like, there.tolist(), strict=True)
         ]
 
-    def all_gather(self, rows: Tensor, count: int, width: int | None = None) -> Tensor:
-        """Return ``[count, ...]`` put together from the rows that each process has of it.
-
-        ``rows`` are those at the places of `share`; their second axis is padded to ``width``.
-        """
+    def all_gather(self, part: Tensor, count: int, *, dim: int = 0) -> Tensor:
+        """Return a tensor of size ``count`` along ``dim`` from the `shard` of each process."""
         if self.size == 1:
-            return rows
-        width = rows.shape[1] if width is None else width
-        all_rows = rows.new_zeros(count, width, *rows.shape[2:])
-        all_rows[self.shard(count).to(rows.device), : rows.shape[1]] = rows
-        return self.all_reduce(all_rows)  # the others' zeros change nothing
+            return part
+        gathered = part.new_zeros(*part.shape[:dim], count, *part.shape[dim + 1 :])
+        gathered.index_copy_(dim, self.shard(count).to(part.device), part)
+        return self.all_reduce(gathered)  # the zeros of the other processes change nothing
 
     def add_gradients(self, module: nn.Module) -> None:
         """Give every parameter the sum of its gradients over the processes."""

@@ -214,6 +214,6 @@ def test_a_gpu_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 8])
 def test_every_place_is_somebodys(count: int) -> None:
-    shares = [ProcessGroup(rank, 3).share(count).tolist() for rank in range(3)]
+    shares = [ProcessGroup(rank, 3).shard(count).tolist() for rank in range(3)]
     assert sorted(place for share in shares for place in share) == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
