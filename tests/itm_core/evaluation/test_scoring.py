@@ -86,8 +86,8 @@ def test_images_are_rows_and_captions_columns_also_with_a_graph() -> None:
     assert scores.shape == (3, 4)
     assert scores.requires_grad
     order = torch.argsort(words.lens)
-    for given in (None, order):
-        tiled = score_fragments(matcher, [regions], words, order=given)
+    for short_first in (None, order):
+        tiled = score_fragments(matcher, [regions], words, order=short_first)
         torch.testing.assert_close(tiled, scores.detach())
     alone = matcher(Matched(regions.take(torch.tensor([2])), words.take(torch.tensor([1]))))
     torch.testing.assert_close(scores[2, 1], alone[0, 0])
