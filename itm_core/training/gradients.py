@@ -22,7 +22,7 @@ from itm_core.evaluation.scoring import (
 from itm_core.models import Matcher
 from itm_core.models.pair_dropout import resample_dropout
 from itm_core.models.pairing import Matched
-from itm_core.models.similarity_nodes import sync_running_stats, update_running_stats
+from itm_core.models.similarity_nodes import CaptionNorm
 from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup, row_wise
 from itm_core.training.losses import LossSettings, ranking_loss
 
@@ -102,8 +102,8 @@ def _encode(encoder: nn.Module, values: Tensor, lens: Tensor | None, group: Proc
     with torch.no_grad():
         vectors = pad(encoded.vectors, (0, 0, 0, width - encoded.vectors.shape[1]))
         vectors = group.all_gather(vectors, count)
-        whole = None if encoded.whole is None else group.all_gather(encoded.whole, count)
-    return _Side(encoded, _leaf(Fragments.of(vectors, lens, whole)), sharded=True)
+        pooled = None if encoded.pooled is None else group.all_gather(encoded.pooled, count)
+    return _Side(encoded, _leaf(Fragments.of(vectors, lens, pooled)), sharded=True)
 
 
 def _constrain(
@@ -171,9 +171,21 @@ def loss_and_gradient(
         if len(image):
             matched = matcher(Matched(regions.take(image), words.take(caption)))[:, 0]
             matched.backward(slopes[image, caption].to(matched.dtype))
-    sync_running_stats(matcher, shard, len(words.lens), group)
-    update_running_stats(matcher)
+    _update_running_stats(matcher, shard, len(words.lens), group)
     return value
+
+
+def _update_running_stats(matcher: Matcher, shard: Tensor, count: int, group: ProcessGroup) -> None:
+    """Update the running averages of SAF by all ``count`` captions of the batch, in their order.
+
+    This process has scored those of ``shard``.
+    """
+    for module in matcher.modules():
+        if isinstance(module, CaptionNorm):
+            stats = module.batch_stats(count)
+            if group.size > 1:
+                stats = group.all_gather(stats[shard.to(stats.device)], count)
+            module.update_running_stats(stats)
 
 
 def _scores(
@@ -217,9 +229,9 @@ def _backward_in_tiles(
 
 
 def _leaf(fragments: Fragments) -> Fragments:
-    whole = None if fragments.whole is None else fragments.whole.detach().requires_grad_()
+    pooled = None if fragments.pooled is None else fragments.pooled.detach().requires_grad_()
     vectors = fragments.vectors.detach().requires_grad_()
-    return Fragments(vectors, fragments.lens, whole)
+    return Fragments(vectors, fragments.lens, pooled)
 
 
 def _through_encoders(sides: Sequence[_Side], group: ProcessGroup) -> None:
@@ -249,4 +261,4 @@ def _gradients(side: _Side, group: ProcessGroup) -> list[Tensor | None]:
 
 
 def _tensors(fragments: Fragments) -> list[Tensor]:
-    return [x for x in (fragments.vectors, fragments.whole) if x is not None]
+    return [x for x in (fragments.vectors, fragments.pooled) if x is not None]
