@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,6 @@ from IPython.display import Markdown
 from itm_book.pairs.pair_records import PairRecord, pair_record
 from itm_core.data.dataset import Split
 from itm_core.data.vocabulary import Vocabulary
-from itm_core.encoders.lazy import lazy
 from itm_core.errors import InputError
 from itm_core.evaluation.attention_quality import by_caption
 from itm_core.experiments.prepare import encode, run_features
@@ -38,7 +38,7 @@ class Atlas:
     runs: Mapping[str, Run]
     split: Split
 
-    @lazy
+    @cached_property
     def matchers(self) -> dict[str, Matcher]:
         """The matcher of every method, loaded once."""
         return {name: run.matcher() for name, run in self.runs.items()}
@@ -54,7 +54,7 @@ class Atlas:
             for name, run in self.runs.items()
         }
 
-    @lazy
+    @cached_property
     def table(self) -> pd.DataFrame:
         """How well every method looks at every right pair of the split, a row for each direction.
 

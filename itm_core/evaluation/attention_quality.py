@@ -164,13 +164,13 @@ def _seen(
 
 
 def _direction(seen: AttentionPass) -> str:
-    return "t2i" if seen.axis == REGIONS else "i2t"
+    return "t2i" if seen.key_axis == REGIONS else "i2t"
 
 
 def _owners(seen: AttentionPass, naming: Tensor) -> Tensor:
     """Return the caption within the batch of every query of `_queries`."""
     count, words, regions = seen.weights[:, :, 0].shape
-    if seen.axis == REGIONS:
+    if seen.key_axis == REGIONS:
         return naming[:, :words].nonzero()[:, 0]
     return torch.arange(count).repeat_interleave(regions)
 
@@ -210,7 +210,7 @@ def _queries(
     weights = seen.weights[:, :, 0].float().cpu()
     lens = seen.pairing.words.lens
     relevant = relevant[:, : weights.shape[1]]
-    if seen.axis == REGIONS:
+    if seen.key_axis == REGIONS:
         asks = naming[:, : weights.shape[1]]
         count = torch.full((int(asks.sum()),), weights.shape[2])
         return weights[asks], relevant[asks], count

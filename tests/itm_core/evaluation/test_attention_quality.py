@@ -286,7 +286,7 @@ def test_a_split_is_measured_as_one_caption_after_another(name: str, tmp_path: P
         }
         for look in matcher.explain(V, W).directions:
             weights = look.weights[0, :, 0].detach().numpy()
-            if look.axis == REGIONS:
+            if look.key_axis == REGIONS:
                 found = rows.setdefault("t2i", [])
                 found += [plain(weights[place], right) for place, right in shown.items()]
             else:
