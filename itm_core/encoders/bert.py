@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from itm_core.encoders.fragments import Fragments, l2norm
 from itm_core.encoders.pooling import make_whole
 from itm_core.errors import InputError
+from itm_core.extras import optional
 
 if TYPE_CHECKING:
     from itm_core.encoders.encoder import EncoderSettings
@@ -31,18 +32,14 @@ WEIGHTS = (
     "pytorch_model.bin.index.json",
 )
 HOW_TO_GET = (
-    "`pip install 'itm-core[bert]'`, then `hf download bert-base-uncased "
-    "--local-dir data/bert-base-uncased` and set encoder.bert=data/bert-base-uncased"
+    "`hf download bert-base-uncased --local-dir data/bert-base-uncased` and set "
+    "encoder.bert=data/bert-base-uncased"
 )
 
 
 def transformers() -> Any:
-    """Return the transformers library; raises `InputError` with how to get it."""
-    try:
-        import transformers as library
-    except ImportError:
-        raise InputError("BERT needs the transformers library", remedy=HOW_TO_GET) from None
-    return library
+    """Return the transformers library; raises `InputError` where it is not installed."""
+    return optional("transformers", "BERT", extra="bert", then=HOW_TO_GET)
 
 
 def bert_folder(folder: str | None) -> Path:
