@@ -92,19 +92,6 @@ def test_every_optional_library_has_its_extra() -> None:
     assert missing <= set(EXTRAS)
 
 
-def test_make_and_conda_install_every_extra() -> None:
-    every = ",".join(sorted(OPTIONAL))
-    assert f"EXTRAS := {every}\n" in (ROOT / "Makefile").read_text()
-    assert f"--editable .[{every}]\n" in (ROOT / "environment.yml").read_text()
-
-
-def test_every_declared_package_has_a_tested_version() -> None:
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
-    locked = names([line for line in lines if not line.startswith("#")])
-    wanted = names(EVERY)
-    assert wanted - {"itm-core"} <= locked
-
-
 def test_listing_the_commands_imports_nothing_optional() -> None:
     code = f"import sys; sys.modules.update(dict.fromkeys({sorted(EXTRAS)}))\n"
     code += "from itm_core.cli import main\nmain(['--help'])"
