@@ -24,7 +24,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 OPTIONAL = PROJECT["optional-dependencies"]
 EVERY = [*PROJECT["dependencies"], *chain.from_iterable(OPTIONAL.values())]
 # bare installations list the shipped grids, which are written in YAML
-BY_THE_COMMANDS = {"pydantic", "pyyaml"}
+BY_THE_COMMANDS = {"pyyaml"}
 # never installed on purpose: there with some builds of torch
 WHERE_INSTALLED = {"pynvml"}
 # come with what is declared, and are part of its interface
