@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import psutil
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
@@ -216,6 +215,8 @@ def _stop(process: subprocess.Popen[bytes], remote: bool) -> None:
     An interrupt at the terminal reaches Snakemake, too; one that was sent to this process alone
     does not. So it is first left to end by itself.
     """
+    import psutil
+
     family = [] if remote else psutil.Process(process.pid).children(recursive=True)
     for child in family:
         with suppress(psutil.NoSuchProcess):
