@@ -7,6 +7,7 @@ from collections.abc import Callable
 from math import comb
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,14 +22,18 @@ from itm_core.evaluation.retrieval import (
     bootstrap,
     ensemble,
     five_folds,
+    hits,
     metrics,
     paired_bootstrap,
-    paired_test,
     ranks,
     report,
     text,
 )
 from tests.places import GOLDEN
+
+
+def paired_test(ours: np.ndarray, theirs: np.ndarray) -> pd.DataFrame:
+    return paired_bootstrap(hits(ours), hits(theirs))
 
 
 def slow_ranks(scores: np.ndarray, n: int) -> tuple[list[int], list[int]]:
@@ -184,7 +189,7 @@ def test_folds_are_scored_by_themselves() -> None:
         ):
             five_folds(scores, folds=folds)
     with pytest.raises(InputError, match="wrong shape"):
-        five_folds(np.repeat(scores, 2, axis=1))
+        five_folds(scores[:, 1:])
 
 
 def test_the_summary_of_folds_is_labelled_right() -> None:
@@ -211,7 +216,16 @@ def test_scores_of_other_pairs_are_not_set_together(together: Callable[..., obje
         together(np.zeros((2, 10)), np.zeros((3, 15)))
 
 
-@pytest.mark.parametrize("shape", [(5, 24), (5, 5), (25,), (0, 0)])
+@pytest.mark.parametrize("k", [1, 2, 7])
+def test_captions_per_image_follow_from_the_shape(k: int) -> None:
+    scores = np.random.default_rng(0).normal(size=(12, 12 * k))
+    assert metrics(scores) == metrics(scores, captions_per_image=k)
+    assert five_folds(scores, folds=3) == five_folds(scores, folds=3, captions_per_image=k)
+    with pytest.raises(InputError, match=rf"expected \[I, {k + 1} I\]"):
+        metrics(scores, captions_per_image=k + 1)
+
+
+@pytest.mark.parametrize("shape", [(5, 24), (5, 4), (5, 0), (25,), (0, 0)])
 def test_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="wrong shape"):
         ranks(np.zeros(shape))
