@@ -338,21 +338,19 @@ def _damaged(job: Shard, found: str) -> InputError:
 
 
 def _measure(gallery: ScoreJob) -> None:
-    n = gallery.split.captions_per_image
     if not gallery.top:
         scores = np.load(gallery.out / SCORES, mmap_mode="r")
-        write_json(gallery.out / DONE, retrieval.report(scores, captions_per_image=n))
+        write_json(gallery.out / DONE, retrieval.report(scores))
         return
     with np.load(gallery.out / LISTS) as lists:
         i2t, t2i = lists["i2t_places"], lists["t2i_places"]
-    write_json(gallery.out / DONE, top_lists.recalls(i2t, t2i, captions_per_image=n))
+    write_json(gallery.out / DONE, top_lists.recalls(i2t, t2i))
 
 
 def folded(gallery: ScoreJob, folds: int) -> dict[str, Any]:
     """Return the mean metrics over folds of the images (MSCOCO 1K), after writing them."""
-    n = gallery.split.captions_per_image
     scores = np.load(gallery.out / SCORES, mmap_mode="r")
-    means = retrieval.five_folds(scores, captions_per_image=n, folds=folds).flat()
+    means = retrieval.five_folds(scores, folds=folds).flat()
     metrics = {**means, "images": len(scores), "captions": scores.shape[1], "folds": folds}
     write_json(gallery.out / f"metrics-{folds}-folds.json", metrics)
     return metrics

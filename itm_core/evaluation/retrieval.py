@@ -92,19 +92,22 @@ class _Counts:
         return 1.0 - missed
 
 
-def _shape_checked(scores: np.ndarray, per_image: int | None) -> tuple[np.ndarray, int]:
-    """Return the scores and the number of captions per image; raise `InputError` for a shape."""
-    scores = np.asarray(scores)
-    images, captions = scores.shape if scores.ndim == 2 else (0, 0)
-    known = captions // max(images, 1) if per_image is None else per_image
-    if not captions or captions != known * images:
-        k = "k" if per_image is None else per_image
+def captions_per_image(scores: np.ndarray) -> int:
+    """Return how many captions an image has: k = C / I of a score matrix ``[I, C]``.
+
+    Raises `InputError` for another shape.
+
+    >>> captions_per_image(np.zeros((4, 20)))
+    5
+    """
+    shape = np.shape(scores)
+    if len(shape) != 2 or not shape[0] or not shape[1] or shape[1] % shape[0]:
         raise InputError(
             "the score matrix has the wrong shape",
-            expected=f"[I, {k} I], images by captions",
-            found=list(scores.shape),
+            expected="[I, k I], images by captions, k captions for each image",
+            found=list(shape),
         )
-    return scores, known
+    return shape[1] // shape[0]
 
 
 def _without_nan(scores: np.ndarray, nan: str) -> np.ndarray:
@@ -126,15 +129,13 @@ def _without_nan(scores: np.ndarray, nan: str) -> np.ndarray:
 def ranks(
     scores: np.ndarray,
     *,
-    captions_per_image: int | None = None,
     ties: str = "pessimistic",
     nan: str = "refuse",
 ) -> Ranks:
     """Return the rank of the best correct item of every query, from 0.
 
     Args:
-        scores: ``[I, C]``.
-        captions_per_image: k, at least 1; by default C / I.
+        scores: ``[I, C]``, C = k I.
         ties: where a wrong item has the same score, the correct one is ranked after it
             (``pessimistic``), before it (``optimistic``), or at random (``mean``: the mean over
             all orders of the tied items, of the rank here and of the hit in `metrics`). The
@@ -144,18 +145,15 @@ def ranks(
     Raises `InputError` for another shape, an unknown value of ``ties`` or ``nan``, or a NaN that
     is refused.
     """
-    i2t, t2i = _counts(scores, captions_per_image, ties, nan)
+    i2t, t2i = _counts(scores, ties, nan)
     return Ranks(i2t.ranks(ties), t2i.ranks(ties))
 
 
-def _counts(
-    scores: np.ndarray, per_image: int | None, ties: str, nan: str = "refuse"
-) -> tuple[_Counts, _Counts]:
+def _counts(scores: np.ndarray, ties: str, nan: str = "refuse") -> tuple[_Counts, _Counts]:
     """Return the counts of image to text and text to image."""
     one_of("ties", ties, TIES)
-    scores, k = _shape_checked(scores, per_image)
-    scores = _without_nan(scores, nan)
-    images = len(scores)
+    images, k = len(scores), captions_per_image(scores)
+    scores = _without_nan(np.asarray(scores), nan)
     positives = scores.reshape(images, images, k)[np.arange(images), np.arange(images)]  # [I, k]
     best = positives.max(1, keepdims=True)  # [I, 1]
     i2t, t2i = np.empty((2, images), np.int64), np.zeros((2, images * k), np.int64)
@@ -178,7 +176,6 @@ def _direction(counts: _Counts, ties: str) -> Direction:
 def metrics(
     scores: np.ndarray,
     *,
-    captions_per_image: int | None = None,
     ties: str = "pessimistic",
     nan: str = "refuse",
 ) -> Metrics:
@@ -187,14 +184,13 @@ def metrics(
     >>> metrics(np.repeat(np.eye(20), 5, axis=1)).rsum
     600.0
     """
-    i2t, t2i = _counts(scores, captions_per_image, ties, nan)
+    i2t, t2i = _counts(scores, ties, nan)
     return Metrics(_direction(i2t, ties), _direction(t2i, ties))
 
 
 def five_folds(
     scores: np.ndarray,
     *,
-    captions_per_image: int | None = None,
     folds: int = 5,
     ties: str = "pessimistic",
 ) -> Metrics:
@@ -204,8 +200,7 @@ def five_folds(
 
     Raises `InputError` for a wrong shape, fewer than 2 folds, or images that do not divide.
     """
-    scores, k = _shape_checked(scores, captions_per_image)
-    images = len(scores)
+    images, k = len(scores), captions_per_image(scores)
     at_least("folds", folds, 2)
     if images % folds:
         raise InputError(
@@ -247,17 +242,14 @@ def _one_shape(scores: Sequence[np.ndarray]) -> None:
 NUMBERS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
 
 
-def hits(
-    scores: np.ndarray, *, captions_per_image: int | None = None, ties: str = "pessimistic"
-) -> np.ndarray:
+def hits(scores: np.ndarray, *, ties: str = "pessimistic") -> np.ndarray:
     """Return hits in percent for each image: ``[I, 7]``, columns as `NUMBERS`.
 
     A caption's hits are averaged with those of its image's other captions, so that an image
     with its captions is one unit of resampling.
     """
     i2t, t2i = (
-        np.stack([side.hits(cut, ties) for cut in CUTS], 1)
-        for side in _counts(scores, captions_per_image, ties)
+        np.stack([side.hits(cut, ties) for cut in CUTS], 1) for side in _counts(scores, ties)
     )
     return _by_image(i2t, t2i)
 
@@ -278,7 +270,6 @@ def _by_image(i2t: np.ndarray, t2i: np.ndarray) -> np.ndarray:
 
 def bootstrap(
     *scores: np.ndarray,
-    captions_per_image: int | None = None,
     ties: str = "pessimistic",
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -292,7 +283,7 @@ def bootstrap(
     Raises `InputError` when there are no scores or their shapes differ.
     """
     _one_shape(scores)
-    each = [hits(run, captions_per_image=captions_per_image, ties=ties) for run in scores]
+    each = [hits(run, ties=ties) for run in scores]
     return interval(*each, resamples=resamples, seed=seed)
 
 
@@ -334,10 +325,10 @@ def paired_bootstrap(
     )
 
 
-def report(scores: np.ndarray, *, captions_per_image: int | None = None) -> dict[str, Any]:
+def report(scores: np.ndarray) -> dict[str, Any]:
     """Return all numbers that a run records of a score matrix, ready for JSON."""
-    numbers = metrics(scores, captions_per_image=captions_per_image)
-    limits = bootstrap(scores, captions_per_image=captions_per_image)
+    numbers = metrics(scores)
+    limits = bootstrap(scores)
     return {
         **numbers.flat(),
         "images": scores.shape[0],
