@@ -25,9 +25,6 @@ from itm_core.training.launch import THREADS
 if TYPE_CHECKING:
     import nbformat
 
-if TYPE_CHECKING:
-    import nbformat
-
 KERNEL = "python3"
 START_SECONDS = 300  # for a kernel to start: minutes when a cluster reads from a cold disk
 TRACE_LINES = 20  # of the traceback that a `NotebookError` keeps
