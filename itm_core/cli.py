@@ -111,7 +111,7 @@ def _train(given: argparse.Namespace) -> int:
     from itm_core.experiments import runs
     from itm_core.training import distributed
 
-    with distributed.joined(given.device) as (group, device):
+    with distributed.process_group(given.device) as (group, device):
         run = runs.train_or_load(
             given.dataset,
             given.recipe,

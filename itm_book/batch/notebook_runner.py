@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from itm_core.errors import InputError
 from itm_core.files import make_folder, reading, space_checked
+from itm_core.training.launch import THREADS
 
 if TYPE_CHECKING:
     import nbformat
 
 KERNEL = "python3"
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 START_SECONDS = 300  # for a kernel to start: minutes when a cluster reads from a cold disk
 TRACE_LINES = 20  # of the traceback that a `NotebookError` keeps
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from itm_core.data.dataset import Split
 from itm_core.errors import InputError
+from itm_core.evaluation import retrieval
 from itm_core.evaluation.attention_measures import attention_threshold, of_each
 from itm_core.evaluation.attention_quality import padded, truth
 from itm_core.evaluation.scoring import longest_first, pad
@@ -211,14 +212,14 @@ def _in_order(parts: list[Rows]) -> Rows:
     return {name: values[..., order] for name, values in joined.items()}
 
 
-def hardest_images(scores: np.ndarray, captions_per_image: int = 5) -> np.ndarray:
+def hardest_images(scores: np.ndarray) -> np.ndarray:
     """Return for every caption the wrong image with the largest score, ``[C]``.
 
     ``scores`` are ``[I, C]``; of equals the first.
     """
     wrong = scores.astype(float)  # a copy
     captions = np.arange(scores.shape[1])
-    wrong[captions // captions_per_image, captions] = -np.inf
+    wrong[captions // retrieval.captions_per_image(scores), captions] = -np.inf
     return wrong.argmax(0)
 
 
