@@ -23,7 +23,7 @@ from itm_book.batch import experiment
 from itm_book.pages import building
 from itm_book.records import grids
 from itm_book.records.grids import Cell, Grid
-from itm_book.scenes.making import make_scenes
+from itm_book.scenes.generate import make_scenes
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 from itm_core.experiments.runs import COMPLETE, ROOT

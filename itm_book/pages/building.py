@@ -181,7 +181,7 @@ def parameters_of(notebook: Path) -> list[str]:
 
 
 def _make_data(root: Path, preset: str, progress: bool) -> None:
-    from itm_book.scenes.making import make_scenes
+    from itm_book.scenes.generate import make_scenes
 
     make_scenes(root / _scenes_folder(preset), preset=preset, progress=progress)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itm_book.scenes import controls, making
+from itm_book.scenes import controls, generate
 from itm_book.scenes.captions import WORDS
 from itm_book.scenes.regions import REGIONS, WIDTH
 from itm_book.scenes.world import SIDE
@@ -21,21 +21,21 @@ from itm_core.evaluation import retrieval
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scenes") / "scenes-tiny"
-    return making.make_scenes(folder, preset="tiny", workers=1, progress=False)
+    return generate.make_scenes(folder, preset="tiny", workers=1, progress=False)
 
 
 def test_the_bytes_are_those_that_were_pinned(tiny: Path) -> None:
     made = json.loads((tiny / "scenes.json").read_text())
-    assert made["fingerprint"] == making.FINGERPRINTS["tiny"]
+    assert made["fingerprint"] == generate.FINGERPRINTS["tiny"]
 
 
 def test_how_many_processes_make_it_does_not_matter(tiny: Path, tmp_path: Path) -> None:
-    two = making.make_scenes(tmp_path / "two", preset="tiny", workers=2, progress=False)
+    two = generate.make_scenes(tmp_path / "two", preset="tiny", workers=2, progress=False)
     assert (two / "scenes.json").read_text() == (tiny / "scenes.json").read_text()
 
 
 def test_another_seed_is_another_dataset_under_no_pinned_hash(tmp_path: Path, tiny: Path) -> None:
-    other = making.make_scenes(tmp_path / "other", preset="tiny", seed=1, progress=False)
+    other = generate.make_scenes(tmp_path / "other", preset="tiny", seed=1, progress=False)
     assert (other / "test_caps.txt").read_text() != (tiny / "test_caps.txt").read_text()
 
 
@@ -150,22 +150,22 @@ def test_a_blind_copy_hides_one_side_alone(tiny: Path, tmp_path: Path, blind_to:
 
 def test_a_folder_that_is_whole_is_kept(tiny: Path) -> None:
     before = (tiny / "scenes.json").stat().st_mtime_ns
-    making.make_scenes(tiny, preset="tiny", progress=False)
+    generate.make_scenes(tiny, preset="tiny", progress=False)
     assert (tiny / "scenes.json").stat().st_mtime_ns == before
 
 
 def test_a_folder_of_something_else_is_not_touched(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="another Scenes"):
-        making.make_scenes(tiny, preset="tiny", seed=5, progress=False)
+        generate.make_scenes(tiny, preset="tiny", seed=5, progress=False)
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(InputError, match="something else"):
-        making.make_scenes(tmp_path, preset="tiny", progress=False)
+    with pytest.raises(InputError, match="has no Scenes dataset"):
+        generate.make_scenes(tmp_path, preset="tiny", progress=False)
     with pytest.raises(InputError, match="full, small, tiny"):
-        making.make_scenes(tmp_path / "new", preset="huge", progress=False)
+        generate.make_scenes(tmp_path / "new", preset="huge", progress=False)
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(making.FINGERPRINTS, "tiny", "another hash")
-    with pytest.raises(InputError, match="came out different"):
-        making.make_scenes(tmp_path / "new", preset="tiny", progress=False)
+    monkeypatch.setitem(generate.FINGERPRINTS, "tiny", "another hash")
+    with pytest.raises(InputError, match="is not the expected one"):
+        generate.make_scenes(tmp_path / "new", preset="tiny", progress=False)
     assert [path.name for path in tmp_path.iterdir()] == [".new.lock"]
