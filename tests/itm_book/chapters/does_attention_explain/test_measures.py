@@ -1,4 +1,4 @@
-"""Measures of agreement on cases worked by hand, and against a slower way to count."""
+"""Measures of agreement on hand-worked cases, and against slow loops."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from itm_book.chapters.does_attention_explain import attribution
-from itm_book.chapters.does_attention_explain.agreement import (
-    COPIES,
+from itm_book.chapters.does_attention_explain.attribution import Probe, content_queries
+from itm_book.chapters.does_attention_explain.measures import (
     GRADIENTS,
-    LEFT_OUT,
+    OCCLUSION,
     ORDERS,
-    Looks,
-    largest_first,
-    lead,
-    looks,
-    maps_of_pair,
-    overlap,
+    OVERLAPS,
+    AttributionAgreement,
+    attribution_agreement,
+    average_precision,
+    descending_order,
+    pair_attributions,
     pointing,
-    precision,
-    steps,
+    removal_counts,
+    score_margin,
     top1_deletion_rank,
-    untrained,
+    topk_overlap,
+    untrained_probe,
 )
-from itm_book.chapters.does_attention_explain.attribution import Subject, queries
 from itm_book.pairs.word_maps import explain
 from itm_core.data.dataset import load_dataset
 from itm_core.evaluation.rank_correlation import kendall_of_rows
@@ -44,12 +44,12 @@ FEW = arrays(np.float64, (3, 6), elements=st.integers(0, 3).map(float))  # many 
 def test_overlap_by_hand() -> None:
     x = np.array([[5.0, 4, 3, 2, 1], [1, 0, 0, 0, 0]])
     y = np.array([[4.0, 5, 1, 2, 3], [3, 2, 1, 0, -1]])
-    np.testing.assert_array_equal(overlap(x, y, 1), [0, 1])
-    np.testing.assert_allclose(overlap(x, y, 3), [2 / 3, np.nan])  # zeros rank nothing
-    np.testing.assert_allclose(overlap(x, y, 9), [3 / 4, np.nan])  # all but one at most
+    np.testing.assert_array_equal(topk_overlap(x, y, 1), [0, 1])
+    np.testing.assert_allclose(topk_overlap(x, y, 3), [2 / 3, np.nan])  # zeros rank nothing
+    np.testing.assert_allclose(topk_overlap(x, y, 9), [3 / 4, np.nan])  # all but one at most
 
 
-def test_hurt_by_hand() -> None:
+def test_top1_deletion_rank_by_hand() -> None:
     lost = np.array([[0.3, 0.1, 0.2, 0.2, -0.1]])
     rows = {0: 1.0, 4: 0.0, 2: (2 + 0.5) / 4}
     for top, expected in rows.items():
@@ -65,9 +65,11 @@ def test_pointing_and_precision_by_hand() -> None:
     np.testing.assert_array_equal(pointing(weights, relevant), [0, np.nan, 0])
     first = (1 / 2 + 2 / 3) / 2
     last = (1 / 2 + 1 / 3 + 1 / 4) / 3  # of three equals any may come first
-    np.testing.assert_allclose(precision(weights, relevant), [first, np.nan, last])
+    np.testing.assert_allclose(average_precision(weights, relevant), [first, np.nan, last])
     hard = np.array([[0.0, 0.0, 0.0, 1.0]])  # one chosen, the rest without order
-    assert precision(hard, relevant[:1])[0] == pytest.approx((1 + (1 + 2 / 3 + 2 / 4) / 3) / 2)
+    assert average_precision(hard, relevant[:1])[0] == pytest.approx(
+        (1 + (1 + 2 / 3 + 2 / 4) / 3) / 2
+    )
     two = np.array([[0.5, 0.5, 0.0, 0.0]])  # one of two joint maxima is right
     assert pointing(two, relevant[:1])[0] == 0.5
 
@@ -77,22 +79,27 @@ def test_pointing_and_precision_by_hand() -> None:
 def test_no_order_of_the_regions_changes_a_number(
     weights: np.ndarray, lost: np.ndarray, relevant: np.ndarray, order: list[int]
 ) -> None:
-    measures = {top1_deletion_rank: lost, overlap: lost, kendall_of_rows: lost, pointing: relevant}
-    for measure, other in (measures | {precision: relevant}).items():
+    measures = {
+        top1_deletion_rank: lost,
+        topk_overlap: lost,
+        kendall_of_rows: lost,
+        pointing: relevant,
+    }
+    for measure, other in (measures | {average_precision: relevant}).items():
         found = measure(weights[:, order], other[:, order])
         np.testing.assert_allclose(found, measure(weights, other), atol=1e-12)
 
 
-def test_the_lead_is_over_all_other_images() -> None:
+def test_the_score_margin_is_over_all_other_images() -> None:
     scores = np.array([[0.9, 0.2], [0.1, 0.5], [0.3, 0.6]], np.float32)
-    found = lead(scores, np.array([0, 1]), np.array([0, 1]))
+    found = score_margin(scores, np.array([0, 1]), np.array([0, 1]))
     np.testing.assert_allclose(found, [0.9 - 0.2, 0.5 - 0.4], atol=1e-6)
-    assert np.isnan(lead(scores[:1], np.array([0]), np.array([0])))[0]
+    assert np.isnan(score_margin(scores[:1], np.array([0]), np.array([0])))[0]
 
 
 @pytest.mark.parametrize("regions", [2, 3, 5, 36, 100])
-def test_steps_go_from_none_to_all_but_one(regions: int) -> None:
-    found = steps(regions)
+def test_removal_counts_go_from_none_to_all_but_one(regions: int) -> None:
+    found = removal_counts(regions)
     assert (found[0], found[-1]) == (0, regions - 1)
     assert (np.diff(found) > 0).all()
 
@@ -101,7 +108,7 @@ def test_equals_go_in_the_order_that_is_given_and_others_by_their_value() -> Non
     draw = torch.Generator().manual_seed(0)
     values = torch.randint(3, (40, 6), generator=draw)
     ties = torch.rand(40, 6, generator=draw).argsort(1)
-    found = largest_first(values, ties)
+    found = descending_order(values, ties)
     for row, order, tie in zip(values.tolist(), found.tolist(), ties.tolist(), strict=True):
         assert order == sorted(range(6), key=lambda r: (-row[r], tie.index(r)))
 
@@ -114,17 +121,17 @@ def test_tied_regions_are_removed_in_no_order_of_the_file(
     run = scenes_pair.trained(folder, "scan-t2i-mean")
     seen: list[torch.Tensor] = []
 
-    def flat(subject: Subject) -> tuple[torch.Tensor, torch.Tensor]:
-        asked = subject.asked
-        return (torch.ones(len(asked.pair), asked.regions), torch.ones(4, asked.regions))
+    def flat(probe: Probe) -> tuple[torch.Tensor, torch.Tensor]:
+        queries = probe.queries
+        return (torch.ones(len(queries.pair), queries.regions), torch.ones(4, queries.regions))
 
-    def kept(subject: Subject, orders: list[torch.Tensor], removed: list[int]) -> np.ndarray:
+    def record_orders(probe: Probe, orders: list[torch.Tensor], removed: list[int]) -> np.ndarray:
         seen.extend(orders)
         return np.zeros((len(orders), len(removed), 4))
 
     monkeypatch.setattr(attribution, "attention", flat)
-    monkeypatch.setattr(attribution, "deletion", kept)
-    looks(run, split, pairs=4, words=1)
+    monkeypatch.setattr(attribution, "deletion_scores", record_orders)
+    attribution_agreement(run, split, pairs=4, words=1)
     most, _, least, first, _ = seen
     assert torch.equal(most, first)
     assert torch.equal(least, first)
@@ -136,35 +143,35 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("agreement")
 
 
-def test_looks_of_a_run(folder: Path) -> None:
+def test_agreement_of_a_run(folder: Path) -> None:
     split = scenes_pair.scenes(folder)
     run = scenes_pair.trained(folder, "scan-t2i-mean")
-    found = looks(run, split, pairs=4, words=2)
-    assert list(found.attributions) == [LEFT_OUT, COPIES, GRADIENTS]
-    assert found.occlusion == COPIES
+    found = attribution_agreement(run, split, pairs=4, words=2)
+    assert list(found.attributions) == [OCCLUSION, OVERLAPS, GRADIENTS]
+    assert found.occlusion is found.attributions[OVERLAPS]
     shape = found.attention.shape
     assert {one.shape for one in found.attributions.values()} == {shape}
-    assert found.blank.shape == found.blank_lost.shape == shape
-    assert found.curves.shape == (len(ORDERS), len(found.removed), 4)
+    assert found.untrained_attention.shape == found.untrained_occlusion.shape == shape
+    assert found.deletion_scores.shape == (len(ORDERS), len(found.removed), 4)
     images = np.unique(found.image)
     for n, image in enumerate(images):  # before anything is removed, the run's own score
         caption = image * split.captions_per_image + n % split.captions_per_image
-        assert found.curves[:, 0, n] == pytest.approx(run.scores[image, caption], abs=1e-5)
-    assert (found.image[found.other] == found.image).all()
-    assert (found.other != np.arange(len(found.image))).all()
-    again = looks(run, split, pairs=4, words=2)
-    for name in ("attention", "blank", "curves", "missed"):
+        assert found.deletion_scores[:, 0, n] == pytest.approx(run.scores[image, caption], abs=1e-5)
+    assert (found.image[found.other_query] == found.image).all()
+    assert (found.other_query != np.arange(len(found.image))).all()
+    again = attribution_agreement(run, split, pairs=4, words=2)
+    for name in ("attention", "untrained_attention", "deletion_scores", "completeness_error"):
         np.testing.assert_array_equal(getattr(found, name), getattr(again, name))
 
 
 def test_before_training_is_where_training_started(folder: Path) -> None:
     split = scenes_pair.scenes(folder)
     run = scenes_pair.trained(folder, "scan-t2i-mean")
-    asked = queries(run.recipe, run.vocabulary, split, [0])
+    queries = content_queries(run.recipe, run.vocabulary, split, [0])
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    found = untrained(run, asked).matcher.state_dict()
+    found = untrained_probe(run, queries).matcher.state_dict()
     assert torch.equal(torch.rand(1), expected)  # the state of the draw is left as it was
     torch.manual_seed(run.seed)
     fresh = build(run.recipe, run.config, run.vocabulary).state_dict()
@@ -172,41 +179,41 @@ def test_before_training_is_where_training_started(folder: Path) -> None:
     assert any(not torch.equal(found[k], v) for k, v in run.matcher().state_dict().items())
 
 
-def test_without_boxes_regions_go_alone(tmp_path: Path) -> None:
+def test_without_boxes_regions_are_removed_singly(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "micro")
     run = runs.train_or_load(
         dataset, "chan", root=tmp_path, overrides=SMALL, device="cpu", progress=False
     )
-    found = looks(run, load_dataset(dataset).test, pairs=3)
-    assert list(found.attributions) == [LEFT_OUT, GRADIENTS]
-    assert found.occlusion == LEFT_OUT
+    found = attribution_agreement(run, load_dataset(dataset).test, pairs=3)
+    assert list(found.attributions) == [OCCLUSION, GRADIENTS]
+    assert found.occlusion is found.attributions[OCCLUSION]
     assert found.relevant is None
 
 
-def test_a_word_alone_has_no_other() -> None:
+def test_a_single_word_has_no_other_query() -> None:
     nothing = np.zeros((3, 2))
-    found = Looks(
+    found = AttributionAgreement(
         image=np.array([0, 3, 3]),
         attention=nothing,
-        attributions={LEFT_OUT: nothing},
-        missed=nothing[:, 0],
+        attributions={OCCLUSION: nothing},
+        completeness_error=nothing[:, 0],
         relevant=None,
-        blank=nothing,
-        blank_lost=nothing,
+        untrained_attention=nothing,
+        untrained_occlusion=nothing,
         removed=np.arange(2),
-        curves=np.zeros((4, 2, 2)),
-        lead=np.ones(2),
+        deletion_scores=np.zeros((4, 2, 2)),
+        score_margin=np.ones(2),
     )
-    assert found.other.tolist() == [-1, 2, 1]
+    assert found.other_query.tolist() == [-1, 2, 1]
 
 
 def test_maps_of_a_pair_hold_the_attention_that_is_drawn_elsewhere(folder: Path) -> None:
     split = scenes_pair.scenes(folder)
     run = scenes_pair.trained(folder, "scan-t2i-mean")
     place = split.place(scenes_pair.IMAGE, scenes_pair.CAPTION)
-    found = maps_of_pair(run, split, place)
+    found = pair_attributions(run, split, place)
     known = explain(run, split, scenes_pair.IMAGE, place)
-    assert list(found) == ["attention", COPIES, GRADIENTS]
+    assert list(found) == ["attention", OVERLAPS, GRADIENTS]
     asked = np.flatnonzero(found["attention"].any(1))
     assert 0 < len(asked) < len(known.words)
     np.testing.assert_allclose(found["attention"][asked], known.weights[asked], atol=1e-6)
