@@ -199,10 +199,10 @@ def binned_means(
     with styled():
         figure, axes = plt.subplots(figsize=(8.2, 3.4))
         for place, (name, (across, up)) in enumerate(curves.items()):
-            known = ~(np.isnan(across) | np.isnan(up))
-            parts = np.array_split(np.argsort(across[known], kind="stable"), bins)
+            valid = ~(np.isnan(across) | np.isnan(up))
+            parts = np.array_split(np.argsort(across[valid], kind="stable"), bins)
             parts = [part for part in parts if len(part) > 1]
-            a, b = across[known], up[known]
+            a, b = across[valid], up[valid]
             means = [b[part].mean() for part in parts]
             error = [half_width(sd(b[part]), len(part)) for part in parts]
             axes.errorbar(

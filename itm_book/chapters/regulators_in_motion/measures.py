@@ -87,9 +87,9 @@ class RegulatorTrace:
 
     def by_pair(self, values: np.ndarray) -> np.ndarray:
         """Return the mean of ``values [Q]`` over the queries of each pair, ``[P]``; skips NaN."""
-        known = ~np.isnan(values)
-        total = np.bincount(self.pair[known], weights=values[known], minlength=len(self.score))
-        count = np.bincount(self.pair[known], minlength=len(self.score))
+        valid = ~np.isnan(values)
+        total = np.bincount(self.pair[valid], weights=values[valid], minlength=len(self.score))
+        count = np.bincount(self.pair[valid], minlength=len(self.score))
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 

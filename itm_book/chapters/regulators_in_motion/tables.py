@@ -67,12 +67,12 @@ def rank_correlation(x: np.ndarray, y: np.ndarray, images: np.ndarray) -> Estima
 
     Pairs with a NaN are left out.
     """
-    known = ~(np.isnan(x) | np.isnan(y))
-    ranked = Ranked.of(x[known], y[known])
-    value = ranked.spearman(known[known].astype(float))
-    if known.sum() < 3 or np.isnan(value):
+    valid = ~(np.isnan(x) | np.isnan(y))
+    ranked = Ranked.of(x[valid], y[valid])
+    value = ranked.spearman(valid[valid].astype(float))
+    if valid.sum() < 3 or np.isnan(value):
         return UNKNOWN
-    low, high = interval(over_drawn_images(ranked.spearman, images[known]))
+    low, high = interval(over_drawn_images(ranked.spearman, images[valid]))
     return Estimate(value, float(low), float(high))
 
 
@@ -100,8 +100,8 @@ def pass_table(matching: RegulatorTrace, negative: RegulatorTrace | None = None)
 
 def _raised(passes: np.ndarray) -> str:
     """Return the percentage of queries whose value rises from the first pass to the last."""
-    known = ~np.isnan(passes[[0, -1]]).any(0)
-    return f"{100 * (passes[-1, known] > passes[0, known]).mean():.0f}"
+    valid = ~np.isnan(passes[[0, -1]]).any(0)
+    return f"{100 * (passes[-1, valid] > passes[0, valid]).mean():.0f}"
 
 
 def _wrapping(rows: list[dict[str, str]]) -> pd.DataFrame:
@@ -177,20 +177,21 @@ def contrast_table(
 def ablation_table(variants: Mapping[str, RegulatorTrace], split: Split) -> pd.DataFrame:
     """Return how each variant of RCR changes the attention from the first pass to the last.
 
-    Means over words with relevant regions where the dataset knows them, else over all queries;
+    Means over words with relevant regions where the dataset has them, else over all queries;
     intervals over images. The last column is the difference to the first variant in the last
     pass, paired by word: of F1, or of the effective number of keys where F1 is unknown.
     """
     first_name, first = next(iter(variants.items()))
-    known = first.has_quality
-    compared = "f1" if known else "effective_keys"
+    compared = "f1" if first.has_quality else "effective_keys"
     rows = []
     for name, trace in variants.items():
         images, row = split.caption_image[trace.pair], {"variant": name}
-        for measure in ("shift", "effective_keys", *(("mass", "f1") if known else ())):
+        for measure in ("shift", "effective_keys", *(("mass", "f1") if first.has_quality else ())):
             passes = measure_values(trace, measure)
             change = passes[-1] - passes[0]
-            change = np.where(np.isnan(trace.f1[0]), np.nan, change) if known else change
+            change = (
+                np.where(np.isnan(trace.f1[0]), np.nan, change) if first.has_quality else change
+            )
             row[f"{MEASURES[measure]}, change"] = f"{mean_over_images(change, images):+.2f}"
         gap = measure_values(trace, compared)[-1] - measure_values(first, compared)[-1]
         difference = "" if trace is first else f"{mean_over_images(gap, images):+.2f}"
@@ -221,18 +222,18 @@ def correlation_table(
     rows = []
     for correction, x in corrections.items():
         for gain, y in gains.items():
-            known = ~np.isnan(y)
-            row = {"": f"{correction}, {gain}", "words": str(known.sum())}
+            valid = ~np.isnan(y)
+            row = {"": f"{correction}, {gain}", "words": str(valid.sum())}
             row["rank correlation"] = f"{rank_correlation(x, y, images):+.2f}"
-            a, b = (_within_kinds(values, label, known) for values in (x, y))
+            a, b = (_within_kinds(values, label, valid) for values in (x, y))
             row["within a kind of word"] = f"{rank_correlation(a, b, images):+.2f}"
             rows.append(row)
     return _wrapping(rows)
 
 
-def _within_kinds(values: np.ndarray, label: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return values minus the mean of their kind over the ``known`` ones; NaN for the others."""
-    series = pd.Series(np.where(known, values, np.nan))
+def _within_kinds(values: np.ndarray, label: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Return values minus the mean of their kind over the ``valid`` ones; NaN for the others."""
+    series = pd.Series(np.where(valid, values, np.nan))
     return (series - series.groupby(label).transform("mean")).to_numpy()
 
 
