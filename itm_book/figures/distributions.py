@@ -38,7 +38,7 @@ def ridges(
         unit: label of the x axis.
         colours: by name.
         mark: draws a vertical line at this value; in rows with one name, the density below it is
-            filled in red.
+            filled in `BELOW`.
         log2: logarithmic x axis for positive values, with ticks at powers of two.
     """
     with styled():

@@ -48,7 +48,7 @@ def score_ridges(runs: Mapping[str, Run], direction: str) -> Figure:
 
 
 def margin_ridges(runs: Mapping[str, Run], direction: str) -> Figure:
-    """Return the density of every run's standardised margins; red below zero."""
+    """Return the density of every run's standardised margins; orange below zero."""
     return ridges(
         {
             name: {"margin": standardised_queries(run.scores)[direction].margin}

@@ -51,8 +51,8 @@ def test_the_first_relaxation_that_suffices(scene: dict[str, Any], error_type: s
 
 
 def test_a_second_one_is_missing() -> None:
-    one, two = image(("red", "ball", 10)), image(("red", "ball", 10), ("pink", "ball", 60))
-    assert _error_types(SceneArrays([one, two]), TWO) == [ERROR_TYPES[2], ERROR_TYPES[0]]
+    single, double = image(("red", "ball", 10)), image(("red", "ball", 10), ("pink", "ball", 60))
+    assert _error_types(SceneArrays([single, double]), TWO) == [ERROR_TYPES[2], ERROR_TYPES[0]]
 
 
 def test_every_caption_is_true_of_its_own_image_and_others_as_the_oracle_says(
@@ -60,8 +60,8 @@ def test_every_caption_is_true_of_its_own_image_and_others_as_the_oracle_says(
 ) -> None:
     split = scenes(scenes_folder)
     captions = np.arange(len(split.captions))
-    own = pair_error_types(split, split.caption_image, captions)
-    assert own == [ERROR_TYPES[0]] * len(captions)
+    matching = pair_error_types(split, split.caption_image, captions)
+    assert matching == [ERROR_TYPES[0]] * len(captions)
     images, captions = (x.ravel() for x in np.indices((len(split.ids), 40)))
     types = np.array(pair_error_types(split, images, captions)).reshape(-1, 40)
     true = control_scores(split, "oracle")[:, :40] > 0

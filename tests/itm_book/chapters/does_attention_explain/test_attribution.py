@@ -71,9 +71,9 @@ def scored(
     with torch.no_grad():
         words = matcher.words(tokens, queries.lens[n : n + 1])
         match = matcher.explain(matcher.regions(features, lens), words)
-    share = t2i_output(match).contribution
-    assert share is not None
-    return share[0, :, 0, 0], match.score[0, 0]
+    contribution = t2i_output(match).contribution
+    assert contribution is not None
+    return contribution[0, :, 0, 0], match.score[0, 0]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -90,11 +90,11 @@ def test_occlusion_is_the_difference_of_two_scores(
         for m, (n, word) in enumerate(
             zip(queries.pair.tolist(), queries.word.tolist(), strict=True)
         ):
-            gone = groups[n, r].nonzero().flatten().tolist() if copies else [r]
-            whole, score = scored(probe.matcher, queries, n, everything)
-            rest = [k for k in everything if k not in gone]
+            removed_regions = groups[n, r].nonzero().flatten().tolist() if copies else [r]
+            full, score = scored(probe.matcher, queries, n, everything)
+            rest = [k for k in everything if k not in removed_regions]
             less, lower = scored(probe.matcher, queries, n, rest)
-            assert lost[m, r].item() == pytest.approx((whole - less)[word].item(), abs=2e-6)
+            assert lost[m, r].item() == pytest.approx((full - less)[word].item(), abs=2e-6)
             assert lost_by_score[n, r].item() == pytest.approx((score - lower).item(), abs=2e-6)
 
 
@@ -109,19 +109,19 @@ def test_integrated_gradients_are_complete(data: Dataset, method: str) -> None:
     jumps = method.startswith("bfan")  # at its gate, which no slope sees
     for m, (n, word) in enumerate(zip(queries.pair.tolist(), queries.word.tolist(), strict=True)):
         everything = list(range(queries.regions))
-        share = scored(matcher, queries, n, everything)[0][word]
+        contribution = scored(matcher, queries, n, everything)[0][word]
         start = scored(matcher, blank, n, everything)[0][word]
         assert missed[m].item() == pytest.approx(
-            (values[m].sum() - (share - start)).item(), abs=2e-6
+            (values[m].sum() - (contribution - start)).item(), abs=2e-6
         )
         assert jumps or abs(missed[m]) <= 0.02 * size[m] + 1e-6
 
 
 def test_batches_do_not_change_gradients(data: Dataset) -> None:
     probe = probe_of(data, "scan-t2i-mean")
-    whole = integrated_gradients(probe, steps=4)[0]
+    full = integrated_gradients(probe, steps=4)[0]
     few = integrated_gradients(probe, steps=4, rows_per_batch=4)[0]
-    torch.testing.assert_close(whole, few)
+    torch.testing.assert_close(full, few)
 
 
 @pytest.mark.parametrize("method", ["scan-t2i-mean", "chan", "saf", "rcar-t2i"])
@@ -133,9 +133,9 @@ def test_deletion_follows_the_order(data: Dataset, method: str) -> None:
     removed = [0, 3, queries.regions - 1]
     curves = deletion_scores(probe, orders, removed)
     for k, order in enumerate(orders):
-        for at, gone in enumerate(removed):
+        for at, removed_regions in enumerate(removed):
             for n in range(len(queries.image)):
-                rest = sorted(order[n, gone:].tolist())
+                rest = sorted(order[n, removed_regions:].tolist())
                 score = scored(probe.matcher, queries, n, rest)[1].item()
                 assert curves[k, at, n] == pytest.approx(score, abs=2e-6)
 
@@ -151,23 +151,23 @@ def test_attention_is_that_of_the_score(data: Dataset) -> None:
             probe.matcher.regions(queries.features[n : n + 1]),
             probe.matcher.words(tokens, queries.lens[n : n + 1]),
         )
-    own = match.directions[0].weights[0, :, 0]
-    torch.testing.assert_close(weights[-1], own[word])
-    torch.testing.assert_close(overall[n], own.mean(0))
+    weights_alone = match.directions[0].weights[0, :, 0]
+    torch.testing.assert_close(weights[-1], weights_alone[word])
+    torch.testing.assert_close(overall[n], weights_alone.mean(0))
 
 
 def test_the_same_twice_to_the_bit(data: Dataset) -> None:
     first, again = (probe_of(data, "rcar-t2i") for _ in range(2))
     for measure in (attention, occlusion, integrated_gradients):
-        for one, other in zip(measure(first), measure(again), strict=True):
-            assert torch.equal(one, other)
+        for a, b in zip(measure(first), measure(again), strict=True):
+            assert torch.equal(a, b)
 
 
-# --- a matcher whose parts are known -------------------------------------------------------------
+# --- a matcher with known terms -------------------------------------------------------------
 
 
 class Adding(torch.nn.Module):
-    """The share of a word is the sum of its dot products with the features of all regions."""
+    """The contribution of a word is the sum of its dot products with all regions."""
 
     class Regions(torch.nn.Module):
         whole = None
@@ -216,8 +216,8 @@ def test_of_a_sum_every_attribution_is_its_term() -> None:
     parts = torch.einsum("mrd,md->mr", queries.features[queries.pair], word)
     lost, lost_by_score = occlusion(probe)
     torch.testing.assert_close(lost, parts)
-    whole = torch.einsum("nrd,nld->nr", queries.features, probe.words.vectors)
-    torch.testing.assert_close(lost_by_score, whole)
+    total = torch.einsum("nrd,nld->nr", queries.features, probe.words.vectors)
+    torch.testing.assert_close(lost_by_score, total)
     mean = queries.features.mean((0, 1))
     values, missed = integrated_gradients(probe, steps=3)
     torch.testing.assert_close(values, parts - (word @ mean)[:, None])
@@ -260,15 +260,15 @@ def test_queries_are_content_words_with_their_truth(data: Dataset) -> None:
     assert len(set(split.caption_image[captions])) == 5
     assert len({int(k) % split.captions_per_image for k in captions}) == 5
     queries = content_queries(recipes.get("saf-smoke"), data.vocabulary, split, captions)
-    known, named = truth(split), split.words()
-    assert known is not None
-    assert named is not None
+    ground_truth, references = truth(split), split.words()
+    assert ground_truth is not None
+    assert references is not None
     assert queries.relevant is not None
     for m, (n, word) in enumerate(zip(queries.pair.tolist(), queries.word.tolist(), strict=True)):
         token = tokenise(split.captions[captions[n]])[word - 1]
         assert data.vocabulary.encode(token)[1] == queries.tokens[n, word]
-        assert named[captions[n]][word - 1]
-        np.testing.assert_array_equal(queries.relevant[m], known[0][captions[n]][word])
+        assert references[captions[n]][word - 1]
+        np.testing.assert_array_equal(queries.relevant[m], ground_truth[0][captions[n]][word])
     few = content_queries(recipes.get("saf-smoke"), data.vocabulary, split, captions, words=2)
     assert (np.bincount(few.pair) <= 2).all()
     assert len(spread_captions(split, 10_000)) == len(split.regions)

@@ -81,9 +81,9 @@ def opposed(agreement: AttributionAgreement) -> AttributionAgreement:
 
 def test_agreement_and_disagreement_are_measured() -> None:
     agreement = random_agreement()
-    found = rank_agreement(agreement)
-    assert found[OVERLAPS] == pytest.approx(1)
-    assert abs(np.mean(found[OTHER_WORD])) < 0.1
+    taus = rank_agreement(agreement)
+    assert taus[OVERLAPS] == pytest.approx(1)
+    assert abs(np.mean(taus[OTHER_WORD])) < 0.1
     assert rank_agreement(opposed(agreement))[OVERLAPS] == pytest.approx(-1)
     assert top_region_agreement(agreement)["top 5"].value == 1
     assert top_region_agreement(agreement)[DELETION_RANK].value == 1
@@ -112,19 +112,19 @@ def by_images(values: np.ndarray, image: np.ndarray) -> float:
 def test_what_is_compared_is_what_its_name_says() -> None:
     agreement = uneven()
     maps, next_word = agreement.attributions, [0, 5, 1, 2, 3, 4, 7, 6, 10, 8, 9, 11]
-    pairs = {name: (agreement.attention, one) for name, one in maps.items()} | {
+    pairs = {name: (agreement.attention, values) for name, values in maps.items()} | {
         OTHER_WORD: (agreement.attention, maps[OVERLAPS][next_word]),
         ATTRIBUTIONS: (maps[OVERLAPS], maps[GRADIENTS]),
         UNTRAINED: (agreement.untrained_attention, agreement.untrained_occlusion),
         BEFORE_AFTER: (agreement.attention, agreement.untrained_attention),
     }
-    found = rank_agreement(agreement)
-    assert set(found) == set(pairs)
+    taus = rank_agreement(agreement)
+    assert set(taus) == set(pairs)
     for name, rows in pairs.items():
         slow = np.array([kendalltau(*pair).statistic for pair in zip(*rows, strict=True)])
         if name == OTHER_WORD:
             slow[[0, 11]] = np.nan  # alone in their images
-        np.testing.assert_allclose(found[name], slow, atol=1e-12)
+        np.testing.assert_allclose(taus[name], slow, atol=1e-12)
 
 
 def test_every_number_is_a_mean_over_images_with_the_interval_of_images() -> None:
@@ -135,7 +135,9 @@ def test_every_number_is_a_mean_over_images_with_the_interval_of_images() -> Non
         agreement.attributions[OVERLAPS],
     )
     assert relevant is not None
-    ours, theirs = (pointing(one, relevant) for one in (agreement.attention, occlusion))
+    pointed, pointed_by_occlusion = (
+        pointing(values, relevant) for values in (agreement.attention, occlusion)
+    )
     expected = {
         "top 1": (
             top_region_agreement(agreement)["top 1"],
@@ -145,40 +147,40 @@ def test_every_number_is_a_mean_over_images_with_the_interval_of_images() -> Non
             top_region_agreement(agreement)[DELETION_RANK],
             top1_deletion_rank(agreement.attention, occlusion),
         ),
-        "pointing": (localisation(agreement)["attention"], ours),
+        "pointing": (localisation(agreement)["attention"], pointed),
         "precision": (
             localisation(agreement, "average precision")[GRADIENTS],
             average_precision(agreement.attributions[GRADIENTS], relevant),
         ),
-        "closer": (pointing_difference(agreement), ours - theirs),
+        "difference": (pointing_difference(agreement), pointed - pointed_by_occlusion),
     }
     table = tau_estimates({"A": agreement}).set_index("compared")
     for name, tau in rank_agreement(agreement).items():
         expected[name] = (Estimate(*table.loc[name, ["value", "low", "high"]]), tau)
-    for one, values in expected.values():
-        assert one.value == pytest.approx(by_images(values, image))
-        assert one == pytest.approx(mean_over_images(values, image))
+    for estimate, values in expected.values():
+        assert estimate.value == pytest.approx(by_images(values, image))
+        assert estimate == pytest.approx(mean_over_images(values, image))
 
 
 def test_deletion_curves_are_in_margins_and_areas_relative_to_the_random_order() -> None:
     agreement = random_agreement()
     by_order = dict(zip(ORDERS, deletion_curve(agreement).mean(2), strict=True))
     assert by_order["most attended first"] == pytest.approx([0, 1.5, 2])
-    found = deletion_areas(agreement)
+    areas = deletion_areas(agreement)
     at_random = (2 * 0.25 + 9 * 1.25) / 11
-    assert found[RANDOM].value == pytest.approx(at_random)
+    assert areas[RANDOM].value == pytest.approx(at_random)
     first = (2 * 0.75 + 9 * 1.75) / 11
-    assert found["most attended first"].value == pytest.approx(first - at_random)
-    assert found["least attended first"].value < 0
+    assert areas["most attended first"].value == pytest.approx(first - at_random)
+    assert areas["least attended first"].value < 0
     nothing = replace(agreement, score_margin=np.zeros(PAIRS))
     assert np.isnan(deletion_areas(nothing)[RANDOM].value)
 
 
 def test_truth() -> None:
     agreement = random_agreement()
-    found = localisation(agreement)
-    assert found["attention"].value == 1
-    assert found["chance"].value == pytest.approx(3 / REGIONS)
+    fractions = localisation(agreement)
+    assert fractions["attention"].value == 1
+    assert fractions["chance"].value == pytest.approx(3 / REGIONS)
     assert localisation(agreement, "average precision")["attention"].value == 1
     assert pointing_difference(agreement).value == 0
     assert pointing_difference(opposed(agreement)).low > 0
@@ -189,13 +191,13 @@ def test_truth() -> None:
 
 
 def test_tables_have_a_row_for_each_method() -> None:
-    found = {"A": random_agreement(0), "B": opposed(random_agreement(1))}
-    table = tau_table(tau_estimates(found))
+    methods = {"A": random_agreement(0), "B": opposed(random_agreement(1))}
+    table = tau_table(tau_estimates(methods))
     assert table["method"].tolist() == ["A", "B"]
     assert table.loc[0, OVERLAPS] == "1.00 [1.00, 1.00]"
     assert UNTRAINED in table
-    assert deletion_table(found)["method"].tolist() == ["A", "B"]
-    pointing_text = localisation_table(found, "pointing").set_index("method")
+    assert deletion_table(methods)["method"].tolist() == ["A", "B"]
+    pointing_text = localisation_table(methods, "pointing").set_index("method")
     assert pointing_text.loc["A", "attention - occlusion"] == "0.00 [0.00, 0.00]"
 
 
@@ -218,12 +220,12 @@ def test_differences_of_tau_are_paired_by_query() -> None:
 
 
 def test_the_completeness_error_is_relative_to_the_gradients() -> None:
-    one = random_agreement()
-    other = replace(one, completeness_error=np.zeros(QUERIES))
-    share = 0.01 * QUERIES / one.attributions[GRADIENTS].sum()
-    assert relative_completeness_error(one) == pytest.approx(share)
-    table = difference_table({"A": one, "B": other}).set_index("method")
-    assert table["completeness error (%)"].tolist() == [f"{100 * share:.1f}", "0.0"]
+    agreement = random_agreement()
+    other = replace(agreement, completeness_error=np.zeros(QUERIES))
+    ratio = 0.01 * QUERIES / agreement.attributions[GRADIENTS].sum()
+    assert relative_completeness_error(agreement) == pytest.approx(ratio)
+    table = difference_table({"A": agreement, "B": other}).set_index("method")
+    assert table["completeness error (%)"].tolist() == [f"{100 * ratio:.1f}", "0.0"]
 
 
 METHODS = {

@@ -86,30 +86,30 @@ def test_no_order_of_the_regions_changes_a_number(
         pointing: relevant,
     }
     for measure, other in (measures | {average_precision: relevant}).items():
-        found = measure(weights[:, order], other[:, order])
-        np.testing.assert_allclose(found, measure(weights, other), atol=1e-12)
+        permuted = measure(weights[:, order], other[:, order])
+        np.testing.assert_allclose(permuted, measure(weights, other), atol=1e-12)
 
 
 def test_the_score_margin_is_over_all_other_images() -> None:
     scores = np.array([[0.9, 0.2], [0.1, 0.5], [0.3, 0.6]], np.float32)
-    found = score_margin(scores, np.array([0, 1]), np.array([0, 1]))
-    np.testing.assert_allclose(found, [0.9 - 0.2, 0.5 - 0.4], atol=1e-6)
+    margin = score_margin(scores, np.array([0, 1]), np.array([0, 1]))
+    np.testing.assert_allclose(margin, [0.9 - 0.2, 0.5 - 0.4], atol=1e-6)
     assert np.isnan(score_margin(scores[:1], np.array([0]), np.array([0])))[0]
 
 
 @pytest.mark.parametrize("regions", [2, 3, 5, 36, 100])
 def test_removal_counts_go_from_none_to_all_but_one(regions: int) -> None:
-    found = removal_counts(regions)
-    assert (found[0], found[-1]) == (0, regions - 1)
-    assert (np.diff(found) > 0).all()
+    counts = removal_counts(regions)
+    assert (counts[0], counts[-1]) == (0, regions - 1)
+    assert (np.diff(counts) > 0).all()
 
 
 def test_equals_go_in_the_order_that_is_given_and_others_by_their_value() -> None:
     draw = torch.Generator().manual_seed(0)
     values = torch.randint(3, (40, 6), generator=draw)
     ties = torch.rand(40, 6, generator=draw).argsort(1)
-    found = descending_order(values, ties)
-    for row, order, tie in zip(values.tolist(), found.tolist(), ties.tolist(), strict=True):
+    orders = descending_order(values, ties)
+    for row, order, tie in zip(values.tolist(), orders.tolist(), ties.tolist(), strict=True):
         assert order == sorted(range(6), key=lambda r: (-row[r], tie.index(r)))
 
 
@@ -119,20 +119,20 @@ def test_tied_regions_are_removed_in_no_order_of_the_file(
     """A matcher whose attention is the same everywhere: no end of the file goes first."""
     split = scenes_pair.scenes(folder)
     run = scenes_pair.trained(folder, "scan-t2i-mean")
-    seen: list[torch.Tensor] = []
+    recorded: list[torch.Tensor] = []
 
     def flat(probe: Probe) -> tuple[torch.Tensor, torch.Tensor]:
         queries = probe.queries
         return (torch.ones(len(queries.pair), queries.regions), torch.ones(4, queries.regions))
 
     def record_orders(probe: Probe, orders: list[torch.Tensor], removed: list[int]) -> np.ndarray:
-        seen.extend(orders)
+        recorded.extend(orders)
         return np.zeros((len(orders), len(removed), 4))
 
     monkeypatch.setattr(attribution, "attention", flat)
     monkeypatch.setattr(attribution, "deletion_scores", record_orders)
     attribution_agreement(run, split, pairs=4, words=1)
-    most, _, least, first, _ = seen
+    most, _, least, first, _ = recorded
     assert torch.equal(most, first)
     assert torch.equal(least, first)
     assert not torch.equal(most, torch.arange(most.shape[1]).expand_as(most))
@@ -146,22 +146,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_agreement_of_a_run(folder: Path) -> None:
     split = scenes_pair.scenes(folder)
     run = scenes_pair.trained(folder, "scan-t2i-mean")
-    found = attribution_agreement(run, split, pairs=4, words=2)
-    assert list(found.attributions) == [OCCLUSION, OVERLAPS, GRADIENTS]
-    assert found.occlusion is found.attributions[OVERLAPS]
-    shape = found.attention.shape
-    assert {one.shape for one in found.attributions.values()} == {shape}
-    assert found.untrained_attention.shape == found.untrained_occlusion.shape == shape
-    assert found.deletion_scores.shape == (len(ORDERS), len(found.removed), 4)
-    images = np.unique(found.image)
+    agreement = attribution_agreement(run, split, pairs=4, words=2)
+    assert list(agreement.attributions) == [OCCLUSION, OVERLAPS, GRADIENTS]
+    assert agreement.occlusion is agreement.attributions[OVERLAPS]
+    shape = agreement.attention.shape
+    assert {values.shape for values in agreement.attributions.values()} == {shape}
+    assert agreement.untrained_attention.shape == agreement.untrained_occlusion.shape == shape
+    assert agreement.deletion_scores.shape == (len(ORDERS), len(agreement.removed), 4)
+    images = np.unique(agreement.image)
     for n, image in enumerate(images):  # before anything is removed, the run's own score
         caption = image * split.captions_per_image + n % split.captions_per_image
-        assert found.deletion_scores[:, 0, n] == pytest.approx(run.scores[image, caption], abs=1e-5)
-    assert (found.image[found.other_query] == found.image).all()
-    assert (found.other_query != np.arange(len(found.image))).all()
+        assert agreement.deletion_scores[:, 0, n] == pytest.approx(
+            run.scores[image, caption], abs=1e-5
+        )
+    assert (agreement.image[agreement.other_query] == agreement.image).all()
+    assert (agreement.other_query != np.arange(len(agreement.image))).all()
     again = attribution_agreement(run, split, pairs=4, words=2)
     for name in ("attention", "untrained_attention", "deletion_scores", "completeness_error"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(again, name))
+        np.testing.assert_array_equal(getattr(agreement, name), getattr(again, name))
 
 
 def test_before_training_is_where_training_started(folder: Path) -> None:
@@ -171,12 +173,12 @@ def test_before_training_is_where_training_started(folder: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    found = untrained_probe(run, queries).matcher.state_dict()
+    initial = untrained_probe(run, queries).matcher.state_dict()
     assert torch.equal(torch.rand(1), expected)  # the state of the draw is left as it was
     torch.manual_seed(run.seed)
     fresh = build(run.recipe, run.config, run.vocabulary).state_dict()
-    assert all(torch.equal(found[name], fresh[name]) for name in fresh)
-    assert any(not torch.equal(found[k], v) for k, v in run.matcher().state_dict().items())
+    assert all(torch.equal(initial[name], fresh[name]) for name in fresh)
+    assert any(not torch.equal(initial[k], v) for k, v in run.matcher().state_dict().items())
 
 
 def test_without_boxes_regions_are_removed_singly(tmp_path: Path) -> None:
@@ -184,15 +186,15 @@ def test_without_boxes_regions_are_removed_singly(tmp_path: Path) -> None:
     run = runs.train_or_load(
         dataset, "chan", root=tmp_path, overrides=SMALL, device="cpu", progress=False
     )
-    found = attribution_agreement(run, load_dataset(dataset).test, pairs=3)
-    assert list(found.attributions) == [OCCLUSION, GRADIENTS]
-    assert found.occlusion is found.attributions[OCCLUSION]
-    assert found.relevant is None
+    agreement = attribution_agreement(run, load_dataset(dataset).test, pairs=3)
+    assert list(agreement.attributions) == [OCCLUSION, GRADIENTS]
+    assert agreement.occlusion is agreement.attributions[OCCLUSION]
+    assert agreement.relevant is None
 
 
 def test_a_single_word_has_no_other_query() -> None:
     nothing = np.zeros((3, 2))
-    found = AttributionAgreement(
+    agreement = AttributionAgreement(
         image=np.array([0, 3, 3]),
         attention=nothing,
         attributions={OCCLUSION: nothing},
@@ -204,17 +206,17 @@ def test_a_single_word_has_no_other_query() -> None:
         deletion_scores=np.zeros((4, 2, 2)),
         score_margin=np.ones(2),
     )
-    assert found.other_query.tolist() == [-1, 2, 1]
+    assert agreement.other_query.tolist() == [-1, 2, 1]
 
 
 def test_maps_of_a_pair_hold_the_attention_that_is_drawn_elsewhere(folder: Path) -> None:
     split = scenes_pair.scenes(folder)
     run = scenes_pair.trained(folder, "scan-t2i-mean")
     place = split.place(scenes_pair.IMAGE, scenes_pair.CAPTION)
-    found = pair_attributions(run, split, place)
-    known = explain(run, split, scenes_pair.IMAGE, place)
-    assert list(found) == ["attention", OVERLAPS, GRADIENTS]
-    asked = np.flatnonzero(found["attention"].any(1))
-    assert 0 < len(asked) < len(known.words)
-    np.testing.assert_allclose(found["attention"][asked], known.weights[asked], atol=1e-6)
-    assert all(one.shape == known.weights.shape for one in found.values())
+    maps = pair_attributions(run, split, place)
+    explained = explain(run, split, scenes_pair.IMAGE, place)
+    assert list(maps) == ["attention", OVERLAPS, GRADIENTS]
+    rows = np.flatnonzero(maps["attention"].any(1))
+    assert 0 < len(rows) < len(explained.words)
+    np.testing.assert_allclose(maps["attention"][rows], explained.weights[rows], atol=1e-6)
+    assert all(values.shape == explained.weights.shape for values in maps.values())

@@ -50,81 +50,85 @@ def trained(folder: Path, recipe: str) -> tuple[runs.Run, Split]:
 @torch.no_grad()
 def alone(run: runs.Run, split: Split, image: int, caption: int) -> SimpleNamespace:
     """Return every pass over one pair, read by itself and without padding."""
-    look = read_pair(run, split, image, caption).directions[0]
-    queries = look.passes[0].weights.sum(look.axis).numel()
-    temperatures = [torch.as_tensor(seen.steering.temperature) for seen in look.passes]
-    factors = [seen.steering.factors for seen in look.passes]
+    output = read_pair(run, split, image, caption).directions[0]
+    queries = output.passes[0].weights.sum(output.axis).numel()
+    temperatures = [torch.as_tensor(attention.steering.temperature) for attention in output.passes]
+    factors = [attention.steering.factors for attention in output.passes]
     return SimpleNamespace(
-        weights=[seen.weights[0, :, 0].numpy() for seen in look.passes],
+        weights=[attention.weights[0, :, 0].numpy() for attention in output.passes],
         temperature=[t.float().flatten().expand(queries).numpy() for t in temperatures],
         factor_change=[
             np.zeros(queries) if f is None else ((f - 1) ** 2).mean(-1).sqrt().flatten().numpy()
             for f in factors
         ],
-        pooling=[weights.flatten().numpy() for weights in look.pooling],
+        pooling=[weights.flatten().numpy() for weights in output.pooling],
     )
 
 
 @pytest.mark.parametrize("recipe", ["rcar-t2i", "rcar-i2t", "rar-t2i", "rcr-t2i", "chan"])
-@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("matching", [True, False])
 def test_every_number_is_that_of_the_pair_read_by_itself(
-    recipe: str, own: bool, folder: Path
+    recipe: str, matching: bool, folder: Path
 ) -> None:
     run, split = trained(folder, recipe)
-    images = split.caption_image if own else (split.caption_image + 5) % len(split.ids)
-    found = regulator_trace(run, split, None if own else images)
+    images = split.caption_image if matching else (split.caption_image + 5) % len(split.ids)
+    trace = regulator_trace(run, split, None if matching else images)
     queries_are_words = not recipe.endswith("i2t")
-    assert found.direction == ("t2i" if queries_are_words else "i2t")
+    assert trace.direction == ("t2i" if queries_are_words else "i2t")
     for caption in (0, 7, 23, len(images) - 1):  # of different lengths
-        slow, here = alone(run, split, int(images[caption]), caption), found.pair == caption
+        slow, of_pair = alone(run, split, int(images[caption]), caption), trace.pair == caption
         close = {"rtol": 1e-4, "atol": 1e-5}
-        np.testing.assert_array_equal(found.position[here], np.arange(here.sum()))
-        np.testing.assert_allclose(found.temperature[:, here], slow.temperature, **close)
-        np.testing.assert_allclose(found.factor_change[:, here], slow.factor_change, **close)
+        np.testing.assert_array_equal(trace.position[of_pair], np.arange(of_pair.sum()))
+        np.testing.assert_allclose(trace.temperature[:, of_pair], slow.temperature, **close)
+        np.testing.assert_allclose(trace.factor_change[:, of_pair], slow.factor_change, **close)
         weights = [w if queries_are_words else w.T for w in slow.weights]
-        np.testing.assert_allclose(found.max_weight[:, here], [w.max(1) for w in weights], **close)
-        entropy = [-(w * np.log(np.maximum(w, 1e-30))).sum(1) for w in weights]
-        np.testing.assert_allclose(found.effective_keys[:, here], np.exp(entropy), **close)
-        moved = [np.abs(w - weights[0]).sum(1) / 2 for w in weights]
-        np.testing.assert_allclose(found.shift[:, here], moved, **close)
-        share = [weights * len(weights) for weights in slow.pooling]
         np.testing.assert_allclose(
-            found.pooling[:, here], np.reshape(share, (-1, here.sum())), **close
+            trace.max_weight[:, of_pair], [w.max(1) for w in weights], **close
+        )
+        entropy = [-(w * np.log(np.maximum(w, 1e-30))).sum(1) for w in weights]
+        np.testing.assert_allclose(trace.effective_keys[:, of_pair], np.exp(entropy), **close)
+        moved = [np.abs(w - weights[0]).sum(1) / 2 for w in weights]
+        np.testing.assert_allclose(trace.shift[:, of_pair], moved, **close)
+        weights_by_step = [weights * len(weights) for weights in slow.pooling]
+        np.testing.assert_allclose(
+            trace.pooling[:, of_pair], np.reshape(weights_by_step, (-1, of_pair.sum())), **close
         )
     right = run.scores[images, np.arange(len(images))]
-    np.testing.assert_allclose(found.score, right, atol=1e-5)
-    assert np.isnan(found.f1).all()  # this dataset does not know
+    np.testing.assert_allclose(trace.score, right, atol=1e-5)
+    assert np.isnan(trace.f1).all()  # this dataset does not know
 
 
 def test_attention_quality_is_that_of_the_run(scenes_folder: Path) -> None:
     split = scenes_pair.scenes(scenes_folder)
     run = scenes_pair.trained(scenes_folder, "rcar-t2i")
-    found = regulator_trace(run, split)
+    trace = regulator_trace(run, split)
     for name in ("f1", "mass"):
-        mean = np.nanmean(getattr(found, name)[-1])
+        mean = np.nanmean(getattr(trace, name)[-1])
         assert mean == pytest.approx(run.metrics[f"t2i_attention_{name}"], abs=1e-5)
     assert np.isnan(regulator_trace(run, split, np.roll(split.caption_image, 5)).f1).all()
 
 
 def test_the_clamp_counts_channels_at_one_and_minus_one(folder: Path) -> None:
     run, split = trained(folder, "rcar-t2i")
-    found = regulator_trace(run, split)
-    assert np.isnan(found.clamped[0]).all()
-    assert ((found.clamped[1] >= 0) & (found.clamped[1] <= 1)).all()
-    held = found.clamped[1] == 1
-    np.testing.assert_array_equal(found.factor_change[1][held], 0)  # all channels as at the start
+    trace = regulator_trace(run, split)
+    assert np.isnan(trace.clamped[0]).all()
+    assert ((trace.clamped[1] >= 0) & (trace.clamped[1] <= 1)).all()
+    at_clamp = trace.clamped[1] == 1
+    np.testing.assert_array_equal(
+        trace.factor_change[1][at_clamp], 0
+    )  # all channels as at the start
 
 
-def hand_made(share: list[list[float]]) -> RegulatorTrace:
-    shares = np.array(share)
-    nothing = np.zeros((1, shares.shape[1]))
+def hand_made(weights_by_step: list[list[float]]) -> RegulatorTrace:
+    pooling = np.array(weights_by_step)
+    nothing = np.zeros((1, pooling.shape[1]))
     pair, place = np.array([0, 0, 1, 1, 1, 1]), np.array([0, 1, 0, 1, 2, 3])
-    return RegulatorTrace("t2i", pair, place, *[nothing] * 8, pooling=shares, score=np.zeros(2))
+    return RegulatorTrace("t2i", pair, place, *[nothing] * 8, pooling=pooling, score=np.zeros(2))
 
 
 def test_the_effective_number_of_words() -> None:
-    found = hand_made([[1, 1, 1, 1, 1, 1], [2, 0, 2, 2, 0, 0]])
-    np.testing.assert_allclose(found.effective_queries, [[1, 1], [0.5, 0.5]])
+    trace = hand_made([[1, 1, 1, 1, 1, 1], [2, 0, 2, 2, 0, 0]])
+    np.testing.assert_allclose(trace.effective_queries, [[1, 1], [0.5, 0.5]])
 
 
 def test_means_by_pair_skip_what_is_not_known() -> None:
@@ -144,15 +148,15 @@ def test_the_hard_negative_is_the_best_of_the_other_images() -> None:
 
 def test_truncation_leaves_earlier_steps_unchanged(folder: Path) -> None:
     run, split = trained(folder, "rcar-t2i")
-    whole, one = (
+    full, truncated = (
         regulator_trace(run, split),
         regulator_trace(run, split, matcher=truncate_steps(run.matcher(), 1)),
     )
-    assert (len(whole.effective_keys), len(one.effective_keys)) == (2, 1)
-    np.testing.assert_allclose(one.effective_keys[0], whole.effective_keys[0], rtol=1e-6)
-    np.testing.assert_allclose(one.pooling[0], whole.pooling[0], rtol=1e-6)
+    assert (len(full.effective_keys), len(truncated.effective_keys)) == (2, 1)
+    np.testing.assert_allclose(truncated.effective_keys[0], full.effective_keys[0], rtol=1e-6)
+    np.testing.assert_allclose(truncated.pooling[0], full.pooling[0], rtol=1e-6)
     same = regulator_trace(run, split, matcher=truncate_steps(run.matcher(), 2))
-    np.testing.assert_array_equal(same.score, whole.score)
+    np.testing.assert_array_equal(same.score, full.score)
     alone, _ = trained(folder, "rar-t2i")
     steps = regulator_trace(alone, split, matcher=truncate_steps(alone.matcher(), 2)).pooling
     np.testing.assert_allclose(steps, regulator_trace(alone, split).pooling[:2], rtol=1e-6)
@@ -169,27 +173,27 @@ def test_uniform_weights_are_one(folder: Path) -> None:
 
 def test_rcr_with_one_part_ablated(folder: Path) -> None:
     run, split = trained(folder, "rcar-t2i")
-    whole, matcher = regulator_trace(run, split), run.matcher()
+    full, matcher = regulator_trace(run, split), run.matcher()
     constant = regulator_trace(run, split, matcher=ablate(matcher, "temperature"))
-    np.testing.assert_array_equal(constant.temperature[1], whole.temperature[0])
-    np.testing.assert_allclose(constant.factor_change, whole.factor_change, rtol=1e-6)
+    np.testing.assert_array_equal(constant.temperature[1], full.temperature[0])
+    np.testing.assert_allclose(constant.factor_change, full.factor_change, rtol=1e-6)
     plain = regulator_trace(run, split, matcher=ablate(matcher, "factors"))
     np.testing.assert_array_equal(plain.factor_change, 0)
-    np.testing.assert_allclose(plain.temperature, whole.temperature, rtol=1e-6)
-    rise = mean_temperature_rise(whole)
+    np.testing.assert_allclose(plain.temperature, full.temperature, rtol=1e-6)
+    rise = mean_temperature_rise(full)
     uniform = regulator_trace(run, split, matcher=ablate(matcher, "temperature", mean=rise))
-    np.testing.assert_allclose(uniform.temperature[1], whole.temperature[0] + rise, rtol=1e-5)
-    np.testing.assert_array_equal(regulator_trace(run, split, matcher=matcher).score, whole.score)
+    np.testing.assert_allclose(uniform.temperature[1], full.temperature[0] + rise, rtol=1e-5)
+    np.testing.assert_array_equal(regulator_trace(run, split, matcher=matcher).score, full.score)
 
 
 def test_truncated_scores_end_at_the_score(folder: Path) -> None:
     run, split = trained(folder, "rcar-t2i")
     other = np.roll(split.caption_image, 5)
-    found = truncated_scores(run, split, {"own": split.caption_image, "wrong": other})
-    assert list(found["own"]) == ["uniform weights", "step 1", "step 2"]
-    for name, images in (("own", split.caption_image), ("wrong", other)):
+    scores = truncated_scores(run, split, {"matching": split.caption_image, "negative": other})
+    assert list(scores["matching"]) == ["uniform weights", "step 1", "step 2"]
+    for name, images in (("matching", split.caption_image), ("negative", other)):
         right = run.scores[images, np.arange(len(images))]
-        np.testing.assert_allclose(found[name]["step 2"], right, atol=1e-5)
+        np.testing.assert_allclose(scores[name]["step 2"], right, atol=1e-5)
 
 
 def test_parts_that_a_matcher_lacks_cannot_be_ablated(folder: Path) -> None:
