@@ -53,7 +53,7 @@ def pooling_ridges(trace: RegulatorTrace, kinds: Sequence[Sequence[str]], *, tit
     return ridges(
         rows,
         title=title,
-        unit="weight in the pooling (1 is mean pooling)",
+        unit="weight in the pooling (log scale; 1 is mean pooling)",
         colours=dict(zip(steps, STEP_COLOURS, strict=False)),
         mark=1,
         log2=True,
@@ -109,7 +109,7 @@ def pooling_panels(
     for name, (matching, negative) in traces.items():
         curves = {f"step {k + 1}": 100 * row for k, row in enumerate(matching.effective_queries)}
         curves[f"{NEGATIVE}, last step"] = 100 * negative.effective_queries[-1]
-        panels[f"{name}: effective words (%)"] = curves
+        panels[f"{name}: effective number of words (%)"] = curves
     return panels
 
 
