@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 
 from itm_book.batch.notebook_runner import NotebookError, environment_set, run_notebook
 from itm_core.errors import InputError
-from itm_core.files import read_json
+from itm_core.files import locked, read_json
 
 NOTEBOOK = "experiment.ipynb"
 ERROR = "error.txt"
@@ -55,11 +55,11 @@ def run_cell(
     """
     folder.mkdir(parents=True, exist_ok=True)
     executed, error_file = folder / NOTEBOOK, folder / ERROR
-    with FileLock(folder / ".cell.lock"):
+    with locked(folder / ".cell.lock"):
         if not executed.exists():
             # A kernel outlives a killed batch by about a second, and `itm train` may be training
             # this run: wait for the lock of the run (runs.py), then resume from the checkpoint.
-            with FileLock(folder / ".lock"):
+            with locked(folder / ".lock"):
                 pass
             error_file.unlink(missing_ok=True)
             try:
@@ -70,14 +70,6 @@ def run_cell(
                 error_file.write_text("\n".join(trace) + "\n", encoding="utf-8")
                 raise
     return executed
-
-
-def last_line(folder: Path) -> str:
-    """Return what the cell in ``folder`` failed with; empty when it did not."""
-    try:
-        return (folder / ERROR).read_text(encoding="utf-8").rstrip().rpartition("\n")[2]
-    except FileNotFoundError:
-        return ""
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -19,10 +20,9 @@ from IPython.display import Markdown
 from itm_book.pairs.pair_records import PairRecord, pair_record
 from itm_core.data.dataset import Split
 from itm_core.data.vocabulary import Vocabulary
-from itm_core.encoders.lazy import lazy
 from itm_core.errors import InputError
 from itm_core.evaluation.attention_quality import by_caption
-from itm_core.experiments.prepare import run_features
+from itm_core.experiments.prepare import encode, run_features
 from itm_core.experiments.runs import Run
 from itm_core.models import Matcher
 
@@ -38,7 +38,7 @@ class Atlas:
     runs: Mapping[str, Run]
     split: Split
 
-    @lazy
+    @cached_property
     def matchers(self) -> dict[str, Matcher]:
         """The matcher of every method, loaded once."""
         return {name: run.matcher() for name, run in self.runs.items()}
@@ -54,7 +54,7 @@ class Atlas:
             for name, run in self.runs.items()
         }
 
-    @lazy
+    @cached_property
     def table(self) -> pd.DataFrame:
         """How well every method looks at every right pair of the split, a row for each direction.
 
@@ -69,7 +69,7 @@ class Atlas:
         found: dict[str, np.ndarray] = {}
         if isinstance(run.vocabulary, Vocabulary):  # a dataset's truth is about its own words
             features = run_features(run, split)
-            found = by_caption(self.matchers[name], split, run.vocabulary, features)
+            found = by_caption(self.matchers[name], split, encode(split, run.vocabulary), features)
         unknown = {"t2i": np.full((len(images), 3), np.nan)}
         known = {
             "method": name,

@@ -284,11 +284,10 @@ def pair(
 
 def _asking(look: DirectionOutput, row: int, words: int, relevant: np.ndarray | None) -> Asking:
     """Return one direction of the pair in a row of the batch, whose caption has L ``words``."""
-    words_ask, tokens = look.axis == REGIONS, slice(words + 2)  # behind them is padding
+    words_ask, tokens = look.key_axis == REGIONS, slice(words + 2)  # behind them is padding
     inner = slice(1, words + 1) if words_ask else slice(None)  # the queries shown
     passes = [seen.weights[row, tokens, 0] for seen in look.passes]
-    queries = look.passes[0].weights.shape[look.asking]
-    assert look.contribution is not None  # `read_pairs` explains
+    queries = look.passes[0].weights.shape[look.query_axis]
     quality = []
     if relevant is not None:
         found = torch.from_numpy(relevant)
@@ -307,7 +306,7 @@ def _asking(look: DirectionOutput, row: int, words: int, relevant: np.ndarray | 
 
 
 def _temperature(seen: AttentionPass, row: int, queries: int) -> np.ndarray:
-    value = seen.steering.temperature
+    value = seen.control.temperature
     return _each_query(value[row] if isinstance(value, torch.Tensor) else value, queries)
 
 

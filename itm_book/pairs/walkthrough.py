@@ -43,7 +43,7 @@ def scan_steps(run: Run, split: Split, image: int, caption: int) -> Steps:
     if look is None or look.relevance is None or not isinstance(matcher, Attending):
         raise InputError("the steps are those of SCAN", found=run.recipe.name)
     seen = look.passes[0]
-    Z = normalise(seen.dots, matcher.settings.normalisation, look.asking)
+    Z = normalise(seen.dots, matcher.settings.normalisation, look.query_axis)
     return Steps(
         words=[START, *tokenise(split.captions[caption]), END],
         dots=seen.dots[0, :, 0].numpy(),

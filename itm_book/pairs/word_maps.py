@@ -74,7 +74,7 @@ def explain(
     Raises `InputError` for a method without attention, or without that direction.
     """
     reading = read_pair(run, split, image, caption)
-    looks = {"t2i" if look.axis == REGIONS else "i2t": look for look in reading.directions}
+    looks = {"t2i" if look.key_axis == REGIONS else "i2t": look for look in reading.directions}
     direction = direction or next(iter(looks), "t2i")
     if direction not in looks:
         raise InputError(

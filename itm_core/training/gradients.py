@@ -15,7 +15,7 @@ from itm_core.evaluation.scoring import per_word, score_fragments, tile_floats, 
 from itm_core.models import Matcher
 from itm_core.models.pair_dropout import resample_dropout
 from itm_core.models.pairing import AllPairs, Matched
-from itm_core.models.similarity_nodes import sync_running_stats, update_running_stats
+from itm_core.models.similarity_nodes import CaptionNorm
 from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup, row_wise
 from itm_core.training.losses import LossSettings, ranking_loss
 
@@ -94,8 +94,8 @@ def _encode(encoder: nn.Module, values: Tensor, lens: Tensor | None, group: Proc
     made = encoder(values[rows], None if lens is None else lens[rows])
     with torch.no_grad():
         vectors = group.all_gather(made.vectors, count, width)
-        whole = None if made.whole is None else group.all_gather(made.whole, count)
-    return _Side(made, _leaf(Fragments.of(vectors, lens, whole)), shared=True)
+        pooled = None if made.pooled is None else group.all_gather(made.pooled, count)
+    return _Side(made, _leaf(Fragments.of(vectors, lens, pooled)), shared=True)
 
 
 def _constrain(
@@ -162,9 +162,23 @@ def loss_and_gradient(
         if len(image):
             some = matcher(Matched(regions.take(image), words.take(caption)))[:, 0]
             some.backward(slope[image, caption].to(some.dtype))
-    sync_running_stats(matcher, mine, len(words.lens), group)
-    update_running_stats(matcher)
+    _update_running_stats(matcher, mine, len(words.lens), group)
     return value
+
+
+def _update_running_stats(
+    matcher: Matcher, mine: Tensor, count: int, group: ProcessGroup = SINGLE_PROCESS
+) -> None:
+    """Update the running averages of SAF by all ``count`` captions of the batch, in their order.
+
+    ``mine`` are the indices of the captions that this process has scored.
+    """
+    for module in matcher.modules():
+        if isinstance(module, CaptionNorm):
+            stats = module.batch_stats(count)
+            if group.size > 1:
+                stats = group.all_gather(stats[mine.to(stats.device)], count)
+            module.update_running_stats(stats)
 
 
 def _scores(
@@ -204,9 +218,9 @@ def _slope(scores: Tensor, loss: LossSettings, hardest: bool) -> tuple[float, Te
 
 
 def _leaf(fragments: Fragments) -> Fragments:
-    whole = None if fragments.whole is None else fragments.whole.detach().requires_grad_()
+    pooled = None if fragments.pooled is None else fragments.pooled.detach().requires_grad_()
     vectors = fragments.vectors.detach().requires_grad_()
-    return Fragments(vectors, fragments.lens, whole)
+    return Fragments(vectors, fragments.lens, pooled)
 
 
 def _through_encoders(sides: Sequence[_Side], group: ProcessGroup) -> None:
@@ -237,4 +251,4 @@ def _slopes(side: _Side, group: ProcessGroup) -> list[Tensor | None]:
 
 
 def _tensors(fragments: Fragments) -> list[Tensor]:
-    return [x for x in (fragments.vectors, fragments.whole) if x is not None]
+    return [x for x in (fragments.vectors, fragments.pooled) if x is not None]

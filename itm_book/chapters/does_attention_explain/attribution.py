@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -29,7 +30,6 @@ from torch import Tensor
 from itm_book.pairs.pair_records import content_words
 from itm_core.data.dataset import Split
 from itm_core.encoders.fragments import Fragments
-from itm_core.encoders.lazy import lazy
 from itm_core.errors import InputError
 from itm_core.evaluation.attention_quality import IOU, iou, truth
 from itm_core.evaluation.scoring import pad
@@ -162,28 +162,27 @@ class Probe:
     matcher: Matcher
     queries: Queries
 
-    @lazy
+    @cached_property
     def words(self) -> Fragments:
         """All captions ``[N, L, D]``, encoded once."""
         with torch.no_grad():
             return self.matcher.words(self.queries.tokens, self.queries.lens)
 
-    def match(self, regions: Fragments, rows: Tensor, *, explain: bool = True) -> MatchOutput:
-        """Return the match of captions ``rows`` with ``regions``, which are given row by row."""
-        return self.matcher.match(Matched(regions, self.words.take(rows)), explain=explain)
+    def pairing(self, regions: Fragments, rows: Tensor) -> Matched:
+        """Return captions ``rows`` paired with ``regions``, row by row."""
+        return Matched(regions, self.words.take(rows))
 
     def contributions(self, regions: Fragments, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return the words' contributions ``[n, L]``, zero for padding, and scores ``[n, 1]``."""
-        match = self.match(regions, rows)
+        match = self.matcher.match(self.pairing(regions, rows))
         contribution = t2i_output(match).contribution
-        assert contribution is not None  # `match` explains
         padding = self.queries.tokens.shape[1] - contribution.shape[1]
         return torch.nn.functional.pad(contribution[:, :, 0, 0], (0, padding)), match.score
 
 
 def t2i_output(match: MatchOutput) -> DirectionOutput:
     """Return the direction with words as queries; raises `InputError` for a method without it."""
-    outputs = [output for output in match.directions if output.axis == REGIONS]
+    outputs = [output for output in match.directions if output.key_axis == REGIONS]
     if not outputs:
         raise InputError(
             "words are no queries in this method",
@@ -208,7 +207,7 @@ def score_without(probe: Probe, removed: Tensor, *, explain: bool = True) -> Ten
     order = removed.int().argsort(dim=1, stable=True)
     # SGRAF's pooling has a batch norm for each position of a region, so the set keeps its size;
     # elsewhere it is cut, so that padding enters no attention among regions (CHAN's block).
-    positions = getattr(encoder.whole, "count", None)
+    positions = getattr(encoder.pooling, "count", None)
     results = torch.empty(len(removed), queries.tokens.shape[1] + 1 if explain else 1)
     for count in remaining.unique().tolist():
         rows = (remaining == count).nonzero().flatten()
@@ -218,7 +217,7 @@ def score_without(probe: Probe, removed: Tensor, *, explain: bool = True) -> Ten
         if explain:
             results[rows] = torch.cat(probe.contributions(regions, rows), 1)
         else:
-            results[rows] = probe.match(regions, rows, explain=False).score
+            results[rows] = probe.matcher(probe.pairing(regions, rows))
     return results
 
 
@@ -229,9 +228,8 @@ def attention(probe: Probe) -> tuple[Tensor, Tensor]:
     The second is the mean over all words of a caption.
     """
     queries = probe.queries
-    match = probe.match(
-        probe.matcher.regions(queries.features), torch.arange(len(queries.image)), explain=False
-    )
+    regions, rows = probe.matcher.regions(queries.features), torch.arange(len(queries.image))
+    match = probe.matcher.match(probe.pairing(regions, rows))
     weights = t2i_output(match).weights[:, :, 0]
     valid = (torch.arange(weights.shape[1]) < queries.lens[:, None])[..., None]
     mean = (weights * valid).sum(1) / valid.sum(1)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -20,7 +21,6 @@ import torch
 from itm_book.chapters.does_attention_explain import attribution
 from itm_book.chapters.does_attention_explain.attribution import Probe, Queries
 from itm_core.data.dataset import Split
-from itm_core.encoders.lazy import lazy
 from itm_core.evaluation import attention_measures
 from itm_core.evaluation.rank_correlation import kendall_of_rows
 from itm_core.evaluation.statistics import UNKNOWN, Estimate, mean_over_images
@@ -82,7 +82,7 @@ class AttributionAgreement:
         """``[M, R]`` `OVERLAPS` where the dataset has boxes, else `OCCLUSION`."""
         return self.attributions.get(OVERLAPS, self.attributions[OCCLUSION])
 
-    @lazy
+    @cached_property
     def other_query(self) -> np.ndarray:
         """``[M]`` the index of another query of the same image; -1 where there is none."""
         other = np.full(len(self.image), -1)

@@ -114,7 +114,7 @@ def regulator_trace(
     parts: list[Arrays] = []
     score = np.zeros(len(split.captions))
     for captions, pairing in _batches(run, split, images, matcher):
-        match = matcher.match(pairing, explain=True)
+        match = matcher.match(pairing)
         if not match.directions:
             raise InputError("the method has no attention to trace", found=run.recipe.name)
         score[captions] = match.score[:, 0].cpu()
@@ -127,7 +127,7 @@ def regulator_trace(
             relevant = padded([ground_truth[0][c] for c in captions])
         output = match.directions[0]
         parts.append(_batch_arrays(output, captions, relevant))
-    direction = "t2i" if output.axis == REGIONS else "i2t"
+    direction = "t2i" if output.key_axis == REGIONS else "i2t"
     return RegulatorTrace(direction=direction, score=score, **_in_order(parts))
 
 
@@ -149,7 +149,7 @@ def _batches(
 
 def _batch_arrays(output: DirectionOutput, captions: np.ndarray, relevant: Tensor | None) -> Arrays:
     """Return the measures of all queries of a batch, padding left out."""
-    pairing, axis = output.passes[0].pairing, output.axis
+    pairing, axis = output.passes[0].pairing, output.key_axis
     valid = (pairing.words if axis == REGIONS else pairing.regions).mask.cpu()  # [C, N]
     row, position = (x.numpy() for x in valid.nonzero(as_tuple=True))
     if relevant is not None:
@@ -171,7 +171,7 @@ def _batch_arrays(output: DirectionOutput, captions: np.ndarray, relevant: Tenso
 def _query_weights(attention: AttentionPass, valid: Tensor) -> Tensor:
     """Return the attention weights of the ``q`` valid queries over all keys, ``[q, N]``."""
     table = attention.weights[:, :, 0].float().cpu()
-    return (table if attention.axis == REGIONS else table.mT)[valid]
+    return (table if attention.key_axis == REGIONS else table.mT)[valid]
 
 
 def _query_values(x: Tensor, axis: int, valid: Tensor) -> np.ndarray:
@@ -180,14 +180,14 @@ def _query_values(x: Tensor, axis: int, valid: Tensor) -> np.ndarray:
 
 
 def _pass_arrays(attention: AttentionPass, weights: Tensor, first: Tensor, valid: Tensor) -> Arrays:
-    control, queries = attention.steering, len(weights)
+    control, queries = attention.control, len(weights)
     if isinstance(control.temperature, Tensor):
-        temperature = _query_values(control.temperature, attention.axis, valid)
+        temperature = _query_values(control.temperature, attention.key_axis, valid)
     else:
         temperature = np.full(queries, control.temperature)
     factor_change, clamped = np.zeros(queries), np.full(queries, np.nan)
     if control.factors is not None:
-        factors = _query_values(control.factors, attention.axis, valid)
+        factors = _query_values(control.factors, attention.key_axis, valid)
         factor_change = np.sqrt(np.square(factors - 1).mean(1))
         clamped = (np.abs(factors) >= 1).mean(1)
     return {
@@ -242,7 +242,6 @@ def truncate_steps(matcher: Matcher, steps: int) -> Matcher:
         if not 0 < steps <= regulator.steps:
             raise InputError("steps out of range", expected=f"1 to {regulator.steps}", found=steps)
         regulator.steps = steps
-        regulator.rounds = steps if regulator.steers else 1
     return ablated
 
 

@@ -31,8 +31,9 @@ from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.evaluation.scoring import score_matrix
 from itm_core.evaluation.statistics import sd
-from itm_core.experiments.prepare import build, encode, features_of, run_features, training_pairs
-from itm_core.experiments.runs import Run, dev_scorer
+from itm_core.experiments.evaluate import dev_scorer
+from itm_core.experiments.prepare import build, encode, prepare, run_features
+from itm_core.experiments.runs import Run
 from itm_core.files import whole_file
 from itm_core.models import Matcher
 from itm_core.training.trainer import Trainer
@@ -371,19 +372,19 @@ def by_epoch(run: Run, data: Dataset, *, device: str = "cpu") -> Epochs:
 
 def _watched(run: Run, data: Dataset, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
     recipe, seen = run.recipe, []
-    score_dev, captions = dev_scorer(data, recipe), encode(data.test, run.vocabulary)
+    prepared = prepare(data, recipe)
+    score_dev = dev_scorer(prepared.dev, recipe.training.dev_images)
 
     def both(matcher: Matcher) -> dict[str, float]:
-        scores = score_matrix(matcher, features_of(data.test, recipe), captions)
+        scores = score_matrix(matcher, prepared.test.features, prepared.test.tokens)
         seen.append(retrieval.hits(scores))
         return score_dev(matcher)
 
     torch.manual_seed(run.seed)  # as a run does, so that it starts from the same weights
     matcher = build(recipe, run.config, run.vocabulary).to(device)
-    pairs = training_pairs(data, recipe, run.vocabulary)
     with TemporaryDirectory() as folder:
         curve = Trainer(
-            matcher, pairs, recipe, seed=run.seed, folder=Path(folder),
+            matcher, prepared.training_pairs(), recipe, seed=run.seed, folder=Path(folder),
             score_dev=both, save=lambda matcher, path: None, progress=False,
         ).run().curve  # fmt: skip
     return np.array([row["rsum"] for row in curve]), np.array(seen)

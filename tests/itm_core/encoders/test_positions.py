@@ -105,8 +105,8 @@ def small(rule: str) -> tuple[BlockPositions, Tensor, dict[str, Tensor]]:
     )
     weights = {
         "img_enc.position_embedding.weight": module.table.weight.detach(),
-        "img_enc.fc_att.weight": module.ask.weight.detach(),
-        "img_enc.fc_att.bias": module.ask.bias.detach(),
+        "img_enc.fc_att.weight": module.query.weight.detach(),
+        "img_enc.fc_att.bias": module.query.bias.detach(),
     }
     return module, features, weights
 

@@ -141,7 +141,7 @@ def test_mlp_has_the_names_of_the_release_and_no_second_norm() -> None:
 
 @pytest.mark.parametrize("kind", REGION_BLOCKS)
 def test_every_kind_keeps_the_shape_and_passes_gradients_on(kind: str) -> None:
-    encoder = RegionEncoder(FEATURES, EncoderSettings(embedding=WIDTH, regions=kind))
+    encoder = RegionEncoder(FEATURES, EncoderSettings(embedding=WIDTH, region_encoder=kind))
     features = torch.randn(3, 4, FEATURES, requires_grad=True)
     found = encoder(features)
     assert found.vectors.shape == (3, 4, WIDTH)

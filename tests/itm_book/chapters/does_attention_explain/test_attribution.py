@@ -64,7 +64,7 @@ def scored(
 ) -> tuple[Tensor, Tensor]:
     """Return contributions ``[L]`` and score of one pair with some regions, scored by itself."""
     features, lens = queries.features[n : n + 1, kept_regions], None
-    if getattr(matcher.regions.whole, "count", None):  # fills up with rows that must not matter
+    if getattr(matcher.regions.pooling, "count", None):  # fills up with rows that must not matter
         rest = torch.full((1, queries.regions - len(kept_regions), features.shape[2]), 7.0)
         features, lens = torch.cat([features, rest], 1), torch.tensor([len(kept_regions)])
     tokens = queries.tokens[n : n + 1, : queries.lens[n]]
@@ -170,7 +170,7 @@ class Adding(torch.nn.Module):
     """The contribution of a word is the sum of its dot products with all regions."""
 
     class Regions(torch.nn.Module):
-        whole = None
+        pooling = None
 
         def forward(self, features: Tensor, lens: Tensor | None = None) -> Fragments:
             return Fragments.of(features, lens)
@@ -183,7 +183,7 @@ class Adding(torch.nn.Module):
     def words(self, tokens: Tensor, lens: Tensor) -> Fragments:
         return Fragments.of(self.table[tokens], lens)
 
-    def match(self, pairing: Matched, *, explain: bool = False) -> MatchOutput:
+    def match(self, pairing: Matched) -> MatchOutput:
         shares = pairing.dot().sum(3, keepdim=True)
         score = shares.sum((1, 3))
         output = DirectionOutput(

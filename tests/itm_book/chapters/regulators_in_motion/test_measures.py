@@ -51,9 +51,9 @@ def trained(folder: Path, recipe: str) -> tuple[runs.Run, Split]:
 def alone(run: runs.Run, split: Split, image: int, caption: int) -> SimpleNamespace:
     """Return every pass over one pair, read by itself and without padding."""
     output = read_pair(run, split, image, caption).directions[0]
-    queries = output.passes[0].weights.sum(output.axis).numel()
-    temperatures = [torch.as_tensor(attention.steering.temperature) for attention in output.passes]
-    factors = [attention.steering.factors for attention in output.passes]
+    queries = output.passes[0].weights.sum(output.key_axis).numel()
+    temperatures = [torch.as_tensor(attention.control.temperature) for attention in output.passes]
+    factors = [attention.control.factors for attention in output.passes]
     return SimpleNamespace(
         weights=[attention.weights[0, :, 0].numpy() for attention in output.passes],
         temperature=[t.float().flatten().expand(queries).numpy() for t in temperatures],
