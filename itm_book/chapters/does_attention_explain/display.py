@@ -71,7 +71,8 @@ def tau_table(estimates: pd.DataFrame) -> pd.DataFrame:
 
 def difference_table(agreements: Agreements) -> pd.DataFrame:
     """Return `tau_differences` and the completeness error of the gradients of every method."""
-    table = _text({method: tau_differences(agreement) for method, agreement in agreements.items()})
+    differences = {method: tau_differences(agreement) for method, agreement in agreements.items()}
+    table = _text(differences, "+.2f")
     errors = [relative_completeness_error(agreement) for agreement in agreements.values()]
     return table.assign(**{"completeness error (%)": [f"{100 * error:.1f}" for error in errors]})
 
@@ -88,18 +89,19 @@ def deletion_table(agreements: Agreements) -> pd.DataFrame:
 
 def localisation_table(agreements: Agreements, measure: str) -> pd.DataFrame:
     """Return `localisation` of every method; for pointing also attention minus occlusion."""
-    rows = {}
-    for method, agreement in agreements.items():
-        rows[method] = localisation(agreement, measure)
-        if rows[method] and measure == "pointing":
-            rows[method]["attention - occlusion"] = pointing_difference(agreement)
-    return _text(rows)
+    table = _text(
+        {method: localisation(agreement, measure) for method, agreement in agreements.items()}
+    )
+    if "attention" not in table or measure != "pointing":
+        return table
+    differences = [pointing_difference(agreement) for agreement in agreements.values()]
+    return table.assign(**{"attention - occlusion": [f"{gap:+.2f}" for gap in differences]})
 
 
-def _text(rows: Mapping[str, Mapping[str, Estimate]]) -> pd.DataFrame:
+def _text(rows: Mapping[str, Mapping[str, Estimate]], spec: str = ".2f") -> pd.DataFrame:
     return pd.DataFrame(
         [
-            {"method": method} | {name: str(estimate) for name, estimate in row.items()}
+            {"method": method} | {name: f"{estimate:{spec}}" for name, estimate in row.items()}
             for method, row in rows.items()
         ]
     )

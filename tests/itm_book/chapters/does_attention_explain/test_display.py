@@ -198,7 +198,7 @@ def test_tables_have_a_row_for_each_method() -> None:
     assert UNTRAINED in table
     assert deletion_table(methods)["method"].tolist() == ["A", "B"]
     pointing_text = localisation_table(methods, "pointing").set_index("method")
-    assert pointing_text.loc["A", "attention - occlusion"] == "0.00 [0.00, 0.00]"
+    assert pointing_text.loc["A", "attention - occlusion"] == "+0.00 [+0.00, +0.00]"
 
 
 def test_differences_of_tau_are_paired_by_query() -> None:
