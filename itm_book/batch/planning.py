@@ -88,8 +88,8 @@ class Job:
     @property
     def minutes_left(self) -> float:
         """About how many minutes are left."""
-        known = {RunState.FINISHED: 0.0, NO_NOTEBOOK: NOTEBOOK_MINUTES}
-        return known.get(self.state, self.minutes + NOTEBOOK_MINUTES)
+        remaining = {RunState.FINISHED: 0.0, NO_NOTEBOOK: NOTEBOOK_MINUTES}
+        return remaining.get(self.state, self.minutes + NOTEBOOK_MINUTES)
 
 
 @dataclass(frozen=True, kw_only=True)

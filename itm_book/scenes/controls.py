@@ -163,7 +163,7 @@ def _triples(scenes: SceneArrays, both: np.ndarray, third: np.ndarray, between: 
     return all_three & scenes.related.between if between else all_three
 
 
-def chance(images: int, captions_per_image: int = 5) -> dict[str, float]:
+def chance(images: int, captions_per_image: int) -> dict[str, float]:
     """Return R@K in percent of random ranking, in closed form.
 
     Text to image, a caption has one relevant image of I. Image to text, an image has k relevant

@@ -121,11 +121,7 @@ class Pairing(ABC):
         return self.region_values(self.regions.mask) if self.regions.ragged else None
 
     def unit_mix(self, weights: Tensor, key_axis: int) -> Tensor:
-        """Return the weighted sums of `mix` at unit length (a zero sum stays zero).
-
-        The weights are divided by the length of the sum, not the sum itself: there are fewer of
-        them.
-        """
+        """Return the weighted sums of `mix` at unit length (a zero sum stays zero)."""
         return self.mix(self._unit(weights, key_axis), key_axis)
 
     def difference(self, weights: Tensor, key_axis: int) -> Tensor:
@@ -133,6 +129,7 @@ class Pairing(ABC):
         return self.queries(key_axis) - self.unit_mix(weights, key_axis)
 
     def _unit(self, weights: Tensor, key_axis: int) -> Tensor:
+        # fewer numbers than the sums have
         return weights / (self.norm_of_mix(weights, key_axis) + TINY)
 
     def norm_of_mix(self, weights: Tensor, key_axis: int) -> Tensor:
@@ -283,10 +280,7 @@ class Matched(_ListedPartners):
 
 
 class Candidates(_ListedPartners):
-    """Each caption with its shortlist ``partner [C, P]`` of images.
-
-    Raises ValueError unless the shortlist has one row for each caption.
-    """
+    """Each caption with its shortlist ``partner [C, P]`` of images; else raises ValueError."""
 
     def __init__(self, regions: Fragments, words: Fragments, partner: Tensor) -> None:
         super().__init__(regions, words)
@@ -297,8 +291,7 @@ class Candidates(_ListedPartners):
     def norm_of_mix(self, weights: Tensor, key_axis: int) -> Tensor:
         """Return the length of each weighted sum of `mix`.
 
-        Each image is paired with few captions here, which have fewer words than it has regions:
-        forming the sums is faster than the Gram matrix or its factor.
+        An image has few captions here: forming the sums is faster than a Gram matrix.
         """
         if key_axis == WORDS:
             return super().norm_of_mix(weights, key_axis)

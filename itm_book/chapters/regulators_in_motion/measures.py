@@ -19,6 +19,7 @@ from torch import Tensor
 
 from itm_core.data.dataset import Split
 from itm_core.errors import InputError
+from itm_core.evaluation import retrieval
 from itm_core.evaluation.attention_measures import attention_threshold, of_each
 from itm_core.evaluation.attention_quality import padded, truth
 from itm_core.evaluation.scoring import longest_first, pad
@@ -225,7 +226,7 @@ def hard_negatives(scores: np.ndarray) -> np.ndarray:
     """
     negative = scores.astype(float)  # a copy
     captions = np.arange(scores.shape[1])
-    negative[captions // (scores.shape[1] // len(scores)), captions] = -np.inf
+    negative[captions // retrieval.captions_per_image(scores), captions] = -np.inf
     return negative.argmax(0)
 
 

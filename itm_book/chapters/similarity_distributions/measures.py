@@ -83,8 +83,7 @@ def query_scores(scores: np.ndarray) -> dict[str, QueryScores]:
 
 def _caption_image(scores: np.ndarray) -> np.ndarray:
     """Return the image of each caption, ``[C]``."""
-    images, captions = scores.shape
-    return np.arange(captions) // (captions // images)
+    return np.arange(scores.shape[1]) // retrieval.captions_per_image(scores)
 
 
 def _masked_positives(scores: np.ndarray) -> np.ndarray:

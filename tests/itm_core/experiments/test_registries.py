@@ -33,7 +33,7 @@ from itm_core.models.aggregation import AGGREGATIONS, aggregate, contributions
 from itm_core.models.attention import GATES, NORMALISATIONS, focused, normalise
 from itm_core.models.pairing import REGIONS
 from itm_core.settings import one_of, registered
-from itm_core.training.feature_cache import HOLDING, hold
+from itm_core.training.feature_cache import FEATURE_CACHES, cache_features
 from itm_core.training.losses import LOSSES, LossSettings, ranking_loss
 from itm_core.training.optimisation import make_optimiser
 from itm_core.training.settings import OPTIMISERS, TrainingSettings
@@ -111,7 +111,10 @@ CALLS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
         lambda w: query_key_batch().relevance(query_key_batch().weights, kind=w),
         RELEVANCES,
     ),
-    "held": (lambda w: hold(np.ones((1, 2, 3)), torch.device("cpu"), w, free=9999), HOLDING),
+    "feature_cache": (
+        lambda w: cache_features(np.ones((1, 2, 3)), torch.device("cpu"), w, free=9999),
+        FEATURE_CACHES,
+    ),
     "ties": (lambda w: retrieval.ranks(SCORES, ties=w), retrieval.TIES),
     "ties of metrics": (lambda w: retrieval.metrics(SCORES, ties=w), retrieval.TIES),
     "nan": (lambda w: retrieval.ranks(SCORES, nan=w), retrieval.NANS),
