@@ -26,7 +26,7 @@ from itm_core.data.feature_notes import require_same_features
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
-from itm_core.evaluation.scoring import cut, score_matrix
+from itm_core.evaluation.scoring import image_shards, score_matrix
 from itm_core.experiments.prepare import encode, run_features, vocabulary_hash
 from itm_core.experiments.run import Run, RunState
 from itm_core.files import read_json, whole_file, write_json
@@ -169,7 +169,7 @@ def prepare(
     _check_numbers(len(runs), len(data.regions), shards, top, folds)
     out = (out or default_folder(runs, data)).resolve()
     kind = "npz" if top else "npy"
-    rows = cut(len(data.regions), shards) if shards else []
+    rows = image_shards(len(data.regions), shards) if shards else []
     jobs = tuple(
         Shard(place=out / f"shard-{k:04}-of-{shards:04}.{kind}", rows=part)
         for k, part in enumerate(rows, 1)
@@ -338,21 +338,19 @@ def _damaged(job: Shard, found: str) -> InputError:
 
 
 def _measure(gallery: ScoreJob) -> None:
-    n = gallery.split.captions_per_image
     if not gallery.top:
         scores = np.load(gallery.out / SCORES, mmap_mode="r")
-        write_json(gallery.out / DONE, retrieval.report(scores, captions_per_image=n))
+        write_json(gallery.out / DONE, retrieval.report(scores))
         return
     with np.load(gallery.out / LISTS) as lists:
         i2t, t2i = lists["i2t_places"], lists["t2i_places"]
-    write_json(gallery.out / DONE, top_lists.recalls(i2t, t2i, captions_per_image=n))
+    write_json(gallery.out / DONE, top_lists.recalls(i2t, t2i))
 
 
 def folded(gallery: ScoreJob, folds: int) -> dict[str, Any]:
     """Return the mean metrics over folds of the images (MSCOCO 1K), after writing them."""
-    n = gallery.split.captions_per_image
     scores = np.load(gallery.out / SCORES, mmap_mode="r")
-    means = retrieval.five_folds(scores, captions_per_image=n, folds=folds).flat()
+    means = retrieval.five_folds(scores, folds=folds).flat()
     metrics = {**means, "images": len(scores), "captions": scores.shape[1], "folds": folds}
     write_json(gallery.out / f"metrics-{folds}-folds.json", metrics)
     return metrics

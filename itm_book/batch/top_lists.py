@@ -56,7 +56,7 @@ def scores_of(lists: np.ndarray) -> np.ndarray:
     return bits.astype(np.int32).view(np.float32)
 
 
-def recalls(i2t: np.ndarray, t2i: np.ndarray, *, captions_per_image: int = 5) -> dict[str, float]:
+def recalls(i2t: np.ndarray, t2i: np.ndarray) -> dict[str, float]:
     """Return R@K in percent for each K of 1, 5, 10 up to the lists' length, and rSum if all are.
 
     Equal to `retrieval.metrics` with its default for ties. Ranks beyond the lists are unknown, so
@@ -64,7 +64,7 @@ def recalls(i2t: np.ndarray, t2i: np.ndarray, *, captions_per_image: int = 5) ->
 
     Shapes: the places of the best captions of each image ``[I, K]``, and images ``[C, K]``.
     """
-    n = captions_per_image
+    n = len(t2i) // len(i2t)  # captions of an image
     sides = {
         "i2t": i2t // n == np.arange(len(i2t))[:, None],
         "t2i": t2i == (np.arange(len(t2i)) // n)[:, None],

@@ -35,7 +35,8 @@ from itm_core.data.dataset import load_split
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.experiments import recipes
 from itm_core.experiments.weights import save_matcher
-from itm_core.training.trainer import Pairs, Trainer, batches
+from itm_core.training.batches import Pairs
+from itm_core.training.trainer import Trainer
 
 REGIONS, WIDTH = 36, 2048
 WORDS = 9000  # distinct words in the captions
@@ -123,21 +124,20 @@ def load(folder: Path) -> tuple[Vocabulary, Pairs]:
 
 def make_batches(trainer: Trainer, count: int) -> None:
     """Make batches without training on them, and print how many per second."""
-    batch_pairs = batches(trainer.pairs, trainer.recipe.training, 0, 0)[:count]
-    with watched(f"{len(batch_pairs)} batches of {len(batch_pairs[0])}"):
+    with watched(f"{min(count, trainer.steps)} batches of {trainer.recipe.training.batch}"):
         started = time.perf_counter()
-        with closing(trainer._ready(batch_pairs)) as ready:
+        with closing(trainer.batches.epoch(0, last=count)) as ready:
             batch_count = sum(1 for _ in ready)
         print(f"  {batch_count / (time.perf_counter() - started):.1f} batches a second")
 
 
 def train(trainer: Trainer, count: int) -> None:
     """Train ``count`` steps, and print how much of the time was spent waiting for batches."""
-    batch_pairs = batches(trainer.pairs, trainer.recipe.training, 0, 0)[:count]
+    steps = min(count, trainer.steps)
     trainer.matcher.train()
-    with watched(f"{len(batch_pairs)} steps of {trainer.recipe.name}"):
+    with watched(f"{steps} steps of {trainer.recipe.name}"):
         started, stepping = time.perf_counter(), 0.0
-        with closing(trainer._ready(batch_pairs)) as ready:
+        with closing(trainer.batches.epoch(0, last=count)) as ready:
             for batch in ready:
                 before = time.perf_counter()
                 trainer._step(batch)
@@ -146,8 +146,7 @@ def train(trainer: Trainer, count: int) -> None:
                 stepping += time.perf_counter() - before
                 trainer.state.step += 1
         seconds = time.perf_counter() - started
-        count = len(batch_pairs)
-        print(f"  {seconds / count:.2f} s a step, {1 - stepping / seconds:.1%} of it waiting")
+        print(f"  {seconds / steps:.2f} s a step, {1 - stepping / seconds:.1%} of it waiting")
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -175,5 +174,5 @@ def measure(options: argparse.Namespace) -> None:
             )
         make_batches(trainer, options.batches)
         train(trainer, options.steps)
-        source = "cached" if trainer.held is not None else "read from disk"
+        source = "read from disk" if trainer.batches.cache is None else "cached"
         print(f"features {source}, device {trainer.device}")

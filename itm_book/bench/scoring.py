@@ -34,7 +34,7 @@ from itm_book.bench.methods import (
     score,
 )
 from itm_core.evaluation.compiled import compiled
-from itm_core.evaluation.scoring import PRECISIONS, reduced
+from itm_core.evaluation.scoring import PRECISIONS, matmul_precision
 from itm_core.models import Attending, Matcher
 from itm_core.settings import at_least, one_of
 
@@ -145,14 +145,14 @@ def time_method(
     compiled_matcher = compiled(matcher) if settings.compile else matcher
 
     def ours(matcher: Matcher = matcher) -> Tensor:
-        with reduced(torch.device(settings.device), settings.precision):
+        with matmul_precision(torch.device(settings.device), settings.precision):
             return score(matcher, inputs).float()
 
     def reference() -> Tensor:
         return method.reference(first.regions, first.words, first.lens.tolist(), weights)
 
     def bare() -> Tensor:
-        with reduced(torch.device(settings.device), settings.precision):
+        with matmul_precision(torch.device(settings.device), settings.precision):
             return inputs.packed @ flat_regions
 
     scores = ours()
@@ -231,7 +231,7 @@ def product_speed(device: str, precision: str, repeats: int = 7) -> float:
     square = torch.randn(size, size, device=device)
 
     def product() -> Tensor:
-        with reduced(torch.device(device), precision):
+        with matmul_precision(torch.device(device), precision):
             return square @ square
 
     product()

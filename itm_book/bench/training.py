@@ -158,7 +158,7 @@ def _seconds(
     _synchronise(device)
     started = time.perf_counter()
     optimiser.zero_grad(set_to_none=True)
-    with scoring.reduced(device, settings.precision):
+    with scoring.matmul_precision(device, settings.precision):
         gradient_step(
             matcher,
             batch,

@@ -29,7 +29,7 @@ from itm_core.training.losses import hinge
 
 
 def family_of(stored: Stored) -> str | None:
-    """Return the family of the model in a file by its options and weights; None for any other."""
+    """Return the family of the model in a file; None for an unknown one."""
     return family_named([*stored.config, *stored.folder("weights")])
 
 
@@ -58,10 +58,10 @@ def build(stored: Stored, family: str) -> Attending:
 
 
 def load(matcher: Matcher, stored: Stored, family: str, folder: str = "weights") -> None:
-    """Load the file's weights; those that take no part in this mode are left out.
+    """Load the file's weights, without those that have no effect in this mode.
 
-    The matcher takes over their precision. Raises `InputError` when a weight is missing, or has
-    no place.
+    The matcher is converted to their precision. Raises `InputError` for a missing or unknown
+    weight.
     """
     arrays = stored.folder(folder)
     if any(array.dtype == np.float64 for array in arrays.values()):
@@ -78,9 +78,9 @@ def load(matcher: Matcher, stored: Stored, family: str, folder: str = "weights")
 
 
 def renamed(arrays: Mapping[str, np.ndarray], matcher: Matcher, family: str) -> dict[str, Tensor]:
-    """Return the arrays under our names, without those that take no part."""
-    found = {name_in(matcher, k, family): torch.from_numpy(v) for k, v in arrays.items()}
-    return {k: v for k, v in found.items() if k != UNUSED}
+    """Return the arrays under our names, without those that have no effect."""
+    tensors = {name_in(matcher, k, family): torch.from_numpy(v) for k, v in arrays.items()}
+    return {k: v for k, v in tensors.items() if k != UNUSED}
 
 
 def check_model(family: str) -> Callable[[Stored], Iterator[Difference]]:
@@ -158,12 +158,12 @@ def compare_model(
 def scores_difference(
     matcher: Matcher, regions: Fragments, words: Fragments, theirs: Tensor
 ) -> Difference:
-    """Return the difference of the scores, made as in training and in tiles; the worse counts."""
+    """Return the larger difference of two scores: computed as in training, and in tiles."""
     with torch.no_grad():
         tiled = score_fragments(matcher, [regions.detach()], words.detach())
-        met = matcher(AllPairs(regions, words)).T
-    found = [value_difference("sims", scores, theirs) for scores in (tiled, met)]
-    return max(found, key=lambda d: (d.error != d.error, d.error))
+        direct = matcher(AllPairs(regions, words)).T
+    differences = [value_difference("sims", scores, theirs) for scores in (tiled, direct)]
+    return max(differences, key=lambda d: (d.error != d.error, d.error))
 
 
 def slopes(
@@ -171,28 +171,28 @@ def slopes(
 ) -> dict[str, Tensor | None]:
     """Return our gradients under the release's names; None where we have no such parameter.
 
-    A parameter that takes no part has no gradient here, and zeros in the file.
+    A parameter without effect has no gradient here, and zeros in the file.
     """
     parameters = dict(matcher.named_parameters())
-    found: dict[str, Tensor | None] = {}
+    gradients: dict[str, Tensor | None] = {}
     for name, stored in theirs.items():
         ours = name_in(matcher, name, family)
         slope = parameters[ours].grad if ours in parameters else None
-        idle = ours == UNUSED or (ours in parameters and slope is None)
-        found[name] = torch.zeros_like(stored) if idle else slope
+        unused = ours == UNUSED or (ours in parameters and slope is None)
+        gradients[name] = torch.zeros_like(stored) if unused else slope
         if slope is not None and slope.shape != stored.shape and not keep_shape:
-            found[name] = slope.view(stored.shape)  # convolutions of width one are linear maps
-    return found
+            gradients[name] = slope.view(stored.shape)  # convolutions of width one are linear maps
+    return gradients
 
 
 def last_states(words: Any, ids: Tensor, lens: Tensor) -> Tensor:
-    """Return the mean of the last states of both GRU directions at unit length, ``[C, D]``."""
+    """Return the normalised mean of the last states of both GRU directions, ``[C, D]``."""
     packed = pack_padded_sequence(words.embed(ids), lens, batch_first=True, enforce_sorted=False)
     return l2norm(words.rnn(packed)[1][-2:].mean(0)).detach()
 
 
 def square_of(stored: Stored) -> tuple[Tensor, Tensor]:
-    """Return the images and captions of the square batch that the losses are taken of."""
+    """Return image and caption indices of the square batch of the losses."""
     if "inputs/sub_image_index" in stored.arrays:
         return stored.tensor("inputs/sub_image_index"), stored.tensor("inputs/sub_caption_index")
     captions = stored.tensor("inputs/square_captions")

@@ -1,4 +1,4 @@
-"""Reference numbers of the hosts with one vector a side, and of GPO alone."""
+"""Reference numbers of hosts with one vector per image and caption, and of GPO."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from itm_core.training.losses import hinge
 
 
 def pooled_of(stored: Stored, family: str) -> Pooled:
-    """Return the matcher that a file describes, with its weights; raises `InputError`."""
+    """Return the matcher of a file's options and weights; raises `InputError`."""
     c = stored.config
     try:
         encoder, settings, _ = pooled_settings(family, c)
@@ -32,7 +32,7 @@ def pooled_of(stored: Stored, family: str) -> Pooled:
 
 
 def check_pooled(family: str) -> Callable[[Stored], Iterator[Difference]]:
-    """Return the checker of a family of models with one vector a side."""
+    """Return the checker of a family with one vector per image and caption."""
 
     def check(stored: Stored) -> Iterator[Difference]:
         matcher = pooled_of(stored, family)
@@ -54,12 +54,12 @@ def _differences(
     square = matcher(AllPairs(regions.take(image), words.take(caption))).T
     margin = stored.config["margin"]
     hard = hinge(square, margin, hardest=True)
-    wholes = [regions.pooled, words.pooled]
+    pooled_vectors = [regions.pooled, words.pooled]
     if matcher.settings.absolute:
-        wholes = [None if whole is None else whole.abs() for whole in wholes]
+        pooled_vectors = [None if pooled is None else pooled.abs() for pooled in pooled_vectors]
     ours: dict[str, Tensor | None] = {
-        "img_emb": wholes[0],
-        "cap_emb": wholes[1],
+        "img_emb": pooled_vectors[0],
+        "cap_emb": pooled_vectors[1],
         "gcn_emb": regions.vectors,
         "loss_sum": hinge(square, margin, hardest=False),
         "loss_max": hard,

@@ -34,4 +34,4 @@ def load_own(folder: Path | str) -> Split:
             "wrong number of ids", file=ids_file, expected=len(regions), found=len(ids)
         )
     unique_keys(((name, f"row {row}") for row, name in enumerate(ids, 1)), ids_file)
-    return Split(folder, OWN, regions, [], ids, 1, boxes, sizes)
+    return Split(folder, OWN, regions, [], ids, 0, boxes, sizes)

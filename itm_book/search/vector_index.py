@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from itm_core.errors import InputError
+from itm_core.extras import optional
 from itm_core.files import whole_file
 
 KIND = "SQ8"  # eight bits per number, exhaustive scan
@@ -28,15 +29,7 @@ TRAINED_ON = 100_000  # vectors that determine the range of each number
 
 
 def _library() -> ModuleType:
-    try:
-        import faiss
-    except ImportError as error:
-        raise InputError(
-            "searching in two stages needs FAISS",
-            expected="the package faiss-cpu",
-            found=f"none ({error})",
-            remedy="pip install 'itm-core[search]'",
-        ) from error
+    faiss = optional("faiss", "searching in two stages")
     # its OpenMP conflicts with torch's on macOS
     faiss.omp_set_num_threads(1 if sys.platform == "darwin" else torch.get_num_threads())
     return faiss

@@ -2,7 +2,7 @@
 
 Everything starts from `results.Results`: rows by name, one result for each seed. Two kinds of
 uncertainty are kept apart: the 95 % interval is a bootstrap over test *images* (an image takes
-its five captions along) of the mean over seeds; the spread is the standard deviation *between
+its captions along) of the mean over seeds; the spread is the standard deviation *between
 seeds*. A gain is significant only when both tests say so; `evaluation.statistics` has
 the rule, and `verdicts` puts it into words.
 

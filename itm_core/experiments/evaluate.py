@@ -10,7 +10,7 @@ import numpy as np
 from itm_core.data.word_pieces import WordPieces
 from itm_core.evaluation import retrieval
 from itm_core.evaluation.attention_quality import attention_quality
-from itm_core.evaluation.scoring import score_matrix
+from itm_core.evaluation.scoring import Captions, score_matrix
 from itm_core.experiments.prepare import PreparedSplit
 from itm_core.experiments.run import COMPLETE, SCORES
 from itm_core.files import whole_file, write_json
@@ -22,13 +22,12 @@ def dev_scorer(dev: PreparedSplit, limit: int | None) -> Callable[[Matcher], dic
 
     ``limit`` is the largest number of development images used; ``None`` takes all.
     """
-    captions_per_image, images = dev.split.captions_per_image, len(dev.split.regions)
-    images = min(images, limit or images)
-    features, tokens = dev.features[:images], dev.tokens[: images * captions_per_image]
+    images = min(len(dev.split.regions), limit or len(dev.split.regions))
+    features = dev.features[:images]
+    captions = Captions.of(dev.tokens[: images * dev.split.captions_per_image])
 
     def score(matcher: Matcher) -> dict[str, float]:
-        scores = score_matrix(matcher, features, tokens)
-        return retrieval.metrics(scores, captions_per_image=captions_per_image).flat()
+        return retrieval.metrics(score_matrix(matcher, features, captions)).flat()
 
     return score
 
@@ -48,9 +47,7 @@ def write_metrics(folder: Path, matcher: Matcher, test: PreparedSplit) -> None:
     Attention quality is measured where the split knows what its words name; not for word pieces,
     for which no boxes are known.
     """
-    metrics = retrieval.report(
-        np.load(folder / SCORES), captions_per_image=test.split.captions_per_image
-    )
+    metrics = retrieval.report(np.load(folder / SCORES))
     if not isinstance(test.vocabulary, WordPieces):
         quality = attention_quality(matcher, test.split, test.tokens, test.features)
         metrics |= quality.flat() if quality else {}

@@ -118,7 +118,7 @@ def train_or_load(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         progress: show a bar with loss, rSum and time left.
         team: the processes that train it together, each of which calls this
-            (`distributed.joined`). The run is the same, whatever their number.
+            (`distributed.process_group`). The run is the same, whatever their number.
 
     Raises `InputError` for a wrong argument or bad data, before a folder is made.
     """

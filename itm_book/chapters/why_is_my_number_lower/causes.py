@@ -260,7 +260,7 @@ def fold_hits(scores: np.ndarray, folds: int = FOLDS) -> np.ndarray:
 
 
 def _folds(scores: np.ndarray, folds: int) -> list[np.ndarray]:
-    images, per_image = len(scores), scores.shape[1] // len(scores)
+    images, per_image = len(scores), retrieval.captions_per_image(scores)
     cuts = np.arange(folds + 1) * (images // folds)
     return [scores[a:b, a * per_image : b * per_image] for a, b in pairwise(cuts)]
 
@@ -297,13 +297,13 @@ def fold_table(scores: np.ndarray, folds: int = FOLDS) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["gallery", "image to text R@1", "text to image R@1", "rSum"])
 
 
-def released_ranks(scores: np.ndarray, captions_per_image: int = 5) -> retrieval.Ranks:
+def released_ranks(scores: np.ndarray) -> retrieval.Ranks:
     """Return ranks as the released evaluations make them: ``np.argsort(row)[::-1]``.
 
     The sort is not stable, so the order of equal scores depends on numpy and the processor.
     """
     images = np.arange(len(scores))
-    of_caption = np.arange(scores.shape[1]) // captions_per_image
+    of_caption = np.arange(scores.shape[1]) // retrieval.captions_per_image(scores)
     i2t = of_caption[np.argsort(scores, axis=1)[:, ::-1]] == images[:, None]
     t2i = np.argsort(scores.T, axis=1)[:, ::-1] == of_caption[:, None]
     return retrieval.Ranks(i2t.argmax(1), t2i.argmax(1))

@@ -50,13 +50,13 @@ def test_a_step_changes_the_weights_at_the_precision_that_is_settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     precisions, optimisers = [], []
-    reduced, make = scoring.reduced, training.make_optimiser
+    matmul_precision, make = scoring.matmul_precision, training.make_optimiser
 
     def recording(device: torch.device, precision: str) -> object:
         precisions.append(precision)
-        return reduced(device, precision)
+        return matmul_precision(device, precision)
 
-    monkeypatch.setattr(scoring, "reduced", recording)
+    monkeypatch.setattr(scoring, "matmul_precision", recording)
     monkeypatch.setattr(
         training, "make_optimiser", lambda *given: optimisers.append(make(*given)) or optimisers[0]
     )

@@ -189,3 +189,13 @@ def test_broken_archives_and_captions_are_named(tmp_path: Path) -> None:
     text.write_text("1.jpg#0\ta dog\na cat\n")
     with pytest.raises(InputError, match="row 2: no image before the caption"):
         convert(source, tmp_path / "made", text, split="dev", progress=False)
+
+
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_the_number_of_captions_per_image_is_that_of_the_file(tmp_path: Path, count: int) -> None:
+    source = write_tsv(tmp_path / "all.tsv", IDS)
+    captions = write_karpathy(tmp_path / "dataset.json", captions=count)
+    convert(source, tmp_path / "converted", captions, progress=False)
+    split = load_split(tmp_path / "converted", "test")
+    assert split.captions_per_image == count
+    assert split.captions[count - 1] == f"picture 58350 says {count - 1}"
