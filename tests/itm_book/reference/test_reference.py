@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from itm_book import reference
 from itm_book.parity.format import Stored, read
 from itm_book.reference.plain import Weights, batch_norm
-from itm_book.reference.sgraf import image_wholes, nodes
+from itm_book.reference.sgraf import nodes, pooled_images
 from tests.places import GOLDEN
 
 LIMIT = 5e-6  # float32; the values themselves are of size one
@@ -196,7 +196,7 @@ def _saf_by_the_library(
     regions: Tensor, words: Tensor, lens: list[int], given: Weights, norm: nn.BatchNorm1d
 ) -> Tensor:
     """Return SAF's scores in training, its normalisation made by torch; wholes as the twin's."""
-    wholes = image_wholes(regions, given, training=True)
+    wholes = pooled_images(regions, given, training=True)
     columns = []
     for caption, length in zip(words, lens, strict=True):
         X = nodes(regions, wholes, caption[:length], given)
