@@ -15,7 +15,7 @@ from itm_book.datasets.caption_sources import Captioned, image_key, read_caption
 from itm_core.data.dataset import SPLITS, Split, load_split
 from itm_core.data.photographs import photographs_in, read_photograph
 from itm_core.errors import InputError
-from itm_core.unique_keys import unique_keys
+from itm_core.files import unique_keys
 
 OWN = "own"  # the split of pictures without captions
 ONE_SPLIT = "an image may be in one split only, and there once"

@@ -151,7 +151,7 @@ def test_plug_ins_are_part_of_the_name(name: str, regulator: str, ccr: float, cc
 @pytest.mark.parametrize(
     ("name", "changes", "said"),
     [
-        ("vse-gpo+rcr", (), "no word ever meets a region"),
+        ("vse-gpo+rcr", (), "one vector per image and caption"),
         ("chan+rcr", (), "no gradient"),
         ("chan+ccr", (), "no gradient"),
         ("rcr-t2i+rar", (), "rcar for RCR and RAR together"),
@@ -163,7 +163,7 @@ def test_plug_ins_are_part_of_the_name(name: str, regulator: str, ccr: float, cc
         ("chan", ("encoder.embedding=12",), "multiple of 8"),
         ("scan-t2i-mean", ("training.weight_decay=0.1",), "adamw"),
         ("chan+ccs", (), "no gradient"),
-        ("vse-mean+ccr", (), "no word ever meets a region"),
+        ("vse-mean+ccr", (), "one vector per image and caption"),
         ("vse-mean", ("encoder.image_pooling=none",), "a pooling for both"),
         ("pfan-t2i", ("matcher.attention=hard",), "always one"),
         ("saf", ("encoder.text_pooling=none",), "self_attention"),
