@@ -133,11 +133,8 @@ def run(batch: Plan, *, progress: bool = True) -> Report:
     Raises `InputError` when another process runs this plan, and KeyboardInterrupt after an
     interrupt or termination, when everything that was started has been stopped.
     """
-    problem, remedy = (
-        "this batch is being run by another process",
-        "wait until it has ended, or stop it",
-    )
-    with locked(batch.home / ".lock", problem, remedy):
+    problem = "this batch is being run by another process"
+    with locked(batch.home / ".lock", problem, "wait until it has ended, or stop it"):
         pending = [job for job in batch.jobs if job.state != RunState.FINISHED]
         finished = {job.name for job in batch.jobs} - {job.name for job in pending}
         log = batch.home / "snakemake.log"
@@ -206,9 +203,7 @@ def _watch(
     with tqdm(total=len(waiting), desc=f"{unit}s", unit=unit, disable=not progress) as bar:
         while True:
             ended = process.poll() is not None  # before the states are read: they are final then
-            for job in [
-                j for j in waiting.values() if j.state in (RunState.FINISHED, RunState.FAILED)
-            ]:
+            for job in [j for j in waiting.values() if j.state in ENDED]:
                 if error := job.error:
                     bar.write(f"failed: {job.name}: {error}", file=sys.stderr)
                 del waiting[job.name]

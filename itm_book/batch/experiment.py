@@ -18,11 +18,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from itm_book.batch.notebook_runner import NotebookError, environment_set, run_notebook
 from itm_core.errors import InputError
@@ -91,22 +89,19 @@ def claim_gpu(count: int, folder: Path | None = None) -> Iterator[str | None]:
     names = (visible.split(",") if visible else [str(i) for i in range(count)])[:count]
     folder = folder or Path(tempfile.gettempdir()) / f"itm-gpus-{getpass.getuser()}"
     folder.mkdir(parents=True, exist_ok=True)
-    locks = {name: FileLock(folder / f"{name}.lock", timeout=0) for name in names}
-    while (name := _first_free(locks)) is None:
-        time.sleep(0.2)
-    try:
+    with ExitStack() as held:
+        while (name := _first_free(names, folder, held)) is None:
+            time.sleep(0.2)
         with environment_set({"CUDA_VISIBLE_DEVICES": name}):
             yield name
-    finally:
-        locks[name].release()
 
 
-def _first_free(locks: Mapping[str, FileLock]) -> str | None:
-    """Return the name of the first lock that could be acquired; None when all are held."""
-    for name, lock in locks.items():
+def _first_free(names: Sequence[str], folder: Path, held: ExitStack) -> str | None:
+    """Return the name of the first GPU whose lock could be acquired; None when all are in use."""
+    for name in names:
         try:
-            lock.acquire()
-        except Timeout:
+            held.enter_context(locked(folder / f"{name}.lock", "this GPU is in use"))
+        except InputError:
             continue
         return name
     return None

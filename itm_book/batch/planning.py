@@ -20,7 +20,7 @@ from itm_book.batch.notebook_runner import check_parameters
 from itm_book.batch.profiles import PROFILES, resources
 from itm_book.records import grids
 from itm_book.records.grids import Cell, Grid
-from itm_book.scenes.making import make_scenes
+from itm_book.scenes.generate import make_scenes
 from itm_book.shipped import shipped
 from itm_core.errors import InputError
 from itm_core.experiments.run import COMPLETE, Run, RunState
@@ -88,8 +88,8 @@ class Job:
     @property
     def minutes_left(self) -> float:
         """About how many minutes are left."""
-        known = {RunState.FINISHED: 0.0, NO_NOTEBOOK: NOTEBOOK_MINUTES}
-        return known.get(self.state, self.minutes + NOTEBOOK_MINUTES)
+        remaining = {RunState.FINISHED: 0.0, NO_NOTEBOOK: NOTEBOOK_MINUTES}
+        return remaining.get(self.state, self.minutes + NOTEBOOK_MINUTES)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ from itm_core.data.feature_notes import require_same_features
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
-from itm_core.evaluation.scoring import cut, score_matrix
+from itm_core.evaluation.scoring import image_shards, score_matrix
 from itm_core.experiments.prepare import encode, run_features, vocabulary_hash
 from itm_core.experiments.run import Run, RunState
 from itm_core.files import read_json, whole_file, write_json
@@ -169,7 +169,7 @@ def prepare(
     _check_numbers(len(runs), len(data.regions), shards, top, folds)
     out = (out or default_folder(runs, data)).resolve()
     kind = "npz" if top else "npy"
-    rows = cut(len(data.regions), shards) if shards else []
+    rows = image_shards(len(data.regions), shards) if shards else []
     jobs = tuple(
         Shard(place=out / f"shard-{k:04}-of-{shards:04}.{kind}", rows=part)
         for k, part in enumerate(rows, 1)

@@ -51,8 +51,7 @@ class Uncommitted(str):
 class Result:
     """The result of one run, or of an ensemble of runs, on its test split.
 
-    It has the accessors of `Run` that describe a run: `place`, `state`, `error`, `config`,
-    `environment` and ``metrics``.
+    It has accessors of `Run`: `place`, `state`, `error`, `config`, `environment` and ``metrics``.
 
     Attributes:
         dataset, recipe, changes, seed: what was run; ``changes`` joined by spaces.
@@ -115,7 +114,7 @@ class Result:
             "device_name": where["machine"],
             "commit": where["commit"],
             "seconds_training": 60 * where["minutes"],
-            "packages": {"torch": where["torch"], "python": where["python"]},
+            "packages": {name: where[name] for name in ("torch", "python")},
         }
 
     @cached_property
@@ -126,7 +125,7 @@ class Result:
     @classmethod
     def of(cls, run: Run, changes: Sequence[str] = ()) -> Result:
         """Return the result of a run of the store."""
-        names = [name for name in (*NUMBERS, *ATTENTION) if name in run.metrics]
+        metrics = run.metrics
         return cls(
             dataset=run.config["dataset"],
             recipe=run.config["recipe"]["name"],
@@ -134,7 +133,7 @@ class Result:
             seed=run.seed,
             run=run.place,
             ranks=_clipped(retrieval.ranks(run.scores)),
-            metrics={name: run.metrics[name] for name in names},
+            metrics={k: metrics[k] for k in (*NUMBERS, *ATTENTION) if k in metrics},
             where=_where(run),
         )
 
@@ -160,7 +159,8 @@ class Result:
         """Return the line of the record."""
         line: dict[str, Any] = {name: getattr(self, name) for name in [*KEY, "run"]}
         line |= {name: self.metrics.get(name, np.nan) for name in (*NUMBERS, *ATTENTION)}
-        ranks = {f"{side}_ranks": _encoded(getattr(self.ranks, side)) for side in ("i2t", "t2i")}
+        sides = (("i2t_ranks", self.ranks.i2t), ("t2i_ranks", self.ranks.t2i))
+        ranks = {name: "".join(DIGITS[rank] for rank in side) for name, side in sides}
         return line | dict(self.where) | ranks
 
     @classmethod
@@ -200,10 +200,6 @@ def _joint_commit(commits: Sequence[str]) -> str:
 
 def _clipped(ranks: retrieval.Ranks) -> retrieval.Ranks:
     return retrieval.Ranks(np.minimum(ranks.i2t, MAX_RANK), np.minimum(ranks.t2i, MAX_RANK))
-
-
-def _encoded(ranks: np.ndarray) -> str:
-    return "".join(DIGITS[rank] for rank in ranks)
 
 
 def _decoded(text: str) -> np.ndarray:
@@ -294,8 +290,7 @@ def export(results: Iterable[Result], path: Path = RECORD) -> int:
 def require_committed_runs(results: Iterable[Result]) -> None:
     """Raise `InputError` when one of the runs was made by code that is in no commit.
 
-    ``environment.json`` has the commit: with ``+`` for uncommitted changes, none outside a git
-    checkout. Such a run cannot be reproduced.
+    Such a run cannot be reproduced. `environment.current_commit` describes what is noted.
     """
     results = list(results)
     wrong = [result for result in results if not is_committed(result.where.get("commit"))]

@@ -10,20 +10,17 @@ from typing import Any
 
 from itm_core.data.vocabulary import is_word
 from itm_core.errors import InputError
+from itm_core.extras import optional
 
 HOW_TO_GET = (
-    "`pip install 'itm-core[bert]'`, then `hf download bert-base-uncased "
-    "--local-dir data/bert-base-uncased` and set encoder.bert=data/bert-base-uncased"
+    "`hf download bert-base-uncased --local-dir data/bert-base-uncased` and set "
+    "encoder.bert=data/bert-base-uncased"
 )
 
 
 def transformers() -> Any:
-    """Return the transformers library; raises `InputError` with how to get it."""
-    try:
-        import transformers as library
-    except ImportError:
-        raise InputError("BERT needs the transformers library", remedy=HOW_TO_GET) from None
-    return library
+    """Return the transformers library; raises `InputError` where it is not installed."""
+    return optional("transformers", "BERT", extra="bert", then=HOW_TO_GET)
 
 
 def bert_folder(folder: str | None) -> Path:

@@ -36,20 +36,17 @@ class EncoderSettings(Settings):
         word_width: width of the word vectors that enter the GRU.
         gru_layers: GRU layers.
         bidirectional: average a forward and a backward GRU, or keep one direction.
-        normalise_regions, normalise_words: give embeddings unit length
-            (off: the release's ``no_imgnorm``, ``no_txtnorm``).
-        weight_norm: reparametrise the region layer as direction and length
-            (the release's ``precomp_enc_type=weight_norm``).
-        region_encoder: what stands beside or behind the linear region layer, see `region_blocks`.
-        mask_regions: padded regions are no keys of the block's attention. Off as released
-            (CHAN): there zero-padded rows take part, and move the real ones.
+        normalise_regions, normalise_words: give embeddings unit length.
+        weight_norm: weight normalisation of the region layer (SCAN's option).
+        region_encoder: the block beside or after the linear region layer, see `region_blocks`.
+        mask_regions: exclude padded regions from the keys of the block's attention (off as
+            released in CHAN).
         positions: PFAN's position features: ``none``, ``paper`` or ``released``.
         text_encoder: ``gru``, or ``bert``.
         bert: folder of a BERT model in the layout of the transformers library.
-        word_init: how word vectors start: ``uniform`` in +-0.1, or ``xavier`` (CHAN).
+        word_init: initialisation of the word vectors: ``uniform`` in +-0.1, or ``xavier`` (CHAN).
         word_dropout: of the word vectors that enter the GRU, in training.
-        image_pooling, text_pooling: how the one vector of an image or a caption is made,
-            see `pooling`; ``none`` where the method has none.
+        image_pooling, text_pooling: the pooled vector of an image or a caption, see `pooling`.
     """
 
     part: ClassVar[str] = "encoder"
@@ -74,9 +71,9 @@ class EncoderSettings(Settings):
     def _check_heads(self) -> Self:
         if self.region_encoder in ATTENDING_BLOCKS and self.embedding % HEADS:
             raise InputError(
-                "regions attend with several heads",
+                f"encoder.region_encoder={self.region_encoder} has {HEADS} attention heads",
                 found=f"encoder.embedding={self.embedding}",
-                expected=f"a multiple of {HEADS} for encoder.region_encoder={self.region_encoder}",
+                expected=f"a multiple of {HEADS}",
             )
         return self
 
@@ -170,6 +167,5 @@ WORD_ENCODERS: dict[str, Callable[[int, EncoderSettings], nn.Module]] = {
 
 def make_word_encoder(vocabulary_size: int, settings: EncoderSettings) -> nn.Module:
     """Return the word encoder of the settings."""
-    return registered("encoder.text_encoder", settings.text_encoder, WORD_ENCODERS)(
-        vocabulary_size, settings
-    )
+    make = registered("encoder.text_encoder", settings.text_encoder, WORD_ENCODERS)
+    return make(vocabulary_size, settings)

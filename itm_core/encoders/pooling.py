@@ -1,6 +1,6 @@
 """The pooled vector of an image or a caption, from its regions or words.
 
-A module here takes `Fragments` and returns ``[N, D]`` at unit length.
+A pooling takes `Fragments` and returns ``[N, D]`` at unit length.
 
 =====================  =============================================================
 ``mean``, ``max``      over the fragments (VSE++ pools regions before it projects them)
@@ -28,53 +28,23 @@ from itm_core.encoders.fragments import Fragments, l2norm, linear
 from itm_core.errors import InputError
 from itm_core.settings import registered
 
-PoolingFactory = Callable[[int, int | None], nn.Module | None]
+Pooling = Callable[[Fragments], Tensor]
 
 
-def make_pooling(kind: str, width: int, count: int | None = None) -> nn.Module | None:
-    """Return the module ``kind`` for fragments of ``width``; None for ``none``.
+def make_pooling(kind: str, width: int, count: int | None = None) -> Pooling | None:
+    """Return the pooling ``kind`` of fragments of ``width``; raises `InputError` for another name.
 
-    ``count`` is the number of regions of every image, or None for words. Raises `InputError` for
-    a kind that is not in `POOLINGS`.
+    ``count`` is the number of regions of every image, or None for words.
     """
     return registered("pooling", kind, POOLINGS)(width, count)
 
 
 def to_fragments(
-    vectors: Tensor, lens: Tensor | None, normalised: bool, pooling: nn.Module | None
+    vectors: Tensor, lens: Tensor | None, normalised: bool, pooling: Pooling | None
 ) -> Fragments:
     """Return encoded vectors as fragments, optionally at unit length, with their pooled vector."""
     fragments = Fragments.of(l2norm(vectors) if normalised else vectors, lens)
     return fragments if pooling is None else replace(fragments, pooled=pooling(fragments))
-
-
-class Mean(nn.Module):
-    """The mean of the fragments."""
-
-    def forward(self, fragments: Fragments) -> Tensor:
-        """Return ``[N, D]``."""
-        return l2norm(mean(fragments))
-
-
-class Max(nn.Module):
-    """The largest value of each channel."""
-
-    def forward(self, fragments: Fragments) -> Tensor:
-        """Return ``[N, D]``."""
-        x = fragments.vectors
-        if fragments.ragged:
-            x = x.masked_fill(~fragments.mask[..., None], -torch.inf)
-        return l2norm(x.amax(1))
-
-
-class Last(nn.Module):
-    """The last fragment: for words encoded by a one-directional GRU, its final state."""
-
-    def forward(self, fragments: Fragments) -> Tensor:
-        """Return ``[N, D]``."""
-        rows = torch.arange(len(fragments.lens), device=fragments.vectors.device)
-        last = (fragments.lens - 1).to(fragments.vectors.device)
-        return l2norm(fragments.vectors[rows, last])
 
 
 def mean(fragments: Fragments) -> Tensor:
@@ -83,6 +53,30 @@ def mean(fragments: Fragments) -> Tensor:
         return fragments.vectors.mean(1)
     mask = fragments.mask[..., None]
     return (fragments.vectors * mask).sum(1) / mask.sum(1)
+
+
+def unit_mean(fragments: Fragments) -> Tensor:
+    """Return the mean of the real fragments at unit length, ``[N, D]``."""
+    return l2norm(mean(fragments))
+
+
+def unit_max(fragments: Fragments) -> Tensor:
+    """Return the largest value of each channel at unit length, ``[N, D]``."""
+    x = fragments.vectors
+    if fragments.ragged:
+        x = x.masked_fill(~fragments.mask[..., None], -torch.inf)
+    return l2norm(x.amax(1))
+
+
+def last(vectors: Tensor, lens: Tensor) -> Tensor:
+    """Return the last real vector of each row, ``[N, D]``: the final state of a forward GRU."""
+    rows = torch.arange(len(vectors), device=vectors.device)
+    return vectors[rows, (lens - 1).to(vectors.device)]
+
+
+def unit_last(fragments: Fragments) -> Tensor:
+    """Return the last fragment at unit length, ``[N, D]``."""
+    return l2norm(last(fragments.vectors, fragments.lens))
 
 
 class Gpo(nn.Module):
@@ -147,8 +141,7 @@ class GruPooling(nn.Module):
     def forward(self, fragments: Fragments) -> Tensor:
         """Return ``[N, D]``."""
         states, _ = self.rnn(fragments.vectors)
-        rows = torch.arange(len(fragments.lens), device=states.device)
-        return l2norm(self.bn(states[rows, (fragments.lens - 1).to(states.device)]))
+        return l2norm(self.bn(last(states, fragments.lens)))
 
 
 class SelfAttention(nn.Module):
@@ -186,11 +179,11 @@ class SelfAttention(nn.Module):
         return l2norm((relevance.softmax(-1)[..., None] * x).sum(1))
 
 
-POOLINGS: dict[str, PoolingFactory] = {
+POOLINGS: dict[str, Callable[[int, int | None], Pooling | None]] = {
     "none": lambda width, count: None,
-    "mean": lambda width, count: Mean(),
-    "max": lambda width, count: Max(),
-    "last": lambda width, count: Last(),
+    "mean": lambda width, count: unit_mean,
+    "max": lambda width, count: unit_max,
+    "last": lambda width, count: unit_last,
     "gpo": lambda width, count: UnitGpo(),
     "gru": lambda width, count: GruPooling(width, normed=False),
     "gru_norm": lambda width, count: GruPooling(width, normed=True),

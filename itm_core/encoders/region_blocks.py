@@ -23,7 +23,6 @@ import torch
 from torch import Tensor, nn
 
 from itm_core.encoders.fragments import TINY, length
-from itm_core.errors import InputError
 from itm_core.settings import registered
 
 BlockFactory = Callable[[int, int], nn.Module | None]
@@ -32,18 +31,8 @@ HEADS = 8
 
 
 def make_block(kind: str, feature_width: int, width: int) -> nn.Module | None:
-    """Return the block ``kind``; None for ``linear``.
-
-    Raises `InputError` for an unknown kind, or a width that the heads do not divide.
-    """
-    make = registered("encoder.region_encoder", kind, REGION_BLOCKS)
-    if kind in ATTENDING_BLOCKS and width % HEADS:
-        raise InputError(
-            f"encoder.region_encoder={kind} splits the embedding among {HEADS} heads",
-            expected=f"encoder.embedding a multiple of {HEADS}",
-            found=width,
-        )
-    return make(feature_width, width)
+    """Return the block ``kind``, None for ``linear``; raises `InputError` for an unknown kind."""
+    return registered("encoder.region_encoder", kind, REGION_BLOCKS)(feature_width, width)
 
 
 class Mlp(nn.Module):

@@ -17,7 +17,7 @@ from itm_core.data.word_pieces import WordPieces
 from itm_core.encoders.positions import POSITION_WIDTH, with_positions
 from itm_core.experiments.recipes import Recipe
 from itm_core.models import Matcher
-from itm_core.training.trainer import Pairs
+from itm_core.training.batches import Pairs
 
 if TYPE_CHECKING:
     from itm_core.experiments.runs import Run

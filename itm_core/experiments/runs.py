@@ -120,7 +120,7 @@ def train_or_load(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         progress: show a bar with loss, rSum and remaining time.
         group: the processes that train together, each of which calls this function
-            (`distributed.joined`). The result does not depend on their number.
+            (`distributed.process_group`). The result does not depend on their number.
 
     Raises `InputError` for a wrong argument or bad data, before a folder is made.
     """

@@ -17,7 +17,7 @@ Rule = Callable[[Tensor, int, float, Tensor | None], Tensor]  # relevance, axis,
 
 
 class Aggregation(NamedTuple):
-    """A rule of aggregation: the score, and each query's contribution to it."""
+    """The score, and each query's contribution to it."""
 
     score: Rule
     contributions: Rule

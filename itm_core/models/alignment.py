@@ -41,10 +41,8 @@ def cosine(
 class SimilarityVector(nn.Module):
     """``unit(W (x - y)^2 + b)``: the similarity of two vectors as a vector of width K.
 
-    SGRAF equation 6, with the bias of its code; RCAR's alignment vector. The argument is the
-    difference ``x - y``.
-
-    Shapes: ``[..., D]`` to ``[..., K]``.
+    SGRAF equation 6, with the bias of its code; RCAR's alignment vector. Takes the difference
+    ``x - y``, ``[..., D]``; returns ``[..., K]``.
     """
 
     def __init__(self, embedding: int, width: int) -> None:

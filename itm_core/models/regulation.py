@@ -93,13 +93,13 @@ class AttentionPass:
 
 @dataclass(frozen=True, eq=False)
 class RegulatorState:
-    """What a regulator keeps from one pass of attention to the next.
+    """What a regulator keeps between passes; the last three are of regulators that pool.
 
     Attributes:
         control: of the next pass.
-        alignment: ``[C, L, P, 1, K]`` of the last pass; None unless the regulator pools.
+        alignment: ``[C, L, P, 1, K]`` of the last pass.
         pooled: ``[C, 1, P, 1, K]``, the pooled alignment, which is scored.
-        pooling: the aggregation weights of each pooling step, ``[C, L, P, 1]`` or ``[C, 1, P, R]``.
+        pooling: the aggregation weights of each pooling step, ``[C, L, P, 1]``.
     """
 
     control: AttentionControl
@@ -119,10 +119,11 @@ class RegulatorState:
 class Regulator(nn.Module, ABC):
     """Alignment maps, a state between the passes of attention, and a score if it pools.
 
-    A subclass writes `update`, and sets ``changes_attention`` if that changes the state's control,
-    ``pools`` if it pools the alignment; the latter replaces the host's aggregation.
+    A subclass writes `update`.
 
     Attributes:
+        changes_attention: whether it changes the control of the next pass.
+        pools: whether it pools the alignment, in place of the host's aggregation.
         aligns: whether it has an alignment map for each update.
         sums_scores: whether the host's scores of all passes are added (IMRAM).
         min_steps: with fewer steps the host is not regulated.
@@ -148,9 +149,7 @@ class Regulator(nn.Module, ABC):
     def updates(self) -> int:
         """The number of passes after which the state is updated.
 
-        One that only changes the attention updates ``steps`` times, then the host aggregates one
-        further pass; one that only pools updates once; one that does both ``steps`` times, and
-        leaves the control as it is the last time (RCAR section "cooperation").
+        Without pooling the host aggregates one further pass. Pooling alone has one pass.
         """
         return self.steps if self.changes_attention else 1
 

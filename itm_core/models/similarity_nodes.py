@@ -22,13 +22,7 @@ from itm_core.models.regulation import AttentionPass
 
 
 class NodeLogit(NamedTuple):
-    """The logit of a pair from its nodes: ``parts.sum(1) + constant``.
-
-    Attributes:
-        weights: ``[C, N, P]`` of the nodes.
-        parts: ``[C, N, P]``, each node's part of the logit.
-        constant: broadcasts to ``[C, P]``.
-    """
+    """The logit ``parts.sum(1) + constant`` with weights and parts ``[C, N, P]`` of the nodes."""
 
     weights: Tensor
     parts: Tensor
@@ -112,8 +106,7 @@ class CaptionNorm(nn.Module):
 
     The released code calls ``BatchNorm1d(1)`` in a loop over the captions: statistics over the
     images and nodes of a caption, running averages updated caption by caption. Here all captions
-    are normalised at once; their statistics are collected by index in the batch and move the
-    running averages once in a step, by `update_running_stats`.
+    are normalised at once; `update_running_stats` updates the averages once in a step.
     """
 
     running_mean: Tensor
@@ -145,9 +138,8 @@ class CaptionNorm(nn.Module):
     def batch_stats(self, count: int) -> Tensor:
         """Return mean and unbiased variance of each caption of a batch, ``[count, 2]``.
 
-        In the order of the batch, in whatever tiles the captions were scored; a caption scored
-        more than once since the last call has its latest statistics, one that was not scored
-        zeros.
+        In the order of the batch whatever the tiles were, the latest of each caption since the
+        last call; zeros for captions that were not scored.
         """
         stats = self.running_mean.new_zeros(count, 2)
         for indices, part in self.collected:

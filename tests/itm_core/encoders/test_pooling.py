@@ -24,7 +24,7 @@ def unit(x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", ["mean", "max", "last"])
-def test_plain_poolings_see_real_fragments_alone(kind: str) -> None:
+def test_plain_poolings_use_real_fragments_alone(kind: str) -> None:
     module = make_pooling(kind, 6)
     assert module is not None
     pick = {"mean": lambda x: x.mean(0), "max": lambda x: x.amax(0), "last": lambda x: x[-1]}[kind]
@@ -103,26 +103,27 @@ KINDS = [kind for kind in POOLINGS if kind != "none"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_whole_has_unit_length_and_ignores_padding_whatever_is_in_it(kind: str) -> None:
+def test_a_pooled_vector_has_unit_length_and_ignores_padding_whatever_is_in_it(kind: str) -> None:
     torch.manual_seed(4)
     module = make_pooling(kind, 6)
     assert module is not None
-    module.double().eval()
-    whole = module(ragged())
-    torch.testing.assert_close(whole.norm(dim=1), torch.ones(3).double())
+    if isinstance(module, nn.Module):
+        module.double().eval()
+    pooled = module(ragged())
+    torch.testing.assert_close(pooled.norm(dim=1), torch.ones(3).double())
     wider = torch.cat([ragged().vectors, torch.zeros(3, 2, 6)], 1)
     wider[torch.arange(7) >= LENS[:, None]] = 7.0  # BERT makes vectors of padding
-    torch.testing.assert_close(module(Fragments.of(wider, LENS)), whole)
+    torch.testing.assert_close(module(Fragments.of(wider, LENS)), pooled)
 
 
 @pytest.mark.parametrize("kind", ["mean", "max", "last", "gpo", "self_attention"])
-def test_fragments_of_zeros_have_a_whole_of_zeros(kind: str) -> None:
+def test_fragments_of_zeros_have_a_pooled_vector_of_zeros(kind: str) -> None:
     module = make_pooling(kind, 6)
     assert module is not None
     zeros = torch.zeros(2, 3, 6, requires_grad=True)
-    whole = module(Fragments.of(zeros))
-    whole.sum().backward()
-    assert torch.equal(whole, torch.zeros(2, 6))
+    pooled = module(Fragments.of(zeros))
+    pooled.sum().backward()
+    assert torch.equal(pooled, torch.zeros(2, 6))
     assert zeros.grad is not None
     assert zeros.grad.isfinite().all()
 

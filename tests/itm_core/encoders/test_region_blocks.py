@@ -160,6 +160,6 @@ def test_an_unknown_block_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", ATTENDING)
-def test_a_width_that_heads_cannot_share_is_refused(kind: str) -> None:
-    with pytest.raises(InputError, match="a multiple of 8, found 20"):
-        make_block(kind, FEATURES, 20)
+def test_a_width_that_the_heads_do_not_divide_is_refused(kind: str) -> None:
+    with pytest.raises(InputError, match="a multiple of 8, found encoder.embedding=20"):
+        EncoderSettings(embedding=20, region_encoder=kind)

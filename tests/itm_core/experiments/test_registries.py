@@ -10,7 +10,7 @@ import torch
 
 from itm_book.reference import bfan_scores, chan_scores, scan_scores
 from itm_book.reference.bfan import focal
-from itm_book.reference.scan import normalised, pool
+from itm_book.reference.scan import KINDS, normalised, pool
 from itm_core.constraints import (
     CCR,
     CCS,
@@ -33,7 +33,7 @@ from itm_core.models.aggregation import AGGREGATIONS, aggregate, contributions
 from itm_core.models.attention import GATES, NORMALISATIONS, focused, normalise
 from itm_core.models.pairing import REGIONS
 from itm_core.settings import one_of, registered
-from itm_core.training.feature_cache import HOLDING, hold
+from itm_core.training.feature_cache import FEATURE_CACHES, cache_features
 from itm_core.training.losses import LOSSES, LossSettings, ranking_loss
 from itm_core.training.optimisation import make_optimiser
 from itm_core.training.settings import OPTIMISERS, TrainingSettings
@@ -111,7 +111,10 @@ CALLS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
         lambda w: query_key_batch().relevance(query_key_batch().weights, kind=w),
         RELEVANCES,
     ),
-    "held": (lambda w: hold(np.ones((1, 2, 3)), torch.device("cpu"), w, free=9999), HOLDING),
+    "feature_cache": (
+        lambda w: cache_features(np.ones((1, 2, 3)), torch.device("cpu"), w, free=9999),
+        FEATURE_CACHES,
+    ),
     "ties": (lambda w: retrieval.ranks(SCORES, ties=w), retrieval.TIES),
     "ties of metrics": (lambda w: retrieval.metrics(SCORES, ties=w), retrieval.TIES),
     "nan": (lambda w: retrieval.ranks(SCORES, nan=w), retrieval.NANS),
@@ -121,7 +124,7 @@ CALLS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
         tuple(AVERAGINGS),
     ),
     "twin's direction": (lambda w: scan_scores(*ONE, direction=w), ("t2i", "i2t")),
-    "twin's normalisation": (lambda w: normalised(S, w), tuple(NORMALISATIONS)),
+    "twin's normalisation": (lambda w: normalised(S, w), KINDS),
     "twin's aggregation": (lambda w: pool(S[:, :, 0, 0], w, 1.0), ("mean", "LSE", "max", "sum")),
     "twin's gate": (lambda w: focal(S, w), ("equal", "prob")),
     "twin's gate in its scores": (lambda w: bfan_scores(*ONE, gate=w), ("equal", "prob")),
