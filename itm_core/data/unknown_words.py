@@ -1,8 +1,7 @@
 """The share of words that are not in a vocabulary, and the limit above which data is refused.
 
 All unknown words are one token, ``<unk>``. A dataset whose captions are mostly that token trains
-without an error and learns next to nothing, and a sentence with unknown words only ranks images
-at random; both are refused here.
+without an error and learns next to nothing, so it is refused here.
 
 Page: "How to use it three ways", "Your own data".
 """
@@ -13,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from itm_core.data.dataset import LONGEST_CAPTION, Split
+from itm_core.data.dataset import Split
 from itm_core.data.vocabulary import Vocabulary, is_word
 from itm_core.data.word_pieces import WordPieces
 from itm_core.errors import InputError
@@ -85,30 +84,3 @@ def _remedy(words: Words, split: Split) -> str:
         "first put spaces between the words, or train a recipe with a BERT of that language, which "
         "has a vocabulary of its own"
     )
-
-
-def require_sentence(words: Words, sentence: str) -> list[str]:
-    """Return the unknown words of a sentence to search with, each once.
-
-    Raises `InputError` for a sentence without a word, with more than `LONGEST_CAPTION` tokens, or
-    without any word that is known. Punctuation does not count as a word.
-    """
-    tokens, unknown_flags = words.tokens(sentence), words.unknown(sentence)
-    pairs = zip(tokens, unknown_flags, strict=True)
-    known_flags = [not unknown for token, unknown in pairs if is_word(token)]
-    if not known_flags or len(tokens) > LONGEST_CAPTION:
-        raise InputError(
-            "the sentence is too long" if known_flags else "no sentence to search with",
-            expected=f"1 to {LONGEST_CAPTION} words",
-            found=len(tokens) if known_flags else repr(sentence),
-            remedy="describe a picture in a few words, such as: a red ball on the grass",
-        )
-    unknown = words.unknown_words(sentence)
-    if not any(known_flags):
-        raise InputError(
-            "no word of the sentence is in the vocabulary, so images would be ranked at random",
-            expected="at least one word of its training captions",
-            found=f"unknown: {', '.join(unknown)}",
-            remedy="use other words, or a run that was trained on captions with these",
-        )
-    return unknown

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from itm_book.search.sentences import require_sentence
 from itm_core.cli import main
 from itm_core.data import unknown_words
 from itm_core.data.dataset import load_dataset
-from itm_core.data.unknown_words import require_sentence, shares_text, unknown_share
+from itm_core.data.unknown_words import shares_text, unknown_share
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.data.word_pieces import WordPieces
 from itm_core.errors import InputError
