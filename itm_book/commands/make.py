@@ -65,7 +65,7 @@ def _make(options: argparse.Namespace) -> int:
 def _sources(options: argparse.Namespace) -> list[Source]:
     from itm_book.photographs import picture_sources
     from itm_core.errors import InputError
-    from itm_core.unique_keys import unique_keys
+    from itm_core.files import unique_keys
 
     if options.what == FLICKR8K:
         return picture_sources.of_flickr8k(options.data / FLICKR8K)
