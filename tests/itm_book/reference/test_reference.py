@@ -1,4 +1,4 @@
-"""The twins against the authors' numbers: what judges the package is itself judged."""
+"""The naive reference implementations against the authors' numbers."""
 
 from __future__ import annotations
 
@@ -104,15 +104,17 @@ FAMILIES: dict[str, Callable[[Stored, dict[str, Any]], Tensor]] = {
     "rcar_t2i_*": rcar,
     "rcar_i2t_*": rcar,
 }
-CASES = [(path, twin) for pattern, twin in FAMILIES.items() for path in files(f"{pattern}.npz")]
+CASES = [
+    (path, reference) for pattern, reference in FAMILIES.items() for path in files(f"{pattern}.npz")
+]
 
 
-@pytest.mark.parametrize(("path", "twin"), CASES, ids=[path.stem for path, _ in CASES])
+@pytest.mark.parametrize(("path", "reference"), CASES, ids=[path.stem for path, _ in CASES])
 def test_a_twin_has_the_scores_of_the_authors(
-    path: Path, twin: Callable[[Stored, dict[str, Any]], Tensor]
+    path: Path, reference: Callable[[Stored, dict[str, Any]], Tensor]
 ) -> None:
     stored = read(path)
-    scores = twin(stored, stored.config)
+    scores = reference(stored, stored.config)
     assert (scores - stored.tensor("outputs/sims")).abs().max() < LIMIT
 
 
@@ -195,7 +197,7 @@ def test_saf_in_training_moves_its_statistics_caption_by_caption() -> None:
 def _saf_by_the_library(
     regions: Tensor, words: Tensor, lens: list[int], given: Weights, norm: nn.BatchNorm1d
 ) -> Tensor:
-    """Return SAF's scores in training, its normalisation made by torch; wholes as the twin's."""
+    """Return SAF's scores in training, its normalisation made by torch; pooled vectors as the reference's."""
     wholes = pooled_images(regions, given, training=True)
     columns = []
     for caption, length in zip(words, lens, strict=True):
