@@ -97,7 +97,7 @@ OTHER_OPTIONS: list[tuple[str, dict[str, Any]]] = [
 def test_a_model_with_other_temperatures_is_compared(
     tmp_path: Path, name: str, options: dict[str, Any]
 ) -> None:
-    """The embeddings are the stored ones; scores and losses are made anew by the slow references."""
+    """Stored embeddings; scores and losses are recomputed by the naive references."""
     arrays = without(arrays_of(name), SCORED)
     config = config_of(arrays) | options | {"margin": 0.37}
     stored = read(write(tmp_path, arrays, config))

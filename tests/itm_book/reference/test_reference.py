@@ -197,7 +197,7 @@ def test_saf_in_training_moves_its_statistics_caption_by_caption() -> None:
 def _saf_by_the_library(
     regions: Tensor, words: Tensor, lens: list[int], given: Weights, norm: nn.BatchNorm1d
 ) -> Tensor:
-    """Return SAF's scores in training, its normalisation made by torch; pooled vectors as the reference's."""
+    """Return SAF's scores in training, with the batch normalisation of torch."""
     wholes = pooled_images(regions, given, training=True)
     columns = []
     for caption, length in zip(words, lens, strict=True):
