@@ -71,15 +71,15 @@ def _export(given: argparse.Namespace) -> int:
 
 
 def _judge(given: argparse.Namespace) -> int:
-    from itm_book.chapters.photographs import judgement_table
+    from itm_book.chapters.photographs import tables as judgements
     from itm_book.records import grids
     from itm_core.environment import current_commit, require_committed
 
-    grid, record = grids.load(given.grid), given.record or judgement_table.RECORD
+    grid, record = grids.load(given.grid), given.record or judgements.RECORD
     require_committed(current_commit())  # which computes the agreement, whatever made the runs
-    lines = judgement_table.judge(
+    lines = judgements.judge(
         grid, given.size, given.annotations, data=given.data, root=given.root, over=given.over
     )
-    print(f"{grid.name}: {judgement_table.export(lines, record)} runs and ensembles judged")
+    print(f"{grid.name}: {judgements.export(lines, record)} runs and ensembles judged")
     print(f"recorded in {record}")
     return 0

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
-import pandas as pd
 
 from itm_book.pairs.pair_records import PairRecord, records_of
 from itm_book.tables import report
@@ -22,7 +20,6 @@ from itm_core.data.unknown_words import require_sentence
 from itm_core.encoders.fragments import Fragments
 from itm_core.encoders.lazy import lazy
 from itm_core.errors import InputError
-from itm_core.evaluation.rank_correlation import spearman
 from itm_core.evaluation.scoring import encode_captions, encode_images, pad, score_fragments
 from itm_core.experiments.prepare import encode, run_features
 from itm_core.experiments.runs import Run
@@ -174,24 +171,3 @@ def _some(count: int) -> int:
     if count < 1:
         raise InputError("no such number of results", expected="1 or more", found=count)
     return count
-
-
-def agreement(searchers: Sequence[Searcher], sentences: Sequence[str]) -> pd.DataFrame:
-    """Return how alike the images are that two of some sentences find, a row for each two.
-
-    Columns: ``method``, the two sentences, how many of the `BEST` images they share, and the rank
-    correlation of all scores (Spearman; empty where all scores of a sentence are equal).
-    """
-    rows = []
-    for search in searchers:
-        scores = {text: search.scores_of_images(text) for text in dict.fromkeys(sentences)}
-        for (one, here), (other, there) in combinations(scores.items(), 2):
-            shared = np.intersect1d(report.best(here, BEST), report.best(there, BEST))
-            alike = spearman(here, there)
-            row = {"method": search.name, "one sentence": one, "the other": other}
-            row |= {"shared": f"{len(shared)} of {min(BEST, len(here))}"}
-            row |= {"rank correlation": "" if np.isnan(alike) else f"{alike:.3f}"}
-            rows.append(row)
-    table = pd.DataFrame(rows)
-    table.attrs["wrap"] = ["one sentence", "the other"]
-    return table

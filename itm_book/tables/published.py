@@ -172,7 +172,7 @@ def _differs(name: str, published: float, ours: Sequence[Result]) -> tuple[float
     return gap, statistics.combined_p(float(images[0]), statistics.one_more_p(published, values))
 
 
-def beside(
+def with_ours(
     table: pd.DataFrame,
     grid: Grid,
     ours: Mapping[tuple[str, ...], str],

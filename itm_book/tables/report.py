@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
 
-from itm_core.data.dataset import Dataset
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.experiments.runs import Run
@@ -37,57 +36,9 @@ def numbers(run: Run) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def facts(run: Run, data: Dataset) -> pd.DataFrame:
-    """Return what a run was made of: data, model, budget, machine.
-
-    Of imported weights: where they are from, and the training that their file tells of.
-    """
-    recipe, where = run.recipe, run.environment
-    images, regions, width = data.train.regions.shape
-    said = {
-        "dataset": f"{data.name}: {images} / {len(data.dev.regions)} / {len(data.test.regions)} "
-        f"images (train / dev / test), {regions} regions of {width}",
-        "vocabulary": f"{len(data.vocabulary)} words",
-        "recipe": f"{recipe.name}, seed {run.seed}",
-        "matcher": ", ".join(f"{k} {v}" for k, v in vars(recipe.matcher).items()),
-        "training": ", ".join(f"{k} {v}" for k, v in vars(recipe.training).items()),
-        "device": f"{where['device_name']}, {where['threads']} threads",
-        "minutes": f"{where['seconds_training'] / 60:.1f} of training",
-        "versions": f"Python {where['python']}, torch {where['packages']['torch']}",
-        "commit": where["commit"] or "not a git checkout",
-    }
-    if run.imported:
-        own = run.imported
-        said["recipe"] = recipe.name
-        said["minutes"] = "not trained here"
-        said["weights"] = f"imported from {own['file']}, SHA-256 {own['sha256'][:12]}…"
-    return pd.DataFrame({"": said.keys(), "value": said.values()})
-
-
 def best(scores: np.ndarray, count: int = 5) -> np.ndarray:
     """Return the places of the largest scores, best first."""
     return np.argsort(-scores, kind="stable")[:count]
-
-
-def controls(scores: Mapping[str, np.ndarray], chance: Mapping[str, float]) -> pd.DataFrame:
-    """Return the recalls of control matchers with intervals, and chance below them."""
-    rows = []
-    for name, one in scores.items():
-        found = retrieval.metrics(one, ties="mean").flat()
-        limits = retrieval.bootstrap(one, ties="mean")
-        row: dict[str, object] = {"matcher": name}
-        for key in ("i2t_r1", "i2t_r10", "t2i_r1", "t2i_r10"):
-            low, high = limits[key]
-            row[_title(key)] = f"{found[key]:.1f} [{low:.1f}, {high:.1f}]"
-        rows.append(row)
-    guess: dict[str, object] = {"matcher": "chance"}
-    guess |= {_title(k): f"{chance[k]:.1f}" for k in ("i2t_r1", "i2t_r10", "t2i_r1", "t2i_r10")}
-    return pd.DataFrame([*rows, guess])
-
-
-def _title(key: str) -> str:
-    side, cut = key.split("_r")
-    return f"{'image to text' if side == 'i2t' else 'text to image'} R@{cut}"
 
 
 def claims(verdicts: Sequence[Mapping[str, str]]) -> pd.DataFrame:

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from itm_book.chapters.retrieval_gallery import agreement
 from itm_book.pairs.pair_records import PairRecord
-from itm_book.search.searcher import Searcher, agreement
+from itm_book.search.searcher import Searcher
 from itm_core.data.dataset import Split, load_dataset
 from itm_core.errors import InputError
 from itm_core.evaluation.scoring import score_matrix
@@ -143,11 +144,13 @@ def test_sentences_are_compared_two_by_two(folder: Path, split: Split) -> None:
     search = searcher(folder, split)
     texts = ["a red dog", "a red dog .", "a blue kite"]
     table = agreement([search], [*texts, texts[0]])
-    assert list(table["one sentence"] + "|" + table["the other"]) == [
+    assert list(table["first sentence"] + "|" + table["second sentence"]) == [
         f"{texts[i]}|{texts[j]}" for i, j in ((0, 1), (0, 2), (1, 2))
     ]
     for row in table.to_dict("records"):
-        here, there = (search.scores_of_images(row[name]) for name in ("one sentence", "the other"))
+        here, there = (
+            search.scores_of_images(row[name]) for name in ("first sentence", "second sentence")
+        )
         ranks = [[(s < one).sum() for one in s] for s in (here, there)]
         assert row["shared"] == f"{len(set(best(here, 5)) & set(best(there, 5)))} of 5"
         assert float(row["rank correlation"]) == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=6e-4)
