@@ -92,6 +92,7 @@ $(COMPLETE): pyproject.toml requirements.lock
 		$(call create_environment)
 	fi
 	export PIP_DISABLE_PIP_VERSION_CHECK=1
+	rm -rf itm_core.egg-info  # of an earlier build backend: it would hide the commands of the book
 	if [ "$$(uname -s)" = Linux ] && $(call wants_cpu_build) && $(call lacks_torch); then
 		if $(call reachable); then
 			$(BIN)/python -m pip install --no-deps --index-url $(TORCH_INDEX) "$(TORCH_VERSION)"

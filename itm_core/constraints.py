@@ -20,24 +20,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from itm_core.encoders.fragments import TINY
 from itm_core.errors import InputError
 from itm_core.models.matcher import AttentionPass
 from itm_core.models.pairing import REGIONS
-from itm_core.settings import at_least, not_negative, one_of, registered
+from itm_core.settings import Count, NotNegative, Settings, name_in, one_of, registered
 
 RELEVANCES = ("cosine", "dot")
 QUERIES = ("all", "content")
 PAIRS = ("matched", "all")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConstraintSettings:
+class ConstraintSettings(Settings):
     """The open questions of the paper, each with our stand-in as its default.
 
     Attributes:
@@ -58,33 +58,22 @@ class ConstraintSettings:
         from_epoch: epochs trained without constraints before.
     """
 
-    ccr: float = 0.0
-    ccs: float = 0.0
-    ccr_margin: float = 0.2
-    ccs_margin: float = 0.2
-    negative: str = "complement"
-    bottom_k: int = 5
-    relevance: str = "cosine"
+    part: ClassVar[str] = "constraints"
+    ccr: NotNegative = 0.0
+    ccs: NotNegative = 0.0
+    ccr_margin: NotNegative = 0.2
+    ccs_margin: NotNegative = 0.2
+    negative: Annotated[str, name_in(lambda: NEGATIVES)] = "complement"
+    bottom_k: Count = 5
+    relevance: Annotated[str, name_in(RELEVANCES)] = "cosine"
     detach_values: bool = False
-    swap: str = "random"
+    swap: Annotated[str, name_in(lambda: SWAPS)] = "random"
     exclude_same_word: bool = True
-    queries: str = "all"
+    queries: Annotated[str, name_in(QUERIES)] = "all"
     gate_regions: bool = False
-    direction: str = "all"
-    pairs: str = "matched"
-    from_epoch: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("ccr", "ccs", "ccr_margin", "ccs_margin"):
-            not_negative(f"constraints.{name}", getattr(self, name))
-        one_of("constraints.negative", self.negative, NEGATIVES)
-        one_of("constraints.relevance", self.relevance, RELEVANCES)
-        one_of("constraints.swap", self.swap, SWAPS)
-        one_of("constraints.queries", self.queries, QUERIES)
-        one_of("constraints.direction", self.direction, ("all", "t2i", "i2t"))
-        one_of("constraints.pairs", self.pairs, PAIRS)
-        at_least("constraints.bottom_k", self.bottom_k, 1)
-        at_least("constraints.from_epoch", self.from_epoch, 0)
+    direction: Annotated[str, name_in(("all", "t2i", "i2t"))] = "all"
+    pairs: Annotated[str, name_in(PAIRS)] = "matched"
+    from_epoch: Annotated[int, Field(ge=0)] = 0
 
     @property
     def active(self) -> bool:

@@ -16,8 +16,10 @@ import hashlib
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from itm_core.encoders.fragments import l2norm
@@ -26,13 +28,12 @@ from itm_core.errors import InputError
 from itm_core.models.alignment import SimilarityVector, along_last, linear
 from itm_core.models.pair_dropout import PairDropout
 from itm_core.models.pairing import Pairing, other
-from itm_core.settings import at_least, one_of, share
+from itm_core.settings import Fraction, Settings, name_in
 
 OUTPUTS = ("sigmoid", "tanh")
 
 
-@dataclass(frozen=True, kw_only=True)
-class RegulatorSettings:
+class RegulatorSettings(Settings):
     """Which regulator, and how far it goes.
 
     Attributes:
@@ -45,19 +46,13 @@ class RegulatorSettings:
         normalise_memory: give IMRAM's refined queries unit length again.
     """
 
-    kind: str = "none"
-    steps: int = 2
-    width: int = 256
-    dropout: float = 0.4
-    output: str = "sigmoid"
+    part: ClassVar[str] = "regulator"
+    kind: Annotated[str, name_in(lambda: ("none", *REGULATORS))] = "none"
+    steps: Annotated[int, Field(ge=0)] = 2
+    width: Annotated[int, Field(ge=2)] = 256
+    dropout: Fraction = 0.4
+    output: Annotated[str, name_in(OUTPUTS)] = "sigmoid"
     normalise_memory: bool = False
-
-    def __post_init__(self) -> None:
-        one_of("regulator.kind", self.kind, ("none", *REGULATORS))
-        one_of("regulator.output", self.output, OUTPUTS)
-        at_least("regulator.steps", self.steps, 0)
-        at_least("regulator.width", self.width, 2)
-        share("regulator.dropout", self.dropout)
 
     @property
     def active(self) -> bool:

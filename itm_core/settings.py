@@ -1,17 +1,113 @@
-"""Checks that settings classes share: what a value may be, said in one sentence when it isn't."""
+"""The base class of all settings, and checks that other functions share for their arguments."""
 
 from __future__ import annotations
 
 import re
 import reprlib
-from collections.abc import Collection, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
 
 import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from itm_core.errors import InputError
 
 Entry = TypeVar("Entry")
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Settings(BaseModel):
+    """Base class of settings: immutable, hashable, validated, without unknown fields.
+
+    The constructor takes values of the annotated types alone; `read` converts text. A value that
+    does not fit raises `InputError` with the field, the value and what is expected. Validators
+    of subclasses raise `InputError` themselves; theirs are passed on unchanged.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    part: ClassVar[str] = ""  # prefix of the fields in messages: the part of a recipe
+
+    def __init__(self, **values: Any) -> None:
+        with _as_input_error(type(self)):
+            super().__init__(**values)
+
+    # as pydantic marks its own: `read` then validates in its mode, without calling __init__
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any], *, file: Path | None = None) -> Self:
+        """Return settings made of text, or of what a file of settings holds.
+
+        ``"3"`` becomes a number, ``"false"`` a bool, a list a tuple, and ``"none"`` None where a
+        field may be None. ``file`` is named in the message of an `InputError`.
+        """
+        optional = {k for k, f in cls.model_fields.items() if type(None) in get_args(f.annotation)}
+        converted = {
+            name: None if name in optional and str(value).lower() in ("none", "null") else value
+            for name, value in values.items()
+        }
+        with _as_input_error(cls, file):
+            return cls.model_validate(converted, strict=False)
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed, validated like a new one."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**{**values, **changes})
+
+
+@contextmanager
+def _as_input_error(kind: type[Settings], file: Path | None = None) -> Iterator[None]:
+    """Turn pydantic's `ValidationError` into an `InputError` about the first wrong field."""
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+    else:
+        return
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, InputError):  # raised by a validator
+        raise cause
+    name = ".".join(map(str, filter(None, (kind.part, *first["loc"]))))
+    if first["type"] == "extra_forbidden":
+        owner, _, key = name.rpartition(".")
+        known = ", ".join(kind.model_fields) if len(first["loc"]) == 1 else None
+        raise InputError(
+            f"unknown key of {owner or kind.__name__}",
+            file=file,
+            expected=known and f"one of {known}",
+            found=key,
+        )
+    raise InputError(
+        f"wrong value of {name or kind.__name__}",
+        file=file,
+        expected=first["msg"].removeprefix("Input should be "),
+        found=None if first["type"] == "missing" else reprlib.repr(first["input"]),
+    )
+
+
+def name_in(names: Collection[str] | Callable[[], Collection[str]]) -> AfterValidator:
+    """Return the validator of a field that holds one of ``names``.
+
+    They are looked up at each validation, as registries can grow. A function gives those that
+    are defined after the class.
+    """
+
+    def check(value: str) -> str:
+        known = names() if callable(names) else names
+        if value not in known:
+            raise PydanticCustomError(
+                "name_in", "Input should be one of {names}", {"names": ", ".join(known)}
+            )
+        return value
+
+    return AfterValidator(check)
 
 
 def one_of(name: str, value: object, allowed: Collection[object]) -> None:
@@ -37,12 +133,6 @@ def at_least(name: str, value: int, least: int) -> None:
     """Raise `InputError` unless ``value`` is at least ``least``."""
     if value < least:
         raise InputError(f"{name} is too small", expected=f"{least} or more", found=value)
-
-
-def share(name: str, value: float) -> None:
-    """Raise `InputError` unless ``value`` is at least 0 and below 1."""
-    if not 0 <= value < 1:
-        raise InputError(f"{name} is no share", expected="0 or more, below 1", found=value)
 
 
 def not_negative(name: str, value: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from itm_book.pages.building import Chapter, build, execute
+from itm_book.pages.building import build, execute
+from itm_book.pages.chapters import chapters_of, notebooks_of
 
 PROJECT = Path(__file__).resolve().parents[1]
 PLOT = """\
@@ -23,7 +23,7 @@ import pandas as pd
 pd.DataFrame({f"a rather wide column {i}": [i / 7, word] for i in range(12)})"""
 WIDGET = "import ipywidgets\nipywidgets.IntSlider()"
 TOUCH = "from IPython.display import HTML\nHTML('<div class=\"itm-explorer\">\\n\\n**word**</div>')"
-CHAPTERS = {
+SPECIAL = {
     "scenes": ["# Scenes", TABLE],
     "first_match": ["# First match", "## Where the words look", PLOT],
     "experiment": ["# One experiment", WIDGET, PLOT],
@@ -33,13 +33,14 @@ CHAPTERS = {
     "rcar": ["# RCAR", TOUCH],
 }
 # every other notebook of the table of contents, as a page with nothing but its name
-TOC = (PROJECT / "book" / "_toc.yml").read_text(encoding="utf-8")
-for _name in re.findall(r"file: notebooks/(\w+)", TOC):
-    CHAPTERS.setdefault(_name, [f"# {_name}", "1 + 1"])
+CHAPTERS = {name: SPECIAL.get(name, [f"# {name}", "1 + 1"]) for name in notebooks_of(PROJECT)}
 
 
 def write_notebook(path: Path, *sources: str, cover: bool = False) -> None:
-    """Write a notebook with a parameter ``word``; sources that look like prose become Markdown."""
+    """Write a notebook with a parameter ``word``, which the book sets to ball.
+
+    Sources that look like prose become Markdown.
+    """
     cells = [new_code_cell("word = 'none'", metadata={"tags": ["parameters"]})]
     for source in sources:
         prose = source.startswith(("#", "The "))
@@ -49,6 +50,7 @@ def write_notebook(path: Path, *sources: str, cover: bool = False) -> None:
     notebook = new_notebook(cells=[*cells[1:2], cells[0], *cells[2:]])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
     notebook.metadata["language_info"] = {"name": "python"}
+    notebook.metadata["book"] = {"parameters": {"word": "ball"}}
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
 
@@ -66,6 +68,5 @@ def write_clone(folder: Path, chapters: Mapping[str, list[str]] = CHAPTERS) -> P
 def make_tiny_book(folder: Path) -> Path:
     """Return the first page of a small book with all the prose of the real one."""
     write_clone(folder)
-    chapters = [Chapter(notebook=name, parameters={"word": "ball"}) for name in CHAPTERS]
-    execute(folder, chapters, device="cpu", progress=False)
+    execute(folder, chapters_of(folder), device="cpu", progress=False)
     return build(folder)

@@ -20,7 +20,7 @@ import torch
 import yaml
 
 from itm_book.batch import experiment
-from itm_book.pages import building
+from itm_book.batch.notebook_runner import check_parameters
 from itm_book.records import grids
 from itm_book.records.grids import Cell, Grid
 from itm_book.scenes.making import make_scenes
@@ -261,10 +261,8 @@ def find_profile(profile: Path | str) -> tuple[Path, dict[str, Any]]:
 
 
 def _check_notebook(batch: Batch, cells: Sequence[Cell]) -> None:
-    building.find_root()
     for cell in cells[:1]:
-        chapter = building.Chapter(notebook="experiment", parameters=batch.parameters(cell))
-        building.check_parameters(batch.notebook.parents[1], [chapter])
+        check_parameters(batch.notebook, batch.parameters(cell))
 
 
 def _jobs(batch: Batch, cells: Sequence[Cell], make_data: bool) -> tuple[Job, ...]:

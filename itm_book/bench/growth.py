@@ -14,7 +14,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +88,7 @@ def measure(name: str, images: int, captions: int, device: str) -> ScalingPoint:
     """Return what one method takes on one gallery; for a process of its own."""
     torch.manual_seed(0)
     method = METHODS[name]
-    encoder = replace(method.encoder, embedding=1024, word_width=300)
+    encoder = method.encoder.replace(embedding=1024, word_width=300)
     matcher = Attending(FEATURES, WORDS, encoder, method.settings, method.regulator, REGIONS)
     draw = np.random.default_rng(0)
     lens = draw.integers(SHORTEST, LONGEST + 1, captions)

@@ -21,7 +21,7 @@ from itm_core.regulators import RegulatorSettings
 
 REGIONS, SHORTEST, LONGEST = 36, 8, 20
 PLAIN, UNREGULATED = EncoderSettings(word_width=1), RegulatorSettings()
-WHOLES = replace(PLAIN, image_pooling="self_attention", text_pooling="self_attention")
+WHOLES = PLAIN.replace(image_pooling="self_attention", text_pooling="self_attention")
 Weights = dict[str, Tensor]
 
 
@@ -128,9 +128,9 @@ def build(method: Method, width: int, similarity: int) -> Attending:
     matcher = Attending(
         1,
         1,
-        replace(method.encoder, embedding=width),
-        replace(method.settings, width=similarity),
-        replace(method.regulator, width=similarity),
+        method.encoder.replace(embedding=width),
+        method.settings.replace(width=similarity),
+        method.regulator.replace(width=similarity),
         REGIONS,
     )
     for name, parameter in matcher.named_parameters():

@@ -20,9 +20,10 @@ from itm_book.parity.pooled import pooled_settings
 from itm_core.encoders.encoder import EncoderSettings
 from itm_core.errors import InputError
 from itm_core.experiments.methods import METHODS
-from itm_core.experiments.recipes import Recipe, TrainingSettings
+from itm_core.experiments.recipes import Recipe
 from itm_core.regulators import RegulatorSettings
 from itm_core.training.losses import LossSettings
+from itm_core.training.settings import TrainingSettings
 
 # a recipe of each family's paper
 METHOD_OF = {

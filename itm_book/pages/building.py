@@ -1,11 +1,11 @@
-"""The book: run its notebooks with papermill, lay them beside the prose, build the pages.
+"""The book: its notebooks executed with papermill, beside the prose, made into pages.
 
 Three steps, each of which leaves the last good result in place when it fails:
 
-1. *execute*: every notebook of the plan, into ``data/book/notebooks/``, and a record of when,
-   where and how long in ``data/book/execution.json``;
+1. *execute*: every notebook of the table of contents, into ``data/book/notebooks/``, with a record
+   of when, where and how long in ``data/book/execution.json``;
 2. *stage*: ``_config.yml``, ``book/`` and ``notebooks/`` copied to ``data/book/stage/``, the
-   executed notebooks laid over their sources, the generated pages written;
+   executed notebooks in the place of their sources, the generated pages written;
 3. *build*: Jupyter Book makes ``data/book/_build/html/``; a warning is a failure.
 
 Nothing that git tracks is written to.
@@ -13,23 +13,30 @@ Nothing that git tracks is written to.
 
 from __future__ import annotations
 
-import ast
 import json
 import logging
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import nbformat
 from filelock import FileLock, Timeout
 
 from itm_book.pages import run_pages, staging
-from itm_book.pages.execution import BookError, Chapter, execute, folder_of_executed
+from itm_book.pages.chapters import (
+    SEEDS,
+    TOC,
+    Preset,
+    chapters_of,
+    find_preset,
+    notebooks_of,
+)
+from itm_book.pages.clone import executed_of, find_root, home_of
+from itm_book.pages.execution import RECORD, execute
 from itm_book.records import grids
 from itm_book.records.grids import Cell
 from itm_core.environment import pick_device
@@ -38,67 +45,12 @@ from itm_core.files import space_checked, swap
 
 log = logging.getLogger(__name__)
 
-PRESETS = {"full": "full", "small": "smoke", "tiny": "tiny"}  # Scenes preset: size of the grids
-PROFILES = {"full": "scenes", "small": "smoke", "tiny": "smoke"}
-RECORDED = "smoke"  # the size whose recorded results every build shows
-SEEDS = [0]  # of the rows that a build trains itself; the record has more
-CHAPTERS = (
-    "rcar",
-    "chan",
-    "contrastive",
-    "plugin_matrix",
-    "hosts",
-    "photographs",
-    "why_is_my_number_lower",
-    "benchmarks",
-    "attention_atlas",
-    "regulators_in_motion",
-    "similarity_distributions",
-    "does_attention_explain",
-    "figures",
-)
-GRIDS = ("scan", "methods", "rcar", "chan", "contrastive", "plugins", "lower")
-SHORT = ("training.epochs=3", "training.lr_decay_epochs=3", "loss.warmup_epochs=1")
 INDEX = Path("_build", "html", "index.html")
+COVER = "rcar"  # the notebook whose cell tagged `staging.COVER_TAG` opens the landing page
 
 
-def plan(preset: str = "small", *, device: str = "auto") -> tuple[Chapter, ...]:
-    """Return the notebooks of the book in the order in which they are run.
-
-    ``preset`` is that of the Scenes dataset; every preset has its size of the grids.
-    Paths are given as the notebooks see them, from ``notebooks/``.
-
-    >>> [chapter.notebook for chapter in plan()][3:6]
-    ['scan', 'methods', 'own_regulator']
-    """
-    if preset not in PRESETS:
-        raise InputError("unknown preset", expected=f"one of {', '.join(PRESETS)}", found=preset)
-    profile = f"-{PROFILES[preset]}"
-    common = {"dataset": f"../{_scenes_folder(preset).as_posix()}", "device": device}
-    one = {**common, "recipe": f"scan-t2i-mean{profile}"}
-    own = {**common, "recipe": profile, "seeds": SEEDS, "changes": list(SHORT)}
-    searched = {"SCAN t2i": f"scan-t2i-mean{profile}", "RCAR t2i": f"rcar-t2i{profile}"}
-    table = {"size": PRESETS[preset], "record": RECORDED, "seeds": SEEDS, "device": device}
-    return (
-        Chapter(notebook="scenes", parameters=one),
-        Chapter(notebook="first_match", parameters=one),
-        Chapter(notebook="experiment", parameters={**one, "seed": 0}),
-        Chapter(notebook="scan", parameters=table),
-        Chapter(notebook="methods", parameters=table),
-        Chapter(notebook="own_regulator", parameters=own),
-        Chapter(notebook="your_pictures", parameters=one),
-        *(Chapter(notebook=name, parameters=table) for name in CHAPTERS),
-        Chapter(notebook="retrieval_gallery", parameters={**common, "recipes": searched}),
-        Chapter(notebook="search_at_scale", parameters=one),
-    )
-
-
-def fresh_cells(preset: str) -> list[Cell]:
-    """Return the runs that a build trains for its chapters."""
-    known = [grids.load(name) for name in GRIDS]
-    return [
-        cell for grid in known for cell in grid.cells(PRESETS[preset], rows=grid.fresh, seeds=SEEDS)
-    ]
+class BookError(InputError):
+    """The pages could not be built: says why, and where the log is."""
 
 
 def make_book(
@@ -111,126 +63,97 @@ def make_book(
     """Return the first page of the book, after making its data, its notebooks and its pages.
 
     Args:
-        preset: of the Scenes dataset. ``small`` is minutes on a laptop, ``full`` hours, ``tiny``
-            shows that everything works.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, handed to every notebook.
-        root: the clone; by default the one that this package was installed from.
+        preset: of the Scenes dataset. ``small`` takes minutes on a laptop, ``full`` hours;
+            ``tiny`` shows that everything works.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, passed to every notebook.
+        root: the clone; by default the one that this package is used from.
         progress: show bars.
 
-    Raises `InputError` for an unknown preset, device or parameter before anything is run, and
-    `BookError` when a notebook or the build fails; the previous book is then still there.
+    Raises `InputError` for an unknown preset, device or parameter and for a chapter that is not
+    declared (`chapters_of`), all before anything is run. Raises `NotebookError` when a notebook
+    fails and `BookError` when the build fails; the previous book is kept.
     """
     root = find_root(root)
-    chapters = plan(preset, device=device)
+    chapters = chapters_of(root, preset, device=device)
     pick_device(device)
-    check_parameters(root, chapters)
-    with _alone(root / "data" / "book"):
-        _make_data(root, preset, progress)
-        _make_runs(root, preset, device, progress)
+    with _book_lock(root):
+        _make_data(root, find_preset(preset), progress)
+        _make_runs(root, find_preset(preset), device, progress)
         execute(root, chapters, device=device, progress=progress)
         return build(root)
 
 
-def find_root(root: Path | str | None = None) -> Path:
-    """Return the folder of the clone; raises `InputError` when there is no book in it."""
-    folder = Path(root) if root is not None else Path(__file__).resolve().parents[2]
-    missing = [
-        name for name in ("_config.yml", "book", "notebooks") if not (folder / name).exists()
-    ]
-    if missing:
-        raise InputError(
-            "the book is built from a clone of the project",
-            file=folder,
-            expected="_config.yml, book/ and notebooks/",
-            found=f"no {', no '.join(missing)}",
-            remedy="clone the repository and run `make book` there",
-        )
-    return folder
+def fresh_cells(preset: Preset) -> list[Cell]:
+    """Return the runs that a build trains for its chapters: the ``fresh`` rows of all grids.
 
-
-def check_parameters(root: Path, chapters: Sequence[Chapter]) -> None:
-    """Raise `InputError` when a notebook is missing or does not know one of its parameters."""
-    for chapter in chapters:
-        source = root / "notebooks" / f"{chapter.notebook}.ipynb"
-        if not source.exists():
-            raise InputError("notebook not found", file=source)
-        known = parameters_of(source)
-        unknown = sorted(set(chapter.parameters) - set(known))
-        if unknown:
-            raise InputError(
-                f"the notebook has no parameter {', '.join(unknown)}",
-                file=source,
-                expected=f"some of {', '.join(known) or 'none (no cell tagged parameters)'}",
-            )
-
-
-def parameters_of(notebook: Path) -> list[str]:
-    """Return the names that the cell tagged ``parameters`` assigns.
-
-    Papermill's own reading stops at some comments, and passing an unknown name only warns there.
+    Grids count that have the preset's size, on the preset's dataset.
     """
-    cells = nbformat.read(notebook, as_version=4).cells
-    tagged = (c.source for c in cells if "parameters" in c.metadata.get("tags", []))
-    names = [
-        target.id
-        for statement in ast.parse(next(tagged, "")).body
-        for target in ast.walk(statement)
-        if isinstance(target, ast.Name) and isinstance(target.ctx, ast.Store)
+    size = preset.size
+    book_grids = [grids.load(name) for name in grids.names()]
+    return [
+        cell
+        for grid in book_grids
+        if size in grid.sizes and grid.size(size).dataset == preset.folder
+        for cell in grid.cells(size, rows=grid.fresh, seeds=SEEDS)
     ]
-    return list(dict.fromkeys(names))
 
 
-def _make_data(root: Path, preset: str, progress: bool) -> None:
+def _make_data(root: Path, preset: Preset, progress: bool) -> None:
     from itm_book.scenes.making import make_scenes
 
-    make_scenes(root / _scenes_folder(preset), preset=preset, progress=progress)
+    make_scenes(root / "data" / preset.folder, preset=preset.name, progress=progress)
 
 
-def _make_runs(root: Path, preset: str, device: str, progress: bool) -> None:
-    """Train what the chapters compare, side by side and with a bar; the notebooks load it."""
+def _make_runs(root: Path, preset: Preset, device: str, progress: bool) -> None:
+    """Train the runs that the chapters compare, side by side; the notebooks load them."""
     from itm_core.experiments.runs import train_many
 
     log.info("training the runs that the chapters compare")
     specs = list(dict.fromkeys(cell.spec for cell in fresh_cells(preset)))
-    runs = root / "data" / "runs"
-    train_many(root / _scenes_folder(preset), specs, device=device, root=runs, progress=progress)
-
-
-def _scenes_folder(preset: str) -> Path:
-    return Path("data", "scenes" if preset == "full" else f"scenes-{preset}")
+    data = root / "data"
+    train_many(data / preset.folder, specs, device=device, root=data / "runs", progress=progress)
 
 
 # --- stage and build ---------------------------------------------------------------------------
 
 
 def stage(root: Path) -> Path:
-    """Return the folder that Jupyter Book reads: prose, executed notebooks, generated pages."""
-    folder = root / "data" / "book" / "stage"
+    """Return the folder that Jupyter Book reads: prose, executed notebooks, generated pages.
+
+    Raises `BookError` when a notebook of the table of contents has not been executed.
+    """
+    folder = home_of(root) / "stage"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     hidden = shutil.ignore_patterns(".*", "__pycache__")
     shutil.copy2(root / "_config.yml", folder)
     for name in ("book", "notebooks"):
         shutil.copytree(root / name, folder / name, ignore=hidden)
-    for notebook in sorted(folder_of_executed(root).glob("*.ipynb")):
-        if not notebook.name.endswith(".failed.ipynb"):
-            staging.lay_over(notebook, folder / "notebooks" / notebook.name)
+    for name in notebooks_of(root):
+        executed = executed_of(root) / f"{name}.ipynb"
+        if not executed.exists():
+            raise BookError(
+                "a notebook of the book has not been executed",
+                file=executed,
+                remedy="itm book executes all of them",
+            )
+        staging.lay_over(executed, folder / "notebooks" / executed.name)
     staging.write_generated(
         folder / "book" / "generated",
         _records(root),
-        cover_from=folder / "notebooks" / "rcar.ipynb",
+        cover_from=folder / "notebooks" / f"{COVER}.ipynb",
     )
     run_pages.write_runs_page(folder / "book" / "generated" / "runs.md", root / "data" / "runs")
     return folder
 
 
 def build(root: Path) -> Path:
-    """Return the first page of the book, built from what has been executed.
+    """Return the first page of the book, built from the executed notebooks.
 
-    The pages are made beside the last book and take its place when they are whole.
-    Raises `BookError` with the warnings when there are any.
+    The new pages replace the last book when all are complete. Raises `BookError` with the warnings
+    when there are any.
     """
-    home = root / "data" / "book"
+    home = home_of(root)
     partial, log_file = home / ".partial", home / "build.log"
     log.info("building the pages")
     with space_checked(home):
@@ -244,30 +167,31 @@ def build(root: Path) -> Path:
 
 def _run_jupyter_book(folder: Path, output: Path, log_file: Path) -> None:
     program = "from jupyter_book.cli.main import main; main()"
-    options = ["--toc", str(folder / "book" / "_toc.yml"), "--path-output", str(output)]
+    options = ["--toc", str(folder / TOC), "--path-output", str(output)]
     command = [sys.executable, "-c", program, "build", str(folder), *options, "-W", "--keep-going"]
-    with log_file.open("w", encoding="utf-8") as told:
+    with log_file.open("w", encoding="utf-8") as output_file:
         code = subprocess.run(
-            command, stdout=told, stderr=subprocess.STDOUT, check=False
+            command, stdout=output_file, stderr=subprocess.STDOUT, check=False
         ).returncode
     if code:
         text = log_file.read_text(encoding="utf-8", errors="replace")
         lines = re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
-        said = [line.strip() for line in lines if "WARNING" in line or "ERROR" in line]
+        warnings = [line.strip() for line in lines if "WARNING" in line or "ERROR" in line]
         raise BookError(
-            "the pages were built with warnings:\n  " + "\n  ".join(said or lines[-5:]),
-            remedy=f"all that was said stands in {log_file}",
+            "the pages were built with warnings:\n  " + "\n  ".join(warnings or lines[-5:]),
+            remedy=f"see the log of the build in {log_file}",
         )
 
 
 def _records(root: Path) -> list[dict[str, Any]]:
-    path = root / "data" / "book" / "execution.json"
+    path = home_of(root) / RECORD
     return json.loads(path.read_text(encoding="utf-8"))["notebooks"] if path.exists() else []
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _book_lock(root: Path) -> Iterator[None]:
     """Hold the book's lock; raises `InputError` when another process makes the book."""
+    folder = home_of(root)
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock", timeout=0)
     try:

@@ -10,6 +10,8 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from itm_book.pages.chapters import METADATA
+
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
 COVER_TAG = "cover"
@@ -26,7 +28,8 @@ def lay_over(executed: Path, place: Path) -> None:
     ``alt``, or the heading that the cell stands under.
     """
     notebook = nbformat.read(executed, as_version=4)
-    notebook.metadata.pop("widgets", None)
+    for key in ("widgets", METADATA):
+        notebook.metadata.pop(key, None)
     heading = executed.stem
     for cell in notebook.cells:
         if cell.cell_type == "markdown":

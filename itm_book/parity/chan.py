@@ -69,7 +69,7 @@ def chan_settings(c: Mapping[str, Any]) -> Settings:
     bert = c["text_enc_type"] == "bert"
     encoder = encoder_of(
         {"bi_gru": True, **c},
-        regions=BLOCKS[c["precomp_enc_type"]],
+        region_encoder=BLOCKS[c["precomp_enc_type"]],
         text_encoder="bert" if bert else "gru",
         word_init="xavier",
     )
@@ -84,7 +84,7 @@ def build(stored: Stored, *, masked: bool = False) -> Attending:
     c = stored.config
     try:
         encoder, settings, _ = chan_settings(c)
-        encoder = EncoderSettings(**{**vars(encoder), "mask_regions": masked})
+        encoder = encoder.replace(mask_regions=masked)
         width, words = c["img_dim"], c["vocab_size"]
         matcher = _empty(encoder, settings, width, words, c.get("bert_config"))
     except KeyError as error:
@@ -106,7 +106,7 @@ def _empty(
 
     known = {k: v for k, v in bert.items() if k not in ("pooler", "transformers")}
     config = transformers().BertConfig(vocab_size=words, **known)
-    plain = EncoderSettings(**{**vars(encoder), "text_encoder": "gru"})
+    plain = encoder.replace(text_encoder="gru")
     matcher = Attending(width, words, plain, settings)
     matcher.words = BertWordEncoder(encoder, config)
     return matcher

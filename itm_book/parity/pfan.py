@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,8 +24,8 @@ def pfan_settings(c: Mapping[str, Any]) -> Settings:
     """Return PFAN's settings from its options: SCAN's, positions, and words' bonus."""
     encoder, matcher, regulator = scan_settings(c)
     return (
-        replace(encoder, positions="released"),
-        replace(matcher, max_attention_bonus=matcher.direction == "t2i"),
+        encoder.replace(positions="released"),
+        matcher.replace(max_attention_bonus=matcher.direction == "t2i"),
         regulator,
     )
 

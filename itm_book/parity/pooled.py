@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -61,7 +60,7 @@ def pooled_settings(
         )
     encoder = EncoderSettings(**_sizes(c), **ENCODERS[family])
     if family == "vsrn" and c["data_name"] != "f30k_precomp":
-        encoder = replace(encoder, region_encoder="graph_coco", image_pooling="gru")
+        encoder = encoder.replace(region_encoder="graph_coco", image_pooling="gru")
     settings = PooledSettings(measure=c.get("measure", "cosine"), absolute=c.get("use_abs", False))
     return encoder, settings, RegulatorSettings()
 

@@ -18,13 +18,13 @@ from itm_book.parity.models import FAMILIES, build, family_of, name_in
 from itm_book.parity.names import UNUSED
 from itm_book.parity.pooled import ENCODERS, pooled_of
 from itm_core.errors import InputError
-from itm_core.experiments.recipes import TrainingSettings
 from itm_core.models import Matcher
 from itm_core.models.pair_dropout import PairDropout
 from itm_core.models.pairing import AllPairs
 from itm_core.training.gradients import Batch
 from itm_core.training.losses import LossSettings
 from itm_core.training.optimisation import make_optimiser, train_step
+from itm_core.training.settings import TrainingSettings
 
 # in float64, relative above one: losses and weights; CHAN's soft coding has another epsilon in
 # a norm than ours

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Annotated, ClassVar, Self
 
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -19,7 +20,7 @@ from itm_core.encoders.pooling import WHOLES, make_whole
 from itm_core.encoders.positions import POSITION_RULES, POSITION_WIDTH, BlockPositions
 from itm_core.encoders.region_blocks import ATTENDING_BLOCKS, HEADS, REGION_BLOCKS, make_block
 from itm_core.errors import InputError
-from itm_core.settings import at_least, one_of, registered, share
+from itm_core.settings import Count, Fraction, Settings, name_in, registered
 
 WORD_INITS: dict[str, Callable[[Tensor], Tensor]] = {
     "uniform": lambda vectors: nn.init.uniform_(vectors, -0.1, 0.1),
@@ -27,8 +28,7 @@ WORD_INITS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class EncoderSettings:
+class EncoderSettings(Settings):
     """How regions and words become vectors.
 
     Attributes:
@@ -52,39 +52,33 @@ class EncoderSettings:
             see `pooling`; ``none`` where the method has none.
     """
 
-    embedding: int = 1024
-    word_width: int = 300
-    gru_layers: int = 1
+    part: ClassVar[str] = "encoder"
+    embedding: Count = 1024
+    word_width: Count = 300
+    gru_layers: Count = 1
     bidirectional: bool = True
     normalise_regions: bool = True
     normalise_words: bool = True
     weight_norm: bool = False
-    region_encoder: str = "linear"
+    region_encoder: Annotated[str, name_in(REGION_BLOCKS)] = "linear"
     mask_regions: bool = False
-    positions: str = "none"
-    text_encoder: str = "gru"
+    positions: Annotated[str, name_in(("none", *POSITION_RULES))] = "none"
+    text_encoder: Annotated[str, name_in(lambda: WORD_ENCODERS)] = "gru"
     bert: str | None = None
-    word_init: str = "uniform"
-    word_dropout: float = 0.0
-    image_pooling: str = "none"
-    text_pooling: str = "none"
+    word_init: Annotated[str, name_in(WORD_INITS)] = "uniform"
+    word_dropout: Fraction = 0.0
+    image_pooling: Annotated[str, name_in(WHOLES)] = "none"
+    text_pooling: Annotated[str, name_in(WHOLES)] = "none"
 
-    def __post_init__(self) -> None:
-        for name in ("embedding", "word_width", "gru_layers"):
-            at_least(f"encoder.{name}", getattr(self, name), 1)
-        one_of("encoder.region_encoder", self.region_encoder, REGION_BLOCKS)
-        one_of("encoder.positions", self.positions, ("none", *POSITION_RULES))
-        one_of("encoder.text_encoder", self.text_encoder, WORD_ENCODERS)
-        one_of("encoder.word_init", self.word_init, WORD_INITS)
-        one_of("encoder.image_pooling", self.image_pooling, WHOLES)
-        one_of("encoder.text_pooling", self.text_pooling, WHOLES)
-        share("encoder.word_dropout", self.word_dropout)
+    @model_validator(mode="after")
+    def _check_heads(self) -> Self:
         if self.region_encoder in ATTENDING_BLOCKS and self.embedding % HEADS:
             raise InputError(
                 "regions attend with several heads",
                 found=f"encoder.embedding={self.embedding}",
                 expected=f"a multiple of {HEADS} for encoder.region_encoder={self.region_encoder}",
             )
+        return self
 
 
 class RegionEncoder(nn.Module):

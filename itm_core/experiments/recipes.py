@@ -10,148 +10,79 @@ Page: "Every method", "Add your own regulator".
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-import types
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from collections.abc import Mapping
+from typing import Any, Self
 
 import pandas as pd
-import torch
+from pydantic import model_validator
 
-from itm_core import regulators
 from itm_core.constraints import ConstraintSettings, check_constraints
 from itm_core.encoders.encoder import EncoderSettings
 from itm_core.errors import InputError
-from itm_core.evaluation.scoring import PRECISIONS
 from itm_core.experiments.former_names import present_name, with_present_names
 from itm_core.experiments.methods import DEFAULT_PROFILE, METHODS, PLUGINS, PROFILES, Method
 from itm_core.models import Attending, AttendingSettings, Matcher, Pooled, PooledSettings
 from itm_core.regulators import REGULATORS, RegulatorSettings
-from itm_core.settings import at_least, not_negative, one_of, positive, share
-from itm_core.training.feature_cache import HOLDING
+from itm_core.settings import Settings
 from itm_core.training.losses import LossSettings
-
-OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-}
-TRAINING_PRECISIONS = (*PRECISIONS, "float64")
+from itm_core.training.settings import TrainingSettings
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
-    """How a matcher is trained.
+class Recipe(Settings):
+    """Everything that decides what is trained and how, except the data and the seed.
 
-    Attributes:
-        epochs: passes over the training captions.
-        batch: caption-image pairs per step.
-        learning_rate: of the optimiser.
-        bert_learning_rate: of BERT's own weights (CHAN); ``None`` takes ``learning_rate``.
-        lr_decay_epochs: epochs after which the rate is multiplied by 0.1, again and again.
-        optimiser: ``adam``, or ``adamw`` with its decoupled decay.
-        weight_decay: of AdamW, on every parameter, biases included.
-        grad_clip: largest norm of the whole gradient.
-        region_dropout: share of the regions left out of a training image (CHAN, VSE-infinity).
-        token_dropout: share of the tokens masked, exchanged or left out of a training caption.
-        keep_special_tokens: ``<start>`` and ``<end>`` are never dropped (RCAR; not in CHAN).
-        drop_last: leave out the last, smaller batch of an epoch.
-        dev_images: images of the development split used to choose the best epoch; the loaders
-            of SCAN, BFAN and SGRAF take the first 1,000. ``None`` takes all.
-        precision: ``float32``, or ``float64`` for weights and features in double precision; on
-            CUDA also ``tf32``, or ``bfloat16`` for mixed precision.
-        averaging: share of all steps, the last ones, whose weights are averaged; the average is
-            what is evaluated and kept from its first step on. 0 evaluates the weights themselves.
-        feature_cache: ``auto`` keeps the features on a GPU with room; ``float16`` halves them.
-    """
-
-    epochs: int = 30
-    batch: int = 128
-    learning_rate: float = 2e-4
-    bert_learning_rate: float | None = None
-    lr_decay_epochs: int = 15
-    optimiser: str = "adam"
-    weight_decay: float = 0.0
-    grad_clip: float = 2.0
-    region_dropout: float = 0.0
-    token_dropout: float = 0.0
-    keep_special_tokens: bool = False
-    drop_last: bool = False
-    dev_images: int | None = 1000
-    precision: str = "float32"
-    averaging: float = 0.0
-    feature_cache: str = "auto"
-
-    def __post_init__(self) -> None:
-        at_least("training.epochs", self.epochs, 1)
-        at_least("training.batch", self.batch, 2)
-        at_least("training.lr_decay_epochs", self.lr_decay_epochs, 1)
-        positive("training.learning_rate", self.learning_rate)
-        positive("training.grad_clip", self.grad_clip)
-        not_negative("training.weight_decay", self.weight_decay)
-        share("training.region_dropout", self.region_dropout)
-        share("training.token_dropout", self.token_dropout)
-        share("training.averaging", self.averaging)
-        if self.bert_learning_rate is not None:
-            positive("training.bert_learning_rate", self.bert_learning_rate)
-        if self.dev_images is not None:
-            at_least("training.dev_images", self.dev_images, 1)
-        one_of("training.precision", self.precision, TRAINING_PRECISIONS)
-        one_of("training.feature_cache", self.feature_cache, HOLDING)
-        one_of("training.optimiser", self.optimiser, OPTIMISERS)
-        if self.weight_decay and self.optimiser == "adam":
-            raise InputError(
-                "weight decay needs AdamW",
-                found=f"training.weight_decay={self.weight_decay} with adam",
-                remedy="set training.optimiser=adamw, or training.weight_decay=0",
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Everything that decides what is trained and how, but for the data and the seed.
-
-    Raises `InputError` for a combination that cannot be, with the reason.
+    Raises `InputError` for a combination of parts that cannot work, with the reason.
     """
 
     name: str
     paper: str
-    encoder: EncoderSettings = field(default_factory=EncoderSettings)
-    matcher: AttendingSettings | PooledSettings = field(default_factory=AttendingSettings)
-    regulator: RegulatorSettings = field(default_factory=RegulatorSettings)
-    constraints: ConstraintSettings = field(default_factory=ConstraintSettings)
-    loss: LossSettings = field(default_factory=LossSettings)
-    training: TrainingSettings = field(default_factory=TrainingSettings)
+    encoder: EncoderSettings = EncoderSettings()
+    matcher: AttendingSettings | PooledSettings = AttendingSettings()
+    regulator: RegulatorSettings = RegulatorSettings()
+    constraints: ConstraintSettings = ConstraintSettings()
+    loss: LossSettings = LossSettings()
+    training: TrainingSettings = TrainingSettings()
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
         if isinstance(self.matcher, PooledSettings):
             _check_pooled(self)
         else:
             _check_attending(self, self.matcher)
+        return self
 
-    def replace(self, *changes: str) -> Recipe:
+    @property
+    def parts(self) -> dict[str, Settings]:
+        """The settings of each part, by its name."""
+        return {name: value for name, value in self if isinstance(value, Settings)}
+
+    def replace(self, *changes: str, **fields: Any) -> Self:
         """Return the recipe with some settings changed, each given as ``part.key=value``.
 
-        Raises `InputError` for an unknown key, or a value that does not fit. Changes that only
-        fit together (``matcher.attention=hard`` and ``matcher.gate=none``) may come in any order.
+        Raises `InputError` for an unknown key, or a value that does not fit. Changes that are
+        valid only together (``matcher.attention=hard`` and ``matcher.gate=none``) may come in
+        any order. ``fields`` are those of the recipe itself, as in `Settings.replace`.
 
         >>> get("scan-t2i-mean").replace("training.epochs=2").training.epochs
         2
         """
-        parts: dict[str, dict[str, object]] = {}
+        texts: dict[str, dict[str, str]] = {}
         for change in changes:
-            part, key, value = _read(self, change)
-            parts.setdefault(part, {})[key] = value
-        return self.changed(parts)
-
-    def changed(self, parts: Mapping[str, Mapping[str, Any]]) -> Recipe:
-        """Return the recipe with the given settings of each part changed."""
-        new = {
-            part: dataclasses.replace(getattr(self, part), **values)
-            for part, values in parts.items()
+            part, key, text = _split_change(self, change)
+            texts.setdefault(part, {})[key] = text
+        parts = {
+            part: type(settings).read({**dict(settings), **texts[part]})
+            for part, settings in self.parts.items()
+            if part in texts
         }
-        return dataclasses.replace(self, **new)
+        return super().replace(**parts, **fields)
+
+    def changed(self, parts: Mapping[str, Mapping[str, Any]]) -> Self:
+        """Return the recipe with the given settings of each part changed."""
+        return super().replace(
+            **{part: self.parts[part].replace(**values) for part, values in parts.items()}
+        )
 
     def build(self, feature_width: int, vocabulary_size: int, region_count: int = 36) -> Matcher:
         """Return the recipe's matcher, freshly initialised.
@@ -168,7 +99,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as nested dictionaries, ready for JSON."""
-        return dataclasses.asdict(self)
+        return self.model_dump()
 
 
 def _check_pooled(recipe: Recipe) -> None:
@@ -212,72 +143,40 @@ def _check_attending(recipe: Recipe, matcher: AttendingSettings) -> None:
         )
 
 
-def _read(recipe: Recipe, change: str) -> tuple[str, str, object]:
-    """Return part, key and value of ``part.key=value``."""
+def _split_change(recipe: Recipe, change: str) -> tuple[str, str, str]:
+    """Return part, key and text of ``part.key=text``."""
     path, equals, text = change.partition("=")
     part, dot, key = path.strip().partition(".")
-    settings = getattr(recipe, part, None)
-    if not equals or not dot or not dataclasses.is_dataclass(settings):
-        parts = [f.name for f in dataclasses.fields(recipe) if f.name not in ("name", "paper")]
+    if not equals or not dot or part not in recipe.parts:
         raise InputError(
             "unknown setting",
-            expected=f"PART.KEY=VALUE with PART one of {', '.join(parts)}",
+            expected=f"PART.KEY=VALUE with PART one of {', '.join(recipe.parts)}",
             found=change,
         )
-    hints = get_type_hints(type(settings))
-    if key not in hints:
-        present = present_name(part, key)
-        raise InputError(
-            f"unknown key of {part}",
-            expected=f"one of {', '.join(hints)}",
-            found=key,
-            remedy=f"it is called {present} now" if present else None,
-        )
-    return part, key, _parsed(path, hints[key], text.strip())
-
-
-def _parsed(name: str, kind: Any, text: str) -> object:
-    """Read ``text`` as the type that the field ``name`` has."""
-    kinds = kind.__args__ if isinstance(kind, types.UnionType) else (kind,)
-    if type(None) in kinds and text.lower() in ("none", "null"):
-        return None
-    wanted = kinds[0]
-    if wanted is bool and text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    try:
-        if wanted is not bool:
-            return wanted(text)
-    except ValueError:
-        pass
-    raise InputError(f"{name} has a value of the wrong type", expected=wanted.__name__, found=text)
+    if new_name := present_name(part, key):
+        raise InputError(f"unknown key of {part}", found=key, remedy=f"use its name {new_name}")
+    return part, key, text.strip()
 
 
 def from_dict(content: Mapping[str, Any]) -> Recipe:
     """Return the recipe that `Recipe.to_dict` gave; raises `InputError` for unknown keys."""
-    content = with_present_names(content)
-    hints = get_type_hints(Recipe)
-    unknown = set(content) - set(hints)
-    if unknown:
-        raise InputError("unknown keys of a recipe", found=", ".join(sorted(unknown)))
-    values: dict[str, Any] = {}
-    for key, value in content.items():
-        kind = hints[key]
-        if key == "matcher":
-            kind = PooledSettings if "measure" in value else AttendingSettings
-        try:
-            values[key] = kind(**value) if isinstance(value, Mapping) else value
-        except TypeError as error:
-            raise InputError(f"unknown key of {key}", found=str(error)) from None
+    kinds: dict[str, type[Settings]] = {
+        part: type(field.default)
+        for part, field in Recipe.model_fields.items()
+        if isinstance(field.default, Settings)
+    }
+    if "measure" in content.get("matcher", {}):
+        kinds["matcher"] = PooledSettings
+    values: dict[str, Any] = {
+        name: kinds[name](**value) if name in kinds else value
+        for name, value in with_present_names(content).items()
+    }
     return Recipe(**values)
 
 
 def defaults(recipe: Recipe) -> dict[str, dict[str, Any]]:
     """Return the default settings of every part that a recipe has."""
-    parts = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe)}
-    kinds: dict[str, Any] = {
-        part: type(value) for part, value in parts.items() if dataclasses.is_dataclass(value)
-    }
-    return {part: dataclasses.asdict(kind()) for part, kind in kinds.items()}
+    return {part: type(settings)().model_dump() for part, settings in recipe.parts.items()}
 
 
 def names() -> list[str]:
@@ -331,17 +230,17 @@ def _composed(name: str, method: Method, profile_name: str) -> Recipe:
     _place(own, method.published.get(profile_name, {}))
     matcher = method.matcher
     if isinstance(matcher, AttendingSettings):
-        matcher = dataclasses.replace(matcher, width=profile.width)
+        matcher = matcher.replace(width=profile.width)
     if method is METHODS["scan-i2t-LSE"] and profile_name == "coco":
         # lambda_2 of i-t LSE differs on MSCOCO (README)
         assert isinstance(matcher, AttendingSettings)
-        matcher = dataclasses.replace(matcher, lse_temperature=20.0)
+        matcher = matcher.replace(lse_temperature=20.0)
     return Recipe(
         name=name,
         paper=method.paper,
         encoder=EncoderSettings(**own["encoder"]),
         matcher=matcher,
-        regulator=dataclasses.replace(method.regulator, width=profile.width),
+        regulator=method.regulator.replace(width=profile.width),
         loss=LossSettings(**own["loss"]),
         training=TrainingSettings(**own["training"]),
     )
@@ -362,7 +261,7 @@ def _plugged(recipe: Recipe, plugin: str) -> Recipe:
         raise InputError(
             "unknown plug-in",
             found=plugin,
-            expected=f"one of {', '.join(dict.fromkeys((*PLUGINS, *regulators.REGULATORS)))}",
+            expected=f"one of {', '.join(dict.fromkeys((*PLUGINS, *REGULATORS)))}",
         )
     if "regulator" in changes and recipe.regulator.active:
         raise InputError(

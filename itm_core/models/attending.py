@@ -9,10 +9,11 @@ Page: the chapters on SCAN, RCAR and CHAN, "The hosts".
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Self
 
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from itm_core.encoders.encoder import EncoderSettings
@@ -31,14 +32,13 @@ from itm_core.regulators import (
     RegulatorSettings,
     make_regulator,
 )
-from itm_core.settings import at_least, one_of, positive
+from itm_core.settings import Count, Positive, Settings, name_in
 
 ATTENTIONS = ("soft", "hard")
 ALIGNMENTS = ("cosine", "dot")
 
 
-@dataclass(frozen=True, kw_only=True)
-class AttendingSettings:
+class AttendingSettings(Settings):
     """The choices of a method that attends.
 
     Attributes:
@@ -61,30 +61,22 @@ class AttendingSettings:
         node_steps: reasoning steps of SGR.
     """
 
-    direction: str = "t2i"
-    attention: str = "soft"
-    normalisation: str = "clipped_l2norm"
-    attention_temperature: float = 9.0
-    gate: str = "none"
-    alignment: str = "cosine"
-    aggregation: str = "mean"
-    lse_temperature: float = 6.0
+    part: ClassVar[str] = "matcher"
+    direction: Annotated[str, name_in(DIRECTIONS)] = "t2i"
+    attention: Annotated[str, name_in(ATTENTIONS)] = "soft"
+    normalisation: Annotated[str, name_in(NORMALISATIONS)] = "clipped_l2norm"
+    attention_temperature: Positive = 9.0
+    gate: Annotated[str, name_in(GATES)] = "none"
+    alignment: Annotated[str, name_in(ALIGNMENTS)] = "cosine"
+    aggregation: Annotated[str, name_in(lambda: (*AGGREGATIONS, *NODE_AGGREGATIONS))] = "mean"
+    lse_temperature: Positive = 6.0
     lse_scaled: bool = True
     max_attention_bonus: bool = False
-    width: int = 256
-    node_steps: int = 3
+    width: Count = 256
+    node_steps: Count = 3
 
-    def __post_init__(self) -> None:
-        one_of("matcher.direction", self.direction, DIRECTIONS)
-        one_of("matcher.attention", self.attention, ATTENTIONS)
-        one_of("matcher.normalisation", self.normalisation, NORMALISATIONS)
-        one_of("matcher.gate", self.gate, GATES)
-        one_of("matcher.alignment", self.alignment, ALIGNMENTS)
-        one_of("matcher.aggregation", self.aggregation, (*AGGREGATIONS, *NODE_AGGREGATIONS))
-        positive("matcher.attention_temperature", self.attention_temperature)
-        positive("matcher.lse_temperature", self.lse_temperature)
-        at_least("matcher.width", self.width, 1)
-        at_least("matcher.node_steps", self.node_steps, 1)
+    @model_validator(mode="after")
+    def _check_attention(self) -> Self:
         if self.attention == "hard" and self.gate != "none":
             raise InputError(
                 "a gate needs soft attention",
@@ -97,6 +89,7 @@ class AttendingSettings:
                 expected="the largest weight of hard attention is always one",
                 found="max_attention_bonus with hard attention",
             )
+        return self
 
     @property
     def uses_nodes(self) -> bool:

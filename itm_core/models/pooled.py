@@ -8,20 +8,19 @@ Page: "The hosts".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 from itm_core.encoders.encoder import EncoderSettings
 from itm_core.encoders.fragments import length
 from itm_core.errors import InputError
 from itm_core.models.matcher import Matcher, MatchOutput
 from itm_core.models.pairing import AllPairs, Pairing
-from itm_core.settings import one_of
+from itm_core.settings import Settings, name_in
 
 MEASURES = ("cosine", "order")
 
 
-@dataclass(frozen=True, kw_only=True)
-class PooledSettings:
+class PooledSettings(Settings):
     """How two whole vectors are compared.
 
     Attributes:
@@ -30,11 +29,9 @@ class PooledSettings:
         absolute: compare absolute values, as order embeddings need.
     """
 
-    measure: str = "cosine"
+    part: ClassVar[str] = "matcher"
+    measure: Annotated[str, name_in(MEASURES)] = "cosine"
     absolute: bool = False
-
-    def __post_init__(self) -> None:
-        one_of("matcher.measure", self.measure, MEASURES)
 
 
 class Pooled(Matcher):

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from itm_book.batch.experiment import THREADS
+from itm_book.batch.notebook_runner import THREADS
 from itm_core.errors import InputError
 
 STORE = "ITM_STORE"  # the file by which the processes find one another

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Annotated, ClassVar, Self
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from itm_core.settings import at_least, not_negative, one_of, positive, registered
+from itm_core.settings import NotNegative, Positive, Settings, name_in, positive, registered
 
 
-@dataclass(frozen=True, kw_only=True)
-class LossSettings:
+class LossSettings(Settings):
     """Which ranking loss.
 
     Attributes:
@@ -23,19 +23,18 @@ class LossSettings:
         temperature: of InfoNCE.
     """
 
-    kind: str = "hinge"
-    margin: float = 0.2
+    part: ClassVar[str] = "loss"
+    kind: Annotated[str, name_in(lambda: LOSSES)] = "hinge"
+    margin: NotNegative = 0.2
     hardest: bool = True
-    warmup_epochs: int = 0
-    temperature: float = 0.01
+    warmup_epochs: Annotated[int, Field(ge=0)] = 0
+    temperature: Positive = 0.01
 
-    def __post_init__(self) -> None:
-        one_of("loss.kind", self.kind, LOSSES)
+    @model_validator(mode="after")
+    def _require_margin(self) -> Self:
         if self.kind == "hinge":  # without a margin there is nothing to learn
             positive("loss.margin", self.margin)
-        not_negative("loss.margin", self.margin)
-        positive("loss.temperature", self.temperature)
-        at_least("loss.warmup_epochs", self.warmup_epochs, 0)
+        return self
 
 
 def hinge(scores: Tensor, margin: float = 0.2, *, hardest: bool = True) -> Tensor:

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from itm_core.constraints import ConstraintSettings
 from itm_core.evaluation.scoring import reduced
-from itm_core.experiments.recipes import OPTIMISERS, TrainingSettings
 from itm_core.models import Matcher
 from itm_core.settings import registered
 from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup
 from itm_core.training.gradients import Batch, gradient_step
 from itm_core.training.losses import LossSettings
+from itm_core.training.settings import OPTIMISERS, TrainingSettings
 
 
 def learning_rate(settings: TrainingSettings, epoch: int) -> float:

@@ -28,7 +28,6 @@ from itm_core.constraints import ConstraintSettings
 from itm_core.data.arrays import images_of
 from itm_core.errors import InputError
 from itm_core.evaluation.scoring import longest_first, pad
-from itm_core.experiments.recipes import Recipe, TrainingSettings
 from itm_core.files import reading, whole_file
 from itm_core.models import Matcher
 from itm_core.training.augmentation import drop_regions, drop_tokens, drop_words
@@ -36,6 +35,7 @@ from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup
 from itm_core.training.feature_cache import ahead, hold
 from itm_core.training.gradients import Batch
 from itm_core.training.optimisation import learning_rate, make_optimiser, train_step
+from itm_core.training.settings import TrainingRecipe, TrainingSettings
 
 CHECKPOINT_SECONDS = 60.0
 WORST = -math.inf
@@ -100,7 +100,7 @@ class Trainer:
         self,
         matcher: Matcher,
         pairs: Pairs,
-        recipe: Recipe,
+        recipe: TrainingRecipe,
         *,
         seed: int,
         folder: Path,

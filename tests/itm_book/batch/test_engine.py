@@ -21,15 +21,15 @@ import pytest
 import torch
 import yaml
 from filelock import FileLock
-from nbformat.v4 import new_code_cell, new_notebook
 
-from itm_book.batch import engine, experiment, planning
+from itm_book.batch import engine, planning
 from itm_book.batch.planning import Batch
 from itm_book.records import grids
 from itm_core.cli import main
 from itm_core.errors import InputError
 from itm_core.experiments import runs
 from itm_core.files import read_json, write_json
+from tests.itm_book.batch.stand_in import STAND_IN, wait_for, write_notebook
 from tests.micro import SMALL, write_dataset
 
 EPOCHS = 12
@@ -42,20 +42,6 @@ GRID = {
         "i2t": {"recipe": "scan-i2t-mean", "changes": CHANGES},
     },
 }
-# Stands for the experiment notebook where no training is needed: a kernel that starts at once.
-PARAMETERS = 'dataset = recipe = device = root = ""\nseed = 0\noverrides = []'
-STAND_IN = """
-import os, time
-from pathlib import Path
-folder = next(Path(root).glob(f"*/{recipe}/{seed}-*"))
-with (folder / "executed").open("a") as file:
-    file.write(os.environ["OMP_NUM_THREADS"] + "\\n")
-if (folder / "wait").exists():
-    time.sleep(100)
-if (folder / "break").exists():
-    raise ValueError("told\\nto fail")
-(folder / "metrics.json").write_text("{}")
-"""
 
 
 @pytest.fixture
@@ -77,26 +63,9 @@ def prepare(place: Path, **more: object) -> Batch:
     return planning.prepare(grids.load(place / "two.yml"), **given)  # type: ignore[arg-type]
 
 
-def write_notebook(path: Path, body: str) -> Path:
-    first = new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
-    notebook = new_notebook(cells=[first, new_code_cell(body)])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    notebook.metadata["language_info"] = {"name": "python"}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(notebook, path)
-    return path
-
-
 def stand_in(place: Path, **more: object) -> Batch:
     notebook = write_notebook(place / "n" / "x.ipynb", STAND_IN)
     return replace(prepare(place, **more), notebook=notebook)
-
-
-def wait_for(what: Callable[[], object], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
 
 
 def folders(place: Path) -> list[Path]:
@@ -210,37 +179,6 @@ def test_an_interrupt_ends_all_and_leaves_no_failed_cell(place: Path) -> None:
     wait_for(lambda: children() <= others)
 
 
-def test_a_kernel_that_dies_is_reported(tmp_path: Path) -> None:
-    notebook = write_notebook(tmp_path / "x.ipynb", "import os\nos._exit(1)")
-    with pytest.raises(experiment.CellError, match=r"^DeadKernelError: .*out of memory"):
-        experiment.run_cell(notebook, tmp_path / "run", {})
-    assert experiment.last_line(tmp_path / "run").startswith("DeadKernelError: ")
-    assert not list((tmp_path / "run").glob(".*.ipynb"))
-
-
-def test_a_cell_waits_for_whoever_trains_its_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: list[str] = []
-
-    def execute(_notebook: Path, folder: Path, _parameters: object) -> None:
-        told.append("executed")
-        (folder / "experiment.ipynb").touch()
-
-    def train() -> None:
-        with FileLock(tmp_path / ".lock"):
-            told.append("training")
-            time.sleep(0.5)
-            told.append("trained")
-
-    monkeypatch.setattr(experiment, "_execute", execute)
-    threading.Thread(target=train).start()
-    wait_for(lambda: told)
-    for _ in range(2):  # what is there is not executed again
-        experiment.run_cell(tmp_path / "x.ipynb", tmp_path, {})
-    assert told == ["training", "trained", "executed"]
-
-
 def test_one_batch_of_a_grid_at_a_time(place: Path) -> None:
     planned = prepare(place)
     planned.home.mkdir(parents=True)
@@ -324,53 +262,6 @@ def test_the_grids_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 # --- GPUs --------------------------------------------------------------------------------------
-
-
-def test_every_cell_claims_a_gpu_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    held: list[str | None] = []
-    third = threading.Event()
-
-    def claim() -> None:
-        with experiment.claim_gpu(2, tmp_path) as name:
-            held.append(name)
-            third.wait(5)
-
-    first, second = threading.Thread(target=claim), threading.Thread(target=claim)
-    first.start()
-    wait_for(lambda: len(held) == 1)
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
-    monkeypatch.delenv(
-        "CUDA_VISIBLE_DEVICES"
-    )  # a cell is a process, with an environment of its own
-    second.start()
-    wait_for(lambda: len(held) == 2)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    waiting = threading.Thread(target=claim)
-    waiting.start()
-    time.sleep(0.5)
-    assert held == ["0", "1"]
-    third.set()
-    for thread in (first, second, waiting):
-        thread.join(5)
-    assert held[2] in ("0", "1")
-    assert "CUDA_VISIBLE_DEVICES" not in os.environ
-
-
-def test_claims_keep_to_the_gpus_that_are_visible(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-abc,5")
-    with (
-        experiment.claim_gpu(2, tmp_path) as one,
-        FileLock(tmp_path / "never.lock"),
-    ):
-        assert (one, os.environ["CUDA_VISIBLE_DEVICES"]) == ("GPU-abc", "GPU-abc")
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-abc,5"
-    with experiment.claim_gpu(0, tmp_path) as none:
-        assert none is None
 
 
 def test_there_are_no_more_workers_than_gpus(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

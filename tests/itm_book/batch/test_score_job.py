@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from itm_core.evaluation.scoring import score_matrix
 from itm_core.experiments import runs
 from itm_core.experiments.prepare import encode
 from itm_core.files import read_json, write_json
+from tests.itm_book.batch.stand_in import wait_for
 from tests.micro import SMALL, write_dataset
 
 SHARDS = 3
@@ -57,13 +56,6 @@ def score_in_this_process(planned: ScoreJob, jobs: slice = slice(None)) -> None:
 def at_once(run: runs.Run) -> np.ndarray:
     split = load_split(data(run), "test")
     return score_matrix(run.matcher(), split.regions, encode(split, run.vocabulary))
-
-
-def wait_for(what: Callable[[], object], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
 
 
 def test_a_job_that_is_killed_loses_nothing(run: runs.Run, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from itm_book.chapters import attention_atlas
 from itm_book.pages import building
+from itm_book.pages.chapters import PRESETS, SEEDS
 from itm_book.pairs.split_attention import MEASURES, QUERIES, SplitAttention
 from itm_book.records import grids
 from itm_core.data.dataset import Split, load_dataset
@@ -180,6 +181,6 @@ def test_the_measures_of_a_pair_are_a_table_of_every_method(made: SplitAttention
 def test_the_atlas_shows_what_a_build_has_trained_anyway() -> None:
     grid = grids.load("atlas")
     assert set(grid.fresh) == set(grid.rows)
-    for preset, size in building.PRESETS.items():
+    for preset in PRESETS.values():
         trained = {cell.spec for cell in building.fresh_cells(preset)}
-        assert {cell.spec for cell in grid.cells(size, seeds=building.SEEDS)} <= trained
+        assert {cell.spec for cell in grid.cells(preset.size, seeds=SEEDS)} <= trained

@@ -89,9 +89,7 @@ def test_gradients_kept_from_the_step_before_are_found(
 def test_steps_without_decay_are_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     make = steps.make_optimiser
     plain = {"optimiser": "adam", "weight_decay": 0.0}
-    monkeypatch.setattr(
-        steps, "make_optimiser", lambda m, t: make(m, dataclasses.replace(t, **plain))
-    )
+    monkeypatch.setattr(steps, "make_optimiser", lambda m, t: make(m, t.replace(**plain)))
     assert broken(name)
 
 

@@ -215,7 +215,7 @@ def test_a_bootstrap_of_many_images_agrees_with_the_t_test() -> None:
 
 
 @pytest.mark.parametrize(
-    ("resampled", "p"),
+    ("bootstrap_means", "p"),
     [
         ([-1, 1, 1, 1, 1, 1, 1, 1, 1, 1], 0.2),  # one of ten on the other side, twice
         ([1, -1, -1, -1, -1, -1, -1, -1, -1, -1], 0.2),

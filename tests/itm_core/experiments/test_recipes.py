@@ -214,11 +214,11 @@ def test_replacing_reads_each_type() -> None:
         ("training.epoch=3", "one of epochs"),
         ("epochs=3", "PART.KEY=VALUE"),
         ("training.epochs", "PART.KEY=VALUE"),
-        ("training.epochs=many", "expected int"),
-        ("training.epochs=0", "1 or more"),
-        ("loss.hardest=perhaps", "expected bool"),
+        ("training.epochs=many", "expected a valid integer"),
+        ("training.epochs=0", "greater than or equal to 1"),
+        ("loss.hardest=perhaps", "expected a valid boolean"),
         ("matcher.aggregation=median", "one of mean"),
-        ("training.learning_rate=nan", "above zero"),
+        ("training.learning_rate=nan", "expected a finite number"),
     ],
 )
 def test_a_wrong_change_says_what_would_be_right(change: str, said: str) -> None:

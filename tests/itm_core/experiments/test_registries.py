@@ -27,7 +27,6 @@ from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.evaluation.attention_measures import AVERAGINGS, measure, sets
 from itm_core.experiments import recipes
-from itm_core.experiments.recipes import OPTIMISERS, TrainingSettings
 from itm_core.models import AttendingSettings
 from itm_core.models.aggregation import AGGREGATIONS, aggregate, contributions
 from itm_core.models.attention import GATES, NORMALISATIONS, focused, normalise
@@ -36,6 +35,7 @@ from itm_core.settings import one_of, registered
 from itm_core.training.feature_cache import HOLDING, hold
 from itm_core.training.losses import LOSSES, LossSettings, ranking_loss
 from itm_core.training.optimisation import make_optimiser
+from itm_core.training.settings import OPTIMISERS, TrainingSettings
 
 S = torch.rand(2, 3, 4, 5)
 COUNTS = torch.ones(2, 3), torch.ones(2, 3, dtype=torch.bool)

@@ -176,7 +176,7 @@ class Adding(torch.nn.Module):
     def words(self, tokens: Tensor, lens: Tensor) -> Fragments:
         return Fragments.of(self.table[tokens], lens)
 
-    def read(self, pairing: Matched, *, explain: bool = False) -> MatchOutput:
+    def match(self, pairing: Matched, *, explain: bool = False) -> MatchOutput:
         shares = pairing.dot().sum(3, keepdim=True)
         score = shares.sum((1, 3))
         look = DirectionOutput(

@@ -1,0 +1,161 @@
+"""Executing a notebook with parameters: `run_notebook`, for cells of a grid and for the book.
+
+The parameters are checked before the kernel starts. The executed notebook is written whole or not
+at all; one that fails leaves its cells up to the error, with the traceback, in a file beside it.
+
+Nothing here imports torch: a batch starts a process that uses this for every cell.
+
+Page: "Batches".
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from itm_core.errors import InputError
+from itm_core.files import make_folder, reading, space_checked
+
+KERNEL = "python3"
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+START_SECONDS = 300  # for a kernel to start: minutes when a cluster reads from a cold disk
+TRACE_LINES = 20  # of the traceback that a `NotebookError` keeps
+
+
+class NotebookError(InputError):
+    """A notebook failed: says which one, with what error, and where the traceback is.
+
+    Attributes:
+        trace: the end of the traceback; the last line is ``ErrorName: message``.
+    """
+
+    trace: tuple[str, ...] = ()
+
+
+def run_notebook(
+    source: Path, place: Path, parameters: Mapping[str, Any], *, threads: int = 1
+) -> None:
+    """Write the executed notebook to ``place``.
+
+    Args:
+        source: the notebook; it is executed in its own folder.
+        place: where the executed notebook goes. One that fails goes to `failed_place` instead,
+            and a notebook that is already at ``place`` stays.
+        parameters: values for the cell tagged ``parameters``.
+        threads: number of threads that the kernel's numerical libraries may use.
+
+    Raises `InputError` as `check_parameters` does, and `NotebookError` when the notebook fails.
+    """
+    import papermill
+
+    check_parameters(source, parameters)
+    make_folder(place.parent)
+    partial, failed = place.with_name(f".{place.stem}.partial.ipynb"), failed_place(place)
+    failed.unlink(missing_ok=True)
+    try:
+        with space_checked(partial), environment_set(dict.fromkeys(THREADS, str(threads))):
+            papermill.execute_notebook(
+                str(source),
+                str(partial),
+                dict(parameters),
+                kernel_name=KERNEL,
+                cwd=str(source.parent),
+                progress_bar=False,
+                start_timeout=START_SECONDS,
+                extra_arguments=["--IPKernelApp.log_level=ERROR"],  # no warning about local ports
+            )
+            partial.replace(place)
+    except Exception as error:
+        if partial.exists():
+            partial.replace(failed)
+        raise _notebook_error(error, source, failed) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def failed_place(place: Path) -> Path:
+    """Return where a notebook goes that failed: ``<name>.failed.ipynb`` beside ``place``."""
+    return place.with_name(f"{place.stem}.failed.ipynb")
+
+
+def _notebook_error(error: Exception, source: Path, failed: Path) -> NotebookError:
+    from papermill import PapermillExecutionError
+    from papermill.exceptions import strip_color
+
+    if isinstance(error, PapermillExecutionError):
+        lines = strip_color("\n".join(error.traceback)).splitlines()
+        name, message = error.ename, error.evalue
+        subject = f"cell {error.cell_index + 1}"
+    else:
+        lines = "".join(traceback.format_exception(error)).splitlines()
+        name, message, subject = type(error).__name__, str(error), "the notebook"
+    if name == "DeadKernelError":
+        message += " (out of memory, or stopped from outside)"
+    summary = f"{name}: {' '.join(message.split())}"
+    remedy = f"see the traceback in {failed}" if failed.exists() else None
+    notebook_error = NotebookError(f"{subject} failed with {summary}", file=source, remedy=remedy)
+    notebook_error.trace = (*lines[-TRACE_LINES:], summary)
+    return notebook_error
+
+
+def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
+    """Raise `InputError` when a notebook is missing or lacks one of the parameters."""
+    names = parameters_of(notebook)
+    unknown = sorted(set(parameters) - set(names))
+    if unknown:
+        raise InputError(
+            f"the notebook has no parameter {', '.join(unknown)}",
+            file=notebook,
+            expected=f"some of {', '.join(names) or 'none (no cell tagged parameters)'}",
+            remedy="assign it in the cell tagged parameters, or correct its name",
+        )
+
+
+def parameters_of(notebook: Path) -> list[str]:
+    """Return the names that the cell tagged ``parameters`` assigns.
+
+    Papermill's own reading stops at some comments, and it only warns of an unknown name.
+    """
+    cells = read_notebook(notebook).cells
+    tagged = (c.source for c in cells if "parameters" in c.metadata.get("tags", []))
+    names = [
+        target.id
+        for statement in ast.parse(next(tagged, "")).body
+        for target in ast.walk(statement)
+        if isinstance(target, ast.Name) and isinstance(target.ctx, ast.Store)
+    ]
+    return list(dict.fromkeys(names))
+
+
+def read_notebook(path: Path) -> nbformat.NotebookNode:
+    """Return a notebook; raises `InputError` when it is missing or not a notebook."""
+    try:
+        with reading(path, "notebook not found"):
+            return nbformat.read(path, as_version=4)
+    except (ValueError, KeyError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = str(error).partition("\n")[0]
+        raise InputError("not readable as a notebook", file=path, found=reason) from None
+
+
+@contextmanager
+def environment_set(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables inside the block; processes started there inherit them."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

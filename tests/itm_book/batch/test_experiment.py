@@ -1,0 +1,104 @@
+"""One cell of a batch: its notebook, its errors, its GPU."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from itm_book.batch import experiment
+from itm_book.batch.experiment import claim_gpu
+from itm_book.batch.notebook_runner import NotebookError
+from itm_core.errors import InputError
+from tests.itm_book.batch.stand_in import wait_for, write_notebook
+
+
+def test_a_kernel_that_dies_is_reported(tmp_path: Path) -> None:
+    notebook = write_notebook(tmp_path / "x.ipynb", "import os\nos._exit(1)")
+    with pytest.raises(NotebookError, match=r"x\.ipynb: .* DeadKernelError: .*out of memory"):
+        experiment.run_cell(notebook, tmp_path / "run", {})
+    assert experiment.last_line(tmp_path / "run").startswith("DeadKernelError: ")
+    assert not list((tmp_path / "run").glob(".*.ipynb"))
+
+
+def test_a_cell_waits_for_whoever_trains_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+
+    def execute(_notebook: Path, place: Path, _parameters: object, **_: object) -> None:
+        events.append("executed")
+        place.touch()
+
+    def train() -> None:
+        with FileLock(tmp_path / ".lock"):
+            events.append("training")
+            time.sleep(0.5)
+            events.append("trained")
+
+    monkeypatch.setattr(experiment, "run_notebook", execute)
+    threading.Thread(target=train).start()
+    wait_for(lambda: events)
+    for _ in range(2):  # what is there is not executed again
+        experiment.run_cell(tmp_path / "x.ipynb", tmp_path, {})
+    assert events == ["training", "trained", "executed"]
+
+
+def test_a_cell_without_its_notebook_says_so_in_its_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="notebook not found"):
+        experiment.run_cell(tmp_path / "x.ipynb", tmp_path / "run", {})
+    assert "notebook not found" in experiment.last_line(tmp_path / "run")
+
+
+# --- GPUs --------------------------------------------------------------------------------------
+
+
+def test_every_cell_claims_a_gpu_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    held: list[str | None] = []
+    third = threading.Event()
+
+    def claim() -> None:
+        with claim_gpu(2, tmp_path) as name:
+            held.append(name)
+            third.wait(5)
+
+    first, second = threading.Thread(target=claim), threading.Thread(target=claim)
+    first.start()
+    wait_for(lambda: len(held) == 1)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+    monkeypatch.delenv(
+        "CUDA_VISIBLE_DEVICES"
+    )  # a cell is a process, with an environment of its own
+    second.start()
+    wait_for(lambda: len(held) == 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    waiting = threading.Thread(target=claim)
+    waiting.start()
+    time.sleep(0.5)
+    assert held == ["0", "1"]
+    third.set()
+    for thread in (first, second, waiting):
+        thread.join(5)
+    assert held[2] in ("0", "1")
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+def test_claims_keep_to_the_gpus_that_are_visible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-abc,5")
+    with (
+        claim_gpu(2, tmp_path) as one,
+        FileLock(tmp_path / "never.lock"),
+    ):
+        assert (one, os.environ["CUDA_VISIBLE_DEVICES"]) == ("GPU-abc", "GPU-abc")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-abc,5"
+    with claim_gpu(0, tmp_path) as none:
+        assert none is None
