@@ -91,9 +91,9 @@ def maps(found: Mapping[str, np.ndarray], record: PairRecord) -> Figure:
     ``record`` is of the pair; values below zero, where a region speaks against a word, count as
     zero.
     """
-    asking = record.asking("t2i")
+    side = record.direction("t2i")
     rows = [
-        replace(record, name=name, directions=[replace(asking, weights=[values.clip(0)])])
+        replace(record, name=name, directions=[replace(side, weights=[values.clip(0)])])
         for name, values in found.items()
     ]
     return looks.maps(rows)

@@ -69,10 +69,10 @@ def test_every_pair_has_the_measures_of_its_record(made: SplitAttention) -> None
     assert len(table) == len(made.split.captions) * 2  # words and regions
     for image, caption in attention_atlas.draw(made.split, 4, 1):
         for name, record in made.records(image, caption).items():
-            for asking in record.directions:
-                row = table.loc[name, QUERIES[asking.direction], image, caption]
+            for side in record.directions:
+                row = table.loc[name, QUERIES[side.direction], image, caption]
                 assert row["score"] == pytest.approx(record.score, abs=1e-5)
-                found = asking.measures() or (np.nan,) * 3
+                found = side.measures() or (np.nan,) * 3
                 np.testing.assert_allclose(row[MEASURES].astype(float), found, atol=1e-6)
 
 

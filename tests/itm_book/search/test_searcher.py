@@ -76,9 +76,9 @@ def test_a_sentence_of_ones_own_is_scored_as_captions_are(
         assert hit.record.score == pytest.approx(alone[hit.place], abs=1e-5)
         assert hit.unknown == UNKNOWN
         assert hit.record.pair.caption == OWN
-        assert hit.record.pair.named is None
+        assert hit.record.pair.true_boxes is None
         assert hit.right is None
-    assert (found.asked, found.rank, found.of) == (OWN, None, len(alone))
+    assert (found.query, found.rank, found.of) == (OWN, None, len(alone))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -89,7 +89,7 @@ def test_what_decided_adds_up(folder: Path, split: Split, method: str) -> None:
     for hit in hits:
         evidence, lost = slow_evidence(hit.record)
         np.testing.assert_allclose(hit.record.evidence(), evidence, atol=1e-7)
-        whole = evidence.sum() + lost + hit.record.rest
+        whole = evidence.sum() + lost + hit.record.remainder
         assert whole == pytest.approx(hit.record.score, abs=1e-5)
         assert evidence.any() == (method != "vse-mean")
 
@@ -97,13 +97,13 @@ def test_what_decided_adds_up(folder: Path, split: Split, method: str) -> None:
 def slow_evidence(record: PairRecord) -> tuple[np.ndarray, float]:
     """Return what each word gave by each region, one by one, and what went to the ends."""
     evidence, lost = np.zeros((len(record.pair.words), record.pair.regions)), 0.0
-    for asking in record.directions:
-        weights, share = asking.weights[-1], asking.contribution
+    for side in record.directions:
+        weights, share = side.weights[-1], side.contribution
         for word in range(len(evidence)):
             for region in range(record.pair.regions):
-                query = word if asking.direction == "t2i" else region
+                query = word if side.direction == "t2i" else region
                 evidence[word, region] += weights[word, region] * share[query]
-        looked = weights.sum(1 if asking.direction == "t2i" else 0)
+        looked = weights.sum(1 if side.direction == "t2i" else 0)
         lost += float((share * (1 - looked)).sum())
     return evidence, lost
 
@@ -162,4 +162,4 @@ def test_names_and_more_than_there_are(folder: Path, split: Split) -> None:
     assert len(found.hits) == found.of == len(split.ids)
     assert (found.name, found.hits[0].record.name) == ("SCAN", "SCAN")
     plain = Searcher(run, split).captions_for(0)
-    assert (plain.name, plain.asked) == (run.recipe.name, split.ids[0])
+    assert (plain.name, plain.query) == (run.recipe.name, split.ids[0])

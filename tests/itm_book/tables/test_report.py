@@ -73,7 +73,7 @@ def test_notes_are_escaped() -> None:
 
 @pytest.mark.parametrize("link", ["javascript:alert(1)", "java\tscript:x", " data:x", "file:///x"])
 def test_a_link_that_is_no_page_is_refused(link: str) -> None:
-    with pytest.raises(InputError, match="no link for a page"):
+    with pytest.raises(InputError, match="not a link to a page"):
         Note(link=link)
 
 
