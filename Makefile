@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 COMPLETE := $(VENV)/.complete
 # There while a whole environment is brought up to date: then it is not made anew.
 UPDATING := $(VENV)/.updating
-EXTRAS := cluster,test
+EXTRAS := bert,book,cluster,photographs,search,test
 
 # Any Python from 3.11 on: make book PYTHON=/path/to/python3.12
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -45,10 +45,11 @@ lab: $(COMPLETE) ## open JupyterLab on the notebooks
 grid: $(COMPLETE) ## run a grid of experiments (GRID=rcar SIZE=smoke), or list them
 	@$(BIN)/itm grid $(GRID) --size $(SIZE) $(ARGS)
 
-lint: $(COMPLETE) ## check style and types
+lint: $(COMPLETE) ## check style, types and which package imports which
 	@$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 bench: $(COMPLETE) ## measure the speed of scoring
 	@$(BIN)/itm bench scoring $(ARGS)
@@ -62,7 +63,7 @@ lock: $(COMPLETE) ## write the versions of this environment to requirements.lock
 
 clean: ## remove the built book and the caches; data and runs stay
 	@rm -rf data/book build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find itm_core notebooks tests -name __pycache__ -prune -exec rm -rf {} + \
+	find itm_core itm_book notebooks tests -name __pycache__ -prune -exec rm -rf {} + \
 		-o -name .ipynb_checkpoints -prune -exec rm -rf {} +
 
 clean-all: clean ## remove the environment too, and every dataset and run that was made

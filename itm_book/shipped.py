@@ -1,7 +1,7 @@
-"""Where the files are that come with the package: published numbers, records, grids, the registry.
+"""Files that come with the package: published numbers, recorded results, grids, the registry.
 
-In a clone they lie where people look for them, in ``data/`` and ``notebooks/grids/``; a wheel
-carries copies inside the package.
+In a clone they are in ``data/`` and ``notebooks/``; a wheel has copies of them, under the same
+paths, in ``itm_book/shipped_files``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
 CLONE = PACKAGE.parent
-IN_CLONE = {"grids": "notebooks/grids"}
+IN_NOTEBOOKS = ("experiment.ipynb", "grids")
 
 
 def in_clone() -> bool:
@@ -19,7 +19,10 @@ def in_clone() -> bool:
 
 
 def shipped(name: str) -> Path:
-    """Return a file or folder that comes with the package: ``published``, ``grids`` and so on."""
-    if in_clone():
-        return CLONE / IN_CLONE.get(name, f"data/{name}")
-    return PACKAGE / "shipped_files" / name
+    """Return the path of a shipped file or folder.
+
+    Args:
+        name: ``published``, ``results``, ``registry.toml``, ``grids`` or ``experiment.ipynb``.
+    """
+    root = CLONE if in_clone() else PACKAGE / "shipped_files"
+    return root / ("notebooks" if name in IN_NOTEBOOKS else "data") / name

@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from itm_core.errors import InputError
+from itm_core.extras import extra_of, needs_extra
 
 BAD_INPUT = 2
 MORE_COMMANDS = "itm.commands"  # entry points: functions that add commands to the parser
@@ -27,6 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return given.run(given)
     except InputError as error:
         print(f"itm: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except ModuleNotFoundError as error:
+        extra = extra_of(error)
+        if extra is None:
+            raise
+        print(f"itm: {needs_extra(f'itm {given.command}', extra)}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt as error:
         print(f"itm: {str(error) or 'interrupted'}", file=sys.stderr)
@@ -48,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="itm", description="Fine-grained image-text matching, reproduced."
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     _add_train(commands)
     _add_lists(commands)
     _add_check(commands)
@@ -104,7 +111,7 @@ def _train(given: argparse.Namespace) -> int:
     from itm_core.experiments import runs
     from itm_core.training import distributed
 
-    with distributed.joined(given.device) as (group, device):
+    with distributed.process_group(given.device) as (group, device):
         run = runs.train_or_load(
             given.dataset,
             given.recipe,

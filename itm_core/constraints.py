@@ -1,16 +1,16 @@
-"""A reading of CCR and CCS: contrastive constraints on the attention, while training.
+"""CCR and CCS: contrastive constraints on the attention in training.
 
 Chen, Yuan, Zhao, Chen, Luo, Davis, Metaxas, *More Than Just Attention: Improving Cross-Modal
 Attentions with Contrastive Constraints for Image-Text Matching*, WACV 2023. **Only the title and
-the abstract could be read.** What stands here is a reading of them, not a report: every question
-that the paper's body would answer is a setting.
+the abstract could be read.** This is an interpretation of them: every question that the paper's
+body would answer is a setting.
 
-* *Content re-sourcing* (CCR): a query must agree more with what it attended to than with what it
-  passed over: ``[m + R(q, passed over) - R(q, attended)]+``.
-* *Content swapping* (CCS): what a query attended to must suit it better than it suits a query of
+* *Content re-sourcing* (CCR): a query must be more relevant to its attended content than to the
+  content that it did not attend to: ``[m + R(q, unattended) - R(q, attended)]+``.
+* *Content swapping* (CCS): attended content must be more relevant to its query than to a query of
   another pair: ``[m + R(q', attended) - R(q, attended)]+``.
 
-Everything follows from dot products and Gram matrices; no content vector is formed. With weights
+All is computed from dot products and Gram matrices; no content vector is formed. With weights
 w, dot products s and Gram matrix G, ``R(q, sum w_j k_j) = w.s / (|q| sqrt(w'Gw))``.
 
 Page: the chapter on the constraints, "The method, as we read it".
@@ -18,9 +18,10 @@ Page: the chapter on the constraints, "The method, as we read it".
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -28,8 +29,8 @@ from torch import Tensor
 
 from itm_core.encoders.fragments import TINY
 from itm_core.errors import InputError
-from itm_core.models.matcher import AttentionPass
 from itm_core.models.pairing import REGIONS
+from itm_core.models.regulation import AttentionPass
 from itm_core.settings import Count, NotNegative, Settings, name_in, one_of, registered
 
 RELEVANCES = ("cosine", "dot")
@@ -38,24 +39,24 @@ PAIRS = ("matched", "all")
 
 
 class ConstraintSettings(Settings):
-    """The open questions of the paper, each with our stand-in as its default.
+    """The choices that the abstract leaves open.
 
     Attributes:
-        ccr, ccs: weights of the two constraints beside the ranking loss; 0 turns one off.
-        ccr_margin, ccs_margin: by how much the attended content must win; the hosts' margin.
+        ccr, ccs: weights of the constraints in the loss; 0 turns one off.
+        ccr_margin, ccs_margin: m; by default the hosts' margin.
         negative: CCR's content: the ``complement`` of the weights, the keys ``below_mean``, the
-            ``bottom_k`` keys, or ``reverse_softmax``, which turns the attention upside down.
-        bottom_k: how many keys that takes.
-        relevance: R, the ``cosine``, or the plain ``dot`` product with the weighted mean.
-        detach_values: keep CCR's gradient out of the keys of the negative content.
-        swap: CCS's foreign query: a ``random`` one of another pair, its ``hard``-est, or, the
-            other way round, foreign ``keys`` under the same query.
+            ``bottom_k`` keys of least weight, or ``reverse_softmax``, the softmax with a negative
+            temperature.
+        relevance: R, the ``cosine``, or the ``dot`` product with the weighted mean.
+        detach_values: no gradient of CCR through the keys of the negative content.
+        swap: CCS takes a ``random`` query of another pair, the ``hard``-est of its queries, or
+            ``keys``: attended content of the other pair with the same query.
         exclude_same_word: a word is never swapped for the same word.
-        queries: which words ask: ``all`` but start and end, or ``content`` words alone.
-        gate_regions: where regions ask, only the half that agrees best with what it saw.
-        direction: ``all`` directions that the host attends in, ``t2i`` or ``i2t``.
+        queries: constrain ``all`` words but start and end, or ``content`` words alone.
+        gate_regions: in i2t constrain only the half of the regions of largest relevance.
+        direction: constrain ``all`` directions of the host, ``t2i`` or ``i2t``.
         pairs: constrain ``matched`` pairs, or ``all`` pairs of the batch.
-        from_epoch: epochs trained without constraints before.
+        from_epoch: number of epochs without constraints.
     """
 
     part: ClassVar[str] = "constraints"
@@ -78,27 +79,26 @@ class ConstraintSettings(Settings):
     @property
     def active(self) -> bool:
         """Whether anything is constrained."""
-        return self.ccr > 0 or self.ccs > 0
+        return any(getattr(self, name) > 0 for name in CONSTRAINTS)
 
 
 def check_constraints(settings: ConstraintSettings, *, attention: str, direction: str) -> None:
-    """Raise `InputError` where the constraints would do nothing to a host.
+    """Raise `InputError` where the constraints would have no effect on a host.
 
-    The other arguments are the host's (`AttendingSettings`). A run whose constraint is idle is
-    its baseline under another name.
+    ``attention`` and ``direction`` are the host's (`AttendingSettings`).
     """
     if not settings.active:
         return
     if attention == "hard":
         raise InputError(
-            "the constraints shape soft attention",
-            found="ccr or ccs with hard attention",
-            expected="a choice of one fragment has no gradient",
+            "constraints need soft attention",
+            found="constraints with hard attention",
+            expected="attention=soft: a hard assignment has no gradient",
         )
     if settings.direction != "all" and direction not in ("both", settings.direction):
         raise InputError(
             "there is no attention to constrain in this direction",
-            found=f"constraints.direction={settings.direction} for a host that attends {direction}",
+            found=f"constraints.direction={settings.direction} and a host of {direction}",
             expected=f"all or {direction}",
         )
 
@@ -110,9 +110,10 @@ class QueryKeyBatch:
     Attributes:
         weights, dots: ``[n, Q, N]``.
         query: ``[n, Q, D]``; keys ``[n, N, D]`` and their Gram matrix ``[n, N, N]``.
-        asks: ``[n, Q]`` bool, the queries that count.
-        real: ``[n, N]`` bool, the keys that are no padding.
-        tokens: ``[n, Q]`` ids where words ask, else None.
+        constrained: ``[n, Q]`` bool, the queries that are constrained.
+        real: ``[n, N]`` bool, the keys that are not padding.
+        image: ``[n]``, the image of each pair.
+        tokens: ``[n, Q]`` ids where words are the queries, else None.
     """
 
     weights: Tensor
@@ -120,74 +121,74 @@ class QueryKeyBatch:
     query: Tensor
     keys: Tensor
     gram: Tensor
-    asks: Tensor
+    constrained: Tensor
     real: Tensor
+    image: Tensor
     tokens: Tensor | None
 
     @classmethod
     def of(
         cls,
-        seen: AttentionPass,
+        attention: AttentionPass,
         settings: ConstraintSettings,
         tokens: Tensor,
+        image: Tensor,
         stop: Tensor | None = None,
     ) -> QueryKeyBatch:
-        """Return the direction that ``seen`` (on `Matched` pairs) made."""
-        regions, words = seen.pairing.regions, seen.pairing.words
-        words_ask = seen.axis == REGIONS
-        asking, asked = (words, regions) if words_ask else (regions, words)
+        """Return the direction of a pass of attention on `Matched` pairs."""
+        regions, words = attention.pairing.regions, attention.pairing.words
+        t2i = attention.key_axis == REGIONS
+        queries, keys = (words, regions) if t2i else (regions, words)
         weights, dots = (
-            x[:, :, 0] if words_ask else x[:, :, 0].mT for x in (seen.weights, seen.dots)
+            x[:, :, 0] if t2i else x[:, :, 0].mT for x in (attention.weights, attention.dots)
         )
         tokens = tokens[:, : words.vectors.shape[1]]
-        places = torch.arange(tokens.shape[1])  # start and end are the first and the last
-        counts = ((places > 0) & (places < words.lens[:, None] - 1)).to(tokens.device)
+        index = torch.arange(tokens.shape[1])  # the first and the last are start and end
+        constrained = ((index > 0) & (index < words.lens[:, None] - 1)).to(tokens.device)
         if settings.queries == "content" and stop is not None:
-            counts = counts & ~torch.isin(tokens, stop.to(tokens.device))
-        found = cls(
+            constrained = constrained & ~torch.isin(tokens, stop.to(tokens.device))
+        batch = cls(
             weights,
             dots,
-            asking.vectors,
-            asked.vectors,
-            asked.gram,
-            counts if words_ask else regions.mask,
-            asked.mask,
-            tokens if words_ask else None,
+            queries.vectors,
+            keys.vectors,
+            keys.gram,
+            constrained if t2i else regions.mask,
+            keys.mask,
+            image,
+            tokens if t2i else None,
         )
-        if not words_ask and settings.gate_regions:
-            found = found._with(found.asks & found._better_half())
-        # with a single key nothing can be passed over
-        return found._with(found.asks & (found.real.sum(1, keepdim=True) > 1))
+        if not t2i and settings.gate_regions:
+            batch = replace(batch, constrained=batch.constrained & batch._better_half())
+        # a single key has all the attention: there is no negative content
+        several = batch.real.sum(1, keepdim=True) > 1
+        return replace(batch, constrained=batch.constrained & several)
 
     def _better_half(self) -> Tensor:
-        """Return the half ``[n, Q]`` of the queries, rounded up, that agree best."""
-        agree = self.relevance(self.weights).detach().masked_fill(~self.asks, -torch.inf)
-        # a rank, not a comparison with the median, which an even number would keep as well
-        rank = agree.argsort(dim=1, descending=True, stable=True).argsort(1)
-        return rank < (self.asks.sum(1, keepdim=True) + 1) // 2
-
-    def _with(self, asks: Tensor) -> QueryKeyBatch:
-        return QueryKeyBatch(**{**vars(self), "asks": asks})
+        """Return the half ``[n, Q]`` of the queries, rounded up, of largest relevance."""
+        relevance = self.relevance(self.weights).detach()
+        relevance = relevance.masked_fill(~self.constrained, -torch.inf)
+        # by rank: a comparison with the median would include it for an even number
+        rank = relevance.argsort(dim=1, descending=True, stable=True).argsort(1)
+        return rank < (self.constrained.sum(1, keepdim=True) + 1) // 2
 
     def norm(self, weights: Tensor) -> Tensor:
         """Return the length of each weighted sum of the keys, ``[n, Q]``."""
         squared = ((weights @ self.gram) * weights).sum(-1)
-        return squared.clamp_min(1e-30).sqrt()  # the root has no slope at zero
+        return squared.clamp_min(1e-30).sqrt()  # the root has no gradient at zero
 
-    def relevance(
-        self, weights: Tensor, dots: Tensor | None = None, kind: str = "cosine"
-    ) -> Tensor:
-        """Return how well each query agrees with its weighted sum of the keys, ``[n, Q]``."""
+    def relevance(self, weights: Tensor, kind: str = "cosine") -> Tensor:
+        """Return the relevance ``[n, Q]`` of each query and its weighted sum of the keys."""
         one_of("relevance", kind, RELEVANCES)
-        towards = (weights * (self.dots if dots is None else dots)).sum(-1)
+        product = (weights * self.dots).sum(-1)
         if kind == "dot":
-            return towards / weights.sum(-1).clamp_min(TINY)
+            return product / weights.sum(-1).clamp_min(TINY)
         lengths = self.query.norm(dim=-1) * self.norm(weights)
-        return towards / lengths.clamp_min(TINY)
+        return product / lengths.clamp_min(TINY)
 
 
 def constraint_loss(
-    seens: Sequence[AttentionPass],
+    passes: Sequence[AttentionPass],
     settings: ConstraintSettings,
     *,
     tokens: Tensor,
@@ -195,51 +196,81 @@ def constraint_loss(
     generator: torch.Generator | None = None,
     stop: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
-    """Return the weighted constraints of a batch of `Matched` pairs, and what to watch.
+    """Return the weighted constraints of a batch of `Matched` pairs, and values to monitor.
 
     A sum over pairs of the mean over a pair's queries, as the ranking losses are sums over
-    pairs; the directions of a host that has two are averaged.
+    pairs; the mean over the directions of a host with two.
 
     Args:
-        seens: the last pass of attention of each direction (`Matcher.attend`).
-        tokens: ``[n, L]`` word ids. image: ``[n]`` whose image each is.
+        passes: the last pass of attention of each direction (`Matcher.attend`).
+        tokens: ``[n, L]`` word ids. image: ``[n]``, the image of each pair.
         generator: draws the swaps.
         stop: ids of words without content, for ``queries=content``.
 
-    Watched, by direction: the share of active hinges, the mean gap ``R(q, attended) - R(q, passed
-    over)`` and the mean entropy of the attention in nats; for CCS, as ``<direction>_ccs_...``, the
-    gap to the foreign query or keys.
+    Monitored by direction: the fraction of active hinges, the mean gap ``R(q, attended) -
+    R(q, negative)`` and the mean entropy of the attention in nats; CCS's are
+    ``<direction>_ccs_...``.
 
     Page: the chapter on the constraints, "Together".
     """
-    chosen = [seen for seen in seens if settings.direction in ("all", _name(seen))]
+    chosen = [x for x in passes if settings.direction in ("all", _direction(x))]
+    active = {name: kind for name, kind in CONSTRAINTS.items() if getattr(settings, name)}
     total = torch.zeros((), device=tokens.device)
-    watched: dict[str, float] = {}
-    for seen in chosen:
-        asked = QueryKeyBatch.of(seen, settings, tokens, stop)
-        positive = asked.relevance(asked.weights, kind=settings.relevance)
-        if settings.ccr:
-            negative, there = passed_over(asked, settings)
-            hinge = (settings.ccr_margin + negative - positive).clamp_min(0)
-            total = total + settings.ccr * _per_pair(hinge, asked.asks & there)
-            watched |= _watch(_name(seen), hinge, positive - negative, asked, asked.asks & there)
-        if settings.ccs:
-            foreign, there = swapped(asked, settings, image, generator)
-            hinge = (settings.ccs_margin + foreign - positive).clamp_min(0)
-            total = total + settings.ccs * _per_pair(hinge, asked.asks & there)
-            gap, name = positive - foreign, f"{_name(seen)}_ccs"
-            watched |= _watch(name, hinge, gap, asked, asked.asks & there)
-    return total / max(len(chosen), 1), watched
+    monitored: dict[str, float] = {}
+    for attention in chosen:
+        batch = QueryKeyBatch.of(attention, settings, tokens, image, stop)
+        positive = batch.relevance(batch.weights, kind=settings.relevance)
+        for name, constraint in active.items():
+            negative, exists = constraint(settings, generator).negative(batch)
+            mask = batch.constrained & exists
+            hinge = (getattr(settings, f"{name}_margin") + negative - positive).clamp_min(0)
+            total = total + getattr(settings, name) * _per_pair(hinge, mask)
+            column = _direction(attention) + constraint.suffix
+            monitored |= _monitor(column, hinge, positive - negative, batch, mask)
+    return total / max(len(chosen), 1), monitored
 
 
-def _name(seen: AttentionPass) -> str:
-    return "t2i" if seen.axis == REGIONS else "i2t"
+def _direction(attention: AttentionPass) -> str:
+    return "t2i" if attention.key_axis == REGIONS else "i2t"
 
 
 def _per_pair(hinge: Tensor, mask: Tensor) -> Tensor:
     """Return the sum over pairs of the mean over a pair's queries; pairs without any add 0."""
     counted = torch.where(mask, hinge, 0.0)
     return (counted.sum(1) / mask.sum(1).clamp_min(1)).sum()
+
+
+def _monitor(
+    name: str, hinge: Tensor, gap: Tensor, batch: QueryKeyBatch, mask: Tensor
+) -> dict[str, float]:
+    if not mask.any():
+        return {}
+    w = batch.weights.detach()
+    entropy = -(w * w.clamp_min(1e-20).log()).sum(-1)
+    return {
+        f"{name}_active": float((hinge.detach() > 0)[mask].float().mean()),
+        f"{name}_gap": float(gap.detach()[mask].mean()),
+        f"{name}_entropy": float(entropy[mask].mean()),
+    }
+
+
+class Constraint(ABC):
+    """A hinge on the attention: ``[margin + R(negative) - R(query, attended)]+``.
+
+    Its weight and margin are the settings ``<name>`` and ``<name>_margin``, with its name in
+    `CONSTRAINTS`. ``suffix`` is appended to the direction in the names of monitored values.
+    """
+
+    suffix = ""
+
+    def __init__(
+        self, settings: ConstraintSettings, generator: torch.Generator | None = None
+    ) -> None:
+        self.settings, self.generator = settings, generator
+
+    @abstractmethod
+    def negative(self, batch: QueryKeyBatch) -> tuple[Tensor, Tensor]:
+        """Return the relevance ``[n, Q]`` of the negative content, and where there is any."""
 
 
 def _complement(w: Tensor, real: Tensor, bottom_k: int) -> Tensor:
@@ -268,49 +299,38 @@ NEGATIVES: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {  # [n, Q, N] o
 }
 
 
-def passed_over(asked: QueryKeyBatch, settings: ConstraintSettings) -> tuple[Tensor, Tensor]:
-    """Return CCR's relevance ``[n, Q]`` of the content passed over, and where there is any.
+class CCR(Constraint):
+    """Content re-sourcing: the negative content is what the query did not attend to.
 
-    The complement ``(1 - w) / (N - 1)`` is ``(sum of all keys - attended) / (N - 1)``; a cosine
-    does not see the factor.
+    The complement ``(1 - w) / (N - 1)`` gives ``(sum of all keys - attended) / (N - 1)``; a
+    cosine does not depend on the factor.
 
     Page: the chapter on the constraints, "Content re-sourcing".
     """
-    negative = registered("constraints.negative", settings.negative, NEGATIVES)
-    weights = negative(asked.weights, asked.real[:, None], settings.bottom_k)
-    dots = asked.dots
-    if settings.detach_values:
-        dots = asked.query @ asked.keys.detach().mT
-        asked = QueryKeyBatch(**{**vars(asked), "gram": asked.gram.detach()})
-    return asked.relevance(weights, dots, settings.relevance), (weights > 0).any(-1)
+
+    def negative(self, batch: QueryKeyBatch) -> tuple[Tensor, Tensor]:
+        """Return the relevance of each query and the keys with negative weights."""
+        negative = registered("constraints.negative", self.settings.negative, NEGATIVES)
+        weights = negative(batch.weights, batch.real[:, None], self.settings.bottom_k)
+        if self.settings.detach_values:
+            dots = batch.query @ batch.keys.detach().mT
+            batch = replace(batch, dots=dots, gram=batch.gram.detach())
+        return batch.relevance(weights, self.settings.relevance), (weights > 0).any(-1)
 
 
-class Swap(NamedTuple):
-    """How CCS swaps: what meets what, and which of the foreign queries or keys is taken.
-
-    ``meet`` returns dot products ``[n, Q, other's Q]`` and the products of the two lengths;
-    ``prefer`` orders the candidates by their relevance of that shape, the largest first.
-    """
-
-    meet: Callable[[QueryKeyBatch, Tensor], tuple[Tensor, Tensor]]
-    prefer: Callable[[Tensor, torch.Generator | None], Tensor]
+def _foreign_keys(batch: QueryKeyBatch, other: Tensor) -> tuple[Tensor, Tensor]:
+    dots = (batch.query @ batch.keys[other].mT) @ batch.weights[other].mT
+    attended = batch.norm(batch.weights)[other]
+    return dots, batch.query.norm(dim=-1)[:, :, None] * attended[:, None]
 
 
-def _foreign_keys(asked: QueryKeyBatch, other: Tensor) -> tuple[Tensor, Tensor]:
-    """What a query of the other pair attended to, under the same query."""
-    towards = (asked.query @ asked.keys[other].mT) @ asked.weights[other].mT
-    of_sum = asked.norm(asked.weights)[other]
-    return towards, asked.query.norm(dim=-1)[:, :, None] * of_sum[:, None]
+def _foreign_queries(batch: QueryKeyBatch, other: Tensor) -> tuple[Tensor, Tensor]:
+    dots = batch.weights @ (batch.query[other] @ batch.keys.mT).mT
+    attended = batch.norm(batch.weights)
+    return dots, attended[:, :, None] * batch.query[other].norm(dim=-1)[:, None]
 
 
-def _foreign_queries(asked: QueryKeyBatch, other: Tensor) -> tuple[Tensor, Tensor]:
-    """What a query attended to, under a query of the other pair."""
-    towards = asked.weights @ (asked.query[other] @ asked.keys.mT).mT
-    of_sum = asked.norm(asked.weights)
-    return towards, of_sum[:, :, None] * asked.query[other].norm(dim=-1)[:, None]
-
-
-def _drawn(relevance: Tensor, generator: torch.Generator | None) -> Tensor:
+def _random(relevance: Tensor, generator: torch.Generator | None) -> Tensor:
     return torch.rand(relevance.shape, generator=generator).to(relevance)
 
 
@@ -318,66 +338,57 @@ def _hardest(relevance: Tensor, generator: torch.Generator | None) -> Tensor:
     return relevance.detach()
 
 
-SWAPS: dict[str, Swap] = {
-    "random": Swap(_foreign_queries, _drawn),
-    "hard": Swap(_foreign_queries, _hardest),
-    "keys": Swap(_foreign_keys, _drawn),
+# dot products [n, Q, other's Q] and products of lengths; a ranking of the candidates
+SWAPS: dict[str, tuple[Callable[..., tuple[Tensor, Tensor]], Callable[..., Tensor]]] = {
+    "random": (_foreign_queries, _random),
+    "hard": (_foreign_queries, _hardest),
+    "keys": (_foreign_keys, _random),
 }
 
 
-def swapped(
-    asked: QueryKeyBatch,
-    settings: ConstraintSettings,
-    image: Tensor,
-    generator: torch.Generator | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Return CCS's relevance ``[n, Q]`` of a foreign query or keys, and where there is one.
+class CCS(Constraint):
+    """Content swapping: the negative content is a query, or keys, of another pair.
 
     Page: the chapter on the constraints, "Content swapping".
     """
-    swap = registered("constraints.swap", settings.swap, SWAPS)
-    other, apart = derangement(image, generator)
-    other = other.to(asked.query.device)
-    towards, lengths = swap.meet(asked, other)
-    relevance = towards if settings.relevance == "dot" else towards / lengths.clamp_min(TINY)
-    candidate = asked.asks[other][:, None] & apart.to(other.device)[:, None, None]
-    candidate = candidate.expand_as(relevance)
-    if asked.tokens is not None and settings.exclude_same_word:
-        candidate = candidate & (asked.tokens[:, :, None] != asked.tokens[other][:, None])
-    order = swap.prefer(relevance, generator)
-    place = order.masked_fill(~candidate, -torch.inf).argmax(-1, keepdim=True)
-    return relevance.gather(-1, place).squeeze(-1), candidate.any(-1)
+
+    suffix = "_ccs"
+
+    def negative(self, batch: QueryKeyBatch) -> tuple[Tensor, Tensor]:
+        """Return the relevance of the swapped content of the candidate of highest rank."""
+        settings = self.settings
+        products, ranking = registered("constraints.swap", settings.swap, SWAPS)
+        other, differs = derangement(batch.image, self.generator)
+        other, differs = other.to(batch.query.device), differs.to(batch.query.device)
+        dots, lengths = products(batch, other)
+        relevance = dots if settings.relevance == "dot" else dots / lengths.clamp_min(TINY)
+        candidate = batch.constrained[other][:, None] & differs[:, None, None]
+        candidate = candidate.expand_as(relevance)
+        if batch.tokens is not None and settings.exclude_same_word:
+            candidate = candidate & (batch.tokens[:, :, None] != batch.tokens[other][:, None])
+        order = ranking(relevance, self.generator)
+        best = order.masked_fill(~candidate, -torch.inf).argmax(-1, keepdim=True)
+        return relevance.gather(-1, best).squeeze(-1), candidate.any(-1)
+
+
+CONSTRAINTS: dict[str, type[Constraint]] = {"ccr": CCR, "ccs": CCS}
 
 
 def derangement(image: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-    """Return another pair for each pair, ``[n]``, and where it shows another image.
+    """Return another pair for each pair, ``[n]``, and where it has another image.
 
-    All pairs are put on a random ring and each takes the next one, so none gets itself. Of a few
-    rings the one with the fewest neighbours from the same image is taken.
+    The next pair of a random cyclic order, so none is its own; of up to eight orders the one with
+    the fewest neighbours of the same image.
     """
     count, image = len(image), image.cpu()
-    best, apart = torch.arange(count), torch.zeros(count, dtype=torch.bool)
+    best, differs = torch.arange(count), torch.zeros(count, dtype=torch.bool)
     for _ in range(8 if count > 1 else 0):
-        ring = torch.randperm(count, generator=generator)
-        other = torch.empty_like(ring)
-        other[ring] = ring.roll(-1)
-        found = image[other] != image
-        if found.sum() > apart.sum():
-            best, apart = other, found
-        if apart.all():
+        cycle = torch.randperm(count, generator=generator)
+        other = torch.empty_like(cycle)
+        other[cycle] = cycle.roll(-1)
+        other_image = image[other] != image
+        if other_image.sum() > differs.sum():
+            best, differs = other, other_image
+        if differs.all():
             break
-    return best, apart
-
-
-def _watch(
-    name: str, hinge: Tensor, gap: Tensor, asked: QueryKeyBatch, mask: Tensor
-) -> dict[str, float]:
-    if not mask.any():
-        return {}
-    w = asked.weights.detach()
-    entropy = -(w * w.clamp_min(1e-20).log()).sum(-1)
-    return {
-        f"{name}_active": float((hinge.detach() > 0)[mask].float().mean()),
-        f"{name}_gap": float(gap.detach()[mask].mean()),
-        f"{name}_entropy": float(entropy[mask].mean()),
-    }
+    return best, differs

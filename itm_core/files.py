@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from itm_core.errors import InputError
 from itm_core.unique_keys import unique_keys
 
@@ -86,6 +88,29 @@ def reserve(path: Path) -> None:
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+@contextmanager
+def locked(
+    path: Path, message: str | None = None, remedy: str | None = None, *, file: Path | None = None
+) -> Iterator[None]:
+    """Hold the lock file ``path``, whose folder is made if need be, inside the block.
+
+    Args:
+        message, remedy: of the `InputError` that is raised when another process holds the lock.
+            Without a message this waits for the lock.
+        file: what the message names; by default the folder of the lock file.
+    """
+    make_folder(path.parent)
+    lock = FileLock(path, timeout=-1 if message is None else 0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(message or "locked", file=file or path.parent, remedy=remedy) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -2,48 +2,48 @@
 
 Diao, Zhang, Liu, Ruan, Lu, *Plug-and-Play Regulators for Image-Text Matching*, TIP 2023.
 
-A regulator is one small class with one or two methods. `steer` corrects the attention of the
-next pass, `pool` replaces the host's aggregation; a regulator says which of them it has. The
-host does the rest, so a regulator plugs into every host that attends softly.
+A regulator is one class with one method `update`, which changes the attention of the next pass,
+pools the alignment in place of the host's aggregation, or both; see `models.regulation`.
 
 Page: the RCAR chapter, and "Add your own regulator".
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import inspect
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from itm_core.encoders.fragments import l2norm
-from itm_core.encoders.lazy import lazy
+from itm_core.encoders.fragments import l2norm, linear
 from itm_core.errors import InputError
-from itm_core.models.alignment import SimilarityVector, along_last, linear
+from itm_core.models.alignment import along_last
 from itm_core.models.pair_dropout import PairDropout
-from itm_core.models.pairing import Pairing, other
+from itm_core.models.regulation import (
+    AttentionPass,
+    Regulator,
+    RegulatorFactory,
+    RegulatorState,
+)
 from itm_core.settings import Fraction, Settings, name_in
 
 OUTPUTS = ("sigmoid", "tanh")
 
 
 class RegulatorSettings(Settings):
-    """Which regulator, and how far it goes.
+    """The regulator and its options.
 
     Attributes:
         kind: ``none`` or a name in `REGULATORS`.
-        steps: how often it regulates; zero steps are the plain host, but for ``rar``: there the
-            plain mean of the alignment vectors is scored, as the release does.
+        steps: number of regulation steps; zero steps are the host alone, except for ``rar``,
+            which then scores the mean of the alignment vectors, as the release does.
         width: K of the alignment vectors.
         dropout: inside RAR, in training.
-        output: what RAR's score passes through; the release's ``sigmoid``, or ``tanh``.
-        normalise_memory: give IMRAM's refined queries unit length again.
+        output: activation of RAR's score; the release's ``sigmoid``, or ``tanh``.
+        normalise_memory: normalise IMRAM's refined queries to unit length.
     """
 
     part: ClassVar[str] = "regulator"
@@ -56,154 +56,36 @@ class RegulatorSettings(Settings):
 
     @property
     def active(self) -> bool:
-        """Whether there is anything to regulate."""
-        return self.kind != "none" and self.steps >= REGULATORS[self.kind].least_steps
-
-
-@dataclass(frozen=True, eq=False)
-class AttentionControl:
-    """What a regulator tells the next pass of attention; shapes with D last or as the weights.
-
-    Attributes:
-        temperature: lambda, a number or ``[C, L, P, 1]`` (words ask), ``[C, 1, P, R]``.
-        factors: e, on the channels of the query inside the dot product, ``[C, L, P, 1, D]``.
-        query: stands for the query inside the dot product (IMRAM), ``[C, L, P, 1, D]``.
-    """
-
-    temperature: float | Tensor
-    factors: Tensor | None = None
-    query: Tensor | None = None
-
-    def replace(self, **changes: Tensor | float) -> AttentionControl:
-        """Return the steering with some of its parts changed."""
-        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True, eq=False)
-class RegulatorInput:
-    """What a regulator sees of one pass; queries on the asking axis, the other one is 1.
-
-    Attributes:
-        pairing: the pairs.
-        axis: the asked side, `REGIONS` or `WORDS`.
-        query: ``[C, L, 1 or P, 1, D]`` what asked.
-        weights: ``[C, L, P, R]`` attention.
-        align: the similarity vector of this pass; None for a regulator without maps.
-        steering: what this pass was told.
-    """
-
-    pairing: Pairing
-    axis: int
-    query: Tensor
-    weights: Tensor
-    align: nn.Module | None
-    steering: AttentionControl
-
-    @lazy
-    def attended(self) -> Tensor:
-        """``[C, L, P, 1, D]`` unit vectors, what the queries saw."""
-        return self.pairing.unit_mix(self.weights, self.axis)
-
-    @lazy
-    def alignment(self) -> Tensor:
-        """``[C, L, P, 1, K]`` how each query agrees with what it saw."""
-        if self.align is None:
-            raise ValueError("this regulator has no alignment maps")
-        return self.align(self.pairing.difference(self.weights, self.axis))
-
-    @property
-    def mask(self) -> Tensor | None:
-        """Where queries are real, ``[C, L, 1, 1, 1]``; None when all are."""
-        mask = self.pairing.mask(other(self.axis))
-        return None if mask is None else mask.unsqueeze(-1)
-
-    def mean(self, x: Tensor) -> Tensor:
-        """Return the mean of ``x`` over the real queries, ``[C, 1, P, 1, K]``."""
-        asking, mask = other(self.axis), self.mask
-        if mask is None:
-            return x.mean(asking, keepdim=True)
-        return (x * mask).sum(asking, keepdim=True) / mask.sum(asking, keepdim=True)
-
-    def uniform(self) -> Tensor:
-        """Return the same weight for every real query, ``[C, L, P, 1]`` or ``[C, 1, P, R]``."""
-        each = torch.ones_like(self.alignment)
-        each = each if self.mask is None else each * self.mask
-        return (each / each.sum(other(self.axis), keepdim=True))[..., 0]
-
-
-class Regulator(nn.Module):
-    """What the regulators share: alignment maps, and a score for those that pool.
-
-    A subclass sets `steers` or `pools` (or both) and writes the method of that name.
-
-    Attributes:
-        rounds: passes that it sees. One that only steers sees ``steps`` and lets the host
-            aggregate one further pass; one that only pools sees one; one that does both sees
-            ``steps``, and steers after all but the last of them (RCAR section "cooperation").
-    """
-
-    steers = False
-    pools = False
-    sums = False  # whether the host's scores of all passes are added (IMRAM)
-    least_steps = 1  # with fewer steps the host is plain
-
-    def __init__(self, embedding: int, settings: RegulatorSettings) -> None:
-        super().__init__()
-        self.steps, self.width = settings.steps, settings.width
-        self.rounds = settings.steps if self.steers else 1
-        self.align = nn.ModuleList(self._maps(embedding))
-        self.score = linear(settings.width, 1) if self.pools else None
-        self.output = settings.output
-
-    def _maps(self, embedding: int) -> Sequence[nn.Module]:
-        return [SimilarityVector(embedding, self.width) for _ in range(self.rounds)]
-
-    def squash(self, logit: Tensor) -> Tensor:
-        """Return the score of a logit."""
-        return getattr(torch, self.output)(logit)
-
-    def steer(self, k: int, seen: RegulatorInput) -> AttentionControl:
-        """Return what the next pass is told, after pass ``k``."""
-        raise NotImplementedError
-
-    def pool(self, k: int, seen: RegulatorInput, pooled: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return aggregation weights ``[C, L, P, 1]`` and the pooled alignment ``[C, 1, P, 1, K]``.
-
-        ``pooled`` is what step ``k - 1`` returned; None at the start.
-        """
-        raise NotImplementedError
-
-    def pool_steps(self, k: int) -> range:
-        """Return the pooling steps that belong to pass ``k``."""
-        return range(k, k + 1) if self.steers else range(max(self.steps, 1))
+        """Whether the host is regulated."""
+        return self.kind != "none" and self.steps >= REGULATORS[self.kind].min_steps
 
 
 class RCR(Regulator):
     """Recurrent correspondence regulator: corrects channels and temperature of the attention.
 
     ``e <- clamp(tanh(W2 tanh(W1 a)) + e, -1, 1)`` and ``lambda <- relu(w2 tanh(W1 a) + lambda)``
-    with weights of their own at each step; e starts as ones, lambda at the host's temperature.
+    with separate weights at each step; e starts as ones, lambda at the host's temperature.
     """
 
-    steers = True
+    changes_attention = True
 
     def __init__(self, embedding: int, settings: RegulatorSettings) -> None:
         super().__init__(embedding, settings)
         self.correct = nn.ModuleList(
-            _Correction(embedding, settings.width) for _ in range(self._corrections)
+            _Correction(embedding, settings.width)
+            for _ in range(self.updates - 1 if self.pools else self.updates)
         )
 
-    @property
-    def _corrections(self) -> int:
-        return self.rounds - 1 if self.pools else self.rounds
+    def update(self, k: int, attention: AttentionPass, state: RegulatorState) -> RegulatorState:
+        """Return the state with corrected channel factors and temperatures."""
+        return self.corrected(k, self.alignment(k, attention), state)
 
-    def steer(self, k: int, seen: RegulatorInput) -> AttentionControl:
-        """Return corrected channel factors and temperatures."""
-        factors, warmer = self.correct[k](seen.alignment)
-        before = seen.steering
-        start = 1.0 if before.factors is None else before.factors
-        return AttentionControl(
-            temperature=(warmer + before.temperature).relu(),
+    def corrected(self, k: int, alignment: Tensor, state: RegulatorState) -> RegulatorState:
+        """Return the state after correction ``k`` from the alignment vectors."""
+        factors, change = self.correct[k](alignment)
+        start = 1.0 if state.control.factors is None else state.control.factors
+        return state.with_control(
+            temperature=(change + state.control.temperature).relu(),
             factors=(factors + start).clamp_(-1, 1),
         )
 
@@ -221,125 +103,150 @@ class _Correction(nn.Module):
         )
 
     def forward(self, alignment: Tensor) -> tuple[Tensor, Tensor]:
-        warmer = along_last(self.temperature, alignment).squeeze(-1)
-        return along_last(self.factors, alignment).tanh_(), warmer
+        change = along_last(self.temperature, alignment).squeeze(-1)
+        return along_last(self.factors, alignment).tanh_(), change
 
 
 class RAR(Regulator):
-    """Recurrent aggregation regulator: re-weights the alignments, step by step.
+    """Recurrent aggregation regulator: re-weights the alignments in each step.
 
     ``beta = softmax(w . (tanh(W_l a_i) * tanh(W_g a_g)) + b)``, ``a_g <- unit(sum beta_i a_i)``;
-    a_g starts as the plain mean, the score is ``sigmoid(w_s . a_g + b_s)``. With no step the mean
-    itself is scored.
+    a_g starts as the mean, the score is ``sigmoid(w_s . a_g + b_s)``. With no step the mean itself
+    is scored.
     """
 
     pools = True
-    least_steps = 0
+    min_steps = 0
 
     def __init__(self, embedding: int, settings: RegulatorSettings) -> None:
         super().__init__(embedding, settings)
         width = settings.width
         self.local = nn.ModuleList(linear(width, width) for _ in range(self.steps))
-        self.whole = nn.ModuleList(linear(width, width) for _ in range(self.steps))
+        self.pooled = nn.ModuleList(linear(width, width) for _ in range(self.steps))
         self.weigh = nn.ModuleList(linear(width, 1) for _ in range(self.steps))
         self.dropout = nn.ModuleList(PairDropout(settings.dropout) for _ in range(2 * self.steps))
 
-    def pool(self, k: int, seen: RegulatorInput, pooled: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return the weights of step ``k`` and the alignment that they pool."""
-        a, asking = seen.alignment, other(seen.axis)
-        if not self.steps:
-            return seen.uniform(), seen.mean(a)
-        before = seen.mean(a) if pooled is None else pooled
-        names = seen.pairing.names()
-        local = self.dropout[2 * k](along_last(self.local[k], a).tanh(), names)
-        whole = self.dropout[2 * k + 1](self.whole[k](before).tanh(), names)
-        relevance = along_last(self.weigh[k], local * whole)
-        if seen.mask is not None:
-            relevance = relevance.masked_fill(~seen.mask, -torch.inf)
-        weights = relevance.softmax(asking)
-        return weights.squeeze(-1), l2norm((weights * a).sum(asking, keepdim=True))
+    def update(self, k: int, attention: AttentionPass, state: RegulatorState) -> RegulatorState:
+        """Return the state after all pooling steps."""
+        alignment = self.alignment(k, attention)
+        for step in range(self.steps):
+            state = self.pool(step, attention, alignment, state)
+        if self.steps:
+            return state
+        weights = torch.ones_like(alignment)
+        weights = weights if attention.mask is None else weights * attention.mask
+        weights = (weights / weights.sum(attention.query_axis, keepdim=True))[..., 0]
+        return state.with_pooling(alignment, weights, attention.mean(alignment))
+
+    def pool(
+        self, step: int, attention: AttentionPass, alignment: Tensor, state: RegulatorState
+    ) -> RegulatorState:
+        """Return the state after one pooling step."""
+        pooled = attention.mean(alignment) if state.pooled is None else state.pooled
+        pair_ids = attention.pairing.pair_ids()
+        local = self.dropout[2 * step](along_last(self.local[step], alignment).tanh(), pair_ids)
+        pooled = self.dropout[2 * step + 1](self.pooled[step](pooled).tanh(), pair_ids)
+        relevance = along_last(self.weigh[step], local * pooled)
+        if attention.mask is not None:
+            relevance = relevance.masked_fill(~attention.mask, -torch.inf)
+        weights = relevance.softmax(attention.query_axis)
+        pooled = l2norm((weights * alignment).sum(attention.query_axis, keepdim=True))
+        return state.with_pooling(alignment, weights.squeeze(-1), pooled)
 
 
 class RCAR(RCR, RAR):
-    """RCR and RAR in cooperation: both read the same alignment vectors of every pass."""
+    """RCR and RAR in cooperation: both use the same alignment vectors of every pass."""
 
-    steers = pools = True
-    least_steps = 1  # there is no pass without a step
+    pools = True
+    min_steps = 1  # without a step there is no pass
+
+    def update(self, k: int, attention: AttentionPass, state: RegulatorState) -> RegulatorState:
+        """Return the state after one pooling step and, but for the last pass, a correction."""
+        alignment = self.alignment(k, attention)
+        state = self.pool(k, attention, alignment, state)
+        return self.corrected(k, alignment, state) if k + 1 < self.updates else state
 
 
 class Memory(Regulator):
-    """IMRAM's recurrent refinement: a gate mixes what was seen into the query.
+    """IMRAM's recurrent refinement: a gate mixes the attended vector into the query.
 
     ``g = sigmoid(W_g [q, v])``, ``o = tanh(W_o [q, v])``, ``q <- g q + (1 - g) o``; the scores
-    of all passes are added (IMRAM equations 9-12). The refined query asks; what is compared with
-    the answer stays the word or region itself. The weights are shared between steps. ``steps``
-    counts passes, as IMRAM does: the last pass refines nothing.
+    of all passes are added (IMRAM equations 9-12). The refined query is used in the attention; the
+    word or region itself is aligned. The weights are shared between steps. ``steps`` counts
+    passes, as in IMRAM: after the last pass there is no refinement.
     """
 
-    steers = sums = True
+    changes_attention = sums_scores = True
+    aligns = False
 
     def __init__(self, embedding: int, settings: RegulatorSettings) -> None:
         super().__init__(embedding, settings)
-        self.rounds = settings.steps - 1
         self.normalised = settings.normalise_memory
         self.gate = nn.Linear(2 * embedding, embedding)
         self.refine = nn.Linear(2 * embedding, embedding)
 
-    def _maps(self, embedding: int) -> Sequence[nn.Module]:
-        return []
+    @property
+    def updates(self) -> int:
+        """The number of refinements, one less than passes."""
+        return self.steps - 1
 
-    def steer(self, k: int, seen: RegulatorInput) -> AttentionControl:
-        """Return the refined queries."""
-        query = seen.query if seen.steering.query is None else seen.steering.query
-        mixed = seen.pairing.mix(seen.weights, seen.axis)
+    def update(self, k: int, attention: AttentionPass, state: RegulatorState) -> RegulatorState:
+        """Return the state with refined queries."""
+        query = attention.query if state.control.query is None else state.control.query
+        mixed = attention.pairing.mix(attention.weights, attention.key_axis)
         query = query.expand_as(mixed)
         both = torch.cat([query, mixed], -1)
         gate = self.gate(both).sigmoid()
         refined = gate * query + (1 - gate) * self.refine(both).tanh()
-        return seen.steering.replace(query=l2norm(refined) if self.normalised else refined)
+        return state.with_control(query=l2norm(refined) if self.normalised else refined)
 
 
 REGULATORS: dict[str, type[Regulator]] = {"rcr": RCR, "rar": RAR, "rcar": RCAR, "memory": Memory}
 
 
 def register(name: str, regulator: type[Regulator]) -> None:
-    """Make a regulator of your own available to recipes as ``regulator.kind=name``.
+    """Make a regulator available to recipes as ``regulator.kind=name``.
 
-    Raises `InputError` when it neither steers nor pools, or the name is one of the built-in ones.
+    Raises `InputError` when it neither changes the attention nor pools, or for a built-in name.
     """
-    if not (regulator.steers or regulator.pools):
+    if not (regulator.changes_attention or regulator.pools):
         raise InputError(
-            "this regulator does nothing",
+            "this regulator has no effect",
             found=regulator.__name__,
-            expected="steers = True with a method `steer`, or pools = True with `pool`",
+            expected="changes_attention = True, pools = True, or both",
         )
     built_in = REGULATORS.get(name)
     if name == "none" or (built_in is not None and built_in.__module__ == __name__):
-        raise InputError("this name is taken", found=name, remedy="choose another one")
+        raise InputError(
+            "a built-in regulator has this name", found=name, remedy="choose another one"
+        )
     REGULATORS[name] = regulator
 
 
 def fingerprint(kind: str) -> str | None:
-    """Return a hash of the source of a reader's own regulator; None for the built-in ones.
+    """Return a hash of the source of a registered regulator; None for the built-in ones.
 
-    It belongs to a run's configuration, so that a changed class is never mistaken for the old.
+    It is part of a run's configuration, so that a changed class makes another run.
     """
     regulator = REGULATORS.get(kind)
     if regulator is None or regulator.__module__ == __name__:
         return None
-    own = sorted(vars(regulator).items())
+    members = sorted(vars(regulator).items())
     try:  # method by method: the source of a whole class is not found in a notebook
-        source = "".join(inspect.getsource(v) for _, v in own if inspect.isfunction(v))
+        functions = [v.fget if isinstance(v, property) else v for _, v in members]
+        source = "".join(inspect.getsource(v) for v in functions if inspect.isfunction(v))
     except (OSError, TypeError):
         raise InputError(
             "the source of this regulator cannot be read",
             found=regulator.__name__,
-            remedy="define it in a file or in a notebook cell: runs are told apart by it",
+            remedy="define it in a file or in a notebook cell: a run's folder depends on it",
         ) from None
-    source += repr([(k, v) for k, v in own if isinstance(v, bool | int | float | str)])
+    source += repr([(k, v) for k, v in members if isinstance(v, bool | int | float | str)])
     return hashlib.sha256(source.encode()).hexdigest()[:12]
 
 
-def make_regulator(embedding: int, settings: RegulatorSettings) -> Regulator | None:
-    """Return the regulator that the settings ask for; None when there is nothing to regulate."""
-    return REGULATORS[settings.kind](embedding, settings) if settings.active else None
+def regulator_factory(settings: RegulatorSettings) -> RegulatorFactory | None:
+    """Return a function from the width of the embeddings to a new regulator; None if inactive."""
+    if not settings.active:
+        return None
+    return lambda embedding: REGULATORS[settings.kind](embedding, settings)

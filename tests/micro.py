@@ -10,7 +10,9 @@ COLOURS = ("red", "green", "blue", "white", "black", "pink")
 THINGS = ("dog", "cat", "ball", "kite", "boat")
 
 
-def write_dataset(folder: Path, *, images: int = 12, regions: int = 4, seed: int = 0) -> Path:
+def write_dataset(
+    folder: Path, *, images: int = 12, regions: int = 4, seed: int = 0, captions: int = 5
+) -> Path:
     """Write three splits whose regions tell the colour and the thing of their captions."""
     folder.mkdir(parents=True, exist_ok=True)
     draw = np.random.default_rng(seed)
@@ -24,10 +26,10 @@ def write_dataset(folder: Path, *, images: int = 12, regions: int = 4, seed: int
         lines = [
             f"A {COLOURS[c]} {THINGS[t]} {'runs ' * k}."
             for c, t in zip(colour, thing, strict=True)
-            for k in range(5)
+            for k in range(captions)
         ]
         (folder / f"{split}_caps.txt").write_text("\n".join(lines) + "\n")
-        ids = [str(1000 * number + i) for i in range(images) for _ in range(5)]
+        ids = [str(1000 * number + i) for i in range(images) for _ in range(captions)]
         (folder / f"{split}_ids.txt").write_text("\n".join(ids) + "\n")
     return folder
 

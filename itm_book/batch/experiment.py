@@ -18,15 +18,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from itm_book.batch.notebook_runner import NotebookError, environment_set, run_notebook
 from itm_core.errors import InputError
-from itm_core.files import read_json
+from itm_core.files import locked, read_json
 
 NOTEBOOK = "experiment.ipynb"
 ERROR = "error.txt"
@@ -55,11 +53,11 @@ def run_cell(
     """
     folder.mkdir(parents=True, exist_ok=True)
     executed, error_file = folder / NOTEBOOK, folder / ERROR
-    with FileLock(folder / ".cell.lock"):
+    with locked(folder / ".cell.lock"):
         if not executed.exists():
             # A kernel outlives a killed batch by about a second, and `itm train` may be training
             # this run: wait for the lock of the run (runs.py), then resume from the checkpoint.
-            with FileLock(folder / ".lock"):
+            with locked(folder / ".lock"):
                 pass
             error_file.unlink(missing_ok=True)
             try:
@@ -70,14 +68,6 @@ def run_cell(
                 error_file.write_text("\n".join(trace) + "\n", encoding="utf-8")
                 raise
     return executed
-
-
-def last_line(folder: Path) -> str:
-    """Return what the cell in ``folder`` failed with; empty when it did not."""
-    try:
-        return (folder / ERROR).read_text(encoding="utf-8").rstrip().rpartition("\n")[2]
-    except FileNotFoundError:
-        return ""
 
 
 @contextmanager
@@ -99,22 +89,19 @@ def claim_gpu(count: int, folder: Path | None = None) -> Iterator[str | None]:
     names = (visible.split(",") if visible else [str(i) for i in range(count)])[:count]
     folder = folder or Path(tempfile.gettempdir()) / f"itm-gpus-{getpass.getuser()}"
     folder.mkdir(parents=True, exist_ok=True)
-    locks = {name: FileLock(folder / f"{name}.lock", timeout=0) for name in names}
-    while (name := _first_free(locks)) is None:
-        time.sleep(0.2)
-    try:
+    with ExitStack() as held:
+        while (name := _first_free(names, folder, held)) is None:
+            time.sleep(0.2)
         with environment_set({"CUDA_VISIBLE_DEVICES": name}):
             yield name
-    finally:
-        locks[name].release()
 
 
-def _first_free(locks: Mapping[str, FileLock]) -> str | None:
-    """Return the name of the first lock that could be acquired; None when all are held."""
-    for name, lock in locks.items():
+def _first_free(names: Sequence[str], folder: Path, held: ExitStack) -> str | None:
+    """Return the name of the first GPU whose lock could be acquired; None when all are in use."""
+    for name in names:
         try:
-            lock.acquire()
-        except Timeout:
+            held.enter_context(locked(folder / f"{name}.lock", "this GPU is in use"))
+        except InputError:
             continue
         return name
     return None

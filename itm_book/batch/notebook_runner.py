@@ -16,15 +16,16 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import nbformat
+from typing import TYPE_CHECKING, Any
 
 from itm_core.errors import InputError
 from itm_core.files import make_folder, reading, space_checked
+from itm_core.training.launch import THREADS
+
+if TYPE_CHECKING:
+    import nbformat
 
 KERNEL = "python3"
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 START_SECONDS = 300  # for a kernel to start: minutes when a cluster reads from a cold disk
 TRACE_LINES = 20  # of the traceback that a `NotebookError` keeps
 
@@ -136,6 +137,8 @@ def parameters_of(notebook: Path) -> list[str]:
 
 def read_notebook(path: Path) -> nbformat.NotebookNode:
     """Return a notebook; raises `InputError` when it is missing or not a notebook."""
+    import nbformat
+
     try:
         with reading(path, "notebook not found"):
             return nbformat.read(path, as_version=4)

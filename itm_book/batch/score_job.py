@@ -1,8 +1,8 @@
-"""Scoring a gallery with a run or an ensemble: at once, or as shards that are merged exactly.
+"""Scoring a gallery with a run or an ensemble: in this process, or as shards that are merged.
 
-A job lives in a folder: ``job.json`` says what is scored, each shard is a file of its own, and in
-the end there are ``metrics.json`` and ``scores.npy``, the score matrix, or ``top.npz``, the best K
-in both directions. What is there is not done again: start it anew with the same command.
+A job has a folder: ``job.json`` says what is scored, each shard is a file, and the results are
+``metrics.json`` and ``scores.npy`` (the score matrix) or ``top.npz`` (the best K in both
+directions). Finished parts are not computed again: the same command resumes a job.
 
 Page: "Batches", "A large gallery".
 """
@@ -20,15 +20,15 @@ import numpy as np
 import torch
 
 from itm_book.batch import engine, top_lists
-from itm_book.batch.planning import means
+from itm_book.batch.profiles import resources
 from itm_core.data.dataset import Split, load_split
 from itm_core.data.feature_notes import require_same_features
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
-from itm_core.evaluation.scoring import cut, score_matrix
+from itm_core.evaluation.scoring import image_shards, score_matrix
 from itm_core.experiments.prepare import encode, run_features, vocabulary_hash
-from itm_core.experiments.run import Run
+from itm_core.experiments.run import Run, RunState
 from itm_core.files import read_json, whole_file, write_json
 
 JOB, DONE = "job.json", "metrics.json"
@@ -39,7 +39,7 @@ LONGEST_NAME = 200  # bytes; file systems allow 255
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """Some images of a gallery, and the file where their scores are to be."""
+    """Some images of a gallery, and the file for their scores."""
 
     place: Path
     rows: slice
@@ -64,13 +64,13 @@ class Shard:
 
     @property
     def state(self) -> str:
-        """``done``, ``failed`` or ``not begun``, as the files say now."""
+        """`RunState.FINISHED`, `FAILED` or `EMPTY`, read from its files."""
         if self.place.exists():
-            return "done"
-        return "failed" if self.trace.exists() else "not begun"
+            return RunState.FINISHED
+        return RunState.FAILED if self.trace.exists() else RunState.EMPTY
 
     def forget(self) -> None:
-        """Take away an earlier error, and what a killed process has left."""
+        """Remove an earlier error, and partial files of a killed process."""
         self.trace.unlink(missing_ok=True)
         for partial in self.place.parent.glob(f".{self.name}.*.partial"):
             partial.unlink(missing_ok=True)
@@ -78,13 +78,13 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreJob:
-    """Runs, a split whose images and captions they shall score, and how; see `prepare`.
+    """Runs, the split whose images and captions they score, and how; see `prepare`.
 
     Attributes:
-        runs: one, or the members of an ensemble, whose scores are averaged.
-        vocabulary: the file that was named for imported runs, or None.
-        jobs: the shards; none when all is scored at once, by this process.
-        top: keep the best K in each direction; 0 for the whole matrix.
+        runs: one run, or the members of an ensemble, whose scores are averaged.
+        vocabulary: the vocabulary file that was given for imported runs, or None.
+        jobs: the shards; none when everything is scored in this process.
+        top: number of best items kept for each query; 0 for the full matrix.
     """
 
     runs: tuple[Run, ...]
@@ -102,11 +102,11 @@ class ScoreJob:
 
     @property
     def home(self) -> Path:
-        """The folder of Snakemake's state and log."""
+        """The folder of Snakemake's input, state and log."""
         return self.out / "batch"
 
-    def content(self, left: Sequence[Shard]) -> dict[str, Any]:
-        """Return what `shard` needs to know of the shards that are left."""
+    def content(self, pending: Sequence[Shard]) -> dict[str, Any]:
+        """Return what `shard` reads about the shards that are left."""
         return {
             "module": "itm_book.batch.shard",
             "runs": [str(run.folder.resolve()) for run in self.runs],
@@ -116,11 +116,11 @@ class ScoreJob:
             "out": str(self.out),
             "top": self.top,
             "device": self.device,
-            "cells": {job.name: [job.rows.start, job.rows.stop] for job in left},
+            "cells": {job.name: [job.rows.start, job.rows.stop] for job in pending},
         }
 
     def job(self) -> dict[str, Any]:
-        """Return what decides about the scores, ready for JSON: weights, data, and the cut."""
+        """Return what determines the scores, ready for JSON: weights, data and shards."""
         data = hashlib.sha256()
         self.split.add_to(data)
         words = [vocabulary_hash(run.vocabulary) for run in self.runs if run.imported]
@@ -152,16 +152,16 @@ def prepare(
     """Return a scoring job whose every part has been checked; nothing is scored.
 
     Args:
-        runs: one, or the members of an ensemble.
-        out: the folder of the results; by default one below `SCORES_ROOT` with their names.
-        shards: into how many the images are cut; 0 to score all at once, by this process.
-        top: keep the best K in each direction, not the whole matrix; it needs shards.
-        folds: into how many parts `folded` is to divide the images.
-        vocabulary: the file that the imported ones among the runs were loaded with, if any.
-        workers, profile: as for `planning.prepare`.
+        runs: one run, or the members of an ensemble.
+        out: the folder of the results; by default one below `SCORES_ROOT` named after the runs.
+        shards: number of shards of the images; 0 to score everything in this process.
+        top: keep the best K in each direction, not the full matrix; requires shards.
+        folds: number of parts into which `folded` divides the images.
+        vocabulary: the vocabulary file that imported runs were loaded with, if any.
+        workers, device, profile: as for `profiles.resources`.
 
-    Raises `InputError` for data that a run does not fit, a number that makes no sense, and a
-    folder that holds another job or anything else.
+    Raises `InputError` for data that does not fit a run, numbers that cannot be combined, and a
+    folder that holds another job or other files.
     """
     data = load_split(dataset, split)
     for run in runs:
@@ -169,23 +169,23 @@ def prepare(
     _check_numbers(len(runs), len(data.regions), shards, top, folds)
     out = (out or default_folder(runs, data)).resolve()
     kind = "npz" if top else "npy"
-    rows = cut(len(data.regions), shards) if shards else []
+    rows = image_shards(len(data.regions), shards) if shards else []
     jobs = tuple(
         Shard(place=out / f"shard-{k:04}-of-{shards:04}.{kind}", rows=part)
         for k, part in enumerate(rows, 1)
     )
-    how = means(device, workers, profile)
-    made = ScoreJob(
+    how = resources(device, workers, profile)
+    score_job = ScoreJob(
         runs=tuple(runs), vocabulary=vocabulary, split=data, out=out, jobs=jobs, top=top, **how
     )
-    _claim(made)
-    return made
+    _claim(score_job)
+    return score_job
 
 
 def default_folder(runs: Sequence[Run], split: Split) -> Path:
-    """Return where scores go unless a folder is named: data set, split, and the names of the runs.
+    """Return the folder of scores unless one is named: by dataset, split and names of the runs.
 
-    A trained run is called by its folder below the store, an imported one by its own folder.
+    A trained run is named by its folder below the store, an imported one by its own folder.
     """
     names = [run.folder.resolve().name if run.imported else run.place for run in runs]
     label = "+".join(name.replace("/", "-") for name in names)
@@ -198,46 +198,46 @@ def default_folder(runs: Sequence[Run], split: Split) -> Path:
 def _check_numbers(members: int, images: int, shards: int, top: int, folds: int) -> None:
     if not 0 <= shards <= images or top < 0 or (top and not shards):
         raise InputError(
-            "these shards cannot be made",
-            expected=f"1 to {images} shards, and the best 1 or more, or all, of each",
+            "wrong number of shards or of best items",
+            expected=f"1 to {images} shards; --top 1 or more, with shards, or no --top",
             found=f"--shards {shards} --top {top}",
         )
     if top and (members > 1 or folds):
         raise InputError(
-            "the best K of each query are not enough",
-            expected="the whole matrix: an ensemble averages it, folds cut it",
+            "--top cannot be combined with an ensemble or folds",
+            expected="the full score matrix: an ensemble averages it, folds divide it",
             found=f"--top {top} with {members} runs and {folds} folds",
-            remedy="leave --top out",
+            remedy="leave out --top",
         )
     if folds and (folds < 2 or images % folds):
         raise InputError(
-            "images do not divide into folds",
+            "the images cannot be divided into these folds",
             expected=f"2 or more folds of the same number of images ({images} in all)",
             found=f"--folds {folds}",
         )
 
 
 def _claim(gallery: ScoreJob) -> None:
-    """Write what the folder is for, or raise `InputError` when it is for something else."""
+    """Write ``job.json``, or raise `InputError` when the folder holds another job."""
     place, job = gallery.out / JOB, gallery.job()
     if not place.exists():
         _require_empty(gallery.out)
         write_json(place, job)
-    elif (found := read_json(place)) != job:
-        other = next(name for name in job if found.get(name) != job[name])
+    elif (existing := read_json(place)) != job:
+        other = next(name for name in job if existing.get(name) != job[name])
         raise InputError(
             "this folder holds another scoring job",
             file=gallery.out,
             expected=f"{other} {job[other]}",
-            found=found.get(other),
+            found=existing.get(other),
             remedy="name another folder with --out, or remove this one",
         )
 
 
 def _require_empty(folder: Path) -> None:
-    """Raise `InputError` for a folder with files that no job has made: a run's, an import's."""
-    held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    others = [name for name in held if not name.startswith(f".{JOB}.")]  # of a killed process
+    """Raise `InputError` for a folder with files of something else, such as a run."""
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    others = [name for name in names if not name.startswith(f".{JOB}.")]  # of a killed process
     if others:
         raise InputError(
             "not a folder of scores",
@@ -249,7 +249,7 @@ def _require_empty(folder: Path) -> None:
 
 
 def score(gallery: ScoreJob, *, progress: bool = True) -> engine.Report | None:
-    """Score what is not there yet and merge it; return the report of a batch with failures."""
+    """Score what is missing and merge it; return the report of a batch when jobs failed."""
     if (gallery.out / DONE).exists():
         return None
     if not gallery.jobs:
@@ -259,14 +259,14 @@ def score(gallery: ScoreJob, *, progress: bool = True) -> engine.Report | None:
         if report.failed:
             return report
         merge(gallery)
-    for job in gallery.jobs:  # what they held is in the whole now
+    for job in gallery.jobs:  # their content is in the merged file
         job.place.unlink(missing_ok=True)
         job.forget()
     return None
 
 
 def _score_here(gallery: ScoreJob, progress: bool) -> None:
-    """Score everything in this process, on all devices that it may use."""
+    """Score everything in this process, on all GPUs that it may use."""
     scores = retrieval.ensemble(_matrix(gallery, run, progress) for run in gallery.runs)
     with whole_file(gallery.out / SCORES) as partial, partial.open("wb") as file:
         np.save(file, scores.astype(np.float32))
@@ -285,7 +285,7 @@ def _matrix(gallery: ScoreJob, run: Run, progress: bool) -> np.ndarray:
 
 
 def merge(gallery: ScoreJob) -> None:
-    """Put the shards together and write the numbers; nothing but one shard is held in memory.
+    """Merge the shards and write the metrics; at most one shard is in memory.
 
     Raises `InputError` for a shard that is damaged.
     """
@@ -316,10 +316,10 @@ def _merge_lists(gallery: ScoreJob) -> None:
         i2t.append(lists["i2t"])
         t2i = top_lists.best(np.concatenate([t2i, lists["t2i"]], 1), gallery.top)
     sides = {"i2t": np.concatenate(i2t), "t2i": t2i}
-    whole = {f"{side}_places": top_lists.places_of(lists) for side, lists in sides.items()}
-    whole |= {f"{side}_scores": top_lists.scores_of(lists) for side, lists in sides.items()}
+    merged = {f"{side}_places": top_lists.places_of(lists) for side, lists in sides.items()}
+    merged |= {f"{side}_scores": top_lists.scores_of(lists) for side, lists in sides.items()}
     with whole_file(gallery.out / LISTS) as partial, partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **whole)
+        np.savez(file, allow_pickle=False, **merged)
 
 
 def _read(job: Shard) -> Any:
@@ -333,26 +333,24 @@ def _read(job: Shard) -> Any:
 
 
 def _damaged(job: Shard, found: str) -> InputError:
-    remedy = "delete it and give the same command again"
+    remedy = "delete it and run the same command again"
     return InputError("this shard is damaged", file=job.place, found=found, remedy=remedy)
 
 
 def _measure(gallery: ScoreJob) -> None:
-    n = gallery.split.captions_per_image
     if not gallery.top:
         scores = np.load(gallery.out / SCORES, mmap_mode="r")
-        write_json(gallery.out / DONE, retrieval.report(scores, captions_per_image=n))
+        write_json(gallery.out / DONE, retrieval.report(scores))
         return
     with np.load(gallery.out / LISTS) as lists:
         i2t, t2i = lists["i2t_places"], lists["t2i_places"]
-    write_json(gallery.out / DONE, top_lists.recalls(i2t, t2i, captions_per_image=n))
+    write_json(gallery.out / DONE, top_lists.recalls(i2t, t2i))
 
 
 def folded(gallery: ScoreJob, folds: int) -> dict[str, Any]:
-    """Write and return the means over folds of the images, each ranked by itself (MSCOCO 1K)."""
-    n = gallery.split.captions_per_image
+    """Return the mean metrics over folds of the images (MSCOCO 1K), after writing them."""
     scores = np.load(gallery.out / SCORES, mmap_mode="r")
-    found = retrieval.five_folds(scores, captions_per_image=n, folds=folds).flat()
-    written = {**found, "images": len(scores), "captions": scores.shape[1], "folds": folds}
-    write_json(gallery.out / f"metrics-{folds}-folds.json", written)
-    return written
+    means = retrieval.five_folds(scores, folds=folds).flat()
+    metrics = {**means, "images": len(scores), "captions": scores.shape[1], "folds": folds}
+    write_json(gallery.out / f"metrics-{folds}-folds.json", metrics)
+    return metrics

@@ -1,8 +1,8 @@
 """One shard of a scoring job: some images of a gallery against all captions.
 
-``python -m itm_book.batch.shard CELLS.json SHARD`` is what `engine` starts for every shard, here or
-on a node of a cluster; `score_job` has planned them. A shard is a block of the score matrix, or
-lists of the best K in both directions; it is written beside its place and renamed.
+``python -m itm_book.batch.shard CELLS.json SHARD`` is what `engine` starts for every shard, on this
+machine or on a node of a cluster; `score_job` plans them. A shard is a block of the score matrix,
+or lists of the best K in both directions; its file is written atomically.
 
 Page: "Batches", "A large gallery".
 """
@@ -31,22 +31,22 @@ from itm_core.files import read_json, whole_file
 Blocks = Iterable[tuple[slice, np.ndarray, np.ndarray]]  # images, captions, and their scores
 
 
-def score_shard(place: Path, rows: slice, told: Mapping[str, Any]) -> None:
-    """Write the shard at ``place``: the images ``rows``; ``told`` is `score_job.ScoreJob.content`.
+def score_shard(place: Path, rows: slice, job: Mapping[str, Any]) -> None:
+    """Write the shard of the images ``rows`` to ``place``, unless the file exists.
 
-    One that is there is left alone.
+    ``job`` is what `score_job.ScoreJob.content` returns.
     """
     if place.exists():
         return
-    split = load_split(told["dataset"], told["split"])
-    vocabulary = None if told["vocabulary"] is None else Path(told["vocabulary"])
-    members = load_members(told["runs"], dataset=told["dataset"], vocabulary=vocabulary)
-    found = (_blocks(run, split, rows, told["device"]) for run in members)
+    split = load_split(job["dataset"], job["split"])
+    vocabulary = None if job["vocabulary"] is None else Path(job["vocabulary"])
+    members = load_members(job["runs"], dataset=job["dataset"], vocabulary=vocabulary)
+    scored = (_blocks(run, split, rows, job["device"]) for run in members)
     with whole_file(place) as partial, partial.open("wb") as file:
-        if told["top"]:
-            np.savez(file, allow_pickle=False, **_lists(next(found), split, rows, told["top"]))
+        if job["top"]:
+            np.savez(file, allow_pickle=False, **_lists(next(scored), split, rows, job["top"]))
         else:
-            each = (_block(blocks, len(split.captions), rows) for blocks in found)
+            each = (_block(blocks, len(split.captions), rows) for blocks in scored)
             np.save(file, retrieval.ensemble(each).astype(np.float32))
 
 
@@ -78,27 +78,27 @@ def _lists(blocks: Blocks, split: Split, rows: slice, count: int) -> dict[str, n
     return {"i2t": np.array(i2t), "t2i": np.array(t2i)}
 
 
-def _join(lists: list[np.ndarray], places: np.ndarray, found: np.ndarray, count: int) -> None:
-    """Keep the best of the lists of some queries, and of what was found for them."""
-    known = np.stack([lists[place] for place in places])
-    best = top_lists.best(np.concatenate([known, found], 1), count)
+def _join(lists: list[np.ndarray], places: np.ndarray, entries: np.ndarray, count: int) -> None:
+    """Merge new entries into the lists of some queries, and keep the best."""
+    previous = np.stack([lists[place] for place in places])
+    best = top_lists.best(np.concatenate([previous, entries], 1), count)
     for place, row in zip(places, best, strict=True):
         lists[place] = row
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Score one shard of the JSON that `planning` has written; return 0, or 1 when it failed."""
+    """Score one shard of the JSON that `engine` wrote; return 0, or 1 when it failed."""
     parser = argparse.ArgumentParser(prog="python -m itm_book.batch.shard")
     parser.add_argument("cells", type=Path)
     parser.add_argument("shard", help="the name of its file")
     parser.add_argument("--threads", type=int, default=1)
-    given = parser.parse_args(arguments)
-    told = read_json(given.cells)
-    place = Path(told["out"], given.shard)
-    torch.set_num_threads(given.threads)
+    options = parser.parse_args(arguments)
+    job = read_json(options.cells)
+    place = Path(job["out"], options.shard)
+    torch.set_num_threads(options.threads)
     try:
-        with claim_gpu(told["gpus"]):
-            score_shard(place, slice(*told["cells"][given.shard]), told)
+        with claim_gpu(job["gpus"]):
+            score_shard(place, slice(*job["cells"][options.shard]), job)
     except Exception as error:
         lines = traceback.format_exception(error)
         place.with_suffix(".error.txt").write_text("".join(lines), encoding="utf-8")

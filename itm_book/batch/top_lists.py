@@ -1,9 +1,9 @@
 """The best K of a gallery for every query, merged exactly from parts of it.
 
-An entry of a list is one whole number: the score's bits in an order that numbers keep, then
-whether the item is wrong, then its place. The larger number comes first, so lists of parts are
-merged by taking the largest, and every tie is broken alike: a wrong item before a right one, as
-`retrieval` counts ties, then the smaller place.
+An entry of a list is one integer: the score's bits, mapped so that integers are ordered as the
+scores, then a bit that is set for a wrong item, then the item's index. Larger integers come first,
+so lists of parts are merged by taking the largest. Ties are broken in the same way everywhere: a
+wrong item before a right one, as `retrieval` counts ties, then the smaller index.
 
 Page: "Batches", "A large gallery".
 """
@@ -26,7 +26,7 @@ def entries(scores: np.ndarray, places: np.ndarray, right: np.ndarray) -> np.nda
         places: ``[N]``, which items of the gallery these are.
         right: ``[Q, N]`` bool, whether an item belongs to the query.
 
-    Raises `InputError` for a score that is not a number.
+    Raises `InputError` for a NaN score.
     """
     if np.isnan(scores).any():
         raise InputError(
@@ -37,11 +37,11 @@ def entries(scores: np.ndarray, places: np.ndarray, right: np.ndarray) -> np.nda
     return (ordered << 32) | ((~right).astype(np.int64) << 31) | (_PLACES - places)
 
 
-def best(found: np.ndarray, count: int) -> np.ndarray:
-    """Return the ``count`` best entries of each row, or all of fewer, the best one first."""
-    if found.shape[1] > count:
-        found = np.partition(found, found.shape[1] - count, axis=1)[:, -count:]
-    return np.sort(found, axis=1)[:, ::-1]
+def best(lists: np.ndarray, count: int) -> np.ndarray:
+    """Return the ``count`` best entries of each row, or all if there are fewer, best first."""
+    if lists.shape[1] > count:
+        lists = np.partition(lists, lists.shape[1] - count, axis=1)[:, -count:]
+    return np.sort(lists, axis=1)[:, ::-1]
 
 
 def places_of(lists: np.ndarray) -> np.ndarray:
@@ -56,24 +56,24 @@ def scores_of(lists: np.ndarray) -> np.ndarray:
     return bits.astype(np.int32).view(np.float32)
 
 
-def recalls(i2t: np.ndarray, t2i: np.ndarray, *, captions_per_image: int = 5) -> dict[str, float]:
-    """Return R@1, R@5 and R@10 in percent, as far as the lists reach, and rSum if they do.
+def recalls(i2t: np.ndarray, t2i: np.ndarray) -> dict[str, float]:
+    """Return R@K in percent for each K of 1, 5, 10 up to the lists' length, and rSum if all are.
 
-    Equal to those of `retrieval.metrics` with ties as there by default. Ranks beyond the lists
-    are not known, so there are no medians and means.
+    Equal to `retrieval.metrics` with its default for ties. Ranks beyond the lists are unknown, so
+    there are no median and mean ranks.
 
     Shapes: the places of the best captions of each image ``[I, K]``, and images ``[C, K]``.
     """
-    n = captions_per_image
+    n = len(t2i) // len(i2t)  # captions of an image
     sides = {
         "i2t": i2t // n == np.arange(len(i2t))[:, None],
         "t2i": t2i == (np.arange(len(t2i)) // n)[:, None],
     }
-    found = {
+    percents = {
         f"{side}_r{cut}": 100.0 * float(right[:, :cut].any(1).mean())
         for side, right in sides.items()
         for cut in CUTS
         if cut <= right.shape[1]
     }
-    whole = len(found) == 2 * len(CUTS)
-    return {"rsum": sum(found.values()), **found} if whole else found
+    complete = len(percents) == 2 * len(CUTS)
+    return {"rsum": sum(percents.values()), **percents} if complete else percents

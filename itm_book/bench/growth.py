@@ -24,6 +24,7 @@ from itm_book.bench import alone
 from itm_book.bench.methods import LONGEST, METHODS, REGIONS, SHORTEST
 from itm_core.evaluation.scoring import score_matrix
 from itm_core.models import Attending
+from itm_core.regulators import regulator_factory
 
 FEATURES, WORDS = 64, 1000  # widths that cost next to nothing
 IMAGES = (1000, 2000, 4000, 8000, 16000)
@@ -89,7 +90,8 @@ def measure(name: str, images: int, captions: int, device: str) -> ScalingPoint:
     torch.manual_seed(0)
     method = METHODS[name]
     encoder = method.encoder.replace(embedding=1024, word_width=300)
-    matcher = Attending(FEATURES, WORDS, encoder, method.settings, method.regulator, REGIONS)
+    regulator = regulator_factory(method.regulator)
+    matcher = Attending(FEATURES, WORDS, encoder, method.settings, regulator, REGIONS)
     draw = np.random.default_rng(0)
     lens = draw.integers(SHORTEST, LONGEST + 1, captions)
     tokens = [draw.integers(4, WORDS, n).tolist() for n in lens]

@@ -35,7 +35,8 @@ from itm_core.data.dataset import load_split
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.experiments import recipes
 from itm_core.experiments.weights import save_matcher
-from itm_core.training.trainer import Pairs, Trainer, batches
+from itm_core.training.batches import Pairs
+from itm_core.training.trainer import Trainer
 
 REGIONS, WIDTH = 36, 2048
 WORDS = 9000  # of which captions are made
@@ -123,21 +124,20 @@ def load(folder: Path) -> tuple[Vocabulary, Pairs]:
 
 def make_batches(trainer: Trainer, count: int) -> None:
     """Make batches as fast as they can be made, and print how many a second."""
-    cut = batches(trainer.pairs, trainer.recipe.training, 0, 0)[:count]
-    with watched(f"{len(cut)} batches of {len(cut[0])}"):
+    with watched(f"{min(count, trainer.steps)} batches of {trainer.recipe.training.batch}"):
         started = time.perf_counter()
-        with closing(trainer._ready(cut)) as ready:
+        with closing(trainer.batches.epoch(0, last=count)) as ready:
             made = sum(1 for _ in ready)
         print(f"  {made / (time.perf_counter() - started):.1f} batches a second")
 
 
 def train(trainer: Trainer, count: int) -> None:
     """Train some steps, and print how much of the time was spent waiting for batches."""
-    cut = batches(trainer.pairs, trainer.recipe.training, 0, 0)[:count]
+    steps = min(count, trainer.steps)
     trainer.matcher.train()
-    with watched(f"{len(cut)} steps of {trainer.recipe.name}"):
+    with watched(f"{steps} steps of {trainer.recipe.name}"):
         started, stepping = time.perf_counter(), 0.0
-        with closing(trainer._ready(cut)) as ready:
+        with closing(trainer.batches.epoch(0, last=count)) as ready:
             for batch in ready:
                 before = time.perf_counter()
                 trainer._step(batch)
@@ -146,7 +146,7 @@ def train(trainer: Trainer, count: int) -> None:
                 stepping += time.perf_counter() - before
                 trainer.state.step += 1
         took = time.perf_counter() - started
-        print(f"  {took / len(cut):.2f} s a step, {1 - stepping / took:.1%} of it waiting")
+        print(f"  {took / steps:.2f} s a step, {1 - stepping / took:.1%} of it waiting")
 
 
 def measure(given: argparse.Namespace) -> None:
@@ -173,4 +173,5 @@ def measure(given: argparse.Namespace) -> None:
             )
         make_batches(trainer, given.batches)
         train(trainer, given.steps)
-        print(f"features {'held' if trainer.held is not None else 'read'} on {trainer.device}")
+        source = "read from the disk" if trainer.batches.cache is None else "cached"
+        print(f"features {source} for {trainer.device}")

@@ -17,7 +17,7 @@ from itm_core.encoders.encoder import EncoderSettings
 from itm_core.encoders.fragments import Fragments, l2norm
 from itm_core.evaluation.scoring import chunked, score_fragments
 from itm_core.models import Attending, AttendingSettings, Matcher
-from itm_core.regulators import RegulatorSettings
+from itm_core.regulators import RegulatorSettings, regulator_factory
 
 REGIONS, SHORTEST, LONGEST = 36, 8, 20
 PLAIN, UNREGULATED = EncoderSettings(word_width=1), RegulatorSettings()
@@ -130,7 +130,7 @@ def build(method: Method, width: int, similarity: int) -> Attending:
         1,
         method.encoder.replace(embedding=width),
         method.settings.replace(width=similarity),
-        method.regulator.replace(width=similarity),
+        regulator_factory(method.regulator.replace(width=similarity)),
         REGIONS,
     )
     for name, parameter in matcher.named_parameters():
@@ -149,7 +149,7 @@ def weights_of_twin(matcher: Attending, method: Method) -> Weights:
 def score(matcher: Matcher, given: Given) -> Tensor:
     """Return our scores ``[I, C]``; whole vectors are made on the way, as the twins do."""
     regions, words = Fragments.of(given.regions), Fragments.of(given.words, given.lens)
-    if matcher.regions.whole is not None:
-        regions = replace(regions, whole=matcher.regions.whole(regions))
-        words = replace(words, whole=matcher.words.get_submodule("whole")(words))
+    if matcher.regions.pooling is not None:
+        regions = replace(regions, pooled=matcher.regions.pooling(regions))
+        words = replace(words, pooled=matcher.words.get_submodule("pooling")(words))
     return score_fragments(matcher, chunked(regions), words)

@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from itm_book.bench.methods import METHODS, Given, Method, build, draw, score, weights_of_twin
 from itm_core.evaluation.compiled import compiled
-from itm_core.evaluation.scoring import PRECISIONS, reduced
+from itm_core.evaluation.scoring import PRECISIONS, matmul_precision
 from itm_core.models import Attending, Matcher
 from itm_core.settings import at_least, one_of
 
@@ -135,14 +135,14 @@ def race(name: str, method: Method, given: Given, asked: Asked, reached: float) 
     fast = compiled(matcher) if asked.compile else matcher
 
     def ours(matcher: Matcher = matcher) -> Tensor:
-        with reduced(torch.device(asked.device), asked.precision):
+        with matmul_precision(torch.device(asked.device), asked.precision):
             return score(matcher, given).float()
 
     def twin() -> Tensor:
         return method.twin(few.regions, few.words, few.lens.tolist(), weights)
 
     def bare() -> Tensor:
-        with reduced(torch.device(asked.device), asked.precision):
+        with matmul_precision(torch.device(asked.device), asked.precision):
             return given.packed @ flat
 
     mine = ours()
@@ -222,7 +222,7 @@ def speed_of_products(device: str, precision: str, repeats: int = 7) -> float:
     square = torch.randn(size, size, device=device)
 
     def product() -> Tensor:
-        with reduced(torch.device(device), precision):
+        with matmul_precision(torch.device(device), precision):
             return square @ square
 
     product()

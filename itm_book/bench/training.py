@@ -157,7 +157,7 @@ def _seconds(
     _wait(device)
     started = time.perf_counter()
     optimiser.zero_grad(set_to_none=True)
-    with scoring.reduced(device, asked.precision):
+    with scoring.matmul_precision(device, asked.precision):
         gradient_step(
             matcher,
             batch,

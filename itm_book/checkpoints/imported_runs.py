@@ -14,13 +14,13 @@ from itm_core.data.feature_notes import require_same_features
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.environment import describe, pick_device
 from itm_core.errors import InputError
+from itm_core.experiments.evaluate import write_metrics, write_test_scores
+from itm_core.experiments.prepare import prepare
 from itm_core.experiments.run import COMPLETE, IMPORT, VOCABULARY, Run, load
 from itm_core.experiments.runs import (
     ROOT,
     configuration,
     folder_of,
-    score_test_split,
-    write_metrics,
 )
 from itm_core.files import whole_file, write_json
 from itm_core.settings import instance
@@ -78,6 +78,7 @@ def scored(
         with whole_file(place / name) as partial:
             shutil.copyfile(given.folder / name, partial)
     matcher = given.matcher(device)
-    score_test_split(data, given.recipe, matcher, place, progress)
-    write_metrics(data, given.recipe, matcher, place)
+    test = prepare(data, given.recipe).test
+    write_test_scores(place, matcher, test, progress=progress)
+    write_metrics(place, matcher, test)
     return Run(place)

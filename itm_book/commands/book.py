@@ -15,8 +15,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(run=_book)
 
 
-def _book(given: argparse.Namespace) -> int:
+def _book(options: argparse.Namespace) -> int:
+    from itm_book.pages.clone import find_root
+
+    root = find_root()  # before anything is imported that only a clone's environment may have
     from itm_book.pages.building import make_book
 
-    print(f"open {make_book(given.preset, device=given.device)}")
+    print(f"open {make_book(options.preset, device=options.device, root=root)}")
     return 0

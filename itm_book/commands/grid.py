@@ -10,7 +10,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add ``grid`` to the commands."""
     command = commands.add_parser("grid", help="list the grids, or run the cells of one")
     command.add_argument("grid", nargs="?", metavar="GRID", help="a name, or a file of your own")
-    command.add_argument("--size", default="smoke", help="tiny, smoke, full or photographs")
+    command.add_argument(
+        "--size", default="smoke", help="one of the grid's sizes, which are listed; default: smoke"
+    )
     command.add_argument("--rows", nargs="+", metavar="ROW", help="default: all")
     command.add_argument("--seeds", nargs="+", type=int, metavar="SEED", help="default: the size's")
     command.add_argument("--workers", type=int, help="cells at once; default: one for each core")
@@ -18,32 +20,33 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--profile", default="local", help="local, slurm, kubernetes or a folder")
     command.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
     command.add_argument("--root", type=Path, default=Path("data/runs"), help="the run store")
-    command.add_argument("--dry-run", action="store_true", help="only say what would be run")
+    command.add_argument("--dry-run", action="store_true", help="show what would be run")
     command.set_defaults(run=_grid)
 
 
-def _grid(given: argparse.Namespace) -> int:
-    from itm_book.batch import engine, planning
+def _grid(options: argparse.Namespace) -> int:
     from itm_book.records import grids
 
-    if given.grid is None:
-        print("\n".join(planning.listing()))
+    if options.grid is None:
+        print("\n".join(grids.listing()))
         return 0
-    planned = planning.prepare(
-        grids.load(given.grid),
-        given.size,
-        rows=given.rows,
-        seeds=given.seeds,
-        data=given.data,
-        root=given.root,
-        workers=given.workers,
-        device=given.device,
-        profile=given.profile,
-        make_data=not given.dry_run,
+    from itm_book.batch import engine, planning
+
+    batch = planning.prepare(
+        grids.load(options.grid),
+        options.size,
+        rows=options.rows,
+        seeds=options.seeds,
+        data=options.data,
+        root=options.root,
+        workers=options.workers,
+        device=options.device,
+        profile=options.profile,
+        make_data=not options.dry_run,
     )
-    if given.dry_run:
-        print("\n".join(planned.lines()))
+    if options.dry_run:
+        print("\n".join(batch.lines()))
         return 0
-    report = engine.run(planned)
+    report = engine.run(batch)
     print("\n".join(report.lines()))
     return 1 if report.failed else 0

@@ -1,4 +1,4 @@
-"""``itm results``: what came out of runs, recorded in ``data/results/``.
+"""``itm results``: results of runs, recorded in ``data/results/``.
 
 Page: "Batches"; "Real photographs".
 """
@@ -17,7 +17,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "export", help="record the finished runs of grids, in the place of older ones"
     )
     command.add_argument(
-        "grids", nargs="*", metavar="GRID", help="default: all whose dataset is there"
+        "grids", nargs="*", metavar="GRID", help="default: all whose dataset exists"
     )
     command.add_argument("--record", type=Path, help="default: data/results/runs.csv")
     command.set_defaults(run=_export)
@@ -40,45 +40,52 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_places(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--size", default="smoke", help="smoke, full or photographs")
+    command.add_argument("--size", default="smoke", help="a size of the grid; default: smoke")
     command.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
     command.add_argument("--root", type=Path, default=Path("data/runs"), help="the run store")
 
 
-def _export(given: argparse.Namespace) -> int:
+def _export(options: argparse.Namespace) -> int:
     from itm_book.records import grids, results
     from itm_core.environment import current_commit, require_committed
 
-    record = given.record or results.RECORD
-    require_committed(current_commit())  # which averages ensembles, whatever made the runs
+    record = options.record or results.RECORD
+    require_committed(current_commit())  # whose code averages ensembles
     every: list[results.Result] = []
-    said = []
-    for name in given.grids or grids.names():
+    lines = []
+    for name in options.grids or grids.names():
         grid = grids.load(name)
-        folder = given.data / grid.size(given.size).dataset
-        if not given.grids and not folder.exists():
-            print(f"{grid.name}: left out, {folder} is not there")
+        folder = options.data / grid.size(options.size).dataset
+        if not options.grids and not folder.exists():
+            print(f"{grid.name}: left out, {folder} does not exist")
             continue
-        found = results.present(grid, given.size, data=given.data, root=given.root)
-        here = [result for group in found.values() for result in group]
-        count = len(grid.cells(given.size))
-        said.append(f"{grid.name}: {len(here)} results, of {count} runs and ensembles")
-        every += here
+        rows = results.present(grid, options.size, data=options.data, root=options.root)
+        present = [result for group in rows.values() for result in group]
+        count = len(grid.cells(options.size))
+        lines.append(f"{grid.name}: {len(present)} results of {count} runs and ensembles")
+        every += present
     results.export(every, record)
-    last = f"recorded in {record}" if every else "nothing was recorded: none of these runs is there"
-    print("\n".join([*said, last]))
+    last = (
+        f"recorded in {record}" if every else "nothing was recorded: none of these runs is finished"
+    )
+    print("\n".join([*lines, last]))
     return 0
 
 
-def _judge(given: argparse.Namespace) -> int:
+def _judge(options: argparse.Namespace) -> int:
     from itm_book.chapters.photographs import tables as judgements
     from itm_book.records import grids
     from itm_core.environment import current_commit, require_committed
 
-    grid, record = grids.load(given.grid), given.record or judgements.RECORD
-    require_committed(current_commit())  # which computes the agreement, whatever made the runs
+    grid, record = grids.load(options.grid), options.record or judgements.RECORD
+    require_committed(current_commit())  # whose code computes the agreement
     lines = judgements.judge(
-        grid, given.size, given.annotations, data=given.data, root=given.root, over=given.over
+        grid,
+        options.size,
+        options.annotations,
+        data=options.data,
+        root=options.root,
+        over=options.over,
     )
     print(f"{grid.name}: {judgements.export(lines, record)} runs and ensembles judged")
     print(f"recorded in {record}")

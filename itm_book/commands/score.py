@@ -1,4 +1,4 @@
-"""``itm score``: the scores of a run or an ensemble on any split, at once or as a job of shards.
+"""``itm score``: scores of a run or an ensemble on any split, in one process or as shards.
 
 Page: "Batches", "A large gallery", "Use the authors' checkpoints".
 """
@@ -39,10 +39,14 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="also print the means over N folds of the images; 5 for MSCOCO 1K",
     )
     command.add_argument(
-        "--shards", type=int, default=0, help="cut the images into so many jobs (default: none)"
+        "--shards",
+        type=int,
+        default=0,
+        help="divide the images into N jobs (default: none)",
+        metavar="N",
     )
     command.add_argument(
-        "--top", type=int, default=0, metavar="K", help="keep the best K, not the whole matrix"
+        "--top", type=int, default=0, metavar="K", help="keep the best K, not the full matrix"
     )
     command.add_argument("--workers", type=int, help="shards at once; default: one for each core")
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
@@ -50,45 +54,46 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(run=score)
 
 
-def score(given: argparse.Namespace) -> int:
-    """Score, print the numbers and where they are; 1 when a shard failed."""
+def score(options: argparse.Namespace) -> int:
+    """Score, print the metrics and the folder; return 1 when a shard failed."""
     from itm_book.batch import score_job
     from itm_core.evaluation import retrieval
     from itm_core.experiments.run import load_members
     from itm_core.files import read_json
 
-    made = score_job.prepare(
-        load_members(given.folders, dataset=given.dataset, vocabulary=given.vocabulary),
-        given.dataset,
-        given.out,
-        split=given.split,
-        shards=given.shards,
-        top=given.top,
-        folds=given.folds,
-        vocabulary=given.vocabulary,
-        workers=given.workers,
-        device=given.device,
-        profile=given.profile,
+    job = score_job.prepare(
+        load_members(options.folders, dataset=options.dataset, vocabulary=options.vocabulary),
+        options.dataset,
+        options.out,
+        split=options.split,
+        shards=options.shards,
+        top=options.top,
+        folds=options.folds,
+        vocabulary=options.vocabulary,
+        workers=options.workers,
+        device=options.device,
+        profile=options.profile,
     )
-    report = score_job.score(made)
+    report = score_job.score(job)
     if report is not None:
         print("\n".join(report.lines()))
         return 1
-    found = read_json(made.out / score_job.DONE)
-    print(paper_row(found))
-    if not made.top:
-        print(retrieval.text(found))
-    if given.folds:
-        print(f"means over {given.folds} folds:\n{paper_row(score_job.folded(made, given.folds))}")
-    print(f"scores: {made.out / (score_job.LISTS if made.top else score_job.SCORES)}")
+    metrics = read_json(job.out / score_job.DONE)
+    print(paper_row(metrics))
+    if not job.top:
+        print(retrieval.text(metrics))
+    if options.folds:
+        print(
+            f"means over {options.folds} folds:\n{paper_row(score_job.folded(job, options.folds))}"
+        )
+    print(f"scores: {job.out / (score_job.LISTS if job.top else score_job.SCORES)}")
     return 0
 
 
-def paper_row(found: Mapping[str, float]) -> str:
+def paper_row(metrics: Mapping[str, float]) -> str:
     """Return the recalls as the papers' tables print them, under a heading.
 
-    Short lists do not reach every cut: recalls that are not known, and rSum without them, are
-    left out.
+    Recalls that short lists do not reach, and then rSum too, are left out.
 
     >>> names = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
     >>> print(paper_row(dict(zip(names, (67.4, 90.3, 95.8, 48.6, 77.7, 85.2, 465), strict=True))))
@@ -104,6 +109,6 @@ def paper_row(found: Mapping[str, float]) -> str:
         for cut in (1, 5, 10)
     ]
     columns.append(("rsum", "rSum", 8))
-    known = [column for column in columns if column[0] in found]
-    heading = "".join(f"{title:>{width}}" for _, title, width in known)
-    return f"{heading}\n{''.join(f'{found[name]:{width}.1f}' for name, _, width in known)}"
+    shown = [column for column in columns if column[0] in metrics]
+    heading = "".join(f"{title:>{width}}" for _, title, width in shown)
+    return f"{heading}\n{''.join(f'{metrics[name]:{width}.1f}' for name, _, width in shown)}"

@@ -5,8 +5,8 @@
 * COCO: ``{"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}``.
 * Text: ``name.jpg#0<TAB>caption`` in each line (Flickr8k, Flickr30K).
 
-The last two know no split. Where an image has more than five captions the first five are taken,
-as the SCAN release of MSCOCO did.
+The last two know no split. All images get the same number of captions: the number that most
+images have, at most five. Of more the first are taken, as in the SCAN release of MSCOCO.
 
 Page: "How to use it three ways", "Your own data".
 """
@@ -14,16 +14,18 @@ Page: "How to use it three ways", "Your own data".
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from itm_core.data.dataset import CAPTIONS_PER_IMAGE, Split
+from itm_core.data.dataset import Split
 from itm_core.data.vocabulary import read_captions
 from itm_core.errors import InputError
 from itm_core.files import read_json
 from itm_core.unique_keys import unique_keys
 
+MOST_CAPTIONS = 5  # of an image; the field's datasets have five or a few more
 KARPATHY = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
 ENDING = re.compile(r"\.(jpe?g|png|npz|npy)$", re.IGNORECASE)
 COCO_NAME = re.compile(r"COCO_\w+?_0*(\d+)")
@@ -31,7 +33,7 @@ COCO_NAME = re.compile(r"COCO_\w+?_0*(\d+)")
 
 @dataclass(frozen=True)
 class Captioned:
-    """An image with its five captions, and the split that it belongs to."""
+    """An image with its captions, and the split that it belongs to."""
 
     image: str
     split: str
@@ -69,13 +71,13 @@ def read_captioned(path: Path, split: str | None = None) -> list[Captioned]:
         path: a .json as Karpathy or COCO have it, or a text file.
         split: where the file's images belong; for files that don't say it themselves.
 
-    Raises `InputError` for a file that is none of these, an image with fewer than five captions,
+    Raises `InputError` for a file that is none of these, an image with fewer captions than most,
     two images that share a key (see `image_key`), and a split that is missing or not wanted.
     """
     said: dict[tuple[str, str], list[str]] = {}
     for image, where, caption in _read(path, split):
         said.setdefault((image, where), []).append(" ".join(caption.split()))
-    n = CAPTIONS_PER_IMAGE
+    n = _captions_per_image(len(captions) for captions in said.values())
     for (image, _), captions in said.items():
         if len([c for c in captions[:n] if c]) < n:
             raise InputError(
@@ -87,6 +89,12 @@ def read_captioned(path: Path, split: str | None = None) -> list[Captioned]:
     if not said:
         raise InputError("no captions in this file", file=path)
     return [Captioned(*key, tuple(captions[:n])) for key, captions in said.items()]
+
+
+def _captions_per_image(counts: Iterable[int]) -> int:
+    """Return the most frequent number of captions of an image, at most `MOST_CAPTIONS`."""
+    frequent = Counter(min(count, MOST_CAPTIONS) for count in counts).most_common(1)
+    return frequent[0][0] if frequent else MOST_CAPTIONS
 
 
 def _read(path: Path, split: str | None) -> Iterable[tuple[str, str, str]]:

@@ -15,6 +15,7 @@ import traitlets
 from itm_book.explorer.in_page import module
 from itm_core.errors import InputError
 from itm_core.experiments.runs import Run
+from itm_core.extras import optional
 
 NONE = "(none)"
 
@@ -25,16 +26,9 @@ def widget_class(kind: str) -> Any:
 
     Raises `InputError` where anywidget is not installed; only these figures need it.
     """
-    try:
-        import anywidget
-    except ImportError:
-        raise InputError(
-            f"a live {kind} needs anywidget",
-            found="no such package",
-            remedy=f"pip install 'anywidget>=0.9', or use itm_book.explorer.{kind}",
-        ) from None
+    widget: Any = optional("anywidget", f"a live {kind}").AnyWidget
 
-    class DrawingWidget(anywidget.AnyWidget):
+    class DrawingWidget(widget):
         """Draws its records."""
 
         _esm = module(kind)

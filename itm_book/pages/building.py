@@ -19,12 +19,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from itm_book.pages import run_pages, staging
 from itm_book.pages.chapters import (
@@ -41,7 +37,7 @@ from itm_book.records import grids
 from itm_book.records.grids import Cell
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
-from itm_core.files import space_checked, swap
+from itm_core.files import locked, space_checked, swap
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +72,8 @@ def make_book(
     root = find_root(root)
     chapters = chapters_of(root, preset, device=device)
     pick_device(device)
-    with _book_lock(root):
+    problem, remedy = "another process is making the book", "wait until it has ended"
+    with locked(home_of(root) / ".lock", problem, remedy):
         _make_data(root, find_preset(preset), progress)
         _make_runs(root, find_preset(preset), device, progress)
         execute(root, chapters, device=device, progress=progress)
@@ -186,21 +183,3 @@ def _run_jupyter_book(folder: Path, output: Path, log_file: Path) -> None:
 def _records(root: Path) -> list[dict[str, Any]]:
     path = home_of(root) / RECORD
     return json.loads(path.read_text(encoding="utf-8"))["notebooks"] if path.exists() else []
-
-
-@contextmanager
-def _book_lock(root: Path) -> Iterator[None]:
-    """Hold the book's lock; raises `InputError` when another process makes the book."""
-    folder = home_of(root)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise InputError(
-            "another process is making the book", file=folder, remedy="wait until it is done"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()

@@ -9,18 +9,16 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-from tqdm.auto import tqdm
 
 from itm_book.batch.notebook_runner import run_notebook
 from itm_book.pages.chapters import Chapter
 from itm_book.pages.clone import executed_of, home_of, sources_of
 from itm_core.environment import describe, pick_device
 from itm_core.files import write_json
+from itm_core.parallel import run_parallel
 
 log = logging.getLogger(__name__)
 
@@ -41,17 +39,29 @@ def execute(
         workers: number of notebooks that run side by side; by default one for each core on a CPU,
             one on a GPU. Those that measure time (`Chapter.alone`) run last, one at a time.
 
-    Raises `NotebookError` for the first notebook that failed, after those that were running have
-    ended. The failed notebook is kept as ``<name>.failed.ipynb``, and its last good one stays.
+    Raises `NotebookError` for the first notebook that failed, after the others have ended. The
+    failed notebook is kept as ``<name>.failed.ipynb``, and its last good one stays.
     """
     machine = describe(pick_device(device))
     workers = workers or (os.cpu_count() or 1 if machine["device"] == "cpu" else 1)
     together = [chapter for chapter in chapters if not chapter.alone]
-    records = _side_by_side(root, together, workers, progress)
+    workers = max(1, min(workers, len(together)))
+    cores = os.cpu_count() or 1
+    log.info("running %d notebooks, %d side by side", len(together), workers)
+    records = list(
+        run_parallel(
+            partial(_execute_one, root, threads=max(1, cores // workers)),
+            together,
+            workers=workers,
+            title="notebooks",
+            unit="notebook",
+            progress=progress,
+        )
+    )
     for chapter in chapters:
         if chapter.alone:
             log.info("notebook: %s, by itself", chapter.notebook)
-            records.append(_execute_one(root, chapter, os.cpu_count() or 1))
+            records.append(_execute_one(root, chapter, threads=cores))
     order = [chapter.notebook for chapter in chapters]
     records.sort(key=lambda record: order.index(record["notebook"]))
     records = [machine | record for record in records]
@@ -59,30 +69,7 @@ def execute(
     return records
 
 
-def _side_by_side(
-    root: Path, chapters: Sequence[Chapter], workers: int, progress: bool
-) -> list[dict[str, Any]]:
-    """Execute notebooks in processes of their own, each with its share of the cores."""
-    if not chapters:
-        return []
-    workers = min(workers, len(chapters))
-    log.info("running %d notebooks, %d side by side", len(chapters), workers)
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    records = []
-    with (
-        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
-        tqdm(total=len(chapters), desc="notebooks", unit="nb", disable=not progress) as bar,
-    ):
-        futures = [pool.submit(_execute_one, root, chapter, threads) for chapter in chapters]
-        for future in as_completed(futures):
-            if future.exception():
-                pool.shutdown(wait=True, cancel_futures=True)
-            records.append(future.result())
-            bar.update()
-    return records
-
-
-def _execute_one(root: Path, chapter: Chapter, threads: int) -> dict[str, Any]:
+def _execute_one(root: Path, chapter: Chapter, *, threads: int) -> dict[str, Any]:
     """Return the record of one notebook after executing it."""
     name = f"{chapter.notebook}.ipynb"
     started, clock = time.time(), time.perf_counter()

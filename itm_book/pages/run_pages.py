@@ -1,7 +1,7 @@
-"""The page of all runs: those of the run store and of the record, one row and one folded part each.
+"""The page of all runs, of the run store and of the record: one row and one folded part for each.
 
-It is written as raw HTML into the staged book, because other pages lead to its rows. A damaged
-folder is shown as such, and never stops a build.
+It is written as raw HTML into the staged book, because other pages link to its rows. A damaged
+folder is shown as damaged and never stops a build.
 
 Page: "All runs".
 """
@@ -13,16 +13,16 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from itm_book.pages.run_folders import (
-    STATES,
+from itm_book.pages.run_entries import (
+    SHOWN_STATES,
     Compared,
-    RunFolder,
+    RunEntry,
     number,
-    recorded_folders,
-    run_folders,
+    recorded_entries,
+    run_entries,
     written,
 )
-from itm_book.records.results import every_recorded
+from itm_book.records.results import RECORDED, every_recorded
 from itm_book.tables.comparison import ATTENTION, SHOWN
 from itm_book.tables.report import FOOTNOTE, SUPERSCRIPT
 from itm_book.tables.run_links import run_anchor
@@ -34,34 +34,34 @@ FEW = 3  # changed settings that a cell names
 
 
 def write_runs_page(path: Path, root: Path) -> None:
-    """Write the piece that ``book/runs.md`` includes: all runs of ``root`` and of the record."""
-    here = run_folders(root)
-    known = {run.place for run in here}
-    recorded = [run for run in recorded_folders(every_recorded()) if run.place not in known]
+    """Write the part that ``book/runs.md`` includes: all runs of ``root`` and of the record."""
+    stored = run_entries(root)
+    places = {entry.place for entry in stored}
+    recorded = [run for run in recorded_entries(every_recorded()) if run.place not in places]
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Names and files may hold halves of characters, which UTF-8 has no place for.
-    path.write_bytes(runs_page([*here, *recorded]).encode("utf-8", "replace"))
+    # Names and files may hold lone surrogates, which UTF-8 cannot encode.
+    path.write_bytes(runs_page([*stored, *recorded]).encode("utf-8", "replace"))
 
 
-def runs_page(runs: Sequence[RunFolder]) -> str:
-    """Return Markdown with the table of all runs, and below it what each was made of."""
+def runs_page(runs: Sequence[RunEntry]) -> str:
+    """Return Markdown with the table of all runs, and below it the details of each."""
     if not runs:
         return "No run has been made for this copy of the book.\n"
     counts = Counter(run.state for run in runs)
-    said = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    summary = ", ".join(f"{counts[state]} {state}" for state in SHOWN_STATES if counts[state])
     rows = [_row(run) for run in runs]
     head = "".join(f"<th>{escape(name)}</th>" for name in rows[0])
     body = "\n".join(_line(run, row) for run, row in zip(runs, rows, strict=True))
     return (
-        f'<figure class="all-runs"><figcaption>{len(runs)} runs: {said}</figcaption>'
+        f'<figure class="all-runs"><figcaption>{len(runs)} runs: {summary}</figcaption>'
         '<div class="table-scroll">'
         f'<table class="dataframe"><thead><tr>{head}</tr></thead><tbody>\n{body}\n'
         f"</tbody></table></div>{FOOTNOTE if any(map(_uncommitted, runs)) else ''}</figure>"
-        "\n\n## What each run was made of\n\n" + "\n".join(map(_details, runs)) + "\n"
+        "\n\n## Settings and environment of each run\n\n" + "\n".join(map(_details, runs)) + "\n"
     )
 
 
-def _row(run: RunFolder) -> dict[str, str]:
+def _row(run: RunEntry) -> dict[str, str]:
     """Return the cells of a run's row by the names of their columns."""
     where, metrics = run.environment, run.metrics
     packages = where.get("packages")
@@ -74,10 +74,10 @@ def _row(run: RunFolder) -> dict[str, str]:
         **{title: _tenths(metrics.get(name)) for name, title in SHOWN.items()},
         **{title: _tenths(metrics.get(name), 100) for name, title in ATTENTION.items()},
         "minutes": _tenths(seconds, 1 / 60),
-        "device": _said(where.get("device")),
-        "torch": _said(packages.get("torch") if isinstance(packages, Mapping) else None),
-        "commit": _said(where.get("commit")),
-        "started": _said(where.get("started"))[:10],
+        "device": _text(where.get("device")),
+        "torch": _text(packages.get("torch") if isinstance(packages, Mapping) else None),
+        "commit": _text(where.get("commit")),
+        "started": _text(where.get("started"))[:10],
         "state": ": ".join(filter(None, (run.state, run.reason()))),
     }
 
@@ -91,11 +91,11 @@ def _few(settings: Compared) -> str:
 
 
 def _tenths(value: object, factor: float = 1) -> str:
-    found = number(value)
-    return "" if found is None else f"{factor * found:.1f}"
+    finite = number(value)
+    return "" if finite is None else f"{factor * finite:.1f}"
 
 
-def _said(value: object) -> str:
+def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
@@ -105,7 +105,7 @@ def _safe(text: str, longest: int = LONG) -> str:
     return escape(line if len(line) <= longest else f"{line[:longest]}…")
 
 
-def _line(run: RunFolder, row: Mapping[str, str]) -> str:
+def _line(run: RunEntry, row: Mapping[str, str]) -> str:
     anchor, cells = run_anchor("/".join(run.place)), []
     for name, text in row.items():
         shown = _safe(text, LONGEST)
@@ -118,12 +118,12 @@ def _line(run: RunFolder, row: Mapping[str, str]) -> str:
     return f'<tr id="{anchor}">{"".join(cells)}</tr>'
 
 
-def _uncommitted(run: RunFolder) -> bool:
-    """Return whether a run has numbers, and code in no commit has made them."""
-    return bool(run.metrics) and not is_committed(_said(run.environment.get("commit")))
+def _uncommitted(run: RunEntry) -> bool:
+    """Return whether a run has numbers that were made by code in no commit."""
+    return bool(run.metrics) and not is_committed(_text(run.environment.get("commit")))
 
 
-def _details(run: RunFolder) -> str:
+def _details(run: RunEntry) -> str:
     """Return the folded part of a run: command, settings, data and machine."""
     settings, anchor = run.settings, run_anchor("/".join(run.place))
     named = f"{run.recipe}, seed {run.seed}, {run.place[0]}, {run.state}"
@@ -142,13 +142,13 @@ def _details(run: RunFolder) -> str:
     )
 
 
-def _facts(run: RunFolder) -> list[str]:
-    """Return where the run lies, its data and its machine, each in a few words."""
+def _facts(run: RunEntry) -> list[str]:
+    """Return short facts: the run's folder, its data and its machine."""
     where, config = dict(run.environment), run.config
     packages = where.pop("packages", None)
     where |= packages if isinstance(packages, dict) else {}
     data = [name for name in ("region_count", "feature_width", "fingerprint") if name in config]
-    store = "recorded in data/results/runs.csv" if run.recorded else "data/runs"
+    store = "recorded in data/results/runs.csv" if run.state == RECORDED else "data/runs"
     facts = [f"{store}: {'/'.join(run.place)}"]
-    facts += [f"{name.replace('_', ' ')} {_said(config[name])}" for name in data]
-    return facts + [f"{k.replace('_', ' ')} {_said(v)}" for k, v in where.items() if v is not None]
+    facts += [f"{name.replace('_', ' ')} {_text(config[name])}" for name in data]
+    return facts + [f"{k.replace('_', ' ')} {_text(v)}" for k, v in where.items() if v is not None]

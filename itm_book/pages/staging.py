@@ -1,4 +1,4 @@
-"""What staging does to the pages of the book: executed notebooks made readable, tables written."""
+"""Pages written when the book is staged: executed notebooks without widgets, generated tables."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from itm_book.pages.chapters import METADATA
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
 COVER_TAG = "cover"
-COVER_WORDS = """Point at a word: regions light up by how much it looks at them. Point at a region:
-words do. Left the host, right the same host with a regulator, trained alike on this machine when
-this copy of the book was built, for [the chapter on RCAR](../notebooks/rcar.ipynb).
+COVER_WORDS = """Point at a word: regions light up by its attention to them. Point at a region:
+words light up. Left the host, right the same host with a regulator, both trained with the same
+budget on the machine that built this copy of the book, for
+[the chapter on RCAR](../notebooks/rcar.ipynb).
 """
 
 
 def lay_over(executed: Path, place: Path) -> None:
-    """Write an executed notebook as a page: no widget that needs a kernel, every picture described.
+    """Write an executed notebook as a page, without widgets and with a text for every picture.
 
-    A picture's description is, in this order, the cell's ``mystnb.image.alt``, the output's own
-    ``alt``, or the heading that the cell stands under.
+    The alternative text of a picture is the cell's ``mystnb.image.alt``, else the output's
+    ``alt``, else the last heading before the cell.
     """
     notebook = nbformat.read(executed, as_version=4)
     for key in ("widgets", METADATA):
@@ -50,21 +51,21 @@ def _describe(cell: NotebookNode, heading: str) -> None:
     pictures = [(o, kind) for o in cell.outputs for kind in PICTURES if kind in o.get("data", {})]
     if not pictures:
         return
-    own = [o.get("metadata", {}).get(kind, {}).get("alt") for o, kind in pictures]
-    alt = next(filter(None, own), f"Picture of the section “{heading}”")
+    texts = [o.get("metadata", {}).get(kind, {}).get("alt") for o, kind in pictures]
+    alt = next(filter(None, texts), f"Picture of the section “{heading}”")
     image = cell.metadata.setdefault("mystnb", {}).setdefault("image", {})
     image.setdefault("alt", alt)
 
 
 def write_generated(folder: Path, records: Sequence[dict[str, Any]], *, cover_from: Path) -> None:
-    """Write the pieces that the prose includes: ``execution.md`` and ``cover.md``."""
+    """Write the parts that the prose includes: ``execution.md`` and ``cover.md``."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "execution.md").write_text(execution_page(records), encoding="utf-8")
     (folder / "cover.md").write_text(_cover(cover_from), encoding="utf-8")
 
 
 def execution_page(records: Sequence[dict[str, Any]]) -> str:
-    """Return two Markdown tables: when and how long each notebook ran, and with what."""
+    """Return two Markdown tables: start and duration of every notebook, and versions."""
     if not records:
         return "No notebook has been run for this copy of the book.\n"
     runs = [
@@ -89,10 +90,10 @@ def execution_page(records: Sequence[dict[str, Any]]) -> str:
     }
     total = _duration(sum(r["seconds"] for r in records))
     return (
-        _table(["Notebook", "Started", "Took", "On", "Parameters"], runs)
-        + f"\nAll of them together took {total}. A run that was there already was loaded, not "
-        "trained again; the time that its training took stands with the run.\n\n## With what\n\n"
-        + _table(["What", "Which"], [[k, f"{v}"] for k, v in facts.items() if v is not None])
+        _table(["Notebook", "Started", "Duration", "Device", "Parameters"], runs)
+        + f"\nAll of them together took {total}. Runs that existed were loaded, not trained again; "
+        "how long their training took is recorded with each run.\n\n## Versions and machine\n\n"
+        + _table(["Component", "Value"], [[k, f"{v}"] for k, v in facts.items() if v is not None])
     )
 
 
@@ -104,17 +105,17 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
+    minutes, remainder = divmod(round(seconds), 60)
+    return f"{minutes} min {remainder:02d} s" if minutes else f"{seconds:.1f} s"
 
 
 def _cover(notebook: Path) -> str:
-    """Return what the landing page opens with: the HTML of the cell tagged `COVER_TAG`, if any."""
+    """Return the top of the landing page: the HTML of the cell tagged `COVER_TAG`, if any."""
     cells = nbformat.read(notebook, as_version=4).cells if notebook.exists() else []
     tagged = [cell for cell in cells if COVER_TAG in cell.metadata.get("tags", [])]
-    shown = [
+    outputs = [
         o.data["text/html"] for c in tagged for o in c.outputs if "text/html" in o.get("data", {})
     ]
-    if not shown:
+    if not outputs:
         return ""
-    return f"~~~~~{{raw}} html\n{shown[0]}\n~~~~~\n\n" + COVER_WORDS
+    return f"~~~~~{{raw}} html\n{outputs[0]}\n~~~~~\n\n" + COVER_WORDS

@@ -292,11 +292,10 @@ def _direction_record(
     side: DirectionOutput, row: int, words: int, relevant: np.ndarray | None
 ) -> DirectionRecord:
     """Return one direction of the pair in a row of the batch; its caption has L ``words``."""
-    t2i, tokens = side.axis == REGIONS, slice(words + 2)  # the others are padding
+    t2i, tokens = side.key_axis == REGIONS, slice(words + 2)  # the others are padding
     shown = slice(1, words + 1) if t2i else slice(None)  # queries without start and end
     passes = [attended.weights[row, tokens, 0] for attended in side.passes]
-    queries = side.passes[0].weights.shape[side.asking]
-    assert side.contribution is not None  # `read_pairs` explains
+    queries = side.passes[0].weights.shape[side.query_axis]
     quality = []
     if relevant is not None:
         truth_of = torch.from_numpy(relevant)
@@ -315,7 +314,7 @@ def _direction_record(
 
 
 def _temperature(attended: AttentionPass, row: int, queries: int) -> np.ndarray:
-    value = attended.steering.temperature
+    value = attended.control.temperature
     return _each_query(value[row] if isinstance(value, torch.Tensor) else value, queries)
 
 

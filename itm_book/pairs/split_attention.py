@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,8 @@ import pandas as pd
 from itm_book.pairs.pair_records import PairRecord, pair_record
 from itm_core.data.dataset import Split
 from itm_core.data.vocabulary import Vocabulary
-from itm_core.encoders.lazy import lazy
 from itm_core.evaluation.attention_quality import by_caption
-from itm_core.experiments.prepare import run_features
+from itm_core.experiments.prepare import encode, run_features
 from itm_core.experiments.runs import Run
 from itm_core.models import Matcher
 
@@ -31,7 +31,7 @@ class SplitAttention:
     runs: Mapping[str, Run]
     split: Split
 
-    @lazy
+    @cached_property
     def matchers(self) -> dict[str, Matcher]:
         """The matcher of every method, loaded once."""
         return {name: run.matcher() for name, run in self.runs.items()}
@@ -47,7 +47,7 @@ class SplitAttention:
             for name, run in self.runs.items()
         }
 
-    @lazy
+    @cached_property
     def table(self) -> pd.DataFrame:
         """Attention quality on every matching pair of the split, a row per method and direction.
 
@@ -62,7 +62,9 @@ class SplitAttention:
         measured: dict[str, np.ndarray] = {}
         if isinstance(run.vocabulary, Vocabulary):  # annotations are of the dataset's own tokens
             features = run_features(run, split)
-            measured = by_caption(self.matchers[name], split, run.vocabulary, features)
+            measured = by_caption(
+                self.matchers[name], split, encode(split, run.vocabulary), features
+            )
         unknown = {"t2i": np.full((len(images), 3), np.nan)}
         columns = {
             "method": name,

@@ -46,7 +46,7 @@ def scan_steps(run: Run, split: Split, image: int, caption: int) -> Steps:
     if side is None or side.relevance is None or not isinstance(matcher, Attending):
         raise InputError("these are the steps of SCAN", found=run.recipe.name)
     attended = side.passes[0]
-    Z = normalise(attended.dots, matcher.settings.normalisation, side.asking)
+    Z = normalise(attended.dots, matcher.settings.normalisation, side.query_axis)
     return Steps(
         words=[START, *tokenise(split.captions[caption]), END],
         dots=attended.dots[0, :, 0].numpy(),

@@ -74,7 +74,7 @@ def explain(
     Raises `InputError` for a method without attention, or without that direction.
     """
     output = read_pair(run, split, image, caption)
-    outputs = {"t2i" if side.axis == REGIONS else "i2t": side for side in output.directions}
+    outputs = {"t2i" if side.key_axis == REGIONS else "i2t": side for side in output.directions}
     direction = direction or next(iter(outputs), "t2i")
     if direction not in outputs:
         raise InputError(

@@ -190,7 +190,7 @@ def _look_differences(
 ) -> Iterator[Difference]:
     """Yield the differences of codes, laid out ``[I, C, words or regions]`` with -1 for padding."""
     assert look.relevance is not None
-    words_ask = look.axis == REGIONS
+    words_ask = look.key_axis == REGIONS
     if words_ask:
         codes = look.relevance[..., 0].permute(2, 0, 1)
     else:
@@ -289,7 +289,7 @@ def check_coding(stored: Stored) -> Iterator[Difference]:
     yield Difference("sims", found.error, found.limit, exempt=None if finite.all() else NAN)
     if not finite.all():  # those without padding agree all the same
         yield Difference("sims without padding", found.error, found.limit)
-        words_ask = reading.directions[0].axis == REGIONS
+        words_ask = reading.directions[0].key_axis == REGIONS
         full = words.mask.all(1)[None] if words_ask else regions.mask.all(1)[:, None]
         yield Difference("NaN elsewhere than in padding", float((full != finite).sum()), 0.0)
         yield Difference("NaN in ours", float((~sims.isfinite()).sum()), 0.0)

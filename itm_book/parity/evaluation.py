@@ -63,9 +63,8 @@ class _Evaluated:
 
 
 def _numbers(scores: np.ndarray, ties: str) -> dict[str, np.ndarray]:
-    per_image = scores.shape[1] // len(scores)
-    ranked = retrieval.ranks(scores, captions_per_image=per_image, ties=ties, nan="first")
-    numbers = retrieval.metrics(scores, captions_per_image=per_image, ties=ties, nan="first")
+    ranked = retrieval.ranks(scores, ties=ties, nan="first")
+    numbers = retrieval.metrics(scores, ties=ties, nan="first")
     return {
         "i2t_ranks": ranked.i2t,
         "t2i_ranks": ranked.t2i,
@@ -119,14 +118,11 @@ def check_ensemble(stored: Stored) -> Iterator[Difference]:
     """Yield the differences of an ensemble: whole, in its folds, and their mean."""
     outputs = stored.folder("outputs")
     mean = retrieval.ensemble(list(stored.folder("inputs").values()))
-    per_image = mean.shape[1] // len(mean)
     count = len(outputs.get("folds", range(FOLDS)))
     ours = {
-        "full": lambda: _row(retrieval.metrics(mean, captions_per_image=per_image)),
+        "full": lambda: _row(retrieval.metrics(mean)),
         "folds": lambda: _folds(mean, count),
-        "fold_mean": lambda: _row(
-            retrieval.five_folds(mean, captions_per_image=per_image, folds=count)
-        ),
+        "fold_mean": lambda: _row(retrieval.five_folds(mean, folds=count)),
     }
     for name in ours.keys() & outputs.keys():
         yield Difference(name, _outside(outputs[name], ours[name]()), VALUE_LIMIT)
@@ -141,7 +137,7 @@ def _folds(scores: np.ndarray, count: int) -> np.ndarray:
     n = scores.shape[1] // len(scores)
     cuts = [slice(k * size, (k + 1) * size) for k in range(count)]
     parts = [scores[cut, cut.start * n : cut.stop * n] for cut in cuts]
-    return np.stack([_row(retrieval.metrics(part, captions_per_image=n)) for part in parts])
+    return np.stack([_row(retrieval.metrics(part)) for part in parts])
 
 
 def _matrix_differences(

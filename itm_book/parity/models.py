@@ -23,7 +23,7 @@ from itm_core.errors import InputError
 from itm_core.evaluation.scoring import score_fragments
 from itm_core.models import Attending, AttendingSettings, Matcher
 from itm_core.models.pairing import AllPairs
-from itm_core.regulators import RegulatorSettings
+from itm_core.regulators import RegulatorSettings, regulator_factory
 from itm_core.training.losses import hinge
 
 AGGREGATION_NAMES = {"LogSumExp": "LSE", "Mean": "mean", "Max": "max", "Sum": "sum"}
@@ -155,7 +155,12 @@ def build(stored: Stored, family: str) -> Attending:
         first = "inputs/step0/images"  # of training steps on a batch each
         images = stored.tensor(first if first in stored.arrays else "inputs/images")
         matcher = Attending(
-            images.shape[2], c["vocab_size"], encoder, settings, regulator, images.shape[1]
+            images.shape[2],
+            c["vocab_size"],
+            encoder,
+            settings,
+            regulator_factory(regulator),
+            images.shape[1],
         )
     except KeyError as error:
         raise InputError("unknown or missing option", file=stored.path, found=error) from None
@@ -194,7 +199,7 @@ def name_in(matcher: Matcher, theirs: str, family: str) -> str:
     if not isinstance(matcher, Attending):
         return our_name(theirs, family)
     name = our_name(theirs, family, matcher.settings.direction)
-    scored = name.endswith(("regulator.score.weight", "regulator.score.bias"))
+    scored = name.endswith(("regulator.output.weight", "regulator.output.bias"))
     direction = name.split(".")[1] if name.startswith("directions.") else matcher.settings.direction
     if (scored and name not in matcher.state_dict()) or direction not in (
         *matcher.directions,

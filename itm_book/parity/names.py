@@ -34,8 +34,8 @@ RULES: dict[str, Rules] = {
     ),
     "vsepp": ENCODERS,
     "vseinf": (
-        (r"^img_enc\.gpool\.", "regions.whole."),
-        (r"^txt_enc\.gpool\.", "words.whole."),
+        (r"^img_enc\.gpool\.", "regions.pooling."),
+        (r"^txt_enc\.gpool\.", "words.pooling."),
         *ENCODERS,
     ),
     "vsrn": (
@@ -48,8 +48,8 @@ RULES: dict[str, Rules] = {
                 (rf"^img_enc\.Rs_GCN_{k + 1}\.", f"regions.block.steps.{k}."),
             )
         ),
-        (r"^img_enc\.img_rnn\.", "regions.whole.rnn."),
-        (r"^img_enc\.bn\.", "regions.whole.bn."),
+        (r"^img_enc\.img_rnn\.", "regions.pooling.rnn."),
+        (r"^img_enc\.bn\.", "regions.pooling.bn."),
         *ENCODERS,
     ),
     "imram": (
@@ -58,32 +58,32 @@ RULES: dict[str, Rules] = {
         *ENCODERS,
     ),
     "sgraf": (
-        (r"^sim_enc\.v_global_w\.embedding_local\.0\.", "regions.whole.local."),
-        (r"^sim_enc\.v_global_w\.embedding_local\.1\.", "regions.whole.local_norm."),
-        (r"^sim_enc\.v_global_w\.embedding_global\.0\.", "regions.whole.whole."),
-        (r"^sim_enc\.v_global_w\.embedding_global\.1\.", "regions.whole.whole_norm."),
-        (r"^sim_enc\.v_global_w\.embedding_common\.0\.", "regions.whole.weigh."),
-        (r"^sim_enc\.t_global_w\.embedding_local\.0\.", "words.whole.local."),
-        (r"^sim_enc\.t_global_w\.embedding_global\.0\.", "words.whole.whole."),
-        (r"^sim_enc\.t_global_w\.embedding_common\.0\.", "words.whole.weigh."),
+        (r"^sim_enc\.v_global_w\.embedding_local\.0\.", "regions.pooling.local."),
+        (r"^sim_enc\.v_global_w\.embedding_local\.1\.", "regions.pooling.local_norm."),
+        (r"^sim_enc\.v_global_w\.embedding_global\.0\.", "regions.pooling.pooled."),
+        (r"^sim_enc\.v_global_w\.embedding_global\.1\.", "regions.pooling.pooled_norm."),
+        (r"^sim_enc\.v_global_w\.embedding_common\.0\.", "regions.pooling.weigh."),
+        (r"^sim_enc\.t_global_w\.embedding_local\.0\.", "words.pooling.local."),
+        (r"^sim_enc\.t_global_w\.embedding_global\.0\.", "words.pooling.pooled."),
+        (r"^sim_enc\.t_global_w\.embedding_common\.0\.", "words.pooling.weigh."),
         (r"^sim_enc\.sim_tranloc_w\.", "directions.t2i.nodes.local.transform."),
-        (r"^sim_enc\.sim_tranglo_w\.", "directions.t2i.nodes.whole.transform."),
+        (r"^sim_enc\.sim_tranglo_w\.", "directions.t2i.nodes.pooled.transform."),
         (r"^sim_enc\.sim_eval_w\.", "directions.t2i.nodes.score."),
         (r"^sim_enc\.SAF_module\.attn_sim_w\.", "directions.t2i.nodes.weigh."),
         (r"^sim_enc\.SAF_module\.bn\.num_batches_tracked", UNUSED),
         (r"^sim_enc\.SAF_module\.bn\.", "directions.t2i.nodes.norm."),
-        (r"^sim_enc\.SGR_module\.(\d+)\.graph_query_w\.", r"directions.t2i.nodes.ask.\1."),
-        (r"^sim_enc\.SGR_module\.(\d+)\.graph_key_w\.", r"directions.t2i.nodes.answer.\1."),
+        (r"^sim_enc\.SGR_module\.(\d+)\.graph_query_w\.", r"directions.t2i.nodes.query.\1."),
+        (r"^sim_enc\.SGR_module\.(\d+)\.graph_key_w\.", r"directions.t2i.nodes.key.\1."),
         (r"^sim_enc\.SGR_module\.(\d+)\.sim_graph_w\.", r"directions.t2i.nodes.update.\1."),
         *ENCODERS,
     ),
     "rcar": (
-        (r"^sim_enc\.sim_eval_w\.", "directions.*.regulator.score."),
+        (r"^sim_enc\.sim_eval_w\.", "directions.*.regulator.output."),
         (
             r"^sim_enc\.alv_modules\.(\d+)\.sim_transform_w\.",
             r"directions.*.regulator.align.\1.transform.",
         ),
-        (r"^sim_enc\.rar_modules\.(\d+)\.rar_q_w\.0\.", r"directions.*.regulator.whole.\1."),
+        (r"^sim_enc\.rar_modules\.(\d+)\.rar_q_w\.0\.", r"directions.*.regulator.pooled.\1."),
         (r"^sim_enc\.rar_modules\.(\d+)\.rar_k_w\.0\.", r"directions.*.regulator.local.\1."),
         (r"^sim_enc\.rar_modules\.(\d+)\.rar_v_w\.0\.", r"directions.*.regulator.weigh.\1."),
         (
@@ -121,12 +121,12 @@ def their_name(ours: str, family: str, direction: str = "t2i") -> str:
     The inverse of `our_name` where names differ between the two by a rule of one to one, which
     holds for everything behind the encoders' embeddings.
 
-    >>> their_name("directions.t2i.nodes.ask.2.weight", "sgraf")
+    >>> their_name("directions.t2i.nodes.query.2.weight", "sgraf")
     'sim_enc.SGR_module.2.graph_query_w.weight'
     """
     for pattern, replacement in RULES[family]:
         if replacement == UNUSED or not ours.startswith(
-            ("directions.", "regions.whole", "words.whole")
+            ("directions.", "regions.pooling", "words.pooling")
         ):
             continue
         given = replacement.replace("directions.*", f"directions.{direction}")

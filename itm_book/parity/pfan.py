@@ -15,7 +15,7 @@ from itm_core.models import Attending
 
 RULES["pfan"] = (
     (r"^img_enc\.position_embedding\.", "regions.positions.table."),
-    (r"^img_enc\.fc_att\.", "regions.positions.ask."),
+    (r"^img_enc\.fc_att\.", "regions.positions.query."),
     *ENCODERS,
 )
 

@@ -100,7 +100,7 @@ def _differences(
     square = matcher(AllPairs(regions.take(image), words.take(caption))).T
     margin = stored.config["margin"]
     hard = hinge(square, margin, hardest=True)
-    wholes = [regions.whole, words.whole]
+    wholes = [regions.pooled, words.pooled]
     if matcher.settings.absolute:
         wholes = [None if whole is None else whole.abs() for whole in wholes]
     ours: dict[str, Tensor | None] = {

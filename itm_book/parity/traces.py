@@ -12,7 +12,7 @@ from itm_book.parity.format import Difference, Stored, value_difference
 from itm_core.encoders.fragments import Fragments, l2norm
 from itm_core.models import DirectionOutput, Matcher
 from itm_core.models.attending import Attending
-from itm_core.models.pairing import REGIONS, other
+from itm_core.models.pairing import REGIONS
 from itm_core.regulators import Regulator
 
 SMOOTH_LIMIT = 1e-4  # temperatures, which are sums of large numbers
@@ -47,7 +47,7 @@ def trace_differences(
 def _queries_first(look: DirectionOutput, x: Tensor) -> Tensor:
     """Return ``[C, L, 1, R]`` as ``[C, queries, asked]``."""
     x = x.squeeze(2)
-    return x if look.axis == REGIONS else x.transpose(1, 2)
+    return x if look.key_axis == REGIONS else x.transpose(1, 2)
 
 
 def _vectors(look: DirectionOutput, x: Tensor) -> Tensor:
@@ -56,13 +56,11 @@ def _vectors(look: DirectionOutput, x: Tensor) -> Tensor:
 
 
 def _attended(look: DirectionOutput, k: int) -> Tensor:
-    seen = look.passes[k]
-    return seen.pairing.unit_mix(seen.weights, look.axis)
+    return look.passes[k].attended()
 
 
 def _alignment(matcher: Matcher, look: DirectionOutput, k: int) -> Tensor:
-    seen = look.passes[k]
-    return _regulator(matcher).align[k](seen.pairing.difference(seen.weights, look.axis))
+    return _regulator(matcher).alignment(k, look.passes[k])
 
 
 def _regulator(matcher: Matcher) -> Regulator:
@@ -75,19 +73,19 @@ def _regulator(matcher: Matcher) -> Regulator:
 def _pooled(matcher: Matcher, look: DirectionOutput, k: int) -> Tensor:
     """Return the pooled alignment of step ``k`` from its weights in the record."""
     regulator = _regulator(matcher)
-    alignment = _alignment(matcher, look, k if regulator.steers else 0)
+    alignment = _alignment(matcher, look, k if regulator.changes_attention else 0)
     weights = look.pooling[k].unsqueeze(-1)
-    return l2norm((weights * alignment).sum(other(look.axis), keepdim=True)).flatten(1)
+    return l2norm((weights * alignment).sum(look.query_axis, keepdim=True)).flatten(1)
 
 
-def _steered(look: DirectionOutput, k: int) -> Tensor:
-    temperature = look.passes[k + 1].steering.temperature
+def _temperature(look: DirectionOutput, k: int) -> Tensor:
+    temperature = look.passes[k + 1].control.temperature
     assert isinstance(temperature, Tensor)
     return temperature.flatten(1)[..., None]
 
 
 def _factors(look: DirectionOutput, k: int) -> Tensor:
-    factors = look.passes[k + 1].steering.factors
+    factors = look.passes[k + 1].control.factors
     assert factors is not None
     return _vectors(look, factors)
 
@@ -97,7 +95,7 @@ READERS: dict[str, Callable[[Matcher, DirectionOutput, int], Tensor]] = {
     "wcontext": lambda matcher, look, k: _vectors(look, _attended(look, k)),
     "alignment": lambda matcher, look, k: _vectors(look, _alignment(matcher, look, k)),
     "matrix": lambda matcher, look, k: _factors(look, k),
-    "smooth": lambda matcher, look, k: _steered(look, k),
+    "smooth": lambda matcher, look, k: _temperature(look, k),
     "rar_weights": lambda matcher, look, k: look.pooling[k].flatten(1),
     "rar_out": _pooled,
     "logit": lambda matcher, look, k: look.score.logit(),

@@ -26,6 +26,7 @@ from itm_book.photographs.box_means import box_means
 from itm_core.data.photographs import shrunk
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
+from itm_core.extras import optional
 from itm_core.files import read_json
 
 COLOUR = "colour"
@@ -34,8 +35,7 @@ STEP = 32  # pixels between the cells of a convolutional network's last map
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet; without a file of numbers
 NEEDED = ("config.json", "preprocessor_config.json", "*.safetensors")
 HOW_TO_GET = (
-    "`pip install 'itm-core[photographs]'`, then `hf download microsoft/resnet-50 "
-    "--local-dir data/resnet-50` and --backbone data/resnet-50"
+    "`hf download microsoft/resnet-50 --local-dir data/resnet-50` and --backbone data/resnet-50"
 )
 
 
@@ -84,14 +84,8 @@ class Colour:
 
 
 def library() -> Any:
-    """Return the transformers library; raises `InputError` with how to get it."""
-    try:
-        import transformers
-    except ImportError:
-        raise InputError(
-            "a pretrained backbone needs the transformers library", remedy=HOW_TO_GET
-        ) from None
-    return transformers
+    """Return the transformers library; raises `InputError` where it is not installed."""
+    return optional("transformers", "a pretrained backbone", then=HOW_TO_GET)
 
 
 def find_model(name: str, *, download: bool = False) -> Path:

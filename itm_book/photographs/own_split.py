@@ -9,7 +9,7 @@ from pathlib import Path
 
 from itm_book.photographs.picture_sources import OWN
 from itm_core.data.arrays import array, boxes_and_sizes, finite
-from itm_core.data.dataset import CAPTIONS_PER_IMAGE, Split
+from itm_core.data.dataset import Split
 from itm_core.errors import InputError
 from itm_core.unique_keys import unique_keys
 
@@ -32,4 +32,4 @@ def load_own(folder: Path | str) -> Split:
     if len(ids) != len(regions):
         raise InputError("wrong number of ids", file=names, expected=len(regions), found=len(ids))
     unique_keys(((name, f"row {row}") for row, name in enumerate(ids, 1)), names)
-    return Split(folder, OWN, regions, [], ids, CAPTIONS_PER_IMAGE, boxes, sizes)
+    return Split(folder, OWN, regions, [], ids, 0, boxes, sizes)

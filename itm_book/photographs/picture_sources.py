@@ -31,7 +31,7 @@ class Source:
         ids: what each is called; of files their names.
         stamps: what changes when a picture does: sizes and times of files.
         picture: returns the k-th ``[H, W, 3]``; raises `PhotographError` for a damaged one.
-        captions: five for each, or None.
+        captions: the same number for each, or None.
         boxes: the dataset's own ``[I, R, 4]``, or None.
         carried: files that go along unchanged.
         home: the folder of the files, which the dataset will point to; None for arrays.

@@ -1,1 +1,1 @@
-"""Grids, their rows, and what their runs came to, here or recorded."""
+"""Grids, their rows, and the results of their runs, trained here or recorded."""

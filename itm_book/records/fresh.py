@@ -1,4 +1,4 @@
-"""The runs that a build trains, from several grids, each once and named alike.
+"""The runs that a build trains, from several grids, each once and under one name.
 
 Page: "Regulators in motion", "Similarity distributions".
 """
@@ -22,35 +22,35 @@ def fresh_runs(
     seed: int = 0,
     **options: Any,
 ) -> dict[str, Run]:
-    """Return the runs of some rows of some grids by name, trained where they don't exist yet.
+    """Return the runs of some rows of some grids by name; missing runs are trained.
 
     Args:
-        rows: for each grid the rows wanted; None for all that a build trains (``fresh``).
+        rows: for each grid its rows; None for all that a build trains (``fresh``).
         data: the folder that holds the datasets' folders.
         options: those of `runs.train_many`.
 
-    A run that several rows stand for comes once. Names are those of the recipes, without a
-    profile; a row with changes brings its own name along. Raises `InputError` where the grids do
-    not share one dataset: scores could not be compared.
+    A run that belongs to several rows is returned once. Names are those of the recipes, without a
+    profile; for a row with changes, the row's name is added. Raises `InputError` when the grids use
+    different datasets, whose scores cannot be compared.
     """
     specs: dict[Spec, str] = {}
     datasets = set()
-    for name, wanted in rows.items():
+    for name, row_names in rows.items():
         grid = grids.load(name)
-        wanted = grid.fresh if wanted is None else wanted
-        for cell in grid.cells(size, rows=wanted, seeds=[seed]):
+        row_names = grid.fresh if row_names is None else row_names
+        for cell in grid.cells(size, rows=row_names, seeds=[seed]):
             row = grid.rows[cell.row]
-            specs.setdefault(cell.spec, _called(cell.row, row.recipe, bool(row.changes)))
+            specs.setdefault(cell.spec, _label(cell.row, row.recipe, bool(row.changes)))
             datasets.add(cell.dataset)
     if len(datasets) != 1:
         raise InputError(
-            "runs of one dataset are needed", found=", ".join(sorted(datasets)) or "no rows"
+            "rows of one dataset are needed", found=", ".join(sorted(datasets)) or "no rows"
         )
-    made = train_many(Path(data) / datasets.pop(), list(specs), **options)
-    return dict(zip(specs.values(), made, strict=True))
+    runs = train_many(Path(data) / datasets.pop(), list(specs), **options)
+    return dict(zip(specs.values(), runs, strict=True))
 
 
-def _called(row: str, recipe: str, changed: bool) -> str:
+def _label(row: str, recipe: str, changed: bool) -> str:
     if not changed:
         return recipe
     return row if row.startswith(recipe) else f"{recipe}, {row}"

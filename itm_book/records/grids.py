@@ -1,8 +1,8 @@
 """Grids: the runs behind a table, one YAML file for each in ``notebooks/grids/``.
 
-A grid names rows (a recipe, with or without changes) and sizes (a dataset, a profile and seeds);
-a row at a size with one seed is a *cell*: one run. All rows of a size share its budget, so a
-method never gets more tuning than its host.
+A grid has rows (a recipe, with or without changes) and sizes (a dataset, a profile and seeds); the
+names of both are free. A row at a size with one seed is a *cell*: one run. All rows of a size have
+the same budget, so a method never gets more tuning than its host.
 
 .. code-block:: yaml
 
@@ -21,37 +21,38 @@ method never gets more tuning than its host.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import yaml
+from pydantic import Field, model_validator
 
 from itm_book.shipped import shipped
+from itm_core.data.dataset import load_dataset
 from itm_core.errors import InputError
 from itm_core.experiments import recipes
 from itm_core.experiments.methods import DEFAULT_PROFILE
 from itm_core.experiments.recipes import Recipe
-from itm_core.experiments.runs import ROOT, Spec, configuration, folder_of, load_dataset
+from itm_core.experiments.runs import ROOT, Spec, configuration, folder_of
 from itm_core.files import reading
-from itm_core.settings import one_of, seed_of
+from itm_core.settings import SEEDS, NotNegative, Settings, one_of
 
 FOLDER = shipped("grids")
-SIZES = ("tiny", "smoke", "full", "photographs")
+Name = Annotated[str, Field(min_length=1)]
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
+class Row(Settings):
     """One row of a table.
 
     Attributes:
-        recipe: its name without a profile.
-        changes: settings that differ from it, each ``part.key=value``.
+        recipe: the recipe's name without a profile.
+        changes: settings that differ from the recipe, each ``part.key=value``.
         host: the row that it is compared with; empty for a host itself.
-        group: rows of one group stand and are coloured together.
+        group: rows of one group are next to each other and have one colour.
     """
 
-    recipe: str
+    recipe: Name
     changes: tuple[str, ...] = ()
     host: str = ""
     group: str = ""
@@ -65,28 +66,23 @@ class Row:
         return self.recipe if profile == DEFAULT_PROFILE else f"{self.recipe}-{profile}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Size:
-    """How large a grid is run.
+class Size(Settings):
+    """One size at which a grid is run.
 
     Attributes:
         dataset: the name of a folder in the data folder.
         profile: ending of the recipes' names (`methods.PROFILES`).
         seeds: every row is run with each of them.
-        minutes: about how long a run takes, for the estimate before it has been done once.
+        minutes: about how long a run takes; for the estimate before the first run has finished.
     """
 
-    dataset: str
-    profile: str
-    seeds: tuple[int, ...] = (0, 1, 2)
-    minutes: float = 1.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "seeds", tuple(map(seed_of, self.seeds)))
+    dataset: Name
+    profile: Name
+    seeds: tuple[Seed, ...] = (0, 1, 2)
+    minutes: NotNegative = 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cell:
+class Cell(Settings):
     """One run of a grid: a row with a seed."""
 
     row: str
@@ -94,21 +90,33 @@ class Cell:
     spec: Spec
 
 
-@dataclass(frozen=True, kw_only=True)
-class Grid:
+class Grid(Settings):
     """The rows of one table, and the sizes at which they are run.
 
     Attributes:
-        ensembles: rows whose scores are averaged, seed by seed, under a name of their own.
-        fresh: the rows that a build of the book trains itself; the others it shows as recorded.
+        name: the name of its file without ending.
+        ensembles: names of ensembles and their rows, whose scores are averaged for each seed.
+        fresh: the rows that a build of the book trains; of the others it shows the record.
     """
 
-    name: str
+    name: Name
     title: str
-    sizes: Mapping[str, Size]
-    rows: Mapping[str, Row]
-    ensembles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sizes: Annotated[Mapping[str, Size], Field(min_length=1)]
+    rows: Annotated[Mapping[str, Row], Field(min_length=1)]
+    ensembles: Mapping[str, tuple[str, ...]] = {}
     fresh: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Grid:
+        """Raise `InputError` for a row that is named and missing, or whose recipe is not valid."""
+        named = [(f"row {name}: host", row.host) for name, row in self.rows.items() if row.host]
+        for name, members in self.ensembles.items():
+            named += [(f"ensemble {name}", member) for member in members]
+        named += [("fresh", name) for name in self.fresh]
+        for key, name in named:
+            if name not in self.rows:
+                raise InputError(f"{key}: no such row", found=name, expected=list(self.rows))
+        return self
 
     def size(self, name: str) -> Size:
         """Return a size; raises `InputError` when the grid has none of that name."""
@@ -116,7 +124,7 @@ class Grid:
         return self.sizes[name]
 
     def chosen(self, rows: Iterable[str] | None) -> dict[str, Row]:
-        """Return some rows, all for None; raises `InputError` for one that there is not."""
+        """Return some rows, all for None; raises `InputError` for an unknown name."""
         names = list(self.rows if rows is None else rows)
         for name in names:
             one_of(f"row of grid {self.name}", name, self.rows)
@@ -129,7 +137,12 @@ class Grid:
         rows: Iterable[str] | None = None,
         seeds: Sequence[int] | None = None,
     ) -> list[Cell]:
-        """Return the runs of a size in the order of the rows; some rows or other seeds if asked."""
+        """Return the runs of a size in the order of the rows.
+
+        Args:
+            rows: some of the rows; None for all.
+            seeds: in the place of those of the size.
+        """
         at = self.size(size)
         return [
             Cell(
@@ -142,7 +155,7 @@ class Grid:
         ]
 
     def group(self, name: str) -> str:
-        """Return the group of a row, of an ensemble that of its last member."""
+        """Return the group of a row; of an ensemble, the group of its last member."""
         row = self.rows.get(self.ensembles.get(name, (name,))[-1])
         return row.group if row else ""
 
@@ -156,111 +169,79 @@ def names(folder: Path = FOLDER) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yml"))
 
 
+def listing(folder: Path = FOLDER) -> list[str]:
+    """Return one line for each grid: name, title, number of rows, sizes with numbers of runs."""
+    lines = []
+    for name in names(folder):
+        grid = load(name, folder)
+        sizes = ", ".join(f"{size} {len(grid.cells(size))}" for size in grid.sizes)
+        lines.append(f"{name:12} {grid.title} ({len(grid.rows)} rows); runs: {sizes}")
+    return lines
+
+
 def load(name: str | Path, folder: Path = FOLDER) -> Grid:
     """Return the grid ``name``, or the one in a file.
 
-    Everything is checked before anything is run: raises `InputError`, with the file and the row,
-    for a file that cannot be read, a key, recipe, setting, profile or row that does not exist,
-    and for a combination that cannot be.
+    The whole file is checked: raises `InputError`, with the file and the key, for a file that
+    cannot be read, a key, recipe, setting, profile or row that does not exist, and for settings
+    that cannot be combined.
     """
     path = Path(name) if str(name).endswith((".yml", ".yaml")) else folder / f"{name}.yml"
     if not path.exists():
         raise InputError(
-            "grid not found", file=path, expected=f"one of {', '.join(names(folder)) or 'none'}"
+            "grid not found",
+            file=path,
+            expected=f"one of {', '.join(names(folder)) or 'none'}",
+            remedy="itm grid lists the grids; a grid of your own is named by its file (.yml)",
         )
     try:
         with reading(path):
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError("not readable as YAML", file=path, found=str(error)) from None
-    grid = _read(path, content)
-    for size in grid.sizes.values():
-        for row in grid.rows:
-            _checked(path, row, lambda row=row, size=size: grid.rows[row].at(size.profile))
+    if not isinstance(content, dict):
+        raise InputError("not a mapping", file=path, found=type(content).__name__)
+    if "name" in content:
+        raise InputError("unknown key of Grid", file=path, found="name", remedy="leave it out")
+    try:
+        grid = Grid.read({"name": path.stem, **content}, file=path)
+        _check_recipes(grid)
+    except InputError as error:
+        if error.file is not None:
+            raise
+        raise InputError(
+            error.problem,
+            file=path,
+            expected=error.expected,
+            found=error.found,
+            remedy=error.remedy,
+        ) from None
     return grid
 
 
-def _read(path: Path, content: Any) -> Grid:
-    parts = _mapping(path, "the file", content, ("title", "sizes", "rows"), GRID_KEYS)
-    sizes = {
-        one: _made(path, f"size {one}", Size, values, ("dataset", "profile"))
-        for one, values in _mapping(path, "sizes", parts["sizes"], (), SIZES).items()
-    }
-    rows = {
-        str(one): _made(path, f"row {one}", Row, values, ("recipe",))
-        for one, values in _mapping(path, "rows", parts["rows"]).items()
-    }
-    ensembles = {
-        str(one): tuple(map(str, members))
-        for one, members in _mapping(path, "ensembles", parts.get("ensembles") or {}).items()
-    }
-    named = [(f"row {one}", row.host) for one, row in rows.items() if row.host]
-    named += [(f"ensemble {one}", member) for one, of in ensembles.items() for member in of]
-    named += [("fresh", one) for one in parts.get("fresh") or ()]
-    for place, one in named:
-        if one not in rows:
-            raise InputError(f"{place}: no such row", file=path, found=one, expected=list(rows))
-    title, fresh = str(parts["title"]), tuple(parts.get("fresh") or ())
-    return Grid(
-        name=path.stem, title=title, sizes=sizes, rows=rows, ensembles=ensembles, fresh=fresh
-    )
-
-
-GRID_KEYS = ("title", "sizes", "rows", "ensembles", "fresh")
-
-
-def _mapping(
-    path: Path, place: str, found: Any, needed: Sequence[str] = (), known: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Return a mapping of the file; raises `InputError` where keys are missing or unknown."""
-    if not isinstance(found, dict):
-        raise InputError(f"{place}: not a mapping", file=path, found=type(found).__name__)
-    unknown = [str(key) for key in found if known and key not in known]
-    missing = [key for key in needed if key not in found]
-    if unknown or missing:
-        raise InputError(
-            f"{place}: unknown keys" if unknown else f"{place}: keys are missing",
-            file=path,
-            found=", ".join(unknown or map(str, found)),
-            expected=", ".join(known or needed),
-        )
-    return found
-
-
-def _made(path: Path, place: str, kind: Any, values: Any, needed: Sequence[str]) -> Any:
-    """Return a `Row` or a `Size` made of a mapping of the file, its lists as tuples."""
-    known = tuple(kind.__dataclass_fields__)
-    found = _mapping(path, place, values, needed, known)
-    for key, value in found.items():
-        if (key in ("seeds", "changes")) != isinstance(value, list):
-            raise InputError(f"{place}: {key} has the wrong type", file=path, found=value)
-    try:
-        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in found.items()})
-    except InputError as error:
-        raise InputError(
-            f"{place}: {error.problem}", file=path, expected=error.expected, found=error.found
-        ) from None
-
-
-def _checked(path: Path, row: str, make: Any) -> None:
-    try:
-        make()
-    except InputError as error:
-        raise InputError(f"row {row} cannot be: {error}", file=path) from None
+def _check_recipes(grid: Grid) -> None:
+    """Raise `InputError` unless every row has a valid recipe at every size."""
+    for size in grid.sizes.values():
+        for name, row in grid.rows.items():
+            try:
+                row.at(size.profile)
+            except InputError as error:
+                raise InputError(f"row {name} has no valid recipe: {error}") from None
 
 
 def folders(cells: Sequence[Cell], data: Path, root: Path = ROOT) -> list[Path]:
-    """Return where the run of each cell lives; ``data`` holds the datasets' folders.
+    """Return the folder of each cell's run.
 
-    Raises `InputError` when a dataset is not there.
+    Args:
+        data: the folder that holds the datasets' folders.
+        root: the run store.
+
+    Raises `InputError` when a dataset is missing.
     """
-    known = {name: load_dataset(data / name) for name in {cell.dataset for cell in cells}}
-    return [
-        folder_of(
-            configuration(
-                known[c.dataset], recipes.get(c.spec.recipe).replace(*c.spec.overrides), c.spec.seed
-            ),
-            root,
-        )
-        for c in cells
-    ]
+    datasets = {name: load_dataset(data / name) for name in {cell.dataset for cell in cells}}
+    places = []
+    for cell in cells:
+        recipe = recipes.get(cell.spec.recipe).replace(*cell.spec.overrides)
+        config = configuration(datasets[cell.dataset], recipe, cell.spec.seed)
+        places.append(folder_of(config, root))
+    return places

@@ -1,10 +1,10 @@
-"""Results: what came out of runs, made here or recorded in ``data/results/``.
+"""Results of runs: of the run store, or recorded in ``data/results/``.
 
-A run that exists in the store is *fresh*: its scores, weights and executed notebook are there.
-Runs that take longer than a build of the book are *recorded*: ``itm results export`` writes one
-line for each to ``data/results/runs.csv``, with the rank of every right answer of the test split
-(cut off at ten), so that intervals and paired tests are computed from a record as from a run.
-Tables say which of the two they show.
+A run in the store is *fresh*: its scores, weights and executed notebook exist. Runs that take
+longer than a build of the book are *recorded*: ``itm results export`` writes one line for each to
+``data/results/runs.csv``, with the rank of the best right answer to every query of the test split
+(at most ten), so that intervals and paired tests are computed from a record as from a run. Tables
+say which of the two they show.
 
 Page: "All runs", and every chapter with a table.
 """
@@ -25,11 +25,14 @@ from itm_book.shipped import shipped
 from itm_core.environment import is_committed
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
-from itm_core.experiments.runs import COMPLETE, Run, load, train_many
+from itm_core.experiments import recipes
+from itm_core.experiments.run import Run, RunState, load
+from itm_core.experiments.runs import train_many
 from itm_core.files import reading, whole_file
 
 RECORD = shipped("results") / "runs.csv"
-MAX_RANK = 10  # ranks are recorded up to here: no recall asks for more
+RECORDED = "recorded"  # the state of a result that is read from the record
+MAX_RANK = 10  # larger ranks are recorded as this one: recalls are computed up to R@10
 DIGITS = "0123456789a"
 KEY = ["dataset", "recipe", "changes", "seed"]
 NUMBERS = [*retrieval.NUMBERS, "i2t_median", "t2i_median"]
@@ -46,14 +49,16 @@ class Uncommitted(str):
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What one run (or an ensemble of some) reached on its test split.
+    """The result of one run, or of an ensemble of runs, on its test split.
+
+    It has accessors of `Run`: `place`, `state`, `error`, `config`, `environment` and ``metrics``.
 
     Attributes:
         dataset, recipe, changes, seed: what was run; ``changes`` joined by spaces.
         run: the folder of the run below the store; of an ensemble several, joined by ``" + "``.
             `Uncommitted` where it is recorded and its code, or that of a member, is in no commit.
-        ranks: of the best right answer of every image and caption, from 0, at most `MAX_RANK`.
-        metrics: recalls and attention quality, in percent and in shares as in a run's record.
+        ranks: of the best right answer to every image and caption, from 0, at most `MAX_RANK`.
+        metrics: recalls in percent, attention quality as fractions, as in ``metrics.json``.
         where: minutes of training, device, machine, versions, commit and date.
         recorded: read from `RECORD`, not from the store.
     """
@@ -72,6 +77,46 @@ class Result:
         if self.recorded and not is_committed(self.where.get("commit")):
             object.__setattr__(self, "run", Uncommitted(self.run))
 
+    @property
+    def place(self) -> str:
+        """The folder of the run below the store, as `Run.place`."""
+        return self.run
+
+    @property
+    def state(self) -> str:
+        """`RECORDED`, or `RunState.FINISHED` where the run is in the store."""
+        return RECORDED if self.recorded else RunState.FINISHED
+
+    @property
+    def error(self) -> str:
+        """No error: a run that has failed has no result."""
+        return ""
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Dataset, seed and recipe, as `Run.config`.
+
+        Of a recipe that this version does not know, the name alone.
+        """
+        try:
+            recipe = recipes.get(self.recipe).replace(*self.changes.split()).to_dict()
+        except InputError:
+            recipe = {"name": self.recipe}
+        return {"dataset": self.dataset, "seed": self.seed, "recipe": recipe}
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Versions, device, commit and seconds of training, as `Run.environment`."""
+        where = self.where
+        return {
+            "started": where["made"],
+            "device": where["device"],
+            "device_name": where["machine"],
+            "commit": where["commit"],
+            "seconds_training": 60 * where["minutes"],
+            "packages": {name: where[name] for name in ("torch", "python")},
+        }
+
     @cached_property
     def hits(self) -> np.ndarray:
         """Hits in percent for each image, ``[I, 7]``, columns as `retrieval.NUMBERS`."""
@@ -80,15 +125,15 @@ class Result:
     @classmethod
     def of(cls, run: Run, changes: Sequence[str] = ()) -> Result:
         """Return the result of a run of the store."""
-        known = [name for name in (*NUMBERS, *ATTENTION) if name in run.metrics]
+        metrics = run.metrics
         return cls(
             dataset=run.config["dataset"],
             recipe=run.config["recipe"]["name"],
             changes=" ".join(changes),
             seed=run.seed,
             run=run.place,
-            ranks=_near(retrieval.ranks(run.scores)),
-            metrics={name: run.metrics[name] for name in known},
+            ranks=_clipped(retrieval.ranks(run.scores)),
+            metrics={k: metrics[k] for k in (*NUMBERS, *ATTENTION) if k in metrics},
             where=_where(run),
         )
 
@@ -105,7 +150,7 @@ class Result:
             changes=" + ".join(result.changes for result in results),
             seed=first.seed,
             run=" + ".join(result.run for result in results),
-            ranks=_near(retrieval.ranks(scores)),
+            ranks=_clipped(retrieval.ranks(scores)),
             metrics=retrieval.metrics(scores).flat(),
             where={**first.where, "minutes": minutes, "commit": commit},
         )
@@ -114,7 +159,8 @@ class Result:
         """Return the line of the record."""
         line: dict[str, Any] = {name: getattr(self, name) for name in [*KEY, "run"]}
         line |= {name: self.metrics.get(name, np.nan) for name in (*NUMBERS, *ATTENTION)}
-        ranks = {f"{side}_ranks": _coded(getattr(self.ranks, side)) for side in ("i2t", "t2i")}
+        sides = (("i2t_ranks", self.ranks.i2t), ("t2i_ranks", self.ranks.t2i))
+        ranks = {name: "".join(DIGITS[rank] for rank in side) for name, side in sides}
         return line | dict(self.where) | ranks
 
     @classmethod
@@ -135,29 +181,25 @@ Results = Mapping[str, Sequence[Result]]  # rows of a table, one result a seed
 
 
 def _where(run: Run) -> dict[str, Any]:
-    said = run.environment
+    environment = run.environment
     return {
-        "minutes": said["seconds_training"] / 60,
-        "device": said["device"],
-        "machine": said["device_name"],
-        "torch": said["packages"]["torch"],
-        "python": said["python"],
-        "commit": said.get("commit") or "",
-        "made": said["started"][:10],
+        "minutes": environment["seconds_training"] / 60,
+        "device": environment["device"],
+        "machine": environment["device_name"],
+        "torch": environment["packages"]["torch"],
+        "python": environment["python"],
+        "commit": environment.get("commit") or "",
+        "made": environment["started"][:10],
     }
 
 
 def _joint_commit(commits: Sequence[str]) -> str:
-    """Return the first commit, unless one of the others is none without changes."""
+    """Return the first of the commits that has uncommitted changes; without one, the first."""
     return next((commit for commit in commits if not is_committed(commit)), commits[0])
 
 
-def _near(ranks: retrieval.Ranks) -> retrieval.Ranks:
+def _clipped(ranks: retrieval.Ranks) -> retrieval.Ranks:
     return retrieval.Ranks(np.minimum(ranks.i2t, MAX_RANK), np.minimum(ranks.t2i, MAX_RANK))
-
-
-def _coded(ranks: np.ndarray) -> str:
-    return "".join(DIGITS[rank] for rank in ranks)
 
 
 def _decoded(text: str) -> np.ndarray:
@@ -173,11 +215,11 @@ def made(
     seeds: Sequence[int] | None = None,
     **options: Any,
 ) -> dict[str, list[Result]]:
-    """Return the rows of a grid, trained where they don't exist yet, ensembles included.
+    """Return the results of a grid by row and ensemble; missing runs are trained.
 
     Args:
-        data: the folder that holds the datasets' folders; not looked into for no rows at all.
-        rows: some of them; all by default.
+        data: the folder that holds the datasets' folders; not read when there are no rows.
+        rows: some of the rows; all by default.
         options: those of `runs.train_many`.
     """
     cells = grid.cells(size, rows=rows, seeds=seeds)
@@ -194,42 +236,42 @@ def run_of(result: Result, root: Path | str) -> Run:
 
 
 def scores_of(result: Result, root: Path | str) -> np.ndarray:
-    """Return the scores ``[I, C]`` behind a result, averaged where it is an ensemble."""
-    return retrieval.ensemble([load(Path(root) / one).scores for one in result.run.split(" + ")])
+    """Return the scores ``[I, C]`` behind a result, averaged for an ensemble."""
+    return retrieval.ensemble([load(Path(root) / run).scores for run in result.run.split(" + ")])
 
 
 def present(
     grid: Grid, size: str, *, data: Path | str, root: Path | str
 ) -> dict[str, list[Result]]:
-    """Return those rows of a grid whose runs are in the store; nothing is trained."""
+    """Return the results of those rows of a grid whose runs are finished; nothing is trained."""
     cells = grid.cells(size)
     places = folders(cells, Path(data), Path(root))
-    runs = {k: Run(place) for k, place in enumerate(places) if (place / COMPLETE).exists()}
+    runs = {k: run for k, run in enumerate(map(Run, places)) if run.state == RunState.FINISHED}
     return _grouped(grid, cells, runs)
 
 
 def _grouped(grid: Grid, cells: Sequence[Cell], runs: Mapping[int, Run]) -> dict[str, list[Result]]:
-    """Return results by row, and behind them the ensembles of seeds that all members have."""
+    """Return results by row, then by ensemble, for the seeds that all its members have."""
     by_row: dict[str, dict[int, tuple[Run, Result]]] = {}
     for k, run in runs.items():
         cell = cells[k]
         pair = (run, Result.of(run, cell.spec.overrides))
         by_row.setdefault(cell.row, {})[cell.spec.seed] = pair
-    found = {row: [result for _, result in pairs.values()] for row, pairs in by_row.items()}
+    results = {row: [result for _, result in pairs.values()] for row, pairs in by_row.items()}
     for name, members in grid.ensembles.items():
         seeds = [set(by_row.get(member, ())) for member in members]
         for seed in sorted(set.intersection(*seeds)):
             pairs = [by_row[member][seed] for member in members]
-            ensemble = Result.averaged([run for run, _ in pairs], [one for _, one in pairs])
-            found.setdefault(name, []).append(ensemble)
-    return found
+            ensemble = Result.averaged([run for run, _ in pairs], [result for _, result in pairs])
+            results.setdefault(name, []).append(ensemble)
+    return results
 
 
 def export(results: Iterable[Result], path: Path = RECORD) -> int:
-    """Write results to the record, in the place of older ones of the same run; return how many.
+    """Return the number of results written to the record, where they replace older ones.
 
-    What the record holds of other runs stays. One file, sorted, written whole or not at all.
-    Raises `InputError` where code in no commit made one of the runs (`require_committed_runs`).
+    Lines of other runs are kept. The file is sorted and written atomically. Raises `InputError`
+    when one of the runs was made by code in no commit (`require_committed_runs`).
     """
     results = list(results)
     if not results:
@@ -241,27 +283,26 @@ def export(results: Iterable[Result], path: Path = RECORD) -> int:
     table = table.drop_duplicates(KEY, keep="last").sort_values(KEY)
     with whole_file(path) as partial:
         table.to_csv(partial, index=False, float_format="%.7g")
-    _known.cache_clear()
+    _record.cache_clear()
     return len(new)
 
 
 def require_committed_runs(results: Iterable[Result]) -> None:
     """Raise `InputError` when one of the runs was made by code that is in no commit.
 
-    What made it is the ``commit`` of its ``environment.json``: with ``+`` after uncommitted
-    changes, none outside a git checkout. Nobody could make such a run again.
+    Such a run cannot be reproduced. `environment.current_commit` describes what is noted.
     """
     results = list(results)
     wrong = [result for result in results if not is_committed(result.where.get("commit"))]
     if not wrong:
         return
-    named = [f"{r.run} ({r.where.get('commit') or 'no commit'})" for r in wrong[:3]]
+    examples = [f"{r.run} ({r.where.get('commit') or 'no commit'})" for r in wrong[:3]]
     more = [f"and {len(wrong) - 3} more"] if len(wrong) > 3 else []
     raise InputError(
-        "a run made by code that is in no commit is no record",
+        "runs made by code that is in no commit cannot be recorded",
         expected="runs of a commit without uncommitted changes of code",
-        found=f"{len(wrong)} of {len(results)}: {', '.join([*named, *more])}",
-        remedy="commit the code, delete the folders of these runs below the run store, and make "
+        found=f"{len(wrong)} of {len(results)}: {', '.join([*examples, *more])}",
+        remedy="commit the code, delete the folders of these runs in the run store, and train "
         "them again (itm grid NAME)",
     )
 
@@ -281,58 +322,59 @@ def _lines(path: Path) -> pd.DataFrame:
 
 
 @lru_cache(maxsize=4)
-def _known(path: Path, changed: int) -> dict[tuple[str, str, str, int], Result]:
-    known = {}
+def _record(path: Path, changed: int) -> dict[tuple[str, str, str, int], Result]:
+    """Return the results of a record by their key; ``changed`` is the file's time of change."""
+    results = {}
     table = _lines(path)
     commits = dict(zip(table["run"], table["commit"], strict=True))
     for line in table.to_dict("records"):
         members = [commits[run] for run in line["run"].split(" + ") if run in commits]
         joint = {"commit": _joint_commit([line["commit"], *members])}
         result = Result.from_row({str(name): value for name, value in line.items()} | joint)
-        known[result.dataset, result.recipe, result.changes, result.seed] = result
-    return known
+        results[result.dataset, result.recipe, result.changes, result.seed] = result
+    return results
 
 
 def every_recorded(path: Path = RECORD) -> list[Result]:
-    """Return the result of every run of the record; none where there is no record."""
-    return list(_known(path, path.stat().st_mtime_ns).values()) if path.exists() else []
+    """Return the results of the record; none where there is no record."""
+    return list(_record(path, path.stat().st_mtime_ns).values()) if path.exists() else []
 
 
 def as_recorded(runs: Iterable[str], path: Path = RECORD) -> list[str]:
-    """Return folders of runs as results of the record name them: `Uncommitted` where they are."""
-    known = {result.run: result.run for result in every_recorded(path)}
-    return [known.get(run, run) for run in runs]
+    """Return folders of runs, those that the record marks as `Uncommitted` marked."""
+    recorded_runs = {result.run: result.run for result in every_recorded(path)}
+    return [recorded_runs.get(run, run) for run in runs]
 
 
 def recorded(grid: Grid, size: str | Size, *, path: Path = RECORD) -> dict[str, list[Result]]:
-    """Return those rows and ensembles of a grid that the record has, at a size.
+    """Return the recorded results of a grid at a size, by row and ensemble.
 
-    ``size`` may be that of another grid: the same rows on its dataset, under its budget.
+    ``size`` may be one of another grid: the same rows on its dataset, with its budget.
     Raises `InputError` when there is no record, or none of this grid at this size.
     """
     if not path.exists():
         raise InputError("no record", file=path, remedy="itm grid NAME, then itm results export")
-    known = _known(path, path.stat().st_mtime_ns)
+    record = _record(path, path.stat().st_mtime_ns)
     at = size if isinstance(size, Size) else grid.size(size)
-    found: dict[str, list[Result]] = {}
-    for name, said in keys_of(grid, at).items():
-        keys = [(at.dataset, *said, seed) for seed in at.seeds]
-        here = [known[key] for key in keys if key in known]
-        if here:
-            found[name] = here
-    if not found:
+    results: dict[str, list[Result]] = {}
+    for name, (recipe, changes) in keys_of(grid, at).items():
+        keys = [(at.dataset, recipe, changes, seed) for seed in at.seeds]
+        of_seeds = [record[key] for key in keys if key in record]
+        if of_seeds:
+            results[name] = of_seeds
+    if not results:
         raise InputError(
             f"nothing of grid {grid.name} is recorded on {at.dataset}",
             file=path,
             remedy=f"itm grid {grid.name} --size SIZE, then itm results export {grid.name}",
         )
-    return found
+    return results
 
 
 def keys_of(grid: Grid, at: Size) -> dict[str, tuple[str, str]]:
-    """Return for every row and ensemble of a grid its recipe and changes as a record has them."""
-    named = {name: (name,) for name in grid.rows} | dict(grid.ensembles)
-    rows = {name: [grid.rows[member] for member in members] for name, members in named.items()}
+    """Return the recipe and changes of every row and ensemble of a grid, as in the record."""
+    members_of = {name: (name,) for name in grid.rows} | dict(grid.ensembles)
+    rows = {name: [grid.rows[member] for member in members] for name, members in members_of.items()}
     return {
         name: (
             " + ".join(row.name_at(at.profile) for row in members),
@@ -343,7 +385,7 @@ def keys_of(grid: Grid, at: Size) -> dict[str, tuple[str, str]]:
 
 
 def status(results: Results) -> str:
-    """Return what a table's caption says of its rows: where, when, how often, from what."""
+    """Return the origin of a table's rows for its caption: dataset, seeds, date, machine."""
     every = [result for group in results.values() for result in group]
     first = every[0]
     counts = sorted({len(group) for group in results.values()})

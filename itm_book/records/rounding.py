@@ -1,8 +1,8 @@
-"""How much of the spread between trainings is rounding: ``data/results/spread.csv``.
+"""The part of the spread between trainings that is due to rounding: ``data/results/spread.csv``.
 
-The record holds trainings of the same recipe and seed that differ in rounding alone
-(``itm bench spread``). Their standard deviation is what a number moves when the same training is
-run on another processor or with another number of threads.
+The record has trainings of the same recipe and seed that differ in rounding alone
+(``itm bench spread``). Their standard deviation is that of a number when the same training is run
+on another processor or with another number of threads.
 
 Page: "Why is my number lower?".
 """
@@ -44,17 +44,17 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True)
 class Components:
-    """Where the spread of one training (a recipe with its changes) comes from.
+    """Components of the spread of one training (a recipe with its changes).
 
     Attributes:
         mean: rSum, over all seeds and variants.
         minutes: of a training, the median.
         rounding: within a seed, between variants.
-        seeds: between seeds under the same variant, pooled over variants. It holds both causes:
-            a new seed is a new draw of the rounding too.
-        seed_alone: what the seed adds to rounding, as a standard deviation: the random-effects
-            estimate of a one-way analysis of variance, 0 where seeds differ no more than rounding
-            lets expect. NaN with a single seed.
+        seeds: between seeds under the same variant, pooled over variants. It includes rounding: a
+            new seed has new rounding errors too.
+        seed_alone: the standard deviation that the seed adds to rounding: the random-effects
+            estimate of a one-way analysis of variance, 0 where seeds differ no more than expected
+            from rounding. NaN with a single seed.
     """
 
     mean: float
@@ -65,7 +65,7 @@ class Components:
 
 
 def read(path: Path | None = None) -> pd.DataFrame:
-    """Return the record; raises `InputError` when there is none, or not one of ours."""
+    """Return the record; raises `InputError` when it does not exist or lacks a column."""
     path = RECORD if path is None else path
     if not path.exists():
         raise InputError("no record", file=path, remedy="itm bench spread --record")
@@ -77,7 +77,7 @@ def read(path: Path | None = None) -> pd.DataFrame:
 
 
 def save(rows: Iterable[Mapping[str, Any]], path: Path | None = None) -> Path:
-    """Add rows to the record, in the place of older ones of the same key."""
+    """Return the file of the record after adding rows, which replace those of the same key."""
     path = RECORD if path is None else path
     fresh = pd.DataFrame(list(rows), columns=COLUMNS)
     table = pd.concat([read(path), fresh]) if path.exists() else fresh
@@ -102,9 +102,9 @@ def line(row: Mapping[str, Any]) -> str:
 
 
 def pooled(groups: Iterable[Sequence[float] | np.ndarray]) -> Spread:
-    """Return the standard deviation within groups, pooled: their variances weighted by n - 1.
+    """Return the pooled standard deviation within groups: variances weighted by n - 1.
 
-    Groups of a single value add nothing; with no other, the standard deviation is NaN.
+    Groups of a single value add nothing; without larger groups, the standard deviation is NaN.
 
     >>> pooled([[1.0, 3.0], [10.0, 12.0, 14.0]])  # (2 + 8) / 3
     Spread(sd=1.8257418583505538, df=3)
@@ -126,7 +126,7 @@ def between_seeds(rows: pd.DataFrame) -> Spread:
 
 
 def components(rows: pd.DataFrame) -> Components:
-    """Return where the spread of the rows of one training comes from."""
+    """Return the components of the spread of the rows of one training."""
     return Components(
         mean=float(rows["rsum"].mean()),
         minutes=float(rows["minutes"].median()),
@@ -144,52 +144,52 @@ def _seed_alone(rows: pd.DataFrame) -> float:
         return math.nan
     means = np.array([group.mean() for group in groups])
     between = float((sizes * (means - np.average(means, weights=sizes)) ** 2).sum())
-    # the size of a group that counts where groups differ in size
+    # the effective group size where groups differ in size
     size = (sizes.sum() - (sizes**2).sum() / sizes.sum()) / (len(groups) - 1)
     return math.sqrt(max(0.0, (between / (len(groups) - 1) - rounding.sd**2) / size))
 
 
 def rounding_spread(profile: str, rows: pd.DataFrame | None = None) -> Spread | None:
-    """Return the spread by rounding alone of a profile's recipes, pooled, as they are recorded.
+    """Return the recorded spread by rounding alone of a profile's recipes, pooled.
 
     None where nothing of the profile is recorded, or no seed under two variants. Recipes with
-    changes are left out. ``rows`` are those of the record by default.
+    changes are left out. ``rows`` are by default those of the record.
 
     Raises `InputError` when there is no record.
     """
     rows = read() if rows is None else rows
     plain = rows[(rows["changes"] == "") & (rows["recipe"].map(_profile) == profile)]
-    found = within_seeds(plain)
-    return found if found.df else None
+    spread = within_seeds(plain)
+    return spread if spread.df else None
 
 
 @lru_cache(maxsize=64)
 def spread_of(recipe: str) -> Spread | None:
-    """Return the `rounding_spread` of a recipe's profile; of an ensemble, of its last member's.
+    """Return the `rounding_spread` of a recipe's profile; of an ensemble, of its last member.
 
-    None where nothing of it is recorded.
+    None where nothing is recorded.
     """
     return rounding_spread(_profile(recipe)) if RECORD.exists() else None
 
 
 def gain_floor(recipe: str, ours: str, theirs: str) -> float:
-    """Return the standard deviation that rounding alone gives a difference in rSum of two rows.
+    """Return the standard deviation, due to rounding, of the difference in rSum of two rows.
 
-    That of `spread_of`, which each of the trainings behind the rows adds independently: times the
-    root of two for a difference of two trainings. An ensemble counts as the mean of its members,
-    so that a member that both rows have in common cancels in part. 0 where nothing is known.
-    Seeds may lie closer together than that by chance, and are not believed when they do.
+    Each training behind the rows contributes `spread_of` independently: a difference of two
+    trainings has √2 times that standard deviation. An ensemble is the mean of its members, so a
+    member that both rows have cancels in part. 0 where nothing is recorded. The spread between
+    seeds can be smaller by chance; this is the lower limit that is used instead.
 
     Args:
         recipe: of one of the rows.
         ours, theirs: the folders of their runs, those of an ensemble joined by ``" + "``.
     """
-    known = spread_of(recipe)
-    shares: defaultdict[str, float] = defaultdict(float)
+    spread = spread_of(recipe)
+    weights: defaultdict[str, float] = defaultdict(float)
     for runs, sign in ((ours.split(" + "), 1), (theirs.split(" + "), -1)):
         for run in runs:
-            shares[run] += sign / len(runs)
-    return known.sd * math.sqrt(sum(x * x for x in shares.values())) if known else 0.0
+            weights[run] += sign / len(runs)
+    return spread.sd * math.sqrt(sum(x * x for x in weights.values())) if spread else 0.0
 
 
 def _profile(recipe: str) -> str:
@@ -197,12 +197,12 @@ def _profile(recipe: str) -> str:
 
 
 def outside(fresh: float, recorded: Sequence[float], rounding: Spread | None) -> bool:
-    """Return whether a fresh rSum lies outside what recorded seeds let expect of one more.
+    """Return whether a fresh rSum is outside the prediction interval of the recorded seeds.
 
-    The prediction interval of Student's t: ``mean ± t sd √(1 + 1/n)`` with n - 1 degrees of
-    freedom, sd that of the seeds, but never below that of rounding. A single recorded seed is
-    judged by rounding alone, with its degrees of freedom; without a known spread, nothing is
-    outside. Raises ValueError without a recorded value.
+    Student's t: ``mean ± t sd √(1 + 1/n)`` with n - 1 degrees of freedom, where sd is that of the
+    seeds, but at least that of rounding. With a single recorded seed, the spread of rounding alone
+    is used, with its degrees of freedom; without a recorded spread, the result is False. Raises
+    ValueError without a recorded value.
 
     >>> outside(316.8, [333.3, 336.6, 325.1], None)
     False

@@ -147,11 +147,11 @@ def _triples(world: World, both: np.ndarray, third: np.ndarray, between: bool) -
     return all_three & world.related.between if between else all_three
 
 
-def chance(images: int, captions_per_image: int = 5) -> dict[str, float]:
+def chance(images: int, captions_per_image: int) -> dict[str, float]:
     """Return R@K in percent of a matcher that guesses, in closed form.
 
-    Text to image a caption has one right image of I; image to text an image has five right
-    captions of 5 I, and one of them among the first K will do.
+    Text to image a caption has one right image of I; image to text an image has k right captions
+    of k I, and one of them among the first K will do.
     """
     total = images * captions_per_image
     found = {}

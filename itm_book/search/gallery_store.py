@@ -75,7 +75,7 @@ class GalleryStore:
         if self.scales is not None:
             vectors *= torch.from_numpy(np.array(self.scales[images]))[..., None]
         whole = None if self.whole is None else torch.from_numpy(np.array(self.whole[images]))
-        return Fragments.of(vectors, whole=whole)
+        return Fragments.of(vectors, pooled=whole)
 
     def blocks(self, stop: int | None = None) -> Iterator[Fragments]:
         """Yield all images (the first ``stop`` of them), block by block, from the start."""
@@ -132,7 +132,7 @@ def build_store(
     wanted = {
         "kind": kind,
         "shape": [len(features), *first.vectors.shape[1:]],
-        "whole": first.whole is not None,
+        "whole": first.pooled is not None,
         "weights": _weights_hash(matcher),
         "features": _features_hash(features),
         "vocabulary": vocabulary,
@@ -268,7 +268,7 @@ def _write(arrays: dict[str, np.memmap], rows: slice, chunks: list[Fragments]) -
     else:
         arrays["regions"][rows] = vectors.numpy()
     if "whole" in arrays:
-        wholes = [chunk.whole for chunk in chunks if chunk.whole is not None]
+        wholes = [chunk.pooled for chunk in chunks if chunk.pooled is not None]
         arrays["whole"][rows] = torch.cat(wholes).cpu().numpy()
 
 

@@ -43,12 +43,12 @@ def encoded(matcher: Matcher, features: Any, stops: Sequence[int]) -> Iterator[F
     cuts = sorted({*range(0, stops[-1], AT_ONCE), *stops})
     for begin, end in pairwise(cuts):
         chunks = encode_images(matcher, features[begin:end])
-        yield Fragments.of(torch.cat([chunk.vectors for chunk in chunks]), whole=_wholes(chunks))
+        yield Fragments.of(torch.cat([chunk.vectors for chunk in chunks]), pooled=_pooled(chunks))
 
 
-def _wholes(chunks: Sequence[Fragments]) -> torch.Tensor | None:
-    wholes = [chunk.whole for chunk in chunks if chunk.whole is not None]
-    return torch.cat(wholes) if wholes else None
+def _pooled(chunks: Sequence[Fragments]) -> torch.Tensor | None:
+    pooled = [chunk.pooled for chunk in chunks if chunk.pooled is not None]
+    return torch.cat(pooled) if pooled else None
 
 
 def exact_tops(
@@ -165,7 +165,7 @@ def loss_of_kind(
     for row, (images, scores) in enumerate(zip(exact.images, exact.scores, strict=True)):
         with torch.no_grad():
             regions = matcher.regions(torch.from_numpy(gallery.take(images)))
-        regions = Fragments.of(as_kept(regions.vectors, kind), whole=regions.whole)
+        regions = Fragments.of(as_kept(regions.vectors, kind), pooled=regions.pooled)
         fine = rerank(matcher, regions, words.take(torch.tensor([row]))).numpy()
         order = np.argsort(-fine, kind="stable")
         kept.append((order[:top] < top).mean())

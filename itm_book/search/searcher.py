@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -18,7 +19,6 @@ from itm_book.tables import report
 from itm_core.data.dataset import Split
 from itm_core.data.unknown_words import require_sentence
 from itm_core.encoders.fragments import Fragments
-from itm_core.encoders.lazy import lazy
 from itm_core.errors import InputError
 from itm_core.evaluation.scoring import encode_captions, encode_images, pad, score_fragments
 from itm_core.experiments.prepare import encode, run_features
@@ -82,11 +82,11 @@ class Searcher:
         self._features = run_features(run, split)
         self._matcher = run.matcher()
 
-    @lazy
+    @cached_property
     def _regions(self) -> list[Fragments]:
         return encode_images(self._matcher, self._features)
 
-    @lazy
+    @cached_property
     def _words(self) -> list[tuple[np.ndarray, Fragments]]:
         return list(encode_captions(self._matcher, encode(self.split, self.run.vocabulary)))
 

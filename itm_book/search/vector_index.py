@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from itm_core.errors import InputError
+from itm_core.extras import optional
 from itm_core.files import whole_file
 
 KIND = "SQ8"  # eight bits a number, scanned whole
@@ -28,15 +29,7 @@ TRAINED_ON = 100_000  # vectors from which the range of each number is taken
 
 
 def _library() -> ModuleType:
-    try:
-        import faiss
-    except ImportError as error:
-        raise InputError(
-            "searching in two stages needs FAISS",
-            expected="the package faiss-cpu",
-            found=f"none ({error})",
-            remedy="pip install 'itm-core[search]'",
-        ) from error
+    faiss = optional("faiss", "searching in two stages")
     # its OpenMP and torch's do not get on with each other on macOS
     faiss.omp_set_num_threads(1 if sys.platform == "darwin" else torch.get_num_threads())
     return faiss

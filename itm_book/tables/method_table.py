@@ -13,7 +13,7 @@ from itm_book.records.grids import Grid
 from itm_core.data.dataset import Dataset
 from itm_core.evaluation.attention_measures import Quality
 from itm_core.evaluation.attention_quality import attention_quality
-from itm_core.experiments.prepare import run_features
+from itm_core.experiments.prepare import encode, run_features
 from itm_core.experiments.recipes import Recipe
 from itm_core.experiments.runs import Run
 from itm_core.models import AttendingSettings
@@ -54,7 +54,9 @@ def qualities(runs: Mapping[str, Run], data: Dataset, direction: str = "t2i") ->
     for name, run in runs.items():
         if f"{direction}_attention_f1" in run.metrics:
             features = run_features(run, data.test)
-            quality = attention_quality(run.matcher(), data.test, data.vocabulary, features)
+            quality = attention_quality(
+                run.matcher(), data.test, encode(data.test, run.vocabulary), features
+            )
             assert quality is not None  # its metrics have it
             of_runs[name] = quality.directions[direction]
     return of_runs

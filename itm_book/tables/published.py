@@ -52,7 +52,7 @@ def load(folder: Path = FOLDER) -> pd.DataFrame:
         raise InputError(
             "the published numbers are missing",
             file=folder,
-            remedy="install from a clone of the repository (pip install -e .)",
+            remedy="install the package again; they come with it",
         )
     return pd.concat([_table(path) for path in paths], ignore_index=True)
 

@@ -1,8 +1,8 @@
 """Datasets in the SCAN layout: precomputed region features beside captions.
 
 ======================  ========================================================================
-``{split}_ims.npy``     ``[I, R, F]`` float32 region features (or each image repeated 5 times)
-``{split}_caps.txt``    one caption per line; captions 5 i .. 5 i + 4 belong to image i
+``{split}_ims.npy``     ``[I, R, F]`` float32 region features (or a row per caption)
+``{split}_caps.txt``    one caption per line; k captions per image, in the order of the images
 ``{split}_ids.txt``     optional; one id per image or per caption
 ``{split}_boxes.npy``   optional; ``[I, R, 4]`` x1, y1, x2, y2 in pixels (or ``_ims_bbx``)
 ``{split}_img_sizes.npy``  optional; ``[I, 2]`` width, height in pixels (or ``_ims_size``)
@@ -11,11 +11,11 @@
 ``vocab.json``          optional; otherwise built from the training captions
 ======================  ========================================================================
 
-Features are mapped, never loaded whole. Everything is checked at the door, before anything
-trains: counts, shapes, dtypes, finite values, empty captions, splits that overlap (`arrays` and
-`overlap` say how much of large files is read for it). What stands once per image may stand once per
-caption too. Messages
-count the rows of text files from 1 and those of arrays from 0, as editors and numpy do.
+The number of captions per image, k >= 1, is the number of captions divided by that of images.
+Features are memory-mapped, never loaded entirely. Everything is validated on load: counts,
+shapes, dtypes, finite values, empty captions, splits that overlap (`arrays` and `overlap` say how
+much of large files is read for it). What is stored once per image may be stored once per caption.
+Messages count the rows of text files from 1 and those of arrays from 0, as editors and numpy do.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ from itm_core.errors import InputError
 from itm_core.unique_keys import unique_keys
 
 SPLITS = ("train", "dev", "test")
-CAPTIONS_PER_IMAGE = 5
 VOCABULARY = "vocab.json"
 LONGEST_CAPTION = 200  # tokens; far above any caption of the field's datasets
 NAMED = re.compile(r"\S+\.(jpe?g|png)(#\d+)?\t")  # a column of names before the captions
@@ -193,10 +192,10 @@ def load_split(
     captions = _captions(folder / f"{name}_caps.txt", max_words)
     regions = _one_row_per_image(path, regions, len(captions), full)
     finite(path, regions, full=full)
-    images, n = len(regions), CAPTIONS_PER_IMAGE
-    boxes, sizes = boxes_and_sizes(folder, name, regions.shape[:2], n)
-    ids = _ids(folder / f"{name}_ids.txt", images)
-    return Split(folder, name, regions, captions, ids, n, boxes, sizes)
+    per_image = len(captions) // len(regions)
+    boxes, sizes = boxes_and_sizes(folder, name, regions.shape[:2], per_image)
+    ids = _ids(folder / f"{name}_ids.txt", len(regions), per_image)
+    return Split(folder, name, regions, captions, ids, per_image, boxes, sizes)
 
 
 def _no_split(path: Path, name: str) -> InputError:
@@ -262,70 +261,70 @@ def _captions(path: Path, max_words: int) -> list[str]:
 
 
 def _one_row_per_image(path: Path, regions: np.ndarray, captions: int, full: bool) -> np.ndarray:
-    """Some releases repeat each image for its five captions; return one row of each."""
-    rows, n = len(regions), CAPTIONS_PER_IMAGE
-    if captions == n * rows:
+    """Return one row per image; some releases repeat an image's row for each of its captions.
+
+    Raises `InputError` when the captions cannot be divided among the images.
+    """
+    rows = len(regions)
+    if captions > rows and captions % rows == 0:
         return regions
-    if captions == rows and rows % n == 0:
-        first = once_each(regions, n, full=full)
-        if first is not None:
-            return first
-    if captions % n:
-        raise InputError(
-            "images and captions don't fit",
-            file=path.with_name(path.name.replace("_ims.npy", "_caps.txt")),
-            expected=f"{n * rows} captions, {n} for each of {rows} images",
-            found=captions,
-            remedy="look for a line missing, empty at the end, or broken in two",
-        )
+    found = f"{captions} captions"
+    if captions == rows:
+        different = (k for k in range(1, rows) if not np.array_equal(regions[k], regions[0]))
+        equal = next(different, rows)  # so many rows at the beginning are equal
+        if equal == 1:
+            return regions
+        for times in (k for k in range(equal, 1, -1) if equal % k == rows % k == 0):
+            first_rows = once_each(regions, times, full=full)
+            if first_rows is not None:
+                return first_rows
+        found += f", and rows 0 to {equal - 1} are equal, but not as many rows of each image"
     raise InputError(
-        "images and captions don't fit",
-        file=path,
-        expected=f"{captions // n} images ({captions} captions, {n} for each)",
-        found=rows,
-        remedy=f"check that {path.name.replace('_ims.npy', '_caps.txt')} is of the same split",
+        "images and captions do not fit",
+        file=path.with_name(path.name.replace("_ims.npy", "_caps.txt")),
+        expected=f"the same number of captions for each of the {rows} images in {path.name}",
+        found=found,
+        remedy="look for a line missing, empty at the end, or broken in two; or check that both "
+        "files are of the same split",
     )
 
 
-def _ids(path: Path, images: int) -> list[str]:
+def _ids(path: Path, images: int, per_image: int) -> list[str]:
     if not path.exists():
         return [str(i) for i in range(images)]
     ids = [line.strip() for line in read_captions(path)]
     while ids and not ids[-1]:
         ids.pop()
     step = 1
-    if len(ids) == images * CAPTIONS_PER_IMAGE:
-        step, ids = CAPTIONS_PER_IMAGE, _one_id_per_image(path, ids, images)
+    if len(ids) == images * per_image:
+        step, ids = per_image, _one_id_per_image(path, ids, per_image)
     if len(ids) != images:
-        raise InputError(
-            "wrong number of ids",
-            file=path,
-            expected=f"{images} or {images * CAPTIONS_PER_IMAGE}",
-            found=len(ids),
-        )
-    rows = ((image, f"row {step * place + 1}") for place, image in enumerate(ids))
+        expected = f"{images} or {images * per_image}"
+        raise InputError("wrong number of ids", file=path, expected=expected, found=len(ids))
+    rows = ((image, f"row {step * number + 1}") for number, image in enumerate(ids))
     unique_keys(rows, path, remedy="give every image an id of its own, or remove the file")
     return ids
 
 
-def _one_id_per_image(path: Path, ids: list[str], images: int) -> list[str]:
-    """Return every fifth id; raise where the captions of one image don't stand together.
+def _one_id_per_image(path: Path, ids: list[str], per_image: int) -> list[str]:
+    """Return the id of every image's first caption.
 
-    Some releases count captions here, and no two ids are equal: they say nothing of images.
+    Raises `InputError` where the captions of one image are not in consecutive rows. Some releases
+    count captions here, and no two ids are equal: they say nothing about images.
     """
-    n = CAPTIONS_PER_IMAGE
-    if len(set(ids)) <= images:
+    if len(set(ids)) <= len(ids) // per_image:
         for row, image in enumerate(ids):
-            if image != ids[row - row % n]:
+            first = row - row % per_image
+            if image != ids[first]:
                 raise InputError(
-                    f"the {n} captions of an image don't stand together",
+                    f"the {per_image} captions of an image are not in consecutive rows",
                     file=path,
                     row=row + 1,
-                    expected=f"{ids[row - row % n]} as in row {row - row % n + 1}",
+                    expected=f"{ids[first]} as in row {first + 1}",
                     found=image,
                     remedy="put captions and ids into the order of the images",
                 )
-    return ids[::n]
+    return ids[::per_image]
 
 
 def vocabulary_file(folder: Path | str) -> Path | None:

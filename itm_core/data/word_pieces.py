@@ -9,7 +9,29 @@ from types import MappingProxyType
 from typing import Any
 
 from itm_core.data.vocabulary import is_word
-from itm_core.encoders.bert import bert_folder, transformers
+from itm_core.errors import InputError
+from itm_core.extras import optional
+
+HOW_TO_GET = (
+    "`hf download bert-base-uncased --local-dir data/bert-base-uncased` and set "
+    "encoder.bert=data/bert-base-uncased"
+)
+
+
+def transformers() -> Any:
+    """Return the transformers library; raises `InputError` where it is not installed."""
+    return optional("transformers", "BERT", extra="bert", then=HOW_TO_GET)
+
+
+def bert_folder(folder: str | None) -> Path:
+    """Return the folder of a BERT model; raises `InputError` when it holds none."""
+    if folder is None:
+        raise InputError("encoder.text_encoder=bert needs encoder.bert", remedy=HOW_TO_GET)
+    path = Path(folder)
+    for name in ("config.json", "vocab.txt"):
+        if not (path / name).is_file():
+            raise InputError("no BERT model here", file=path / name, remedy=HOW_TO_GET)
+    return path
 
 
 class WordPieces:

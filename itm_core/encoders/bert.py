@@ -1,9 +1,9 @@
-"""Words by BERT (CHAN's second text encoder), through the transformers library.
+"""BERT as word encoder (CHAN's second text encoder), through the transformers library.
 
 ``encoder.bert`` names a folder as ``hf download bert-base-uncased`` makes it: ``config.json``,
-``vocab.txt`` and the weights. Nothing is downloaded here. A folder without weights starts from
-random ones and says so, which only makes sense for trying things out. Weights that do not fill
-the model are refused: the library alone would start what is missing from random numbers.
+``vocab.txt`` and the weights. Nothing is downloaded here. Without weights the model is
+initialised at random, with a warning, which is useful for tests only. Incomplete weights are an
+error: the library alone would initialise the missing ones at random.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from itm_core.encoders.fragments import Fragments, l2norm
-from itm_core.encoders.pooling import make_whole
+from itm_core.data.word_pieces import HOW_TO_GET, bert_folder, transformers
+from itm_core.encoders.fragments import Fragments
+from itm_core.encoders.pooling import make_pooling, to_fragments
 from itm_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,46 +31,22 @@ WEIGHTS = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-HOW_TO_GET = (
-    "`pip install 'itm-core[bert]'`, then `hf download bert-base-uncased "
-    "--local-dir data/bert-base-uncased` and set encoder.bert=data/bert-base-uncased"
-)
 
 
-def transformers() -> Any:
-    """Return the transformers library; raises `InputError` with how to get it."""
+def _load_bert(folder: Path, library: Any) -> Any:
+    """Return BERT with the folder's weights; raises `InputError` unless they are complete."""
     try:
-        import transformers as library
-    except ImportError:
-        raise InputError("BERT needs the transformers library", remedy=HOW_TO_GET) from None
-    return library
-
-
-def bert_folder(folder: str | None) -> Path:
-    """Return the folder of a BERT model; raises `InputError` when it holds none."""
-    if folder is None:
-        raise InputError("encoder.text_encoder=bert needs encoder.bert", remedy=HOW_TO_GET)
-    path = Path(folder)
-    for name in ("config.json", "vocab.txt"):
-        if not (path / name).is_file():
-            raise InputError("no BERT model here", file=path / name, remedy=HOW_TO_GET)
-    return path
-
-
-def _filled(folder: Path, library: Any) -> Any:
-    """Return BERT with the folder's weights; raises `InputError` when they leave any of it out."""
-    try:
-        model, told = library.BertModel.from_pretrained(
+        model, loading = library.BertModel.from_pretrained(
             folder, local_files_only=True, add_pooling_layer=False, output_loading_info=True
         )
     except (OSError, RuntimeError, SafetensorError) as error:  # damaged, or of another size
         raise InputError(
             "BERT's weights do not load", file=folder, found=error, remedy=HOW_TO_GET
         ) from None
-    missing = sorted(told["missing_keys"])
+    missing = sorted(loading["missing_keys"])
     if missing:
         raise InputError(
-            "these weights leave parts of BERT out",
+            "BERT's weights are incomplete",
             file=folder,
             expected=missing[0],
             found=f"no such name, and {len(missing) - 1} others missing",
@@ -79,9 +56,9 @@ def _filled(folder: Path, library: Any) -> Any:
 
 
 class BertWordEncoder(nn.Module):
-    """The last layer's states of all pieces, a linear layer, unit length (CHAN, section 2.2).
+    """The last layer's states of all word pieces, a linear layer, unit length (CHAN, section 2.2).
 
-    ``[CLS]`` and ``[SEP]`` count as words. Called as `encoders.WordEncoder`.
+    ``[CLS]`` and ``[SEP]`` count as words. Called as `encoder.WordEncoder`.
     """
 
     def __init__(self, settings: EncoderSettings, config: Any = None) -> None:
@@ -91,13 +68,13 @@ class BertWordEncoder(nn.Module):
             folder = bert_folder(settings.bert)
             config = library.BertConfig.from_pretrained(folder, local_files_only=True)
             if any((folder / name).is_file() for name in WEIGHTS):
-                self.bert = _filled(folder, library)
+                self.bert = _load_bert(folder, library)
             else:
-                log.warning("%s holds no weights: BERT starts from random ones", folder)
+                log.warning("%s holds no weights: BERT is initialised at random", folder)
         if not hasattr(self, "bert"):
             self.bert = library.BertModel(config, add_pooling_layer=False)
         self.linear = nn.Linear(config.hidden_size, settings.embedding)
-        self.whole = make_whole(settings.text_pooling, settings.embedding)
+        self.pooling = make_pooling(settings.text_pooling, settings.embedding)
         self.normalised = settings.normalise_words
 
     def forward(self, tokens: Tensor, lens: Tensor) -> Fragments:
@@ -115,7 +92,4 @@ class BertWordEncoder(nn.Module):
         mask = (torch.arange(tokens.shape[1]) < lens.cpu()[:, None]).to(tokens.device)
         states = self.bert(tokens, attention_mask=mask).last_hidden_state
         vectors = self.linear(states) * mask[..., None]
-        found = Fragments.of(l2norm(vectors) if self.normalised else vectors, lens)
-        if self.whole is None:
-            return found
-        return Fragments(found.vectors, found.lens, self.whole(found))
+        return to_fragments(vectors, lens, self.normalised, self.pooling)

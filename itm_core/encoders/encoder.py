@@ -1,4 +1,4 @@
-"""Regions and words into one space: the encoders that the hosts share.
+"""Encoders of regions and words into the common embedding space.
 
 Page: the SCAN chapter, "Encode".
 """
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from itm_core.encoders.fragments import Fragments, l2norm
-from itm_core.encoders.pooling import WHOLES, make_whole
+from itm_core.encoders.fragments import Fragments
+from itm_core.encoders.pooling import POOLINGS, make_pooling, to_fragments
 from itm_core.encoders.positions import POSITION_RULES, POSITION_WIDTH, BlockPositions
 from itm_core.encoders.region_blocks import ATTENDING_BLOCKS, HEADS, REGION_BLOCKS, make_block
 from itm_core.errors import InputError
@@ -36,20 +36,17 @@ class EncoderSettings(Settings):
         word_width: width of the word vectors that enter the GRU.
         gru_layers: GRU layers.
         bidirectional: average a forward and a backward GRU, or keep one direction.
-        normalise_regions, normalise_words: give embeddings unit length
-            (off: the release's ``no_imgnorm``, ``no_txtnorm``).
-        weight_norm: reparametrise the region layer as direction and length
-            (the release's ``precomp_enc_type=weight_norm``).
-        region_encoder: what stands beside or behind the linear region layer, see `region_blocks`.
-        mask_regions: padded regions are no keys of the block's attention. Off as released
-            (CHAN): there zero-padded rows take part, and move the real ones.
+        normalise_regions, normalise_words: give embeddings unit length.
+        weight_norm: weight normalisation of the region layer (SCAN's option).
+        region_encoder: the block beside or after the linear region layer, see `region_blocks`.
+        mask_regions: exclude padded regions from the keys of the block's attention (off as
+            released in CHAN).
         positions: PFAN's position features: ``none``, ``paper`` or ``released``.
         text_encoder: ``gru``, or ``bert``.
         bert: folder of a BERT model in the layout of the transformers library.
-        word_init: how word vectors start: ``uniform`` in +-0.1, or ``xavier`` (CHAN).
+        word_init: initialisation of the word vectors: ``uniform`` in +-0.1, or ``xavier`` (CHAN).
         word_dropout: of the word vectors that enter the GRU, in training.
-        image_pooling, text_pooling: how the one vector of an image or a caption is made,
-            see `pooling`; ``none`` where the method has none.
+        image_pooling, text_pooling: the pooled vector of an image or a caption, see `pooling`.
     """
 
     part: ClassVar[str] = "encoder"
@@ -67,25 +64,25 @@ class EncoderSettings(Settings):
     bert: str | None = None
     word_init: Annotated[str, name_in(WORD_INITS)] = "uniform"
     word_dropout: Fraction = 0.0
-    image_pooling: Annotated[str, name_in(WHOLES)] = "none"
-    text_pooling: Annotated[str, name_in(WHOLES)] = "none"
+    image_pooling: Annotated[str, name_in(POOLINGS)] = "none"
+    text_pooling: Annotated[str, name_in(POOLINGS)] = "none"
 
     @model_validator(mode="after")
     def _check_heads(self) -> Self:
         if self.region_encoder in ATTENDING_BLOCKS and self.embedding % HEADS:
             raise InputError(
-                "regions attend with several heads",
+                f"encoder.region_encoder={self.region_encoder} has {HEADS} attention heads",
                 found=f"encoder.embedding={self.embedding}",
-                expected=f"a multiple of {HEADS} for encoder.region_encoder={self.region_encoder}",
+                expected=f"a multiple of {HEADS}",
             )
         return self
 
 
 class RegionEncoder(nn.Module):
-    """One linear layer per region, perhaps a block behind it, then unit length.
+    """A linear layer on each region, optionally a block, then unit length.
 
-    SCAN section 3.2, equation before 1; the blocks are those of VSE-infinity (mlp), CHAN
-    (self_attention, transformer) and VSRN (graph), positions those of PFAN.
+    SCAN section 3.2, equation before 1. The blocks are those of VSE-infinity (mlp), CHAN
+    (self_attention, transformer) and VSRN (graph), the positions those of PFAN.
 
     >>> RegionEncoder(2048, EncoderSettings(embedding=8))(torch.randn(2, 36, 2048)).vectors.shape
     torch.Size([2, 36, 8])
@@ -97,19 +94,19 @@ class RegionEncoder(nn.Module):
         super().__init__()
         width = settings.embedding
         self.positions = None
-        wide = feature_width
+        input_width = feature_width
         if settings.positions != "none":  # the last columns of the features are the positions
             self.positions = BlockPositions(feature_width - POSITION_WIDTH, settings.positions)
-            wide = self.positions.joined_width
-        fc = nn.Linear(wide, width)
+            input_width = self.positions.joined_width
+        fc = nn.Linear(input_width, width)
         bound = math.sqrt(6 / (fc.in_features + fc.out_features))  # Xavier, as the release does
         nn.init.uniform_(fc.weight, -bound, bound)
         nn.init.zeros_(fc.bias)
         self.fc = fc
-        if settings.weight_norm:  # one length for the whole matrix, as in the release
+        if settings.weight_norm:  # one norm for the whole matrix, as in the release
             self.fc = weight_norm(fc, dim=None)  # type: ignore[arg-type]
-        self.block = make_block(settings.region_encoder, wide, width)
-        self.whole = make_whole(settings.image_pooling, width, region_count)
+        self.block = make_block(settings.region_encoder, input_width, width)
+        self.pooling = make_pooling(settings.image_pooling, width, region_count)
         self.masked = settings.mask_regions
         self.normalised = settings.normalise_regions
 
@@ -122,9 +119,9 @@ class RegionEncoder(nn.Module):
         if self.block is not None:
             mask = Fragments.of(vectors, lens).mask if self.masked and lens is not None else None
             vectors = self.block(vectors, features, mask)
-        if lens is not None:  # padding must be zero, or it asks and is asked
+        if lens is not None:  # padding must be zero, or it would act as query and key
             vectors = vectors * Fragments.of(vectors, lens).mask[..., None]
-        return _finished(vectors, lens, self.normalised, self.whole)
+        return to_fragments(vectors, lens, self.normalised, self.pooling)
 
 
 class WordEncoder(nn.Module):
@@ -142,7 +139,7 @@ class WordEncoder(nn.Module):
             batch_first=True,
             bidirectional=settings.bidirectional,
         )
-        self.whole = make_whole(settings.text_pooling, settings.embedding)
+        self.pooling = make_pooling(settings.text_pooling, settings.embedding)
         self.normalised = settings.normalise_words
 
     def forward(self, tokens: Tensor, lens: Tensor) -> Fragments:
@@ -153,7 +150,7 @@ class WordEncoder(nn.Module):
         vectors, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True)
         if self.rnn.bidirectional:
             vectors = torch.stack(vectors.chunk(2, dim=-1)).mean(0)
-        return _finished(vectors, lens, self.normalised, self.whole)
+        return to_fragments(vectors, lens, self.normalised, self.pooling)
 
 
 def _bert(vocabulary_size: int, settings: EncoderSettings) -> nn.Module:
@@ -169,16 +166,6 @@ WORD_ENCODERS: dict[str, Callable[[int, EncoderSettings], nn.Module]] = {
 
 
 def make_word_encoder(vocabulary_size: int, settings: EncoderSettings) -> nn.Module:
-    """Return the word encoder that the settings ask for."""
-    return registered("encoder.text_encoder", settings.text_encoder, WORD_ENCODERS)(
-        vocabulary_size, settings
-    )
-
-
-def _finished(
-    vectors: Tensor, lens: Tensor | None, normalised: bool, whole: nn.Module | None
-) -> Fragments:
-    found = Fragments.of(l2norm(vectors) if normalised else vectors, lens)
-    if whole is None:
-        return found
-    return Fragments(found.vectors, found.lens, whole(found))
+    """Return the word encoder of the settings."""
+    make = registered("encoder.text_encoder", settings.text_encoder, WORD_ENCODERS)
+    return make(vocabulary_size, settings)

@@ -1,23 +1,24 @@
-"""Fragments: the regions of images, or the words of captions, as one padded set."""
+"""Fragments: the regions of images or the words of captions, as one padded set of vectors."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from itm_core.encoders.lazy import lazy
-
-TINY = 1e-8  # the epsilon that the whole SCAN family adds to norms
+TINY = 1e-8  # the epsilon that SCAN and its successors add to norms
 GRAM_JITTER = 1e-13  # of the largest squared length: a length of zero becomes 3e-7 of the longest
 
 
 def length(x: Tensor, dim: int = -1) -> Tensor:
-    """Return the Euclidean length of ``x`` along ``dim``, which is kept as 1.
+    """Return the Euclidean length of ``x`` along ``dim``, which is kept with size 1.
 
-    Written out because the library's vector norm is ten times slower on a CPU when the axis is
-    short. The clamp gives zero vectors a zero slope, where the square root has none.
+    Ten times faster on a CPU than the library's vector norm when the axis is short. The clamp
+    gives zero vectors a zero gradient, where the square root has none.
     """
     return x.square().sum(dim, keepdim=True).clamp_min(1e-30).sqrt()
 
@@ -31,6 +32,31 @@ def l2norm(x: Tensor) -> Tensor:
     return x / (length(x) + TINY)
 
 
+def linear(inputs: int, outputs: int) -> nn.Linear:
+    """Return a linear map with Xavier-uniform weights and zero bias, as in SGRAF and RCAR."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+if TYPE_CHECKING:
+    lazy = cached_property
+else:
+
+    class lazy:  # noqa: N801 - it reads like `property`
+        """``functools.cached_property`` without its lock, which torch.compile cannot trace."""
+
+        def __init__(self, function: Callable[[Any], Any]) -> None:
+            self.function, self.__doc__ = function, function.__doc__
+
+        def __get__(self, owner: Any, kind: type) -> Any:
+            if owner is None:
+                return self
+            value = owner.__dict__[self.function.__name__] = self.function(owner)
+            return value
+
+
 @dataclass(frozen=True, eq=False)
 class Fragments:
     """A padded set of regions or words.
@@ -38,8 +64,8 @@ class Fragments:
     Attributes:
         vectors: ``[N, K, D]``, one row of K fragments per image or caption.
         lens: ``[N]`` int64 on the CPU, how many of the K are real; the rest is padding.
-        whole: ``[N, D]``, one vector for each image or caption as a whole, where a method has one.
-        rows: ``[N]`` int64, the places of these rows in the batch they were taken from.
+        pooled: ``[N, D]``, the pooled vector of each image or caption; None without pooling.
+        rows: ``[N]`` int64, the indices of these rows in the batch that they were taken from.
 
     >>> words = Fragments.of(torch.randn(2, 5, 8), torch.tensor([5, 3]))
     >>> words.mask.sum().item()
@@ -48,33 +74,33 @@ class Fragments:
 
     vectors: Tensor
     lens: Tensor
-    whole: Tensor | None = None
+    pooled: Tensor | None = None
     rows: Tensor | None = None
 
     @classmethod
     def of(
-        cls, vectors: Tensor, lens: Tensor | None = None, whole: Tensor | None = None
+        cls, vectors: Tensor, lens: Tensor | None = None, pooled: Tensor | None = None
     ) -> Fragments:
         """Return fragments with their lengths (all full when ``lens`` is not given)."""
         count, width = vectors.shape[:2]
-        return cls(vectors, torch.full((count,), width) if lens is None else lens.cpu(), whole)
+        return cls(vectors, torch.full((count,), width) if lens is None else lens.cpu(), pooled)
 
     @lazy
-    def places(self) -> Tensor:
-        """``[N]`` int64, the places of the rows in their batch (`rows`, or one after another)."""
+    def indices(self) -> Tensor:
+        """``[N]`` int64, the indices of the rows in their batch: `rows`, or 0 to N - 1."""
         rows = torch.arange(len(self.lens)) if self.rows is None else self.rows
         return rows.to(self.vectors.device)
 
     @lazy
     def ragged(self) -> bool:
-        """Whether any row has padding; when none has, every mask is skipped."""
+        """Whether any row has padding; without padding no mask is applied."""
         return bool((self.lens < self.vectors.shape[1]).any())
 
     @lazy
     def mask(self) -> Tensor:
         """``[N, K]`` bool, True where a fragment is real."""
-        places = torch.arange(self.vectors.shape[1])
-        return (places < self.lens[:, None]).to(self.vectors.device)
+        positions = torch.arange(self.vectors.shape[1])
+        return (positions < self.lens[:, None]).to(self.vectors.device)
 
     @lazy
     def norms(self) -> Tensor:
@@ -91,10 +117,10 @@ class Fragments:
     def root(self) -> Tensor:
         """``[N, K, K]`` upper triangular T with ``T'T = gram``, a Cholesky factor.
 
-        ``|T a|`` is the length of the mix ``a`` without squaring and cancelling: never negative,
-        and accurate even when the mixed fragments nearly cancel. The Gram matrix is taken in
-        float64 for that; a hair on its diagonal lets fragments be equal or zero. All rows at
-        once, where a QR factorisation of the fragments goes through them one by one on a GPU.
+        ``|T a|`` is the length of the weighted sum with weights ``a``: never negative, and
+        accurate even when the summed fragments nearly cancel. The Gram matrix is computed in
+        float64 for that, with a small jitter on its diagonal for equal or zero fragments. A QR
+        factorisation of the fragments would be computed row by row on a GPU.
         """
         exact = self.vectors.double()
         gram = exact @ exact.mT
@@ -103,36 +129,31 @@ class Fragments:
         factor, failed = torch.linalg.cholesky_ex(gram, upper=True)
         return factor.masked_fill(failed[:, None, None] > 0, torch.nan).to(self._accurate)
 
-    def settle(self) -> None:
-        """Work out now what is otherwise worked out when it is first asked for."""
-        self.places, self.ragged, self.mask, self.norms, self.root  # noqa: B018
+    def precompute(self) -> None:
+        """Compute now what is otherwise computed at first use."""
+        self.indices, self.ragged, self.mask, self.norms, self.root  # noqa: B018
 
     @property
     def _accurate(self) -> Tensor:
         return self.vectors.float() if self.vectors.dtype.itemsize < 4 else self.vectors
 
     def take(self, index: Tensor) -> Fragments:
-        """Return the rows named by ``index`` ``[n]``, trimmed to their own longest row."""
+        """Return the rows ``index`` ``[n]``, trimmed to the longest of them."""
         lens = self.lens[index.cpu()]
         longest = int(lens.max()) if len(lens) else 0
         index = index.to(self.vectors.device)
-        # not fancy indexing: its backward pass adds in whatever order the threads come
+        # not fancy indexing: the order of summation in its backward pass is not deterministic
         rows = self.vectors.index_select(0, index)
-        whole = None if self.whole is None else self.whole.index_select(0, index)
-        return Fragments(rows[:, :longest], lens, whole, self.places[index])
+        pooled = None if self.pooled is None else self.pooled.index_select(0, index)
+        return Fragments(rows[:, :longest], lens, pooled, self.indices[index])
 
     def chunks(self, size: int) -> list[Fragments]:
-        """Return the rows in runs of ``size``, all as wide as before."""
-        wholes = [None] if self.whole is None else self.whole.split(size)
-        parts = zip(
-            self.vectors.split(size), self.lens.split(size), self.places.split(size), strict=True
-        )
-        return [
-            Fragments(vectors, lens, wholes[k] if self.whole is not None else None, rows)
-            for k, (vectors, lens, rows) in enumerate(parts)
-        ]
+        """Return the rows in chunks of ``size``, each with the same K."""
+        vectors, lens = self.vectors.split(size), self.lens.split(size)
+        pooled = [None] * len(lens) if self.pooled is None else self.pooled.split(size)
+        return list(map(Fragments, vectors, lens, pooled, self.indices.split(size)))
 
     def detach(self) -> Fragments:
-        """Return the same fragments outside the graph of gradients."""
-        whole = None if self.whole is None else self.whole.detach()
-        return Fragments(self.vectors.detach(), self.lens, whole, self.rows)
+        """Return the fragments detached from the graph."""
+        pooled = None if self.pooled is None else self.pooled.detach()
+        return Fragments(self.vectors.detach(), self.lens, pooled, self.rows)

@@ -1,14 +1,14 @@
-"""One vector for an image or a caption as a whole, from its regions or words.
+"""The pooled vector of an image or a caption, from its regions or words.
 
-A module here is called with `Fragments` and returns ``[N, D]`` at unit length.
+A pooling takes `Fragments` and returns ``[N, D]`` at unit length.
 
 =====================  =============================================================
 ``mean``, ``max``      over the fragments (VSE++ pools regions before it projects them)
 ``last``               the last word: a GRU's final state (VSE++, VSRN)
-``gpo``                sorted per channel and weighted by rank, learned (VSE-infinity)
+``gpo``                learned weights for the sorted values of each channel (VSE-infinity)
 ``gru``                a GRU over the regions, its final state (VSRN on MSCOCO)
-``gru_norm``           and a batch norm behind it (VSRN on Flickr30K)
-``self_attention``     fragments weighted by how they go with their mean (SGRAF)
+``gru_norm``           the same, then a batch norm (VSRN on Flickr30K)
+``self_attention``     fragments weighted by their agreement with their mean (SGRAF)
 =====================  =============================================================
 
 Page: "The hosts".
@@ -18,55 +18,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from itm_core.encoders.fragments import Fragments, l2norm
+from itm_core.encoders.fragments import Fragments, l2norm, linear
 from itm_core.errors import InputError
-from itm_core.models.alignment import linear
 from itm_core.settings import registered
 
-WholeFactory = Callable[[int, int | None], nn.Module | None]
+Pooling = Callable[[Fragments], Tensor]
 
 
-def make_whole(kind: str, width: int, count: int | None = None) -> nn.Module | None:
-    """Return the module called ``kind`` for fragments of ``width``; None for ``none``.
+def make_pooling(kind: str, width: int, count: int | None = None) -> Pooling | None:
+    """Return the pooling ``kind`` of fragments of ``width``; None for ``none``.
 
     ``count`` is the number of regions of every image, or None for words. Raises `InputError` for
-    a kind that is not in `WHOLES`.
+    a kind that is not in `POOLINGS`.
     """
-    return registered("whole", kind, WHOLES)(width, count)
+    return registered("pooling", kind, POOLINGS)(width, count)
 
 
-class Mean(nn.Module):
-    """The mean of the fragments."""
-
-    def forward(self, fragments: Fragments) -> Tensor:
-        """Return ``[N, D]``."""
-        return l2norm(mean(fragments))
-
-
-class Max(nn.Module):
-    """The largest value of each channel."""
-
-    def forward(self, fragments: Fragments) -> Tensor:
-        """Return ``[N, D]``."""
-        x = fragments.vectors
-        if fragments.ragged:
-            x = x.masked_fill(~fragments.mask[..., None], -torch.inf)
-        return l2norm(x.amax(1))
-
-
-class Last(nn.Module):
-    """The last fragment: for words out of a one-directional GRU, its final state."""
-
-    def forward(self, fragments: Fragments) -> Tensor:
-        """Return ``[N, D]``."""
-        rows = torch.arange(len(fragments.lens), device=fragments.vectors.device)
-        last = (fragments.lens - 1).to(fragments.vectors.device)
-        return l2norm(fragments.vectors[rows, last])
+def to_fragments(
+    vectors: Tensor, lens: Tensor | None, normalised: bool, pooling: Pooling | None
+) -> Fragments:
+    """Return encoded vectors as fragments, optionally at unit length, with their pooled vector."""
+    fragments = Fragments.of(l2norm(vectors) if normalised else vectors, lens)
+    return fragments if pooling is None else replace(fragments, pooled=pooling(fragments))
 
 
 def mean(fragments: Fragments) -> Tensor:
@@ -77,11 +56,35 @@ def mean(fragments: Fragments) -> Tensor:
     return (fragments.vectors * mask).sum(1) / mask.sum(1)
 
 
+def unit_mean(fragments: Fragments) -> Tensor:
+    """Return the mean of the real fragments at unit length, ``[N, D]``."""
+    return l2norm(mean(fragments))
+
+
+def unit_max(fragments: Fragments) -> Tensor:
+    """Return the largest value of each channel at unit length, ``[N, D]``."""
+    x = fragments.vectors
+    if fragments.ragged:
+        x = x.masked_fill(~fragments.mask[..., None], -torch.inf)
+    return l2norm(x.amax(1))
+
+
+def last(vectors: Tensor, lens: Tensor) -> Tensor:
+    """Return the last real vector of each row, ``[N, D]``: the final state of a forward GRU."""
+    rows = torch.arange(len(vectors), device=vectors.device)
+    return vectors[rows, (lens - 1).to(vectors.device)]
+
+
+def unit_last(fragments: Fragments) -> Tensor:
+    """Return the last fragment at unit length, ``[N, D]``."""
+    return l2norm(last(fragments.vectors, fragments.lens))
+
+
 class Gpo(nn.Module):
     """Generalised pooling operator (VSE-infinity, CVPR 2021, equations 3-6).
 
-    ``theta = softmax(w . BiGRU(p) / 0.1)`` from sinusoidal codes p of the ranks; the result is
-    ``sum_k theta_k (k-th largest)``, channel by channel.
+    ``theta = softmax(w . BiGRU(p) / 0.1)`` from sinusoidal codes p of the ranks; each channel of
+    the result is ``sum_k theta_k (k-th largest value)``.
     """
 
     TEMPERATURE = 0.1
@@ -109,10 +112,10 @@ class Gpo(nn.Module):
         return (relevance / self.TEMPERATURE).masked_fill(~real, -torch.inf).softmax(-1)
 
     def forward(self, fragments: Fragments) -> Tensor:
-        """Return the pooled vectors ``[N, D]``, as long as they come."""
+        """Return the pooled vectors ``[N, D]``, not normalised."""
         x = fragments.vectors
         weights = self.weights(fragments.lens, x.shape[1], x)
-        if fragments.ragged:  # padding sorts behind everything
+        if fragments.ragged:  # padding is sorted to the end
             x = x.masked_fill(~fragments.mask[..., None], -torch.inf)
         ordered = x.sort(1, descending=True).values
         if fragments.ragged:
@@ -120,7 +123,7 @@ class Gpo(nn.Module):
         return (weights[..., None] * ordered).sum(1)
 
 
-class GpoWhole(Gpo):
+class UnitGpo(Gpo):
     """GPO at unit length."""
 
     def forward(self, fragments: Fragments) -> Tensor:
@@ -128,8 +131,8 @@ class GpoWhole(Gpo):
         return l2norm(super().forward(fragments))
 
 
-class GruWhole(nn.Module):
-    """VSRN's global reasoning: a GRU over the regions, its final state, perhaps a batch norm."""
+class GruPooling(nn.Module):
+    """VSRN's global reasoning: the final state of a GRU, optionally batch-normed."""
 
     def __init__(self, width: int, *, normed: bool) -> None:
         super().__init__()
@@ -139,23 +142,22 @@ class GruWhole(nn.Module):
     def forward(self, fragments: Fragments) -> Tensor:
         """Return ``[N, D]``."""
         states, _ = self.rnn(fragments.vectors)
-        rows = torch.arange(len(fragments.lens), device=states.device)
-        return l2norm(self.bn(states[rows, (fragments.lens - 1).to(states.device)]))
+        return l2norm(self.bn(last(states, fragments.lens)))
 
 
 class SelfAttention(nn.Module):
-    """SGRAF's whole vector (AAAI 2021, section 3.1): fragments weighted by their mean's query.
+    """SGRAF's global vector (AAAI 2021, section 3.1): self-attention with the mean as query.
 
-    ``softmax(w . (tanh(W_1 x_k) * tanh(W_2 mean)))`` weighs the fragments. Regions have a batch
-    norm after each map: one over the places of the regions, so their number is fixed, one over
-    the channels of the mean. Dropout of 0.4 follows each tanh, in training.
+    The weights are ``softmax(w . (tanh(W_1 x_k) * tanh(W_2 mean)))``. Regions have a batch norm
+    after each map: after W_1 one channel for each of the ``count`` regions, so their number is
+    fixed; after W_2 one for each of the D channels. Dropout of 0.4 follows each tanh.
     """
 
     def __init__(self, width: int, count: int | None) -> None:
         super().__init__()
-        self.local, self.whole = linear(width, width), linear(width, width)
+        self.local, self.pooled = linear(width, width), linear(width, width)
         self.local_norm = nn.Identity() if count is None else nn.BatchNorm1d(count)
-        self.whole_norm = nn.Identity() if count is None else nn.BatchNorm1d(width)
+        self.pooled_norm = nn.Identity() if count is None else nn.BatchNorm1d(width)
         self.weigh = linear(width, 1)
         self.dropout = nn.Dropout(0.4)
         self.count = count
@@ -165,26 +167,26 @@ class SelfAttention(nn.Module):
         x = fragments.vectors
         if self.count not in (None, x.shape[1]):
             raise InputError(
-                "SGRAF's whole image has a batch norm for each place of a region",
+                "SGRAF's image pooling has batch statistics for each region index",
                 expected=f"{self.count} regions",
                 found=x.shape[1],
                 remedy="set training.region_dropout=0, or encoder.image_pooling=mean",
             )
         local = self.dropout(self.local_norm(self.local(x)).tanh())
-        whole = self.dropout(self.whole_norm(self.whole(mean(fragments))).tanh())
-        relevance = self.weigh(local * whole[:, None]).squeeze(-1)
+        pooled = self.dropout(self.pooled_norm(self.pooled(mean(fragments))).tanh())
+        relevance = self.weigh(local * pooled[:, None]).squeeze(-1)
         if fragments.ragged:
             relevance = relevance.masked_fill(~fragments.mask, -torch.inf)
         return l2norm((relevance.softmax(-1)[..., None] * x).sum(1))
 
 
-WHOLES: dict[str, WholeFactory] = {
+POOLINGS: dict[str, Callable[[int, int | None], Pooling | None]] = {
     "none": lambda width, count: None,
-    "mean": lambda width, count: Mean(),
-    "max": lambda width, count: Max(),
-    "last": lambda width, count: Last(),
-    "gpo": lambda width, count: GpoWhole(),
-    "gru": lambda width, count: GruWhole(width, normed=False),
-    "gru_norm": lambda width, count: GruWhole(width, normed=True),
+    "mean": lambda width, count: unit_mean,
+    "max": lambda width, count: unit_max,
+    "last": lambda width, count: unit_last,
+    "gpo": lambda width, count: UnitGpo(),
+    "gru": lambda width, count: GruPooling(width, normed=False),
+    "gru_norm": lambda width, count: GruPooling(width, normed=True),
     "self_attention": SelfAttention,
 }

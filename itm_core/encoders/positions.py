@@ -1,9 +1,9 @@
-"""Where regions lie: PFAN's block positions and the attention over them.
+"""PFAN's position features: the image blocks of a region and the attention over them.
 
 Wang, Yang, Qian, Ma, Lu, Li, Fan, *Position Focused Attention Network for Image-Text Matching*,
-IJCAI 2019. The picture is cut into 16 x 16 blocks; a region is placed by the 15 blocks that it
-overlaps most, and learns which of them matter. A position is 30 numbers: 15 blocks, counted
-down the columns (16 * column + row, as in the released files), then their 15 weights.
+IJCAI 2019. The image is divided into 16 x 16 blocks; the position of a region is the 15 blocks of
+largest overlap, weighted by a learned attention. It is stored as 30 numbers: 15 block indices,
+``16 * column + row`` as in the released files, then their 15 weights.
 
 Page: "The hosts".
 """
@@ -31,20 +31,20 @@ TABLE_WIDTH = 200
 
 
 class BlockPositions(nn.Module):
-    """Features with a position vector behind them, ``[v; p]`` (PFAN section 3.2).
+    """Features followed by a position vector, ``[v; p]`` (PFAN section 3.2).
 
-    ``beta_j = tanh((W v + c) . b_j)`` says how block j suits the region, b_j being its vector in
-    the table and a_j its share of the overlap; then ``p = sum gamma_j b_j`` with, by rule,
+    With ``beta_j = tanh((W v + c) . b_j)``, b_j the embedding of block j and a_j its share of the
+    overlap, the position is ``p = sum gamma_j b_j`` where, by rule,
 
-    * ``paper``: ``gamma_j = softmax(beta)_j a_j``, divided by their sum: padding counts nothing;
+    * ``paper``: ``gamma_j = softmax(beta)_j a_j``, divided by their sum: padding has weight zero;
     * ``released``: ``gamma = softmax(softmax(beta) * a)``, which is nearly uniform: half of the
-      weight of a small region falls on its padding.
+      weight of a small region is on its padding.
 
-    How it starts is not told anywhere that was read: torch's defaults stand.
+    Neither paper nor README states the initialisation: torch's defaults are used.
 
     Shapes: features ``[I, R, F + 30]``, the positions of `with_positions` in the last 30 columns;
-    result ``[I, R, F + 200]``. Raises `InputError` for a rule that is none, or features too
-    narrow to have positions.
+    result ``[I, R, F + 200]``. Raises `InputError` for an unknown rule, or features without
+    position columns.
 
     >>> BlockPositions(2048, "paper")(torch.zeros(2, 36, 2078)).shape
     torch.Size([2, 36, 2248])
@@ -55,32 +55,32 @@ class BlockPositions(nn.Module):
         one_of("encoder.positions", rule, POSITION_RULES)
         if feature_width < 1:
             raise InputError(
-                "these features have no room for positions",
-                expected=f"features and {POSITION_WIDTH} columns of positions behind them",
+                "these features have no position columns",
+                expected=f"features and {POSITION_WIDTH} columns of positions after them",
                 found=f"{feature_width + POSITION_WIDTH} columns",
                 remedy="join them with positions.with_positions(split)",
             )
         self.rule, self.feature_width = rule, feature_width
         self.joined_width = feature_width + TABLE_WIDTH
         self.table = nn.Embedding(NO_BLOCK + 1, TABLE_WIDTH)
-        self.ask = nn.Linear(feature_width, TABLE_WIDTH)
+        self.query = nn.Linear(feature_width, TABLE_WIDTH)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features and positions joined."""
-        plain, blocks, shares = features.split(
+        plain, blocks, overlaps = features.split(
             [self.feature_width, BLOCKS_KEPT, BLOCKS_KEPT], dim=-1
         )
-        weights, vectors = self.weigh(plain, blocks, shares)
+        weights, vectors = self.weigh(plain, blocks, overlaps)
         return torch.cat([plain, (weights.unsqueeze(-2) @ vectors).squeeze(-2)], -1)
 
-    def weigh(self, plain: Tensor, blocks: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
-        """Return gamma ``[I, R, 15]``, and the vectors ``[I, R, 15, 200]`` of the blocks."""
+    def weigh(self, plain: Tensor, blocks: Tensor, overlaps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return gamma ``[I, R, 15]`` and the embeddings ``[I, R, 15, 200]`` of the blocks."""
         vectors = self.table(blocks.long())
-        suits = (vectors @ self.ask(plain).unsqueeze(-1)).squeeze(-1).tanh().softmax(-1)
+        agreement = (vectors @ self.query(plain).unsqueeze(-1)).squeeze(-1).tanh().softmax(-1)
         if self.rule == "released":
-            return (suits * shares).softmax(-1), vectors
-        weights = suits * shares
-        # a region outside the picture overlaps nothing: its position is zero
+            return (agreement * overlaps).softmax(-1), vectors
+        weights = agreement * overlaps
+        # a region outside the image overlaps no block: its position is zero
         return weights / weights.sum(-1, keepdim=True).clamp_min(1e-30), vectors
 
 
@@ -89,17 +89,17 @@ def block_positions(
 ) -> np.ndarray:
     """Return the positions ``[..., R, 30]`` float32 of boxes ``[..., R, 4]`` in pixels.
 
-    The 15 blocks of largest overlap, in falling order (ties by index; the release keeps any of
-    them), then their overlaps divided by their sum. A place without overlap has block 256 and
-    weight 0. ``width`` and ``height`` are those of the picture, one for each image.
+    The 15 blocks of largest overlap in descending order (ties by index; the release breaks them
+    arbitrarily), then their overlaps divided by their sum. Entries without overlap have block 256
+    and weight 0. ``width`` and ``height`` are those of each image.
 
     >>> block_positions(np.array([[0, 0, 10, 20]]), 160, 320)[0, [0, 1, 15]]
     array([  0., 256.,   1.], dtype=float32)
     """
     x1, y1, x2, y2 = np.moveaxis(np.asarray(boxes, np.float64), -1, 0)
-    across = _covered(x1, x2, np.asarray(width, np.float64)[..., None])  # [..., R, 16]
-    down = _covered(y1, y2, np.asarray(height, np.float64)[..., None])
-    overlap = (across[..., :, None] * down[..., None, :]).reshape(*x1.shape, NO_BLOCK)
+    columns = _covered(x1, x2, np.asarray(width, np.float64)[..., None])  # [..., R, 16]
+    rows = _covered(y1, y2, np.asarray(height, np.float64)[..., None])
+    overlap = (columns[..., :, None] * rows[..., None, :]).reshape(*x1.shape, NO_BLOCK)
     blocks = np.argsort(-overlap, axis=-1, kind="stable")[..., :BLOCKS_KEPT]
     shares = np.take_along_axis(overlap, blocks, -1)
     blocks = np.where(shares > 0, blocks, NO_BLOCK)
@@ -109,9 +109,9 @@ def block_positions(
 
 
 def _covered(start: np.ndarray, stop: np.ndarray, side: np.ndarray) -> np.ndarray:
-    """Return how much of each of the 16 stripes of a picture lies between, in stripes.
+    """Return the fraction of each of the 16 stripes of an image side between start and stop.
 
-    Measured in stripes, not in pixels, a stripe covered wholly is exactly 1, and ties are ties.
+    In units of stripes, not pixels, a fully covered stripe is exactly 1, so that ties are exact.
     """
     edge = np.arange(BLOCKS_A_SIDE)
     first, last = (x[..., None] * (BLOCKS_A_SIDE / side[..., None]) for x in (start, stop))
@@ -119,10 +119,10 @@ def _covered(start: np.ndarray, stop: np.ndarray, side: np.ndarray) -> np.ndarra
 
 
 class PositionedRegions:
-    """A split's features with the positions behind them, made as they are read.
+    """A split's features followed by positions, computed on access.
 
-    Stands where the features stand: ``shape``, ``len`` and indexing over images by an integer, a
-    slice or integers; what comes out is float32 in memory.
+    Has the interface of a feature array: ``shape``, ``len`` and indexing over images by an
+    integer, a slice or integers; the result is a float32 array in memory.
     """
 
     dtype = np.dtype(np.float32)
@@ -147,8 +147,8 @@ class PositionedRegions:
 def with_positions(split: Split) -> PositionedRegions:
     """Return the split's features joined with the positions of its boxes.
 
-    Features stay on the disk until they are asked for. Raises `InputError` naming the file when
-    the split has no boxes, or no sizes of the pictures.
+    Features stay memory-mapped until they are indexed. Raises `InputError` naming the file when
+    the split has no boxes or no image sizes.
     """
     boxes = _present(split, split.boxes, "boxes", "[images, regions, 4], x1, y1, x2, y2 in pixels")
     sizes = _present(split, split.sizes, "img_sizes", "[images, 2], width and height in pixels")

@@ -1,14 +1,14 @@
-"""What stands beside or behind the linear region layer: blocks that let regions change.
+"""Blocks beside or after the linear region layer.
 
-A block is called with the projected regions ``[I, R, D]``, the features ``[I, R, F]`` they came
+A block takes the projected regions ``[I, R, D]``, the features ``[I, R, F]`` that they were made
 from and a mask ``[I, R]`` of the real ones (or None), and returns regions ``[I, R, D]``.
 
 ==============================  ======================================================
 ``linear``                      no block (SCAN and its family)
 ``mlp``                         a two-layer branch beside the linear layer (VSE-infinity, RCAR)
-``self_attention``              regions attend to one another (CHAN with BiGRU)
-``transformer``                 and a feed-forward layer behind (an option of CHAN's code)
-``transformer_over_images``     the same as released: it attends across the images of a batch
+``self_attention``              self-attention over the regions (CHAN with BiGRU)
+``transformer``                 and a feed-forward layer (an option of CHAN's code)
+``transformer_over_images``     as released: attention across the images of a batch
 ``graph``, ``graph_coco``       graph reasoning (VSRN on Flickr30K, on MSCOCO)
 ==============================  ======================================================
 
@@ -22,8 +22,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from itm_core.encoders.region_graph import RegionGraph
-from itm_core.errors import InputError
+from itm_core.encoders.fragments import TINY, length
 from itm_core.settings import registered
 
 BlockFactory = Callable[[int, int], nn.Module | None]
@@ -32,24 +31,14 @@ HEADS = 8
 
 
 def make_block(kind: str, feature_width: int, width: int) -> nn.Module | None:
-    """Return the block called ``kind``; ``linear`` is none.
-
-    Raises `InputError` for an unknown kind, or a width that heads cannot share.
-    """
-    make = registered("encoder.region_encoder", kind, REGION_BLOCKS)
-    if kind in ATTENDING_BLOCKS and width % HEADS:
-        raise InputError(
-            f"encoder.region_encoder={kind} splits the embedding among {HEADS} heads",
-            expected=f"encoder.embedding a multiple of {HEADS}",
-            found=width,
-        )
-    return make(feature_width, width)
+    """Return the block ``kind``, None for ``linear``; raises `InputError` for an unknown kind."""
+    return registered("encoder.region_encoder", kind, REGION_BLOCKS)(feature_width, width)
 
 
 class Mlp(nn.Module):
     """``y + W2 relu(BN(W1 x + b1)) + b2``: the branch beside the linear layer (VSE-infinity, RCAR).
 
-    Hidden width D / 2; the batch norm runs over all regions of the batch. torch's own start.
+    Hidden width D / 2; the batch norm is over all regions of the batch; torch's initialisation.
     """
 
     def __init__(self, feature_width: int, width: int) -> None:
@@ -69,8 +58,8 @@ class Mlp(nn.Module):
 class SelfAttention(nn.Module):
     """``y + MHA(LN(y))`` with 8 heads (CHAN).
 
-    With a mask padded regions are no keys; without one they are, as in the released code, where
-    zero-padded rows move the real ones when regions are dropped in training.
+    With a mask padded regions are excluded from the keys. Without one they are keys, as in the
+    released code, where zero-padded rows then change the real ones under region dropout.
     """
 
     def __init__(self, width: int) -> None:
@@ -79,7 +68,7 @@ class SelfAttention(nn.Module):
         self.attn = nn.MultiheadAttention(width, HEADS, batch_first=True)
 
     def forward(self, vectors: Tensor, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return regions that know of one another."""
+        """Return the regions after self-attention."""
         y = self.ln(vectors)
         hidden = None if mask is None else ~mask
         return vectors + self.attn(y, y, y, key_padding_mask=hidden, need_weights=False)[0]
@@ -88,8 +77,8 @@ class SelfAttention(nn.Module):
 class Transformer(nn.Module):
     """``y + MHA(LN y)``, then ``y + P2(q(P1(LN y)))`` with ``q(x) = x sigmoid(1.702 x)``.
 
-    ``over_images`` takes the batch for the sequence, as the released code does: then a region
-    attends to the regions of the same place in the other images of the batch.
+    ``over_images`` treats the batch as the sequence, as the released code does: a region then
+    attends to the regions of the same index in the other images of the batch.
     """
 
     def __init__(self, width: int, *, over_images: bool = False) -> None:
@@ -100,12 +89,71 @@ class Transformer(nn.Module):
         self.over_images = over_images
 
     def forward(self, vectors: Tensor, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return regions that know of one another (or of other images')."""
+        """Return the regions after self-attention and the feed-forward layer."""
         y = self.ln_1(vectors)
         hidden = None if mask is None or self.over_images else ~mask
         vectors = vectors + self.attn(y, y, y, key_padding_mask=hidden, need_weights=False)[0]
         inner = self.wide(self.ln_2(vectors))
         return vectors + self.narrow(inner * torch.sigmoid(1.702 * inner))
+
+
+class GraphStep(nn.Module):
+    """One step: ``v + BN(W (R g(v)))`` with the affinities ``R = theta(v) phi(v)' / K``."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.g, self.theta, self.phi = (nn.Linear(width, width) for _ in range(3))
+        self.out, self.norm = nn.Linear(width, width), nn.BatchNorm1d(width)
+        nn.init.zeros_(
+            self.norm.weight
+        )  # each step is initialised as the identity, as in the release
+        nn.init.zeros_(self.norm.bias)
+
+    def forward(self, v: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the regions ``[I, R, D]`` after the step.
+
+        With a mask ``[I, R]`` padding is excluded: K counts the real regions of each image, and
+        the batch norm is over the real regions. Without a mask every row is a region.
+        """
+        messages = self.g(v)
+        count: int | Tensor = v.shape[1]
+        if mask is not None:
+            messages = messages * mask[..., None]
+            count = mask.sum(1).clamp_min(1)[:, None, None]  # region dropout may leave none
+        affinity = self.theta(v) @ self.phi(v).mT / count
+        y = self.out(affinity @ messages)
+        if mask is None:
+            return v + self.norm(y.flatten(0, 1)).view_as(v)
+        return v + torch.zeros_like(y).masked_scatter(mask[..., None], self.norm(y[mask]))
+
+
+class RegionGraph(nn.Module):
+    """VSRN's region graph (ICCV 2019, section 3.2): four graph steps over the regions.
+
+    Then each *channel* is normalised over the regions, as in the release, whose models for MSCOCO
+    do so before the first step too (``before``).
+    """
+
+    STEPS = 4
+
+    def __init__(self, width: int, *, before: bool = False) -> None:
+        super().__init__()
+        self.steps = nn.ModuleList(GraphStep(width) for _ in range(self.STEPS))
+        self.before = before
+
+    def forward(self, vectors: Tensor, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the regions ``[I, R, D]`` after the steps; zero where the mask is False."""
+        if mask is not None:  # the length over the regions must not count padding
+            vectors = vectors * mask[..., None]
+        if self.before:
+            vectors = _over_regions(vectors)
+        for step in self.steps:
+            vectors = step(vectors, mask)
+        return _over_regions(vectors)
+
+
+def _over_regions(vectors: Tensor) -> Tensor:
+    return vectors / length(vectors, 1).clamp_min(TINY)  # the release has no guard here
 
 
 REGION_BLOCKS: dict[str, BlockFactory] = {

@@ -25,7 +25,6 @@ import torch
 from torch import Tensor
 
 from itm_core.data.dataset import Split
-from itm_core.data.vocabulary import Vocabulary
 from itm_core.encoders.fragments import Fragments
 from itm_core.evaluation.attention_measures import Quality, attention_threshold, measure, of_each
 from itm_core.evaluation.scoring import pad
@@ -90,7 +89,7 @@ def truth(split: Split, threshold: float = IOU) -> tuple[list[np.ndarray], list[
 def attention_quality(
     matcher: Matcher,
     split: Split,
-    vocabulary: Vocabulary,
+    tokens: Sequence[Sequence[int]],
     features: Any = None,
     *,
     threshold: float = IOU,
@@ -100,15 +99,15 @@ def attention_quality(
 ) -> AttentionQuality | None:
     """Return the attention quality of every caption of a split with its own image.
 
-    ``features`` stand for ``split.regions`` where a recipe adds positions; ``threshold`` is that
-    of the IoU, the rest as in `measure`. None for a split that does not know what its words name,
-    and for a matcher that does not attend.
+    ``tokens`` are the token ids of the captions; ``features`` replace ``split.regions`` where a
+    recipe adds positions; ``threshold`` is that of the IoU, the rest as in `measure`. None for a
+    split that does not know what its words name, and for a matcher that does not attend.
     """
     known = truth(split, threshold)
     if known is None:
         return None
     found: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {}
-    for _, seen, relevant, naming in _seen(matcher, split, vocabulary, features, known):
+    for _, seen, relevant, naming in _seen(matcher, split, tokens, features, known):
         found.setdefault(_direction(seen), []).append(_queries(seen, relevant, naming))
     options: dict[str, Any] = {"multiple": multiple, "fixed": fixed, "averaging": averaging}
     measured = {name: measure(*_joined(parts), **options) for name, parts in found.items()}
@@ -117,7 +116,7 @@ def attention_quality(
 
 @torch.no_grad()
 def by_caption(
-    matcher: Matcher, split: Split, vocabulary: Vocabulary, features: Any = None
+    matcher: Matcher, split: Split, tokens: Sequence[Sequence[int]], features: Any = None
 ) -> dict[str, np.ndarray]:
     """Return precision, recall and F1 of every caption with its own image, ``[C, 3]``.
 
@@ -127,7 +126,7 @@ def by_caption(
     """
     known = truth(split)
     sums: dict[str, Tensor] = {}
-    for start, seen, relevant, naming in _seen(matcher, split, vocabulary, features, known):
+    for start, seen, relevant, naming in _seen(matcher, split, tokens, features, known):
         weights, there, keys = _queries(seen, relevant, naming)
         some = there.any(1)
         line = attention_threshold(keys[some])
@@ -142,7 +141,7 @@ def by_caption(
 def _seen(
     matcher: Matcher,
     split: Split,
-    vocabulary: Vocabulary,
+    tokens: Sequence[Sequence[int]],
     features: Any,
     known: tuple[list[np.ndarray], list[np.ndarray]] | None,
 ) -> Iterator[tuple[int, AttentionPass, Tensor, Tensor]]:
@@ -153,12 +152,11 @@ def _seen(
     if known is None:
         return
     features = split.regions if features is None else features
-    captions = [vocabulary.encode(caption) for caption in split.captions]
     training = matcher.training
     matcher.eval()
-    for start in range(0, len(captions), PAIRS_AT_ONCE):
-        chosen = range(start, min(start + PAIRS_AT_ONCE, len(captions)))
-        seens = _attend(matcher, features, split, [captions[i] for i in chosen], chosen)
+    for start in range(0, len(tokens), PAIRS_AT_ONCE):
+        chosen = range(start, min(start + PAIRS_AT_ONCE, len(tokens)))
+        seens = _attend(matcher, features, split, [tokens[i] for i in chosen], chosen)
         relevant, naming = (padded([rows[i] for i in chosen]) for rows in known)
         for seen in seens:
             yield start, seen, relevant, naming
@@ -166,13 +164,13 @@ def _seen(
 
 
 def _direction(seen: AttentionPass) -> str:
-    return "t2i" if seen.axis == REGIONS else "i2t"
+    return "t2i" if seen.key_axis == REGIONS else "i2t"
 
 
 def _owners(seen: AttentionPass, naming: Tensor) -> Tensor:
     """Return the caption within the batch of every query of `_queries`."""
     count, words, regions = seen.weights[:, :, 0].shape
-    if seen.axis == REGIONS:
+    if seen.key_axis == REGIONS:
         return naming[:, :words].nonzero()[:, 0]
     return torch.arange(count).repeat_interleave(regions)
 
@@ -212,7 +210,7 @@ def _queries(
     weights = seen.weights[:, :, 0].float().cpu()
     lens = seen.pairing.words.lens
     relevant = relevant[:, : weights.shape[1]]
-    if seen.axis == REGIONS:
+    if seen.key_axis == REGIONS:
         asks = naming[:, : weights.shape[1]]
         count = torch.full((int(asks.sum()),), weights.shape[2])
         return weights[asks], relevant[asks], count

@@ -37,7 +37,7 @@ def compiled(matcher: Matcher) -> Matcher:
 
     def forward(pairing: Pairing) -> Tensor:
         for side in (pairing.regions, pairing.words):
-            side.settle()  # one graph, whichever of them has been asked for before
+            side.precompute()  # one graph, whichever of them has been asked for before
         return fast(pairing)
 
     ours = copy.copy(matcher)

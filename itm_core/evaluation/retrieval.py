@@ -1,7 +1,7 @@
 """Retrieval numbers: Recall@K, ranks, rSum, folds, ensembles, intervals and paired tests.
 
 "Recall@K" is the field's word for a hit rate: the share of queries for which *one* right item
-is among the first K. An image has five right captions; the best-ranked of them counts.
+is among the first K. The best-ranked right caption of an image counts.
 """
 
 from __future__ import annotations
@@ -93,20 +93,28 @@ class _Places:
         return 1.0 - missed
 
 
-def _shape_checked(scores: np.ndarray, per_image: int) -> np.ndarray:
-    scores = np.asarray(scores)
-    if scores.ndim != 2 or not len(scores) or scores.shape[1] != per_image * scores.shape[0]:
+def captions_per_image(scores: np.ndarray) -> int:
+    """Return how many captions an image has: C / I of a score matrix ``[I, C]``.
+
+    Captions ``k i .. k i + k - 1`` belong to image i. Raises `InputError` for another shape.
+
+    >>> captions_per_image(np.zeros((4, 20)))
+    5
+    """
+    shape = np.shape(scores)
+    if len(shape) != 2 or not shape[0] or not shape[1] or shape[1] % shape[0]:
         raise InputError(
             "the score matrix has the wrong shape",
-            expected=f"[I, {per_image} I], images by captions",
-            found=list(scores.shape),
+            expected="[I, k I], images by captions, k captions for each image",
+            found=list(shape),
         )
-    return scores
+    return shape[1] // shape[0]
 
 
-def _checked(scores: np.ndarray, per_image: int, nan: str) -> np.ndarray:
+def _checked(scores: np.ndarray, nan: str) -> np.ndarray:
     one_of("nan", nan, NANS)
-    scores = _shape_checked(scores, per_image)
+    scores = np.asarray(scores)
+    captions_per_image(scores)  # checks the shape
     starts = range(0, len(scores), ROWS_AT_ONCE)  # the matrix may be a map, larger than memory
     bad = next((k for k in starts if np.isnan(scores[k : k + ROWS_AT_ONCE]).any()), None)
     if bad is None:
@@ -124,14 +132,13 @@ def _checked(scores: np.ndarray, per_image: int, nan: str) -> np.ndarray:
 def ranks(
     scores: np.ndarray,
     *,
-    captions_per_image: int = 5,
     ties: str = "pessimistic",
     nan: str = "refuse",
 ) -> Ranks:
     """Return the rank of the best right item of every query, from 0.
 
     Args:
-        scores: ``[I, C]``; captions ``5 i .. 5 i + 4`` belong to image i.
+        scores: ``[I, C]``, with k = C / I captions for each image in the order of the images.
         ties: what an equal score of a wrong item means: the right one comes after it
             (``pessimistic``), before it (``optimistic``), or as chance has it (``mean``: the
             mean over all orders of the tied items, of the rank here and of the hit in
@@ -141,15 +148,15 @@ def ranks(
     Raises `InputError` for another shape, an unknown value of ``ties`` or ``nan``, or a NaN that
     is refused.
     """
-    i2t, t2i = _places(scores, captions_per_image, ties, nan)
+    i2t, t2i = _places(scores, ties, nan)
     return Ranks(i2t.ranks(ties), t2i.ranks(ties))
 
 
-def _places(scores: np.ndarray, n: int, ties: str, nan: str = "refuse") -> tuple[_Places, _Places]:
+def _places(scores: np.ndarray, ties: str, nan: str = "refuse") -> tuple[_Places, _Places]:
     """Return where the right items stand, image to text and text to image."""
     one_of("ties", ties, TIES)
-    scores = _checked(scores, n, nan)
-    images = len(scores)
+    scores = _checked(scores, nan)
+    images, n = len(scores), captions_per_image(scores)
     own = scores.reshape(images, images, n)[np.arange(images), np.arange(images)]  # [I, n]
     best = own.max(1, keepdims=True)  # [I, 1]
     positives = own.reshape(-1)  # [C]
@@ -173,7 +180,6 @@ def _direction(places: _Places, ties: str) -> Direction:
 def metrics(
     scores: np.ndarray,
     *,
-    captions_per_image: int = 5,
     ties: str = "pessimistic",
     nan: str = "refuse",
 ) -> Metrics:
@@ -182,20 +188,18 @@ def metrics(
     >>> metrics(np.repeat(np.eye(20), 5, axis=1)).rsum
     600.0
     """
-    i2t, t2i = _places(scores, captions_per_image, ties, nan)
+    i2t, t2i = _places(scores, ties, nan)
     return Metrics(_direction(i2t, ties), _direction(t2i, ties))
 
 
-def five_folds(
-    scores: np.ndarray, *, captions_per_image: int = 5, folds: int = 5, ties: str = "pessimistic"
-) -> Metrics:
+def five_folds(scores: np.ndarray, *, folds: int = 5, ties: str = "pessimistic") -> Metrics:
     """Return the means over folds of the images, each fold scored by itself (COCO 1K).
 
     Raises `InputError` for another shape than ``[I, C]``, for fewer than 2 folds, or when the
     images do not divide into the folds. rSum and the averages are those of the means; the summary
     lines that SCAN's release prints here are mislabelled.
     """
-    images, n = len(_shape_checked(scores, captions_per_image)), captions_per_image
+    images, n = len(scores), captions_per_image(scores)
     at_least("folds", folds, 2)
     if images % folds:
         raise InputError(
@@ -205,7 +209,6 @@ def five_folds(
     parts = [
         metrics(
             scores[k * size : (k + 1) * size, k * size * n : (k + 1) * size * n],
-            captions_per_image=n,
             ties=ties,
         )
         for k in range(folds)
@@ -243,17 +246,14 @@ def _one_shape(scores: Sequence[np.ndarray]) -> None:
 NUMBERS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
 
 
-def hits(
-    scores: np.ndarray, *, captions_per_image: int = 5, ties: str = "pessimistic"
-) -> np.ndarray:
+def hits(scores: np.ndarray, *, ties: str = "pessimistic") -> np.ndarray:
     """Return hits in percent for each image: ``[I, 7]``, columns as `NUMBERS`.
 
     A caption's hits are averaged with those of its image's other captions, so that an image
-    with its five captions is one unit of resampling.
+    with its captions is one unit of resampling.
     """
     i2t, t2i = (
-        np.stack([side.hits(cut, ties) for cut in CUTS], 1)
-        for side in _places(scores, captions_per_image, ties)
+        np.stack([side.hits(cut, ties) for cut in CUTS], 1) for side in _places(scores, ties)
     )
     return _by_image(i2t, t2i)
 
@@ -274,21 +274,20 @@ def _by_image(i2t: np.ndarray, t2i: np.ndarray) -> np.ndarray:
 
 def bootstrap(
     *scores: np.ndarray,
-    captions_per_image: int = 5,
     ties: str = "pessimistic",
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
     """Return the 95 % interval of every recall and of rSum; of their mean for several runs.
 
-    Percentile bootstrap over images; an image's five captions come along with it, because they
+    Percentile bootstrap over images; an image's captions come along with it, because they
     are not independent queries. Ranks are kept: the gallery stays the whole test set. The
     spread between seeds is not in it, and a number at 0 or 100 gets an interval without width.
 
     Raises `InputError` when there are no scores or their shapes differ.
     """
     _one_shape(scores)
-    every = [hits(one, captions_per_image=captions_per_image, ties=ties) for one in scores]
+    every = [hits(one, ties=ties) for one in scores]
     return interval(*every, resamples=resamples, seed=seed)
 
 
@@ -307,7 +306,6 @@ def paired_test(
     ours: np.ndarray,
     theirs: np.ndarray,
     *,
-    captions_per_image: int = 5,
     ties: str = "pessimistic",
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -319,7 +317,7 @@ def paired_test(
     differ: only runs scored on the same images and captions can be paired.
     """
     _one_shape([ours, theirs])
-    both = [hits(one, captions_per_image=captions_per_image, ties=ties) for one in (ours, theirs)]
+    both = [hits(one, ties=ties) for one in (ours, theirs)]
     return paired_bootstrap(*both, resamples=resamples, seed=seed)
 
 
@@ -342,10 +340,10 @@ def paired_bootstrap(
     )
 
 
-def report(scores: np.ndarray, *, captions_per_image: int = 5) -> dict[str, Any]:
+def report(scores: np.ndarray) -> dict[str, Any]:
     """Return everything a run records of a score matrix, ready for JSON."""
-    found = metrics(scores, captions_per_image=captions_per_image)
-    limits = bootstrap(scores, captions_per_image=captions_per_image)
+    found = metrics(scores)
+    limits = bootstrap(scores)
     return {
         **found.flat(),
         "images": scores.shape[0],

@@ -1,10 +1,12 @@
 """The score matrix of many images and captions, in blocks that fit a memory budget.
 
-There is no loop over captions or images: captions are sorted by length and met with the images
-tile by tile, a tile being as large as the caches (CPU) or the memory (GPU) like it. Images are
-held encoded up to a budget, and captions are encoded as they come up, once for each such block of
-images, so memory grows with the score matrix alone, however large the gallery is. Several devices
-share the images.
+There is no loop over single captions or images. Captions are sorted by length once (`Captions`)
+and scored with the images tile by tile; a tile fits the cache of a CPU, or fills a GPU. Encoded
+images are kept up to a budget, and captions are encoded anew for each such block of images, so
+memory grows with the score matrix alone. Several devices divide the images among them.
+
+Score matrices are ``[I, C]`` everywhere. A pairing inside a model has captions first, ``[C, P]``:
+`score_all` is the one place where the two meet.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ import copy
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,42 +37,8 @@ MEMORY_TILE = 64_000_000  # on a GPU it should fill the machine
 IMAGES_PER_TILE = {"cpu": 64, "cuda": 512}  # few enough for a cache, many enough for few launches
 CAPTIONS_AT_ONCE = 512
 REGIONS_AT_ONCE = 512
-HELD = {"cpu": 120_000_000, "cuda": 1_000_000_000}  # floats of encoded regions at a time
+ENCODED_FLOATS = {"cpu": 120_000_000, "cuda": 1_000_000_000}  # of encoded regions at a time
 PRECISIONS = ("float32", "tf32", "bfloat16")
-
-
-def tile_floats(matcher: Matcher, device: torch.device) -> int:
-    """Return how many floats of the largest tensor a tile should hold on this device."""
-    if device.type != "cpu":
-        return MEMORY_TILE
-    return VECTOR_TILE if matcher.forms_vectors else CACHE_TILE
-
-
-@contextmanager
-def reduced(device: torch.device, precision: str) -> Iterator[None]:
-    """Let matrix products inside be those of a precision of `PRECISIONS`.
-
-    ``tf32`` shortens the factors of float32 products on NVIDIA's tensor cores; elsewhere it is
-    float32. ``bfloat16`` makes products of half the width. What either does to the ranks is
-    measured in the chapter on cost.
-    """
-    one_of("precision", precision, PRECISIONS)
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    try:
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
-
-
-def chunked(regions: Fragments) -> list[Fragments]:
-    """Return the regions of images in chunks of as many images as a tile has on their device."""
-    return regions.chunks(_images_per_tile(regions.vectors.device))
-
-
-def _images_per_tile(device: torch.device) -> int:
-    return IMAGES_PER_TILE.get(device.type, IMAGES_PER_TILE["cpu"])
 
 
 def pad(captions: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -82,41 +51,127 @@ def pad(captions: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
 
 
 def longest_first(captions: Sequence[Sequence[int]]) -> np.ndarray:
-    """Return the order of captions from long to short; equals stay as they come."""
+    """Return the order of captions from long to short; equal lengths keep their order."""
     return np.argsort([-len(tokens) for tokens in captions], kind="stable")
 
 
+class CaptionBlock(NamedTuple):
+    """Some captions: columns ``[c]`` of the score matrix, token ids ``[c, L]``, lengths ``[c]``."""
+
+    columns: np.ndarray
+    ids: Tensor
+    lens: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Captions:
+    """The captions of a split, sorted by length and padded once, for any number of scorings.
+
+    >>> captions = Captions.of([[1, 5, 6, 2], [1, 2], [1, 7, 2]])
+    >>> len(captions), captions.blocks[0].columns.tolist(), captions.blocks[0].lens.tolist()
+    (3, [1, 2, 0], [2, 3, 4])
+    """
+
+    blocks: Sequence[CaptionBlock]  # short captions first, `CAPTIONS_AT_ONCE` each
+
+    @classmethod
+    def of(cls, captions: Sequence[Sequence[int]] | Captions) -> Captions:
+        """Return captions prepared from the token ids of each; prepared ones as they are."""
+        if isinstance(captions, Captions):
+            return captions
+        order = np.argsort([len(tokens) for tokens in captions], kind="stable")
+        starts = range(0, len(order), CAPTIONS_AT_ONCE)
+        chosen = [order[start : start + CAPTIONS_AT_ONCE] for start in starts]
+        return cls([CaptionBlock(some, *pad([captions[i] for i in some])) for some in chosen])
+
+    def __len__(self) -> int:
+        return sum(len(block.lens) for block in self.blocks)
+
+
+@contextmanager
+def matmul_precision(device: torch.device, precision: str) -> Iterator[None]:
+    """Compute matrix products inside with a precision of `PRECISIONS`.
+
+    ``tf32`` shortens the factors of float32 products on NVIDIA's tensor cores; elsewhere it is
+    float32. ``bfloat16`` computes products in 16 bits. The chapter on cost measures what either
+    does to the ranks.
+    """
+    one_of("precision", precision, PRECISIONS)
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def score_all(matcher: Matcher, regions: Fragments, words: Fragments) -> Tensor:
+    """Return the scores ``[I, C]`` of every image with every caption, in one piece."""
+    return matcher(AllPairs(regions, words)).T
+
+
 @torch.no_grad()
-def score_fragments(matcher: Matcher, regions: Sequence[Fragments], words: Fragments) -> Tensor:
+def score_fragments(
+    matcher: Matcher,
+    regions: Sequence[Fragments],
+    words: Fragments,
+    *,
+    order: Tensor | None = None,
+) -> Tensor:
     """Return scores ``[I, C]`` of encoded images (given in chunks) and encoded captions.
 
-    Equal to ``matcher(AllPairs(...)).T`` of everything at once, in tiles that fit the cache.
+    Equal to `score_all` of everything at once, in tiles that fit the cache.
+
+    Args:
+        order: ``[C]`` the captions from short to long; by default they are sorted here.
     """
     device = words.vectors.device
-    order = torch.argsort(words.lens)
-    # cut as for a whole chunk: the last one may be small, and alone where a gallery is sharded
+    order = torch.argsort(words.lens) if order is None else order
+    # sized for a full chunk: the last one may be small, and alone where a gallery is sharded
     images = max(_images_per_tile(device), *(len(chunk.lens) for chunk in regions))
-    most = images * max(per_word(matcher, chunk) // len(chunk.lens) for chunk in regions)
-    rows = []
-    for tile in tiles(words.lens[order], most, tile_floats(matcher, device)):
-        some = words.take(order[tile])  # what is worked out of them serves all chunks
-        rows.append(torch.cat([matcher(AllPairs(chunk, some)) for chunk in regions], 1))
-    return torch.cat(rows)[torch.argsort(order).to(device)].T
+    per_word = images * max(floats_per_word(matcher, chunk) // len(chunk.lens) for chunk in regions)
+    scores: Tensor | None = None
+    for tile in caption_tiles(words.lens[order], per_word, tile_floats(matcher, device)):
+        captions = order[tile]
+        some = words.take(captions)  # its lazily computed parts serve all chunks
+        block = torch.cat([score_all(matcher, chunk, some) for chunk in regions])
+        if scores is None:  # one caption after another in memory, as in a pairing
+            scores = block.new_empty(len(order), len(block)).T
+        scores[:, captions.to(device)] = block
+    assert scores is not None  # there are captions
+    return scores
 
 
-def per_word(matcher: Matcher, regions: Fragments) -> int:
-    """Return the floats that one word makes when it is met with these images."""
+def tile_floats(matcher: Matcher, device: torch.device) -> int:
+    """Return how many floats the largest tensor of a tile should have on this device."""
+    if device.type != "cpu":
+        return MEMORY_TILE
+    return VECTOR_TILE if matcher.forms_vectors else CACHE_TILE
+
+
+def floats_per_word(matcher: Matcher, regions: Fragments) -> int:
+    """Return how many floats of that tensor one word takes with these images."""
     images, count, width = regions.vectors.shape
     return images * max(count, width if matcher.forms_vectors else 0)
 
 
-def tiles(lens: Tensor, per_word: int, floats: int) -> Iterator[slice]:
-    """Yield runs of captions, sorted by length, whose dot products fit ``floats``."""
+def caption_tiles(lens: Tensor, per_word: int, floats: int) -> Iterator[slice]:
+    """Yield runs of captions, given from short to long, whose largest tensor fits ``floats``."""
     longest, start = lens.tolist(), 0
     for stop in range(1, len(longest) + 1):
         if stop == len(longest) or (stop + 1 - start) * longest[stop] * per_word > floats:
             yield slice(start, stop)
             start = stop
+
+
+def chunked(regions: Fragments) -> list[Fragments]:
+    """Return the regions of images in chunks of as many images as a tile has on their device."""
+    return regions.chunks(_images_per_tile(regions.vectors.device))
+
+
+def _images_per_tile(device: torch.device) -> int:
+    return IMAGES_PER_TILE.get(device.type, IMAGES_PER_TILE["cpu"])
 
 
 @torch.no_grad()
@@ -125,29 +180,30 @@ def encoded_blocks(
     features: np.ndarray,
     rows: slice = slice(None),
     *,
-    held: int | None = None,
+    max_floats: int | None = None,
 ) -> Iterator[tuple[slice, list[Fragments]]]:
     """Yield runs of the images in ``rows`` and their regions, in chunks the size of a tile.
 
-    A run has as many images as fit ``held`` floats, by default what the device has room for.
+    A run has as many images as fit ``max_floats``, by default `ENCODED_FLOATS` of the device.
 
     Shapes: ``features [I, R, F]`` (a memory map is read piece by piece); chunks ``[i, R, D]``.
     """
     device = next(matcher.parameters()).device
-    held = HELD.get(device.type, HELD["cpu"]) if held is None else held
+    if max_floats is None:
+        max_floats = ENCODED_FLOATS.get(device.type, ENCODED_FLOATS["cpu"])
     first, last, _ = rows.indices(len(features))
     chunks: list[Fragments] = []
-    count = 0
+    floats = 0
     for start in range(first, last, REGIONS_AT_ONCE):
         stop = min(start + REGIONS_AT_ONCE, last)
         batch = torch.from_numpy(np.array(features[start:stop], np.float32))
         regions = matcher.regions(batch.to(device))
         chunks += chunked(regions)
-        count += regions.vectors.numel()
+        floats += regions.vectors.numel()
         release(features)
-        if stop == last or count + regions.vectors.numel() > held:
+        if stop == last or floats + regions.vectors.numel() > max_floats:
             yield slice(first, stop), chunks
-            first, count, chunks = stop, 0, []
+            first, floats, chunks = stop, 0, []
 
 
 def encode_images(matcher: Matcher, features: np.ndarray) -> list[Fragments]:
@@ -157,27 +213,24 @@ def encode_images(matcher: Matcher, features: np.ndarray) -> list[Fragments]:
 
 @torch.no_grad()
 def encode_captions(
-    matcher: Matcher, captions: Sequence[Sequence[int]]
+    matcher: Matcher, captions: Sequence[Sequence[int]] | Captions
 ) -> Iterator[tuple[np.ndarray, Fragments]]:
-    """Yield the words of all captions, encoded, short ones first, and where they stood: ``[c]``.
+    """Yield the columns ``[c]`` of captions and their words, encoded, ``[c, L, D]``.
 
-    In blocks of `CAPTIONS_AT_ONCE`, ``[c, L, D]``.
+    In blocks of `CAPTIONS_AT_ONCE`, short captions first.
     """
     device = next(matcher.parameters()).device
-    order = np.argsort([len(tokens) for tokens in captions], kind="stable")
-    for start in range(0, len(order), CAPTIONS_AT_ONCE):
-        chosen = order[start : start + CAPTIONS_AT_ONCE]
-        ids, lens = pad([captions[i] for i in chosen])
-        yield chosen, matcher.words(ids.to(device), lens)
+    for columns, ids, lens in Captions.of(captions).blocks:
+        yield columns, matcher.words(ids.to(device), lens)
 
 
-def cut(images: int, parts: int) -> list[slice]:
+def image_shards(images: int, parts: int) -> list[slice]:
     """Return the rows of each of ``parts`` shards of a gallery, one after the other.
 
-    Where there are images enough they are cut where a chunk ends, so that every image is in the
-    same matrix product as without shards, and its scores are the same to the last bit.
+    With enough images the borders are those of chunks, so that every image is in the same matrix
+    product as without shards, and its scores are the same to the last bit.
 
-    >>> cut(10, 3), cut(3000, 2)
+    >>> image_shards(10, 3), image_shards(3000, 2)
     ([slice(0, 3, None), slice(3, 6, None), slice(6, 10, None)], \
 [slice(0, 1536, None), slice(1536, 3000, None)])
     """
@@ -191,40 +244,40 @@ def cut(images: int, parts: int) -> list[slice]:
 def score_blocks(
     matcher: Matcher,
     features: np.ndarray,
-    captions: Sequence[Sequence[int]],
+    captions: Sequence[Sequence[int]] | Captions,
     *,
     rows: slice = slice(None),
     precision: str = "float32",
     progress: bool = False,
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """Yield images, captions ``[c]`` and their scores ``[i, c]``, block by block.
+    """Yield images, the columns ``[c]`` of captions, and their scores ``[i, c]``, block by block.
 
     Args:
-        rows: the images that are met with the captions. They come in order, each run of them with
-            all captions before the next.
+        rows: the images to score. They come in order, each run of them with all captions before
+            the next.
 
     The matcher must be in evaluation mode; other arguments as for `score_matrix`.
     """
     device = next(matcher.parameters()).device
+    captions = Captions.of(captions)
     pairs = len(range(*rows.indices(len(features)))) * len(captions)
-    shown = tqdm(
+    with tqdm(
         total=pairs, desc="scoring", unit="pair", unit_scale=True, leave=False, disable=not progress
-    )
-    # the precision is set anew for every block, so that the caller's own computing stays as it is
-    with shown as bar:
+    ) as bar:
         for images, regions in encoded_blocks(matcher, features, rows):
-            for chosen, words in encode_captions(matcher, captions):
-                with reduced(device, precision):
-                    scores = score_fragments(matcher, regions, words).float().cpu().numpy()
-                yield images, chosen, scores
-                bar.update(scores.size)
+            for columns, words in encode_captions(matcher, captions):
+                # set for each block, so that code of the caller between blocks is not affected
+                with matmul_precision(device, precision):
+                    scores = score_fragments(matcher, regions, words).float().cpu()
+                yield images, columns, scores.numpy()
+                bar.update(scores.numel())
             del regions  # before the next ones are encoded
 
 
 def score_matrix(
     matcher: Matcher,
     features: np.ndarray,
-    captions: Sequence[Sequence[int]],
+    captions: Sequence[Sequence[int]] | Captions,
     *,
     precision: str = "float32",
     progress: bool = False,
@@ -235,35 +288,39 @@ def score_matrix(
 
     Args:
         features: ``[I, R, F]`` region features, in memory or mapped.
-        captions: token ids of each caption, ``<start>`` and ``<end>`` included.
+        captions: token ids of each caption, ``<start>`` and ``<end>`` included; `Captions` where
+            they are scored more than once.
         precision: ``float32``; ``tf32``, the fast float32 of NVIDIA's tensor cores, which moves
             few ranks; or ``bfloat16`` for products of half the width: faster by a third or more
-            where the machine has them, and many ranks move; no number to report.
-        progress: show a bar over the captions.
-        devices: each takes a share of the images (see `cut`), side by side; by default the
-            matcher's device takes all.
+            where the hardware supports it, but many ranks move, so not for reported numbers.
+        progress: show a progress bar.
+        devices: each scores a shard of the images (see `image_shards`) at the same time; by
+            default the matcher's device scores all.
         compile: score through `compiled`, for long jobs where the benchmark says that it pays.
 
     Raises `InputError` for another precision.
     """
     training = matcher.training
     matcher.eval()
+    captions = Captions.of(captions)
     scores = np.empty((len(features), len(captions)), np.float32)
 
-    def fill(ours: Matcher, rows: slice, shown: bool) -> None:
-        given: dict[str, Any] = {"rows": rows, "precision": precision, "progress": shown}
-        ours = compiled(ours) if compile else ours
-        for images, chosen, block in score_blocks(ours, features, captions, **given):
-            scores[images, chosen] = block
+    def fill(scorer: Matcher, rows: slice, show: bool) -> None:
+        scorer = compiled(scorer) if compile else scorer
+        blocks = score_blocks(
+            scorer, features, captions, rows=rows, precision=precision, progress=show
+        )
+        for images, columns, block in blocks:
+            scores[images, columns] = block
 
-    shares = cut(len(features), min(len(devices), len(features)) or 1)
-    if len(shares) == 1:
-        ours = matcher if not devices else copy.deepcopy(matcher).to(devices[0])
-        fill(ours, shares[0], progress)
+    shards = image_shards(len(features), min(len(devices), len(features)) or 1)
+    if len(shards) == 1:
+        scorer = matcher if not devices else copy.deepcopy(matcher).to(devices[0])
+        fill(scorer, shards[0], progress)
     else:
-        copies = [copy.deepcopy(matcher).to(device) for device in devices[: len(shares)]]
-        shown = [progress, *[False] * (len(shares) - 1)]
-        with ThreadPoolExecutor(len(shares)) as pool:
-            list(pool.map(fill, copies, shares, shown))
+        copies = [copy.deepcopy(matcher).to(device) for device in devices[: len(shards)]]
+        show = [progress, *[False] * (len(shards) - 1)]
+        with ThreadPoolExecutor(len(shards)) as pool:
+            list(pool.map(fill, copies, shards, show))
     matcher.train(training)
     return scores

@@ -1,10 +1,12 @@
-"""What a recipe sees of a dataset: features, words, and a matcher of the right size."""
+"""What a recipe makes of a dataset: vocabulary, token ids, features, a matcher of its size."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from itm_core.data.dataset import Dataset, Split
@@ -15,7 +17,7 @@ from itm_core.data.word_pieces import WordPieces
 from itm_core.encoders.positions import POSITION_WIDTH, with_positions
 from itm_core.experiments.recipes import Recipe
 from itm_core.models import Matcher
-from itm_core.training.trainer import Pairs
+from itm_core.training.batches import Pairs
 
 if TYPE_CHECKING:
     from itm_core.experiments.runs import Run
@@ -23,11 +25,75 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def words_of(data: Dataset, recipe: Recipe) -> Words:
-    """Return what turns captions into ids: the dataset's vocabulary, or BERT's own pieces."""
+@dataclass(frozen=True, eq=False)
+class PreparedSplit:
+    """A split as a matcher takes it.
+
+    Attributes:
+        features: ``[I, R, F]``, with positions where the recipe has them.
+        vocabulary: what turns captions into token ids.
+    """
+
+    split: Split
+    features: Any
+    vocabulary: Words
+
+    @cached_property
+    def tokens(self) -> list[list[int]]:
+        """The token ids of every caption."""
+        return encode(self.split, self.vocabulary)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """The splits of a dataset for one recipe; see `prepare`."""
+
+    train: PreparedSplit
+    dev: PreparedSplit
+    test: PreparedSplit
+    vocabulary: Words
+
+    def require_known_words(self, *, report: bool = True) -> None:
+        """Raise `InputError` when most words of the training or test captions are unknown.
+
+        ``report`` logs the share of unknown words in each split. See `data.unknown_words`.
+        """
+        splits = [prepared.split for prepared in (self.train, self.dev, self.test)]
+        shares = unknown_shares(self.vocabulary, splits)
+        require_known(self.vocabulary, splits, shares)
+        if report:
+            log.info("words unknown to the vocabulary: %s", shares_text(shares))
+
+    def training_pairs(self) -> Pairs:
+        """Return the training split as the trainer takes it."""
+        captions = self.train.split.captions
+        pieces = self.vocabulary if isinstance(self.vocabulary, WordPieces) else None
+        return Pairs(
+            self.train.features,
+            self.train.tokens,
+            self.train.split.caption_image,
+            stop=[i for word, i in self.vocabulary.ids.items() if word in EMPTY_WORDS],
+            mask=pieces.mask if pieces else len(self.vocabulary),
+            vocabulary=len(self.vocabulary),
+            units=[pieces.units(caption) for caption in captions] if pieces else None,
+        )
+
+
+def prepare(data: Dataset, recipe: Recipe) -> Prepared:
+    """Return a dataset's vocabulary, token ids and features for a recipe.
+
+    The vocabulary is the dataset's, or BERT's own word pieces. Captions are encoded on first use.
+
+    Raises `InputError` for a recipe with positions on a split without boxes.
+    """
+    vocabulary: Words = data.vocabulary
     if recipe.encoder.text_encoder == "bert":
-        return WordPieces(str(recipe.encoder.bert or ""))
-    return data.vocabulary
+        vocabulary = WordPieces(str(recipe.encoder.bert or ""))
+    train, dev, test = (
+        PreparedSplit(split, features_of(split, recipe), vocabulary)
+        for split in (data.train, data.dev, data.test)
+    )
+    return Prepared(train, dev, test, vocabulary)
 
 
 def build(recipe: Recipe, config: dict[str, Any], vocabulary: Words | None) -> Matcher:
@@ -36,14 +102,14 @@ def build(recipe: Recipe, config: dict[str, Any], vocabulary: Words | None) -> M
     Imported weights say how many rows their word embedding has (``embedding_rows``); all others
     need the vocabulary.
     """
-    wide = POSITION_WIDTH if recipe.encoder.positions != "none" else 0
+    position_width = POSITION_WIDTH if recipe.encoder.positions != "none" else 0
     rows = config.get("embedding_rows")
     if rows is None:
         assert vocabulary is not None
         # <mask> is the last row where words are dropped; BERT has its own
-        own = isinstance(vocabulary, WordPieces)
-        rows = len(vocabulary) + bool(recipe.training.token_dropout and not own)
-    return recipe.build(config["feature_width"] + wide, rows, config["region_count"])
+        has_mask = isinstance(vocabulary, WordPieces)
+        rows = len(vocabulary) + bool(recipe.training.token_dropout and not has_mask)
+    return recipe.build(config["feature_width"] + position_width, rows, config["region_count"])
 
 
 def features_of(split: Split, recipe: Recipe) -> Any:
@@ -63,19 +129,6 @@ def run_features(run: Run, split: Split) -> Any:
     return features_of(split, run.recipe)
 
 
-def require_known_words(data: Dataset, recipe: Recipe, *, report: bool = True) -> None:
-    """Raise `InputError` when most words of the training or test captions are unknown.
-
-    ``report`` logs the share of each split. See `data.unknown_words`.
-    """
-    splits = (data.train, data.dev, data.test)
-    vocabulary = words_of(data, recipe)
-    shares = unknown_shares(vocabulary, splits)
-    require_known(vocabulary, splits, shares)
-    if report:
-        log.info("words unknown to the vocabulary: %s", shares_text(shares))
-
-
 def encode(split: Split, vocabulary: Words) -> list[list[int]]:
     """Return the token ids of every caption of a split."""
     return [vocabulary.encode(caption) for caption in split.captions]
@@ -85,18 +138,3 @@ def vocabulary_hash(vocabulary: Words) -> str:
     """Return what tells vocabularies apart: a SHA-256 of their ids, cut to 16 digits."""
     text = json.dumps(dict(vocabulary.ids), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def training_pairs(data: Dataset, recipe: Recipe, vocabulary: Words) -> Pairs:
-    """Return the training split as the trainer takes it."""
-    train = data.train
-    pieces = vocabulary if isinstance(vocabulary, WordPieces) else None
-    return Pairs(
-        features_of(train, recipe),
-        encode(train, vocabulary),
-        train.caption_image,
-        stop=[i for word, i in vocabulary.ids.items() if word in EMPTY_WORDS],
-        mask=pieces.mask if pieces else len(vocabulary),
-        vocabulary=len(vocabulary),
-        units=[pieces.units(c) for c in train.captions] if pieces else None,
-    )

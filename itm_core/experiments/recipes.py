@@ -23,7 +23,7 @@ from itm_core.errors import InputError
 from itm_core.experiments.former_names import present_name, with_present_names
 from itm_core.experiments.methods import DEFAULT_PROFILE, METHODS, PLUGINS, PROFILES, Method
 from itm_core.models import Attending, AttendingSettings, Matcher, Pooled, PooledSettings
-from itm_core.regulators import REGULATORS, RegulatorSettings
+from itm_core.regulators import REGULATORS, RegulatorSettings, regulator_factory
 from itm_core.settings import Settings
 from itm_core.training.losses import LossSettings
 from itm_core.training.settings import TrainingSettings
@@ -94,7 +94,8 @@ class Recipe(Settings):
         if isinstance(self.matcher, PooledSettings):
             matcher = Pooled(*sizes, self.matcher, region_count)
         else:
-            matcher = Attending(*sizes, self.matcher, self.regulator, region_count)
+            regulator = regulator_factory(self.regulator)
+            matcher = Attending(*sizes, self.matcher, regulator, region_count)
         return matcher.double() if self.training.precision == "float64" else matcher
 
     def to_dict(self) -> dict[str, Any]:
@@ -119,7 +120,7 @@ def _check_pooled(recipe: Recipe) -> None:
 
 def _check_attending(recipe: Recipe, matcher: AttendingSettings) -> None:
     regulator = REGULATORS[recipe.regulator.kind] if recipe.regulator.active else None
-    if matcher.attention == "hard" and regulator is not None and regulator.steers:
+    if matcher.attention == "hard" and regulator is not None and regulator.changes_attention:
         raise InputError(
             "this regulator steers soft attention",
             found=f"{recipe.regulator.kind} with hard attention",
@@ -127,7 +128,7 @@ def _check_attending(recipe: Recipe, matcher: AttendingSettings) -> None:
             "regulator.kind=rar, which only pools, can be used",
         )
     check_constraints(recipe.constraints, attention=matcher.attention, direction=matcher.direction)
-    if matcher.uses_nodes and regulator is not None and regulator.sums:
+    if matcher.uses_nodes and regulator is not None and regulator.sums_scores:
         raise InputError(
             "this regulator adds the cosine scores of its passes",
             found=f"{recipe.regulator.kind} with {matcher.aggregation}",

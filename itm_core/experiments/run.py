@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,34 @@ from itm_core.models import Matcher
 COMPLETE = "metrics.json"
 VOCABULARY = "vocabulary.json"
 WEIGHTS = "best.safetensors"
+SCORES = "test_scores.npy"
 IMPORT = "import.json"  # in the folders of imported weights alone
+CONFIGURATION = "config.json"  # the first file of a run
+ERROR = "error.txt"  # the end of a traceback, where the run's notebook has failed
 CURVE = ("epoch", "loss", "rsum", "seconds")
 CONFIG = {"dataset": str, "feature_width": int, "region_count": int, "seed": int, "recipe": dict}
 IMPORTED_CONFIG = CONFIG | {"embedding_rows": int, "imported": dict}  # of imported weights
+
+
+class RunState(StrEnum):
+    """What the folder of a run holds."""
+
+    EMPTY = "empty"  # no configuration: nothing was trained or imported
+    INTERRUPTED = "interrupted"  # training was started and can be resumed
+    FAILED = "failed"  # it ended with an error, and can be resumed
+    IMPORTED = "imported"  # weights of a checkpoint, without scores of a test split
+    FINISHED = "finished"  # weights, scores and metrics, trained or imported
+
+
+def state_of(folder: Path) -> RunState:
+    """Return the state of the folder of a run, from the names of its files."""
+    if (folder / COMPLETE).exists():
+        return RunState.FINISHED
+    if (folder / IMPORT).exists():
+        return RunState.IMPORTED
+    if (folder / ERROR).exists():
+        return RunState.FAILED
+    return RunState.INTERRUPTED if (folder / CONFIGURATION).exists() else RunState.EMPTY
 
 
 @dataclass(frozen=True)
@@ -49,6 +74,23 @@ class Run:
     words: Vocabulary | None = None
 
     @property
+    def state(self) -> RunState:
+        """The state of its folder now."""
+        return state_of(self.folder)
+
+    @property
+    def error(self) -> str:
+        """The last line of ``error.txt``; empty when there is no such file."""
+        try:
+            text = (self.folder / ERROR).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            return type(error).__name__
+        lines = [line.strip() for line in text.split("\n")]
+        return next(filter(None, reversed(lines)), "no reason given")
+
+    @property
     def place(self) -> str:
         """Its folder below the store: ``dataset/recipe/seed-hash``."""
         return "/".join(self.folder.parts[-3:])
@@ -56,7 +98,7 @@ class Run:
     @cached_property
     def config(self) -> dict[str, Any]:
         """Dataset, recipe and seed."""
-        return read_json(self.folder / "config.json")
+        return read_json(self.folder / CONFIGURATION)
 
     @property
     def imported(self) -> Mapping[str, Any] | None:
@@ -96,12 +138,12 @@ class Run:
     def scores(self) -> np.ndarray:
         """``[I, C]`` float32 scores of the test split; raises as `metrics` does."""
         self._require_scores()
-        path = self.folder / "test_scores.npy"
+        path = self.folder / SCORES
         with reading(path):
             return np.load(path)
 
     def _require_scores(self) -> None:
-        if self.imported and not (self.folder / COMPLETE).exists():
+        if self.state is not RunState.FINISHED and self.imported:
             raise InputError(
                 "imported weights have no scores of a test split",
                 file=self.folder,
@@ -174,7 +216,7 @@ def load(
     if (folder / IMPORT).exists():
         _require_config(run, IMPORTED_CONFIG)
         return _with_words(run, dataset, vocabulary)
-    if (folder / COMPLETE).exists():
+    if run.state is RunState.FINISHED:
         if vocabulary is None:
             _require_config(run, CONFIG)
             return run
@@ -184,13 +226,13 @@ def load(
             found=f"vocabulary {vocabulary}",
             remedy="leave the vocabulary out; it is for imported checkpoints",
         )
-    if not (folder / "config.json").exists():
+    if run.state is RunState.EMPTY:
         found, remedy = "no run", "name the folder of a run (itm runs lists them)"
     elif run.imported:
         found = f"imported weights without {IMPORT}"
         remedy = f"delete {folder} and import the checkpoint again"
     else:
-        found = "a run that was cut off"
+        found = "a run that was interrupted"
         remedy = "train it: the same command resumes where it stopped"
     raise InputError("no finished run here", file=folder, found=found, remedy=remedy)
 
@@ -210,7 +252,7 @@ def _require_config(run: Run, parts: Mapping[str, type]) -> None:
     if wrong:
         raise InputError(
             "the configuration is damaged",
-            file=run.folder / "config.json",
+            file=run.folder / CONFIGURATION,
             found=f"no proper {', '.join(wrong)}",
             remedy=f"delete {run.folder} and {run.again}",
         )

@@ -23,36 +23,28 @@ import json
 import os
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
-from multiprocessing import get_context
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock, Timeout
-from tqdm.auto import tqdm
 
-from itm_core.data.dataset import Dataset, Split, load_dataset
+from itm_core.data.dataset import Dataset, load_dataset
 from itm_core.data.feature_notes import features_of_folder
-from itm_core.data.word_pieces import WordPieces
 from itm_core.environment import describe, pick_device
 from itm_core.errors import InputError
-from itm_core.evaluation import retrieval
-from itm_core.evaluation.attention_quality import AttentionQuality, attention_quality
-from itm_core.evaluation.scoring import score_matrix
-from itm_core.experiments import prepare, recipes
+from itm_core.experiments import recipes
+from itm_core.experiments.evaluate import dev_scorer, write_metrics, write_test_scores
 from itm_core.experiments.former_names import with_former_names
-from itm_core.experiments.prepare import Words, build, encode, features_of, training_pairs, words_of
+from itm_core.experiments.prepare import Prepared, build, prepare
 from itm_core.experiments.recipes import Recipe
-from itm_core.experiments.run import COMPLETE, Run, load
+from itm_core.experiments.run import COMPLETE, VOCABULARY, WEIGHTS, Run, load
 from itm_core.experiments.weights import load_matcher, save_matcher
-from itm_core.files import make_folder, whole_file, write_json
-from itm_core.models import Matcher
+from itm_core.files import locked, whole_file, write_json
+from itm_core.parallel import run_parallel
 from itm_core.regulators import fingerprint
 from itm_core.settings import at_least, instance, seed_of, texts
 from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -126,7 +118,7 @@ def train_or_load(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         progress: show a bar with loss, rSum and time left.
         team: the processes that train it together, each of which calls this
-            (`distributed.joined`). The run is the same, whatever their number.
+            (`distributed.process_group`). The run is the same, whatever their number.
 
     Raises `InputError` for a wrong argument or bad data, before a folder is made.
     """
@@ -141,18 +133,13 @@ def train_or_load(
     folder = folder_of(config, root)
     if group.broadcast((folder / COMPLETE).exists()):
         return Run(folder)
-    prepare.require_known_words(data, recipe, report=group.first)
-    make_folder(folder)
-    try:
-        with FileLock(folder / ".lock", timeout=0) if group.first else nullcontext():
-            if not group.broadcast((folder / COMPLETE).exists()):
-                _train(data, recipe, config, folder, where, progress, group)
-    except Timeout:
-        raise InputError(
-            "this run is being trained by another process",
-            file=folder,
-            remedy="wait for it, or stop it and ask again",
-        ) from None
+    prepared = prepare(data, recipe)
+    prepared.require_known_words(report=group.first)
+    message = "this run is being trained by another process"
+    lock = locked(folder / ".lock", message, "wait for it, or stop it and run the command again")
+    with lock if group.first else nullcontext():
+        if not group.broadcast((folder / COMPLETE).exists()):
+            _train(prepared, recipe, config, folder, where, progress, group)
     return Run(folder)
 
 
@@ -176,7 +163,7 @@ def _device_for(recipe: Recipe, device: str) -> torch.device:
 
 
 def _train(
-    data: Dataset,
+    data: Prepared,
     recipe: Recipe,
     config: dict[str, Any],
     folder: Path,
@@ -184,21 +171,20 @@ def _train(
     progress: bool,
     group: ProcessGroup,
 ) -> None:
-    vocabulary = words_of(data, recipe)
     if group.first:
         write_json(folder / "config.json", config)
-        vocabulary.save(folder / "vocabulary.json")
+        data.vocabulary.save(folder / VOCABULARY)
     environment = describe(device, group.size)
     started = time.monotonic()
     torch.manual_seed(config["seed"])
-    matcher = build(recipe, config, vocabulary).to(device)
+    matcher = build(recipe, config, data.vocabulary).to(device)
     trainer = Trainer(
         matcher,
-        training_pairs(data, recipe, vocabulary),
+        data.training_pairs(),
         recipe,
         seed=config["seed"],
         folder=folder,
-        score_dev=dev_scorer(data, recipe),
+        score_dev=dev_scorer(data.dev, recipe.training.dev_images),
         save=save_matcher,
         progress=progress,
         group=group,
@@ -209,55 +195,12 @@ def _train(
         with whole_file(folder / "curve.csv") as partial:
             curve.to_csv(partial, index=False)
         environment["seconds_training"] = round(float(curve["seconds"].sum()), 2)
-        best = load_matcher(folder / "best.safetensors", matcher)
-        score_test_split(data, recipe, best, folder, progress)
+        best = load_matcher(folder / WEIGHTS, matcher)
+        write_test_scores(folder, best, data.test, progress=progress)
         environment["seconds_since_start"] = round(time.monotonic() - started, 2)
         write_json(folder / "environment.json", environment)
-        write_metrics(data, recipe, best, folder)
-    group.broadcast(None)  # the others wait until the run is whole
-
-
-def write_metrics(data: Dataset, recipe: Recipe, best: Matcher, folder: Path) -> None:
-    """Write the numbers of the test split to a run's folder, the last of its files."""
-    metrics = retrieval.report(
-        np.load(folder / "test_scores.npy"), captions_per_image=data.test.captions_per_image
-    )
-    quality = _quality(best, data.test, words_of(data, recipe), recipe)
-    write_json(folder / COMPLETE, metrics | (quality.flat() if quality else {}))
-    (folder / "state.pt").unlink(missing_ok=True)
-
-
-def dev_scorer(data: Dataset, recipe: Recipe) -> Any:
-    """Return the function that gives a matcher's development numbers after each epoch."""
-    dev, limit = data.dev, recipe.training.dev_images
-    images = min(len(dev.regions), limit or len(dev.regions))
-    captions = encode(dev, words_of(data, recipe))[: images * dev.captions_per_image]
-    features = features_of(dev, recipe)
-
-    def score(matcher: Matcher) -> dict[str, float]:
-        scores = score_matrix(matcher, features[:images], captions)
-        return retrieval.metrics(scores, captions_per_image=dev.captions_per_image).flat()
-
-    return score
-
-
-def _quality(
-    matcher: Matcher, split: Split, vocabulary: Words, recipe: Recipe
-) -> AttentionQuality | None:
-    """Return the attention quality; None where words come in pieces, which no box is known for."""
-    if isinstance(vocabulary, WordPieces):
-        return None
-    return attention_quality(matcher, split, vocabulary, features_of(split, recipe))
-
-
-def score_test_split(
-    data: Dataset, recipe: Recipe, matcher: Matcher, folder: Path, progress: bool
-) -> None:
-    """Write the scores of the test split to a run's folder."""
-    captions = encode(data.test, words_of(data, recipe))
-    scores = score_matrix(matcher, features_of(data.test, recipe), captions, progress=progress)
-    with whole_file(folder / "test_scores.npy") as partial, partial.open("wb") as file:
-        np.save(file, scores)
+        write_metrics(folder, best, data.test)
+    group.broadcast(None)  # the other processes wait until the run is finished
 
 
 @dataclass(frozen=True)
@@ -283,50 +226,53 @@ def train_many(
     root: Path | str = ROOT,
     progress: bool = True,
 ) -> list[Run]:
-    """Return the runs of all ``specs``, trained side by side where they don't exist yet.
+    """Return the runs of all ``specs``, trained in several processes where they do not exist yet.
 
     Args:
-        workers: processes; one for each core by default on a CPU, one on a GPU. Each takes its
-            share of the cores, so that they don't slow one another down.
+        workers: number of processes; by default one for each core on a CPU, one on a GPU. The
+            cores are divided among them.
 
     Raises `InputError` for a wrong argument, or the first error of a run after all have ended.
     """
     specs = list(specs)
     _check(dataset, root, progress)
     at_least("workers", 1 if workers is None else workers, 1)
-    places = {spec: _place(dataset, spec, root) for spec in specs}
-    missing = [spec for spec, place in places.items() if not (place / COMPLETE).exists()]
+    folders = {spec: _folder_of_spec(dataset, spec, root) for spec in specs}
+    missing = [spec for spec, folder in folders.items() if not (folder / COMPLETE).exists()]
     if missing:
         cores = os.cpu_count() or 1
         workers = workers or (cores if pick_device(device).type == "cpu" else 1)
-        given = (device, str(root), max(1, cores // workers))
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            futures = [pool.submit(_one, str(dataset), spec, *given) for spec in missing]
-            for future in tqdm(futures, desc="runs", unit="run", disable=not progress):
-                future.exception()
-        _ = [future.result() for future in futures]
-    return [load(places[spec]) for spec in specs]
+        for _ in run_parallel(
+            partial(_train_one, str(dataset), device, str(root)),
+            missing,
+            workers=workers,
+            threads=max(1, cores // workers),
+            title="runs",
+            unit="run",
+            progress=progress,
+        ):
+            pass
+    return [load(folders[spec]) for spec in specs]
 
 
-def _place(dataset: Path | str, spec: Spec, root: Path | str) -> Path:
+def _folder_of_spec(dataset: Path | str, spec: Spec, root: Path | str) -> Path:
     recipe = recipes.get(spec.recipe).replace(*spec.overrides)
-    return folder_of(configuration(_checked_once(str(dataset)), recipe, spec.seed), root)
+    return folder_of(configuration(_cached_dataset(str(dataset)), recipe, spec.seed), root)
 
 
 @lru_cache(maxsize=1)
-def _checked_once(dataset: str) -> Dataset:
+def _cached_dataset(dataset: str) -> Dataset:
     """Return a dataset that is read for the first run and kept for the others."""
     return load_dataset(dataset)
 
 
-def _one(dataset: str, spec: Spec, device: str, root: str, threads: int) -> Path:
-    torch.set_num_threads(threads)
-    return train_or_load(
-        _checked_once(dataset),
+def _train_one(dataset: str, device: str, root: str, spec: Spec) -> None:
+    train_or_load(
+        _cached_dataset(dataset),
         spec.recipe,
         seed=spec.seed,
         device=device,
         root=root,
         overrides=spec.overrides,
         progress=False,
-    ).folder
+    )

@@ -1,10 +1,11 @@
-"""The papers' models: one that attends, composed from its settings, and one that pools."""
+"""The matchers of the papers: with cross-attention, and of pooled vectors."""
 
 from __future__ import annotations
 
 from itm_core.models.attending import Attending, AttendingSettings
-from itm_core.models.matcher import DIRECTIONS, AttentionPass, DirectionOutput, Matcher, MatchOutput
+from itm_core.models.matcher import DIRECTIONS, DirectionOutput, Matcher, MatchOutput
 from itm_core.models.pooled import Pooled, PooledSettings
+from itm_core.models.regulation import AttentionPass
 
 __all__ = [
     "DIRECTIONS",

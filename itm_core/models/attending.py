@@ -1,37 +1,34 @@
-"""The sentence that all attending methods share: attend, align, aggregate, perhaps regulated.
+"""The matcher with cross-attention: attend, align, aggregate, optionally regulated.
 
-Who looks at what; how each query compares with what it saw; one score per pair. The methods
-differ in their settings (see `methods`), a regulator in what it feeds back.
+The methods differ in their settings (see `methods`) and in the regulator.
 
 Page: the chapters on SCAN, RCAR and CHAN, "The hosts".
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 import torch
 from pydantic import model_validator
 from torch import Tensor, nn
 
 from itm_core.encoders.encoder import EncoderSettings
-from itm_core.encoders.fragments import TINY, length
 from itm_core.errors import InputError
 from itm_core.models.aggregation import AGGREGATIONS, aggregate, contributions
 from itm_core.models.alignment import cosine
 from itm_core.models.attention import GATES, NORMALISATIONS, attend, choose
-from itm_core.models.matcher import DIRECTIONS, AttentionPass, DirectionOutput, Matcher, MatchOutput
-from itm_core.models.pairing import REGIONS, Pairing, other
-from itm_core.models.similarity_nodes import NODE_AGGREGATIONS, SAF, SGR
-from itm_core.regulators import (
+from itm_core.models.matcher import DIRECTIONS, DirectionOutput, Matcher, MatchOutput
+from itm_core.models.pairing import Pairing, query_axis_of
+from itm_core.models.regulation import (
     AttentionControl,
-    Regulator,
-    RegulatorInput,
-    RegulatorSettings,
-    make_regulator,
+    AttentionPass,
+    RegulatorFactory,
+    RegulatorState,
 )
+from itm_core.models.similarity_nodes import NODE_AGGREGATIONS, SAF, NodeAggregation
 from itm_core.settings import Count, Positive, Settings, name_in
 
 ATTENTIONS = ("soft", "hard")
@@ -39,24 +36,24 @@ ALIGNMENTS = ("cosine", "dot")
 
 
 class AttendingSettings(Settings):
-    """The choices of a method that attends.
+    """The choices of a method with cross-attention.
 
     Attributes:
-        direction: ``t2i`` (words ask, regions answer), ``i2t``, or ``both`` in one model, scores
-            added (BFAN).
-        attention: ``soft``, or ``hard``: each query keeps its best fragment alone (CHAN).
+        direction: ``t2i`` (words are queries, regions keys), ``i2t``, or ``both`` in one model
+            with their scores added (BFAN).
+        attention: ``soft``, or ``hard``: each query attends to its most similar key (CHAN).
         normalisation: of the dot products before the softmax, see `attention.normalise`.
         attention_temperature: lambda_1; SCAN's is 9 for t2i and 4 for i2t.
-        alignment: of a query with what it saw softly: their ``cosine``, or its ``dot`` product
-            with what it saw at unit length (CHAN's soft coding); the same for unit queries.
+        alignment: of a query with its attended vector under soft attention: their ``cosine``, or
+            the ``dot`` product with the vector at unit length (CHAN's soft coding).
         gate: BFAN's focal gate, ``none``, ``equal`` or ``prob``.
         aggregation: of cosines: ``mean`` (AVG), ``LSE``, ``max``, ``sum``, ``softmax``; of
             similarity vectors: ``SAF``, ``SGR``.
         lse_temperature: lambda_2; used by LSE and softmax alone.
         lse_scaled: divide LSE by lambda_2, as SCAN does and CHAN's paper prints. CHAN's code
-            does not: its scores are lambda_2 times as large, and so is what a margin means.
-        max_attention_bonus: adds half the aggregated largest attention weight of each word, as
-            PFAN's released code does in t2i and its paper does not say.
+            does not: its scores, and so the effect of a margin, are lambda_2 times as large.
+        max_attention_bonus: add half the aggregated largest attention weight of each word, as
+            PFAN's released code does in t2i (not in its paper).
         width: K of SAF's and SGR's similarity vectors.
         node_steps: reasoning steps of SGR.
     """
@@ -98,7 +95,10 @@ class AttendingSettings(Settings):
 
 
 class Attending(Matcher):
-    """A method that attends, composed from its settings.
+    """A matcher with cross-attention, composed from its settings.
+
+    ``regulator`` makes the regulator of each direction from the width of the embeddings, see
+    `regulators.regulator_factory`.
 
     >>> matcher = Attending(2048, 100, EncoderSettings(embedding=64), AttendingSettings())
     """
@@ -109,248 +109,198 @@ class Attending(Matcher):
         vocabulary_size: int,
         encoder: EncoderSettings,
         settings: AttendingSettings,
-        regulator: RegulatorSettings | None = None,
+        regulator: RegulatorFactory | None = None,
         region_count: int = 36,
     ) -> None:
         super().__init__(feature_width, vocabulary_size, encoder, region_count)
         self.settings = settings
-        regulator = regulator or RegulatorSettings()
         self.directions = nn.ModuleDict(
             {
-                name: CrossAttention(axis, encoder.embedding, settings, regulator)
-                for name, axis in DIRECTIONS[settings.direction].items()
+                name: CrossAttention(key_axis, encoder.embedding, settings, regulator)
+                for name, key_axis in DIRECTIONS[settings.direction].items()
             }
         )
-        self.register_load_state_dict_pre_hook(_rename_former)
-        directions = self._directions
-        if any(isinstance(gaze.nodes, SAF) for gaze in directions):
+        if any(isinstance(direction.nodes, SAF) for direction in self._directions):
             self.scope = "caption"
-        if any(gaze.forms_vectors for gaze in directions):
+        if any(direction.forms_vectors for direction in self._directions):
             self.forms_vectors = True
 
     @property
     def _directions(self) -> list[CrossAttention]:
         return list(self.directions.values())  # type: ignore[arg-type]
 
-    def match(self, pairing: Pairing, *, explain: bool = False) -> MatchOutput:
-        """Return the scores of a pairing and how they came about."""
+    def forward(self, pairing: Pairing) -> Tensor:
+        """Return scores ``[C, P]``, the sum over the directions."""
         dots = pairing.dot()
-        looks = [gaze(pairing, dots, explain=explain) for gaze in self._directions]
-        return MatchOutput(sum((look.score for look in looks[1:]), looks[0].score), looks)
+        scores = [direction(pairing, dots) for direction in self._directions]
+        return sum(scores[1:], scores[0])
+
+    def match(self, pairing: Pairing) -> MatchOutput:
+        """Return the scores of a pairing with their explanation."""
+        dots = pairing.dot()
+        outputs = [direction.explain(pairing, dots) for direction in self._directions]
+        return MatchOutput(sum((x.score for x in outputs[1:]), outputs[0].score), outputs)
 
     def attend(self, pairing: Pairing) -> Sequence[AttentionPass]:
         """Return the last pass of attention of each direction, without scoring."""
         dots = pairing.dot()
-        return [gaze.last_pass(pairing, dots) for gaze in self._directions]
+        return [list(direction.passes(pairing, dots))[-1][0] for direction in self._directions]
 
 
 class CrossAttention(nn.Module):
-    """One direction of an attending method: passes of attention, then one score per pair."""
+    """One direction of cross-attention: passes of attention, then one score per pair."""
 
     def __init__(
-        self, axis: int, embedding: int, settings: AttendingSettings, regulator: RegulatorSettings
+        self,
+        key_axis: int,
+        embedding: int,
+        settings: AttendingSettings,
+        regulator: RegulatorFactory | None = None,
     ) -> None:
         super().__init__()
-        self.axis, self.settings = axis, settings
-        self.regulator: Regulator | None = make_regulator(embedding, regulator)
-        self.nodes: SAF | SGR | None = None
+        self.key_axis, self.settings = key_axis, settings
+        self.regulator = None if regulator is None else regulator(embedding)
+        self.nodes: NodeAggregation | None = None
         if settings.uses_nodes and not (self.regulator and self.regulator.pools):
-            kinds: dict[str, type[SAF] | type[SGR]] = {"SAF": SAF, "SGR": SGR}
-            self.nodes = kinds[settings.aggregation](embedding, settings.width, settings.node_steps)
+            aggregation = NODE_AGGREGATIONS[settings.aggregation]
+            self.nodes = aggregation(embedding, settings.width, settings.node_steps)
 
     @property
     def forms_vectors(self) -> bool:
         """Whether attended vectors are formed in full."""
         return self.regulator is not None or self.nodes is not None
 
-    def forward(self, pairing: Pairing, dots: Tensor, *, explain: bool = False) -> DirectionOutput:
-        """Return this direction's scores; ``dots [C, L, P, R]`` are the pairing's."""
-        record = _Record(explain)
-        seen = self._regulated(pairing, dots, record)
-        if self.regulator is not None and self.regulator.pools:
-            look = self._read_pooled(record)
-        else:
-            look = self._aggregated(seen, explain)
-            for earlier in record.looks:  # IMRAM: the scores of all passes are added
-                look = _added(earlier, look)
-        pooling = [*record.pooling, *look.pooling] if explain else look.pooling
-        return replace(look, passes=record.passes, pooling=pooling)
-
-    def last_pass(self, pairing: Pairing, dots: Tensor) -> AttentionPass:
-        """Return the last pass of attention."""
-        record = _Record(False)
-        self._regulated(pairing, dots, record)
-        return record.passes[-1]
-
-    def _regulated(self, pairing: Pairing, dots: Tensor, record: _Record) -> AttentionPass:
-        """Make the passes of attention, with the regulator's say between them."""
-        regulator, settings = self.regulator, self.settings
-        steering = AttentionControl(settings.attention_temperature)
+    def forward(self, pairing: Pairing, dots: Tensor) -> Tensor:
+        """Return this direction's scores ``[C, P]``; ``dots [C, L, P, R]`` are the pairing's."""
+        control, regulator = AttentionControl(self.settings.attention_temperature), self.regulator
         if regulator is None:
-            return record.saw(self._attend(pairing, dots, steering))
-        pooled: Tensor | None = None
-        for k in range(regulator.rounds):
-            seen = record.saw(self._attend(pairing, dots, steering))
-            if regulator.sums:
-                record.looks.append(self._aggregated(seen, record.explain))
-            turn = self._round(seen, k)
-            if regulator.pools:
-                for step in regulator.pool_steps(k):
-                    weights, pooled = regulator.pool(step, turn, pooled)
-                    record.pooled(turn, weights, pooled)
-            if regulator.steers and (not regulator.pools or k + 1 < regulator.rounds):
-                steering = regulator.steer(k, turn)
+            return self._score(self._attend(pairing, dots, control))
+        state, earlier = regulator.start(control), []
+        for k in range(regulator.updates):
+            attention = self._attend(pairing, dots, state.control)
+            if regulator.sums_scores:
+                earlier.append(self._score(attention))
+            state = regulator.update(k, attention, state)
         if regulator.pools:
-            return seen
-        return record.saw(self._attend(pairing, dots, steering))
+            return regulator.score(state)
+        return sum(earlier, self._score(self._attend(pairing, dots, state.control)))
 
-    def _attend(self, pairing: Pairing, dots: Tensor, steering: AttentionControl) -> AttentionPass:
-        settings, axis = self.settings, self.axis
-        query, asked = pairing.queries(axis), dots
-        if steering.query is not None:  # steering acts on who is asked, not on who compares
-            asked = pairing.dot_of(steering.query, axis)
-            mask = pairing.mask(other(axis))
-            asked = asked if mask is None else asked.masked_fill(~mask, 0)  # as padding is
-        elif steering.factors is not None:
-            asked = pairing.dot_of(steering.factors * query, axis)
+    def passes(
+        self, pairing: Pairing, dots: Tensor
+    ) -> Iterator[tuple[AttentionPass, RegulatorState]]:
+        """Yield each pass of attention and the regulator's state after it."""
+        control, regulator = AttentionControl(self.settings.attention_temperature), self.regulator
+        state = RegulatorState(control) if regulator is None else regulator.start(control)
+        if regulator is not None:
+            for k in range(regulator.updates):
+                attention = self._attend(pairing, dots, state.control)
+                state = regulator.update(k, attention, state)
+                yield attention, state
+        if regulator is None or not regulator.pools:
+            yield self._attend(pairing, dots, state.control), state
+
+    def explain(self, pairing: Pairing, dots: Tensor) -> DirectionOutput:
+        """Return the scores of `forward`, every pass, and the contribution of each query."""
+        passes, states = zip(*self.passes(pairing, dots), strict=True)
+        if self.regulator is not None and self.regulator.pools:
+            score = self.regulator.score(states[-1])
+            explained = self.regulator.explain(passes[-1], states[-1])
+            return DirectionOutput(
+                self.key_axis, passes, score, *explained, pooling=states[-1].pooling
+            )
+        output = replace(self._explain_score(passes[-1]), passes=passes)
+        if self.regulator is not None and self.regulator.sums_scores:
+            for attention in passes[:-1]:
+                output = _added(output, self._explain_score(attention))
+        return output
+
+    def _attend(self, pairing: Pairing, dots: Tensor, control: AttentionControl) -> AttentionPass:
+        settings, key_axis = self.settings, self.key_axis
+        query, controlled = pairing.queries(key_axis), dots
+        # a regulator changes the query of the attention, not the one that is aligned
+        if control.query is not None:
+            controlled = pairing.dot_of(control.query, key_axis)
+            mask = pairing.mask(query_axis_of(key_axis))
+            if mask is not None:
+                controlled = controlled.masked_fill(~mask, 0)  # as for padded queries
+        elif control.factors is not None:
+            controlled = pairing.dot_of(control.factors * query, key_axis)
         if settings.attention == "hard":
-            chosen = choose(asked.detach(), pairing, axis)
-            return AttentionPass(pairing, axis, dots, None, query, steering, chosen)
+            chosen = choose(controlled.detach(), pairing, key_axis)
+            return AttentionPass(pairing, key_axis, dots, None, query, control, chosen)
         weights = attend(
-            asked,
+            controlled,
             pairing,
-            axis,
+            key_axis,
             kind=settings.normalisation,
-            temperature=steering.temperature,
+            temperature=control.temperature,
             gate=settings.gate,
         )
-        return AttentionPass(pairing, axis, dots, weights, query, steering)
+        return AttentionPass(pairing, key_axis, dots, weights, query, control)
 
-    def _round(self, seen: AttentionPass, k: int) -> RegulatorInput:
-        assert self.regulator is not None
-        maps = self.regulator.align
-        align = maps[k] if len(maps) else None
-        return RegulatorInput(
-            seen.pairing, self.axis, seen.query, seen.weights, align, seen.steering
+    def _score(self, attention: AttentionPass) -> Tensor:
+        """Return the aggregated scores ``[C, P]`` of one pass."""
+        if self.nodes is not None:
+            return self.nodes(attention)
+        return self._sum_terms(aggregate, self._terms(attention), attention)
+
+    def _explain_score(self, attention: AttentionPass) -> DirectionOutput:
+        """Return the scores of one pass with the contributions of its queries."""
+        if self.nodes is not None:
+            score, contribution, bias, pooling = self.nodes.explain(attention)
+            return DirectionOutput(
+                self.key_axis, [attention], score, contribution, bias, pooling=[pooling]
+            )
+        terms = self._terms(attention)
+        score = self._sum_terms(aggregate, terms, attention)
+        contribution = self._sum_terms(contributions, terms, attention)
+        return DirectionOutput(
+            self.key_axis, [attention], score, contribution, torch.zeros_like(score), terms[0][0]
         )
 
-    def _aggregated(self, seen: AttentionPass, explain: bool) -> DirectionOutput:
-        return self._by_nodes(seen, explain) if self.nodes else self._by_cosines(seen, explain)
-
-    def _by_cosines(self, seen: AttentionPass, explain: bool) -> DirectionOutput:
-        s, pairing, asking = self.settings, seen.pairing, other(self.axis)
-        if seen.chosen is not None:  # the chosen similarity itself, as CHAN takes it
-            relevance = seen.dots.gather(self.axis, seen.chosen)
+    def _terms(self, attention: AttentionPass) -> list[tuple[Tensor, float]]:
+        """Return what is aggregated, ``[C, L, P, 1]`` or ``[C, 1, P, R]``, each with its factor."""
+        s, key_axis = self.settings, self.key_axis
+        if attention.chosen is not None:  # CHAN: the chosen similarity itself
+            relevance = attention.dots.gather(key_axis, attention.chosen)
         else:
             relevance = cosine(
-                seen.dots, seen.weights, pairing, self.axis, scaled=s.alignment == "cosine"
+                attention.dots,
+                attention.weights,
+                attention.pairing,
+                key_axis,
+                scaled=s.alignment == "cosine",
             )
-        rule: dict[str, Any] = {"kind": s.aggregation, "temperature": s.lse_temperature}
-        mask = pairing.mask(asking)
-        gain = s.lse_temperature if s.aggregation == "LSE" and not s.lse_scaled else 1.0
-        terms = [(relevance, gain)]
+        factor = s.lse_temperature if s.aggregation == "LSE" and not s.lse_scaled else 1.0
+        terms = [(relevance, factor)]
         if s.max_attention_bonus:
-            terms.append((seen.weights.amax(self.axis, keepdim=True), gain / 2))
-        parts = [aggregate(x, asking, mask=mask, **rule) * c for x, c in terms]
-        look = DirectionOutput(self.axis, (seen,), sum(parts[1:], parts[0]), relevance)
-        if not explain:
-            return look
-        shares = [contributions(x, asking, mask=mask, **rule) * c for x, c in terms]
-        return replace(
-            look, contribution=sum(shares[1:], shares[0]), bias=torch.zeros_like(look.score)
-        )
+            terms.append((attention.weights.amax(key_axis, keepdim=True), factor / 2))
+        return terms
 
-    def _by_nodes(self, seen: AttentionPass, explain: bool) -> DirectionOutput:
-        assert self.nodes is not None
-        nodes, mask = self.nodes.nodes(seen.pairing, self.axis, seen.weights)
-        weights, parts, constant = self.nodes(nodes, mask, seen.pairing)
-        score = (parts.sum(1) + constant).sigmoid()
-        look = DirectionOutput(self.axis, (seen,), score)
-        if not explain:
-            return look
-        shares, rest = _through("sigmoid", parts[:, 1:], constant + parts[:, 0])
-        return replace(
-            look,
-            contribution=self._as_queries(shares),
-            bias=rest,
-            pooling=[self._as_queries(weights[:, 1:])],
-        )
-
-    def _read_pooled(self, record: _Record) -> DirectionOutput:
-        """Score the pooled alignment of the last round."""
-        assert self.regulator is not None
-        assert self.regulator.score is not None
-        turn, weights, pooled = record.last
-        scored = self.regulator.score
-        score = self.regulator.squash(scored(pooled)).flatten(1, 4)
-        look = DirectionOutput(self.axis, (), score)
-        if not record.explain:
-            return look
-        asking = other(self.axis)
-        mixed = (weights.unsqueeze(-1) * turn.alignment).sum(asking, keepdim=True)
-        scale = length(pooled) / length(mixed).clamp_min(TINY)  # a mean is not made a unit vector
-        parts = weights * (turn.alignment @ scored.weight[0]) * scale.squeeze(-1)
-        flat = parts.squeeze(3) if self.axis == REGIONS else parts.squeeze(1).transpose(1, 2)
-        shares, rest = _through(self.regulator.output, flat, scored.bias.expand_as(score))
-        return replace(look, contribution=self._as_queries(shares), bias=rest)
-
-    def _as_queries(self, x: Tensor) -> Tensor:
-        """Return ``[C, Q, P]`` laid out as weights are: ``[C, L, P, 1]`` or ``[C, 1, P, R]``."""
-        return x.unsqueeze(3) if self.axis == REGIONS else x.transpose(1, 2).unsqueeze(1)
+    def _sum_terms(
+        self,
+        rule: Callable[..., Tensor],
+        terms: Sequence[tuple[Tensor, float]],
+        attention: AttentionPass,
+    ) -> Tensor:
+        """Return the sum of `aggregate` or `contributions` over the terms."""
+        kind, temperature = self.settings.aggregation, self.settings.lse_temperature
+        axis, mask = attention.query_axis, attention.pairing.mask(attention.query_axis)
+        parts = [
+            rule(x, axis, kind=kind, temperature=temperature, mask=mask) * factor
+            for x, factor in terms
+        ]
+        return sum(parts[1:], parts[0])
 
 
-class _Record:
-    """What happened in the passes of one direction; everything, or only what the score needs."""
-
-    def __init__(self, explain: bool) -> None:
-        self.explain = explain
-        self.passes: list[AttentionPass] = []
-        self.pooling: list[Tensor] = []
-        self.looks: list[DirectionOutput] = []
-        self.last: tuple[RegulatorInput, Tensor, Tensor]
-
-    def saw(self, seen: AttentionPass) -> AttentionPass:
-        if not self.explain:
-            self.passes.clear()
-        self.passes.append(seen)
-        return seen
-
-    def pooled(self, turn: RegulatorInput, weights: Tensor, pooled: Tensor) -> None:
-        self.last = (turn, weights, pooled)
-        if self.explain:
-            self.pooling.append(weights)
-
-
-def _through(output: str, parts: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
-    """Carry the parts ``[C, Q, P]`` of a logit through a final squashing function.
-
-    Each share is its part times the mean slope on the way from the constant to the logit, which
-    is what integrated gradients give; shares and the rest add up to the score exactly.
-    """
-    squash = getattr(torch, output)
-    total = parts.sum(1)
-    rest = squash(constant)
-    slope = rest * (1 - rest) if output == "sigmoid" else 1 - rest.square()
-    near = total.abs() < 1e-6  # too close for a difference quotient
-    mean = torch.where(near, slope, (squash(constant + total) - rest) / total.masked_fill(near, 1))
-    return parts * mean[:, None], rest
-
-
-def _added(first: DirectionOutput, second: DirectionOutput) -> DirectionOutput:
-    def both(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-        return None if a is None or b is None else a + b
-
+def _added(output: DirectionOutput, earlier: DirectionOutput) -> DirectionOutput:
+    """Return the output with the score of an earlier pass added (cosines alone are summed)."""
+    assert output.relevance is not None
+    assert earlier.relevance is not None
     return replace(
-        second,
-        score=first.score + second.score,
-        relevance=both(first.relevance, second.relevance),
-        contribution=both(first.contribution, second.contribution),
-        bias=both(first.bias, second.bias),
+        output,
+        score=output.score + earlier.score,
+        relevance=output.relevance + earlier.relevance,
+        contribution=output.contribution + earlier.contribution,
+        bias=output.bias + earlier.bias,
     )
-
-
-def _rename_former(matcher: nn.Module, weights: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Rename weights that were saved when directions were called gazes, before they are loaded."""
-    former, present = f"{prefix}gazes.", f"{prefix}directions."
-    for name in [name for name in weights if name.startswith(former)]:
-        weights[present + name.removeprefix(former)] = weights.pop(name)

@@ -1,4 +1,4 @@
-"""Who looks at what: soft attention, its normalisations and gates, and hard assignment.
+"""Cross-attention weights: soft attention, normalisations, focal gates, hard assignment.
 
 SCAN equations 1-2 (image-text) and 6-7 (text-image); the default of the whole family,
 ``clipped_l2norm``, is equation 1 with the slope of the released code.
@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn.functional import leaky_relu
 
 from itm_core.encoders.fragments import TINY, length
-from itm_core.models.pairing import Pairing, other
+from itm_core.models.pairing import Pairing, query_axis_of
 from itm_core.settings import registered
 
-SLOPE = 0.1  # the paper prints max(s, 0); the released code of all hosts leaks a tenth
+SLOPE = 0.1  # the paper has max(s, 0); the released code of all hosts a leaky ReLU of slope 0.1
 Normalisation = Callable[[Tensor, int, Tensor | None, float], Tensor]
 Gate = Callable[[Tensor, int, Tensor | None], Tensor]
 
@@ -26,27 +26,27 @@ Gate = Callable[[Tensor, int, Tensor | None], Tensor]
 def normalise(
     S: Tensor, kind: str, axis: int, mask: Tensor | None = None, *, scale: float = 1.0
 ) -> Tensor:
-    """Return the dot products ``S`` normalised along ``axis``, the asking side.
+    """Return the dot products ``S`` normalised along ``axis``, the axis of the queries.
 
-    Each asked fragment spreads what it receives over those who ask, so that a fragment similar
-    to everything draws no more attention than one that is similar to a single query.
+    For each key the dot products are divided by their norm over the queries, so that a key that
+    is similar to every query does not attract more attention than one similar to a single query.
 
     Raises `InputError` for an unknown kind.
 
     Args:
         S: ``[C, L, P, R]`` dot products.
         kind: one of `NORMALISATIONS`.
-        axis: `WORDS` when words ask (t2i), `REGIONS` when regions ask (i2t).
-        mask: True where a query is real; padded queries (zero vectors) add nothing to a norm,
-            so only ``softmax`` needs it.
-        scale: multiplies the result; dividing by ``norm / scale`` saves a pass over it.
+        axis: `WORDS` when words are the queries (t2i), `REGIONS` when regions are (i2t).
+        mask: True where a query is real; padded queries are zero and do not change a norm, so
+            only ``softmax`` needs it.
+        scale: multiplies the result, within the division by the norm.
     """
     return registered("normalisation", kind, NORMALISATIONS)(S, axis, mask, scale)
 
 
 def _softmax(S: Tensor, axis: int, mask: Tensor | None, scale: float) -> Tensor:
-    shown = S if mask is None else S.masked_fill(~mask, -torch.inf)
-    return shown.softmax(axis) * scale
+    unpadded = S if mask is None else S.masked_fill(~mask, -torch.inf)
+    return unpadded.softmax(axis) * scale
 
 
 def _l2norm(S: Tensor, axis: int, mask: Tensor | None, scale: float) -> Tensor:
@@ -62,7 +62,7 @@ def _no_norm(S: Tensor, axis: int, mask: Tensor | None, scale: float) -> Tensor:
 
 
 def _clipped(normalisation: Normalisation) -> Normalisation:
-    """Return the normalisation with negative dot products damped before it."""
+    """Return the normalisation after a leaky ReLU of the dot products."""
 
     def clipped(S: Tensor, axis: int, mask: Tensor | None, scale: float) -> Tensor:
         return normalisation(leaky_relu(S, SLOPE), axis, mask, scale)
@@ -84,38 +84,40 @@ NORMALISATIONS: dict[str, Normalisation] = {
 def attend(
     S: Tensor,
     pairing: Pairing,
-    axis: int,
+    key_axis: int,
     *,
     kind: str,
     temperature: float | Tensor,
     gate: str = "none",
 ) -> Tensor:
-    """Return attention weights over the fragments on ``axis``, summing to one for each query.
+    """Return attention weights over the keys on ``key_axis``, summing to one for each query.
 
     ``softmax(temperature * normalise(S))``: SCAN equations 2 and 7, with lambda_1 the
-    temperature. ``axis`` is the *asked* side: `REGIONS` for t2i, `WORDS` for i2t.
+    temperature. ``key_axis`` is `REGIONS` for t2i, `WORDS` for i2t.
 
-    Shapes: ``S`` and the result are ``[C, L, P, R]``; a temperature of its own for each query
-    broadcasts to that. Padded fragments get weight zero.
+    Shapes: ``S`` and the result are ``[C, L, P, R]``; a temperature per query broadcasts to that.
+    Padded keys get weight zero.
     """
-    asking = other(axis)
+    query_axis = query_axis_of(key_axis)
     scale = temperature if isinstance(temperature, (int, float)) else 1.0
-    Z = normalise(S, kind, asking, pairing.mask(asking), scale=scale)
+    Z = normalise(S, kind, query_axis, pairing.mask(query_axis), scale=scale)
     if not isinstance(temperature, (int, float)):
         Z = Z * temperature
-    mask = pairing.mask(axis)
+    mask = pairing.mask(key_axis)
     if mask is not None:
         Z = Z.masked_fill(~mask, -torch.inf)
-    return focused(Z.softmax(axis), axis, gate, mask)
+    return focused(Z.softmax(key_axis), key_axis, gate, mask)
 
 
 def focused(weights: Tensor, axis: int, gate: str, mask: Tensor | None = None) -> Tensor:
-    """Return the weights with the irrelevant fragments removed and the rest renormalised.
+    """Return the weights with irrelevant keys set to zero and the others renormalised.
 
-    BFAN section 3.3. ``equal`` keeps fragment i where ``sum_t (w_i - w_t) > 0``, that is above
-    the mean; ``prob`` where ``sum_t (w_i - w_t) sqrt(w_t) > 0``, that is above
-    ``sum w^1.5 / sum w^0.5``. Where nothing is above (all weights equal) everything is kept:
-    the released code divides zero by zero there. Raises `InputError` for an unknown gate.
+    BFAN section 3.3; ``axis`` is that of the keys. ``equal`` keeps key i where
+    ``sum_t (w_i - w_t) > 0``, that is above the mean; ``prob`` where
+    ``sum_t (w_i - w_t) sqrt(w_t) > 0``, that is above ``sum w^1.5 / sum w^0.5``. Where no weight
+    is above (all are equal) all are kept: the released code divides zero by zero there.
+
+    Raises `InputError` for an unknown gate.
     """
     return registered("gate", gate, GATES)(weights, axis, mask)
 
@@ -136,28 +138,28 @@ def _prob(weights: Tensor, axis: int, mask: Tensor | None) -> Tensor:
 
 
 def _above(weights: Tensor, threshold: Tensor | float, axis: int) -> Tensor:
-    """Return the weights above a threshold, renormalised; all where none is."""
+    """Return the weights above a threshold, renormalised; all weights where none is above."""
     above = weights > threshold
     above |= ~above.any(axis, keepdim=True)
-    kept = weights * above
-    return kept / kept.sum(axis, keepdim=True).clamp_min(TINY)
+    focal = weights * above
+    return focal / focal.sum(axis, keepdim=True).clamp_min(TINY)
 
 
 GATES: dict[str, Gate] = {"none": _ungated, "equal": _equal, "prob": _prob}
 
 
-def choose(S: Tensor, pairing: Pairing, axis: int) -> Tensor:
-    """Return, for each query, the place of its largest dot product; ``axis`` gets size 1.
+def choose(S: Tensor, pairing: Pairing, key_axis: int) -> Tensor:
+    """Return the index of the key with the largest dot product; ``key_axis`` gets size 1.
 
-    CHAN equation 7: hard assignment to the nearest fragment on ``axis``. The first of equals is
-    chosen; padded fragments never are.
+    CHAN equation 7: hard assignment of each query to its nearest key, the first of equals.
+    Padded keys are never chosen.
 
     Page: the CHAN chapter, "Code".
     """
-    mask = pairing.mask(axis)
-    return (S if mask is None else S.masked_fill(~mask, -torch.inf)).argmax(axis, keepdim=True)
+    mask = pairing.mask(key_axis)
+    return (S if mask is None else S.masked_fill(~mask, -torch.inf)).argmax(key_axis, keepdim=True)
 
 
-def one_hot(chosen: Tensor, like: Tensor, axis: int) -> Tensor:
-    """Return the weights ``[C, L, P, R]`` that are one at the chosen fragment, else zero."""
-    return torch.zeros_like(like).scatter_(axis, chosen, 1.0)
+def one_hot(chosen: Tensor, like: Tensor, key_axis: int) -> Tensor:
+    """Return the weights ``[C, L, P, R]`` that are one at the chosen key, else zero."""
+    return torch.zeros_like(like).scatter_(key_axis, chosen, 1.0)

@@ -1,79 +1,60 @@
-"""What every matcher is: two encoders and a rule that scores pairs, and can explain itself."""
+"""The interface of a matcher: two encoders and a score for each image-caption pair."""
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
 from itm_core.encoders.encoder import EncoderSettings, RegionEncoder, make_word_encoder
 from itm_core.encoders.fragments import Fragments
-from itm_core.encoders.lazy import lazy
-from itm_core.models.attention import one_hot
-from itm_core.models.pairing import REGIONS, WORDS, Matched, Pairing, other
-from itm_core.regulators import AttentionControl
+from itm_core.models.pairing import REGIONS, WORDS, Matched, Pairing, query_axis_of
+from itm_core.models.regulation import AttentionPass
 
-DIRECTIONS: dict[str, dict[str, int]] = {  # who asks whom: the sides that are asked
+DIRECTIONS: dict[str, dict[str, int]] = {  # the key axis of each direction
     "t2i": {"t2i": REGIONS},
     "i2t": {"i2t": WORDS},
     "both": {"t2i": REGIONS, "i2t": WORDS},
 }
-
-
-@dataclass(frozen=True, eq=False)
-class AttentionPass:
-    """One pass of attention: who looked where.
-
-    Attributes:
-        axis: the asked side, `REGIONS` or `WORDS`.
-        dots: ``[C, L, P, R]`` dot products of what asked with what was asked.
-        soft: ``[C, L, P, R]`` attention, as `weights`; None where assignment is hard.
-        query: ``[C, L, 1, 1, D]`` words or ``[1 or C, 1, P, R, D]`` regions: what asked.
-        steering: what the pass was told.
-        chosen: the place of the one fragment that hard assignment keeps, 1 on the asked axis.
-    """
-
-    pairing: Pairing
-    axis: int
-    dots: Tensor
-    soft: Tensor | None
-    query: Tensor
-    steering: AttentionControl
-    chosen: Tensor | None = None
-
-    @lazy
-    def weights(self) -> Tensor:
-        """``[C, L, P, R]`` attention; sums to one over the asked side."""
-        if self.soft is not None:
-            return self.soft
-        assert self.chosen is not None  # one of the two is always there
-        return one_hot(self.chosen, self.dots, self.axis)
+FORMER_PARAMETERS = (  # parts of parameter names that were renamed, in this order
+    (r"^gazes\.", "directions."),
+    (r"^(regions|words)\.whole\.whole(_norm)?\.", r"\1.pooling.pooled\2."),
+    (r"^(regions|words)\.whole\.", r"\1.pooling."),
+    (r"^regions\.positions\.ask\.", "regions.positions.query."),
+    (r"^(directions\.\w+)\.(nodes|regulator)\.whole\.", r"\1.\2.pooled."),
+    (r"^(directions\.\w+)\.nodes\.ask\.", r"\1.nodes.query."),
+    (r"^(directions\.\w+)\.nodes\.answer\.", r"\1.nodes.key."),
+    (r"^(directions\.\w+)\.regulator\.score\.", r"\1.regulator.output."),
+)
 
 
 @dataclass(frozen=True, eq=False)
 class DirectionOutput:
-    """How one direction of a matcher came to its score; the asked axis has size 1 where marked *.
+    """The score of one direction of a matcher, explained; the key axis has size 1 where marked *.
 
     Attributes:
-        axis: the asked side, `REGIONS` (words ask) or `WORDS`.
-        passes: the passes of attention, the last one last. Without ``explain`` only that one.
-        relevance: ``[C, L, P, R]*`` cosine of each query with what it saw; None where similarity
-            vectors are compared instead.
+        key_axis: `REGIONS` (t2i) or `WORDS` (i2t).
+        passes: the passes of attention, in order.
+        score: ``[C, P]``, this direction's part of the score.
+        contribution: ``[C, L, P, R]*`` each query's contribution to the score.
+        bias: ``[C, P]`` what is no query's: a global similarity, a bias. Contributions and bias
+            add up to the score.
+        relevance: ``[C, L, P, R]*`` cosine of each query with its attended vector; None where
+            similarity vectors are aggregated instead.
         pooling: aggregation weights of each step, ``[C, L, P, R]*``.
-        score: ``[C, P]``, this direction's part.
-        contribution: ``[C, L, P, R]*`` each query's share of the score; None unless explained.
-        bias: ``[C, P]`` what no query accounts for: a whole-image similarity, a bias.
     """
 
-    axis: int
+    key_axis: int
     passes: Sequence[AttentionPass]
     score: Tensor
+    contribution: Tensor
+    bias: Tensor
     relevance: Tensor | None = None
     pooling: Sequence[Tensor] = ()
-    contribution: Tensor | None = None
-    bias: Tensor | None = None
 
     @property
     def weights(self) -> Tensor:
@@ -81,41 +62,36 @@ class DirectionOutput:
         return self.passes[-1].weights
 
     @property
-    def asking(self) -> int:
+    def query_axis(self) -> int:
         """The axis of the queries."""
-        return other(self.axis)
+        return query_axis_of(self.key_axis)
 
 
 @dataclass(frozen=True, eq=False)
 class MatchOutput:
     """The scores of a pairing, ``[C, P]``, and one `DirectionOutput` for each direction.
 
-    A matcher that compares whole vectors has no looks, and a score alone.
+    A matcher that compares pooled vectors has no directions.
     """
 
     score: Tensor
     directions: Sequence[DirectionOutput] = ()
 
     def total(self) -> Tensor:
-        """Return the score put together from contributions and rest, ``[C, P]``.
+        """Return the score as the sum of contributions and bias, ``[C, P]``.
 
-        Without looks it is the score itself. Raises ValueError unless `Matcher.match` was asked to
-        ``explain``.
+        Without directions it is the score itself.
         """
         if not self.directions:
             return self.score
-        parts = []
-        for look in self.directions:
-            if look.contribution is None or look.bias is None:
-                raise ValueError("this reading was made without explain=True")
-            parts.append(look.contribution.sum((1, 3)) + look.bias)
+        parts = [output.contribution.sum((1, 3)) + output.bias for output in self.directions]
         return sum(parts[1:], parts[0])
 
 
 class Matcher(nn.Module, ABC):
     """Scores images against captions.
 
-    A method is one subclass with one method of its own: `match`, written for any `Pairing`.
+    A subclass writes `forward`, and `match` and `attend` if it has attention, for any `Pairing`.
 
     Attributes:
         scope: what a pair's score depends on in training: the ``pair`` alone, or its ``caption``
@@ -136,27 +112,32 @@ class Matcher(nn.Module, ABC):
         super().__init__()
         self.regions = RegionEncoder(feature_width, encoder, region_count)
         self.words = make_word_encoder(vocabulary_size, encoder)
+        self.register_load_state_dict_pre_hook(_rename_former)
 
     @abstractmethod
-    def match(self, pairing: Pairing, *, explain: bool = False) -> MatchOutput:
-        """Return the scores of a pairing and how they came about.
+    def forward(self, pairing: Pairing) -> Tensor:
+        """Return scores ``[C, P]`` of the pairing's captions and their partners."""
 
-        ``explain`` keeps every pass and splits the score into contributions.
-        """
+    def match(self, pairing: Pairing) -> MatchOutput:
+        """Return the scores of a pairing with their explanation: passes and contributions."""
+        return MatchOutput(self(pairing))
 
     def attend(self, pairing: Pairing) -> Sequence[AttentionPass]:
         """Return the last pass of attention of each direction; empty without attention."""
-        return [look.passes[-1] for look in self.match(pairing).directions]
-
-    def forward(self, pairing: Pairing) -> Tensor:
-        """Return scores ``[C, P]`` of the pairing's captions and their partners."""
-        return self.match(pairing).score
+        return []
 
     def explain(self, regions: Fragments, words: Fragments) -> MatchOutput:
-        """Return how the i-th image and the i-th caption were scored, step by step.
+        """Return the explained score of the i-th image with the i-th caption.
 
-        Shapes are those of `DirectionOutput` with P = 1; contributions and bias add up to the
-        score.
-        Raises ValueError when counts differ.
+        Shapes are those of `DirectionOutput` with P = 1. Raises ValueError when counts differ.
         """
-        return self.match(Matched(regions, words), explain=True)
+        return self.match(Matched(regions, words))
+
+
+def _rename_former(matcher: nn.Module, weights: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Rename weights that were saved under former names, before they are loaded."""
+    for name in [name for name in weights if name.startswith(prefix)]:
+        present = name.removeprefix(prefix)
+        for former, replacement in FORMER_PARAMETERS:
+            present = re.sub(former, replacement, present)
+        weights[prefix + present] = weights.pop(name)

@@ -1,7 +1,6 @@
-"""Whole against whole: one vector for an image, one for a caption (VSE++, VSE-infinity, VSRN).
+"""The matcher of pooled vectors: one for an image, one for a caption (VSE++, VSE-infinity, VSRN).
 
-No fragment meets another, so an image and a caption cost one dot product: these are the fast
-first stage before a method that attends.
+A pair costs one dot product: these methods are the fast first stage before cross-attention.
 
 Page: "The hosts".
 """
@@ -10,10 +9,12 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
+from torch import Tensor
+
 from itm_core.encoders.encoder import EncoderSettings
 from itm_core.encoders.fragments import length
 from itm_core.errors import InputError
-from itm_core.models.matcher import Matcher, MatchOutput
+from itm_core.models.matcher import Matcher
 from itm_core.models.pairing import AllPairs, Pairing
 from itm_core.settings import Settings, name_in
 
@@ -21,12 +22,12 @@ MEASURES = ("cosine", "order")
 
 
 class PooledSettings(Settings):
-    """How two whole vectors are compared.
+    """How two pooled vectors are compared.
 
     Attributes:
         measure: ``cosine``, or ``order``: the violation of VSE++'s order embedding,
             ``-|max(0, caption - image)|``.
-        absolute: compare absolute values, as order embeddings need.
+        absolute: compare absolute values, for order embeddings.
     """
 
     part: ClassVar[str] = "matcher"
@@ -35,9 +36,9 @@ class PooledSettings(Settings):
 
 
 class Pooled(Matcher):
-    """Compares whole vectors, which the encoders make at unit length (see `pooling`).
+    """Compares the pooled vectors of the encoders, which have unit length (see `pooling`).
 
-    Raises `InputError` when an encoder makes none.
+    Raises `InputError` for an encoder without pooling.
     """
 
     def __init__(
@@ -50,20 +51,20 @@ class Pooled(Matcher):
     ) -> None:
         if "none" in (encoder.image_pooling, encoder.text_pooling):
             raise InputError(
-                "this matcher compares whole vectors",
+                "this matcher compares pooled vectors",
                 found="encoder.image_pooling or encoder.text_pooling is none",
                 expected="a pooling for both, such as mean, max or gpo",
             )
         super().__init__(feature_width, vocabulary_size, encoder, region_count)
         self.settings = settings
 
-    def match(self, pairing: Pairing, *, explain: bool = False) -> MatchOutput:
-        """Return the scores of a pairing; there is nothing more to say about them."""
-        captions, partners = pairing.wholes()
+    def forward(self, pairing: Pairing) -> Tensor:
+        """Return the scores of a pairing."""
+        captions, partners = pairing.pooled()
         if self.settings.absolute:
             captions, partners = captions.abs(), partners.abs()
         if self.settings.measure == "order":
-            return MatchOutput(-length((captions - partners).clamp_min(0)).squeeze(-1))
+            return -length((captions - partners).clamp_min(0)).squeeze(-1)
         if isinstance(pairing, AllPairs):
-            return MatchOutput(captions[:, 0] @ partners[0].T)
-        return MatchOutput((captions * partners).sum(-1))
+            return captions[:, 0] @ partners[0].T
+        return (captions * partners).sum(-1)

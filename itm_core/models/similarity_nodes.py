@@ -1,93 +1,112 @@
-"""One score per pair from similarity vectors: SGRAF's two modules.
+"""Aggregation of similarity vectors: SGRAF's SAF and SGR.
 
 Diao, Zhang, Ma, Lu, *Similarity Reasoning and Filtration for Image-Text Matching*, AAAI 2021.
-The nodes of a pair are its whole similarity (node 0) and one similarity vector for each query.
+The nodes of a pair are its global similarity (node 0) and one similarity vector for each query.
 
 Page: "The hosts".
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
-from itm_core.encoders.fragments import TINY
-from itm_core.models.alignment import SimilarityVector, linear
-from itm_core.models.pairing import REGIONS, Pairing, other
-from itm_core.training.distributed import ProcessGroup
+from itm_core.encoders.fragments import TINY, linear
+from itm_core.models.aggregation import squashed_contributions
+from itm_core.models.alignment import SimilarityVector
+from itm_core.models.pairing import queries_first, query_layout
+from itm_core.models.regulation import AttentionPass
 
-NODE_AGGREGATIONS = ("SAF", "SGR")
+
+class NodeLogit(NamedTuple):
+    """The logit ``parts.sum(1) + constant`` with weights and parts ``[C, N, P]`` of the nodes."""
+
+    weights: Tensor
+    parts: Tensor
+    constant: Tensor
 
 
-class NodeAggregation(nn.Module):
-    """What SAF and SGR share: the nodes of a pair, and the sigmoid at the end.
+class NodeAggregation(nn.Module, ABC):
+    """The nodes of a pair, and the sigmoid of the logit that a subclass computes from them.
 
-    Nodes are laid out ``[C, N, P, K]``, N = 1 + queries, the whole similarity first.
+    Nodes are laid out ``[C, N, P, K]``, N = 1 + queries, the global similarity first.
     """
 
-    scope = "pair"
-
-    def __init__(self, embedding: int, width: int) -> None:
+    def __init__(self, embedding: int, width: int, steps: int) -> None:
         super().__init__()
         self.local = SimilarityVector(embedding, width)
-        self.whole = SimilarityVector(embedding, width)
+        self.pooled = SimilarityVector(embedding, width)
         self.score = linear(width, 1)
 
-    def nodes(self, pairing: Pairing, axis: int, weights: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the nodes ``[C, N, P, K]`` and where they are real, ``[C or 1, N, P or 1]``.
+    def forward(self, attention: AttentionPass) -> Tensor:
+        """Return the scores ``[C, P]`` of a pass of attention."""
+        logit = self.logit(attention)
+        return (logit.parts.sum(1) + logit.constant).sigmoid()
 
-        ``weights`` is the attention, its queries compared with what they saw at unit length.
+    def explain(self, attention: AttentionPass) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return score ``[C, P]``, each query's contribution, bias ``[C, P]``, node weights.
+
+        Contributions and weights are ``[C, L, P, 1]`` (t2i) or ``[C, 1, P, R]`` (i2t).
         """
-        local = self.local(pairing.difference(weights, axis))
-        local = local.squeeze(3 if axis == REGIONS else 1)
-        mask = pairing.mask(other(axis))
-        if axis != REGIONS:  # regions ask: their axis becomes that of the nodes
-            local = local.transpose(1, 2)
-            mask = None if mask is None else mask.squeeze(1).transpose(1, 2)
-        elif mask is not None:
-            mask = mask.squeeze(3)
-        captions, partners = pairing.wholes()
-        first = self.whole(captions - partners)[:, None]
+        weights, parts, constant = self.logit(attention)
+        score = (parts.sum(1) + constant).sigmoid()
+        contributions, bias = squashed_contributions(
+            "sigmoid", parts[:, 1:], constant + parts[:, 0]
+        )
+        contributions = query_layout(contributions, attention.key_axis)
+        return score, contributions, bias, query_layout(weights[:, 1:], attention.key_axis)
+
+    @abstractmethod
+    def logit(self, attention: AttentionPass) -> NodeLogit:
+        """Return the logit and its parts."""
+
+    def nodes(self, attention: AttentionPass) -> tuple[Tensor, Tensor | None]:
+        """Return the nodes ``[C, N, P, K]`` and where they are real, ``[C or 1, N, P or 1]``."""
+        local = queries_first(self.local(attention.difference()), attention.key_axis)
+        mask = attention.pairing.mask(attention.query_axis)
+        captions, partners = attention.pairing.pooled()
+        first = self.pooled(captions - partners)[:, None]
         nodes = torch.cat([first.expand_as(local[:, :1]), local], 1)
         if mask is not None:
+            mask = queries_first(mask, attention.key_axis)
             mask = torch.cat([torch.ones_like(mask[:, :1]), mask], 1)
         return nodes, mask
 
 
 class SAF(NodeAggregation):
-    """Similarity attention filtration: nodes weighted by how much they matter (equations 10-11).
+    """Similarity attention filtration: a learned weight for each node (equations 10-11).
 
     ``w_p = sigmoid(BN(w_f . s_p))``, normalised to sum one; ``unit(sum w_p s_p)`` is scored.
     """
 
-    scope = "caption"
-
     def __init__(self, embedding: int, width: int, steps: int) -> None:
-        super().__init__(embedding, width)
+        super().__init__(embedding, width, steps)
         self.weigh = linear(width, 1)
         self.norm = CaptionNorm()
 
-    def forward(
-        self, nodes: Tensor, mask: Tensor | None, pairing: Pairing
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return weights ``[C, N, P]``, each node's part of the logit, and the constant part."""
+    def logit(self, attention: AttentionPass) -> NodeLogit:
+        """Return the logit; the weights are those of the filtration."""
+        nodes, mask = self.nodes(attention)
         raw = self.weigh(nodes).squeeze(-1)
-        weights = self.norm(raw, mask, pairing.words.places).sigmoid()
+        weights = self.norm(raw, mask, attention.pairing.words.indices).sigmoid()
         if mask is not None:
             weights = weights * mask
         weights = weights / (weights.sum(1, keepdim=True) + TINY)
         pooled = (weights.unsqueeze(-1) * nodes).sum(1)
         length = (pooled.square().sum(-1).clamp_min(1e-30).sqrt() + TINY)[:, None]
         parts = weights * (nodes @ self.score.weight[0]) / length
-        return weights, parts, self.score.bias
+        return NodeLogit(weights, parts, self.score.bias)
 
 
 class CaptionNorm(nn.Module):
-    """Batch normalisation of one channel whose batch is one caption with all images.
+    """Batch normalisation of one channel, with one caption and all images as a batch.
 
-    The released loop calls ``BatchNorm1d(1)`` once for every caption: statistics over its
-    images and nodes, running averages moved caption by caption. Here all captions at once;
-    `update_running_stats` moves the averages afterwards, in the order of the batch.
+    The released code calls ``BatchNorm1d(1)`` in a loop over the captions: statistics over the
+    images and nodes of a caption, running averages updated caption by caption. Here all captions
+    are normalised at once; `update_running_stats` updates the averages once in a step.
     """
 
     running_mean: Tensor
@@ -100,10 +119,10 @@ class CaptionNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(1))
         self.register_buffer("running_var", torch.ones(1))
         self.momentum, self.eps = momentum, eps
-        self.seen: dict[int, tuple[Tensor, Tensor]] = {}
+        self.collected: list[tuple[Tensor, Tensor]] = []  # indices [n] and statistics [n, 2]
 
-    def forward(self, x: Tensor, mask: Tensor | None, places: Tensor) -> Tensor:
-        """Return ``x [C, N, P]`` normalised; ``places [C]`` are the captions' in their batch."""
+    def forward(self, x: Tensor, mask: Tensor | None, indices: Tensor) -> Tensor:
+        """Return ``x [C, N, P]`` normalised; ``indices [C]`` are the captions' in their batch."""
         if not self.training:
             mean, var = self.running_mean, self.running_var
             return (x - mean) * (self.weight * (var + self.eps).rsqrt()) + self.bias
@@ -111,90 +130,87 @@ class CaptionNorm(nn.Module):
         count = real.sum((1, 2), keepdim=True)
         mean = (x * real).sum((1, 2), keepdim=True) / count
         squares = ((x - mean).square() * real).sum((1, 2), keepdim=True)
-        unbiased = (squares / (count - 1).clamp_min(1)).detach().flatten()
-        for place, m, v in zip(places.tolist(), mean.detach().flatten(), unbiased, strict=True):
-            self.seen[place] = (m, v)
+        unbiased = squares / (count - 1).clamp_min(1)
+        self.collected.append((indices, torch.cat([mean, unbiased], 1).squeeze(2).detach()))
         return (x - mean) * (self.weight * (squares / count + self.eps).rsqrt()) + self.bias
 
     @torch.no_grad()
-    def update_running_stats(self) -> None:
-        """Move the running averages by the captions seen since the last call, in their order."""
-        for _, (mean, var) in sorted(self.seen.items()):
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(var, self.momentum)
-        self.seen.clear()
+    def batch_stats(self, count: int) -> Tensor:
+        """Return mean and unbiased variance of each caption of a batch, ``[count, 2]``.
+
+        In the order of the batch whatever the tiles were, the latest of each caption since the
+        last call; zeros for captions that were not scored.
+        """
+        stats = self.running_mean.new_zeros(count, 2)
+        for indices, part in self.collected:
+            stats.index_copy_(0, indices, part.to(stats))
+        self.collected.clear()
+        return stats
+
+    @torch.no_grad()
+    def update_running_stats(self, stats: Tensor) -> None:
+        """Update the running averages by ``stats [n, 2]``, as one caption after another would.
+
+        With momentum m the result of n updates is
+        ``(1 - m)^n running + sum_i m (1 - m)^(n - 1 - i) stats_i``, computed in float64.
+        """
+        n = len(stats)
+        remaining = torch.arange(n - 1, -1, -1, dtype=torch.float64, device=stats.device)
+        moved = (self.momentum * (1 - self.momentum) ** remaining) @ stats.double()
+        for running, move in zip((self.running_mean, self.running_var), moved, strict=True):
+            running.copy_((1 - self.momentum) ** n * running.double() + move)
 
 
 class SGR(NodeAggregation):
-    """Similarity graph reasoning: nodes exchange what they know, the whole one is scored.
+    """Similarity graph reasoning: messages between the nodes; the global node is scored.
 
-    ``E = softmax((W_q X)(W_k X)')``, ``X <- relu(W_g E X)``, with weights of its own at each of
-    the steps (equations 7-9). The two maps meet in one product before they meet the nodes, which
-    leaves a third of the work of a step; what the bias of ``W_k`` adds is the same for every node
-    that answers, so the softmax does not see it.
+    ``E = softmax((W_q X)(W_k X)')``, ``X <- relu(W_g E X)``, with separate weights at each step
+    (equations 7-9). ``W_q' W_k`` is computed first, which leaves a third of the work of a step;
+    the bias of ``W_k`` adds the same to every key, so the softmax cancels it.
     """
 
     def __init__(self, embedding: int, width: int, steps: int) -> None:
-        super().__init__(embedding, width)
-        self.ask = nn.ModuleList(linear(width, width) for _ in range(steps))
-        self.answer = nn.ModuleList(linear(width, width) for _ in range(steps))
+        super().__init__(embedding, width, steps)
+        self.query = nn.ModuleList(linear(width, width) for _ in range(steps))
+        self.key = nn.ModuleList(linear(width, width) for _ in range(steps))
         self.update = nn.ModuleList(linear(width, width) for _ in range(steps))
 
-    def forward(
-        self, nodes: Tensor, mask: Tensor | None, pairing: Pairing
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the last step's edges to the whole node ``[C, N, P]``, its parts, the constant.
+    def logit(self, attention: AttentionPass) -> NodeLogit:
+        """Return the logit; the weights are the last step's edges to the global node.
 
-        A node's part of the logit is what it sends to the whole node in the last step; by then
-        it carries what the others sent before.
+        A node's part of the logit is its message to the global node in the last step, which
+        includes what it received from other nodes in earlier steps.
         """
+        nodes, mask = self.nodes(attention)
         X = nodes.transpose(1, 2)  # [C, P, N, K]
-        hidden = None if mask is None else ~mask.transpose(1, 2)[:, :, None]
-        last = len(self.ask) - 1
-        for k, (ask, answer, update) in enumerate(
-            zip(self.ask, self.answer, self.update, strict=True)
+        padded = None if mask is None else ~mask.transpose(1, 2)[:, :, None]
+        last = len(self.query) - 1
+        for k, (query, key, update) in enumerate(
+            zip(self.query, self.key, self.update, strict=True)
         ):
-            asking = X[:, :, :1] if k == last else X  # only the whole node is read in the end
-            answers = answer.get_parameter("weight")
-            both = ask.get_parameter("weight").T @ answers
-            edges = (asking @ both + ask.get_parameter("bias") @ answers) @ X.mT
-            if hidden is not None:
-                edges = edges.masked_fill(hidden, -torch.inf)
+            queries = X[:, :, :1] if k == last else X  # only the global node is scored
+            key_map = key.get_parameter("weight")
+            product = query.get_parameter("weight").T @ key_map
+            edges = (queries @ product + query.get_parameter("bias") @ key_map) @ X.mT
+            if padded is not None:
+                edges = edges.masked_fill(padded, -torch.inf)
             edges = edges.softmax(-1)
             if k == last:
-                return self._read(X, edges[:, :, 0], update)
+                return self._global_logit(X, edges[:, :, 0], update)
             X = update(edges @ X).relu()
         raise AssertionError("SGR has at least one step")
 
-    def _read(self, X: Tensor, edges: Tensor, update: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
-        """Score the whole node after the last step, and split the logit by sender.
+    def _global_logit(self, X: Tensor, edges: Tensor, update: nn.Module) -> NodeLogit:
+        """Return the logit of the global node after the last step, split by sending node.
 
-        Where relu lets a channel through the step is linear, so the parts add up exactly.
+        In channels where the ReLU is active the step is linear, so the parts add up exactly.
         """
         received = (edges.unsqueeze(-1) * X).sum(2)  # [C, P, K]
         open_channels = (update(received) > 0).to(X)
         slope = (self.score.weight * open_channels) @ update.weight  # [C, P, K]
         parts = edges * (X @ slope.unsqueeze(-1)).squeeze(-1)
         constant = (open_channels * self.score.weight * update.bias).sum(-1) + self.score.bias
-        return edges.transpose(1, 2), parts.transpose(1, 2), constant
+        return NodeLogit(edges.transpose(1, 2), parts.transpose(1, 2), constant)
 
 
-def sync_running_stats(module: nn.Module, mine: Tensor, count: int, group: ProcessGroup) -> None:
-    """Let every `CaptionNorm` inside a module know what all processes of a team have seen.
-
-    ``mine`` are the captions, of the ``count`` in the batch, that this process has seen.
-    """
-    if group.size == 1:
-        return
-    for part in module.modules():
-        if isinstance(part, CaptionNorm):
-            seen = [torch.stack(part.seen[place]) for place in mine.tolist()]
-            own = torch.stack(seen) if seen else part.running_mean.new_zeros(0, 2)
-            part.seen = {k: (m, v) for k, (m, v) in enumerate(group.all_gather(own, count))}
-
-
-def update_running_stats(module: nn.Module) -> None:
-    """Move the running averages of every `CaptionNorm` inside a module."""
-    for part in module.modules():
-        if isinstance(part, CaptionNorm):
-            part.update_running_stats()
+NODE_AGGREGATIONS: dict[str, type[NodeAggregation]] = {"SAF": SAF, "SGR": SGR}

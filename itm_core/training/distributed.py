@@ -1,12 +1,12 @@
-"""Several processes that train one run together, each with its share of every batch.
+"""Data-parallel training: several processes, each with a shard of every batch.
 
-What they compute is what one process computes, but for the order in which sums are rounded: every
-process makes the same batch and draws the same chances, encodes its share of images and captions,
-scores its own captions with all images, and takes its share of the pairs that have a gradient.
-Embeddings, scores and gradients are put together in between, so that hardest negatives are those
-of the whole batch. The first process alone evaluates and writes.
+The result is that of one process, up to rounding: every process builds the same batch with the same
+random numbers, encodes its shard of images and captions, scores the captions of its shard with all
+images, and computes the gradient of its shard of the pairs. Embeddings, scores and gradients are
+combined in between, so that hardest negatives are those of the full batch. The first process alone
+evaluates and writes.
 
-torchrun starts the processes, or `launch` on one machine.
+Processes are started by torchrun, or by `launch` on one machine.
 
 Page: "Batches", "Several GPUs".
 """
@@ -30,17 +30,17 @@ from itm_core.environment import pick_device
 from itm_core.errors import InputError
 from itm_core.training.launch import STORE, end_with_parent, started
 
-PATIENCE = timedelta(hours=12)  # the others wait while the first one evaluates
+TIMEOUT = timedelta(hours=12)  # the others wait while the first process evaluates
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes of one training, as one of them sees them; see `joined`.
+    """The processes of one training, see `process_group`.
 
-    Every method but `share` must be called by all of them, in the same order. Alone, none does
-    anything.
+    All of them must call every method but `shard`, in the same order. In a group of one process
+    the collective operations return their argument.
     """
 
     rank: int = 0
@@ -52,14 +52,14 @@ class ProcessGroup:
         return self.rank == 0
 
     def shard(self, count: int) -> Tensor:
-        """Return the places in a batch of ``count`` that are this process's.
+        """Return the indices of this process in a batch of ``count``; there may be none.
 
-        Every size-th, because captions come sorted by length. There may be none.
+        Every size-th, because captions come sorted by length.
         """
         return torch.arange(min(self.rank, count), count, self.size)
 
     def all_reduce(self, part: Tensor) -> Tensor:
-        """Return the sum over processes; it takes the place of ``part``."""
+        """Return the sum over processes, computed in place."""
         if self.size > 1:
             distributed.all_reduce(part)
         return part
@@ -67,82 +67,76 @@ class ProcessGroup:
     def all_reduce_many(
         self, parts: Sequence[Tensor | None], like: Sequence[Tensor]
     ) -> list[Tensor | None]:
-        """Return the sums over processes of tensors that some may lack; None where all do.
+        """Return the sums over processes of tensors with the shapes of ``like``.
 
-        ``like`` has the shapes.
+        A tensor may be None in some processes; the sum is None where it is in all of them.
         """
         if self.size == 1:
             return list(parts)
-        there = self.all_reduce(
-            torch.tensor([part is not None for part in parts], dtype=torch.int64)
-        )
+        counts = self.all_reduce(torch.tensor([int(part is not None) for part in parts]))
         return [
             self.all_reduce(torch.zeros_like(shape) if part is None else part.contiguous())
-            if anywhere
+            if count
             else None
-            for part, shape, anywhere in zip(parts, like, there.tolist(), strict=True)
+            for part, shape, count in zip(parts, like, counts.tolist(), strict=True)
         ]
 
-    def all_gather(self, rows: Tensor, count: int, width: int | None = None) -> Tensor:
-        """Return ``[count, ...]`` put together from the rows that each process has of it.
-
-        ``rows`` are those at the places of `share`; their second axis is padded to ``width``.
-        """
+    def all_gather(self, part: Tensor, count: int, *, dim: int = 0) -> Tensor:
+        """Return a tensor of size ``count`` along ``dim`` from the `shard` of each process."""
         if self.size == 1:
-            return rows
-        width = rows.shape[1] if width is None else width
-        all_rows = rows.new_zeros(count, width, *rows.shape[2:])
-        all_rows[self.shard(count).to(rows.device), : rows.shape[1]] = rows
-        return self.all_reduce(all_rows)  # the others' zeros change nothing
+            return part
+        gathered = part.new_zeros(*part.shape[:dim], count, *part.shape[dim + 1 :])
+        gathered.index_copy_(dim, self.shard(count).to(part.device), part)
+        return self.all_reduce(gathered)  # the zeros of the other processes change nothing
 
     def add_gradients(self, module: nn.Module) -> None:
-        """Give every parameter the sum of its gradients over the processes."""
+        """Replace the gradient of every parameter by its sum over the processes."""
         parameters = list(module.parameters())
         sums = self.all_reduce_many([parameter.grad for parameter in parameters], parameters)
         for parameter, gradient in zip(parameters, sums, strict=True):
             parameter.grad = gradient
 
-    def any(self, here: bool) -> bool:
-        """Return whether it is so in any of the processes."""
-        return bool(self.all_reduce(torch.tensor(int(here))))
+    def any(self, condition: bool) -> bool:
+        """Return whether the condition holds in any of the processes."""
+        return bool(self.all_reduce(torch.tensor(int(condition))))
 
     def broadcast(self, value: T) -> T:
-        """Return what the first process says."""
+        """Return the value of the first process."""
         if self.size == 1:
             return value
-        said = [value]
-        distributed.broadcast_object_list(said, device=torch.device("cpu"))
-        return said[0]
+        values = [value]
+        distributed.broadcast_object_list(values, device=torch.device("cpu"))
+        return values[0]
 
 
 SINGLE_PROCESS = ProcessGroup()
 
 
 def row_wise(module: nn.Module) -> bool:
-    """Return whether a module makes every row from that row alone, with nothing drawn by chance.
+    """Return whether a module computes each row from that row alone, without random numbers.
 
-    One that does not must see the whole batch in every process.
+    A module with dropout or batch statistics must get the full batch in every process.
     """
     for part in module.modules():
         if isinstance(part, _BatchNorm):
             return False
         rates = (getattr(part, name, 0) for name in ("dropout", "dropout_prob"))
-        drawn = part.p if isinstance(part, _DropoutNd) else 0
-        if drawn or any(isinstance(rate, float) and rate > 0 for rate in rates):
+        dropout = part.p if isinstance(part, _DropoutNd) else 0
+        if dropout or any(isinstance(rate, float) and rate > 0 for rate in rates):
             return False
     return True
 
 
-def own_device(name: str) -> str:
-    """Return the device of this process: of several GPUs the one with its number.
+def local_device(name: str) -> str:
+    """Return the device of this process: of several GPUs the one with its local rank.
 
-    Raises `InputError` when all processes are to share one GPU, which NCCL refuses.
+    Raises `InputError` when all processes would share one GPU, which NCCL refuses.
     """
     if not started() or pick_device(name).type == "cpu":
         return name
     if ":" in name:
         raise InputError(
-            "each process needs a GPU of its own",
+            "each process needs its own GPU",
             found=f"device {name}",
             expected="auto or cuda, or cpu",
         )
@@ -150,32 +144,33 @@ def own_device(name: str) -> str:
 
 
 @contextmanager
-def joined(device: str = "auto") -> Iterator[tuple[ProcessGroup, str]]:
-    """Give the team of this process, and its device, as torchrun or `launch` have arranged it.
+def process_group(device: str = "auto") -> Iterator[tuple[ProcessGroup, str]]:
+    """Yield the group of this process and its device, as torchrun or `launch` started it.
 
-    Gradients go by NCCL between GPUs, everything else by gloo. Processes of one machine speak by
-    its loopback interface, unless ``GLOO_SOCKET_IFNAME`` or ``NCCL_SOCKET_IFNAME`` name another.
+    NCCL sums gradients on GPUs, gloo does everything else. The processes of one machine
+    communicate through its loopback interface, unless ``GLOO_SOCKET_IFNAME`` or
+    ``NCCL_SOCKET_IFNAME`` name another.
 
-    Raises `InputError` for a device that isn't there.
+    Raises `InputError` for a device that does not exist.
     """
-    device = own_device(device)
+    device = local_device(device)
     if not started():
         yield SINGLE_PROCESS, device
         return
     end_with_parent()
-    where = pick_device(device)
+    torch_device = pick_device(device)
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if int(os.environ.get("LOCAL_WORLD_SIZE", "0")) == size:
         for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
             os.environ.setdefault(name, "lo0" if sys.platform == "darwin" else "lo")
-    if where.type == "cuda":
-        torch.cuda.set_device(where)
+    if torch_device.type == "cuda":
+        torch.cuda.set_device(torch_device)
     distributed.init_process_group(
-        "cpu:gloo,cuda:nccl" if where.type == "cuda" else "gloo",
+        "cpu:gloo,cuda:nccl" if torch_device.type == "cuda" else "gloo",
         init_method=f"file://{os.environ[STORE]}" if STORE in os.environ else "env://",
         rank=rank,
         world_size=size,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     try:
         yield ProcessGroup(rank, size), device

@@ -1,8 +1,8 @@
-"""How features get from the disk to a step: in batches made ahead, or held on the GPU.
+"""How features get from the disk to a training step: prefetched in a thread, or kept on the GPU.
 
-A file of 33 GB is read image by image as batches ask for it, in a thread beside the training, and
-what was read is given back. What a batch holds depends on its number alone, never on when it was
-made. Where a GPU has the room, features are held there from the beginning.
+A file of 33 GB is read image by image as batches need it, and its pages are released again. The
+content of a batch depends on its number alone, never on when it was built. A GPU with enough
+memory keeps all features from the start.
 
 Page: "How to use it three ways", "Your own data".
 """
@@ -23,31 +23,31 @@ from itm_core.data.arrays import release
 from itm_core.errors import InputError
 from itm_core.settings import one_of
 
-HOLDING = ("auto", "never", "float16")
-MADE_AHEAD = 2  # batches; one is being read while one waits
-SHARE_HELD = 0.5  # of what is free on the GPU; the rest is for training
+FEATURE_CACHES = ("auto", "never", "float16")
+PREFETCHED = 2  # batches; one is being built while one waits
+CACHE_FRACTION = 0.5  # of the free memory of the GPU; the rest is for training
 IMAGES_AT_ONCE = 256
 
 T = TypeVar("T")
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
-def ahead(
-    make: Callable[[T], Made], items: Sequence[T], count: int = MADE_AHEAD
-) -> Generator[Made]:
-    """Yield ``make(item)`` of every item in order, the next ones being made in a thread.
+def prefetch(
+    build: Callable[[T], Result], items: Sequence[T], count: int = PREFETCHED
+) -> Generator[Result]:
+    """Yield ``build(item)`` of every item in order, the next ones being built in a thread.
 
-    An error of ``make`` is raised where its result would have come. Close the iterator to stop
-    before the end: nothing that was not begun is made then.
+    An error of ``build`` is raised in place of its result. Close the iterator to stop before the
+    end; items that are not started yet are skipped.
 
-    >>> list(ahead(str, [1, 2, 3]))
+    >>> list(prefetch(str, [1, 2, 3]))
     ['1', '2', '3']
     """
-    waiting: deque[Future[Made]] = deque()
+    waiting: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
     try:
         for item in items:
-            waiting.append(pool.submit(make, item))
+            waiting.append(pool.submit(build, item))
             if len(waiting) > count:
                 yield waiting.popleft().result()
         while waiting:
@@ -56,40 +56,40 @@ def ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def hold(
+def cache_features(
     features: Any, device: torch.device, kind: str, *, free: int | None = None
 ) -> Tensor | None:
     """Return all features ``[I, R, F]`` on the device, or None where they stay on the disk.
 
     Args:
-        kind: ``auto`` holds them in float32 if there is room, which changes no number; ``float16``
-            holds them rounded to half precision; ``never``.
-        free: bytes on the device; asked of CUDA when not given. A CPU has none to spare.
+        kind: ``auto`` keeps them in float32 if there is room, which changes no number; ``float16``
+            keeps them rounded to half precision; ``never``.
+        free: bytes on the device; by default what CUDA reports. A CPU keeps none.
 
-    Raises `InputError` for another kind, or when half precision is asked for and doesn't fit.
+    Raises `InputError` for another kind, or when half precision is required and does not fit.
     """
-    one_of("held", kind, HOLDING)
+    one_of("feature_cache", kind, FEATURE_CACHES)
     if kind == "never":
         return None
     half = kind == "float16"
-    kept = torch.float16 if half else torch.float32
-    needed = prod(features.shape) * kept.itemsize
+    dtype = torch.float16 if half else torch.float32
+    needed = prod(features.shape) * dtype.itemsize
     free = _free(device) if free is None else free
-    if needed > SHARE_HELD * free:
+    if needed > CACHE_FRACTION * free:
         if half:
             raise InputError(
-                "the features cannot be held on the device",
-                expected=f"{needed / SHARE_HELD / 2**30:.1f} GiB free on a GPU",
+                "the features do not fit on the device",
+                expected=f"{needed / CACHE_FRACTION / 2**30:.1f} GiB free on a GPU",
                 found=f"{free / 2**30:.1f} GiB on {device}",
                 remedy="use training.feature_cache=auto, which reads them from the disk",
             )
         return None
-    held = torch.empty(features.shape, dtype=kept, device=device)
+    cache = torch.empty(features.shape, dtype=dtype, device=device)
     for start in range(0, len(features), IMAGES_AT_ONCE):
         part = np.array(features[start : start + IMAGES_AT_ONCE], np.float32)
-        held[start : start + IMAGES_AT_ONCE] = torch.from_numpy(part).to(device)
+        cache[start : start + IMAGES_AT_ONCE] = torch.from_numpy(part).to(device)
     release(features)
-    return held
+    return cache
 
 
 def _free(device: torch.device) -> int:

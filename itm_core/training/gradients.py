@@ -1,4 +1,4 @@
-"""The gradient of a batch, without ever holding the graph of all its pairs."""
+"""The loss of a batch and its gradient, without holding the graph of all pairs at once."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from itm_core.constraints import ConstraintSettings, constraint_loss
 from itm_core.encoders.fragments import Fragments
-from itm_core.evaluation.scoring import per_word, score_fragments, tile_floats, tiles
+from itm_core.evaluation.scoring import (
+    caption_tiles,
+    floats_per_word,
+    score_all,
+    score_fragments,
+    tile_floats,
+)
 from itm_core.models import Matcher
 from itm_core.models.pair_dropout import resample_dropout
-from itm_core.models.pairing import AllPairs, Matched
-from itm_core.models.similarity_nodes import sync_running_stats, update_running_stats
+from itm_core.models.pairing import Matched
+from itm_core.models.similarity_nodes import CaptionNorm
 from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup, row_wise
 from itm_core.training.losses import LossSettings, ranking_loss
 
@@ -24,10 +31,10 @@ SPARSE_SHARE = 0.25  # above this share of pairs with a gradient, scoring all of
 
 @dataclass(frozen=True)
 class Batch:
-    """Matching pairs: features ``[n, R, F]``, token ids ``[n, L]``, and whose images they are.
+    """Matching pairs: features ``[n, R, F]``, token ids ``[n, L]``, and the image of each.
 
-    ``region_lens [n]`` counts regions where some were dropped; ``stop`` are the ids of words
-    without content, which some constraints leave out.
+    ``region_lens [n]`` counts the regions where some were dropped; ``stop`` are the ids of stop
+    words, which some constraints leave out.
     """
 
     features: Tensor
@@ -50,8 +57,8 @@ def gradient_step(
 ) -> float:
     """Return the loss of a batch and add its gradient to the matcher's parameters.
 
-    The loss is the ranking loss, plus the attention constraints where there are any. In a
-    ``group`` every process gives the same batch, and gets the loss and the gradient of all of it.
+    The loss is the ranking loss, plus the attention constraints where there are any. Every process
+    of ``group`` passes the same batch, and gets the loss and the gradient of all of it.
     """
     sides = (
         _encode(matcher.regions, batch.features, batch.region_lens, group),
@@ -68,34 +75,35 @@ def gradient_step(
 
 @dataclass(frozen=True)
 class _Side:
-    """The images or the captions of a batch, encoded.
+    """The encoded images or captions of a batch.
 
     Attributes:
-        made: with their graph; this process's share of them where ``shared``, else all.
-        leaf: all of them, cut off from that graph: where gradients arrive.
+        encoded: with their graph; the shard of this process where ``sharded``, else all.
+        leaf: all of them, detached from that graph: their gradients are collected here.
     """
 
-    made: Fragments
+    encoded: Fragments
     leaf: Fragments
-    shared: bool
+    sharded: bool
 
 
 def _encode(encoder: nn.Module, values: Tensor, lens: Tensor | None, group: ProcessGroup) -> _Side:
-    """Return one side of a batch, ``values [n, ...]``; each process encodes its share if it can.
+    """Return one side of a batch, ``values [n, ...]``; each process encodes a shard if it can.
 
-    An encoder that draws by chance or has batch statistics is given everything by everyone: the
-    draws are the same, and each process carries only its own gradients back.
+    An encoder with dropout or batch statistics encodes everything in every process: the random
+    numbers are the same, and each process carries only the gradients of its pairs back.
     """
     count, width = values.shape[:2]
     if group.size == 1 or count < group.size or not row_wise(encoder):
-        made = encoder(values, lens)
-        return _Side(made, _leaf(made), shared=False)
+        encoded = encoder(values, lens)
+        return _Side(encoded, _leaf(encoded), sharded=False)
     rows = group.shard(count)
-    made = encoder(values[rows], None if lens is None else lens[rows])
+    encoded = encoder(values[rows], None if lens is None else lens[rows])
     with torch.no_grad():
-        vectors = group.all_gather(made.vectors, count, width)
-        whole = None if made.whole is None else group.all_gather(made.whole, count)
-    return _Side(made, _leaf(Fragments.of(vectors, lens, whole)), shared=True)
+        vectors = pad(encoded.vectors, (0, 0, 0, width - encoded.vectors.shape[1]))
+        vectors = group.all_gather(vectors, count)
+        pooled = None if encoded.pooled is None else group.all_gather(encoded.pooled, count)
+    return _Side(encoded, _leaf(Fragments.of(vectors, lens, pooled)), sharded=True)
 
 
 def _constrain(
@@ -109,8 +117,8 @@ def _constrain(
 ) -> float:
     """Return the attention constraints and add their gradient.
 
-    A swapped query may be anybody's, so every process of a team takes all pairs, and adds its
-    part of the gradient.
+    A swapped query may come from any pair, so every process computes all pairs and adds its part
+    of the gradient.
     """
     count = len(batch.image)
     image = caption = torch.arange(count)
@@ -141,100 +149,116 @@ def loss_and_gradient(
 ) -> float:
     """Return the ranking loss of a batch and add its gradient to the embeddings and parameters.
 
-    All pairs are scored without a graph first; that gives the loss and its slope with respect
-    to every score. Then the pairs that have a slope are scored once more, with a graph. With
-    hardest negatives they are at most three per row of the n x n scores, and are met on
-    `Matched`; with all negatives they are nearly all, and are met tile by tile, so that neither
-    way holds the graph of the whole batch. A matcher whose scores depend on all images of a
-    caption is met tile by tile too, a tile being some captions with every image.
+    All pairs are scored without a graph first, which gives the loss and its gradient with respect
+    to every score. The pairs with a gradient are then scored again, with a graph. With hardest
+    negatives these are at most three per row of the ``[n, n]`` scores, and are scored as `Matched`
+    pairs; with all negatives, or a matcher whose scores depend on all images of a caption, all
+    pairs are scored tile by tile. Neither holds the graph of the whole batch.
 
-    Each process of a ``group`` scores its own captions with all images, and adds the gradient of
-    its part of the pairs.
+    Each process of ``group`` scores the captions of its shard with all images, and adds the
+    gradient of its part of the pairs.
     """
-    resample_dropout(matcher)  # both times the same dropout
-    mine = group.shard(len(words.lens))
-    value, slope = _slope(_scores(matcher, regions, words, mine, group), loss, hardest)
-    pairs = slope.nonzero()
-    if matcher.scope != "pair" or len(pairs) > SPARSE_SHARE * slope.numel():
-        _backward_in_tiles(matcher, regions, words, slope, mine)
+    resample_dropout(matcher)  # the same dropout in both passes
+    shard = group.shard(len(words.lens))
+    order = torch.argsort(words.lens[shard])  # from short to long, for the tiles of both passes
+    scores = _scores(matcher, regions.detach(), words.detach(), shard, order, group)
+    value, slopes = _loss_and_slopes(scores, loss, hardest)
+    pairs = slopes.nonzero()
+    if matcher.scope != "pair" or len(pairs) > SPARSE_SHARE * slopes.numel():
+        _backward_in_tiles(matcher, regions, words, slopes, shard[order])
     else:
         image, caption = pairs[group.shard(len(pairs)).to(pairs.device)].unbind(1)
         if len(image):
-            some = matcher(Matched(regions.take(image), words.take(caption)))[:, 0]
-            some.backward(slope[image, caption].to(some.dtype))
-    sync_running_stats(matcher, mine, len(words.lens), group)
-    update_running_stats(matcher)
+            matched = matcher(Matched(regions.take(image), words.take(caption)))[:, 0]
+            matched.backward(slopes[image, caption].to(matched.dtype))
+    _update_running_stats(matcher, shard, len(words.lens), group)
     return value
 
 
+def _update_running_stats(matcher: Matcher, shard: Tensor, count: int, group: ProcessGroup) -> None:
+    """Update the running averages of SAF by all ``count`` captions of the batch, in their order.
+
+    This process has scored those of ``shard``.
+    """
+    for module in matcher.modules():
+        if isinstance(module, CaptionNorm):
+            stats = module.batch_stats(count)
+            if group.size > 1:
+                stats = group.all_gather(stats[shard.to(stats.device)], count)
+            module.update_running_stats(stats)
+
+
 def _scores(
-    matcher: Matcher, regions: Fragments, words: Fragments, mine: Tensor, group: ProcessGroup
+    matcher: Matcher,
+    regions: Fragments,
+    words: Fragments,
+    shard: Tensor,
+    order: Tensor,
+    group: ProcessGroup,
 ) -> Tensor:
-    """Return the scores ``[n, n]`` of all pairs, without a graph; this process makes ``mine``."""
-    regions, words = regions.detach(), words.detach()
-    count = len(words.lens)
-    if len(mine):
-        own = score_fragments(matcher, [regions], words.take(mine)).T
-        own = own.float() if own.dtype.itemsize < 4 else own
-    else:  # a last small batch
-        kind = torch.promote_types(words.vectors.dtype, torch.float32)
-        own = words.vectors.new_zeros(0, count, dtype=kind)
-    return group.all_gather(own, count).T
+    """Return the scores ``[I, C]`` of all pairs; this process computes the columns ``shard``."""
+    if len(shard):
+        scores = score_fragments(matcher, [regions], words.take(shard), order=order)
+        scores = scores.float() if scores.dtype.itemsize < 4 else scores
+    else:  # the last batch has fewer captions than there are processes
+        dtype = torch.promote_types(words.vectors.dtype, torch.float32)
+        scores = words.vectors.new_zeros(len(regions.lens), 0, dtype=dtype)
+    return group.all_gather(scores, len(words.lens), dim=1)
 
 
-def _backward_in_tiles(
-    matcher: Matcher, regions: Fragments, words: Fragments, slope: Tensor, mine: Tensor
-) -> None:
-    order = mine[torch.argsort(words.lens[mine])]
-    floats = tile_floats(matcher, slope.device)
-    for tile in tiles(words.lens[order], per_word(matcher, regions), floats):
-        captions = order[tile]
-        # fresh fragments: what they remember belongs to the graph that is freed here
-        fresh = dataclasses.replace(regions)
-        scores = matcher(AllPairs(fresh, words.take(captions)))
-        scores.backward(slope.T[captions.to(slope.device)].to(scores.dtype))
-
-
-def _slope(scores: Tensor, loss: LossSettings, hardest: bool) -> tuple[float, Tensor]:
+def _loss_and_slopes(scores: Tensor, loss: LossSettings, hardest: bool) -> tuple[float, Tensor]:
+    """Return the ranking loss and its gradient with respect to the scores, ``[I, C]``."""
     scores = scores.detach().requires_grad_()
     with torch.enable_grad():
         value = ranking_loss(scores, loss, hardest=hardest)
-        (slope,) = torch.autograd.grad(value, scores)
-    return value.item(), slope
+        (slopes,) = torch.autograd.grad(value, scores)
+    return value.item(), slopes
+
+
+def _backward_in_tiles(
+    matcher: Matcher, regions: Fragments, words: Fragments, slopes: Tensor, order: Tensor
+) -> None:
+    """Add the gradient of all pairs of the captions ``order``, given from short to long."""
+    floats = tile_floats(matcher, slopes.device)
+    for tile in caption_tiles(words.lens[order], floats_per_word(matcher, regions), floats):
+        captions = order[tile]
+        # a copy: what `Fragments` caches belongs to the graph that is freed here
+        scores = score_all(matcher, dataclasses.replace(regions), words.take(captions))
+        # in the memory layout of the scores, on which the rounding of the products depends
+        scores.backward(torch.empty_like(scores).copy_(slopes[:, captions.to(slopes.device)]))
 
 
 def _leaf(fragments: Fragments) -> Fragments:
-    whole = None if fragments.whole is None else fragments.whole.detach().requires_grad_()
+    pooled = None if fragments.pooled is None else fragments.pooled.detach().requires_grad_()
     vectors = fragments.vectors.detach().requires_grad_()
-    return Fragments(vectors, fragments.lens, whole)
+    return Fragments(vectors, fragments.lens, pooled)
 
 
 def _through_encoders(sides: Sequence[_Side], group: ProcessGroup) -> None:
-    """Carry the gradients that arrived at the embeddings back into the encoders, once."""
-    tensors, slopes = [], []
+    """Backpropagate the gradients of the embeddings through both encoders, once."""
+    tensors, gradients = [], []
     for side in sides:
-        for tensor, slope in zip(_tensors(side.made), _slopes(side, group), strict=True):
-            if slope is not None:
+        for tensor, gradient in zip(_tensors(side.encoded), _gradients(side, group), strict=True):
+            if gradient is not None:
                 tensors.append(tensor)
-                slopes.append(slope)
+                gradients.append(gradient)
     if tensors:
-        torch.autograd.backward(tensors, slopes)
+        torch.autograd.backward(tensors, gradients)
 
 
-def _slopes(side: _Side, group: ProcessGroup) -> list[Tensor | None]:
-    """Return the gradients of what this process has encoded, None where none arrived."""
+def _gradients(side: _Side, group: ProcessGroup) -> list[Tensor | None]:
+    """Return the gradients of what this process has encoded, None where there are none."""
     leaves = _tensors(side.leaf)
-    slopes = [leaf.grad for leaf in leaves]
-    if not side.shared:
-        return slopes
-    mine = group.shard(len(side.leaf.lens))
+    gradients = [leaf.grad for leaf in leaves]
+    if not side.sharded:
+        return gradients
+    rows = group.shard(len(side.leaf.lens))
+    sums = group.all_reduce_many(gradients, leaves)
     return [
-        None if slope is None else slope[mine.to(slope.device), : made.shape[1]]
-        for slope, made in zip(
-            group.all_reduce_many(slopes, leaves), _tensors(side.made), strict=True
-        )
+        None if gradient is None else gradient[rows.to(gradient.device), : encoded.shape[1]]
+        for gradient, encoded in zip(sums, _tensors(side.encoded), strict=True)
     ]
 
 
 def _tensors(fragments: Fragments) -> list[Tensor]:
-    return [x for x in (fragments.vectors, fragments.whole) if x is not None]
+    return [x for x in (fragments.vectors, fragments.pooled) if x is not None]

@@ -1,8 +1,9 @@
-"""Starting several processes of one program on this machine, and ending them together.
+"""Start several processes of one program on this machine, and end them together.
 
-They find one another by a file and speak by the loopback interface, so nothing listens to the
-network; several machines are torchrun's business. Each is told in its environment who it is, as
-torchrun tells (``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``). Nothing here imports torch.
+Each process gets RANK, WORLD_SIZE and LOCAL_RANK in its environment, as with torchrun, which is
+what to use for several machines. Unlike torchrun's, these processes find one another by a file
+and listen on the loopback interface alone, end when their parent is killed, and the parent does
+not import torch.
 
 Page: "Batches", "Several GPUs".
 """
@@ -20,12 +21,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from itm_book.batch.notebook_runner import THREADS
 from itm_core.errors import InputError
 
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # of each process
 STORE = "ITM_STORE"  # the file by which the processes find one another
 BAD_INPUT, INTERRUPTED = 2, 130  # exit codes of the command line
-GRACE = 10.0  # seconds for the others to say what is wrong, when one has failed
+GRACE = 10.0  # seconds for the others to report their errors, when one has failed
 
 Process = subprocess.Popen[bytes]
 
@@ -38,9 +39,9 @@ def started() -> bool:
 def launch(arguments: Sequence[str], processes: int) -> int:
     """Return the exit code of a Python program, run by several processes at once.
 
-    The output is that of the first process; another one's errors are shown when it was the one
-    that failed. An interrupt or termination is passed on to all; when one fails, all end; when
-    this process is killed, the others take it for a termination.
+    The output is that of the first process; the errors of another are printed when it failed
+    first. Interrupts and terminations are forwarded to all processes. When one fails, all are
+    terminated; when this process is killed, the others terminate.
 
     Args:
         arguments: of the interpreter, such as ``["-m", "itm_core", "train"]``.
@@ -52,52 +53,52 @@ def launch(arguments: Sequence[str], processes: int) -> int:
     with tempfile.TemporaryDirectory(prefix="itm-processes-") as folder:
         errors = [Path(folder, f"{rank}.txt") for rank in range(processes)]
         group = [_start(arguments, rank, processes, errors[rank]) for rank in range(processes)]
-        with _passed_on(group):
-            culprits = _wait(group)
-        for rank in culprits:  # the first process has spoken for itself, and of bad input for all
+        with _signals_forwarded(group):
+            failed = _wait(group)
+        for rank in failed:  # the first process printed its own errors, and bad input for all
             if rank and group[rank].returncode not in (BAD_INPUT, INTERRUPTED):
                 print(errors[rank].read_text(errors="replace"), end="", file=sys.stderr)
-    code = group[culprits[0]].returncode if culprits else 0
-    return 128 - code if code < 0 else code  # as a shell says that a signal ended it
+    code = group[failed[0]].returncode if failed else 0
+    return 128 - code if code < 0 else code  # ended by a signal: the code that a shell returns
 
 
 def _start(arguments: Sequence[str], rank: int, size: int, errors: Path) -> Process:
-    share = str(max(1, (os.cpu_count() or 1) // size))
-    told = {
+    threads = str(max(1, (os.cpu_count() or 1) // size))
+    variables = {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
         "WORLD_SIZE": str(size),
         "LOCAL_WORLD_SIZE": str(size),
         STORE: str(errors.with_name("store")),
     }
-    with errors.open("wb") as said:
+    with errors.open("wb") as file:
         return subprocess.Popen(
             [sys.executable, *arguments],
-            env=dict.fromkeys(THREADS, share) | os.environ | told,
+            env=dict.fromkeys(THREADS, threads) | os.environ | variables,
             stdin=subprocess.PIPE,  # see `end_with_parent`
             stdout=None if rank == 0 else subprocess.DEVNULL,
-            stderr=None if rank == 0 else said,
-            start_new_session=True,  # an interrupt at the terminal comes once, from `_passed_on`
+            stderr=None if rank == 0 else file,
+            start_new_session=True,  # Ctrl-C reaches it once, through `_signals_forwarded`
         )
 
 
 def _wait(group: Sequence[Process]) -> list[int]:
-    """Return which processes failed first, when all have ended; none when all went well."""
+    """Return the ranks that failed first, when all have ended; none when all succeeded."""
     while not any(process.poll() for process in group):
         if all(process.returncode == 0 for process in group):
             return []
         time.sleep(0.1)
-    culprits = [rank for rank, process in enumerate(group) if process.returncode]
+    failed = [rank for rank, process in enumerate(group) if process.returncode]
     end = time.monotonic() + GRACE
     while time.monotonic() < end and any(process.poll() is None for process in group):
         time.sleep(0.1)
     for process in group:
         _end(process)
-    return culprits
+    return failed
 
 
 def _end(process: Process) -> None:
-    """End a process: gently, then by force, as it may wait for one that is gone."""
+    """Terminate a process; kill it where it does not react, as when it waits for an ended one."""
     if process.poll() is None:
         process.terminate()
         try:
@@ -108,14 +109,14 @@ def _end(process: Process) -> None:
 
 
 @contextmanager
-def _passed_on(group: Sequence[Process]) -> Iterator[None]:
-    """Pass interrupts and terminations on to the processes, which save their state and end."""
+def _signals_forwarded(group: Sequence[Process]) -> Iterator[None]:
+    """Forward interrupts and terminations to the processes, which save their state and end."""
 
-    def tell(_number: int, _frame: object) -> None:
+    def forward(_number: int, _frame: object) -> None:
         for process in group:
             process.terminate()
 
-    before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
@@ -124,7 +125,7 @@ def _passed_on(group: Sequence[Process]) -> Iterator[None]:
 
 
 def end_with_parent() -> None:
-    """Terminate this process, gently, when the one that `launch` runs in is gone."""
+    """Terminate this process, by a signal, once the one that called `launch` has ended."""
 
     def watch() -> None:
         os.read(0, 1)  # nothing is ever written: this returns when the other end is closed

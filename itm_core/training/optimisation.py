@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from itm_core.constraints import ConstraintSettings
-from itm_core.evaluation.scoring import reduced
+from itm_core.evaluation.scoring import matmul_precision
 from itm_core.models import Matcher
 from itm_core.settings import registered
 from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -59,7 +59,7 @@ def train_step(
     optimiser.zero_grad(set_to_none=True)
     # in double precision the weights are double: there is nothing to reduce
     precision = "float32" if training.precision == "float64" else training.precision
-    with reduced(next(matcher.parameters()).device, precision):
+    with matmul_precision(next(matcher.parameters()).device, precision):
         value = gradient_step(
             matcher,
             batch,

@@ -12,7 +12,7 @@ from itm_core.constraints import ConstraintSettings
 from itm_core.errors import InputError
 from itm_core.evaluation.scoring import PRECISIONS
 from itm_core.settings import Count, Fraction, NotNegative, Positive, Settings, name_in
-from itm_core.training.feature_cache import HOLDING
+from itm_core.training.feature_cache import FEATURE_CACHES
 from itm_core.training.losses import LossSettings
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -63,7 +63,7 @@ class TrainingSettings(Settings):
     dev_images: Count | None = 1000
     precision: Annotated[str, name_in(TRAINING_PRECISIONS)] = "float32"
     averaging: Fraction = 0.0
-    feature_cache: Annotated[str, name_in(HOLDING)] = "auto"
+    feature_cache: Annotated[str, name_in(FEATURE_CACHES)] = "auto"
 
     @model_validator(mode="after")
     def _check_weight_decay(self) -> Self:

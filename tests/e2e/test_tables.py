@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Locator, Page
 
-from itm_book.pages.run_folders import RunFolder
+from itm_book.pages.run_entries import RunEntry
 from itm_book.pages.run_pages import run_anchor, runs_page
 from itm_book.tables.report import Note, html
 from tests.tiny_book import PROJECT
@@ -30,7 +30,7 @@ NOTES = {"rSum": [Note(SOURCE, "../book/runs.html#run-1"), None, SOURCE, None]}
 
 
 RUNS = [
-    RunFolder(place=("tiny", name, "0-f00"), finished=False, error="out of memory")
+    RunEntry(place=("tiny", name, "0-f00"), run_state="failed", error="out of memory")
     for name in ("saf", "sgr")
 ]
 
@@ -46,7 +46,7 @@ def page_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "methods": html(METHODS, "Methods, 100% < all", notes=NOTES).data,
         "one": html(METHODS[:1], "One row").data,
         "levels": spanned.to_html(border=1),
-        "runs": runs_page(RUNS).replace("## What each run was made of", ""),
+        "runs": runs_page(RUNS).replace("## Settings and environment of each run", ""),
     }
     tables = "".join(f'<div id="{name}">{body}</div>' for name, body in bodies.items())
     path = folder / "page.html"

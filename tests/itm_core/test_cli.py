@@ -83,7 +83,7 @@ def break_texts(folder: Path, change: str) -> None:
         ("nan", "train_ims.npy, row 3: a region feature is not finite"),
         (
             "count",
-            "images and captions don't fit; expected 12 images (60 captions, 5 for each), found 11",
+            "captions for each of the 11 images in train_ims.npy, found 60 captions",
         ),
         ("shape", "expected [images, regions, width], found [12, 11]"),
         ("float64", "expected float32, found float64"),
@@ -162,7 +162,7 @@ def test_exporting_records_what_is_there_and_says_how_much(
     export = ["results", "export", str(grid), "--size", "tiny", "--data", str(tmp_path)]
     assert main([*export, "--root", str(root), "--record", str(record)]) == 0
     said = capsys.readouterr().out
-    assert "one: 1 results, of 2 runs and ensembles" in said
+    assert "one: 1 results of 2 runs and ensembles" in said
     assert record.read_text(encoding="utf-8").count("\n") == 2
     assert main(["results", "export", "nothing"]) == 2
     before = record.read_bytes()
@@ -182,7 +182,7 @@ def test_exporting_everything_leaves_out_what_has_no_data(
     record = tmp_path / "runs.csv"
     assert main(["results", "export", "--data", str(tmp_path), "--record", str(record)]) == 0
     said = capsys.readouterr().out
-    assert f"flickr8k: left out, {tmp_path / 'flickr8k-2500'} is not there" in said
+    assert f"flickr8k: left out, {tmp_path / 'flickr8k-2500'} does not exist" in said
     named = ["results", "export", "flickr8k", "--data", str(tmp_path), "--record", str(record)]
     assert main(named) == 2
     assert "flickr8k-2500" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from itm_core.constraints import (
+    CCR,
     NEGATIVES,
     SWAPS,
     ConstraintSettings,
@@ -16,7 +17,6 @@ from itm_core.constraints import (
     check_constraints,
     constraint_loss,
     derangement,
-    passed_over,
 )
 from itm_core.encoders.encoder import EncoderSettings
 from itm_core.encoders.fragments import Fragments, l2norm
@@ -69,7 +69,7 @@ def plain_ccr(V: Tensor, W: Tensor, direction: str, kind: str, margin: float) ->
         for i in range(5):
             w = seen.weights[i, : LENS[i], 0, : COUNTS[i]]
             words, regions = W[i, : LENS[i]], V[i, : COUNTS[i]]
-            words_ask = seen.axis == REGIONS
+            words_ask = seen.key_axis == REGIONS
             A, Q, K = (w, words, regions) if words_ask else (w.T, regions, words)
             places = range(1, LENS[i] - 1) if words_ask else range(COUNTS[i])
             hinges = []
@@ -111,7 +111,7 @@ def plain_ccs(seen: AttentionPass, settings: ConstraintSettings, tokens: Tensor)
     """The generator's ring names the other pair; its next numbers order the candidates."""
     draw = torch.Generator().manual_seed(3)
     other, apart = derangement(IMAGE, draw)
-    words_ask = seen.axis == REGIONS
+    words_ask = seen.key_axis == REGIONS
     V, W = seen.pairing.regions.vectors, seen.pairing.words.vectors
     Q, K = (W, V) if words_ask else (V, W)
     A = seen.weights[:, :, 0] if words_ask else seen.weights[:, :, 0].mT
@@ -162,8 +162,8 @@ def test_swaps_equal_the_plain_ones_forward_and_backward(direction: str, swap: s
 def test_reverse_softmax_turns_the_scores_upside_down(direction: str) -> None:
     V, W, tokens = embeddings()
     (seen,) = attended(V, W, direction)
-    asked = QueryKeyBatch.of(seen, ConstraintSettings(), tokens)
-    found, _ = passed_over(asked, ConstraintSettings(negative="reverse_softmax"))
+    asked = QueryKeyBatch.of(seen, ConstraintSettings(), tokens, IMAGE)
+    found, _ = CCR(ConstraintSettings(negative="reverse_softmax")).negative(asked)
     asking, asked_side = (WORDS, REGIONS) if direction == "t2i" else (REGIONS, WORDS)
     Z = normalise(seen.dots, "clipped_l2norm", asking)
     for i in range(5):
@@ -177,8 +177,8 @@ def test_reverse_softmax_turns_the_scores_upside_down(direction: str) -> None:
 def test_the_gate_keeps_the_half_of_the_regions_that_agrees_best() -> None:
     V, W, tokens = embeddings()
     (seen,) = attended(V, W, "i2t")
-    everyone = QueryKeyBatch.of(seen, ConstraintSettings(), tokens)
-    kept = QueryKeyBatch.of(seen, ConstraintSettings(gate_regions=True), tokens).asks
+    everyone = QueryKeyBatch.of(seen, ConstraintSettings(), tokens, IMAGE)
+    kept = QueryKeyBatch.of(seen, ConstraintSettings(gate_regions=True), tokens, IMAGE).constrained
     agree = everyone.relevance(everyone.weights)
     assert kept.sum(1).tolist() == [2, 2, 2, 1, 2]  # of four, four, three, two and four
     for i in range(5):
@@ -283,7 +283,7 @@ def test_detached_values_keep_the_gradient_of_what_was_passed_over_out_of_the_ke
         (seen,) = attended(v, W, "t2i")
         seen.__dict__["weights"] = seen.weights.detach()  # the keys' own part alone
         settings = ConstraintSettings(ccr=1.0, detach_values=detach)
-        found, _ = passed_over(QueryKeyBatch.of(seen, settings, tokens), settings)
+        found, _ = CCR(settings).negative(QueryKeyBatch.of(seen, settings, tokens, IMAGE))
         values.append(found.sum().item())
         found = found.sum() + 0 * v.sum()  # so that there is a graph in either case
         slopes.append(torch.autograd.grad(found, v)[0].abs().max().item())

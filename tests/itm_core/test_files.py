@@ -11,6 +11,7 @@ import pytest
 
 from itm_core.errors import InputError
 from itm_core.files import (
+    locked,
     make_folder,
     read_json,
     reserve,
@@ -150,3 +151,20 @@ def test_a_whole_folder_in_a_place_that_may_not_be_written_is_refused(tmp_path: 
     ):
         pass
     assert not list((tmp_path / "shut").iterdir())
+
+
+def test_a_lock_that_is_held_is_refused_or_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "new" / ".lock"
+    with locked(path):
+        with (
+            pytest.raises(InputError, match=r"new: in use\. Remedy: wait"),
+            locked(path, "in use", "wait"),
+        ):
+            pass
+        with (
+            pytest.raises(InputError, match="^set: in use$"),
+            locked(path, "in use", file=Path("set")),
+        ):
+            pass
+    with locked(path, "in use"):
+        pass

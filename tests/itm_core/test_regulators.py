@@ -1,4 +1,4 @@
-"""Regulators: what they may say, what padding may not change, and one of the reader's own."""
+"""Regulators: bounds of their control, padding, gradients, references, registered classes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,8 @@ from itm_core.errors import InputError
 from itm_core.experiments import recipes, runs
 from itm_core.models import Attending, AttendingSettings
 from itm_core.models.pairing import AllPairs
-from itm_core.regulators import (
-    REGULATORS,
-    AttentionControl,
-    Regulator,
-    RegulatorInput,
-    RegulatorSettings,
-    register,
-)
+from itm_core.models.regulation import AttentionPass, Regulator, RegulatorState
+from itm_core.regulators import REGULATORS, RegulatorSettings, register, regulator_factory
 from tests.micro import SMALL, write_dataset
 
 ENCODER = EncoderSettings(embedding=6, word_width=2)
@@ -48,7 +42,7 @@ def matcher(kind: str, direction: str = "t2i", steps: int = 3) -> Attending:
         5,
         ENCODER,
         AttendingSettings(direction=direction, attention_temperature=0.5),  # may fall to zero
-        RegulatorSettings(kind=kind, steps=steps, width=4),
+        regulator_factory(RegulatorSettings(kind=kind, steps=steps, width=4)),
     )
     for parameter in made.parameters():  # biases too: a missing term must show
         nn.init.normal_(parameter, std=0.6)
@@ -62,20 +56,20 @@ def matcher(kind: str, direction: str = "t2i", steps: int = 3) -> Attending:
     seed=st.integers(0, 99),
 )
 @settings(max_examples=40, deadline=None)
-def test_what_regulators_say_stays_in_its_bounds(
+def test_controls_and_pooling_weights_are_in_their_bounds(
     lens: list[int], kind: str, direction: str, seed: int
 ) -> None:
     V, W = pairs(lens, seed)
     with torch.no_grad():
-        look = matcher(kind, direction).match(AllPairs(V, W), explain=True).directions[0]
+        look = matcher(kind, direction).match(AllPairs(V, W)).directions[0]
     for seen in look.passes[1:]:
-        assert seen.steering.factors is not None
-        assert seen.steering.factors.abs().max() <= 1
-        assert isinstance(seen.steering.temperature, Tensor)
-        assert seen.steering.temperature.min() >= 0
+        assert seen.control.factors is not None
+        assert seen.control.factors.abs().max() <= 1
+        assert isinstance(seen.control.temperature, Tensor)
+        assert seen.control.temperature.min() >= 0
     for weights in look.pooling:
         torch.testing.assert_close(
-            weights.sum(look.asking), torch.ones_like(weights.sum(look.asking))
+            weights.sum(look.query_axis), torch.ones_like(weights.sum(look.query_axis))
         )
         if direction == "t2i":
             padded = torch.arange(max(lens)) >= torch.tensor(lens)[:, None]
@@ -110,12 +104,12 @@ def test_gradients_are_right(kind: str, steps: int, direction: str) -> None:
 
 RELEASED = (  # our names of a regulator's parameters, and the releases'
     (r"^align\.(\d+)\.transform", r"sim_enc.alv_modules.\1.sim_transform_w"),
-    (r"^whole\.(\d+)", r"sim_enc.rar_modules.\1.rar_q_w.0"),
+    (r"^pooled\.(\d+)", r"sim_enc.rar_modules.\1.rar_q_w.0"),
     (r"^local\.(\d+)", r"sim_enc.rar_modules.\1.rar_k_w.0"),
     (r"^weigh\.(\d+)", r"sim_enc.rar_modules.\1.rar_v_w.0"),
     (r"^correct\.(\d+)\.temperature", r"sim_enc.rcr_modules.\1.rcr_smooth_w"),
     (r"^correct\.(\d+)\.factors", r"sim_enc.rcr_modules.\1.rcr_matrix_w"),
-    (r"^score", "sim_enc.sim_eval_w"),
+    (r"^output", "sim_enc.sim_eval_w"),
     (r"^gate", "gate_{direction}"),
     (r"^refine", "linear_{direction}"),
 )
@@ -133,7 +127,7 @@ def released(m: Attending, direction: str) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("direction", ["t2i", "i2t"])
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])
-@pytest.mark.parametrize("kind", REGULATORS)
+@pytest.mark.parametrize("kind", ["rcr", "rar", "rcar", "memory"])
 def test_any_number_of_steps_equals_the_plain_twin(kind: str, steps: int, direction: str) -> None:
     V, W = pairs([5, 1, 3], seed=steps)
     m = matcher(kind, direction, steps=steps)
@@ -172,8 +166,8 @@ def test_rar_without_a_step_scores_the_plain_mean(direction: str) -> None:
         attention_temperature=0.5,
     )
     torch.testing.assert_close(m(AllPairs(V, W)).T, expected, rtol=1e-6, atol=1e-7)
-    look = m.match(AllPairs(V, W), explain=True).directions[0]
-    shares = look.contribution.sum(look.asking)
+    look = m.match(AllPairs(V, W)).directions[0]
+    shares = look.contribution.sum(look.query_axis)
     torch.testing.assert_close(shares.flatten(1) + look.bias, look.score, rtol=1e-9, atol=1e-12)
     (weights,) = look.pooling
     if direction == "t2i":
@@ -195,8 +189,8 @@ def test_rar_without_a_step_is_another_model_than_its_host() -> None:
     assert more == {
         "align.0.transform.weight",
         "align.0.transform.bias",
-        "score.weight",
-        "score.bias",
+        "output.weight",
+        "output.bias",
     }
     for kind in ("rcr", "rcar", "memory"):
         assert not RegulatorSettings(kind=kind, steps=0).active
@@ -204,25 +198,25 @@ def test_rar_without_a_step_is_another_model_than_its_host() -> None:
 
 def test_a_first_correction_only_lowers_factors_from_one() -> None:
     V, W = pairs([4, 3])
-    look = matcher("rcr", steps=1).match(AllPairs(V, W), explain=True).directions[0]
-    assert look.passes[0].steering.factors is None
-    factors = look.passes[1].steering.factors
+    look = matcher("rcr", steps=1).match(AllPairs(V, W)).directions[0]
+    assert look.passes[0].control.factors is None
+    factors = look.passes[1].control.factors
     assert factors is not None
     assert factors.min() > 0  # tanh + 1, clamped at one
 
 
 class Thermostat(Regulator):
-    """Correct the temperature of each query's attention by how well it was answered."""
+    """Change the temperature of each query by its alignment."""
 
-    steers = True
+    changes_attention = True
 
     def __init__(self, embedding: int, settings: RegulatorSettings) -> None:
         super().__init__(embedding, settings)
-        self.heads = nn.ModuleList(nn.Linear(settings.width, 1) for _ in range(self.rounds))
+        self.heads = nn.ModuleList(nn.Linear(settings.width, 1) for _ in range(self.updates))
 
-    def steer(self, k: int, seen: RegulatorInput) -> AttentionControl:
-        change = self.heads[k](seen.alignment).squeeze(-1)
-        return seen.steering.replace(temperature=(seen.steering.temperature + change).relu())
+    def update(self, k: int, attention: AttentionPass, state: RegulatorState) -> RegulatorState:
+        change = self.heads[k](self.alignment(k, attention)).squeeze(-1)
+        return state.with_control(temperature=(state.control.temperature + change).relu())
 
 
 class FirstWord(Regulator):
@@ -230,11 +224,12 @@ class FirstWord(Regulator):
 
     pools = True
 
-    def pool(self, k: int, seen: RegulatorInput, pooled: Tensor | None) -> tuple[Tensor, Tensor]:
-        first = torch.zeros_like(seen.alignment[..., 0])
-        first.select(1 if seen.axis == 3 else 3, 0).fill_(1)
-        total = (first.unsqueeze(-1) * seen.alignment).sum(1 if seen.axis == 3 else 3, keepdim=True)
-        return first, total
+    def update(self, k: int, attention: AttentionPass, state: RegulatorState) -> RegulatorState:
+        alignment = self.alignment(k, attention)
+        weights = torch.zeros_like(alignment[..., 0])
+        weights.select(attention.query_axis, 0).fill_(1)
+        pooled = (weights.unsqueeze(-1) * alignment).sum(attention.query_axis, keepdim=True)
+        return state.with_pooling(alignment, weights, pooled)
 
 
 @pytest.fixture
@@ -284,14 +279,14 @@ def test_a_run_remembers_the_source_of_ones_own_regulator(
     assert len(sources) == len({run.folder for run in made}) == 2
 
 
-def test_a_regulator_that_does_nothing_or_takes_a_name_is_refused() -> None:
-    class Idle(Regulator):
-        pass
+def test_a_regulator_without_effect_or_with_a_built_in_name_is_refused() -> None:
+    class Idle(Thermostat):
+        changes_attention = False
 
-    with pytest.raises(InputError, match="does nothing"):
+    with pytest.raises(InputError, match="no effect"):
         register("idle", Idle)
     before = dict(REGULATORS)
     for name in ("none", *before):
-        with pytest.raises(InputError, match="taken"):
+        with pytest.raises(InputError, match="built-in regulator"):
             register(name, Thermostat)
     assert before == REGULATORS

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -20,7 +21,6 @@ import torch
 from itm_book.chapters.does_attention_explain import attribution
 from itm_book.chapters.does_attention_explain.attribution import Queries, Subject
 from itm_core.data.dataset import Split
-from itm_core.encoders.lazy import lazy
 from itm_core.evaluation import attention_measures
 from itm_core.experiments.prepare import build
 from itm_core.experiments.runs import Run
@@ -64,7 +64,7 @@ class Looks:
         """The name of the attribution that verdicts go by: with near copies where boxes are."""
         return COPIES if COPIES in self.attributions else LEFT_OUT
 
-    @lazy
+    @cached_property
     def other(self) -> np.ndarray:
         """``[M]`` another query of the same image; -1 for a word that stands alone."""
         found = np.full(len(self.image), -1)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -29,7 +30,6 @@ from torch import Tensor
 from itm_book.pairs.pair_records import content_words
 from itm_core.data.dataset import Split
 from itm_core.encoders.fragments import Fragments
-from itm_core.encoders.lazy import lazy
 from itm_core.errors import InputError
 from itm_core.evaluation.attention_quality import IOU, iou, truth
 from itm_core.evaluation.scoring import pad
@@ -150,28 +150,27 @@ class Subject:
     matcher: Matcher
     asked: Queries
 
-    @lazy
+    @cached_property
     def words(self) -> Fragments:
         """All captions ``[N, L, D]``, encoded once."""
         with torch.no_grad():
             return self.matcher.words(self.asked.tokens, self.asked.lens)
 
-    def match(self, regions: Fragments, rows: Tensor, *, explain: bool = True) -> MatchOutput:
-        """Return how captions ``rows`` are scored with ``regions``, which stand row by row."""
-        return self.matcher.match(Matched(regions, self.words.take(rows)), explain=explain)
+    def pairs(self, regions: Fragments, rows: Tensor) -> Matched:
+        """Return captions ``rows`` paired with ``regions``, row by row."""
+        return Matched(regions, self.words.take(rows))
 
     def shares(self, regions: Fragments, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return the words' shares ``[n, L]``, zero behind the last word, and scores ``[n, 1]``."""
-        reading = self.match(regions, rows)
+        reading = self.matcher.match(self.pairs(regions, rows))
         share = words_look(reading).contribution
-        assert share is not None  # `read` explains
         behind = self.asked.tokens.shape[1] - share.shape[1]
         return torch.nn.functional.pad(share[:, :, 0, 0], (0, behind)), reading.score
 
 
 def words_look(reading: MatchOutput) -> DirectionOutput:
     """Return the direction in which words ask; raises `InputError` for a method without it."""
-    found = [look for look in reading.directions if look.axis == REGIONS]
+    found = [look for look in reading.directions if look.key_axis == REGIONS]
     if not found:
         raise InputError(
             "no word asks in this method",
@@ -196,7 +195,7 @@ def without(subject: Subject, absent: Tensor, *, explain: bool = True) -> Tensor
     order = absent.int().argsort(dim=1, stable=True)
     # A batch norm for each place of a region (SGRAF's whole image) wants as many places as ever;
     # elsewhere the set is cut, so that padding enters no attention among regions (CHAN's block).
-    places = getattr(encoder.whole, "count", None)
+    places = getattr(encoder.pooling, "count", None)
     answers = torch.empty(len(absent), asked.tokens.shape[1] + 1 if explain else 1)
     for count in kept.unique().tolist():
         rows = (kept == count).nonzero().flatten()
@@ -206,7 +205,7 @@ def without(subject: Subject, absent: Tensor, *, explain: bool = True) -> Tensor
         if explain:
             answers[rows] = torch.cat(subject.shares(regions, rows), 1)
         else:
-            answers[rows] = subject.match(regions, rows, explain=False).score
+            answers[rows] = subject.matcher(subject.pairs(regions, rows))
     return answers
 
 
@@ -217,10 +216,8 @@ def attention(subject: Subject) -> tuple[Tensor, Tensor]:
     The second is the mean over all words of a caption.
     """
     asked = subject.asked
-    reading = subject.match(
-        subject.matcher.regions(asked.features), torch.arange(len(asked.image)), explain=False
-    )
-    weights = words_look(reading).weights[:, :, 0]
+    regions, rows = subject.matcher.regions(asked.features), torch.arange(len(asked.image))
+    weights = words_look(subject.matcher.match(subject.pairs(regions, rows))).weights[:, :, 0]
     real = (torch.arange(weights.shape[1]) < asked.lens[:, None])[..., None]
     whole = (weights * real).sum(1) / real.sum(1)
     return weights[asked.pair, asked.word], whole

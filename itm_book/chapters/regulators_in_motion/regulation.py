@@ -18,6 +18,7 @@ from torch import Tensor
 
 from itm_core.data.dataset import Split
 from itm_core.errors import InputError
+from itm_core.evaluation import retrieval
 from itm_core.evaluation.attention_measures import attention_threshold, of_each
 from itm_core.evaluation.attention_quality import padded, truth
 from itm_core.evaluation.scoring import longest_first, pad
@@ -108,7 +109,7 @@ def motion(
     parts: list[Rows] = []
     score = np.zeros(len(split.captions))
     for chosen, pairing in _batches(run, split, images, matcher):
-        reading = matcher.match(pairing, explain=True)
+        reading = matcher.match(pairing)
         if not reading.directions:
             raise InputError("nothing attends here", found=run.recipe.name)
         score[chosen] = reading.score[:, 0].cpu()
@@ -120,7 +121,7 @@ def motion(
         look = reading.directions[0]
         parts.append(_rows(look, chosen, relevant))
     return RegulatorTrace(
-        direction="t2i" if look.axis == REGIONS else "i2t", score=score, **_in_order(parts)
+        direction="t2i" if look.key_axis == REGIONS else "i2t", score=score, **_in_order(parts)
     )
 
 
@@ -142,7 +143,7 @@ def _batches(
 
 def _rows(look: DirectionOutput, chosen: np.ndarray, relevant: Tensor | None) -> Rows:
     """Return the numbers of all real queries of a batch."""
-    pairing, axis = look.passes[0].pairing, look.axis
+    pairing, axis = look.passes[0].pairing, look.key_axis
     asks = (pairing.words if axis == REGIONS else pairing.regions).mask.cpu()  # [C, N]
     row, place = (x.numpy() for x in asks.nonzero(as_tuple=True))
     if relevant is not None:
@@ -164,7 +165,7 @@ def _rows(look: DirectionOutput, chosen: np.ndarray, relevant: Tensor | None) ->
 def _weights(seen: AttentionPass, asks: Tensor) -> Tensor:
     """Return the attention of the real queries, ``[q, N]``."""
     table = seen.weights[:, :, 0].float().cpu()
-    return (table if seen.axis == REGIONS else table.mT)[asks]
+    return (table if seen.key_axis == REGIONS else table.mT)[asks]
 
 
 def _values(x: Tensor, axis: int, asks: Tensor) -> np.ndarray:
@@ -173,14 +174,14 @@ def _values(x: Tensor, axis: int, asks: Tensor) -> np.ndarray:
 
 
 def _of_pass(seen: AttentionPass, weights: Tensor, first: Tensor, asks: Tensor) -> Rows:
-    steering, queries = seen.steering, len(weights)
-    if isinstance(steering.temperature, Tensor):
-        temperature = _values(steering.temperature, seen.axis, asks)
+    control, queries = seen.control, len(weights)
+    if isinstance(control.temperature, Tensor):
+        temperature = _values(control.temperature, seen.key_axis, asks)
     else:
-        temperature = np.full(queries, steering.temperature)
+        temperature = np.full(queries, control.temperature)
     change, clamped = np.zeros(queries), np.full(queries, np.nan)
-    if steering.factors is not None:
-        factors = _values(steering.factors, seen.axis, asks)
+    if control.factors is not None:
+        factors = _values(control.factors, seen.key_axis, asks)
         change = np.sqrt(np.square(factors - 1).mean(1))
         clamped = (np.abs(factors) >= 1).mean(1)
     return {
@@ -211,14 +212,14 @@ def _in_order(parts: list[Rows]) -> Rows:
     return {name: values[..., order] for name, values in joined.items()}
 
 
-def hardest_images(scores: np.ndarray, captions_per_image: int = 5) -> np.ndarray:
+def hardest_images(scores: np.ndarray) -> np.ndarray:
     """Return for every caption the wrong image with the largest score, ``[C]``.
 
     ``scores`` are ``[I, C]``; of equals the first.
     """
     wrong = scores.astype(float)  # a copy
     captions = np.arange(scores.shape[1])
-    wrong[captions // captions_per_image, captions] = -np.inf
+    wrong[captions // retrieval.captions_per_image(scores), captions] = -np.inf
     return wrong.argmax(0)
 
 
@@ -235,7 +236,6 @@ def stopped(matcher: Matcher, steps: int) -> Matcher:
         if not 0 < steps <= regulator.steps:
             raise InputError("no such step", expected=f"1 to {regulator.steps}", found=steps)
         regulator.steps = steps
-        regulator.rounds = steps if regulator.steers else 1
     return found
 
 

@@ -55,19 +55,19 @@ class Queries:
         return self.positive <= self.negative
 
 
-def queries(scores: np.ndarray, captions_per_image: int = 5) -> dict[str, Queries]:
+def queries(scores: np.ndarray) -> dict[str, Queries]:
     """Return positives and hardest negatives of both directions, by ``i2t`` and ``t2i``.
 
     Shapes: ``scores [I, C]``, captions ``n i .. n i + n - 1`` belong to image i.
 
-    >>> found = queries(np.array([[0.9, 0.3], [0.5, 0.2]]), 1)
+    >>> found = queries(np.array([[0.9, 0.3], [0.5, 0.2]]))
     >>> found["i2t"].margin.round(1), found["t2i"].margin.round(1)
     (array([ 0.6, -0.3]), array([ 0.4, -0.1]))
     """
     images, captions = np.arange(len(scores)), np.arange(scores.shape[1])
-    own = scores[captions // captions_per_image, captions].astype(float)
-    wrong = _of_wrong_pairs(scores, captions_per_image)
-    by_image = own.reshape(len(images), captions_per_image).max(1)
+    own = scores[captions // retrieval.captions_per_image(scores), captions].astype(float)
+    wrong = _of_wrong_pairs(scores)
+    by_image = own.reshape(len(images), -1).max(1)
     hardest = {"i2t": wrong.argmax(1), "t2i": wrong.argmax(0)}
     return {
         "i2t": Queries(by_image, wrong[images, hardest["i2t"]], hardest["i2t"]),
@@ -75,38 +75,38 @@ def queries(scores: np.ndarray, captions_per_image: int = 5) -> dict[str, Querie
     }
 
 
-def _of_wrong_pairs(scores: np.ndarray, captions_per_image: int = 5) -> np.ndarray:
+def _of_wrong_pairs(scores: np.ndarray) -> np.ndarray:
     """Return the scores ``[I, C]`` with minus infinity for right pairs."""
     wrong, captions = scores.astype(float), np.arange(scores.shape[1])  # a copy, without loss
-    wrong[captions // captions_per_image, captions] = -np.inf
+    wrong[captions // retrieval.captions_per_image(scores), captions] = -np.inf
     return wrong
 
 
-def wrong_pairs(scores: np.ndarray, captions_per_image: int = 5) -> tuple[float, float]:
+def wrong_pairs(scores: np.ndarray) -> tuple[float, float]:
     """Return mean and standard deviation of the scores of all wrong pairs.
 
     The population standard deviation: these pairs are all there are, and estimate no others.
     """
     captions = np.arange(scores.shape[1])
     wrong = np.ones(scores.shape, bool)
-    wrong[captions // captions_per_image, captions] = False
+    wrong[captions // retrieval.captions_per_image(scores), captions] = False
     values = scores[wrong].astype(float)
     return float(values.mean()), float(values.std())
 
 
-def standardised(scores: np.ndarray, captions_per_image: int = 5) -> dict[str, Queries]:
+def standardised(scores: np.ndarray) -> dict[str, Queries]:
     """Return `queries` in units of the method's own wrong pairs.
 
     Zero is the mean score of a wrong pair, one its standard deviation. It is one shift and one
     scale for the whole method, so no answer changes its place and no margin its sign.
     """
-    middle, scale = wrong_pairs(scores, captions_per_image)
+    middle, scale = wrong_pairs(scores)
     scale = scale or 1.0  # a method that gives every wrong pair one score
     return {
         side: replace(
             one, positive=(one.positive - middle) / scale, negative=(one.negative - middle) / scale
         )
-        for side, one in queries(scores, captions_per_image).items()
+        for side, one in queries(scores).items()
     }
 
 

@@ -31,8 +31,9 @@ from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.evaluation.scoring import score_matrix
 from itm_core.evaluation.statistics import sd
-from itm_core.experiments.prepare import build, encode, features_of, run_features, training_pairs
-from itm_core.experiments.runs import Run, dev_scorer
+from itm_core.experiments.evaluate import dev_scorer
+from itm_core.experiments.prepare import build, encode, prepare, run_features
+from itm_core.experiments.runs import Run
 from itm_core.files import whole_file
 from itm_core.models import Matcher
 from itm_core.training.trainer import Trainer
@@ -258,7 +259,7 @@ def fold_hits(scores: np.ndarray, folds: int = FOLDS) -> np.ndarray:
 
 
 def _folds(scores: np.ndarray, folds: int) -> list[np.ndarray]:
-    images, per_image = len(scores), scores.shape[1] // len(scores)
+    images, per_image = len(scores), retrieval.captions_per_image(scores)
     cuts = np.arange(folds + 1) * (images // folds)
     return [scores[a:b, a * per_image : b * per_image] for a, b in pairwise(cuts)]
 
@@ -301,7 +302,7 @@ def released_ranks(scores: np.ndarray) -> retrieval.Ranks:
     The sort is not stable, so the order of equal scores depends on numpy and the processor.
     """
     images = np.arange(len(scores))
-    of_caption = np.arange(scores.shape[1]) // (scores.shape[1] // len(scores))
+    of_caption = np.arange(scores.shape[1]) // retrieval.captions_per_image(scores)
     i2t = of_caption[np.argsort(scores, axis=1)[:, ::-1]] == images[:, None]
     t2i = np.argsort(scores.T, axis=1)[:, ::-1] == of_caption[:, None]
     return retrieval.Ranks(i2t.argmax(1), t2i.argmax(1))
@@ -370,19 +371,19 @@ def by_epoch(run: Run, data: Dataset, *, device: str = "cpu") -> Epochs:
 
 def _train_again(run: Run, data: Dataset, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
     recipe, test_hits = run.recipe, []
-    score_dev, captions = dev_scorer(data, recipe), encode(data.test, run.vocabulary)
+    prepared = prepare(data, recipe)
+    score_dev = dev_scorer(prepared.dev, recipe.training.dev_images)
 
     def both(matcher: Matcher) -> dict[str, float]:
-        scores = score_matrix(matcher, features_of(data.test, recipe), captions)
+        scores = score_matrix(matcher, prepared.test.features, prepared.test.tokens)
         test_hits.append(retrieval.hits(scores))
         return score_dev(matcher)
 
     torch.manual_seed(run.seed)  # as a run does, so that it starts from the same weights
     matcher = build(recipe, run.config, run.vocabulary).to(device)
-    pairs = training_pairs(data, recipe, run.vocabulary)
     with TemporaryDirectory() as folder:
         curve = Trainer(
-            matcher, pairs, recipe, seed=run.seed, folder=Path(folder),
+            matcher, prepared.training_pairs(), recipe, seed=run.seed, folder=Path(folder),
             score_dev=both, save=lambda matcher, path: None, progress=False,
         ).run().curve  # fmt: skip
     return np.array([row["rsum"] for row in curve]), np.array(test_hits)

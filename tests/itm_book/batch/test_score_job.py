@@ -64,10 +64,10 @@ def test_a_job_that_is_killed_loses_nothing(run: runs.Run, tmp_path: Path) -> No
     words += ["--shards", str(SHARDS), "--workers", "1", "--device", "cpu"]
     command = [sys.executable, "-m", "itm_core", *words]
     process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
-    wait_for(lambda: any(job.state == "done" for job in planned.jobs))
+    wait_for(lambda: any(job.state == "finished" for job in planned.jobs))
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    kept = [job for job in planned.jobs if job.state == "done"]
+    kept = [job for job in planned.jobs if job.state == "finished"]
     assert 0 < len(kept) < SHARDS
     marked = {job.name: np.load(job.place) + 1 for job in kept}
     for job in kept:  # a mark that would be gone if it were scored anew
@@ -129,12 +129,12 @@ def test_a_shard_that_fails_is_named_and_scored_at_the_next_start(
     write_json(planned.home / "cells.json", told)
     words = [str(planned.home / "cells.json"), planned.jobs[1].name]
     assert shard.main(words) == 1
-    assert [job.state for job in planned.jobs] == ["not begun", "failed", "not begun"]
+    assert [job.state for job in planned.jobs] == ["empty", "failed", "empty"]
     assert "no finished run here" in planned.jobs[1].error
     engine._write(planned, planned.jobs)
-    assert planned.jobs[1].state == "not begun"
+    assert planned.jobs[1].state == "empty"
     assert shard.main(words) == 0
-    assert planned.jobs[1].state == "done"
+    assert planned.jobs[1].state == "finished"
 
 
 def test_all_at_once_needs_no_batch(
@@ -156,9 +156,9 @@ def test_all_at_once_needs_no_batch(
     ("more", "said"),
     [
         ({"shards": 14}, "expected 1 to 13 shards"),
-        ({"shards": -1}, "these shards cannot be made"),
-        ({"shards": 0, "top": 3}, "these shards cannot be made"),
-        ({"top": -1}, "these shards cannot be made"),
+        ({"shards": -1}, "wrong number of shards"),
+        ({"shards": 0, "top": 3}, "wrong number of shards"),
+        ({"top": -1}, "wrong number of shards"),
         ({"split": "val"}, "no val split here"),
         ({"workers": 0}, "too few workers"),
     ],

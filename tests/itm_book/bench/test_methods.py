@@ -31,7 +31,7 @@ def test_names_go_back_to_the_release(name: str) -> None:
     method = METHODS[name]
     theirs = {key for key in read(GOLDEN / FILES[name]).folder("weights") if "sim_enc" in key}
     theirs = {key for key in theirs if not key.endswith("num_batches_tracked")}
-    parts = ("directions.", "regions.whole", "words.whole")
+    parts = ("directions.", "regions.pooling", "words.pooling")
     ours = [key for key in build(method, 16, 8).state_dict() if key.startswith(parts)]
     back = {their_name(key, method.family) for key in ours if "num_batches" not in key}
     assert theirs == back

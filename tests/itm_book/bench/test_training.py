@@ -45,13 +45,13 @@ def test_a_step_changes_the_weights_at_the_precision_that_is_asked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     precisions, optimisers = [], []
-    reduced, make = scoring.reduced, training.make_optimiser
+    matmul_precision, make = scoring.matmul_precision, training.make_optimiser
 
     def told(device: torch.device, precision: str) -> object:
         precisions.append(precision)
-        return reduced(device, precision)
+        return matmul_precision(device, precision)
 
-    monkeypatch.setattr(scoring, "reduced", told)
+    monkeypatch.setattr(scoring, "matmul_precision", told)
     monkeypatch.setattr(
         training, "make_optimiser", lambda *given: optimisers.append(make(*given)) or optimisers[0]
     )

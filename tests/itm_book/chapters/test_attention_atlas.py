@@ -16,6 +16,7 @@ from itm_book.records import grids
 from itm_core.data.dataset import Split, load_dataset
 from itm_core.errors import InputError
 from itm_core.evaluation.attention_quality import attention_quality
+from itm_core.experiments.prepare import encode
 from itm_core.experiments.runs import train_or_load
 from tests import scenes_pair
 from tests.micro import SMALL, write_dataset
@@ -80,7 +81,8 @@ def test_words_weighted_by_their_number_make_the_measure_of_the_split(
     made: SplitAttention,
 ) -> None:
     run, split = made.runs["bfan-equal"], made.split
-    whole = attention_quality(made.matchers["bfan-equal"], split, run.vocabulary)
+    tokens = encode(split, run.vocabulary)
+    whole = attention_quality(made.matchers["bfan-equal"], split, tokens)
     assert whole is not None
     rows = made.table[made.table["queries"] == "words"].reset_index(drop=True)
     tokens, shown = split.words(), shown_objects(split)

@@ -12,7 +12,7 @@ from itm_book.chapters import experiment
 from itm_book.checkpoints import imported_runs
 from itm_book.checkpoints.importing import import_checkpoint
 from itm_book.figures import method_charts
-from itm_book.pages.run_folders import run_folders
+from itm_book.pages.run_entries import run_entries
 from itm_book.pairs.pair_records import pair_record
 from itm_book.records.results import Result
 from itm_book.search.searcher import Searcher
@@ -48,7 +48,7 @@ def test_it_is_a_run_of_the_store(name: str, place: Path, tmp_path: Path) -> Non
     np.testing.assert_allclose(run.scores, theirs, atol=2e-5)
     assert run.metrics["rsum"] == pytest.approx(retrieval.metrics(theirs).rsum)
     assert runs.all_runs(tmp_path) == [run]
-    assert [(f.state, f.place) for f in run_folders(tmp_path)] == [
+    assert [(f.state, f.place) for f in run_entries(tmp_path)] == [
         ("finished", run.folder.parts[-3:])
     ]
     weights = (run.folder / "best.safetensors").stat().st_mtime_ns

@@ -175,8 +175,11 @@ def test_broken_archives_and_captions_are_named(tmp_path: Path) -> None:
         convert(source, tmp_path / "made", captions, progress=False)
     with pytest.raises(InputError, match="no region features here"):
         convert(tmp_path / "nowhere", tmp_path / "made", captions, progress=False)
+    content = json.loads(captions.read_text())
+    content["images"][0]["sentences"].pop()
+    captions.write_text(json.dumps(content))
     with pytest.raises(InputError, match="image 58350 has too few captions.*found 4"):
-        convert(source, tmp_path / "made", write_karpathy(captions, 4), progress=False)
+        convert(source, tmp_path / "made", captions, progress=False)
     captions.write_text('{"annotations": []}')
     with pytest.raises(InputError, match="not a file of captions"):
         convert(source, tmp_path / "made", captions, progress=False)

@@ -22,6 +22,7 @@ from itm_core.data.vocabulary import Vocabulary, tokenise
 from itm_core.errors import InputError
 from itm_core.evaluation.attention_quality import attention_quality, truth
 from itm_core.experiments import recipes
+from itm_core.experiments.prepare import encode
 
 GUYS = (
     "[/EN#283585/people Two young guys] with [/EN#283587/bodyparts shaggy hair] look at "
@@ -188,7 +189,7 @@ def test_the_truth_is_what_attention_is_measured_against(tmp_path: Path) -> None
     vocabulary = Vocabulary.from_captions(split.captions, threshold=1)
     torch.manual_seed(0)
     matcher = recipes.get("scan-t2i-mean-smoke").build(11, len(vocabulary), 4)
-    found = attention_quality(matcher, split, vocabulary)
+    found = attention_quality(matcher, split, encode(split, vocabulary))
     assert found is not None
     # "arm" is shown by no region
     assert (found.directions["t2i"].queries, found.directions["t2i"].dropped) == (5, 1)

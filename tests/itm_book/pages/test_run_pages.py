@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from itm_book.pages.run_folders import RunFolder, recorded_folders, run_folders
+from itm_book.pages.run_entries import RunEntry, recorded_entries, run_entries
 from itm_book.pages.run_pages import runs_page, write_runs_page
 from itm_book.records.results import Result, Uncommitted, every_recorded
 from itm_book.tables.report import FOOTNOTE, MARK
@@ -64,8 +64,8 @@ def write_run(
     return folder
 
 
-def only(root: Path) -> RunFolder:
-    (run,) = run_folders(root)
+def only(root: Path) -> RunEntry:
+    (run,) = run_entries(root)
     return run
 
 
@@ -85,7 +85,7 @@ def cells(page: str) -> list[dict[str, str]]:
 
 def test_a_finished_run_shows_its_numbers(tmp_path: Path) -> None:
     write_run(tmp_path)
-    assert cells(runs_page(run_folders(tmp_path))) == [
+    assert cells(runs_page(run_entries(tmp_path))) == [
         {
             "dataset": "scenes-small",
             "recipe": MEAN,
@@ -109,10 +109,10 @@ def test_a_finished_run_shows_its_numbers(tmp_path: Path) -> None:
 def test_numbers_of_uncommitted_code_are_marked(tmp_path: Path) -> None:
     old = json.dumps(ENVIRONMENT | {"commit": "c0082a58b567+"})
     write_run(tmp_path)
-    assert MARK not in runs_page(run_folders(tmp_path))
+    assert MARK not in runs_page(run_entries(tmp_path))
     write_run(tmp_path, seed=1, environment_json=old)
     write_run(tmp_path, seed=2, finished=False, environment_json=old)  # has no number yet
-    page = runs_page(run_folders(tmp_path))
+    page = runs_page(run_entries(tmp_path))
     assert [row["rSum"] for row in cells(page)] == ["264.3", f"264.3{MARK}", ""]
     assert page.count(FOOTNOTE) == 1
     assert page.index("</table>") < page.index(FOOTNOTE) < page.index("</figure>")
@@ -123,7 +123,7 @@ def test_settings_are_those_that_the_recipe_has_otherwise(tmp_path: Path) -> Non
     write_run(tmp_path, MEAN, *few)
     many = [f"training.{name}=7" for name in ("epochs", "batch", "lr_decay_epochs", "dev_images")]
     write_run(tmp_path, MEAN, *many, seed=1)
-    shown = {row["seed"]: row["changed"] for row in cells(runs_page(run_folders(tmp_path)))}
+    shown = {row["seed"]: row["changed"] for row in cells(runs_page(run_entries(tmp_path)))}
     assert set(shown["0"].split(", ")) == set(few)
     assert shown["1"].endswith("training.lr_decay_epochs=7, and 1 more")
 
@@ -160,15 +160,15 @@ def test_runs_that_are_not_finished(tmp_path: Path) -> None:
     )
     write_run(tmp_path, seed=2, error_txt="an old error, since overcome")
     write_run(tmp_path, seed=3, finished=False, error_txt="")
-    page = runs_page(run_folders(tmp_path))
+    page = runs_page(run_entries(tmp_path))
     assert [row["state"] for row in cells(page)] == [
-        "unfinished",
+        "interrupted",
         "failed: OutOf<Memory>: full",
         "finished",
         "failed: no reason given",
     ]
     assert cells(page)[0]["rSum"] == ""
-    assert "4 runs: 1 finished, 1 unfinished, 2 failed</figcaption>" in page
+    assert "4 runs: 1 finished, 1 interrupted, 2 failed</figcaption>" in page
 
 
 # --- links -------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ def test_runs_that_are_not_finished(tmp_path: Path) -> None:
 
 def test_every_row_has_the_name_that_other_pages_link_to(tmp_path: Path) -> None:
     folders = [write_run(tmp_path, "scan-t2i-LSE+rcr-smoke"), write_run(tmp_path, seed=1)]
-    page = runs_page(run_folders(tmp_path))
+    page = runs_page(run_entries(tmp_path))
     for folder in folders:
         anchor = run_anchor(folder)
         assert run_anchor("/".join(folder.parts[-3:])) == anchor
@@ -204,7 +204,7 @@ BAD_CONFIG = {
 def test_a_damaged_configuration_is_told(tmp_path: Path, text: str) -> None:
     write_run(tmp_path, seed=0, config_json=text)
     write_run(tmp_path, seed=1)
-    damaged, whole = cells(runs_page(run_folders(tmp_path)))
+    damaged, whole = cells(runs_page(run_entries(tmp_path)))
     assert damaged["state"].startswith("damaged: config.json: ")
     assert (damaged["recipe"], damaged["seed"], damaged["rSum"]) == (MEAN, "0", "264.3")
     assert whole["state"] == "finished"
@@ -213,7 +213,7 @@ def test_a_damaged_configuration_is_told(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("text", ["", "{}", '{"rsum": "much"}', '{"rsum": NaN}', '{"rsum": 1e999}'])
 def test_damaged_numbers_are_told(tmp_path: Path, text: str) -> None:
     write_run(tmp_path, metrics_json=text)
-    (row,) = cells(runs_page(run_folders(tmp_path)))
+    (row,) = cells(runs_page(run_entries(tmp_path)))
     assert row["state"].startswith("damaged: metrics.json")
     assert row["rSum"] == ""
 
@@ -224,7 +224,7 @@ def test_lost_files_are_told_and_no_folder_of_this_machine(tmp_path: Path) -> No
     other = write_run(tmp_path, seed=1)
     (other / "config.json").unlink()
     (other / "environment.json").write_text('{"packages": [], "started": 5, "device": {}}')
-    page = runs_page(run_folders(tmp_path))
+    page = runs_page(run_entries(tmp_path))
     states = [row["state"] for row in cells(page)]
     assert states == [f"damaged: {lost}.json: file not found" for lost in ("environment", "config")]
     assert str(tmp_path) not in page
@@ -267,7 +267,7 @@ def test_what_a_folder_holds_is_text_and_nothing_else(tmp_path: Path) -> None:
     blocks = page[table:].split("\n\n")
     assert [block.split("\n")[0][:10] for block in blocks] == [
         "<figure cl",
-        "## What ea",
+        "## Setting",
         "<details c",
     ]
 
@@ -282,7 +282,7 @@ def test_hundreds_of_runs_stay_below_a_megabyte(tmp_path: Path) -> None:
 
 
 def test_an_empty_store_says_so(tmp_path: Path) -> None:
-    assert run_folders(tmp_path / "nowhere") == []
+    assert run_entries(tmp_path / "nowhere") == []
     assert "No run" in runs_page([])
 
 
@@ -290,7 +290,7 @@ def test_an_empty_store_says_so(tmp_path: Path) -> None:
 
 
 def test_a_recorded_run_says_what_its_folder_said(tmp_path: Path) -> None:
-    (here,) = run_folders(write_run(tmp_path, MEAN, "training.epochs=3").parents[2])
+    (here,) = run_entries(write_run(tmp_path, MEAN, "training.epochs=3").parents[2])
     ranks = retrieval.Ranks(np.zeros(2, int), np.zeros(10, int))
     result = Result(
         dataset="scenes-small",
@@ -312,17 +312,17 @@ def test_a_recorded_run_says_what_its_folder_said(tmp_path: Path) -> None:
         recorded=True,
     )
     averaged = replace(result, run=f"{result.run} + {result.run}")
-    (recorded,) = recorded_folders([result, averaged])
+    (recorded,) = recorded_entries([result, averaged])
     assert recorded.command() == here.command()
     ours, theirs = cells(runs_page([recorded])), cells(runs_page([here]))
     assert ours == [theirs[0] | {"state": "recorded"}]
     assert f'id="{run_anchor(result.run)}"' in runs_page([recorded])
     unknown = replace(result, recipe="gone-smoke")
-    assert "cannot be compared" in runs_page(recorded_folders([unknown]))
+    assert "cannot be compared" in runs_page(recorded_entries([unknown]))
 
 
 def test_the_page_holds_the_record_of_runs_that_are_not_here(tmp_path: Path) -> None:
-    every = recorded_folders(every_recorded())
+    every = recorded_entries(every_recorded())
     place = tmp_path / "store" / "/".join(every[0].place)
     place.mkdir(parents=True)
     (place / "error.txt").write_text("ValueError: of my own")

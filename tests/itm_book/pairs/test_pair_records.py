@@ -87,7 +87,7 @@ def test_every_pass_and_step_is_there(folder: Path, split: Split, method: str) -
         np.testing.assert_array_equal(side.pooling[k], whole[shown])
     start = run.recipe.matcher.attention_temperature  # type: ignore[union-attr]
     np.testing.assert_array_equal(side.temperature[0], np.float32(start))
-    later = torch.as_tensor(look.passes[1].steering.temperature).flatten().numpy()
+    later = torch.as_tensor(look.passes[1].control.temperature).flatten().numpy()
     np.testing.assert_array_equal(side.temperature[1], later[shown])
 
 

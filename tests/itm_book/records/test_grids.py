@@ -57,21 +57,22 @@ def test_a_cell_knows_the_folder_of_its_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("was", "becomes", "said"),
     [
-        ("title: a table\n", "", "keys are missing"),
-        ("fresh:", "refresh:", "unknown keys, expected|unknown keys; expected"),
+        ("title: a table\n", "", "title.*required"),
+        ("fresh:", "refresh:", "unknown key of Grid.*found refresh"),
         ("profile: smoke", "profile: smoked", "unknown recipe"),
-        ("{recipe: scan-t2i-mean, ", "{recipe: scam-t2i-mean, ", "row SCAN cannot be"),
-        ("regulator.steps=1", "regulator.stairs=1", "row SCAN . RCR cannot be.*stairs"),
-        ("regulator.steps=1", "regulator.steps=one", "wrong type"),
-        ("host: SCAN,", "host: SCAM,", "row SCAN . RCR: no such row"),
+        ("{recipe: scan-t2i-mean, ", "{recipe: scam-t2i-mean, ", "row SCAN has no valid recipe"),
+        ("regulator.steps=1", "regulator.stairs=1", "row SCAN . RCR has no valid recipe.*stairs"),
+        ("regulator.steps=1", "regulator.steps=one", "row SCAN . RCR.*steps"),
+        ("host: SCAN,", "host: SCAM,", "row SCAN . RCR: host: no such row"),
         ("fresh: [SCAN]", "fresh: [BFAN]", "fresh: no such row"),
         ("both: [SCAN,", "both: [BFAN,", "ensemble both: no such row"),
-        ("seeds: [0, 1]", "seeds: 0", "seeds has the wrong type"),
-        ("seeds: [0, 1]", "seeds: [0, -1]", "size tiny: not a seed.*found -1"),
-        ("seeds: [0, 1]", "seeds: [0.5]", "size tiny: not a seed"),
-        ("tiny: {", "huge: {", "sizes: unknown keys"),
-        ("recipe: scan-t2i-mean, group: SCAN}", "group: SCAN}", "row SCAN: keys are missing"),
-        ("rows:\n", "rows: 3\nlines:\n", "unknown keys"),
+        ("seeds: [0, 1]", "seeds: 0", "wrong value of sizes.tiny.seeds.*found 0"),
+        ("seeds: [0, 1]", "seeds: [0, -1]", "wrong value of sizes.tiny.seeds.1.*found -1"),
+        ("seeds: [0, 1]", "seeds: [0.5]", "wrong value of sizes.tiny.seeds"),
+        ("tiny: {", "tiny: {pages: 3, ", "unknown key of sizes.tiny.*found pages"),
+        ("title: a table", "name: mine\ntitle: a table", "unknown key of Grid.*found name"),
+        ("recipe: scan-t2i-mean, group: SCAN}", "group: SCAN}", "rows.SCAN.recipe.*required"),
+        ("rows:\n", "rows: 3\nlines:\n", "wrong value of rows.*found 3"),
         ("title: a table", "title: [", "not readable as YAML"),
     ],
 )
@@ -82,6 +83,12 @@ def test_a_file_with_a_mistake_is_refused(
     with pytest.raises(InputError, match=said) as caught:
         grids.load(write(tmp_path, GOOD.replace(was, becomes)))
     assert "table.yml" in str(caught.value)
+
+
+def test_names_of_sizes_are_free(tmp_path: Path) -> None:
+    grid = grids.load(write(tmp_path, GOOD.replace("tiny: {", "my laptop: {")))
+    assert list(grid.sizes) == ["my laptop"]
+    assert len(grid.cells("my laptop")) == 4
 
 
 def test_what_does_not_exist_is_refused(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_runs_of_uncommitted_code_are_not_recorded(
 ) -> None:
     path = tmp_path / "results" / "runs.csv"
     wrong = by(commit, made["SCAN"][1])
-    with pytest.raises(InputError, match="in no commit is no record") as caught:
+    with pytest.raises(InputError, match="in no commit cannot be recorded") as caught:
         results.export([*made["SCAN, i2t"], wrong], path)
     assert f"1 of 3: {wrong.run} ({commit or 'no commit'})" in str(caught.value)
     assert "commit the code, delete the folders of these runs" in str(caught.value)
@@ -191,7 +191,7 @@ def test_a_record_that_may_not_be_read_is_named(
     results.export(made["SCAN"], path)
     changed = path.stat().st_mtime_ns
     with closed(path), pytest.raises(InputError, match="may not be read"):
-        results._known.__wrapped__(path, changed)
+        results._record.__wrapped__(path, changed)
 
 
 def test_what_was_never_recorded_is_said(grid: Grid, tmp_path: Path) -> None:

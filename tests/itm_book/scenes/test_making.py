@@ -129,7 +129,7 @@ def test_features_say_nothing_but_what_is_in_the_pixels(tiny: Path) -> None:
 
 @pytest.mark.parametrize("images", [10, 1000])
 def test_chance_agrees_with_guessing(images: int) -> None:
-    found = controls.chance(images)
+    found = controls.chance(images, 5)
     draw = np.random.default_rng(0)
     guessed = [retrieval.metrics(draw.random((10, 50))).flat() for _ in range(600)]
     if images == 10:

@@ -61,8 +61,8 @@ def test_whole_vectors_are_kept_where_a_matcher_has_them(tmp_path: Path) -> None
     matcher, features = built("vse-gpo"), some_features()
     store = build_store(matcher, features, tmp_path / "g")
     with torch.no_grad():
-        whole = matcher.regions(torch.from_numpy(features)).whole
-    torch.testing.assert_close(store.fragments(np.arange(23)).whole, whole)
+        whole = matcher.regions(torch.from_numpy(features)).pooled
+    torch.testing.assert_close(store.fragments(np.arange(23)).pooled, whole)
 
 
 @pytest.mark.parametrize("kind", ["int8", "float16"])

@@ -124,5 +124,5 @@ def test_without_the_library_a_sentence_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(InputError, match=r"needs FAISS.*pip install 'itm-core\[search\]'"):
+    with pytest.raises(InputError, match=r'needs .*: pip install "itm-core\[search\]"'):
         searched("scan-t2i-mean", tmp_path / "g")

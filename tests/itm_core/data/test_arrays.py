@@ -123,7 +123,7 @@ def test_all_repeated_rows_are_compared_on_request(tmp_path: Path) -> None:
     repeated[6] += 1  # image 1 is none of the 20 that are compared
     np.save(path, repeated)
     assert len(load_split(tmp_path, "train").regions) == 60
-    with pytest.raises(InputError, match="don't fit"):
+    with pytest.raises(InputError, match="do not fit"):
         load_split(tmp_path, "train", full=True)
 
 

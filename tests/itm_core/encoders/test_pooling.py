@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from itm_core.encoders.fragments import Fragments
-from itm_core.encoders.pooling import WHOLES, Gpo, GruWhole, SelfAttention, make_whole
+from itm_core.encoders.pooling import POOLINGS, Gpo, GruPooling, SelfAttention, make_pooling
 from itm_core.errors import InputError
 
 LENS = torch.tensor([5, 3, 1])
@@ -24,8 +24,8 @@ def unit(x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", ["mean", "max", "last"])
-def test_plain_poolings_see_real_fragments_alone(kind: str) -> None:
-    module = make_whole(kind, 6)
+def test_plain_poolings_use_real_fragments_alone(kind: str) -> None:
+    module = make_pooling(kind, 6)
     assert module is not None
     pick = {"mean": lambda x: x.mean(0), "max": lambda x: x.amax(0), "last": lambda x: x[-1]}[kind]
     for row, one, n in zip(module(ragged()), ragged().vectors, LENS.tolist(), strict=True):
@@ -61,13 +61,13 @@ def test_self_attention_is_the_plain_sum(count: int | None) -> None:
     full = Fragments.of(torch.randn(3, 5, 6, dtype=torch.float64)) if count else ragged()
     for k, (row, n) in enumerate(zip(module(full), full.lens.tolist(), strict=True)):
         x = full.vectors[k, :n]
-        local, whole = module.local(x), module.whole(x.mean(0))
+        local, pooled = module.local(x), module.pooled(x.mean(0))
         if count:
             scale = module.local_norm
             assert isinstance(scale, nn.BatchNorm1d)
             local = scale(local[None])[0]
-            whole = module.whole_norm(whole[None])[0]
-        share = module.weigh(local.tanh() * whole.tanh()).softmax(0)
+            pooled = module.pooled_norm(pooled[None])[0]
+        share = module.weigh(local.tanh() * pooled.tanh()).softmax(0)
         torch.testing.assert_close(row, unit((share * x).sum(0)))
 
 
@@ -79,8 +79,8 @@ def test_self_attention_over_places_says_which_number_of_regions_it_was_made_for
 @pytest.mark.parametrize("kind", ["gru", "gru_norm"])
 def test_a_gru_reads_the_real_regions_one_by_one(kind: str) -> None:
     torch.manual_seed(3)
-    module = make_whole(kind, 6)
-    assert isinstance(module, GruWhole)
+    module = make_pooling(kind, 6)
+    assert isinstance(module, GruPooling)
     module.double().eval()
     for p in (*module.parameters(), *(b for b in module.buffers() if b.ndim)):
         nn.init.uniform_(p, 0.1, 0.9)
@@ -99,33 +99,34 @@ def test_a_gru_reads_the_real_regions_one_by_one(kind: str) -> None:
     assert isinstance(bn, nn.BatchNorm1d) is (kind == "gru_norm")
 
 
-KINDS = [kind for kind in WHOLES if kind != "none"]
+KINDS = [kind for kind in POOLINGS if kind != "none"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_whole_has_unit_length_and_ignores_padding_whatever_is_in_it(kind: str) -> None:
+def test_a_pooled_vector_has_unit_length_and_ignores_padding_whatever_is_in_it(kind: str) -> None:
     torch.manual_seed(4)
-    module = make_whole(kind, 6)
+    module = make_pooling(kind, 6)
     assert module is not None
-    module.double().eval()
-    whole = module(ragged())
-    torch.testing.assert_close(whole.norm(dim=1), torch.ones(3).double())
+    if isinstance(module, nn.Module):
+        module.double().eval()
+    pooled = module(ragged())
+    torch.testing.assert_close(pooled.norm(dim=1), torch.ones(3).double())
     wider = torch.cat([ragged().vectors, torch.zeros(3, 2, 6)], 1)
     wider[torch.arange(7) >= LENS[:, None]] = 7.0  # BERT makes vectors of padding
-    torch.testing.assert_close(module(Fragments.of(wider, LENS)), whole)
+    torch.testing.assert_close(module(Fragments.of(wider, LENS)), pooled)
 
 
 @pytest.mark.parametrize("kind", ["mean", "max", "last", "gpo", "self_attention"])
-def test_fragments_of_zeros_have_a_whole_of_zeros(kind: str) -> None:
-    module = make_whole(kind, 6)
+def test_fragments_of_zeros_have_a_pooled_vector_of_zeros(kind: str) -> None:
+    module = make_pooling(kind, 6)
     assert module is not None
     zeros = torch.zeros(2, 3, 6, requires_grad=True)
-    whole = module(Fragments.of(zeros))
-    whole.sum().backward()
-    assert torch.equal(whole, torch.zeros(2, 6))
+    pooled = module(Fragments.of(zeros))
+    pooled.sum().backward()
+    assert torch.equal(pooled, torch.zeros(2, 6))
     assert zeros.grad is not None
     assert zeros.grad.isfinite().all()
 
 
 def test_none_makes_nothing() -> None:
-    assert make_whole("none", 4) is None
+    assert make_pooling("none", 4) is None

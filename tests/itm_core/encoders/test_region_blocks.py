@@ -141,7 +141,7 @@ def test_mlp_has_the_names_of_the_release_and_no_second_norm() -> None:
 
 @pytest.mark.parametrize("kind", REGION_BLOCKS)
 def test_every_kind_keeps_the_shape_and_passes_gradients_on(kind: str) -> None:
-    encoder = RegionEncoder(FEATURES, EncoderSettings(embedding=WIDTH, regions=kind))
+    encoder = RegionEncoder(FEATURES, EncoderSettings(embedding=WIDTH, region_encoder=kind))
     features = torch.randn(3, 4, FEATURES, requires_grad=True)
     found = encoder(features)
     assert found.vectors.shape == (3, 4, WIDTH)
@@ -160,6 +160,6 @@ def test_an_unknown_block_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", ATTENDING)
-def test_a_width_that_heads_cannot_share_is_refused(kind: str) -> None:
-    with pytest.raises(InputError, match="a multiple of 8, found 20"):
-        make_block(kind, FEATURES, 20)
+def test_a_width_that_the_heads_do_not_divide_is_refused(kind: str) -> None:
+    with pytest.raises(InputError, match="a multiple of 8, found encoder.embedding=20"):
+        EncoderSettings(embedding=20, region_encoder=kind)

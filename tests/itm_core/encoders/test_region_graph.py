@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from itm_book.parity import compare_file
 from itm_core.encoders.encoder import EncoderSettings, RegionEncoder
-from itm_core.encoders.region_graph import GraphStep, RegionGraph
+from itm_core.encoders.region_blocks import GraphStep, RegionGraph
 from tests.places import GOLDEN
 
 
@@ -92,7 +92,7 @@ def test_the_encoder_hides_padding_from_the_graph_where_it_is_asked_to(
     kind: str, masked: bool
 ) -> None:
     settings = EncoderSettings(
-        embedding=8, regions=kind, mask_regions=masked, normalise_regions=False
+        embedding=8, region_encoder=kind, mask_regions=masked, normalise_regions=False
     )
     encoder = RegionEncoder(6, settings, 5).eval()
     for p in encoder.parameters():  # the bias makes padding more than zeros

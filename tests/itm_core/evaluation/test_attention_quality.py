@@ -15,6 +15,7 @@ from itm_core.data.dataset import Dataset, load_dataset
 from itm_core.evaluation.attention_measures import MULTIPLES, Quality, measure
 from itm_core.evaluation.attention_quality import attention_quality, iou
 from itm_core.experiments import recipes
+from itm_core.experiments.prepare import encode
 from itm_core.models.pairing import REGIONS
 from tests.micro import write_dataset
 
@@ -196,7 +197,7 @@ def test_every_method_that_attends_is_measured(name: str, sides: set[str], tiny:
     recipe = recipes.get(f"{name}-smoke")
     torch.manual_seed(0)
     matcher = recipe.build(data.test.regions.shape[2], len(data.vocabulary), 36).eval()
-    found = attention_quality(matcher, data.test, data.vocabulary)
+    found = attention_quality(matcher, data.test, encode(data.test, data.vocabulary))
     if not sides:
         assert found is None
         return
@@ -270,7 +271,7 @@ def test_a_split_is_measured_as_one_caption_after_another(name: str, tmp_path: P
     torch.manual_seed(0)
     matcher = recipes.get(f"{name}-smoke").build(11, len(data.vocabulary), 4)
     matcher.train()
-    measured = attention_quality(matcher, test, data.vocabulary)
+    measured = attention_quality(matcher, test, encode(test, data.vocabulary))
     assert matcher.training  # left as it was found
     matcher.eval()
     rows: dict[str, list[list[float]]] = {}
@@ -285,7 +286,7 @@ def test_a_split_is_measured_as_one_caption_after_another(name: str, tmp_path: P
         }
         for look in matcher.explain(V, W).directions:
             weights = look.weights[0, :, 0].detach().numpy()
-            if look.axis == REGIONS:
+            if look.key_axis == REGIONS:
                 found = rows.setdefault("t2i", [])
                 found += [plain(weights[place], right) for place, right in shown.items()]
             else:
@@ -300,7 +301,8 @@ def test_a_split_is_measured_as_one_caption_after_another(name: str, tmp_path: P
         assert ours == pytest.approx(np.mean(values, 0).tolist(), abs=1e-6)
         assert q.queries == len(values)
         assert q.dropped == (60 * 1 if side == "i2t" else 0)  # the last region shows nothing
-    some = attention_quality(matcher, test, data.vocabulary, fixed=2.0)  # no weight is that large
+    tokens = encode(test, data.vocabulary)
+    some = attention_quality(matcher, test, tokens, fixed=2.0)  # no weight is that large
     assert some is not None
     assert all(q.recall == 0 for q in some.directions.values())
 
@@ -308,4 +310,4 @@ def test_a_split_is_measured_as_one_caption_after_another(name: str, tmp_path: P
 def test_a_dataset_that_does_not_know_has_no_quality(tmp_path: Path) -> None:
     data = load_dataset(write_dataset(tmp_path))
     matcher = recipes.get("scan-t2i-mean-smoke").build(11, len(data.vocabulary))
-    assert attention_quality(matcher, data.test, data.vocabulary) is None
+    assert attention_quality(matcher, data.test, encode(data.test, data.vocabulary)) is None

@@ -54,7 +54,7 @@ def slow_ranks(scores: np.ndarray, n: int) -> tuple[list[int], list[int]]:
 @settings(deadline=None)
 def test_ranks_equal_sorting_by_hand(images: int, n: int, levels: int, seed: int) -> None:
     scores = np.random.default_rng(seed).integers(levels, size=(images, n * images)).astype(float)
-    found = ranks(scores, captions_per_image=n)
+    found = ranks(scores)
     assert (found.i2t.tolist(), found.t2i.tolist()) == slow_ranks(scores, n)
 
 
@@ -88,8 +88,8 @@ def test_hits_at_mean_ties_are_the_mean_over_orders(seed: int, levels: int) -> N
     """Breaking the ties by a small noise, many times, gives the same recalls in the mean."""
     draw = np.random.default_rng(seed)
     scores = draw.integers(levels, size=(8, 16)).astype(float)
-    found = metrics(scores, captions_per_image=2, ties="mean")
-    tries = [metrics(scores + 0.5 * draw.random((8, 16)), captions_per_image=2) for _ in range(400)]
+    found = metrics(scores, ties="mean")
+    tries = [metrics(scores + 0.5 * draw.random((8, 16))) for _ in range(400)]
     for side in ("i2t", "t2i"):
         mean = np.mean([getattr(one, side).values() for one in tries], axis=0)
         ours = getattr(found, side).values()
@@ -143,7 +143,7 @@ def test_metrics_by_hand() -> None:
 
 def test_the_median_between_two_ranks_is_floored() -> None:
     """Ranks 1 and 2 of two queries: the field prints floor(0.5) + 1."""
-    found = metrics(np.array([[2.0, 0.0], [3.0, 1.0]]), captions_per_image=1)
+    found = metrics(np.array([[2.0, 0.0], [3.0, 1.0]]))
     for side in (found.i2t, found.t2i):
         assert (side.r1, side.r5, side.median, side.mean) == (50, 100, 1, 1.5)
 
@@ -157,9 +157,9 @@ def test_no_order_of_images_or_captions_counts(seed: int, levels: int, ties: str
     order = draw.permutation(7)
     captions = (3 * order[:, None] + np.array([draw.permutation(3) for _ in order])).ravel()
     moved = scores[order][:, captions]
-    one, other = (metrics(s, captions_per_image=3, ties=ties).flat() for s in (scores, moved))
+    one, other = (metrics(s, ties=ties).flat() for s in (scores, moved))
     assert one == pytest.approx(other, abs=1e-9)
-    first, second = (ranks(s, captions_per_image=3, ties=ties) for s in (scores, moved))
+    first, second = (ranks(s, ties=ties) for s in (scores, moved))
     np.testing.assert_array_equal(first.i2t[order], second.i2t)
     np.testing.assert_array_equal(first.t2i[captions], second.t2i)
 
@@ -174,7 +174,7 @@ def test_folds_are_scored_by_themselves() -> None:
         every = [getattr(p, side).values() for p in parts]
         assert getattr(found, side).values() == pytest.approx(np.mean(every, axis=0).tolist())
     even = np.zeros((4, 8))  # where all is equal, what a tie means decides
-    folds = {t: five_folds(even, captions_per_image=2, folds=2, ties=t).t2i.r1 for t in TIES}
+    folds = {t: five_folds(even, folds=2, ties=t).t2i.r1 for t in TIES}
     assert folds == {"pessimistic": 0, "optimistic": 100, "mean": 50}
     with pytest.raises(InputError, match="multiple of 5"):
         five_folds(scores[:9, :45])
@@ -184,7 +184,7 @@ def test_folds_are_scored_by_themselves() -> None:
         ):
             five_folds(scores, folds=folds)
     with pytest.raises(InputError, match="wrong shape"):
-        five_folds(np.repeat(scores, 2, axis=1))
+        five_folds(scores[:, :49])
 
 
 def test_the_summary_of_folds_is_labelled_right() -> None:
@@ -211,7 +211,7 @@ def test_scores_of_other_pairs_are_not_set_together(together: Callable[..., obje
         together(np.zeros((2, 10)), np.zeros((3, 15)))
 
 
-@pytest.mark.parametrize("shape", [(5, 24), (5, 5), (25,), (0, 0)])
+@pytest.mark.parametrize("shape", [(5, 24), (5, 4), (25,), (0, 0)])
 def test_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="wrong shape"):
         ranks(np.zeros(shape))
@@ -305,7 +305,7 @@ def test_the_record_says_what_it_holds() -> None:
 
 
 def test_the_record_of_equal_scores_is_the_pessimistic_one() -> None:
-    recorded = report(np.zeros((20, 40)), captions_per_image=2)
+    recorded = report(np.zeros((20, 40)))
     assert (recorded["rsum"], recorded["t2i_mean"], recorded["i2t_mean"]) == (0, 20, 39)
     assert recorded["intervals"]["rsum"] == [0, 0]
 

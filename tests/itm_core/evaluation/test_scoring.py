@@ -10,9 +10,17 @@ from hypothesis import strategies as st
 
 from itm_core.encoders.fragments import Fragments
 from itm_core.evaluation import scoring
-from itm_core.evaluation.scoring import encoded_blocks, pad, score_fragments, score_matrix
+from itm_core.evaluation.scoring import (
+    Captions,
+    encoded_blocks,
+    pad,
+    score_all,
+    score_fragments,
+    score_matrix,
+)
 from itm_core.experiments import recipes
-from itm_core.models.pairing import AllPairs
+from itm_core.models import Matcher
+from itm_core.models.pairing import AllPairs, Matched
 
 
 def some_data(images: int, captions: int, seed: int = 0) -> tuple[np.ndarray, list[list[int]]]:
@@ -57,6 +65,34 @@ def test_columns_follow_the_order_of_the_captions(images: int, captions: int, se
         np.testing.assert_allclose(scores[:, column], alone[:, 0], atol=2e-6)
 
 
+def test_prepared_captions_give_the_same_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "CAPTIONS_AT_ONCE", 4)
+    matcher = recipes.get("scan-t2i-mean").replace("encoder.embedding=8").build(5, 20)
+    features, texts = some_data(7, 11)
+    captions = Captions.of(texts)
+    assert Captions.of(captions) is captions
+    lens = torch.cat([block.lens for block in captions.blocks])
+    assert torch.equal(lens, lens.sort().values)
+    assert sorted(k for block in captions.blocks for k in block.columns) == list(range(11))
+    expected = score_matrix(matcher, features, texts)
+    np.testing.assert_array_equal(score_matrix(matcher, features, captions), expected)
+
+
+def test_images_are_rows_and_captions_columns_also_with_a_graph() -> None:
+    matcher = recipes.get("scan-t2i-mean").replace("encoder.embedding=8").build(5, 20)
+    features, texts = some_data(3, 4)
+    regions, words = matcher.regions(torch.from_numpy(features)), matcher.words(*pad(texts))
+    scores = score_all(matcher, regions, words)
+    assert scores.shape == (3, 4)
+    assert scores.requires_grad
+    order = torch.argsort(words.lens)
+    for short_first in (None, order):
+        tiled = score_fragments(matcher, [regions], words, order=short_first)
+        torch.testing.assert_close(tiled, scores.detach())
+    alone = matcher(Matched(regions.take(torch.tensor([2])), words.take(torch.tensor([1]))))
+    torch.testing.assert_close(scores[2, 1], alone[0, 0])
+
+
 @pytest.mark.parametrize("parts", [1, 2, 3, 5])
 def test_devices_share_the_images(parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut where a chunk ends the scores are the same to the bit, elsewhere to rounding."""
@@ -76,7 +112,7 @@ def test_devices_share_the_images(parts: int, monkeypatch: pytest.MonkeyPatch) -
 @given(images=st.integers(1, 5000), parts=st.integers(1, 70))
 def test_shards_hold_every_image_once(images: int, parts: int) -> None:
     parts = min(parts, images)
-    shards = scoring.cut(images, parts)
+    shards = scoring.image_shards(images, parts)
     assert [i for rows in shards for i in range(images)[rows]] == list(range(images))
     sizes = [rows.stop - rows.start for rows in shards]
     assert len(sizes) == parts
@@ -98,14 +134,14 @@ def test_memory_does_not_grow_with_the_captions(monkeypatch: pytest.MonkeyPatch)
     for count in (40, 400):
         seen: list[tuple[int, int]] = []
 
-        def watch(chunks: list[Fragments], words: Fragments, seen: list = seen) -> torch.Tensor:
+        def watch(
+            matcher: Matcher, chunks: list[Fragments], words: Fragments, seen: list = seen
+        ) -> torch.Tensor:
             seen.append((len(words.lens), words.vectors.numel()))
             return score_fragments(matcher, chunks, words)
 
         monkeypatch.setattr(scoring, "CAPTIONS_AT_ONCE", 16)
-        monkeypatch.setattr(
-            scoring, "score_fragments", lambda m, chunks, words, watch=watch: watch(chunks, words)
-        )
+        monkeypatch.setattr(scoring, "score_fragments", watch)
         scoring.score_matrix(matcher, *some_data(3, count))
         largest[count] = max(c for c, _ in seen), max(n for _, n in seen)
     assert largest[40][0] == largest[400][0] == 16
@@ -120,11 +156,11 @@ def test_images_are_encoded_in_order_and_held_in_blocks(monkeypatch: pytest.Monk
     with torch.no_grad():
         expected = matcher.regions(torch.from_numpy(features)).vectors
     floats = 9 * expected[0].numel()  # of nine images; two times four fit
-    blocks = list(encoded_blocks(matcher, features, held=floats))
+    blocks = list(encoded_blocks(matcher, features, max_floats=floats))
     assert [rows.stop - rows.start for rows, _ in blocks] == [8, 8, 7]
     for rows, chunks in blocks:
         torch.testing.assert_close(torch.cat([c.vectors for c in chunks]), expected[rows])
-    monkeypatch.setitem(scoring.HELD, "cpu", floats)
+    monkeypatch.setitem(scoring.ENCODED_FLOATS, "cpu", floats)
     np.testing.assert_allclose(score_matrix(matcher, features, captions), whole, atol=1e-6)
 
 

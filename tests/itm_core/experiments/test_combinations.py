@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from itm_core.constraints import CONSTRAINTS
 from itm_core.errors import InputError
 from itm_core.experiments import recipes
 from itm_core.experiments.recipes import Recipe
@@ -33,10 +34,13 @@ SIZE = {
     "regulator": {"width": 4},
     "training": {"learning_rate": 0.01, "batch": BATCH},
 }
-CONSTRAINTS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0))
+WEIGHTS = [  # every subset of the constraints
+    dict(zip(CONSTRAINTS, weights, strict=True))
+    for weights in itertools.product((0.0, 1.0), repeat=len(CONSTRAINTS))
+]
 PLAIN = recipes.get("scan-t2i-mean-smoke").changed(SIZE)
 
-Choice = tuple[str, str, str, str, str, tuple[float, float]]
+Choice = tuple[str, str, str, str, str, dict[str, float]]
 CHOICES: list[Choice] = list(
     itertools.product(
         DIRECTIONS,
@@ -44,13 +48,13 @@ CHOICES: list[Choice] = list(
         GATES,
         (*AGGREGATIONS, *NODE_AGGREGATIONS),
         ("none", *REGULATORS),
-        CONSTRAINTS,
+        WEIGHTS,
     )
 )
 
 
 def recipe_of(choice: Choice) -> Recipe:
-    direction, attention, gate, aggregation, regulator, (ccr, ccs) = choice
+    direction, attention, gate, aggregation, regulator, weights = choice
     return PLAIN.changed(
         {
             "matcher": {
@@ -60,7 +64,7 @@ def recipe_of(choice: Choice) -> Recipe:
                 "aggregation": aggregation,
             },
             "regulator": {"kind": regulator, "steps": 2},
-            "constraints": {"ccr": ccr, "ccs": ccs},
+            "constraints": weights,
         }
     )
 
@@ -75,13 +79,13 @@ def legal() -> Iterator[Recipe]:
 
 def must_be_refused(choice: Choice) -> bool:
     """The rules, written a second time."""
-    _, attention, gate, aggregation, regulator, constraints = choice
-    hard = attention == "hard"
+    _, attention, gate, aggregation, kind, weights = choice
+    hard, regulator = attention == "hard", REGULATORS.get(kind)
     return (
         (hard and gate != "none")
-        or (hard and regulator in ("rcr", "rcar", "memory"))
-        or (hard and constraints != (0.0, 0.0))
-        or (aggregation in NODE_AGGREGATIONS and regulator == "memory")
+        or (hard and regulator is not None and regulator.changes_attention)
+        or (hard and any(weights.values()))
+        or (aggregation in NODE_AGGREGATIONS and regulator is not None and regulator.sums_scores)
     )
 
 
@@ -132,9 +136,9 @@ def check(recipe: Recipe) -> None:
     torch.testing.assert_close(reading.score[:, 0], scores.diagonal(), atol=1e-6, rtol=0)
     torch.testing.assert_close(reading.total()[:, 0], scores.diagonal(), atol=1e-6, rtol=0)
     for look in reading.directions:
-        sums = look.weights.sum(look.axis)
+        sums = look.weights.sum(look.key_axis)
         real = (torch.arange(5) < b.lens[:, None])[:, :, None, None]
-        sums = sums if look.axis == 1 else sums[real.expand(-1, -1, 1, 1).squeeze(3)]
+        sums = sums if look.key_axis == 1 else sums[real.expand(-1, -1, 1, 1).squeeze(3)]
         torch.testing.assert_close(sums, torch.ones_like(sums), atol=1e-5, rtol=0)
 
 
@@ -156,15 +160,22 @@ def test_the_others_are_refused_and_the_count_is_known() -> None:
             with pytest.raises(InputError):
                 recipe_of(choice)
     print(f"{len(CHOICES) - refused} legal combinations, {refused} refused")
-    assert len(CHOICES) - refused == sum(1 for _ in legal()) == LEGAL
+    assert len(CHOICES) - refused == sum(1 for _ in legal()) == count_legal()
 
 
-LEGAL = 1230  # 3 directions; soft: 3 gates x (7 x 5 - 2) x 4 constraints; hard: 7 x 2
+def count_legal() -> int:
+    """Count by multiplication: soft attention and hard attention, cosines and vectors."""
+    regulators = list(REGULATORS.values())
+    soft = len(AGGREGATIONS) * (1 + len(regulators))
+    soft += len(NODE_AGGREGATIONS) * (1 + sum(not r.sums_scores for r in regulators))
+    hard = len(AGGREGATIONS) + len(NODE_AGGREGATIONS)
+    hard *= 1 + sum(not r.changes_attention for r in regulators)
+    return len(DIRECTIONS) * (soft * len(GATES) * len(WEIGHTS) + hard)
 
 
 @pytest.mark.parametrize("aggregation", ["mean", "SAF", "SGR"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("kind", [k for k, r in REGULATORS.items() if r.least_steps])
+@pytest.mark.parametrize("kind", [k for k, r in REGULATORS.items() if r.min_steps])
 def test_zero_steps_are_the_plain_host_bit_for_bit(
     kind: str, direction: str, aggregation: str
 ) -> None:

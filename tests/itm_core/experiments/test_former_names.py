@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pytest
 import torch
@@ -56,13 +58,44 @@ def test_a_former_name_that_is_typed_names_the_present_one() -> None:
         recipes.get("scan-t2i-mean").replace("training.drop_every=2")
 
 
-@pytest.mark.parametrize("name", ["saf-smoke", "scan-i2t-LSE+rcar-smoke", "bfan-prob-smoke"])
-def test_weights_saved_under_former_names_are_loaded(name: str) -> None:
-    saved = recipes.get(name).build(5, 9, 4)
-    former = {
-        key.replace("directions.", "gazes.", 1): value for key, value in saved.state_dict().items()
-    }
-    loaded = recipes.get(name).build(5, 9, 4)
+FORMER_PARTS = (  # of the names of weights: now, then
+    (r"^directions\.(\w+)\.(nodes|regulator)\.pooled", r"directions.\1.\2.whole"),
+    (r"^directions\.(\w+)\.nodes\.query", r"directions.\1.nodes.ask"),
+    (r"^directions\.(\w+)\.nodes\.key", r"directions.\1.nodes.answer"),
+    (r"^directions\.(\w+)\.regulator\.output", r"directions.\1.regulator.score"),
+    (r"^directions", "gazes"),
+    (r"^(regions|words)\.pooling\.pooled", r"\1.whole.whole"),
+    (r"^(regions|words)\.pooling", r"\1.whole"),
+    (r"^regions\.positions\.query", "regions.positions.ask"),
+)
+
+
+def former_name(name: str) -> str:
+    for present, former in FORMER_PARTS:
+        name = re.sub(present, former, name)
+    return name
+
+
+@pytest.mark.parametrize(
+    ("name", "renamed"),
+    [
+        ("saf-smoke", "gazes.t2i.nodes.whole.transform.weight"),
+        ("sgr-smoke", "gazes.t2i.nodes.answer.2.bias"),
+        ("sgr-smoke", "regions.whole.whole_norm.running_mean"),
+        ("scan-i2t-LSE+rcar-smoke", "gazes.i2t.regulator.score.weight"),
+        ("scan-i2t-LSE+rcar-smoke", "gazes.i2t.regulator.whole.1.weight"),
+        ("bfan-prob-smoke", "words.rnn.weight_ih_l0"),
+        ("pfan-t2i-smoke", "regions.positions.ask.weight"),
+        ("vse-gpo-smoke", "words.whole.linear.weight"),
+        ("vsrn-smoke", "regions.whole.rnn.weight_ih_l0"),
+    ],
+)
+def test_weights_saved_under_former_names_are_loaded(name: str, renamed: str) -> None:
+    width = 5 if "pfan" not in name else 35
+    saved = recipes.get(name).build(width, 9, 4)
+    former = {former_name(key): value for key, value in saved.state_dict().items()}
+    assert renamed in former
+    loaded = recipes.get(name).build(width, 9, 4)
     loaded.load_state_dict(dict(former))
     for key, value in saved.state_dict().items():
         assert torch.equal(loaded.state_dict()[key], value)

@@ -12,16 +12,17 @@ from itm_book.reference import bfan_scores, chan_scores, scan_scores
 from itm_book.reference.bfan import focal
 from itm_book.reference.scan import normalised, pool
 from itm_core.constraints import (
+    CCR,
+    CCS,
     NEGATIVES,
     RELEVANCES,
     SWAPS,
+    Constraint,
     ConstraintSettings,
     QueryKeyBatch,
-    passed_over,
-    swapped,
 )
 from itm_core.encoders.encoder import WORD_ENCODERS, WORD_INITS, EncoderSettings, make_word_encoder
-from itm_core.encoders.pooling import WHOLES, make_whole
+from itm_core.encoders.pooling import POOLINGS, make_pooling
 from itm_core.encoders.region_blocks import REGION_BLOCKS, make_block
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
@@ -32,7 +33,7 @@ from itm_core.models.aggregation import AGGREGATIONS, aggregate, contributions
 from itm_core.models.attention import GATES, NORMALISATIONS, focused, normalise
 from itm_core.models.pairing import REGIONS
 from itm_core.settings import one_of, registered
-from itm_core.training.feature_cache import HOLDING, hold
+from itm_core.training.feature_cache import FEATURE_CACHES, cache_features
 from itm_core.training.losses import LOSSES, LossSettings, ranking_loss
 from itm_core.training.optimisation import make_optimiser
 from itm_core.training.settings import OPTIMISERS, TrainingSettings
@@ -69,20 +70,22 @@ def with_optimiser(wrong: str) -> object:
     return make_optimiser(recipes.get("scan-t2i-mean-smoke").build(5, 6, 4), settings)
 
 
-def asked() -> QueryKeyBatch:
+def query_key_batch() -> QueryKeyBatch:
     """One direction of three pairs with two queries and four keys."""
     draw = torch.Generator().manual_seed(0)
     weights = torch.rand(3, 2, 4, generator=draw)
     query, keys = torch.rand(3, 2, 5, generator=draw), torch.rand(3, 4, 5, generator=draw)
-    asks, real = torch.ones(3, 2, dtype=torch.bool), torch.ones(3, 4, dtype=torch.bool)
-    return QueryKeyBatch(weights, query @ keys.mT, query, keys, keys @ keys.mT, asks, real, None)
+    every, real = torch.ones(3, 2, dtype=torch.bool), torch.ones(3, 4, dtype=torch.bool)
+    return QueryKeyBatch(
+        weights, query @ keys.mT, query, keys, keys @ keys.mT, every, real, IMAGE, None
+    )
 
 
-def constrained(name: str, function: Callable[..., object], *rest: object) -> Callable:
+def constrained(name: str, constraint: type[Constraint]) -> Callable:
     def call(wrong: str) -> object:
         settings = ConstraintSettings(ccr=1.0)
         setting(settings, name, wrong)
-        return function(asked(), settings, *rest)
+        return constraint(settings).negative(query_key_batch())
 
     return call
 
@@ -93,7 +96,7 @@ CALLS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
     "gate": (lambda w: focused(S, REGIONS, w), tuple(GATES)),
     "aggregation": (lambda w: aggregate(S[..., :1], 1, kind=w), tuple(AGGREGATIONS)),
     "shares": (lambda w: contributions(S[..., :1], 1, kind=w), tuple(AGGREGATIONS)),
-    "whole": (lambda w: make_whole(w, 4, 5), tuple(WHOLES)),
+    "pooling": (lambda w: make_pooling(w, 4, 5), tuple(POOLINGS)),
     "block": (lambda w: make_block(w, 6, 8), tuple(REGION_BLOCKS)),
     "words": (
         with_encoder("text_encoder"),
@@ -102,10 +105,16 @@ CALLS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
     "word start": (with_encoder("word_init"), tuple(WORD_INITS)),
     "loss": (with_loss, tuple(LOSSES)),
     "optimiser": (with_optimiser, tuple(OPTIMISERS)),
-    "negative": (constrained("negative", passed_over), tuple(NEGATIVES)),
-    "swap": (constrained("swap", swapped, IMAGE), tuple(SWAPS)),
-    "relevance": (lambda w: asked().relevance(asked().weights, kind=w), RELEVANCES),
-    "held": (lambda w: hold(np.ones((1, 2, 3)), torch.device("cpu"), w, free=9999), HOLDING),
+    "negative": (constrained("negative", CCR), tuple(NEGATIVES)),
+    "swap": (constrained("swap", CCS), tuple(SWAPS)),
+    "relevance": (
+        lambda w: query_key_batch().relevance(query_key_batch().weights, kind=w),
+        RELEVANCES,
+    ),
+    "feature_cache": (
+        lambda w: cache_features(np.ones((1, 2, 3)), torch.device("cpu"), w, free=9999),
+        FEATURE_CACHES,
+    ),
     "ties": (lambda w: retrieval.ranks(SCORES, ties=w), retrieval.TIES),
     "ties of metrics": (lambda w: retrieval.metrics(SCORES, ties=w), retrieval.TIES),
     "nan": (lambda w: retrieval.ranks(SCORES, nan=w), retrieval.NANS),

@@ -172,7 +172,7 @@ def test_where_no_run_is_the_remedy_is_to_name_one(
     said = capsys.readouterr().err
     assert "found no run. Remedy: name the folder of a run (itm runs lists them)" in said
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(InputError, match=r"found a run that was cut off\. Remedy: train it"):
+    with pytest.raises(InputError, match=r"found a run that was interrupted\. Remedy: train it"):
         load(tmp_path)
     (tmp_path / "metrics.json").write_text("{}")
     with pytest.raises(InputError, match=r"configuration is damaged; .* train the run again"):

@@ -19,7 +19,8 @@ from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.evaluation.scoring import score_matrix
 from itm_core.experiments import recipes, runs
-from itm_core.experiments.prepare import encode
+from itm_core.experiments.evaluate import dev_scorer
+from itm_core.experiments.prepare import encode, prepare
 from itm_core.experiments.runs import Spec
 from tests.micro import COLOURS, SMALL, THINGS, write_dataset
 
@@ -126,7 +127,7 @@ def test_a_run_without_its_last_file_is_not_whole(
     cut = next(copy.glob("*/*/*/metrics.json"))
     cut.unlink()
     assert runs.all_runs(copy) == []
-    with pytest.raises(InputError, match="cut off"):
+    with pytest.raises(InputError, match="interrupted"):
         runs.load(cut.parent)
     again = train(dataset, copy)
     for name, weight in run.matcher().state_dict().items():
@@ -188,7 +189,7 @@ def test_a_failing_run_does_not_stop_the_others(dataset: Path, tmp_path: Path) -
 def test_runs_that_are_there_start_no_process(
     run: runs.Run, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "ProcessPoolExecutor", None)
+    monkeypatch.setattr(runs, "run_parallel", None)
     specs = [Spec("scan-t2i-mean", 0, SMALL)] * 2
     root = run.folder.parents[2]
     made = runs.train_many(dataset, specs, root=root, device="cpu", progress=False)
@@ -319,5 +320,5 @@ def test_the_best_epoch_is_chosen_on_the_first_development_images(
     matcher = recipe.build(11, len(data.vocabulary), 4).eval()
     captions = [data.vocabulary.encode(c) for c in data.dev.captions[: 5 * images]]
     scores = score_matrix(matcher, data.dev.regions[:images], captions)
-    found = runs.dev_scorer(data, recipe)(matcher)
+    found = dev_scorer(prepare(data, recipe).dev, recipe.training.dev_images)(matcher)
     assert found == retrieval.metrics(scores).flat()

@@ -19,12 +19,12 @@ def test_a_pair_has_the_same_mask_wherever_it_is_met() -> None:
     dropout = PairDropout(0.4)
     dropout.resample_dropout()
     x = torch.ones(5, 7, 6, 1, 8)
-    every = dropout(x, AllPairs(V, W).names())
+    every = dropout(x, AllPairs(V, W).pair_ids())
     captions, images = torch.tensor([4, 1]), torch.tensor([5, 0, 2])
-    tile = AllPairs(V.take(images), W.take(captions)).names()
+    tile = AllPairs(V.take(images), W.take(captions)).pair_ids()
     expected = every[captions][:, :, images]
     assert torch.equal(dropout(torch.ones(2, 7, 3, 1, 8), tile), expected)
-    own = Matched(V.take(torch.tensor([3, 3])), W.take(captions)).names()
+    own = Matched(V.take(torch.tensor([3, 3])), W.take(captions)).pair_ids()
     assert torch.equal(dropout(torch.ones(2, 7, 1, 1, 8), own)[:, :, 0], every[captions, :, 3])
 
 

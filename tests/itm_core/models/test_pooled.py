@@ -17,7 +17,7 @@ ENCODER = EncoderSettings(embedding=4, word_width=2, image_pooling="mean", text_
 
 def sides() -> tuple[Fragments, Fragments]:
     torch.manual_seed(0)
-    regions = Fragments.of(torch.randn(4, 3, 4), whole=torch.randn(4, 4))
+    regions = Fragments.of(torch.randn(4, 3, 4), pooled=torch.randn(4, 4))
     words = Fragments.of(torch.randn(4, 5, 4), torch.tensor([5, 2, 4, 3]), torch.randn(4, 4))
     return regions, words
 
@@ -38,8 +38,8 @@ def test_all_pairings_and_tiles_give_the_same_scores(measure: str) -> None:
 def test_measures_by_hand() -> None:
     image, caption = torch.tensor([[0.6, -0.8, 0.0, 0.0]]), torch.tensor([[1.0, 0.0, 0.0, 0.0]])
     pair = Matched(
-        Fragments.of(torch.zeros(1, 1, 4), whole=image),
-        Fragments.of(torch.zeros(1, 1, 4), whole=caption),
+        Fragments.of(torch.zeros(1, 1, 4), pooled=image),
+        Fragments.of(torch.zeros(1, 1, 4), pooled=caption),
     )
     scores = {
         (measure, absolute): Pooled(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from itm_core.evaluation import scoring
 from itm_core.experiments import recipes
 from itm_core.models.pairing import AllPairs
-from itm_core.models.similarity_nodes import CaptionNorm, update_running_stats
+from itm_core.models.similarity_nodes import CaptionNorm
 from itm_core.training import gradients
 from itm_core.training.gradients import Batch, gradient_step
 from itm_core.training.losses import hinge
@@ -38,7 +38,7 @@ def test_all_captions_at_once_equal_the_loop_forward_backward_and_in_running_ave
         (y * cotangent).sum().backward()
         (z * cotangent).sum().backward()
         torch.testing.assert_close(a.grad, b.grad)
-        ours.update_running_stats()
+        ours.update_running_stats(ours.batch_stats(3))
         torch.testing.assert_close(ours.running_mean, theirs.running_mean)
         torch.testing.assert_close(ours.running_var, theirs.running_var)
     torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
@@ -48,18 +48,35 @@ def test_all_captions_at_once_equal_the_loop_forward_backward_and_in_running_ave
     torch.testing.assert_close(ours(x, mask, torch.arange(3)) * mask, plain(theirs, x, lens))
 
 
-def test_the_order_of_the_batch_decides_not_the_order_of_meeting() -> None:
+def test_statistics_are_ordered_by_index_in_the_batch_whatever_the_tiles() -> None:
     x = torch.randn(4, 3, 5)
     straight, shuffled = CaptionNorm(), CaptionNorm()
     straight(x, None, torch.arange(4))
     order = torch.tensor([2, 0, 3, 1])
-    for part in order.split(2):  # in two tiles, and each of them twice
+    for part in order.split(2):  # in two tiles, each scored twice
+        shuffled(x[part] + 1, None, part)
         shuffled(x[part], None, part)
-        shuffled(x[part], None, part)
-    straight.update_running_stats(), shuffled.update_running_stats()
-    torch.testing.assert_close(straight.running_mean, shuffled.running_mean)
-    torch.testing.assert_close(straight.running_var, shuffled.running_var)
-    assert not straight.seen
+    stats = straight.batch_stats(4)
+    assert torch.equal(stats, shuffled.batch_stats(4))
+    torch.testing.assert_close(stats[:, 0], x.mean((1, 2)))
+    assert not shuffled.batch_stats(4).any()  # collected anew for each step
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32])
+@pytest.mark.parametrize("captions", [1, 2, 128])
+def test_the_closed_form_equals_one_update_after_another(captions: int, kind: torch.dtype) -> None:
+    torch.manual_seed(captions)
+    norm = CaptionNorm().to(kind)
+    mean, var = norm.running_mean.clone(), norm.running_var.clone()
+    for _ in range(20):
+        stats = torch.rand(captions, 2, dtype=kind) * 3
+        for row in stats:
+            mean.lerp_(row[0], norm.momentum)
+            var.lerp_(row[1], norm.momentum)
+        norm.update_running_stats(stats)
+    tolerance = 1e-12 if kind == torch.float64 else 1e-6
+    torch.testing.assert_close(norm.running_mean, mean, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(norm.running_var, var, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("hardest", [True, False])
@@ -87,7 +104,9 @@ def test_training_steps_move_parameters_and_averages_as_the_whole_batch_would(
         scores = whole(AllPairs(whole.regions(features), whole.words(tokens, batch.lens))).T
         loss = hinge(scores, recipe.loss.margin, hardest=hardest)
         loss.backward()
-        update_running_stats(whole)
+        for part in whole.modules():
+            if isinstance(part, CaptionNorm):
+                part.update_running_stats(part.batch_stats(5))
         assert value == pytest.approx(loss.item())
     for (name, a), b in zip(matcher.named_parameters(), whole.parameters(), strict=True):
         assert (a.grad is None) == (b.grad is None), name

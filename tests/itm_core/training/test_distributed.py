@@ -15,7 +15,13 @@ from itm_core.errors import InputError
 from itm_core.experiments import recipes, runs
 from itm_core.experiments.weights import save_matcher
 from itm_core.models import Matcher
-from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup, joined, own_device, row_wise
+from itm_core.training.distributed import (
+    SINGLE_PROCESS,
+    ProcessGroup,
+    local_device,
+    process_group,
+    row_wise,
+)
 from itm_core.training.gradients import gradient_step
 from itm_core.training.launch import launch
 from itm_core.training.trainer import Trainer
@@ -101,7 +107,7 @@ def trained(
 
 def one_of_two(folder: Path) -> None:
     """What each of the two processes does; it leaves its results in ``folder``."""
-    with joined("cpu") as (group, device):
+    with process_group("cpu") as (group, device):
         found: dict[Any, Any] = {case: step_by_step(*case, group) for case in CASES}
         with pytest.raises(KeyboardInterrupt, match="the state is kept"):
             trained(folder / "trainer", group, stop=not group.first)  # one is asked, both stop
@@ -207,13 +213,13 @@ def test_a_gpu_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert [own_device(name) for name in ("auto", "cuda", "cpu")] == ["cuda:1", "cuda:1", "cpu"]
-    with pytest.raises(InputError, match="a GPU of its own"):
-        own_device("cuda:0")
+    assert [local_device(name) for name in ("auto", "cuda", "cpu")] == ["cuda:1", "cuda:1", "cpu"]
+    with pytest.raises(InputError, match="its own GPU"):
+        local_device("cuda:0")
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 8])
 def test_every_place_is_somebodys(count: int) -> None:
-    shares = [ProcessGroup(rank, 3).share(count).tolist() for rank in range(3)]
+    shares = [ProcessGroup(rank, 3).shard(count).tolist() for rank in range(3)]
     assert sorted(place for share in shares for place in share) == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1

@@ -13,8 +13,9 @@ import torch
 
 from itm_core.errors import InputError
 from itm_core.experiments.recipes import Recipe
-from itm_core.training.feature_cache import ahead, hold
-from itm_core.training.trainer import Pairs, Trainer
+from itm_core.training.batches import Pairs
+from itm_core.training.feature_cache import cache_features, prefetch
+from itm_core.training.trainer import Trainer
 from tests.itm_core.training import test_trainer
 from tests.itm_core.training.test_trainer import RECIPE, some_pairs, trainer, weights
 
@@ -23,7 +24,7 @@ CPU = torch.device("cpu")
 
 def test_results_come_in_order_and_are_made_beside() -> None:
     made = [(n, threading.get_ident()) for n in range(20)]
-    results = list(ahead(lambda item: (item[0], threading.get_ident()), made))
+    results = list(prefetch(lambda item: (item[0], threading.get_ident()), made))
     assert [n for n, _ in results] == list(range(20))
     assert {thread for _, thread in results} != {threading.get_ident()}
     assert len({thread for _, thread in results}) == 1
@@ -31,7 +32,7 @@ def test_results_come_in_order_and_are_made_beside() -> None:
 
 def test_making_goes_on_while_results_are_used_but_not_far() -> None:
     made: list[int] = []
-    with closing(ahead(made.append, range(50), count=3)) as results:
+    with closing(prefetch(made.append, range(50), count=3)) as results:
         next(results)
         time.sleep(0.1)
         assert made == [0, 1, 2, 3]  # the one in use, and three
@@ -40,13 +41,13 @@ def test_making_goes_on_while_results_are_used_but_not_far() -> None:
 
 
 def test_an_error_is_raised_where_its_result_would_have_come() -> None:
-    results = ahead(lambda n: 1 // (2 - n), range(5))
+    results = prefetch(lambda n: 1 // (2 - n), range(5))
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)
 
 
-def held_trainer(
+def caching_trainer(
     folder: Path, kind: str, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> Trainer:
     """A trainer on a CPU that is taken for a device with room."""
@@ -55,28 +56,28 @@ def held_trainer(
 
 
 @pytest.mark.parametrize("drop", ["training.region_dropout=0", "training.region_dropout=0.3"])
-def test_held_features_train_to_the_same_bits(
+def test_cached_features_train_to_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drop: str
 ) -> None:
     recipe = RECIPE.replace(drop)
-    (tmp_path / "disk").mkdir(), (tmp_path / "held").mkdir()
+    (tmp_path / "disk").mkdir(), (tmp_path / "cached").mkdir()
     disk = trainer(tmp_path / "disk", recipe)
-    assert disk.held is None
+    assert disk.batches.cache is None
     disk.run()
-    held = held_trainer(tmp_path / "held", "auto", recipe, monkeypatch)
-    assert (held.held is not None) == (drop == "training.region_dropout=0")
-    held.run()
+    cached = caching_trainer(tmp_path / "cached", "auto", recipe, monkeypatch)
+    assert (cached.batches.cache is not None) == (drop == "training.region_dropout=0")
+    cached.run()
     for name, value in weights(disk.matcher).items():
-        assert torch.equal(value, weights(held.matcher)[name]), name
+        assert torch.equal(value, weights(cached.matcher)[name]), name
 
 
 def test_half_precision_is_that_of_rounded_features(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "half").mkdir(), (tmp_path / "rounded").mkdir()
-    half = held_trainer(tmp_path / "half", "float16", RECIPE, monkeypatch)
-    assert half.held is not None
-    assert half.held.dtype == torch.float16
+    half = caching_trainer(tmp_path / "half", "float16", RECIPE, monkeypatch)
+    assert half.batches.cache is not None
+    assert half.batches.cache.dtype == torch.float16
     half.run()
     pairs = some_pairs()
     rounded = pairs.features.astype(np.float16).astype(np.float32)
@@ -90,26 +91,24 @@ def test_half_precision_is_that_of_rounded_features(
 
 def test_features_stay_on_the_disk_where_there_is_no_room() -> None:
     features = np.random.default_rng(0).normal(size=(600, 4, 5)).astype(np.float32)
-    assert hold(features, CPU, "auto") is None
-    assert hold(features, CPU, "auto", free=features.nbytes) is None  # half must stay free
-    held = hold(features, CPU, "auto", free=2 * features.nbytes)
-    assert held is not None
-    np.testing.assert_array_equal(held.numpy(), features)
-    assert hold(features, CPU, "never", free=2**40) is None
-    half = hold(features, CPU, "float16", free=features.nbytes)
+    assert cache_features(features, CPU, "auto") is None
+    assert cache_features(features, CPU, "auto", free=features.nbytes) is None  # half stays free
+    cache = cache_features(features, CPU, "auto", free=2 * features.nbytes)
+    assert cache is not None
+    np.testing.assert_array_equal(cache.numpy(), features)
+    assert cache_features(features, CPU, "never", free=2**40) is None
+    half = cache_features(features, CPU, "float16", free=features.nbytes)
     assert half is not None
     np.testing.assert_array_equal(half.numpy(), features.astype(np.float16))
-    with pytest.raises(
-        InputError, match="cannot be held on the device.*training.feature_cache=auto"
-    ):
-        hold(features, CPU, "float16")
+    with pytest.raises(InputError, match="do not fit on the device.*training.feature_cache=auto"):
+        cache_features(features, CPU, "float16")
 
 
 @pytest.mark.gpu
-def test_a_gpu_with_room_holds_the_features() -> None:
+def test_a_gpu_with_room_caches_the_features() -> None:
     features = np.random.default_rng(0).normal(size=(600, 4, 5)).astype(np.float32)
     for kind, kept in (("auto", np.float32), ("float16", np.float16)):
-        held = hold(features, torch.device("cuda"), kind)
-        assert held is not None
-        assert held.is_cuda
-        np.testing.assert_array_equal(held.cpu().numpy(), features.astype(kept))
+        cache = cache_features(features, torch.device("cuda"), kind)
+        assert cache is not None
+        assert cache.is_cuda
+        np.testing.assert_array_equal(cache.cpu().numpy(), features.astype(kept))

@@ -19,10 +19,11 @@ from itm_core.experiments import recipes
 from itm_core.experiments.weights import save_matcher
 from itm_core.models import Matcher
 from itm_core.models.pairing import AllPairs
+from itm_core.training.batches import Pairs, batches
 from itm_core.training.gradients import Batch, loss_and_gradient
 from itm_core.training.losses import LossSettings, hinge
 from itm_core.training.optimisation import learning_rate
-from itm_core.training.trainer import Pairs, Trainer, batches
+from itm_core.training.trainer import Trainer
 from tests.rights import closed
 
 RECIPE = recipes.get("scan-t2i-mean").replace(
@@ -273,10 +274,10 @@ def test_batch_statistics_are_averaged_with_the_weights(tmp_path: Path) -> None:
 SCRIPT = """
 import sys, pathlib, torch
 torch.set_num_threads(1)
-from tests import test_training
-from itm_core import training
-training.CHECKPOINT_SECONDS = 0.0
-t = test_training.trainer(pathlib.Path(sys.argv[1]))
+from tests.itm_core.training import test_trainer
+from itm_core.training import trainer
+trainer.CHECKPOINT_SECONDS = 0.0
+t = test_trainer.trainer(pathlib.Path(sys.argv[1]))
 step = t._step
 def slow(batch):
     import time; time.sleep(0.05); step(batch); print("step", flush=True)
@@ -295,7 +296,7 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
     ) as process:
         for _ in range(6):
             assert process.stdout is not None
-            process.stdout.readline()
+            assert process.stdout.readline() == b"step\n"
         process.send_signal(signal.SIGKILL)
     second = trainer(cut)
     second.run()
@@ -340,12 +341,12 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"state\.pt.*delete"):
         trainer(tmp_path).run()
     with closed(tmp_path / "state.pt"), pytest.raises(InputError, match="state.pt: may not"):
-        trainer(tmp_path)._load_state()
+        trainer(tmp_path)._load_checkpoint()
 
 
 def test_a_loss_that_overflows_stops_the_run(tmp_path: Path) -> None:
     bad = trainer(tmp_path)
-    bad.pairs.features[:] = np.inf
+    bad.batches.pairs.features[:] = np.inf
     with pytest.raises(InputError, match="no longer a finite number"):
         bad.run()
 

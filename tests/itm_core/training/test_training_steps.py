@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ import torch
 
 from itm_core.models import Matcher
 from itm_core.training import optimisation
+from itm_core.training.batches import batches, step_seed
 from itm_core.training.gradients import gradient_step
 from itm_core.training.optimisation import make_optimiser
-from itm_core.training.trainer import Trainer, batches
+from itm_core.training.trainer import Trainer
 from tests.itm_core.training.test_trainer import RECIPE, trainer
 
 
@@ -79,8 +81,8 @@ def test_steps_are_those_made_by_hand(tmp_path: Path, clip: float) -> None:
     t.matcher.train()
     for group in t.optimiser.param_groups:
         group["lr"] = 0.01
-    for step, chosen in enumerate(batches(t.pairs, t.recipe.training, 0, 0)[:2], 1):
-        batch, hand = t._batch(chosen, 0), copy.deepcopy(t.matcher)
+    for step, chosen in enumerate(batches(t.batches.pairs, t.recipe.training, 0, 0)[:2], 1):
+        batch, hand = t.batches.build(chosen, 0, 0), copy.deepcopy(t.matcher)
         hand.zero_grad()
         gradient_step(hand, batch, t.recipe.loss, hardest=False)
         slopes = [p.grad for p in hand.parameters()]
@@ -165,10 +167,7 @@ def test_every_step_is_made_in_training_mode(
     assert all(step["training"] for step in asked)
 
 
-def test_no_two_steps_draw_the_same(tmp_path: Path) -> None:
+def test_no_two_steps_draw_the_same() -> None:
     """Neither in one epoch nor in two, and another seed draws otherwise."""
-    t, numbers = trainer(tmp_path), []
-    for t.seed in (0, 1):
-        for t.state.epoch in range(3):
-            numbers += [t._number(step) for step in range(5)]
-    assert len(set(numbers)) == 30
+    steps = itertools.product((0, 1), range(3), range(5))
+    assert len({step_seed(*step) for step in steps}) == 30

@@ -60,7 +60,7 @@ def subject(data: Dataset, method: str, pairs: int = 2, words: int | None = 2) -
 def scored(matcher: Matcher, asked: Queries, n: int, kept: list[int]) -> tuple[Tensor, Tensor]:
     """Return shares ``[L]`` and score of one pair with some regions alone, scored by itself."""
     features, lens = asked.features[n : n + 1, kept], None
-    if getattr(matcher.regions.whole, "count", None):  # fills up with rows that must not matter
+    if getattr(matcher.regions.pooling, "count", None):  # fills up with rows that must not matter
         rest = torch.full((1, asked.regions - len(kept), features.shape[2]), 7.0)
         features, lens = torch.cat([features, rest], 1), torch.tensor([len(kept)])
     tokens = asked.tokens[n : n + 1, : asked.lens[n]]

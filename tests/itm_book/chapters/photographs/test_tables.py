@@ -216,7 +216,7 @@ def test_agreement_of_a_run_of_uncommitted_code_is_marked(
     table.loc[table["run"] == made["regions"][1].run, "commit"] += "+"
     table.to_csv(record, index=False)
     monkeypatch.setattr(
-        results, "every_recorded", lambda _: list(results._known(record, 0).values())
+        results, "every_recorded", lambda _: list(results._record(record, 0).values())
     )
     shown = tables.readable(tables.recorded(grid, "tiny", path=judgements), "SCAN")
     notes = dict(zip(shown["method"], map(note_of, shown["tau-c"]), strict=True))

@@ -51,9 +51,9 @@ def trained(folder: Path, recipe: str) -> tuple[runs.Run, Split]:
 def alone(run: runs.Run, split: Split, image: int, caption: int) -> SimpleNamespace:
     """Return every pass over one pair, read by itself and without padding."""
     look = read_pair(run, split, image, caption).directions[0]
-    queries = look.passes[0].weights.sum(look.axis).numel()
-    temperatures = [torch.as_tensor(seen.steering.temperature) for seen in look.passes]
-    factors = [seen.steering.factors for seen in look.passes]
+    queries = look.passes[0].weights.sum(look.key_axis).numel()
+    temperatures = [torch.as_tensor(seen.control.temperature) for seen in look.passes]
+    factors = [seen.control.factors for seen in look.passes]
     return SimpleNamespace(
         weights=[seen.weights[0, :, 0].numpy() for seen in look.passes],
         temperature=[t.float().flatten().expand(queries).numpy() for t in temperatures],

@@ -80,11 +80,11 @@ def test_standardised_scores_forget_scale_and_shift(
 
 def test_wrong_pairs_have_mean_zero_and_deviation_one() -> None:
     scores = np.array([[5.0, 1.0], [3.0, 7.0]])
-    assert margins.wrong_pairs(scores, 1) == (2.0, 1.0)
-    found = margins.standardised(scores, 1)
+    assert margins.wrong_pairs(scores) == (2.0, 1.0)
+    found = margins.standardised(scores)
     np.testing.assert_array_equal(found["t2i"].positive, [3, 5])
     np.testing.assert_array_equal(found["t2i"].negative, [1, -1])
-    flat = margins.standardised(np.ones((2, 2)), 1)["i2t"]  # no spread to divide by
+    flat = margins.standardised(np.ones((2, 2)))["i2t"]  # no spread to divide by
     np.testing.assert_array_equal(flat.margin, [0, 0])
 
 

@@ -1,0 +1,100 @@
+"""What the packages import: only what is declared, and nothing optional before it is used."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import itm_book
+import itm_core
+from itm_core.extras import EXTRAS
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+OPTIONAL = PROJECT["optional-dependencies"]
+EVERY = [*PROJECT["dependencies"], *chain.from_iterable(OPTIONAL.values())]
+# bare installations list the shipped grids, which are written in YAML
+BY_THE_COMMANDS = {"pyyaml"}
+# never installed on purpose: there with some builds of torch
+WHERE_INSTALLED = {"pynvml"}
+# come with what is declared, and are part of its interface
+WITH = {
+    "IPython": "ipykernel",
+    "huggingface_hub": "transformers",
+    "traitlets": "ipywidgets",
+}
+MAX_DEPENDENCIES = 12
+
+
+def names(requirements: list[str]) -> set[str]:
+    """The names of the distributions that requirements ask for."""
+    return {canonicalize_name(Requirement(line).name) for line in requirements}
+
+
+def imports(node: ast.AST) -> Iterator[str]:
+    """The packages that a module imports, in functions too."""
+    for part in ast.walk(node):
+        match part:
+            case ast.Import(names=modules):
+                yield from (module.name.partition(".")[0] for module in modules)
+            case ast.ImportFrom(module=str(module), level=0):
+                yield module.partition(".")[0]
+
+
+def third_party(package: Path) -> set[str]:
+    """The import names of the libraries that a package uses."""
+    files = sorted(package.rglob("*.py"))
+    used = {name for file in files for name in imports(ast.parse(file.read_text()))}
+    return used - set(sys.stdlib_module_names) - {"itm_core", "itm_book"}
+
+
+def distributions(libraries: set[str]) -> set[str]:
+    """The names of the distributions that install libraries."""
+    installed = packages_distributions()
+    return {
+        canonicalize_name(name)
+        for library in libraries
+        for name in installed.get(WITH.get(library, library), [library])
+    }
+
+
+def test_the_science_declares_what_it_imports() -> None:
+    used = distributions(third_party(Path(itm_core.__file__).parent) - set(EXTRAS))
+    assert names(PROJECT["dependencies"]) == used | BY_THE_COMMANDS
+    assert len(PROJECT["dependencies"]) <= MAX_DEPENDENCIES
+
+
+def test_the_book_imports_nothing_undeclared() -> None:
+    used = third_party(Path(itm_book.__file__).parent) - WHERE_INSTALLED
+    declared = names(EVERY)
+    assert distributions(used) <= declared
+
+
+@pytest.mark.parametrize(("library", "extra"), sorted(EXTRAS.items()))
+def test_the_extra_that_is_named_installs_the_library(library: str, extra: str) -> None:
+    assert distributions({library}) <= names(OPTIONAL[extra])
+
+
+def test_every_optional_library_has_its_extra() -> None:
+    used = third_party(Path(itm_book.__file__).parent) - WHERE_INSTALLED
+    required = names(PROJECT["dependencies"])
+    missing = {library for library in used if not distributions({library}) <= required}
+    assert missing <= set(EXTRAS)
+
+
+def test_listing_the_commands_imports_nothing_optional() -> None:
+    code = f"import sys; sys.modules.update(dict.fromkeys({sorted(EXTRAS)}))\n"
+    code += "from itm_core.cli import main\nmain(['--help'])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for command in ("train", "recipes", "check", "grid", "score", "data", "search", "book"):
+        assert f"\n    {command} " in shown.stdout
