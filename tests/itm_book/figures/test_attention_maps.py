@@ -67,7 +67,7 @@ def test_the_best_region_is_framed_numbered_and_its_numbers_stand_below() -> Non
     frames = [patch.get_bbox().extents for patch in kite.patches]
     np.testing.assert_allclose(frames, np.tile(BOXES[2], (4, 1)))  # the true box, the best region
     red = panels(attention_maps.maps(made()))[0]
-    assert red.get_xlabel() == "region 0: 0.50\nshare \N{MINUS SIGN}0.200"
+    assert red.get_xlabel() == "region 0: 0.50\ncontribution \N{MINUS SIGN}0.200"
     assert len(red.patches) == 2  # without the truth the best region alone
 
 
