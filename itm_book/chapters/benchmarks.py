@@ -37,7 +37,7 @@ from itm_core.experiments.runs import Run
 from itm_core.models import Matcher
 
 MARKERS = (
-    ("twin", "loop over captions (twin)", FAINT, "o"),
+    ("twin", "reference: loop over captions", FAINT, "o"),
     ("ours", "ours", INK, "D"),
     ("floor", "floor: the products alone", RIGHT, "|"),
     ("bare", "one product of all words with all regions", RIGHT, "."),
