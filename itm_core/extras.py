@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from itm_core.errors import InputError
@@ -15,6 +16,7 @@ EXTRAS = {
     "faiss": "search",
     "huggingface_hub": "photographs",
     "ipywidgets": "book",
+    "jupyter_book": "book",
     "matplotlib": "book",
     "nbformat": "book",
     "papermill": "book",
@@ -66,3 +68,13 @@ def optional(library: str, feature: str, *, extra: str | None = None, then: str 
         return import_module(library)
     except ImportError as error:
         raise needs_extra(feature, extra or EXTRAS[library], then) from error
+
+
+def require(feature: str, *libraries: str) -> None:
+    """Raise `InputError` unless optional libraries are installed, before a long computation.
+
+    >>> require("itm book", "json")
+    """
+    for library in libraries:
+        if find_spec(library) is None:
+            raise needs_extra(feature, EXTRAS[library])

@@ -1,12 +1,14 @@
-"""What the packages import: only what is declared, and nothing optional before it is used."""
+"""The packages' structure: imports, dependencies, the page of the code, one module per chapter."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.metadata import packages_distributions
 from itertools import chain
 from pathlib import Path
@@ -31,9 +33,15 @@ WHERE_INSTALLED = {"pynvml"}
 WITH = {
     "IPython": "ipykernel",
     "huggingface_hub": "transformers",
+    "pydantic_core": "pydantic",
     "traitlets": "ipywidgets",
 }
 MAX_DEPENDENCIES = 12
+# no reader calls these: the command line, and what builds and measures for the book
+NOT_FOR_READERS = {
+    "itm_core.cli",
+    *("itm_book.batch", "itm_book.bench", "itm_book.commands", "itm_book.pages"),
+}
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -58,13 +66,18 @@ def third_party(package: Path) -> set[str]:
     return used - set(sys.stdlib_module_names) - {"itm_core", "itm_book"}
 
 
+@cache
+def installed() -> Mapping[str, list[str]]:
+    """The distributions that install each import name."""
+    return packages_distributions()
+
+
 def distributions(libraries: set[str]) -> set[str]:
     """The names of the distributions that install libraries."""
-    installed = packages_distributions()
     return {
         canonicalize_name(name)
         for library in libraries
-        for name in installed.get(WITH.get(library, library), [library])
+        for name in installed().get(WITH.get(library, library), [library])
     }
 
 
@@ -98,3 +111,14 @@ def test_listing_the_commands_imports_nothing_optional() -> None:
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     for command in ("train", "recipes", "check", "grid", "score", "data", "search", "book"):
         assert f"\n    {command} " in shown.stdout
+
+
+def test_the_page_of_the_code_has_every_package() -> None:
+    listed = re.findall(r"^   (itm_\S+)$", (ROOT / "book/code.md").read_text(), re.MULTILINE)
+    children = {
+        f"{package.__name__}.{path.stem}"
+        for package in (itm_core, itm_book)
+        for path in Path(str(package.__file__)).parent.iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert set(listed) == {name for name in children if "._" not in name} - NOT_FOR_READERS

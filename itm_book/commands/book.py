@@ -17,8 +17,10 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _book(options: argparse.Namespace) -> int:
     from itm_book.pages.clone import find_root
+    from itm_core.extras import require
 
-    root = find_root()  # before anything is imported that only a clone's environment may have
+    require("itm book", "jupyter_book", "papermill")
+    root = find_root()
     from itm_book.pages.building import make_book
 
     print(f"open {make_book(options.preset, device=options.device, root=root)}")

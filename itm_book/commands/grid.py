@@ -31,7 +31,10 @@ def _grid(options: argparse.Namespace) -> int:
         print("\n".join(grids.listing()))
         return 0
     from itm_book.batch import engine, planning
+    from itm_core.extras import require
 
+    if not options.dry_run:
+        require("itm grid", "papermill", "snakemake")
     batch = planning.prepare(
         grids.load(options.grid),
         options.size,

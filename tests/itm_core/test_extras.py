@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from itm_core import cli
+from itm_core import cli, extras
 from itm_core.errors import InputError
 from itm_core.extras import EXTRAS, extra_of, needs_extra, optional
 
@@ -34,9 +34,19 @@ def test_a_failed_import_is_traced_to_an_extra() -> None:
 def test_a_command_without_its_extra_exits_with_2_and_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in [m for m in sys.modules if m.startswith("itm_book.pages")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "nbformat", None)
+    monkeypatch.delitem(sys.modules, "itm_book.datasets.download", raising=False)
+    monkeypatch.delitem(sys.modules, "itm_book.datasets.status", raising=False)
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    assert cli.main(["data", "get", "flickr8k"]) == 2
+    assert capsys.readouterr().err == (
+        'itm: itm data needs the extra "photographs": pip install "itm-core[photographs]"\n'
+    )
+
+
+def test_a_long_command_is_refused_before_it_begins(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "papermill" else name)
     assert cli.main(["book"]) == 2
     assert capsys.readouterr().err == (
         'itm: itm book needs the extra "book": pip install "itm-core[book]"\n'
