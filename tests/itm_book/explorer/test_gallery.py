@@ -89,7 +89,7 @@ def test_what_a_caption_says_cannot_end_its_script(query: list[Found]) -> None:
 def test_what_does_not_fit_is_refused(query: list[Found], searchers: list[Searcher]) -> None:
     captions = [searchers[0].captions_for(0)]
     for wrong in ([], [[]], [query, captions]):
-        with pytest.raises(InputError, match="shows images or captions"):
+        with pytest.raises(InputError, match="shows either images or captions"):
             gallery(wrong)
     with pytest.raises(InputError, match="wrong number of methods"):
         gallery([[*query, query[0]]])
