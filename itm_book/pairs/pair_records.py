@@ -332,13 +332,20 @@ def _measured(weights: torch.Tensor, relevant: torch.Tensor) -> list[Measures | 
     ]
 
 
+def _own_caption(split: Split, image: int, caption: int) -> bool:
+    """Return whether a caption of the split was written for the image."""
+    if not split.captions_per_image:  # pictures without captions, searched by sentences
+        return False
+    return bool(split.caption_image[caption] == image)
+
+
 def _relevant(split: Split, image: int, caption: int | str, words: int) -> np.ndarray | None:
     """Return which regions show the object named by each token, ``[L + 2, R]``.
 
     None without annotations, for an image that is not the caption's, and for a method with
     another tokenisation.
     """
-    if isinstance(caption, str) or split.caption_image[caption] != image:
+    if isinstance(caption, str) or not _own_caption(split, image, caption):
         return None
     annotations = truth(split)
     if annotations is None:
@@ -351,7 +358,7 @@ def _true_boxes(
     split: Split, image: int, caption: int | str, words: int
 ) -> list[np.ndarray] | None:
     """Return the boxes ``[K, 4]`` of the objects named by each token; None as in `_relevant`."""
-    if isinstance(caption, str) or split.caption_image[caption] != image:
+    if isinstance(caption, str) or not _own_caption(split, image, caption):
         return None
     tokens, objects = split.words(), split.objects()
     if tokens is None or objects is None:
