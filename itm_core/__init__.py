@@ -1,22 +1,18 @@
 """Fine-grained image-text matching: models, regulators and constraints of three papers.
 
-Every matcher here is one sentence with other words filled in: *attend* (who looks at what),
-*align* (compare each query with what it saw), *aggregate* (one score per pair). The files of
-this package are named after those parts; ``matchers/`` composes them as each paper does. What
-works with matchers that are trained stands in folders:
+A matcher *attends* (cross-attention between regions and words), *aligns* (compares each query
+with its attended context) and *aggregates* (one score per image-caption pair).
 
-==============  ========================================================================
-``data``        datasets read, checked, made and downloaded
-``batch``       grids of runs and shards of a gallery, as jobs of an engine
-``studies``     what is measured on finished runs
-``tables``      tables and sentences made from their numbers
-``figures``     what is drawn from them, for pages and live
-``search``      images found by sentences, up to a million
-``bench``       what it costs, beside ``twins`` that compute the same plainly
-``reference``   the authors' checkpoints and numbers
-``book``        the notebooks run, the pages built
-``commands``    the command line
-==============  ========================================================================
+===============  ===============================================================================
+``models``       attention, alignment, aggregation, and the matchers composed of them
+``encoders``     regions and captions as vectors
+``regulators``   RCR, RAR, RCAR: feedback from the alignments to the attention
+``constraints``  CCR, CCS: contrastive constraints on the attention
+``training``     losses, gradients, the training loop, several processes
+``evaluation``   score matrices, retrieval numbers, statistics, attention quality
+``data``         datasets in the SCAN layout, vocabularies
+``experiments``  recipes, and the store of finished runs
+===============  ===============================================================================
 """
 
 from __future__ import annotations

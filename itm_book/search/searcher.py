@@ -15,9 +15,9 @@ from functools import cached_property
 import numpy as np
 
 from itm_book.pairs.pair_records import PairRecord, records_of
+from itm_book.search.sentences import require_sentence
 from itm_book.tables import report
 from itm_core.data.dataset import Split
-from itm_core.data.unknown_words import require_sentence
 from itm_core.encoders.fragments import Fragments
 from itm_core.errors import InputError
 from itm_core.evaluation.scoring import encode_captions, encode_images, pad, score_fragments

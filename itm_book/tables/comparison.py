@@ -221,7 +221,7 @@ def _over_seeds(gain: float, seeds: statistics.OverSeeds) -> dict[str, object]:
 
     The number of seeds; the standard deviation of the gain between them; the 95 % interval of its
     mean over seeds; the gain detected with this many seeds in 8 of 10 cases; and how many seeds
-    would detect a gain of this size (NaN: more than `statistics.MANY_SEEDS`).
+    would detect a gain of this size (NaN: more than `statistics.MAX_SEEDS`).
     """
     return {
         "seeds": seeds.count,
@@ -289,7 +289,7 @@ def needed(row: Mapping[Hashable, Any]) -> str:
     if row["effect"] != statistics.NO_EFFECT:
         return ""
     if np.isnan(row["needed"]):
-        return f"> {statistics.MANY_SEEDS}"
+        return f"> {statistics.MAX_SEEDS}"
     return f"{row['needed']:.0f}"
 
 
