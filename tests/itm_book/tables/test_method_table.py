@@ -16,7 +16,7 @@ def test_every_row_fills_in_the_sentence() -> None:
     table = method_table.components(grid)
     assert table["method"].tolist() == list(grid.rows)
     by_name = table.set_index("method")
-    assert by_name.loc["bfan-prob", "attend"] == "soft, gate prob, both ask"
+    assert by_name.loc["bfan-prob", "attend"] == "soft, gate prob, both as queries"
     assert by_name.loc["chan", "attend"] == "hard, word queries"
     assert by_name.loc["rcar-t2i", "aggregate"] == "pooled by RAR"
     assert by_name.loc["scan-t2i-mean+ccr+ccs", "plug-in"] == "CCR + CCS"

@@ -78,7 +78,7 @@ def test_rows_are_chosen_by_method_and_dataset() -> None:
 
 
 def test_no_tables_is_said(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="not here"):
+    with pytest.raises(InputError, match="are missing"):
         published.load(tmp_path)
 
 
