@@ -1,22 +1,21 @@
 """Fine-grained image-text matching: models, regulators and constraints of three papers.
 
-Every matcher here is one sentence with other words filled in: *attend* (who looks at what),
-*align* (compare each query with what it saw), *aggregate* (one score per pair). The files of
-this package are named after those parts; ``matchers/`` composes them as each paper does. What
-works with matchers that are trained stands in folders:
+Every matcher has three parts: *attend* (attention weights of each query over the keys), *align*
+(compare each query with its attended vector), *aggregate* (one score per pair).
 
-==============  ========================================================================
-``data``        datasets read, checked, made and downloaded
-``batch``       grids of runs and shards of a gallery, as jobs of an engine
-``studies``     what is measured on finished runs
-``tables``      tables and sentences made from their numbers
-``figures``     what is drawn from them, for pages and live
-``search``      images found by sentences, up to a million
-``bench``       what it costs, beside ``twins`` that compute the same plainly
-``reference``   the authors' checkpoints and numbers
-``book``        the notebooks run, the pages built
-``commands``    the command line
-==============  ========================================================================
+=================  =====================================================================
+``models``         pairings, attention, alignment, aggregation, and the matchers themselves
+``encoders``       region and text encoders
+``regulators``     RCR, RAR, RCAR and others, which plug into a matcher
+``constraints``    CCR and CCS, terms of the training loss
+``training``       losses, gradients of a batch, the training loop, several processes
+``evaluation``     scoring, retrieval metrics, statistics, attention quality
+``data``           datasets in the SCAN layout, vocabularies, features from disk
+``experiments``    methods, recipes, runs and their store
+``cli``            the command ``itm``
+=================  =====================================================================
+
+What makes the book and its experiments is the package `itm_book`.
 """
 
 from __future__ import annotations
