@@ -201,7 +201,12 @@ class Memory(Regulator):
         return state.with_control(query=l2norm(refined) if self.normalised else refined)
 
 
-REGULATORS: dict[str, type[Regulator]] = {"rcr": RCR, "rar": RAR, "rcar": RCAR, "memory": Memory}
+REGULATORS: dict[str, type[Regulator]] = {
+    "rcr": RCR,
+    "rar": RAR,
+    "rcar": RCAR,
+    "memory": Memory,
+}
 
 
 def register(name: str, regulator: type[Regulator]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from itm_book.pairs.pair_records import PairRecord, pair_record
-from itm_book.scenes.making import make_scenes
+from itm_book.scenes.generate import make_scenes
 from itm_core.data.dataset import Split, load_dataset
 from itm_core.experiments import runs
 

@@ -20,7 +20,7 @@ from itm_book.batch.notebook_runner import check_parameters
 from itm_book.batch.profiles import PROFILES, resources
 from itm_book.records import grids
 from itm_book.records.grids import Cell, Grid
-from itm_book.scenes.making import make_scenes
+from itm_book.scenes.generate import make_scenes
 from itm_book.shipped import shipped
 from itm_core.errors import InputError
 from itm_core.experiments.run import COMPLETE, Run, RunState

@@ -86,6 +86,6 @@ def find_profile(profile: Path | str) -> tuple[Path, dict[str, Any]]:
         raise InputError(
             f"the plugin of Snakemake for {executor} is not installed",
             file=file,
-            remedy="pip install --constraint requirements.lock --editable '.[cluster]'",
+            remedy=f'pip install "itm-core[cluster]", or snakemake-executor-plugin-{executor}',
         )
     return folder.resolve(), settings

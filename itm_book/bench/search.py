@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from itm_book.scenes.making import make_image
+from itm_book.scenes.generate import make_image
 from itm_book.search import search_curve
 from itm_book.search.distractors import ConcatGallery, SyntheticDistractors
 from itm_book.search.gallery_store import KINDS

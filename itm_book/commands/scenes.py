@@ -16,7 +16,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _scenes(given: argparse.Namespace) -> int:
-    from itm_book.scenes.making import make_scenes
+    from itm_book.scenes.generate import make_scenes
 
     suffix = "" if given.preset == "full" else f"-{given.preset}"
     folder = given.folder or Path("data") / f"scenes{suffix}"

@@ -96,7 +96,7 @@ def fresh_cells(preset: Preset) -> list[Cell]:
 
 
 def _make_data(root: Path, preset: Preset, progress: bool) -> None:
-    from itm_book.scenes.making import make_scenes
+    from itm_book.scenes.generate import make_scenes
 
     make_scenes(root / "data" / preset.folder, preset=preset.name, progress=progress)
 

@@ -1,1 +1,1 @@
-"""Scenes: rendered images with captions, whose every word is linked to its object."""
+"""Scenes, the synthetic dataset: rendered images, captions, and ground-truth word alignment."""

@@ -1,7 +1,7 @@
-"""Scenes: what is said of a picture. A grammar with synonyms, relations and partial descriptions.
+"""Captions of Scenes: a grammar with synonyms, relations and partial descriptions.
 
-Every caption comes with its meaning (what must hold in a picture for it to be true) and with the
-objects that each token names; articles, relations and fillers name nothing.
+Every caption has a meaning (the conditions under which it is true of an image) and, for each
+token, the objects that the token refers to. Articles, relations and fillers refer to no object.
 
 Page: The Scenes data card.
 """
@@ -15,8 +15,8 @@ import numpy as np
 
 from itm_book.scenes.world import Draws, Relations, Scene
 
-PER_IMAGE = 5
-ATTRIBUTES = ("size", "texture", "colour", "shape")  # in the order in which English says them
+CAPTIONS_PER_IMAGE = 5
+ATTRIBUTES = ("size", "texture", "colour", "shape")  # English adjective order
 WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "shape": {
         "ball": ("ball", "sphere", "globe"),
@@ -55,8 +55,8 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 PLURALS = {"box": "boxes", "cross": "crosses", "plus": "pluses", "rhombus": "rhombuses"}
-ANY_THING: tuple[str, ...] = ("thing", "object", "shape")
-SAID_OF_GROUND = {
+GENERIC_NOUNS: tuple[str, ...] = ("thing", "object", "shape")
+GROUND_PHRASES = {
     "grass": ("on the grass", "on a lawn"),
     "sand": ("on the sand", "on a beach"),
     "snow": ("in the snow", "on fresh snow"),
@@ -68,14 +68,14 @@ SAID_OF_GROUND = {
     "tiles": ("on the tiles", "on a tiled floor"),
     "soil": ("on the soil", "on bare earth"),
 }
-SAID_OF_PLACE = {
+PLACE_PHRASES = {
     "left": "on the left",
     "right": "on the right",
     "top": "at the top",
     "bottom": "at the bottom",
     "middle": "in the middle",
 }
-SAID_OF_RELATION = {
+RELATION_PHRASES = {
     "left of": ("left of", "to the left of"),
     "right of": ("right of", "to the right of"),
     "above": ("above", "over"),
@@ -97,7 +97,7 @@ Token = tuple[str, tuple[int, ...] | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Mention:
-    """What a noun phrase demands of an object, and of how many objects."""
+    """The attributes that a noun phrase requires, and the number of objects it refers to."""
 
     wanted: dict[str, str]
     count: int = 1
@@ -105,7 +105,7 @@ class Mention:
 
 @dataclass(frozen=True, kw_only=True)
 class Meaning:
-    """What must hold for a caption to be true; numbers are places among ``mentions``."""
+    """The conditions under which a caption is true; numbers are indices into ``mentions``."""
 
     mentions: list[Mention]
     relation: str | None = None  # of mention 0 to mention 1
@@ -116,47 +116,47 @@ class Meaning:
 
 @dataclass(frozen=True, kw_only=True)
 class Caption:
-    """A caption, the objects that each of its tokens names (or None), and its meaning."""
+    """A caption: its tokens, each with the objects it refers to (or None), and its meaning."""
 
     tokens: list[Token] = field(default_factory=list)
     meaning: Meaning
 
     @property
     def text(self) -> str:
-        """The caption as it is written to the file."""
+        """The caption as written to the file."""
         return " ".join(word for word, _ in self.tokens)
 
 
 def captions(scene: Scene, related: Relations, draws: Draws) -> list[Caption]:
     """Return five different captions that are true of the scene.
 
-    How long a caption is and how many objects it mentions is drawn before the scene is looked
-    at: a matcher that sees only lengths must learn nothing.
+    The length and the number of mentioned objects are drawn independently of the scene, so that
+    caption length carries no information about the image.
     """
-    found: dict[str, Caption] = {}
-    while len(found) < PER_IMAGE:
+    distinct: dict[str, Caption] = {}
+    while len(distinct) < CAPTIONS_PER_IMAGE:
         caption = _caption(scene, related, draws)
-        found.setdefault(caption.text.lower(), caption)
-    return list(found.values())
+        distinct.setdefault(caption.text.lower(), caption)
+    return list(distinct.values())
 
 
 def _caption(scene: Scene, related: Relations, draws: Draws) -> Caption:
-    many = 1 + (draws.below(100) >= 14) + (draws.below(100) >= 66)
-    chosen = draws.shuffled(range(len(scene.objects)))[:many]
-    between = many == 3 and draws.percent(30)
-    triple = _first_true(related.between, draws) if between else None
+    count = 1 + (draws.below(100) >= 14) + (draws.below(100) >= 66)
+    chosen = draws.shuffled(range(len(scene.objects)))[:count]
+    between = count == 3 and draws.percent(30)
+    triple = _random_true_index(related.between, draws) if between else None
     relation = None
     if triple is not None:
         chosen = list(triple)
-    elif many >= 2 and draws.percent(75):
+    elif count >= 2 and draws.percent(75):
         relation, chosen[:2] = _relation(related, chosen, draws)
-    mentions = [_mention(scene, [number], many, draws) for number in chosen]
-    if many > 1 and relation is None and triple is None and draws.percent(35):
+    mentions = [_mention(scene, [number], count, draws) for number in chosen]
+    if count > 1 and relation is None and triple is None and draws.percent(35):
         mentions[0] = _pair_mention(scene, chosen[1:], draws) or mentions[0]
-    place = _place(related, chosen[0], draws) if many == 1 and draws.percent(80) else None
-    ground = scene.ground if draws.percent(60 if many == 1 else 30) else None
-    said = [_noun_phrase(mention, named, draws) for mention, named in mentions]
-    tokens = _sentence(said, relation, triple is not None, place, ground, draws)
+    place = _place(related, chosen[0], draws) if count == 1 and draws.percent(80) else None
+    ground = scene.ground if draws.percent(60 if count == 1 else 30) else None
+    phrases = [_noun_phrase(mention, named, draws) for mention, named in mentions]
+    tokens = _sentence(phrases, relation, triple is not None, place, ground, draws)
     meaning = Meaning(
         mentions=[mention for mention, _ in mentions],
         relation=relation,
@@ -167,13 +167,14 @@ def _caption(scene: Scene, related: Relations, draws: Draws) -> Caption:
     return Caption(tokens=tokens, meaning=meaning)
 
 
-def _first_true(table: np.ndarray, draws: Draws) -> tuple[int, ...] | None:
+def _random_true_index(table: np.ndarray, draws: Draws) -> tuple[int, ...] | None:
+    """Return the index of a randomly drawn true entry of a bool array; None if there is none."""
     true = np.argwhere(table)
     return tuple(int(n) for n in true[draws.below(len(true))]) if len(true) else None
 
 
 def _relation(related: Relations, chosen: list[int], draws: Draws) -> tuple[str | None, list[int]]:
-    """A relation that holds between the first two chosen objects, in one order or the other."""
+    """Return a relation between the first two chosen objects, and the objects in its order."""
     names = draws.shuffled(list(related.pairs))
     for first, second in permutations(chosen[:2]):
         for name in names:
@@ -183,32 +184,34 @@ def _relation(related: Relations, chosen: list[int], draws: Draws) -> tuple[str 
 
 
 def _place(related: Relations, number: int, draws: Draws) -> str | None:
-    held = [name for name, table in related.places.items() if table[number]]
-    return draws.choose(held) if held else None
+    places = [name for name, table in related.places.items() if table[number]]
+    return draws.choose(places) if places else None
 
 
 def _mention(
-    scene: Scene, named: list[int], many: int, draws: Draws
+    scene: Scene, named: list[int], count: int, draws: Draws
 ) -> tuple[Mention, tuple[int, ...]]:
-    """A partial description of one object; the fewer objects, the fuller."""
+    """Return a partial description of one object; captions of one object describe it more fully."""
     thing = scene.objects[named[0]]
     chances = {"size": 45, "texture": 50, "colour": 88, "shape": 90}
     while True:
-        said = [a for a in ATTRIBUTES if draws.percent(chances[a] + (12 if many == 1 else 0))]
-        if len(said) >= (3 if many == 1 else 2):
-            return Mention(wanted={a: getattr(thing, a) for a in said}), tuple(named)
+        drawn = [a for a in ATTRIBUTES if draws.percent(chances[a] + (12 if count == 1 else 0))]
+        if len(drawn) >= (3 if count == 1 else 2):
+            return Mention(wanted={a: getattr(thing, a) for a in drawn}), tuple(named)
 
 
 def _pair_mention(
     scene: Scene, taken: list[int], draws: Draws
 ) -> tuple[Mention, tuple[int, ...]] | None:
-    """Two objects, not taken by another mention, that share at least two attributes."""
+    """Return a mention of two unmentioned objects that share at least two attributes, or None."""
     free = [number for number in range(len(scene.objects)) if number not in taken]
     for a, b in permutations(draws.shuffled(free), 2):
-        one, two = scene.objects[a], scene.objects[b]
-        same = {k: getattr(one, k) for k in ATTRIBUTES if getattr(one, k) == getattr(two, k)}
-        if len(same) >= 2:
-            return Mention(wanted=same, count=2), (a, b)
+        first, second = scene.objects[a], scene.objects[b]
+        shared = {
+            k: getattr(first, k) for k in ATTRIBUTES if getattr(first, k) == getattr(second, k)
+        }
+        if len(shared) >= 2:
+            return Mention(wanted=shared, count=2), (a, b)
     return None
 
 
@@ -219,11 +222,11 @@ def _noun_phrase(mention: Mention, named: tuple[int, ...], draws: Draws) -> list
         if a in mention.wanted and a != "shape"
     ]
     wanted = mention.wanted
-    noun = draws.choose(WORDS["shape"][wanted["shape"]] if "shape" in wanted else ANY_THING)
+    noun = draws.choose(WORDS["shape"][wanted["shape"]] if "shape" in wanted else GENERIC_NOUNS)
     if mention.count == 2:
         return [("two", named), *[(w, named) for w in words], (_plural(noun), named)]
     article = "an" if ([*words, noun])[0][0] in "aeiou" else "a"
-    generic = None if "shape" not in wanted else named  # 'thing' alone grounds nowhere
+    generic = None if "shape" not in wanted else named  # 'thing' alone refers to nothing
     return [(article, None), *[(w, named) for w in words], (noun, generic)]
 
 
@@ -231,35 +234,36 @@ def _plural(noun: str) -> str:
     return PLURALS.get(noun, noun + "s")
 
 
-def _plain(words: str) -> list[Token]:
+def _without_objects(words: str) -> list[Token]:
     return [(word, None) for word in words.split()]
 
 
 def _sentence(
-    said: list[list[Token]],
+    phrases: list[list[Token]],
     relation: str | None,
     between: bool,
     place: str | None,
     ground: str | None,
     draws: Draws,
 ) -> list[Token]:
-    tokens: list[Token] = _plain(draws.choose(FILLERS)) if draws.percent(35) else []
-    verb = _plain("is") if not tokens and draws.percent(50) else []
-    rest = said[1:]
-    tokens += said[0]
+    tokens: list[Token] = _without_objects(draws.choose(FILLERS)) if draws.percent(35) else []
+    verb = _without_objects("is") if not tokens and draws.percent(50) else []
+    remaining = phrases[1:]
+    tokens += phrases[0]
     if between:
-        tokens += verb + _plain("between") + said[1] + _plain("and") + said[2]
-        rest = []
+        tokens += verb + _without_objects("between") + phrases[1]
+        tokens += _without_objects("and") + phrases[2]
+        remaining = []
     elif relation:
-        tokens += verb + _plain(draws.choose(SAID_OF_RELATION[relation])) + said[1]
-        rest = said[2:]
+        tokens += verb + _without_objects(draws.choose(RELATION_PHRASES[relation])) + phrases[1]
+        remaining = phrases[2:]
     elif place:
-        tokens += verb + _plain(SAID_OF_PLACE[place])
-    for number, phrase in enumerate(rest):
-        last = number == len(rest) - 1
-        tokens += _plain(draws.choose(("and", "with")) if last else ",") + phrase
+        tokens += verb + _without_objects(PLACE_PHRASES[place])
+    for number, phrase in enumerate(remaining):
+        last = number == len(remaining) - 1
+        tokens += _without_objects(draws.choose(("and", "with")) if last else ",") + phrase
     if ground:
-        tokens += _plain(draws.choose(SAID_OF_GROUND[ground]))
+        tokens += _without_objects(draws.choose(GROUND_PHRASES[ground]))
     if draws.percent(60):
         tokens.append((".", None))
     if draws.percent(70):

@@ -1,9 +1,9 @@
-"""Scenes: matchers that cheat, and matchers that are blind. What a score must lie between.
+"""Control matchers on Scenes: upper bounds from the ground truth, and chance level.
 
-``oracle`` reads the scene behind the picture and the meaning behind the caption; ``binding``
-knows which attributes belong together but no relation; ``bag_of_words`` knows only which words
-are true of something in the picture. Chance is in closed form. The blind copies are for
-training a real matcher on data from which the words, or the regions, have been taken away.
+``oracle`` uses the scene of an image and the meaning of a caption; ``binding`` uses objects with
+their attributes, without relations; ``bag_of_words`` uses single attributes only. Chance is in
+closed form. Blind copies of the dataset, without word or without region content, are for training
+a real matcher that must stay at chance.
 
 Page: The Scenes data card.
 """
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from itm_book.scenes.captions import ATTRIBUTES
-from itm_book.scenes.world import MOST, Relations, relations
+from itm_book.scenes.world import MAX_OBJECTS, Relations, relations
 from itm_core.data.dataset import SPLITS, Split
 from itm_core.errors import InputError
 from itm_core.files import space_checked
@@ -27,15 +27,22 @@ from itm_core.files import space_checked
 MATCHERS = ("oracle", "binding", "bag_of_words")
 
 
-class World:
-    """The scenes of a split as arrays: attributes ``[I, 8]``, relations ``[I, 8, 8]``."""
+class SceneArrays:
+    """The scenes of a split as arrays, padded to 8 objects.
+
+    Attributes:
+        real: ``[I, 8]`` bool: False for padding.
+        attributes: ``[I, 8]`` by name.
+        ground: ``[I]``.
+        related: the relations between the objects of each image.
+    """
 
     def __init__(self, images: list[dict[str, Any]]) -> None:
-        shape = (len(images), MOST)
+        shape = (len(images), MAX_OBJECTS)
         self.real = np.zeros(shape, bool)
         self.attributes = {name: np.full(shape, "", dtype="<U12") for name in ATTRIBUTES}
         place = {name: np.zeros(shape, np.int64) for name in ("x", "y", "radius")}
-        front = np.zeros((*shape, MOST), bool)
+        front = np.zeros((*shape, MAX_OBJECTS), bool)
         self.ground = np.array([image["ground"] for image in images])
         for i, image in enumerate(images):
             for k, thing in enumerate(image["objects"]):
@@ -45,50 +52,59 @@ class World:
                     values[i, k] = thing[name]
         self.related = relations(place["x"], place["y"], place["radius"], front)
 
-    def take(self, images: np.ndarray) -> World:
-        """Return the world of some images alone, in the order given."""
-        found = copy(self)
-        found.real, found.ground = self.real[images], self.ground[images]
-        found.attributes = {name: values[images] for name, values in self.attributes.items()}
+    def take(self, images: np.ndarray) -> SceneArrays:
+        """Return the scenes of ``images``, in that order."""
+        taken = copy(self)
+        taken.real, taken.ground = self.real[images], self.ground[images]
+        taken.attributes = {name: values[images] for name, values in self.attributes.items()}
         related = self.related
-        found.related = Relations(
+        taken.related = Relations(
             places={name: table[images] for name, table in related.places.items()},
             pairs={name: table[images] for name, table in related.pairs.items()},
             between=related.between[images],
         )
-        return found
+        return taken
 
     def fits(self, wanted: dict[str, str]) -> np.ndarray:
-        """``[I, 8]`` bool: which objects have every wanted attribute."""
-        found = self.real.copy()
+        """Return which objects have every wanted attribute, ``[I, 8]`` bool."""
+        fitting = self.real.copy()
         for name, value in wanted.items():
-            found &= self.attributes[name] == value
-        return found
+            fitting &= self.attributes[name] == value
+        return fitting
 
 
 def control_scores(split: Split, matcher: str) -> np.ndarray:
-    """Return the scores ``[I, C]`` that a control gives a split of Scenes.
+    """Return the scores ``[I, C]`` of a control matcher on a split of Scenes.
 
     Args:
-        matcher: one of `MATCHERS`. ``oracle`` and ``binding`` give what a caption demands (the
-            number of attributes, relations, places and grounds in it) where it is true of an
-            image, and 0 elsewhere: of two true captions the fuller one is the likelier.
-            ``bag_of_words`` gives the share of its words that are true of something there.
+        matcher: one of `MATCHERS`. ``oracle`` and ``binding`` score a caption that is true of an
+            image by its number of conditions (attributes, relations, places and grounds), and
+            any other pair 0: of two true captions the more specific one is more likely.
+            ``bag_of_words`` scores the fraction of the attributes that some object has.
 
-    Ties are many: rank them with ``ties="mean"``. Raises `InputError` for another dataset.
+    There are many ties: rank with ``ties="mean"``. Raises `InputError` for another dataset.
     """
-    images, said = split.objects(), meanings(split)
-    if images is None or said is None:
-        raise InputError("controls need the truth that only Scenes has", file=_path(split))
+    images, caption_meanings = split.objects(), meanings(split)
+    if images is None or caption_meanings is None:
+        raise InputError(
+            "control matchers need the ground truth of Scenes",
+            file=_path(split),
+            expected="a split of a Scenes dataset",
+        )
     if matcher not in MATCHERS:
         raise InputError("unknown control", expected=f"one of {MATCHERS}", found=matcher)
-    world = World(images)
-    score = {"oracle": _true, "binding": _bound, "bag_of_words": words_true}[matcher]
-    return np.stack([score(world, meaning) for meaning in said], axis=1).astype(np.float32)
+    scenes = SceneArrays(images)
+    score_of = {
+        "oracle": _oracle_score,
+        "binding": _binding_score,
+        "bag_of_words": true_word_fraction,
+    }[matcher]
+    scores = [score_of(scenes, meaning) for meaning in caption_meanings]
+    return np.stack(scores, axis=1).astype(np.float32)
 
 
 def meanings(split: Split) -> list[dict[str, Any]] | None:
-    """Return what each caption demands of an image; None for a split that is not of Scenes."""
+    """Return the meaning of each caption; None for a split that is not of Scenes."""
     path = _path(split)
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
@@ -97,82 +113,84 @@ def _path(split: Split) -> Path:
     return split.folder / f"{split.name}_meanings.json"
 
 
-def words_true(world: World, meaning: dict[str, Any]) -> np.ndarray:
-    """Return which share of a caption's words is true of something in each image, ``[I]``."""
+def true_word_fraction(scenes: SceneArrays, meaning: dict[str, Any]) -> np.ndarray:
+    """Return the fraction of a caption's attributes that some object of each image has, ``[I]``."""
     wanted = {pair for m in meaning["mentions"] for pair in m["wanted"].items()}
-    found = [world.fits({name: value}).any(1) for name, value in sorted(wanted)]
+    true = [scenes.fits({name: value}).any(1) for name, value in sorted(wanted)]
     if meaning["ground"]:
-        found.append(world.ground == meaning["ground"])
-    return np.asarray(np.mean(found, axis=0))
+        true.append(scenes.ground == meaning["ground"])
+    return np.asarray(np.mean(true, axis=0))
 
 
-def _bound(world: World, meaning: dict[str, Any]) -> np.ndarray:
-    return _true(world, meaning | {"relation": None, "between": False, "place": None})
+def _binding_score(scenes: SceneArrays, meaning: dict[str, Any]) -> np.ndarray:
+    return _oracle_score(scenes, meaning | {"relation": None, "between": False, "place": None})
 
 
-def _true(world: World, meaning: dict[str, Any]) -> np.ndarray:
-    """``[I]`` what the caption demands where it is true, else 0."""
-    said = sum(len(mention["wanted"]) for mention in meaning["mentions"])
-    more = [meaning[part] for part in ("relation", "between", "place", "ground")]
-    return holds(world, meaning) * (said + sum(map(bool, more)))
+def _oracle_score(scenes: SceneArrays, meaning: dict[str, Any]) -> np.ndarray:
+    """Return the number of conditions of the caption where it is true, else 0, ``[I]``."""
+    attributes = sum(len(mention["wanted"]) for mention in meaning["mentions"])
+    others = [meaning[part] for part in ("relation", "between", "place", "ground")]
+    return holds(scenes, meaning) * (attributes + sum(map(bool, others)))
 
 
-def holds(world: World, meaning: dict[str, Any]) -> np.ndarray:
-    """``[I]`` bool: some choice of different objects makes the whole caption true."""
+def holds(scenes: SceneArrays, meaning: dict[str, Any]) -> np.ndarray:
+    """Return whether some assignment of distinct objects makes the caption true, ``[I]`` bool."""
     mentions, fits = meaning["mentions"], []
     for mention in mentions:
-        found = world.fits(mention["wanted"])
+        fitting = scenes.fits(mention["wanted"])
         if mention["count"] == 2:
-            found &= found.sum(1, keepdims=True) >= 2
-        fits.append(found)
+            fitting &= fitting.sum(1, keepdims=True) >= 2
+        fits.append(fitting)
     if meaning["place"]:
-        fits[0] &= world.related.places[meaning["place"]]
+        fits[0] &= scenes.related.places[meaning["place"]]
     possible = fits[0]
     if len(fits) > 1:
-        possible = _pairs(world, fits, meaning["relation"])
+        possible = _pairs(scenes, fits, meaning["relation"])
     if len(fits) > 2:
-        possible = _triples(world, possible, fits[2], meaning["between"])
+        possible = _triples(scenes, possible, fits[2], meaning["between"])
     true = np.asarray(possible.reshape(len(possible), -1).any(1))
-    return true & (world.ground == meaning["ground"]) if meaning["ground"] else true
+    return true & (scenes.ground == meaning["ground"]) if meaning["ground"] else true
 
 
-def _pairs(world: World, fits: list[np.ndarray], relation: str | None) -> np.ndarray:
-    both = fits[0][:, :, None] & fits[1][:, None, :] & ~np.eye(MOST, dtype=bool)
-    return both & world.related.pairs[relation] if relation else both
+def _pairs(scenes: SceneArrays, fits: list[np.ndarray], relation: str | None) -> np.ndarray:
+    both = fits[0][:, :, None] & fits[1][:, None, :] & ~np.eye(MAX_OBJECTS, dtype=bool)
+    return both & scenes.related.pairs[relation] if relation else both
 
 
-def _triples(world: World, both: np.ndarray, third: np.ndarray, between: bool) -> np.ndarray:
-    other = ~np.eye(MOST, dtype=bool)
+def _triples(scenes: SceneArrays, both: np.ndarray, third: np.ndarray, between: bool) -> np.ndarray:
+    other = ~np.eye(MAX_OBJECTS, dtype=bool)
     all_three = both[..., None] & third[:, None, None, :] & other[:, None, :] & other[None]
-    return all_three & world.related.between if between else all_three
+    return all_three & scenes.related.between if between else all_three
 
 
 def chance(images: int, captions_per_image: int) -> dict[str, float]:
-    """Return R@K in percent of a matcher that guesses, in closed form.
+    """Return R@K in percent of random ranking, in closed form.
 
-    Text to image a caption has one right image of I; image to text an image has k right captions
-    of k I, and one of them among the first K will do.
+    Text to image, a caption has one relevant image of I. Image to text, an image has k relevant
+    captions of k I, and one of them must be among the first K.
     """
     total = images * captions_per_image
-    found = {}
+    recall = {}
     for cut in (1, 5, 10):
-        found[f"t2i_r{cut}"] = 100.0 * min(1.0, cut / images)
+        recall[f"t2i_r{cut}"] = 100.0 * min(1.0, cut / images)
         wrong = np.arange(total - captions_per_image - cut + 1, total - cut + 1) / np.arange(
             total - captions_per_image + 1, total + 1
         )
-        found[f"i2t_r{cut}"] = 100.0 * (1.0 - float(np.prod(wrong)))
-    return found
+        recall[f"i2t_r{cut}"] = 100.0 * (1.0 - float(np.prod(wrong)))
+    return recall
 
 
 def blind_copy(folder: Path, out: Path, blind_to: str) -> Path:
-    """Return a copy of a dataset from which the words, or the regions, have been taken.
+    """Return a copy of a dataset in which one modality carries no information.
 
-    ``words``: every word becomes the same one, lengths stay. ``regions``: the images of each
-    split change places, so that features say nothing of the captions. A matcher trained on the
-    copy must score at chance. An ``out`` that exists is returned as it is.
+    ``words``: every word is replaced by the same one; lengths stay. ``regions``: the images of
+    each split are permuted, so that features are independent of the captions. A matcher trained
+    on the copy must score at chance. An existing ``out`` is returned unchanged.
+
+    Raises `InputError` for another value of ``blind_to``.
     """
     if blind_to not in ("words", "regions"):
-        raise InputError("unknown kind of blindness", expected="words or regions", found=blind_to)
+        raise InputError("unknown value of blind_to", expected="words or regions", found=blind_to)
     if out.exists():
         return out
     partial = out.with_name(f".{out.name}.partial")

@@ -1,4 +1,7 @@
-"""Scenes: the grounds that objects lie on, drawn with integer noise."""
+"""Grounds of Scenes: background textures of integer noise.
+
+Page: The Scenes data card.
+"""
 
 from __future__ import annotations
 
@@ -8,32 +11,32 @@ import numpy as np
 
 from itm_book.scenes.world import SIDE, Draws
 
-_CELL = 16  # pixels between the knots of slow noise
+_CELL = 16  # pixels between the knots of smooth noise
 _RAMP = np.arange(SIDE, dtype=np.int64)
 _ROWS, _COLUMNS = _RAMP[:, None], _RAMP[None, :]
 
 
 def ground_pixels(ground: str, draws: Draws) -> np.ndarray:
-    """[SIDE, SIDE, 3] int64 from 0 to 255: one picture of the ground, never twice the same."""
+    """Return a random image of the ground, ``[SIDE, SIDE, 3]`` int64 from 0 to 255."""
     colour, pattern = _GROUNDS[ground]
     tone = pattern(draws)[..., None]
     return np.clip(np.array(colour, dtype=np.int64) * (256 + tone) // 256, 0, 255)
 
 
 def _grain(draws: Draws, strength: int) -> np.ndarray:
-    """Independent noise at each pixel, from -strength to strength."""
+    """Return independent noise for each pixel, from -strength to strength."""
     return draws.grid(2 * strength + 1, (SIDE, SIDE)) - strength
 
 
-def _slow(draws: Draws, strength: int, across: int = _CELL, down: int = _CELL) -> np.ndarray:
-    """Smooth noise: random knots with straight lines between them."""
+def _smooth(draws: Draws, strength: int, across: int = _CELL, down: int = _CELL) -> np.ndarray:
+    """Return smooth noise: bilinear interpolation of random knots."""
     rows, columns = _between_knots(down), _between_knots(across)
     knots = draws.grid(2 * strength + 1, (rows.shape[1], columns.shape[1])) - strength
     return rows @ knots @ columns.T // (down * across)
 
 
 def _between_knots(cell: int) -> np.ndarray:
-    """[SIDE, knots] integer weights of the two knots beside each pixel; rows sum to cell."""
+    """Return the integer interpolation weights ``[SIDE, knots]``; rows sum to ``cell``."""
     weights = np.zeros((SIDE, SIDE // cell + 2), dtype=np.int64)
     weights[_RAMP, _RAMP // cell] = cell - _RAMP % cell
     weights[_RAMP, _RAMP // cell + 1] = _RAMP % cell
@@ -41,33 +44,33 @@ def _between_knots(cell: int) -> np.ndarray:
 
 
 def _wave(phase: np.ndarray, period: int, strength: int) -> np.ndarray:
-    """A triangle wave of the phase, from -strength to strength."""
+    """Return a triangle wave of the phase, from -strength to strength."""
     return np.abs(phase % period * 2 - period) * 2 * strength // period - strength
 
 
 def _grass(draws: Draws) -> np.ndarray:
     blades = _grain(draws, 70)
     long = sum(np.roll(blades, step, axis=0) for step in range(4))
-    return long // 3 + _slow(draws, 26)
+    return long // 3 + _smooth(draws, 26)
 
 
 def _sand(draws: Draws) -> np.ndarray:
-    bend = _slow(draws, 14)
+    bend = _smooth(draws, 14)
     return _grain(draws, 12) + _wave(_ROWS + _COLUMNS // 4 + bend, 18, 11)
 
 
 def _snow(draws: Draws) -> np.ndarray:
-    return _slow(draws, 16) + _grain(draws, 4)
+    return _smooth(draws, 16) + _grain(draws, 4)
 
 
 def _water(draws: Draws) -> np.ndarray:
-    bend = _slow(draws, 9, across=8)
+    bend = _smooth(draws, 9, across=8)
     crest = _wave(_ROWS + bend, 11, 30)
-    return np.where(crest > 12, 34, crest // 3) + _slow(draws, 16)
+    return np.where(crest > 12, 34, crest // 3) + _smooth(draws, 16)
 
 
 def _blocks(draws: Draws, height: int, width: int, joint: int, offset: int) -> np.ndarray:
-    """Courses of blocks of different tone with joints between them."""
+    """Return rows of blocks of different tone with joints between them."""
     row = _ROWS // height
     along = _COLUMNS + offset * (row % 2) + 0 * _ROWS
     tones = draws.grid(49, (SIDE // height + 1, SIDE // width + 3)) - 24
@@ -81,11 +84,11 @@ def _brick(draws: Draws) -> np.ndarray:
 
 
 def _stone(draws: Draws) -> np.ndarray:
-    return _blocks(draws, 16, 17, -84, 8) + _slow(draws, 12, across=8, down=8)
+    return _blocks(draws, 16, 17, -84, 8) + _smooth(draws, 12, across=8, down=8)
 
 
 def _wood(draws: Draws) -> np.ndarray:
-    fibre = _slow(draws, 26, across=28, down=2)
+    fibre = _smooth(draws, 26, across=28, down=2)
     plank = _ROWS % 22
     return np.where(plank == 0, -90, fibre) + _grain(draws, 5)
 
@@ -97,12 +100,12 @@ def _carpet(draws: Draws) -> np.ndarray:
 
 def _tiles(draws: Draws) -> np.ndarray:
     dark = (_ROWS // 14 + _COLUMNS // 14) % 2
-    return -34 * dark + _slow(draws, 8) + _grain(draws, 4)
+    return -34 * dark + _smooth(draws, 8) + _grain(draws, 4)
 
 
 def _soil(draws: Draws) -> np.ndarray:
-    lumps = _slow(draws, 60, across=4, down=4)
-    return lumps + _slow(draws, 22) + _grain(draws, 16)
+    lumps = _smooth(draws, 60, across=4, down=4)
+    return lumps + _smooth(draws, 22) + _grain(draws, 16)
 
 
 _GROUNDS: dict[str, tuple[tuple[int, int, int], Callable[[Draws], np.ndarray]]] = {

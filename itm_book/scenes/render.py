@@ -1,7 +1,9 @@
-"""Scenes: how a scene looks. Anti-aliased shapes with textures, shade and shadow on a ground.
+"""Rendering of Scenes: anti-aliased shapes with textures, shading and shadows on a ground.
 
-Shapes are drawn at four times the resolution with integer tests and averaged; a drawn object is
-kept (shape, size, angle and texture repeat), so that a picture takes about two milliseconds.
+Shapes are rasterised at four times the resolution with integer tests and averaged. Rasterised
+objects are cached by shape, radius, angle and texture; an image takes about two milliseconds.
+
+Page: The Scenes data card.
 """
 
 from __future__ import annotations
@@ -72,10 +74,12 @@ _POLYGONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A drawn scene: pixels [H, W, 3] uint8, boxes [n, 4] and what covers what.
+    """A rendered scene.
 
-    boxes are x1, y1, x2, y2 around every pixel of the object, covered or not; front[a, b] says
-    that object a covers a part of object b worth mentioning.
+    Attributes:
+        pixels: ``[H, W, 3]`` uint8.
+        boxes: ``[n, 4]`` x1, y1, x2, y2 around all pixels of each object, covered ones included.
+        front: ``[n, n]`` bool: the first object covers at least a twentieth of the second.
     """
 
     pixels: np.ndarray
@@ -84,7 +88,7 @@ class Picture:
 
 
 def render(scene: Scene, draws: Draws) -> Picture:
-    """The picture of a scene; draws give the ground its grain."""
+    """Return the image of a scene; ``draws`` supplies the noise of the ground."""
     canvas = ground_pixels(scene.ground, draws)
     masks = np.zeros((len(scene.objects), SIDE, SIDE), dtype=np.int64)
     for number, thing in enumerate(scene.objects):
@@ -93,7 +97,7 @@ def render(scene: Scene, draws: Draws) -> Picture:
 
 
 def _draw(canvas: np.ndarray, mask: np.ndarray, thing: SceneObject) -> None:
-    """Puts the object and its shadow on the canvas, and its coverage (of 16) in the mask."""
+    """Draw the object and its shadow on the canvas, and its coverage (0 to 16) in the mask."""
     cover, accent, shade = _stencil(thing.shape, thing.radius, thing.turn, thing.texture)
     reach = thing.radius + _MARGIN
     top, left = thing.y - reach, thing.x - reach
@@ -130,7 +134,7 @@ def _boxes(masks: np.ndarray) -> np.ndarray:
 
 
 def _front(masks: np.ndarray) -> np.ndarray:
-    """[n, n] bool: the first is drawn later and hides at least a twentieth of the second."""
+    """Return ``[n, n]`` bool: the first is drawn later and hides 1/20 or more of the second."""
     flat = (2 * masks >= _FULL).reshape(len(masks), -1).astype(np.int64)
     shared = flat @ flat.T
     later = np.tri(len(masks), k=-1, dtype=bool)
@@ -141,7 +145,7 @@ def _front(masks: np.ndarray) -> np.ndarray:
 def _stencil(
     shape: str, radius: int, turn: int, texture: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Coverage and accent (of 16) and shade (of 256) of each pixel around an object's centre."""
+    """Return coverage and accent (0 to 16) and shade (0 to 256) of the pixels of an object."""
     reach = (radius + _MARGIN) * _FINE
     place = 2 * np.arange(-reach, reach, dtype=np.int64) + 1  # odd: centres of the sub-pixels
     across, down = np.meshgrid(place, place)
@@ -158,13 +162,13 @@ def _stencil(
 
 
 def _pooled(fine: np.ndarray) -> np.ndarray:
-    """The sums over the sub-pixels of each pixel."""
+    """Return the sums over the sub-pixels of each pixel."""
     side = len(fine) // _FINE
     return fine.astype(np.int64).reshape(side, _FINE, side, _FINE).sum(axis=(1, 3))
 
 
 def _shrunk(inside: np.ndarray) -> np.ndarray:
-    """The shape without its outermost three quarters of a pixel."""
+    """Return the shape eroded by three quarters of a pixel."""
     out = inside.copy()
     for step in (-3, 3):
         out &= np.roll(inside, step, axis=0) & np.roll(inside, step, axis=1)
@@ -172,7 +176,7 @@ def _shrunk(inside: np.ndarray) -> np.ndarray:
 
 
 def _inside(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Where a shape of radius 1024 covers the points (u right, v down)."""
+    """Return where a shape of radius 1024 covers the points (u right, v down)."""
     if shape == "ball":
         return _disc(u, v, 0, 0, 980)
     if shape == "ring":
@@ -190,7 +194,7 @@ def _disc(u: np.ndarray, v: np.ndarray, right: int, down: int, radius: int) -> n
 
 
 def _polygon(u: np.ndarray, v: np.ndarray, corners: tuple[tuple[int, int], ...]) -> np.ndarray:
-    """Even-odd rule: a ray to the right crosses the outline an odd number of times."""
+    """Return which points are inside by the even-odd rule, with rays to the right."""
     inside = np.zeros(u.shape, dtype=bool)
     for (u1, v1), (u2, v2) in zip(corners, corners[1:] + corners[:1], strict=True):
         crosses = (v1 > v) != (v2 > v)
@@ -200,7 +204,7 @@ def _polygon(u: np.ndarray, v: np.ndarray, corners: tuple[tuple[int, int], ...])
 
 
 def _accented(texture: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Where the texture shows its accent; u and v in sixteenths of a pixel from the centre."""
+    """Return where the texture has its accent colour; u and v in 1/16 pixel from the centre."""
     if texture == "striped":
         return (v // 40) % 2 == 0
     if texture == "checked":

@@ -1,7 +1,7 @@
-"""Scenes: what is in a picture. Objects with attributes, where they are, and what relates them.
+"""Content of Scenes: objects with attributes, their positions, and the relations between them.
 
-Everything here is integer arithmetic on raw 64-bit draws, so that a seed means the same scenes on
-every machine and every version of NumPy.
+Only integer arithmetic on raw 64-bit draws is used, so that a seed gives the same scenes on every
+machine and every version of NumPy.
 
 Page: The Scenes data card.
 """
@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
-SIDE = 112  # width and height of a picture in pixels
+SIDE = 112  # width and height of an image in pixels
 SHAPES = (
     "ball",
     "box",
@@ -53,10 +53,10 @@ GROUNDS = (
     "tiles",
     "soil",
 )
-FEWEST, MOST = 3, 8  # objects in a scene
-TURNS = 5  # an object is turned by one of so many angles
+MIN_OBJECTS, MAX_OBJECTS = 3, 8  # objects in a scene
+ANGLES = 5  # number of rotation angles
 _RADIUS = {"small": 8, "medium": 12, "big": 16}
-_FAMILY = 8  # of so many neighbouring scenes, the first two pairs are siblings
+_GROUP_SIZE = 8  # consecutive scenes, of which 1 is derived from 0 and 3 from 2
 
 # Unit vectors times 1024 in 16 directions: hard-coded, as libm may differ between machines.
 _DIRECTIONS = (
@@ -95,23 +95,23 @@ class Draws:
         self._bits = np.random.PCG64(np.random.SeedSequence(key))
 
     def below(self, limit: int) -> int:
-        """An integer from 0 to limit - 1."""
+        """Return an integer from 0 to limit - 1."""
         return (int(self._bits.random_raw()) >> 32) * limit >> 32
 
     def between(self, low: int, high: int) -> int:
-        """An integer from low to high, both possible."""
+        """Return an integer from low to high, both included."""
         return low + self.below(high - low + 1)
 
     def percent(self, chance: int) -> bool:
-        """True in so many cases of a hundred."""
+        """Return True with a probability of ``chance`` percent."""
         return self.below(100) < chance
 
     def choose(self, items: Sequence[Item]) -> Item:
-        """One of the items, each as likely as the others."""
+        """Return one of the items, uniformly."""
         return items[self.below(len(items))]
 
     def shuffled(self, items: Sequence[Item]) -> list[Item]:
-        """The items in random order (Fisher and Yates)."""
+        """Return the items in random order (Fisher and Yates)."""
         out = list(items)
         for last in range(len(out) - 1, 0, -1):
             other = self.below(last + 1)
@@ -119,12 +119,12 @@ class Draws:
         return out
 
     def grid(self, limit: int, shape: tuple[int, ...]) -> np.ndarray:
-        """An int64 array of integers from 0 to limit - 1."""
+        """Return an int64 array of integers from 0 to limit - 1."""
         raw = self._bits.random_raw(int(np.prod(shape))) >> np.uint64(32)
         return ((raw * np.uint64(limit)) >> np.uint64(32)).astype(np.int64).reshape(shape)
 
     def bell(self, shape: tuple[int, ...]) -> np.ndarray:
-        """An int64 array of sums of four bytes about 0: nearly normal, standard deviation 148."""
+        """Return int64 sums of four bytes, centred: nearly normal, standard deviation 148."""
         count = int(np.prod(shape))
         raw = self._bits.random_raw((count + 1) // 2).astype("<u8").view(np.uint8)
         sums = raw.reshape(-1, 4).sum(axis=1, dtype=np.int64) - 510
@@ -133,7 +133,7 @@ class Draws:
 
 @dataclass(frozen=True, kw_only=True)
 class SceneObject:
-    """One object: four attributes, and where it stands (centre and radius in pixels)."""
+    """One object: four attributes, centre and radius in pixels, and an index of its angle."""
 
     shape: str
     colour: str
@@ -147,28 +147,28 @@ class SceneObject:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """A ground and the objects on it, from the back to the front (drawing order)."""
+    """A ground and the objects on it in drawing order, from back to front."""
 
     ground: str
     objects: tuple[SceneObject, ...]
 
 
 def scene(seed: int, split: int, index: int) -> Scene:
-    """The scene at a place of a split.
+    """Return the scene with this index in a split.
 
-    Of every eight neighbours, 1 is 0 with the colours dealt anew (same words, other bindings), and
-    3 is 2 turned about the middle of the picture (same objects, other relations).
+    Of every eight consecutive scenes, 1 is 0 with the colours permuted (same words, other
+    bindings), and 3 is 2 reflected in the centre (same objects, other relations).
     """
-    place = index % _FAMILY
+    place = index % _GROUP_SIZE
     if place == 1:
-        return _colours_passed_on(scene(seed, split, index - 1))
+        return _with_rotated_colours(scene(seed, split, index - 1))
     if place == 3:
-        return _turned_about(scene(seed, split, index - 1))
+        return _with_reflected_positions(scene(seed, split, index - 1))
     return _sample(Draws(seed, split, index, 0))
 
 
-def _colours_passed_on(original: Scene) -> Scene:
-    """The scene in which every object has the colour of the one before it."""
+def _with_rotated_colours(original: Scene) -> Scene:
+    """Return the scene with the colour of every object replaced by that of the previous one."""
     objects = original.objects
     colours = [objects[number - 1].colour for number in range(len(objects))]
     return replace(
@@ -177,27 +177,27 @@ def _colours_passed_on(original: Scene) -> Scene:
     )
 
 
-def _turned_about(original: Scene) -> Scene:
-    """The scene with every position reflected in the middle: left is right, above is below."""
+def _with_reflected_positions(original: Scene) -> Scene:
+    """Return the scene with all positions reflected in the centre of the image."""
     objects = (replace(o, x=SIDE - o.x, y=SIDE - o.y) for o in original.objects)
     return replace(original, objects=tuple(objects))
 
 
 def _sample(draws: Draws) -> Scene:
-    """A new scene: kinds of objects first, then a place for each."""
+    """Return a random scene: first the attributes of the objects, then their positions."""
     ground = draws.choose(GROUNDS)
     while True:
-        kinds = _kinds(draws, draws.between(FEWEST, MOST))
+        kinds = _kinds(draws, draws.between(MIN_OBJECTS, MAX_OBJECTS))
         placed = _placed(draws, kinds)
         if placed is not None:
             return Scene(ground=ground, objects=placed)
 
 
 def _kinds(draws: Draws, count: int) -> list[tuple[str, str, str, str]]:
-    """Shape, colour, size and texture of each object, with distractors among them.
+    """Return shape, colour, size and texture of each object, distractors included.
 
-    A distractor has the shape of one object and the colour of another, or all of one but its size
-    and texture, so that no single word tells it from its models.
+    A distractor has the shape of one object and the colour of another, or shape and colour of one
+    object, so that no single word distinguishes it.
     """
     kinds = [_kind(draws) for _ in range(2)]
     while len(kinds) < count:
@@ -224,9 +224,9 @@ def _kind(draws: Draws) -> tuple[str, str, str, str]:
 def _placed(
     draws: Draws, kinds: Sequence[tuple[str, str, str, str]]
 ) -> tuple[SceneObject, ...] | None:
-    """The objects at places where each is mostly visible, or None when they do not fit.
+    """Return the objects at positions where each is mostly visible; None when they do not fit.
 
-    In half of the scenes the last object is put partly over, and so in front of, an earlier one.
+    In half of the scenes the last object partly covers an earlier one.
     """
     objects: list[SceneObject] = []
     overlap = draws.percent(50)
@@ -245,7 +245,7 @@ def _placed(
                 x=spot[0],
                 y=spot[1],
                 radius=radius,
-                turn=draws.below(TURNS),
+                turn=draws.below(ANGLES),
             )
         )
     return tuple(objects)
@@ -254,7 +254,7 @@ def _placed(
 def _spot(
     draws: Draws, objects: Sequence[SceneObject], radius: int, over: SceneObject | None
 ) -> tuple[int, int] | None:
-    """A centre that keeps its distance from all objects but the one to be partly covered."""
+    """Return a centre clear of all objects except ``over``, which is partly covered; or None."""
     low, high = radius + 2, SIDE - radius - 2
     for _ in range(60):
         if over is None:
@@ -264,23 +264,25 @@ def _spot(
             right, down = draws.choose(_DIRECTIONS)
             x, y = over.x + (right * reach >> 10), over.y + (down * reach >> 10)
         inside = low <= x <= high and low <= y <= high
-        if inside and all(_apart(o, x, y, radius) for o in objects if o is not over):
+        if inside and all(_is_clear_of(o, x, y, radius) for o in objects if o is not over):
             return x, y
     return None
 
 
-def _apart(other: SceneObject, x: int, y: int, radius: int) -> bool:
-    """Whether a circle at (x, y) stays clear of the object."""
+def _is_clear_of(other: SceneObject, x: int, y: int, radius: int) -> bool:
+    """Return whether a circle at (x, y) does not touch the object."""
     distance = (other.x - x) ** 2 + (other.y - y) ** 2
     return distance >= (other.radius + radius + 1) ** 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Relations:
-    """What relates the n objects of a scene, or of I scenes padded to n: leading axes are free.
+    """Relations between the n objects of one scene, or of scenes padded to n objects.
 
-    places: name -> [..., n] bool; pairs: name -> [..., n, n] bool, first axis the subject
-    ('subject is left of other'); between: [..., n, n, n] bool, subject first.
+    Attributes:
+        places: ``[..., n]`` bool by name.
+        pairs: ``[..., n, n]`` bool by name, the subject first ("subject is left of other").
+        between: ``[..., n, n, n]`` bool, the subject first.
     """
 
     places: dict[str, np.ndarray]
@@ -289,10 +291,10 @@ class Relations:
 
 
 def relations(x: np.ndarray, y: np.ndarray, radius: np.ndarray, front: np.ndarray) -> Relations:
-    """The relations that hold among objects with these centres and radii [..., n].
+    """Return the relations between objects with these centres and radii, ``[..., n]``.
 
-    front [..., n, n] says that the first object covers part of the second. Captions are written
-    from this table and the oracle reads them with it, so 'true in the picture' has one meaning.
+    ``front [..., n, n]``: the first object covers part of the second. Captions and the oracle
+    use the same relations, so that a caption is true for both or for neither.
     """
     right = x[..., None, :] - x[..., :, None]  # [..., subject, other], > 0: other is to the right
     down = y[..., None, :] - y[..., :, None]
@@ -323,7 +325,7 @@ def _places(x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _between(x: np.ndarray, y: np.ndarray, right: np.ndarray, down: np.ndarray) -> np.ndarray:
-    """[..., a, b, c]: a lies near the middle of the way from b to c, within 10 pixels of it."""
+    """Return ``[..., a, b, c]``: a is within 10 pixels of the middle half of the line b to c."""
     way_x, way_y = right[..., None, :, :], down[..., None, :, :]  # from b to c
     to_x, to_y = -right[..., :, :, None], -down[..., :, :, None]  # from b to a
     length = way_x**2 + way_y**2

@@ -32,10 +32,9 @@ Pooling = Callable[[Fragments], Tensor]
 
 
 def make_pooling(kind: str, width: int, count: int | None = None) -> Pooling | None:
-    """Return the pooling ``kind`` of fragments of ``width``; None for ``none``.
+    """Return the pooling ``kind`` of fragments of ``width``; raises `InputError` for another name.
 
-    ``count`` is the number of regions of every image, or None for words. Raises `InputError` for
-    a kind that is not in `POOLINGS`.
+    ``count`` is the number of regions of every image, or None for words.
     """
     return registered("pooling", kind, POOLINGS)(width, count)
 

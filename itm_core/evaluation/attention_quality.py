@@ -1,14 +1,14 @@
-"""How good attention is: precision, recall and F1 against boxes, and measures without threshold.
+"""Attention quality: precision, recall and F1 against boxes, and measures without a threshold.
 
-The three measures are named in *More Than Just Attention* (WACV 2023), whose body could not be
-read: what stands here is a reading. A query attends to the keys that it weighs at or above the
-mean; they should be those that show what it names. Thresholds and averaging are parameters; the
-formulas are in `attention_measures`.
+The three measures are named in *More Than Just Attention* (WACV 2023), of which only the abstract
+was available: this is an interpretation. A query attends to the keys with at least the mean
+weight; these should be the relevant ones. Thresholds and averaging are parameters; the formulas
+are in `attention_measures`.
 
-* Words ask (t2i): the words that name an object; relevant are the regions whose IoU with a box
-  of that object is at least one half.
-* Regions ask (i2t): the regions that show an object some word names; relevant are those words.
-  ``<start>`` and ``<end>`` are keys like others, as the hosts treat them, and never relevant.
+* Words as queries (t2i): the words that name an object; relevant are the regions whose IoU with a
+  box of that object is at least one half.
+* Regions as queries (i2t): the regions that show a named object; relevant are the words that name
+  it. ``<start>`` and ``<end>`` are keys, as in the hosts, and never relevant.
 
 Page: "What attention metrics can and cannot say"; the chapter on the constraints, "How well it
 looks"; "Every method".
@@ -60,29 +60,27 @@ def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def truth(split: Split, threshold: float = IOU) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
-    """Return for every caption what its tokens name.
+    """Return two arrays for every caption: which regions show what a token names, ``[L + 2, R]``.
 
-    First which regions show it, ``[L + 2, R]`` bool; then whether a token names anything,
-    ``[L + 2]`` bool. The first and last rows are ``<start>`` and ``<end>``. None where the split
-    does not know.
+    The second, ``[L + 2]``, is whether the token names anything. Both are bool; the first and last
+    rows are ``<start>`` and ``<end>``. None where the split has no such annotation.
     """
     words, objects = split.words(), split.objects()
     if words is None or objects is None or split.boxes is None:
         return None
-    shown = []
+    shows = []  # of each image [R, objects]
     for boxes, image in zip(split.boxes, objects, strict=True):
         others = np.array([thing["box"] for thing in image["objects"]], np.float64).reshape(-1, 4)
-        shown.append(iou(boxes.astype(np.float64), others) >= threshold)
-    found, naming = [], []
+        shows.append(iou(boxes.astype(np.float64), others) >= threshold)
+    relevant, naming = [], []
     for caption, image in zip(words, split.caption_image, strict=True):
+        named = [(word or {}).get("objects") or [] for word in caption]
         rows = np.zeros((len(caption) + 2, split.boxes.shape[1]), bool)
-        for place, named in enumerate(caption, 1):
-            if named and named.get("objects"):
-                rows[place] = shown[image][:, named["objects"]].any(1)
-        found.append(rows)
-        named_tokens = [bool(named and named.get("objects")) for named in caption]
-        naming.append(np.array([False, *named_tokens, False]))
-    return found, naming
+        for row, things in zip(rows[1:-1], named, strict=True):
+            row[:] = shows[image][:, things].any(1)
+        relevant.append(rows)
+        naming.append(np.array([False, *map(bool, named), False]))
+    return relevant, naming
 
 
 @torch.no_grad()
@@ -101,16 +99,16 @@ def attention_quality(
 
     ``tokens`` are the token ids of the captions; ``features`` replace ``split.regions`` where a
     recipe adds positions; ``threshold`` is that of the IoU, the rest as in `measure`. None for a
-    split that does not know what its words name, and for a matcher that does not attend.
+    split without annotated words, and for a matcher without attention.
     """
-    known = truth(split, threshold)
-    if known is None:
+    annotation = truth(split, threshold)
+    if annotation is None:
         return None
-    found: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {}
-    for _, seen, relevant, naming in _seen(matcher, split, tokens, features, known):
-        found.setdefault(_direction(seen), []).append(_queries(seen, relevant, naming))
+    queries: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {}
+    for batch in _batches(matcher, split, tokens, features, annotation):
+        queries.setdefault(batch.direction, []).append(_queries(batch))
     options: dict[str, Any] = {"multiple": multiple, "fixed": fixed, "averaging": averaging}
-    measured = {name: measure(*_joined(parts), **options) for name, parts in found.items()}
+    measured = {name: measure(*_concatenated(parts), **options) for name, parts in queries.items()}
     return AttentionQuality(measured) if measured else None
 
 
@@ -121,57 +119,64 @@ def by_caption(
     """Return precision, recall and F1 of every caption with its own image, ``[C, 3]``.
 
     By direction, ``t2i`` and ``i2t``: means over the caption's queries at the mean weight, NaN
-    for a caption without a query that has anything to find. Nothing where `attention_quality` is
-    None. Its numbers are means over all queries, so a long caption counts more there.
+    for a caption without a query that has a relevant key. Empty where `attention_quality` is
+    None, whose numbers are means over all queries, so that a long caption counts more there.
     """
-    known = truth(split)
+    annotation = truth(split)
     sums: dict[str, Tensor] = {}
-    for start, seen, relevant, naming in _seen(matcher, split, tokens, features, known):
-        weights, there, keys = _queries(seen, relevant, naming)
-        some = there.any(1)
-        line = attention_threshold(keys[some])
-        found = torch.stack(of_each(weights[some].double(), there[some], line))
-        both = torch.cat([found, torch.ones_like(found[:1])]).T
-        sums.setdefault(_direction(seen), torch.zeros(len(split.captions), 4, dtype=torch.double))
-        sums[_direction(seen)].index_add_(0, start + _owners(seen, naming)[some], both)
-    # no query: 0 / 0 is the NaN that is promised
+    for batch in _batches(matcher, split, tokens, features, annotation):
+        weights, relevant, keys = _queries(batch)
+        some = relevant.any(1)
+        threshold = attention_threshold(keys[some])
+        measures = torch.stack(of_each(weights[some].double(), relevant[some], threshold))
+        rows = torch.cat([measures, torch.ones_like(measures[:1])]).T  # the last column counts
+        empty = torch.zeros(len(split.captions), 4, dtype=torch.double)
+        total = sums.setdefault(batch.direction, empty)
+        total.index_add_(0, batch.start + _caption_of_query(batch)[some], rows)
+    # 0 / 0 is NaN for a caption without a query
     return {name: (total[:, :3] / total[:, 3:]).numpy() for name, total in sums.items()}
 
 
-def _seen(
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """The attention of some captions, from ``start`` on, in one direction, and its annotation."""
+
+    start: int
+    attention: AttentionPass
+    relevant: Tensor  # [c, L, R]
+    naming: Tensor  # [c, L]
+
+    @property
+    def direction(self) -> str:
+        return "t2i" if self.attention.key_axis == REGIONS else "i2t"
+
+
+def _batches(
     matcher: Matcher,
     split: Split,
     tokens: Sequence[Sequence[int]],
     features: Any,
-    known: tuple[list[np.ndarray], list[np.ndarray]] | None,
-) -> Iterator[tuple[int, AttentionPass, Tensor, Tensor]]:
-    """Yield what a matcher sees of a split, batch by batch, one direction at a time.
-
-    With the place of the batch's first caption, and what is relevant and named in it.
-    """
-    if known is None:
+    annotation: tuple[list[np.ndarray], list[np.ndarray]] | None,
+) -> Iterator[_Batch]:
+    """Yield the attention of a matcher on a split, batch by batch, each direction in turn."""
+    if annotation is None:
         return
     features = split.regions if features is None else features
     training = matcher.training
     matcher.eval()
     for start in range(0, len(tokens), PAIRS_AT_ONCE):
         chosen = range(start, min(start + PAIRS_AT_ONCE, len(tokens)))
-        seens = _attend(matcher, features, split, [tokens[i] for i in chosen], chosen)
-        relevant, naming = (padded([rows[i] for i in chosen]) for rows in known)
-        for seen in seens:
-            yield start, seen, relevant, naming
+        relevant, naming = (padded([rows[i] for i in chosen]) for rows in annotation)
+        for attention in _attend(matcher, features, split, [tokens[i] for i in chosen], chosen):
+            yield _Batch(start, attention, relevant, naming)
     matcher.train(training)
 
 
-def _direction(seen: AttentionPass) -> str:
-    return "t2i" if seen.key_axis == REGIONS else "i2t"
-
-
-def _owners(seen: AttentionPass, naming: Tensor) -> Tensor:
+def _caption_of_query(batch: _Batch) -> Tensor:
     """Return the caption within the batch of every query of `_queries`."""
-    count, words, regions = seen.weights[:, :, 0].shape
-    if seen.key_axis == REGIONS:
-        return naming[:, :words].nonzero()[:, 0]
+    count, words, regions = batch.attention.weights[:, :, 0].shape
+    if batch.attention.key_axis == REGIONS:
+        return batch.naming[:, :words].nonzero()[:, 0]
     return torch.arange(count).repeat_interleave(regions)
 
 
@@ -192,34 +197,31 @@ def _attend(
 
 
 def padded(rows: Sequence[np.ndarray]) -> Tensor:
-    """Return rows of different lengths as one tensor, ``False`` behind the shorter ones."""
-    longest = max(len(r) for r in rows)
-    found = np.zeros((len(rows), longest, *rows[0].shape[1:]), bool)
-    for k, r in enumerate(rows):
-        found[k, : len(r)] = r
-    return torch.from_numpy(found)
+    """Return rows of different lengths as one tensor, padded with False."""
+    longest = max(len(row) for row in rows)
+    tensor = np.zeros((len(rows), longest, *rows[0].shape[1:]), bool)
+    for target, row in zip(tensor, rows, strict=True):
+        target[: len(row)] = row
+    return torch.from_numpy(tensor)
 
 
-def _queries(
-    seen: AttentionPass, relevant: Tensor, naming: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return weights ``[M, N]``, relevance and number of keys of the queries that count.
+def _queries(batch: _Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Return weights ``[M, N]``, relevance and number of keys of the queries.
 
-    Words that name an object ask; of the regions, all do: those without a word drop out later.
+    Queries are the words that name an object, or all regions: `measure` drops those without one.
     """
-    weights = seen.weights[:, :, 0].float().cpu()
-    lens = seen.pairing.words.lens
-    relevant = relevant[:, : weights.shape[1]]
-    if seen.key_axis == REGIONS:
-        asks = naming[:, : weights.shape[1]]
-        count = torch.full((int(asks.sum()),), weights.shape[2])
-        return weights[asks], relevant[asks], count
-    count = lens[:, None].expand(-1, weights.shape[2]).flatten()
-    return weights.mT.flatten(0, 1), relevant.mT.flatten(0, 1), count
+    weights = batch.attention.weights[:, :, 0].float().cpu()
+    _, words, regions = weights.shape
+    relevant = batch.relevant[:, :words]
+    if batch.attention.key_axis == REGIONS:
+        naming = batch.naming[:, :words]
+        return weights[naming], relevant[naming], torch.full((int(naming.sum()),), regions)
+    keys = batch.attention.pairing.words.lens[:, None].expand(-1, regions).flatten()
+    return weights.mT.flatten(0, 1), relevant.mT.flatten(0, 1), keys
 
 
-def _joined(parts: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the batches one below the other, as wide as the widest."""
+def _concatenated(parts: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the queries of all batches, padded to as many keys as the widest has."""
     widest = max(w.shape[1] for w, _, _ in parts)
     weights = [torch.nn.functional.pad(w, (0, widest - w.shape[1])) for w, _, _ in parts]
     relevant = [torch.nn.functional.pad(r, (0, widest - r.shape[1])) for _, r, _ in parts]

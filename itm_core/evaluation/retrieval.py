@@ -1,7 +1,8 @@
 """Retrieval numbers: Recall@K, ranks, rSum, folds, ensembles, intervals and paired tests.
 
-"Recall@K" is the field's word for a hit rate: the share of queries for which *one* right item
-is among the first K. The best-ranked right caption of an image counts.
+"Recall@K" is the field's term for a hit rate: the fraction of queries for which *one* correct item
+is among the first K. An image has k correct captions; the best-ranked of them counts. Score
+matrices are ``[I, C]`` with C = k I: captions ``k i .. k i + k - 1`` belong to image i.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ ROWS_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Ranks:
-    """Rank of the best right item of each query, from 0: ``i2t [I]`` and ``t2i [C]``."""
+    """Rank of the best correct item of each query, from 0: ``i2t [I]`` and ``t2i [C]``."""
 
     i2t: np.ndarray
     t2i: np.ndarray
@@ -67,17 +68,17 @@ class Metrics:
 
 
 @dataclass(frozen=True, eq=False)
-class _Places:
-    """Where the best right item of each query stands: three arrays ``[Q]`` of whole numbers."""
+class _Counts:
+    """How many items stand above or beside the best correct one: arrays ``[Q]`` of integers."""
 
     above: np.ndarray  # wrong items with a larger score
     tied: np.ndarray  # wrong items with the same score
-    right: np.ndarray  # right items with the same score, itself among them
+    correct: np.ndarray  # correct items with the same score, itself among them
 
     def ranks(self, ties: str) -> np.ndarray:
         """Return the rank from 0; a float where it is a mean over orders."""
-        if ties == "mean":  # the tied wrong items fall into right + 1 gaps, one of them before it
-            return self.above + self.tied / (self.right + 1.0)
+        if ties == "mean":  # the tied wrong items fall into correct + 1 gaps, one before it
+            return self.above + self.tied / (self.correct + 1.0)
         return self.above + self.tied if ties == "pessimistic" else self.above
 
     def hits(self, cut: int, ties: str) -> np.ndarray:
@@ -85,18 +86,16 @@ class _Places:
         if ties != "mean":
             return (self.ranks(ties) < cut).astype(float)
         missed = np.ones(len(self.above))
-        for drawn in range(
-            cut
-        ):  # fill the places left after `above` from the tied ones, one by one
+        for drawn in range(cut):  # fill the places after `above` from the tied items, one by one
             wrong = np.maximum(self.tied - drawn, 0)
-            missed *= np.where(self.above + drawn < cut, wrong / (wrong + self.right), 1.0)
+            missed *= np.where(self.above + drawn < cut, wrong / (wrong + self.correct), 1.0)
         return 1.0 - missed
 
 
 def captions_per_image(scores: np.ndarray) -> int:
-    """Return how many captions an image has: C / I of a score matrix ``[I, C]``.
+    """Return how many captions an image has: k = C / I of a score matrix ``[I, C]``.
 
-    Captions ``k i .. k i + k - 1`` belong to image i. Raises `InputError` for another shape.
+    Raises `InputError` for another shape.
 
     >>> captions_per_image(np.zeros((4, 20)))
     5
@@ -111,10 +110,8 @@ def captions_per_image(scores: np.ndarray) -> int:
     return shape[1] // shape[0]
 
 
-def _checked(scores: np.ndarray, nan: str) -> np.ndarray:
+def _without_nan(scores: np.ndarray, nan: str) -> np.ndarray:
     one_of("nan", nan, NANS)
-    scores = np.asarray(scores)
-    captions_per_image(scores)  # checks the shape
     starts = range(0, len(scores), ROWS_AT_ONCE)  # the matrix may be a map, larger than memory
     bad = next((k for k in starts if np.isnan(scores[k : k + ROWS_AT_ONCE]).any()), None)
     if bad is None:
@@ -135,46 +132,45 @@ def ranks(
     ties: str = "pessimistic",
     nan: str = "refuse",
 ) -> Ranks:
-    """Return the rank of the best right item of every query, from 0.
+    """Return the rank of the best correct item of every query, from 0.
 
     Args:
-        scores: ``[I, C]``, with k = C / I captions for each image in the order of the images.
-        ties: what an equal score of a wrong item means: the right one comes after it
-            (``pessimistic``), before it (``optimistic``), or as chance has it (``mean``: the
-            mean over all orders of the tied items, of the rank here and of the hit in
-            `metrics`). The released evaluation leaves it to an unstable sort.
+        scores: ``[I, C]``, C = k I.
+        ties: where a wrong item has the same score, the correct one is ranked after it
+            (``pessimistic``), before it (``optimistic``), or at random (``mean``: the mean over
+            all orders of the tied items, of the rank here and of the hit in `metrics`). The
+            released evaluation leaves it to an unstable sort.
         nan: ``refuse``, or ``first`` to rank a NaN above all as the released evaluation does.
 
     Raises `InputError` for another shape, an unknown value of ``ties`` or ``nan``, or a NaN that
     is refused.
     """
-    i2t, t2i = _places(scores, ties, nan)
+    i2t, t2i = _counts(scores, ties, nan)
     return Ranks(i2t.ranks(ties), t2i.ranks(ties))
 
 
-def _places(scores: np.ndarray, ties: str, nan: str = "refuse") -> tuple[_Places, _Places]:
-    """Return where the right items stand, image to text and text to image."""
+def _counts(scores: np.ndarray, ties: str, nan: str = "refuse") -> tuple[_Counts, _Counts]:
+    """Return the counts of image to text and text to image."""
     one_of("ties", ties, TIES)
-    scores = _checked(scores, nan)
-    images, n = len(scores), captions_per_image(scores)
-    own = scores.reshape(images, images, n)[np.arange(images), np.arange(images)]  # [I, n]
-    best = own.max(1, keepdims=True)  # [I, 1]
-    positives = own.reshape(-1)  # [C]
-    i2t, t2i = np.empty((2, images), np.int64), np.zeros((2, images * n), np.int64)
+    images, k = len(scores), captions_per_image(scores)
+    scores = _without_nan(np.asarray(scores), nan)
+    positives = scores.reshape(images, images, k)[np.arange(images), np.arange(images)]  # [I, k]
+    best = positives.max(1, keepdims=True)  # [I, 1]
+    i2t, t2i = np.empty((2, images), np.int64), np.zeros((2, images * k), np.int64)
     for start in range(0, images, ROWS_AT_ONCE):
-        here = slice(start, start + ROWS_AT_ONCE)
-        block = scores[here]
-        i2t[:, here] = (block > best[here]).sum(1), (block == best[here]).sum(1)
-        t2i += (block > positives).sum(0), (block == positives).sum(0)
-    right = (own == best).sum(1)
-    one = np.ones(images * n, np.int64)  # a caption has one right image, which equals itself
-    return _Places(i2t[0], i2t[1] - right, right), _Places(t2i[0], t2i[1] - one, one)
+        rows = slice(start, start + ROWS_AT_ONCE)
+        block = scores[rows]
+        i2t[:, rows] = (block > best[rows]).sum(1), (block == best[rows]).sum(1)
+        t2i += (block > positives.reshape(-1)).sum(0), (block == positives.reshape(-1)).sum(0)
+    correct = (positives == best).sum(1)
+    one = np.ones(images * k, np.int64)  # a caption has one correct image, which equals itself
+    return _Counts(i2t[0], i2t[1] - correct, correct), _Counts(t2i[0], t2i[1] - one, one)
 
 
-def _direction(places: _Places, ties: str) -> Direction:
-    found = places.ranks(ties)
-    r1, r5, r10 = (100.0 * float(places.hits(cut, ties).mean()) for cut in CUTS)
-    return Direction(r1, r5, r10, float(np.floor(np.median(found)) + 1), float(found.mean() + 1))
+def _direction(counts: _Counts, ties: str) -> Direction:
+    ranks = counts.ranks(ties)
+    r1, r5, r10 = (100.0 * float(counts.hits(cut, ties).mean()) for cut in CUTS)
+    return Direction(r1, r5, r10, float(np.floor(np.median(ranks)) + 1), float(ranks.mean() + 1))
 
 
 def metrics(
@@ -188,31 +184,31 @@ def metrics(
     >>> metrics(np.repeat(np.eye(20), 5, axis=1)).rsum
     600.0
     """
-    i2t, t2i = _places(scores, ties, nan)
+    i2t, t2i = _counts(scores, ties, nan)
     return Metrics(_direction(i2t, ties), _direction(t2i, ties))
 
 
-def five_folds(scores: np.ndarray, *, folds: int = 5, ties: str = "pessimistic") -> Metrics:
+def five_folds(
+    scores: np.ndarray,
+    *,
+    folds: int = 5,
+    ties: str = "pessimistic",
+) -> Metrics:
     """Return the means over folds of the images, each fold scored by itself (COCO 1K).
 
-    Raises `InputError` for another shape than ``[I, C]``, for fewer than 2 folds, or when the
-    images do not divide into the folds. rSum and the averages are those of the means; the summary
-    lines that SCAN's release prints here are mislabelled.
+    rSum is that of the means; the summary lines that SCAN's release prints here are mislabelled.
+
+    Raises `InputError` for a wrong shape, fewer than 2 folds, or images that do not divide.
     """
-    images, n = len(scores), captions_per_image(scores)
+    images, k = len(scores), captions_per_image(scores)
     at_least("folds", folds, 2)
     if images % folds:
         raise InputError(
             "images do not divide into folds", expected=f"a multiple of {folds}", found=images
         )
     size = images // folds
-    parts = [
-        metrics(
-            scores[k * size : (k + 1) * size, k * size * n : (k + 1) * size * n],
-            ties=ties,
-        )
-        for k in range(folds)
-    ]
+    starts = range(0, images, size)
+    parts = [metrics(scores[i : i + size, k * i : k * (i + size)], ties=ties) for i in starts]
     means = {
         side: np.mean([getattr(p, side).values() for p in parts], axis=0).tolist()
         for side in ("i2t", "t2i")
@@ -227,10 +223,10 @@ def ensemble(scores: Iterable[np.ndarray]) -> np.ndarray:
     Raises `InputError` when there are none or their shapes differ.
     """
     total, count = np.zeros(0), 0
-    for one in scores:
+    for matrix in scores:
         if count:
-            _one_shape([total, one])
-        total = total + one if count else np.asarray(one, np.float64).copy()
+            _one_shape([total, matrix])
+        total = total + matrix if count else np.asarray(matrix, np.float64).copy()
         count += 1
     if not count:
         _one_shape([])
@@ -240,7 +236,7 @@ def ensemble(scores: Iterable[np.ndarray]) -> np.ndarray:
 def _one_shape(scores: Sequence[np.ndarray]) -> None:
     shapes = {np.shape(s) for s in scores}
     if len(shapes) != 1:
-        raise InputError("score matrices of one shape are needed", found=sorted(shapes) or "none")
+        raise InputError("score matrices must have one shape", found=sorted(shapes) or "none")
 
 
 NUMBERS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
@@ -253,7 +249,7 @@ def hits(scores: np.ndarray, *, ties: str = "pessimistic") -> np.ndarray:
     with its captions is one unit of resampling.
     """
     i2t, t2i = (
-        np.stack([side.hits(cut, ties) for cut in CUTS], 1) for side in _places(scores, ties)
+        np.stack([side.hits(cut, ties) for cut in CUTS], 1) for side in _counts(scores, ties)
     )
     return _by_image(i2t, t2i)
 
@@ -280,15 +276,15 @@ def bootstrap(
 ) -> dict[str, tuple[float, float]]:
     """Return the 95 % interval of every recall and of rSum; of their mean for several runs.
 
-    Percentile bootstrap over images; an image's captions come along with it, because they
-    are not independent queries. Ranks are kept: the gallery stays the whole test set. The
-    spread between seeds is not in it, and a number at 0 or 100 gets an interval without width.
+    Percentile bootstrap over images, each with its captions, which are not independent queries.
+    Ranks are kept: the gallery stays the full test set. The variation between seeds is not
+    included, and a number at 0 or 100 has an interval of zero width.
 
     Raises `InputError` when there are no scores or their shapes differ.
     """
     _one_shape(scores)
-    every = [hits(one, ties=ties) for one in scores]
-    return interval(*every, resamples=resamples, seed=seed)
+    each = [hits(run, ties=ties) for run in scores]
+    return interval(*each, resamples=resamples, seed=seed)
 
 
 def interval(
@@ -302,29 +298,18 @@ def interval(
     return {name: (float(a), float(b)) for name, a, b in zip(NUMBERS, low, high, strict=True)}
 
 
-def paired_test(
-    ours: np.ndarray,
-    theirs: np.ndarray,
-    *,
-    ties: str = "pessimistic",
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Return how two runs differ on the same test set, one row per number of `NUMBERS`.
-
-    Columns: ``difference`` (ours - theirs), ``low`` and ``high`` (95 % interval), ``p`` (two
-    sided, from the same paired bootstrap over images). Raises `InputError` when the shapes
-    differ: only runs scored on the same images and captions can be paired.
-    """
-    _one_shape([ours, theirs])
-    both = [hits(one, ties=ties) for one in (ours, theirs)]
-    return paired_bootstrap(*both, resamples=resamples, seed=seed)
-
-
 def paired_bootstrap(
     ours: np.ndarray, theirs: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> pd.DataFrame:
-    """Return what `paired_test` does, from ``[I, 7]`` hits, of a run or the mean of several."""
+    """Return the differences of two runs on the same test set, one row per number of `NUMBERS`.
+
+    Args:
+        ours, theirs: ``[I, 7]`` `hits` of a run, or the mean of several.
+
+    Columns: ``difference`` (ours - theirs), ``low`` and ``high`` (95 % interval), ``p`` (two
+    sided), from one paired bootstrap over images. Raises `InputError` when the shapes differ:
+    only runs scored on the same images and captions can be paired.
+    """
     _one_shape([ours, theirs])
     gap = ours - theirs
     means = statistics.bootstrap_means(gap, resamples, seed)
@@ -341,11 +326,11 @@ def paired_bootstrap(
 
 
 def report(scores: np.ndarray) -> dict[str, Any]:
-    """Return everything a run records of a score matrix, ready for JSON."""
-    found = metrics(scores)
+    """Return all numbers that a run records of a score matrix, ready for JSON."""
+    numbers = metrics(scores)
     limits = bootstrap(scores)
     return {
-        **found.flat(),
+        **numbers.flat(),
         "images": scores.shape[0],
         "captions": scores.shape[1],
         "intervals": {name: list(pair) for name, pair in limits.items()},

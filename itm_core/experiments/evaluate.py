@@ -10,7 +10,7 @@ import numpy as np
 from itm_core.data.word_pieces import WordPieces
 from itm_core.evaluation import retrieval
 from itm_core.evaluation.attention_quality import attention_quality
-from itm_core.evaluation.scoring import score_matrix
+from itm_core.evaluation.scoring import Captions, score_matrix
 from itm_core.experiments.prepare import PreparedSplit
 from itm_core.experiments.run import COMPLETE, SCORES
 from itm_core.files import whole_file, write_json
@@ -23,11 +23,11 @@ def dev_scorer(dev: PreparedSplit, limit: int | None) -> Callable[[Matcher], dic
     ``limit`` is the largest number of development images used; ``None`` takes all.
     """
     images = min(len(dev.split.regions), limit or len(dev.split.regions))
-    features, tokens = dev.features[:images], dev.tokens[: images * dev.split.captions_per_image]
+    features = dev.features[:images]
+    captions = Captions.of(dev.tokens[: images * dev.split.captions_per_image])
 
     def score(matcher: Matcher) -> dict[str, float]:
-        scores = score_matrix(matcher, features, tokens)
-        return retrieval.metrics(scores).flat()
+        return retrieval.metrics(score_matrix(matcher, features, captions)).flat()
 
     return score
 

@@ -74,17 +74,11 @@ class AttendingSettings(Settings):
 
     @model_validator(mode="after")
     def _check_attention(self) -> Self:
-        if self.attention == "hard" and self.gate != "none":
+        if self.attention == "hard" and (self.gate != "none" or self.max_attention_bonus):
             raise InputError(
-                "a gate needs soft attention",
-                found=f"gate {self.gate} with hard attention",
-                expected="hard attention keeps one fragment already; set matcher.gate=none",
-            )
-        if self.attention == "hard" and self.max_attention_bonus:
-            raise InputError(
-                "the bonus needs soft attention",
-                expected="the largest weight of hard attention is always one",
-                found="max_attention_bonus with hard attention",
+                "the focal gate and the attention bonus need soft attention",
+                found=f"gate={self.gate}, max_attention_bonus={self.max_attention_bonus}",
+                expected="gate=none and max_attention_bonus=false with matcher.attention=hard",
             )
         return self
 

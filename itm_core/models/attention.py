@@ -28,10 +28,8 @@ def normalise(
 ) -> Tensor:
     """Return the dot products ``S`` normalised along ``axis``, the axis of the queries.
 
-    For each key the dot products are divided by their norm over the queries, so that a key that
-    is similar to every query does not attract more attention than one similar to a single query.
-
-    Raises `InputError` for an unknown kind.
+    A key that is similar to every query then attracts no more attention than one that is similar
+    to a single query. Raises `InputError` for an unknown kind.
 
     Args:
         S: ``[C, L, P, R]`` dot products.

@@ -77,22 +77,25 @@ class Pairing(ABC):
         """
         if key_axis == REGIONS:
             return self.words.vectors[:, :, None, None]
-        return self._region_queries()
+        return self._partner_vectors()[:, None]
 
     @abstractmethod
-    def _region_queries(self) -> Tensor: ...
+    def partners(self, values: Tensor) -> Tensor:
+        """Return ``values [I, ...]`` of the partners of each caption, ``[1 or C, P, ...]``."""
 
-    @abstractmethod
+    def _partner_vectors(self) -> Tensor:
+        """Return the regions of each caption's partners, ``[1 or C, P, R, D]``."""
+        return self.partners(self.regions.vectors)
+
     def pooled(self) -> tuple[Tensor, Tensor]:
         """Return the pooled vectors of captions ``[C, 1, D]`` and partners ``[1 or C, P, D]``."""
+        if self.words.pooled is None or self.regions.pooled is None:
+            raise ValueError("these fragments were encoded without a pooled vector")
+        return self.words.pooled[:, None], self.partners(self.regions.pooled)
 
-    @abstractmethod
     def pair_ids(self) -> Tensor:
         """Return a number for each pair, ``[C, P]`` int64: the same in every pairing and tile."""
-
-    @abstractmethod
-    def region_values(self, values: Tensor) -> Tensor:
-        """Return per-region ``values`` ``[I, R]`` laid out as ``[1 or C, 1, P, R]``."""
+        return self.words.indices[:, None] * _MANY + self.partners(self.regions.indices)
 
     @abstractmethod
     def _region_mix(self, weights: Tensor, factors: Tensor) -> Tensor:
@@ -103,6 +106,10 @@ class Pairing(ABC):
         captions, length, partners, regions = weights.shape
         mixed = factors @ weights.reshape(captions, length, partners * regions)
         return mixed.view(captions, -1, partners, regions)
+
+    def region_values(self, values: Tensor) -> Tensor:
+        """Return per-region ``values`` ``[I, R]`` laid out as ``[1 or C, 1, P, R]``."""
+        return self.partners(values)[:, None]
 
     def word_values(self, values: Tensor) -> Tensor:
         """Return per-word ``values`` ``[C, L]`` laid out as ``[C, L, 1, 1]``."""
@@ -146,12 +153,6 @@ class Pairing(ABC):
             # the square root has no gradient at zero, where all keys are zero
             return squared.clamp_min(1e-30).sqrt()
         return length(apply(weights, side.root), key_axis)
-
-
-def _present(pooled: Tensor | None) -> Tensor:
-    if pooled is None:
-        raise ValueError("these fragments were encoded without a pooled vector")
-    return pooled
 
 
 class AllPairs(Pairing):
@@ -199,20 +200,9 @@ class AllPairs(Pairing):
         flat = torch.baddbmm(queries, per_image, V, alpha=-1).transpose(0, 1)
         return flat.unflatten(0, weights.shape[:2]).unsqueeze(3)
 
-    def _region_queries(self) -> Tensor:
-        return self.regions.vectors[None, None]
-
-    def pooled(self) -> tuple[Tensor, Tensor]:
-        """Return the pooled vectors; partners are the same for every caption."""
-        return _present(self.words.pooled)[:, None], _present(self.regions.pooled)[None]
-
-    def pair_ids(self) -> Tensor:
-        """Return a number for each pair."""
-        return self.words.indices[:, None] * _MANY + self.regions.indices[None]
-
-    def region_values(self, values: Tensor) -> Tensor:
-        """Return per-region values, the same for every caption."""
-        return values[None, None]
+    def partners(self, values: Tensor) -> Tensor:
+        """Return the values of all images, the same for every caption."""
+        return values[None]
 
     def _region_mix(self, weights: Tensor, factors: Tensor) -> Tensor:
         per_image = weights.flatten(0, 1).transpose(0, 1)  # [I, C L, R], a view
@@ -225,13 +215,19 @@ class _ListedPartners(Pairing):
     partner: Tensor
 
     @lazy
-    def _partner_regions(self) -> Tensor:
-        """``[C, P, R, D]`` the regions of each caption's partners."""
-        return self.regions.vectors[self.partner]
+    def _listed(self) -> Tensor:
+        return self.partners(self.regions.vectors)
+
+    def _partner_vectors(self) -> Tensor:
+        return self._listed
+
+    def partners(self, values: Tensor) -> Tensor:
+        """Return the values of each caption's images."""
+        return values[self.partner]
 
     def dot(self) -> Tensor:
         """Return the dot products, one matrix product for each caption."""
-        V, W = self._partner_regions, self.words.vectors
+        V, W = self._listed, self.words.vectors
         return (W @ V.flatten(1, 2).mT).unflatten(2, V.shape[1:3])
 
     def dot_of(self, queries: Tensor, key_axis: int) -> Tensor:
@@ -239,30 +235,15 @@ class _ListedPartners(Pairing):
         if key_axis == WORDS:
             flat = queries.flatten(1, 3)
             return (self.words.vectors @ flat.mT).unflatten(2, queries.shape[2:4])
-        return (queries.squeeze(3).transpose(1, 2) @ self._partner_regions.mT).transpose(1, 2)
+        return (queries.squeeze(3).transpose(1, 2) @ self._listed.mT).transpose(1, 2)
 
     def mix(self, weights: Tensor, key_axis: int) -> Tensor:
         """Return the weighted sums, one matrix product for each pair."""
         if key_axis == WORDS:
             flat = weights.flatten(2).mT
             return (flat @ self.words.vectors).unflatten(1, weights.shape[2:]).unsqueeze(1)
-        mixed = weights.transpose(1, 2) @ self._partner_regions  # [C, P, L, D]
+        mixed = weights.transpose(1, 2) @ self._listed  # [C, P, L, D]
         return mixed.transpose(1, 2).unsqueeze(3)
-
-    def _region_queries(self) -> Tensor:
-        return self._partner_regions[:, None]
-
-    def pooled(self) -> tuple[Tensor, Tensor]:
-        """Return the pooled vectors of each caption and of its partners."""
-        return _present(self.words.pooled)[:, None], _present(self.regions.pooled)[self.partner]
-
-    def pair_ids(self) -> Tensor:
-        """Return a number for each pair."""
-        return self.words.indices[:, None] * _MANY + self.regions.indices[self.partner]
-
-    def region_values(self, values: Tensor) -> Tensor:
-        """Return per-region values of each caption's partners."""
-        return values[self.partner][:, None]
 
     def _region_mix(self, weights: Tensor, factors: Tensor) -> Tensor:
         return (weights.transpose(1, 2) @ factors[self.partner].mT).transpose(1, 2)

@@ -1,15 +1,15 @@
-"""What a word's share of a score rests on: regions left out one by one, and integrated gradients.
+"""Attributions of a word's contribution to a score: region occlusion and integrated gradients.
 
-Attention says where a word looks. An *attribution* asks the finished matcher itself, and does not
-look at the attention: what becomes of the word's share of the score without this region? Two ways
-of asking, both through captum, and both for the words that ask (t2i):
+An *attribution* measures for each region how much of a word's contribution to the score depends
+on it. It is computed from the scores of the trained matcher, not from its attention. Both methods
+use captum, and both are for words as queries (t2i):
 
-* `left_out`: the region is taken out of the set, as if the detector had never proposed it, and the
-  pair is scored again. Nothing is put in its place: any stand-in would be looked at, too. Several
-  boxes show the same object, and while one of them is left little may be missing: so a region can
-  be taken out together with its near copies (`near_copies`).
-* `gradients`: the slope of the share, added up on the straight way from the mean region to the
-  regions themselves (integrated gradients).
+* `occlusion`: the region is removed from the set, as if the detector had not proposed it, and the
+  pair is scored again. No baseline region replaces it, because a baseline would be attended as
+  well. Several boxes show the same object, and removing one of them may change little: so a region
+  can be removed together with the boxes that overlap it (`overlapping_regions`).
+* `integrated_gradients`: gradients of the contribution, integrated on a straight line from the
+  mean region to the regions.
 
 Letters: N pairs, M queries (words of these pairs), L words, R regions, F features.
 
@@ -39,23 +39,25 @@ from itm_core.models import DirectionOutput, Matcher, MatchOutput
 from itm_core.models.pairing import REGIONS, Matched
 from itm_core.settings import at_least
 
-STEPS = 16  # of integrated gradients: points of a Gauss-Legendre rule
-ROWS_AT_ONCE = 1024  # interpolated pairs in one backward pass
+STEPS = 16  # of integrated gradients: nodes of a Gauss-Legendre rule
+ROWS_PER_BATCH = 1024  # interpolated pairs in one backward pass
 
 
 @dataclass(frozen=True, eq=False)
 class Queries:
-    """Some images, each with one caption of its own, and the words that are asked about.
+    """Some images with one matching caption each, and the words whose contribution is attributed.
 
     Attributes:
-        image, caption: ``[N]`` places in the split.
-        features: ``[N, R, F]`` as the recipe sees them.
-        tokens, lens: ``[N, L]`` ids and ``[N]`` lengths, ``<start>`` and ``<end>`` included.
-        pair, word: ``[M]`` int64: whose word it is, and which one (``<start>`` is word 0).
-        near: ``[N, R, R]`` bool: regions that show nearly the same (IoU of at least one half,
-            the region itself too); None without boxes.
-        relevant: ``[M, R]`` bool: regions that show what the word names; None where the dataset
-            does not know.
+        image, caption: ``[N]`` indices into the split.
+        features: ``[N, R, F]`` as the recipe uses them.
+        tokens: ``[N, L]`` ids, ``<start>`` and ``<end>`` included.
+        lens: ``[N]`` lengths.
+        pair: ``[M]`` int64: the pair of each query.
+        word: ``[M]`` int64: the position of each query; ``<start>`` is 0.
+        overlapping: ``[N, R, R]`` bool: pairs of regions with an IoU of at least one half, the
+            diagonal included; None without boxes.
+        relevant: ``[M, R]`` bool: regions that show what the word refers to; None without ground
+            truth.
     """
 
     image: np.ndarray
@@ -65,7 +67,7 @@ class Queries:
     lens: Tensor
     pair: Tensor
     word: Tensor
-    near: Tensor | None
+    overlapping: Tensor | None
     relevant: Tensor | None
 
     @property
@@ -74,18 +76,18 @@ class Queries:
         return self.features.shape[1]
 
 
-def spread(split: Split, pairs: int) -> np.ndarray:
-    """Return ``pairs`` captions, each of another image, spread evenly over a split.
+def spread_captions(split: Split, pairs: int) -> np.ndarray:
+    """Return ``pairs`` captions of different images, evenly spaced over a split.
 
-    The first image brings its first caption, the next its second, and so on; all images when
-    there are fewer. Raises `InputError` for less than one pair.
+    The first image is taken with its first caption, the next with its second, and so on; all
+    images when there are fewer. Raises `InputError` for fewer than one pair.
     """
     at_least("pairs", pairs, 1)
     image = np.unique(np.linspace(0, len(split.regions) - 1, pairs).round().astype(int))
     return image * split.captions_per_image + np.arange(len(image)) % split.captions_per_image
 
 
-def queries(
+def content_queries(
     recipe: Recipe,
     vocabulary: Words,
     split: Split,
@@ -93,25 +95,34 @@ def queries(
     *,
     words: int | None = None,
 ) -> Queries:
-    """Return the content words of some captions, to be asked about with their own images.
+    """Return the content words of some captions as queries on their matching images.
 
-    ``words`` is how many of a caption at most, spread evenly over it; by default all.
-    Raises `InputError` for captions without any, and for images of a single region.
+    ``words`` is the largest number per caption, evenly spaced over it; by default all.
+    Raises `InputError` for captions without content words, and for images of a single region.
     """
     caption = np.asarray(captions)
     image = split.caption_image[caption]
     at_least("regions of an image", split.regions.shape[1], 2)
     tokens, lens = pad([vocabulary.encode(split.captions[k]) for k in caption])
-    asked, named = [], split.words()
+    queries, references = [], split.words()
     for n, k in enumerate(caption):
         tokens_k = vocabulary.tokens(split.captions[k])
-        content = content_words(tokens_k, None if named is None else named[k])
-        asked += [(n, place + 1) for place in _some(content, words)]  # behind <start>
-    if not asked:
-        raise InputError("no word to ask about", found="captions without content words")
-    pair, word = torch.tensor(asked).T
-    known = truth(split)
-    relevant = None if known is None else [known[0][caption[n]][place] for n, place in asked]
+        content = content_words(tokens_k, None if references is None else references[k])
+        queries += [
+            (n, position + 1) for position in _evenly_spaced(content, words)
+        ]  # <start> is 0
+    if not queries:
+        raise InputError(
+            "no word to attribute",
+            expected="captions with content words, and words of at least 1",
+            found="none",
+        )
+    pair, word = torch.tensor(queries).T
+    ground_truth = truth(split)
+    relevant = None
+    if ground_truth is not None:
+        rows = [ground_truth[0][caption[n]][position] for n, position in queries]
+        relevant = torch.from_numpy(np.array(rows))
     return Queries(
         image=image,
         caption=caption,
@@ -120,168 +131,171 @@ def queries(
         lens=lens,
         pair=pair,
         word=word,
-        near=None if split.boxes is None else near_copies(split.boxes[image]),
-        relevant=None if relevant is None else torch.from_numpy(np.array(relevant)),
+        overlapping=None if split.boxes is None else overlapping_regions(split.boxes[image]),
+        relevant=relevant,
     )
 
 
-def _some(places: Sequence[int], count: int | None) -> list[int]:
-    """Return ``count`` of the places at most, spread evenly."""
-    if count is None or len(places) <= count:
-        return list(places)
-    return [places[k] for k in np.linspace(0, len(places) - 1, count).round().astype(int)]
+def _evenly_spaced(positions: Sequence[int], count: int | None) -> list[int]:
+    """Return at most ``count`` of the positions, evenly spaced."""
+    if count is None or len(positions) <= count:
+        return list(positions)
+    return [positions[k] for k in np.linspace(0, len(positions) - 1, count).round().astype(int)]
 
 
-def near_copies(boxes: np.ndarray, threshold: float = IOU) -> Tensor:
-    """Return which regions overlap which, ``[N, R, R]`` bool, of boxes ``[N, R, 4]``.
+def overlapping_regions(boxes: np.ndarray, threshold: float = IOU) -> Tensor:
+    """Return which of the boxes ``[N, R, 4]`` overlap by an IoU of ``threshold``, ``[N, R, R]``.
 
-    A region without which and whose near copies nothing would be left stands alone.
+    A region that overlaps all others overlaps only itself in the result, so that its removal
+    leaves some region.
     """
-    found = np.stack([iou(one, one) >= threshold for one in boxes.astype(np.float64)])
-    alone = np.eye(boxes.shape[1], dtype=bool)
-    found |= alone
-    return torch.from_numpy(np.where(found.all(2, keepdims=True), alone, found))
+    overlapping = np.stack([iou(image, image) >= threshold for image in boxes.astype(np.float64)])
+    diagonal = np.eye(boxes.shape[1], dtype=bool)
+    overlapping |= diagonal
+    return torch.from_numpy(np.where(overlapping.all(2, keepdims=True), diagonal, overlapping))
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
-    """A matcher in evaluation mode, and what it is asked about."""
+class Probe:
+    """A matcher in evaluation mode, and the queries whose contributions are attributed."""
 
     matcher: Matcher
-    asked: Queries
+    queries: Queries
 
     @cached_property
     def words(self) -> Fragments:
         """All captions ``[N, L, D]``, encoded once."""
         with torch.no_grad():
-            return self.matcher.words(self.asked.tokens, self.asked.lens)
+            return self.matcher.words(self.queries.tokens, self.queries.lens)
 
-    def pairs(self, regions: Fragments, rows: Tensor) -> Matched:
+    def pairing(self, regions: Fragments, rows: Tensor) -> Matched:
         """Return captions ``rows`` paired with ``regions``, row by row."""
         return Matched(regions, self.words.take(rows))
 
-    def shares(self, regions: Fragments, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the words' shares ``[n, L]``, zero behind the last word, and scores ``[n, 1]``."""
-        reading = self.matcher.match(self.pairs(regions, rows))
-        share = words_look(reading).contribution
-        behind = self.asked.tokens.shape[1] - share.shape[1]
-        return torch.nn.functional.pad(share[:, :, 0, 0], (0, behind)), reading.score
+    def contributions(self, regions: Fragments, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the words' contributions ``[n, L]``, zero for padding, and scores ``[n, 1]``."""
+        match = self.matcher.match(self.pairing(regions, rows))
+        contribution = t2i_output(match).contribution
+        padding = self.queries.tokens.shape[1] - contribution.shape[1]
+        return torch.nn.functional.pad(contribution[:, :, 0, 0], (0, padding)), match.score
 
 
-def words_look(reading: MatchOutput) -> DirectionOutput:
-    """Return the direction in which words ask; raises `InputError` for a method without it."""
-    found = [look for look in reading.directions if look.key_axis == REGIONS]
-    if not found:
+def t2i_output(match: MatchOutput) -> DirectionOutput:
+    """Return the direction with words as queries; raises `InputError` for a method without it."""
+    outputs = [output for output in match.directions if output.key_axis == REGIONS]
+    if not outputs:
         raise InputError(
-            "no word asks in this method",
-            found="regions ask, or nothing attends",
-            expected="t2i, or both directions",
+            "words are no queries in this method",
+            expected="a method with direction t2i or both",
+            found="direction i2t, or no attention",
         )
-    return found[0]
+    return outputs[0]
 
 
-def without(subject: Subject, absent: Tensor, *, explain: bool = True) -> Tensor:
-    """Return what is scored when some regions are not there.
+def score_without(probe: Probe, removed: Tensor, *, explain: bool = True) -> Tensor:
+    """Return contributions and scores with some regions removed; the others keep their order.
 
-    ``absent [N, R]`` bool; result ``[N, L + 1]``: the words' shares of the score and, last, the
-    score. Without ``explain`` the score alone, ``[N, 1]``. Regions keep their order.
+    ``removed [N, R]`` bool. Result ``[N, L + 1]``: the words' contributions and, last, the score;
+    without ``explain`` the score alone, ``[N, 1]``.
 
-    Raises `InputError` when nothing would be left of an image.
+    Raises `InputError` when all regions of an image are removed.
     """
-    asked, encoder = subject.asked, subject.matcher.regions
-    kept = (~absent).sum(1)
-    if not kept.min():
-        raise InputError("no region is left", expected="at least one of every image", found=0)
-    order = absent.int().argsort(dim=1, stable=True)
-    # A batch norm for each place of a region (SGRAF's whole image) wants as many places as ever;
-    # elsewhere the set is cut, so that padding enters no attention among regions (CHAN's block).
-    places = getattr(encoder.pooling, "count", None)
-    answers = torch.empty(len(absent), asked.tokens.shape[1] + 1 if explain else 1)
-    for count in kept.unique().tolist():
-        rows = (kept == count).nonzero().flatten()
-        features = asked.features[rows[:, None], order[rows, : places or count]]
+    queries, encoder = probe.queries, probe.matcher.regions
+    remaining = (~removed).sum(1)
+    if not remaining.min():
+        raise InputError("all regions are removed", expected="at least one left per image", found=0)
+    order = removed.int().argsort(dim=1, stable=True)
+    # SGRAF's pooling has a batch norm for each position of a region, so the set keeps its size;
+    # elsewhere it is cut, so that padding enters no attention among regions (CHAN's block).
+    positions = getattr(encoder.pooling, "count", None)
+    results = torch.empty(len(removed), queries.tokens.shape[1] + 1 if explain else 1)
+    for count in remaining.unique().tolist():
+        rows = (remaining == count).nonzero().flatten()
+        features = queries.features[rows[:, None], order[rows, : positions or count]]
         lens = torch.full((len(rows),), count)
         regions = encoder(features, lens if count < features.shape[1] else None)
         if explain:
-            answers[rows] = torch.cat(subject.shares(regions, rows), 1)
+            results[rows] = torch.cat(probe.contributions(regions, rows), 1)
         else:
-            answers[rows] = subject.matcher(subject.pairs(regions, rows))
-    return answers
+            results[rows] = probe.matcher(probe.pairing(regions, rows))
+    return results
 
 
 @torch.no_grad()
-def attention(subject: Subject) -> tuple[Tensor, Tensor]:
+def attention(probe: Probe) -> tuple[Tensor, Tensor]:
     """Return the attention of the last pass: of the queries ``[M, R]``, of all words ``[N, R]``.
 
     The second is the mean over all words of a caption.
     """
-    asked = subject.asked
-    regions, rows = subject.matcher.regions(asked.features), torch.arange(len(asked.image))
-    weights = words_look(subject.matcher.match(subject.pairs(regions, rows))).weights[:, :, 0]
-    real = (torch.arange(weights.shape[1]) < asked.lens[:, None])[..., None]
-    whole = (weights * real).sum(1) / real.sum(1)
-    return weights[asked.pair, asked.word], whole
+    queries = probe.queries
+    regions, rows = probe.matcher.regions(queries.features), torch.arange(len(queries.image))
+    match = probe.matcher.match(probe.pairing(regions, rows))
+    weights = t2i_output(match).weights[:, :, 0]
+    valid = (torch.arange(weights.shape[1]) < queries.lens[:, None])[..., None]
+    mean = (weights * valid).sum(1) / valid.sum(1)
+    return weights[queries.pair, queries.word], mean
 
 
 @torch.no_grad()
-def left_out(subject: Subject, together: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Return what the shares of the queries ``[M, R]``, and the scores ``[N, R]``, lose.
+def occlusion(probe: Probe, groups: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return the drop of the queries' contributions ``[M, R]``, and of the scores ``[N, R]``.
 
-    Entry r is the value with all regions minus that without region r. ``together [N, R, R]`` says
-    which others go with it, as `near_copies` does; by default none.
+    Entry r is the value with all regions minus that without region r. ``groups [N, R, R]`` bool
+    are the regions removed together with r, as from `overlapping_regions`; by default r alone.
     """
-    asked = subject.asked
-    count = len(asked.image)
-    if together is None:
-        together = torch.eye(asked.regions, dtype=torch.bool).expand(count, -1, -1)
+    queries = probe.queries
+    count = len(queries.image)
+    if groups is None:
+        groups = torch.eye(queries.regions, dtype=torch.bool).expand(count, -1, -1)
 
-    def answer(present: Tensor) -> Tensor:  # [1, R] -> [N (L + 1)]: all pairs at once
-        gone = present[0] == 0
-        return without(subject, together[:, gone].any(1)).flatten()
+    def score(present: Tensor) -> Tensor:  # [1, R] -> [N (L + 1)]: all pairs at once
+        absent = present[0] == 0
+        return score_without(probe, groups[:, absent].any(1)).flatten()
 
-    found = FeatureAblation(answer).attribute(torch.ones(1, asked.regions), baselines=0)
-    lost = found.view(count, -1, asked.regions)
-    return lost[asked.pair, asked.word], lost[:, -1]
+    drop = FeatureAblation(score).attribute(torch.ones(1, queries.regions), baselines=0)
+    drop = drop.view(count, -1, queries.regions)
+    return drop[queries.pair, queries.word], drop[:, -1]
 
 
-def gradients(
-    subject: Subject, *, steps: int = STEPS, rows_at_once: int = ROWS_AT_ONCE
+def integrated_gradients(
+    probe: Probe, *, steps: int = STEPS, rows_per_batch: int = ROWS_PER_BATCH
 ) -> tuple[Tensor, Tensor]:
-    """Return integrated gradients ``[M, R]`` of the queries' shares, and what they miss ``[M]``.
+    """Return integrated gradients of the queries' contributions, ``[M, R]``.
 
-    The features of a region are added up. The way starts where all regions are the mean region of
-    these images: a picture that shows nothing in particular. For a smooth matcher the sum over
-    regions is the share less the share there; what is missing from that is the second result.
+    Summed over the features of a region. The baseline is the mean region of these images, for
+    every region. For a smooth matcher the sum over regions is the contribution minus that of the
+    baseline; the second result ``[M]`` is the error of this completeness.
     """
-    asked = subject.asked
-    neutral = asked.features.mean((0, 1)).expand_as(asked.features[:1])
+    queries = probe.queries
+    baseline = queries.features.mean((0, 1)).expand_as(queries.features[:1])
 
-    def answer(features: Tensor, query: Tensor) -> Tensor:
-        shares, _ = subject.shares(subject.matcher.regions(features), asked.pair[query])
-        return shares[torch.arange(len(query)), asked.word[query]]
+    def contribution(features: Tensor, query: Tensor) -> Tensor:
+        regions = probe.matcher.regions(features)
+        contributions, _ = probe.contributions(regions, queries.pair[query])
+        return contributions[torch.arange(len(query)), queries.word[query]]
 
-    found, missed = IntegratedGradients(answer).attribute(
-        asked.features[asked.pair],
-        baselines=neutral,
-        additional_forward_args=torch.arange(len(asked.pair)),
+    attributions, error = IntegratedGradients(contribution).attribute(
+        queries.features[queries.pair],
+        baselines=baseline,
+        additional_forward_args=torch.arange(len(queries.pair)),
         n_steps=steps,
-        internal_batch_size=rows_at_once,
+        internal_batch_size=rows_per_batch,
         return_convergence_delta=True,
     )
-    return found.sum(2).detach(), missed.detach()
+    return attributions.sum(2).detach(), error.detach()
 
 
 @torch.no_grad()
-def deletion(subject: Subject, orders: Sequence[Tensor], removed: Sequence[int]) -> np.ndarray:
-    """Return the scores when regions go one after another, ``[orders, len(removed), N]``.
+def deletion_scores(probe: Probe, orders: Sequence[Tensor], removed: Sequence[int]) -> np.ndarray:
+    """Return the scores while regions are removed in order, ``[orders, len(removed), N]``.
 
     Args:
-        orders: ``[N, R]`` each: the regions of every image, first to go first.
-        removed: how many are gone, each fewer than R.
+        orders: ``[N, R]`` each: the regions of every image in the order of their removal.
+        removed: numbers of removed regions, each smaller than R.
     """
-    curves = np.empty((len(orders), len(removed), len(subject.asked.image)), np.float32)
+    curves = np.empty((len(orders), len(removed), len(probe.queries.image)), np.float32)
     for k, order in enumerate(orders):
-        place = order.argsort(1)  # when each region goes
-        for at, gone in enumerate(removed):
-            curves[k, at] = without(subject, place < gone, explain=False)[:, 0].numpy()
+        rank = order.argsort(1)
+        for at, count in enumerate(removed):
+            curves[k, at] = score_without(probe, rank < count, explain=False)[:, 0].numpy()
     return curves

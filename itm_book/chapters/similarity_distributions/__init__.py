@@ -1,1 +1,53 @@
-"""The page "Similarity distributions"."""
+"""The page "Similarity distributions": margins, types of errors, and joint failures of methods."""
+
+from __future__ import annotations
+
+from itm_book.chapters.similarity_distributions.figures import (
+    ensemble_scatter,
+    error_rate_curves,
+    failure_counts,
+    kappa_heatmap,
+    margin_ridges,
+    score_ridges,
+    stacked_bars,
+)
+from itm_book.chapters.similarity_distributions.measures import (
+    ensemble_gains,
+    error_rates,
+    error_types,
+    failure_kappa,
+    failures,
+    joint_failures,
+    positive_ranks,
+)
+from itm_book.chapters.similarity_distributions.tables import (
+    ensemble_summary,
+    ensemble_table,
+    error_type_table,
+    hardest_captions,
+    joint_failure_table,
+    margin_table,
+)
+
+__all__ = [
+    "ensemble_gains",
+    "ensemble_scatter",
+    "ensemble_summary",
+    "ensemble_table",
+    "error_rate_curves",
+    "error_rates",
+    "error_type_table",
+    "error_types",
+    "failure_counts",
+    "failure_kappa",
+    "failures",
+    "hardest_captions",
+    "joint_failure_table",
+    "joint_failures",
+    "kappa_heatmap",
+    "margin_ridges",
+    "margin_table",
+    "positive_ranks",
+    "score_ridges",
+    "stacked_bars",
+]

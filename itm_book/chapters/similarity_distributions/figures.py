@@ -1,4 +1,4 @@
-"""Where errors come from, and who fails together.
+"""Figures of scores, margins, types of errors, joint failures and ensembles of two methods.
 
 Page: "Similarity distributions".
 """
@@ -15,19 +15,60 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from itm_book.figures.style import CARD, FAINT, INK, STROKES, colour_of, finished, styled
+from itm_book.chapters.similarity_distributions.measures import standardised_queries
+from itm_book.figures.distributions import BELOW, ridges
+from itm_book.figures.style import (
+    CARD,
+    FAINT,
+    INK,
+    RIGHT,
+    STROKES,
+    colour_of,
+    finished,
+    styled,
+)
+from itm_core.experiments.runs import Run
 
-READABLE = 6.0  # percent; a narrower part of a bar has no room for its number
+MIN_LABELLED = 6.0  # percent; narrower parts of a bar have no room for their number
+DIRECTIONS = {"i2t": "image to text", "t2i": "text to image"}
 
 
-def stacked(table: pd.DataFrame, *, title: str, unit: str) -> Figure:
-    """Return a bar for every row of a table of percents, its columns one after the other.
+def score_ridges(runs: Mapping[str, Run], direction: str) -> Figure:
+    """Return the densities of every run's positive and hardest negative scores, standardised."""
+    queries = {name: standardised_queries(run.scores)[direction] for name, run in runs.items()}
+    return ridges(
+        {
+            name: {"positive": scores.positive, "hardest negative": scores.negative}
+            for name, scores in queries.items()
+        },
+        title=DIRECTIONS[direction],
+        unit="score in standard deviations of the negative pairs, from their mean",
+        colours={"positive": RIGHT, "hardest negative": BELOW},
+    )
 
-    An empty table, of what a dataset does not know, makes a figure that says so.
+
+def margin_ridges(runs: Mapping[str, Run], direction: str) -> Figure:
+    """Return the density of every run's standardised margins; orange below zero."""
+    return ridges(
+        {
+            name: {"margin": standardised_queries(run.scores)[direction].margin}
+            for name, run in runs.items()
+        },
+        title=f"{DIRECTIONS[direction]}: positive minus hardest negative",
+        unit="margin in standard deviations of the negative pairs",
+        colours={"margin": RIGHT},
+        mark=0,
+    )
+
+
+def stacked_bars(table: pd.DataFrame, *, title: str) -> Figure:
+    """Return a stacked bar for every row of a table of percentages of a method's errors.
+
+    An empty table (a dataset without the ground truth) gives a figure that says so.
     """
     with styled():
         if table.empty:
-            return _unknown(title)
+            return _unavailable(title)
         lines = -(-len(table.columns) // 3)
         figure, axes = plt.subplots(figsize=(8.2, 1.3 + 0.32 * len(table) + 0.22 * lines))
         colours = sns.color_palette("viridis_r", len(table.columns))
@@ -39,7 +80,7 @@ def stacked(table: pd.DataFrame, *, title: str, unit: str) -> Figure:
             )  # fmt: skip
             ink = "white" if sum(to_rgb(colour)) < 1.4 else INK
             for place, (left, value) in enumerate(zip(start, values, strict=True)):
-                if value >= READABLE:
+                if value >= MIN_LABELLED:
                     axes.text(
                         left + value / 2, place, f"{value:.0f}", ha="center", va="center",
                         fontsize=7.5, color=ink,
@@ -47,28 +88,29 @@ def stacked(table: pd.DataFrame, *, title: str, unit: str) -> Figure:
             start = start + values.to_numpy()
         axes.set_yticks(range(len(table)), [str(name) for name in table.index], fontsize=9)
         axes.invert_yaxis()
-        axes.set(xlabel=unit, title=title, xlim=(0, max(100.0, start.max(initial=0))))
+        axes.set(xlabel="percent of the method's errors", title=title)
+        axes.set_xlim(0, max(100.0, start.max(initial=0)))
         figure.legend(loc="outside lower center", ncols=3, fontsize=8)
         return finished(figure)
 
 
-def _unknown(title: str) -> Figure:
+def _unavailable(title: str) -> Figure:
     figure, axes = plt.subplots(figsize=(8.2, 1.0))
     axes.set_axis_off()
     axes.set_title(title)
-    axes.text(0.5, 0.4, "not known on this dataset", ha="center", color=FAINT)
+    axes.text(0.5, 0.4, "needs the ground truth of Scenes", ha="center", color=FAINT)
     return finished(figure)
 
 
-def agreement(kappa: pd.DataFrame, *, title: str) -> Figure:
-    """Return how far methods fail on the same queries: the lower half of `margins.agreement`."""
+def kappa_heatmap(kappa: pd.DataFrame, *, title: str) -> Figure:
+    """Return a heat map of the lower triangle of `measures.failure_kappa`."""
     with styled():
         count = len(kappa)
         figure, axes = plt.subplots(figsize=(8.2, 1.9 + 0.34 * count))
         upper = np.triu(np.ones(kappa.shape, bool))
-        low = kappa.iloc[1:, :-1].astype(float)
+        lower = kappa.iloc[1:, :-1].astype(float)
         sns.heatmap(
-            low,
+            lower,
             mask=upper[1:, :-1],
             ax=axes,
             cmap="crest",
@@ -78,7 +120,7 @@ def agreement(kappa: pd.DataFrame, *, title: str) -> Figure:
             fmt=".2f",
             annot_kws={"fontsize": 7.5},
             linewidths=1,
-            cbar_kws={"label": "agreement beyond chance"},
+            cbar_kws={"label": "Cohen's kappa"},
         )
         axes.tick_params(length=0, labelsize=8.5)
         axes.set_xticklabels(axes.get_xticklabels(), rotation=40, ha="right")
@@ -86,48 +128,48 @@ def agreement(kappa: pd.DataFrame, *, title: str) -> Figure:
         return finished(figure)
 
 
-def rates(panels: Mapping[str, pd.DataFrame], *, title: str) -> Figure:
-    """Return how many percent of the queries fail against each trait, thin lines for the methods.
+def error_rate_curves(panels: Mapping[str, pd.DataFrame], *, title: str) -> Figure:
+    """Return the error rate against each property of a query: thin lines per method, thick mean.
 
-    ``panels`` are those of `margins.rates`; the thick line is the mean over the methods.
+    ``panels`` are those of `measures.error_rates`.
     """
     with styled():
         figure, grid = plt.subplots(1, len(panels), figsize=(8.2, 3.4), sharey=True, squeeze=False)
         for axes, (name, table) in zip(grid[0], panels.items(), strict=True):
-            seen: list[str] = []
+            colours: list[str] = []
             for place, (method, values) in enumerate(table.items()):
                 colour = colour_of(str(method), place)
-                stroke = STROKES[seen.count(colour) % len(STROKES)]
-                seen.append(colour)
+                stroke = STROKES[colours.count(colour) % len(STROKES)]
+                colours.append(colour)
                 axes.plot(table.index, values, color=colour, ls=stroke, lw=0.9, label=str(method))
             mean = table.mean(axis=1)
             axes.plot(table.index, mean, color=INK, lw=2.6, marker="o", ms=4, label="mean")
             axes.set(xlabel=name)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
             axes.grid(color=FAINT, alpha=0.2)
-        grid[0, 0].set(ylabel="wrong (percent of the queries)")
+        grid[0, 0].set(ylabel="failed queries (%)")
         figure.suptitle(title, fontsize=11, fontweight="bold")
         lines, names = grid[0, 0].get_legend_handles_labels()
         figure.legend(lines, names, loc="outside lower center", ncols=4, fontsize=7)
         return finished(figure)
 
 
-def together(panels: Mapping[str, pd.DataFrame]) -> Figure:
-    """Return by how many methods a query is failed, beside what independent methods would give.
+def failure_counts(panels: Mapping[str, pd.DataFrame]) -> Figure:
+    """Return bars: percentage of queries by the number of methods that fail them.
 
-    ``panels`` hold `margins.together` for each named direction.
+    ``panels`` hold `measures.joint_failures` by direction; the line is for independent failures.
     """
     with styled():
         figure, grid = plt.subplots(1, len(panels), figsize=(8.2, 3.0), sharey=True, squeeze=False)
         for axes, (name, table) in zip(grid[0], panels.items(), strict=True):
-            axes.bar(table.index, table["found"], 0.8, color="#0072b2", label="found")
+            axes.bar(table.index, table["observed"], 0.8, color="#0072b2", label="observed")
             axes.plot(
                 table.index, table["independent"], "o-", color="#d55e00", ms=3.5, lw=1.2,
-                label="if each failed by itself",
+                label="independent failures",
             )  # fmt: skip
-            axes.set(title=name, xlabel="methods that fail the query")
+            axes.set(title=name, xlabel="number of methods that fail the query")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        grid[0, 0].set(ylabel="percent of the queries")
+        grid[0, 0].set(ylabel="queries (%)")
         figure.legend(
             *grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2,
             fontsize=8.5,
@@ -135,10 +177,10 @@ def together(panels: Mapping[str, pd.DataFrame]) -> Figure:
         return finished(figure)
 
 
-def ensembles(pairs: pd.DataFrame) -> Figure:
-    """Return what the average of two methods gains over the better, against their agreement.
+def ensemble_scatter(pairs: pd.DataFrame) -> Figure:
+    """Return the gain of averaging two methods over the better one, against their kappa.
 
-    Columns are those of `margins.pairs`; bars are 95 % intervals over images.
+    ``pairs`` are those of `measures.ensemble_gains`; bars are 95 % intervals over images.
     """
     with styled():
         figure, axes = plt.subplots(figsize=(8.2, 3.8))
@@ -148,11 +190,11 @@ def ensembles(pairs: pd.DataFrame) -> Figure:
             pairs["kappa"], pairs["gain"], error, fmt="none", ecolor=FAINT, lw=0.7, zorder=1
         )
         dots = axes.scatter(pairs["kappa"], pairs["gain"], c=level, cmap="viridis", s=26, zorder=2)
-        figure.colorbar(dots, ax=axes, label="rSum of the better one")
+        figure.colorbar(dots, ax=axes, label="rSum of the better method")
         axes.axhline(0, color=INK, lw=0.8)
         axes.set(
-            xlabel="agreement of their errors beyond chance (text to image)",
-            ylabel="gain in rSum over the better one",
-            title="two methods, averaged",
+            xlabel="Cohen's kappa of their failures (text to image)",
+            ylabel="gain in rSum over the better method",
+            title="averages of two methods",
         )
         return finished(figure)

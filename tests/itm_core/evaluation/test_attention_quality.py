@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from itm_book.scenes.making import make_scenes
+from itm_book.scenes.generate import make_scenes
 from itm_core.data.dataset import Dataset, load_dataset
 from itm_core.evaluation.attention_measures import MULTIPLES, Quality, measure
 from itm_core.evaluation.attention_quality import attention_quality, iou

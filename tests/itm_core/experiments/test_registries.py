@@ -10,7 +10,7 @@ import torch
 
 from itm_book.reference import bfan_scores, chan_scores, scan_scores
 from itm_book.reference.bfan import focal
-from itm_book.reference.scan import normalised, pool
+from itm_book.reference.scan import KINDS, normalised, pool
 from itm_core.constraints import (
     CCR,
     CCS,
@@ -124,7 +124,7 @@ CALLS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
         tuple(AVERAGINGS),
     ),
     "twin's direction": (lambda w: scan_scores(*ONE, direction=w), ("t2i", "i2t")),
-    "twin's normalisation": (lambda w: normalised(S, w), tuple(NORMALISATIONS)),
+    "twin's normalisation": (lambda w: normalised(S, w), KINDS),
     "twin's aggregation": (lambda w: pool(S[:, :, 0, 0], w, 1.0), ("mean", "LSE", "max", "sum")),
     "twin's gate": (lambda w: focal(S, w), ("equal", "prob")),
     "twin's gate in its scores": (lambda w: bfan_scores(*ONE, gate=w), ("equal", "prob")),

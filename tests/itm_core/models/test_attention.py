@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from itm_book.reference import scan_scores
+from itm_book.reference.scan import KINDS
 from itm_core.encoders.encoder import EncoderSettings
 from itm_core.encoders.fragments import Fragments, l2norm
 from itm_core.errors import InputError
@@ -37,7 +38,7 @@ def scan(**choices: object) -> Attending:
 
 
 @pytest.mark.parametrize("direction", ["t2i", "i2t"])
-@pytest.mark.parametrize("kind", NORMALISATIONS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("aggregation", SCAN_AGGREGATIONS)
 def test_scan_equals_its_plain_twin(direction: str, kind: str, aggregation: str) -> None:
     V, W = some_fragments(4, 6, [5, 1, 7, 3], 8)

@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from itm_book.chapters.regulators_in_motion.word_kinds import KINDS, word_kinds
+from itm_book.chapters.regulators_in_motion.tables import KINDS, word_kinds
 from itm_core.data.dataset import load_dataset
 from itm_core.data.vocabulary import Vocabulary
 from tests.micro import write_dataset
@@ -26,8 +26,8 @@ def test_on_scenes_every_word_has_the_kind_that_the_grammar_gives_it(
     path.write_text(json.dumps(named))
     found = word_kinds(split, vocabulary)
     assert found[0] == [
-        "start and end", "number", "size", "shape", "empty word", "relation or place",
-        "empty word", "empty word", "other word", "empty word", "empty word", "ground",
+        "start and end", "number", "size", "shape", "stop word", "relation or place",
+        "stop word", "stop word", "other word", "stop word", "stop word", "ground",
         "punctuation", "start and end",
     ]  # fmt: skip
     assert {kind for kinds in found for kind in kinds} <= set(KINDS)
@@ -42,13 +42,13 @@ def test_elsewhere_the_truth_or_the_list_decides(tmp_path: Path) -> None:
     split = load_dataset(write_dataset(tmp_path / "micro")).test
     vocabulary = Vocabulary.from_captions(split.captions, threshold=1)
     split.captions[0] = "A red dog runs ."
-    plain = ["start and end", "empty word", "other word", "other word", "other word"]
+    plain = ["start and end", "stop word", "other word", "other word", "other word"]
     assert word_kinds(split, vocabulary)[0] == [*plain, "punctuation", "start and end"]
     words = [[None] * len(vocabulary.tokens(caption)) for caption in split.captions]
     words[0][1:3] = [{"objects": [0]}] * 2  # type: ignore[list-item]
     path = split.folder / "test_words.json"
     path.write_text(json.dumps(words))
-    assert word_kinds(split, vocabulary)[0][2:4] == ["names a thing"] * 2
+    assert word_kinds(split, vocabulary)[0][2:4] == ["object word"] * 2
     words[0].pop()  # the truth is about other tokens
     path.write_text(json.dumps(words))
     assert word_kinds(split, vocabulary)[0] == [*plain, "punctuation", "start and end"]

@@ -1,4 +1,4 @@
-"""Scenes: the same bytes, true captions, words that name what they should, honest controls."""
+"""Scenes: pinned bytes, true captions, correct word references, and control matchers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itm_book.scenes import controls, making
+from itm_book.scenes import controls, generate
 from itm_book.scenes.captions import WORDS
 from itm_book.scenes.regions import REGIONS, WIDTH
 from itm_book.scenes.world import SIDE
@@ -21,21 +21,21 @@ from itm_core.evaluation import retrieval
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scenes") / "scenes-tiny"
-    return making.make_scenes(folder, preset="tiny", workers=1, progress=False)
+    return generate.make_scenes(folder, preset="tiny", workers=1, progress=False)
 
 
 def test_the_bytes_are_those_that_were_pinned(tiny: Path) -> None:
-    made = json.loads((tiny / "scenes.json").read_text())
-    assert made["fingerprint"] == making.FINGERPRINTS["tiny"]
+    manifest = json.loads((tiny / "scenes.json").read_text())
+    assert manifest["fingerprint"] == generate.FINGERPRINTS["tiny"]
 
 
 def test_how_many_processes_make_it_does_not_matter(tiny: Path, tmp_path: Path) -> None:
-    two = making.make_scenes(tmp_path / "two", preset="tiny", workers=2, progress=False)
+    two = generate.make_scenes(tmp_path / "two", preset="tiny", workers=2, progress=False)
     assert (two / "scenes.json").read_text() == (tiny / "scenes.json").read_text()
 
 
 def test_another_seed_is_another_dataset_under_no_pinned_hash(tmp_path: Path, tiny: Path) -> None:
-    other = making.make_scenes(tmp_path / "other", preset="tiny", seed=1, progress=False)
+    other = generate.make_scenes(tmp_path / "other", preset="tiny", seed=1, progress=False)
     assert (other / "test_caps.txt").read_text() != (tiny / "test_caps.txt").read_text()
 
 
@@ -59,10 +59,10 @@ def test_every_word_names_objects_that_it_is_true_of(tiny: Path) -> None:
     assert images is not None
     assert words is not None
     means = {
-        said: (kind, value)
+        word: (kind, value)
         for kind, table in WORDS.items()
-        for value, all_said in table.items()
-        for said in all_said
+        for value, words_of_value in table.items()
+        for word in words_of_value
     }
     checked = 0
     for caption, (text, named) in enumerate(zip(test.captions, words, strict=True)):
@@ -82,8 +82,8 @@ def test_every_caption_is_true_of_its_own_picture(tiny: Path) -> None:
     test = load_split(tiny, "test")
     for control in ("oracle", "binding", "bag_of_words"):
         scores = controls.control_scores(test, control)
-        own = scores[test.caption_image, np.arange(len(test.captions))]
-        assert (own >= (1 if control == "bag_of_words" else 2)).all()
+        matching = scores[test.caption_image, np.arange(len(test.captions))]
+        assert (matching >= (1 if control == "bag_of_words" else 2)).all()
 
 
 def test_controls_stand_in_their_order(tiny: Path) -> None:
@@ -100,7 +100,7 @@ def test_length_says_nothing_of_the_picture(tiny: Path) -> None:
     train = load_split(tiny, "train")
     images = train.objects()
     assert images is not None
-    count = np.repeat([len(found["objects"]) for found in images], 5)
+    count = np.repeat([len(scene["objects"]) for scene in images], 5)
     length = [len(caption.split()) for caption in train.captions]
     assert abs(np.corrcoef(length, count)[0, 1]) < 0.1
 
@@ -129,43 +129,43 @@ def test_features_say_nothing_but_what_is_in_the_pixels(tiny: Path) -> None:
 
 @pytest.mark.parametrize("images", [10, 1000])
 def test_chance_agrees_with_guessing(images: int) -> None:
-    found = controls.chance(images, 5)
+    recall = controls.chance(images, 5)
     draw = np.random.default_rng(0)
     guessed = [retrieval.metrics(draw.random((10, 50))).flat() for _ in range(600)]
     if images == 10:
         for key in ("i2t_r1", "i2t_r5", "t2i_r1", "t2i_r5"):
-            assert np.mean([g[key] for g in guessed]) == pytest.approx(found[key], abs=2)
-    assert found["t2i_r1"] == pytest.approx(100 / images)
+            assert np.mean([g[key] for g in guessed]) == pytest.approx(recall[key], abs=2)
+    assert recall["t2i_r1"] == pytest.approx(100 / images)
 
 
 @pytest.mark.parametrize("blind_to", ["words", "regions"])
 def test_a_blind_copy_hides_one_side_alone(tiny: Path, tmp_path: Path, blind_to: str) -> None:
     copy = load_split(controls.blind_copy(tiny, tmp_path / "blind", blind_to), "test")
-    own = load_split(tiny, "test")
-    same_words = copy.captions == own.captions
-    same_regions = np.array_equal(copy.regions, own.regions)
+    original = load_split(tiny, "test")
+    same_words = copy.captions == original.captions
+    same_regions = np.array_equal(copy.regions, original.regions)
     assert (same_words, same_regions) == (blind_to == "regions", blind_to == "words")
-    assert [len(c.split()) for c in copy.captions] == [len(c.split()) for c in own.captions]
+    assert [len(c.split()) for c in copy.captions] == [len(c.split()) for c in original.captions]
 
 
 def test_a_folder_that_is_whole_is_kept(tiny: Path) -> None:
     before = (tiny / "scenes.json").stat().st_mtime_ns
-    making.make_scenes(tiny, preset="tiny", progress=False)
+    generate.make_scenes(tiny, preset="tiny", progress=False)
     assert (tiny / "scenes.json").stat().st_mtime_ns == before
 
 
 def test_a_folder_of_something_else_is_not_touched(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="another Scenes"):
-        making.make_scenes(tiny, preset="tiny", seed=5, progress=False)
+        generate.make_scenes(tiny, preset="tiny", seed=5, progress=False)
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(InputError, match="something else"):
-        making.make_scenes(tmp_path, preset="tiny", progress=False)
+    with pytest.raises(InputError, match="has no Scenes dataset"):
+        generate.make_scenes(tmp_path, preset="tiny", progress=False)
     with pytest.raises(InputError, match="full, small, tiny"):
-        making.make_scenes(tmp_path / "new", preset="huge", progress=False)
+        generate.make_scenes(tmp_path / "new", preset="huge", progress=False)
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(making.FINGERPRINTS, "tiny", "another hash")
-    with pytest.raises(InputError, match="came out different"):
-        making.make_scenes(tmp_path / "new", preset="tiny", progress=False)
+    monkeypatch.setitem(generate.FINGERPRINTS, "tiny", "another hash")
+    with pytest.raises(InputError, match="is not the expected one"):
+        generate.make_scenes(tmp_path / "new", preset="tiny", progress=False)
     assert [path.name for path in tmp_path.iterdir()] == [".new.lock"]

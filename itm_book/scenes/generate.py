@@ -1,7 +1,7 @@
-"""Scenes, the embedded dataset: rendered pictures whose every content word is linked to an object.
+"""Generate Scenes: rendered images with captions whose content words are linked to objects.
 
-A controlled experiment, the only dataset here on which the right alignment of every word is
-known. Made from a seed, the same bytes on every machine, in the SCAN layout (`precomp`).
+The only dataset here with ground-truth alignment of every word. Deterministic for a seed, byte by
+byte on every machine, and stored in the SCAN layout (`precomp`).
 
 Page: The Scenes data card.
 """
@@ -38,17 +38,17 @@ PRESETS = {  # images of train, dev and test
     "tiny": (120, 40, 60),
 }
 SPLITS = ("train", "dev", "test")
-FINGERPRINTS = {  # of seed 0, on every machine
+FINGERPRINTS = {  # SHA-256 for seed 0
     "small": "93adbd486b91fca7ce0326ee4b5f3043e91a6a80b25915dc7c58fcb148727b20",
     "full": "c0628c263fdf84549154a6e673cbc26623f3e45b5630b4b50a82ad3752e161b6",
     "tiny": "c9d23586798d97f18ad563e0eef4b0d0889ca141fec911ee28ed2b2a9dd63019",
 }
-AT_ONCE = 50  # images a process makes before it hands them over
+CHUNK_SIZE = 50  # images per job of a worker process
 
 
 @dataclass(frozen=True)
-class Made:
-    """One image with everything that is written of it."""
+class SceneSample:
+    """One image with its regions, captions and ground truth."""
 
     pixels: np.ndarray
     boxes: np.ndarray
@@ -58,20 +58,20 @@ class Made:
     captions: list[scene_captions.Caption]
 
 
-def make_image(seed: int, split: int, index: int) -> Made:
-    """Return one image of a split, independent of all others."""
-    what = scene(seed, split, index)
-    picture = render(what, Draws(seed, split, index, 1))
-    x, y, radius = (np.array([getattr(o, k) for o in what.objects]) for k in ("x", "y", "radius"))
+def make_image(seed: int, split: int, index: int) -> SceneSample:
+    """Return one image of a split; it depends on ``seed``, ``split`` and ``index`` alone."""
+    layout = scene(seed, split, index)
+    picture = render(layout, Draws(seed, split, index, 1))
+    x, y, radius = (np.array([getattr(o, k) for o in layout.objects]) for k in ("x", "y", "radius"))
     related = relations(x, y, radius, picture.front)
-    said = scene_captions.captions(what, related, Draws(seed, split, index, 2))
+    captions = scene_captions.captions(layout, related, Draws(seed, split, index, 2))
     proposals = scene_regions.boxes(picture.boxes, Draws(seed, split, index, 3))
     features = scene_regions.features(picture.pixels, proposals, Draws(seed, split, index, 4))
     objects = [
         {**asdict(o), "box": box, "covers": np.flatnonzero(front).tolist()}
-        for o, box, front in zip(what.objects, picture.boxes.tolist(), picture.front, strict=True)
+        for o, box, front in zip(layout.objects, picture.boxes.tolist(), picture.front, strict=True)
     ]
-    return Made(picture.pixels, proposals, features, objects, what.ground, said)
+    return SceneSample(picture.pixels, proposals, features, objects, layout.ground, captions)
 
 
 def make_scenes(
@@ -82,15 +82,16 @@ def make_scenes(
     workers: int | None = None,
     progress: bool = True,
 ) -> Path:
-    """Return the folder of the dataset, making it unless it is there already.
+    """Return the folder of the dataset; generates the dataset unless it exists.
 
     Args:
         preset: ``full`` (4,000 / 500 / 1,000 images), ``small`` or ``tiny``.
         seed: another seed is another dataset.
-        workers: processes; one for each core by default.
+        workers: number of processes; by default one per core.
+        progress: show a progress bar.
 
-    Raises `InputError` for an unknown preset, a folder that holds something else, a full disk,
-    or a result that is not the pinned one.
+    Raises `InputError` for an unknown preset, a folder with other content, a full disk, or a
+    dataset whose hash differs from `FINGERPRINTS`.
     """
     folder = Path(folder)
     if preset not in PRESETS:
@@ -98,59 +99,60 @@ def make_scenes(
     wanted = {"version": VERSION, "preset": preset, "seed": seed}
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):  # a second process waits, then loads
-        if not _is_there(folder, wanted):
+        if not _is_complete(folder, wanted):
             _make(folder, wanted, workers, progress)
     return folder
 
 
 def _make(folder: Path, wanted: dict[str, Any], workers: int | None, progress: bool) -> None:
     partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+    shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
     partial.mkdir()
     preset, seed = wanted["preset"], wanted["seed"]
     try:
         with space_checked(folder):
             hashes = _write_all(partial, preset, seed, workers, progress)
         combined = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
-        _as_pinned(folder, preset, seed, combined)
+        _check_fingerprint(folder, preset, seed, combined)
         write_json(partial / "scenes.json", {**wanted, "fingerprint": combined, "files": hashes})
         partial.replace(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _is_there(folder: Path, wanted: dict[str, Any]) -> bool:
+def _is_complete(folder: Path, wanted: dict[str, Any]) -> bool:
     note = folder / "scenes.json"
     if not note.exists():
         if folder.exists() and any(folder.iterdir()):
             raise InputError(
-                "this folder holds something else",
+                "the folder is not empty and has no Scenes dataset",
                 file=folder,
-                found="no scenes.json in it",
+                expected="an empty folder, or one with scenes.json",
+                found="no scenes.json",
                 remedy="name another folder, or delete this one",
             )
         return False
-    found = {key: read_json(note).get(key) for key in wanted}
-    if found != wanted:
+    existing = {key: read_json(note).get(key) for key in wanted}
+    if existing != wanted:
         raise InputError(
-            "this folder holds another Scenes dataset",
+            "the folder has another Scenes dataset",
             file=folder,
             expected=wanted,
-            found=found,
+            found=existing,
             remedy="name another folder, or delete this one",
         )
     return True
 
 
-def _as_pinned(folder: Path, preset: str, seed: int, combined: str) -> None:
+def _check_fingerprint(folder: Path, preset: str, seed: int, combined: str) -> None:
     pinned = FINGERPRINTS.get(preset) if seed == 0 else None
     if pinned and pinned != combined:
         raise InputError(
-            "the dataset came out different on this machine",
+            "the hash of the generated dataset is not the expected one",
             file=folder,
             expected=pinned,
             found=combined,
-            remedy="please report machine and NumPy version",
+            remedy="report the machine and the NumPy version",
         )
 
 
@@ -165,11 +167,11 @@ def _write_all(
         tqdm(total=total, desc="Scenes", unit="image", disable=not progress) as bar,
     ):
         for number, (name, images) in enumerate(zip(SPLITS, PRESETS[preset], strict=True)):
-            jobs = [(seed, number, start, images) for start in range(0, images, AT_ONCE)]
+            jobs = [(seed, number, start, images) for start in range(0, images, CHUNK_SIZE)]
             writer = _Writer(folder, name, images)
-            for made in pool.map(_chunk, jobs):
-                writer.add(made)
-                bar.update(len(made))
+            for samples in pool.map(_chunk, jobs):
+                writer.add(samples)
+                bar.update(len(samples))
             hashes |= writer.close()
             texts += writer.texts
     Vocabulary.from_captions(texts, threshold=1).save(folder / "vocab.json")
@@ -177,9 +179,9 @@ def _write_all(
     return hashes
 
 
-def _chunk(job: tuple[int, int, int, int]) -> list[Made]:
+def _chunk(job: tuple[int, int, int, int]) -> list[SceneSample]:
     seed, split, start, images = job
-    return [make_image(seed, split, i) for i in range(start, min(start + AT_ONCE, images))]
+    return [make_image(seed, split, i) for i in range(start, min(start + CHUNK_SIZE, images))]
 
 
 def _hash(content: Any) -> str:
@@ -187,7 +189,7 @@ def _hash(content: Any) -> str:
 
 
 class _Writer:
-    """Writes one split piece by piece."""
+    """Writes one split, chunk by chunk."""
 
     def __init__(self, folder: Path, name: str, images: int) -> None:
         self.folder, self.name, self.filled = folder, name, 0
@@ -211,8 +213,8 @@ class _Writer:
         reserve(path)
         return array
 
-    def add(self, images: list[Made]) -> None:
-        """Write the next images."""
+    def add(self, images: list[SceneSample]) -> None:
+        """Append images to the split."""
         rows = slice(self.filled, self.filled + len(images))
         for kind, values in (
             ("ims", [m.features for m in images]),
@@ -225,12 +227,12 @@ class _Writer:
             self.objects.append({"ground": image.ground, "objects": image.objects})
             for caption in image.captions:
                 self.texts.append(caption.text)
-                self.words.append([_named(objects) for _, objects in caption.tokens])
+                self.words.append([_word_entry(objects) for _, objects in caption.tokens])
                 self.meanings.append(asdict(caption.meaning))
         self.filled = rows.stop
 
     def close(self) -> dict[str, str]:
-        """Write the texts and return the hash of every file's content."""
+        """Write the text files and return the hash of every file of the split."""
         files = {
             f"{self.name}_caps.txt": "".join(f"{text}\n" for text in self.texts),
             f"{self.name}_ids.txt": "".join(f"{name}\n" for name in self.ids),
@@ -245,11 +247,11 @@ class _Writer:
         return hashes
 
     def _hashed_arrays(self) -> Iterator[tuple[str, str]]:
-        """Hashes of the values: the header of an .npy may differ between versions of NumPy."""
+        """Yield the hash of each array's values; .npy headers may differ between NumPy versions."""
         for kind, array in self.arrays.items():
             array.flush()
             yield f"{self.name}_{kind}.npy", _hash(np.ascontiguousarray(array))
 
 
-def _named(objects: tuple[int, ...] | None) -> dict[str, list[int]] | None:
+def _word_entry(objects: tuple[int, ...] | None) -> dict[str, list[int]] | None:
     return None if objects is None else {"objects": list(objects)}

@@ -1,4 +1,4 @@
-"""Margins, errors and who fails together: against slow loops and cases worked by hand."""
+"""Margins, error types and joint failures: against slow loops and hand-worked cases."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itm_book.chapters.similarity_distributions import margins, margins_text
-from itm_book.scenes.errors import LACKS
+from itm_book.chapters.similarity_distributions import measures, tables
+from itm_book.scenes.errors import ERROR_TYPES
 from itm_book.tables import report
 from itm_core.data.dataset import Split, load_dataset
 from itm_core.evaluation import retrieval
@@ -48,10 +48,10 @@ def slow(scores: np.ndarray) -> dict[str, list[tuple[float, float, int]]]:
 @given(matrices())
 @settings(max_examples=60, deadline=None)
 def test_positives_and_hardest_negatives_are_those_of_a_loop(scores: np.ndarray) -> None:
-    kept, found, by_hand = scores.copy(), margins.queries(scores), slow(scores)
+    kept, found, by_hand = scores.copy(), measures.query_scores(scores), slow(scores)
     for side in ("i2t", "t2i"):
         one = found[side]
-        rows = zip(one.positive, one.negative, one.rival, strict=True)
+        rows = zip(one.positive, one.negative, one.hardest, strict=True)
         assert list(rows) == [tuple(map(float, row)) for row in by_hand[side]]
     np.testing.assert_array_equal(scores, kept)
 
@@ -60,11 +60,11 @@ def test_positives_and_hardest_negatives_are_those_of_a_loop(scores: np.ndarray)
 @settings(max_examples=60, deadline=None)
 def test_margins_that_are_not_above_zero_are_one_minus_recall(scores: np.ndarray) -> None:
     known = retrieval.metrics(scores).flat()
-    for found in (margins.queries(scores), margins.standardised(scores)):
+    for found in (measures.query_scores(scores), measures.standardised_queries(scores)):
         for side, one in found.items():
-            assert 100 * (1 - one.wrong.mean()) == pytest.approx(known[f"{side}_r1"], abs=1e-9)
-            np.testing.assert_array_equal(one.wrong, one.margin <= 0)
-            np.testing.assert_array_equal(one.wrong, margins.queries(scores)[side].wrong)
+            assert 100 * (1 - one.failed.mean()) == pytest.approx(known[f"{side}_r1"], abs=1e-9)
+            np.testing.assert_array_equal(one.failed, one.margin <= 0)
+            np.testing.assert_array_equal(one.failed, measures.query_scores(scores)[side].failed)
 
 
 @given(matrices(), st.floats(0.1, 50), st.floats(-9, 9))
@@ -73,23 +73,26 @@ def test_standardised_scores_forget_scale_and_shift(
     scores: np.ndarray, scale: float, shift: float
 ) -> None:
     precise = scores.astype(float)
-    one, other = margins.standardised(precise), margins.standardised(precise * scale + shift)
+    one, other = (
+        measures.standardised_queries(precise),
+        measures.standardised_queries(precise * scale + shift),
+    )
     for side in one:
         np.testing.assert_allclose(one[side].margin, other[side].margin, atol=1e-9)
 
 
 def test_wrong_pairs_have_mean_zero_and_deviation_one() -> None:
     scores = np.array([[5.0, 1.0], [3.0, 7.0]])
-    assert margins.wrong_pairs(scores) == (2.0, 1.0)
-    found = margins.standardised(scores)
+    assert measures.negative_moments(scores) == (2.0, 1.0)
+    found = measures.standardised_queries(scores)
     np.testing.assert_array_equal(found["t2i"].positive, [3, 5])
     np.testing.assert_array_equal(found["t2i"].negative, [1, -1])
-    flat = margins.standardised(np.ones((2, 2)))["i2t"]  # no spread to divide by
+    flat = measures.standardised_queries(np.ones((2, 2)))["i2t"]  # no spread to divide by
     np.testing.assert_array_equal(flat.margin, [0, 0])
 
 
 class Scored:
-    """Stands for a run where only the scores are looked at."""
+    """Stands for a run of which only the scores are used."""
 
     def __init__(self, scores: np.ndarray) -> None:
         self.scores = scores
@@ -108,18 +111,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def on_micro(folder: Path) -> tuple[dict[str, runs.Run], Split]:
     dataset = write_dataset(folder / "micro")
     recipes = ("scan-t2i-mean", "scan-i2t-mean", "vse-mean")
-    made = {
+    trained = {
         name: runs.train_or_load(
             dataset, name, root=folder, overrides=SMALL, device="cpu", progress=False
         )
         for name in recipes
     }
-    return made, load_dataset(dataset).test
+    return trained, load_dataset(dataset).test
 
 
 @given(matrices())
 @settings(max_examples=60, deadline=None)
-def test_wrong_answers_with_one_score_share_the_weight_of_their_query(scores: np.ndarray) -> None:
+def test_hardest_negatives_of_equal_score_share_the_weight(
+    scores: np.ndarray,
+) -> None:
     images, captions = scores.shape
     for side in ("i2t", "t2i"):
         expected = {}
@@ -132,146 +137,158 @@ def test_wrong_answers_with_one_score_share_the_weight_of_their_query(scores: np
             ]
             if right <= wrong:
                 expected |= dict.fromkeys(pairs, 1 / len(pairs))
-        i, c, weight = margins.wrong_answers(scores, side)
+        i, c, weight = measures.hardest_negative_pairs(scores, side)
         found = dict(zip(zip(i.tolist(), c.tolist(), strict=True), weight.tolist(), strict=True))
         assert found == pytest.approx(expected)
         assert len(weight) == len(expected)
 
 
-def queries_that_lack(scores: np.ndarray, lack: np.ndarray, side: str) -> np.ndarray:
-    """How many failed queries lack each thing; one with several winners counts in parts."""
-    found, owner = np.zeros(len(LACKS)), np.arange(scores.shape[1]) // 5
+def failed_queries_by_type(scores: np.ndarray, kind: np.ndarray, side: str) -> np.ndarray:
+    """Count failed queries by type of error; one with several hardest negatives counts in parts."""
+    found, owner = np.zeros(len(ERROR_TYPES)), np.arange(scores.shape[1]) // 5
     for query, (right, wrong, _) in enumerate(slow(scores)[side]):
-        row, thing = (scores[query], lack[query]) if side == "i2t" else (
-            scores[:, query], lack[:, query]
+        row, thing = (scores[query], kind[query]) if side == "i2t" else (
+            scores[:, query], kind[:, query]
         )  # fmt: skip
         other = owner != query if side == "i2t" else np.arange(len(scores)) != owner[query]
         if right <= wrong:
             winners = thing[(row == wrong) & other]
-            found += np.bincount(winners, minlength=len(LACKS)) / len(winners)
+            found += np.bincount(winners, minlength=len(ERROR_TYPES)) / len(winners)
     return found
 
 
-def test_what_tied_answers_lack_does_not_depend_on_their_order(
+def test_error_types_of_ties_do_not_depend_on_their_order(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Scores of few values: turning the images and their captions round changes no share."""
+    """Scores of few values: reversing the images and their captions changes no percentage."""
     _, split = on_micro(folder)
     shape = (len(split.ids), len(split.captions))
     draw = np.random.default_rng(0)
-    scores, lack = draw.integers(0, 3, shape).astype(float), draw.integers(0, len(LACKS), shape)
+    scores = draw.integers(0, 3, shape).astype(float)
+    kind = draw.integers(0, len(ERROR_TYPES), shape)
     for side in ("i2t", "t2i"):
         rows = []
         for turn in (1, -1):
-            said = np.array(LACKS)[lack[::turn, ::turn]]
-            monkeypatch.setattr(margins, "lacking", lambda _, i, c, said=said: said[i, c].tolist())
-            made = {"one": Scored(scores[::turn, ::turn])}
-            rows.append(margins.lacks(made, split, side).loc["one"])  # type: ignore[arg-type]
+            types = np.array(ERROR_TYPES)[kind[::turn, ::turn]]
+            monkeypatch.setattr(
+                measures, "pair_error_types", lambda _, i, c, t=types: list(t[i, c])
+            )
+            reversed_runs = {"one": Scored(scores[::turn, ::turn])}
+            rows.append(measures.error_types(reversed_runs, split, side).loc["one"])  # type: ignore[arg-type]
         np.testing.assert_allclose(*rows)
-        found = queries_that_lack(scores, lack, side)
+        found = failed_queries_by_type(scores, kind, side)
         np.testing.assert_allclose(rows[0], 100 * found / found.sum())
 
 
 @pytest.mark.parametrize("side", ["i2t", "t2i"])
 def test_a_row_adds_up_and_agrees_with_the_run(side: str, folder: Path) -> None:
-    made, _ = on_micro(folder)
-    table = margins.table(made, side)
-    for row, run in zip(table.to_dict("records"), made.values(), strict=True):
+    trained, _ = on_micro(folder)
+    table = tables.margin_table(trained, side)
+    for row, run in zip(table.to_dict("records"), trained.values(), strict=True):
         parts = [
-            float(row[k]) for k in ("wrong (%)", "right, within it (%)", "right, beyond it (%)")
+            float(row[k]) for k in ("failed (%)", "correct, below it (%)", "correct, above it (%)")
         ]
         assert sum(parts) == pytest.approx(100, abs=0.16)
         assert 100 - parts[0] == pytest.approx(run.metrics[f"{side}_r1"], abs=0.06)
-        margin = margins.queries(run.scores)[side].margin
+        margin = measures.query_scores(run.scores)[side].margin
         inside = ((margin > 0) & (margin < run.recipe.loss.margin)).mean()
         assert parts[1] == pytest.approx(100 * inside, abs=0.06)
 
 
 def test_places_of_the_right_answer_sum_to_all_errors(folder: Path) -> None:
-    made, _ = on_micro(folder)
-    found = margins.places(made, "t2i")
-    ranks = retrieval.ranks(made["vse-mean"].scores).t2i
+    trained, _ = on_micro(folder)
+    found = measures.positive_ranks(trained, "t2i")
+    ranks = retrieval.ranks(trained["vse-mean"].scores).t2i
     failed = ranks[ranks > 0]
-    assert found.loc["vse-mean", "second"] == pytest.approx(100 * (failed == 1).mean())
-    assert found.loc["vse-mean", "later"] == pytest.approx(100 * (failed >= 10).mean())
+    assert found.loc["vse-mean", "rank 2"] == pytest.approx(100 * (failed == 1).mean())
+    assert found.loc["vse-mean", "beyond 10"] == pytest.approx(100 * (failed >= 10).mean())
     np.testing.assert_allclose(found.sum(axis=1), 100)
 
 
-def test_without_truth_there_are_lengths_and_overlap(folder: Path) -> None:
-    made, split = on_micro(folder)
-    assert margins.lacks(made, split, "t2i").empty
-    assert "does not know" in str(margins_text.of_lacks(margins.lacks(made, split, "t2i")).data)
-    assert list(margins.traits(split, "t2i")) == ["length of the caption (tokens)"]
-    assert "what the wrong image lacks" not in margins.hardest_captions(made, split)
+def test_without_ground_truth_there_are_lengths_alone(folder: Path) -> None:
+    trained, split = on_micro(folder)
+    assert measures.error_types(trained, split, "t2i").empty
+    assert tables.error_type_table(measures.error_types(trained, split, "t2i")).empty
+    assert list(measures.query_properties(split, "t2i")) == ["caption length (tokens)"]
+    assert "type of error" not in tables.hardest_captions(trained, split)
 
 
-def test_rates_are_means_over_queries_of_the_same_trait(
+def test_error_rates_are_means_over_queries_of_the_same_property(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(margins, "FEWEST", 1)
-    made, split = on_micro(folder)
-    (length,) = margins.traits(split, "t2i").values()
-    (found,) = margins.rates(made, split, "t2i").values()
-    wrong = margins.queries(made["vse-mean"].scores)["t2i"].wrong
+    monkeypatch.setattr(measures, "MIN_QUERIES", 1)
+    trained, split = on_micro(folder)
+    (length,) = measures.query_properties(split, "t2i").values()
+    (found,) = measures.error_rates(trained, split, "t2i").values()
+    wrong = measures.query_scores(trained["vse-mean"].scores)["t2i"].failed
     for value in np.unique(length):
         assert found.loc[value, "vse-mean"] == pytest.approx(100 * wrong[length == value].mean())
-    monkeypatch.setattr(margins, "FEWEST", 10_000)
-    assert all(part.empty for part in margins.rates(made, split, "t2i").values())
+    monkeypatch.setattr(measures, "MIN_QUERIES", 10_000)
+    assert all(part.empty for part in measures.error_rates(trained, split, "t2i").values())
 
 
-def test_on_scenes_every_error_has_a_cause_and_random_pairs_stand_beside(
+def test_on_scenes_every_error_has_a_type_and_random_pairs_are_the_last_row(
     scenes_folder: Path,
 ) -> None:
     split = scenes_pair.scenes(scenes_folder)
     scores = np.random.default_rng(0).normal(size=(len(split.ids), len(split.captions)))
-    made = {"one": Scored(scores)}
+    trained = {"one": Scored(scores)}
     for side in ("t2i", "i2t"):
-        found = margins.lacks(made, split, side)  # type: ignore[arg-type]
-        assert list(found.columns) == list(LACKS)
-        assert list(found.index) == ["one", margins.AT_RANDOM]
+        found = measures.error_types(trained, split, side)  # type: ignore[arg-type]
+        assert list(found.columns) == list(ERROR_TYPES)
+        assert list(found.index) == ["one", measures.RANDOM_PAIRS]
         np.testing.assert_allclose(found.sum(axis=1), 100)
-        assert abs(found.loc["one"] - found.loc[margins.AT_RANDOM]).max() < 20  # random as well
-        images, captions, weight = margins.wrong_answers(scores, side)
+        assert abs(found.loc["one"] - found.loc[measures.RANDOM_PAIRS]).max() < 20  # random as well
+        images, captions, weight = measures.hardest_negative_pairs(scores, side)
         assert (weight == 1).all()  # no two scores are equal
         assert (split.caption_image[captions] != images).all()
         best = scores.max(1)[images] if side == "i2t" else scores.max(0)[captions]
         np.testing.assert_array_equal(scores[images, captions], best)
-        assert "errors fall most often under" in str(margins_text.of_lacks(found).data)
-    assert {"objects that it mentions", "objects in its image"} <= set(margins.traits(split, "t2i"))
-    assert "what the wrong image lacks" in margins.hardest_captions(made, split)  # type: ignore[arg-type]
+        table = tables.error_type_table(found).set_index("type of error")
+        for name in ERROR_TYPES:
+            mean, chance = found.loc["one", name], found.loc[measures.RANDOM_PAIRS, name]
+            assert table.loc[name].tolist() == [
+                f"{mean:.1f}", f"{chance:.1f}", f"{mean / chance:.1f}" if chance else "",
+            ]  # fmt: skip
+    assert {"mentioned objects", "objects in the image"} <= set(
+        measures.query_properties(split, "t2i")
+    )
+    assert "type of error" in tables.hardest_captions(trained, split)  # type: ignore[arg-type]
 
 
-# --- who fails together ------------------------------------------------------------------------
+# --- joint failures ----------------------------------------------------------------------------
 
 
 def test_agreement_beyond_chance_worked_by_hand() -> None:
     wrong = pd.DataFrame(
         {"a": [1, 1, 0, 0], "same": [1, 1, 0, 0], "apart": [0, 0, 1, 1], "half": [1, 0, 1, 0]}
     ).astype(bool)
-    kappa = margins.agreement(wrong)
+    kappa = measures.failure_kappa(wrong)
     assert kappa.loc["a"].tolist() == [1, 1, -1, 0]
     np.testing.assert_array_equal(kappa, kappa.T)
     always = pd.DataFrame({"a": [True, True], "b": [True, True]})
-    assert margins.agreement(always).isna().all(axis=None)
+    assert measures.failure_kappa(always).isna().all(axis=None)
 
 
-def test_who_fails_together_worked_by_hand() -> None:
+def test_joint_failures_worked_by_hand() -> None:
     wrong = pd.DataFrame({"a": [1, 1, 0, 0], "b": [1, 1, 1, 0]}).astype(bool)
-    found = margins.together(wrong)
-    assert found["found"].tolist() == [25, 25, 50]
+    found = measures.joint_failures(wrong)
+    assert found["observed"].tolist() == [25, 25, 50]
     # rates 1/2 and 3/4: none 1/8, both 3/8
     np.testing.assert_allclose(found["independent"], [12.5, 50, 37.5])
-    assert "50.0 % of the queries are failed by all 2 methods (37.5 %" in str(
-        margins_text.of_together({"x": found}).data
-    )
+    table = tables.joint_failure_table({"x": found})
+    assert table.loc[0].tolist() == ["x", "2", "25.0", "12.5", "50.0", "37.5"]
 
 
 def test_pairs_of_methods_and_their_average(folder: Path) -> None:
-    made, _ = on_micro(folder)
-    pairs = margins.pairs(made)
+    trained, _ = on_micro(folder)
+    pairs = measures.ensemble_gains(trained)
     assert len(pairs) == 3
     for row in pairs.to_dict("records"):
-        both = [made[row["first"]].scores.astype(float), made[row["second"]].scores.astype(float)]
+        both = [
+            trained[row["first"]].scores.astype(float),
+            trained[row["second"]].scores.astype(float),
+        ]
         level = []
         for scores in both:
             wrong = [
@@ -290,10 +307,10 @@ def test_pairs_of_methods_and_their_average(folder: Path) -> None:
         gap = (retrieval.hits((level[0] + level[1]) / 2) - retrieval.hits(best))[:, -1]
         limits = mean_over_images(gap, np.arange(len(gap)))
         assert (row["gain"], row["low"], row["high"]) == pytest.approx(tuple(limits))
-        right = [~margins.queries(scores)["t2i"].wrong for scores in both]
+        right = [~measures.query_scores(scores)["t2i"].failed for scores in both]
         assert row["either"] == pytest.approx(100 * (right[0] | right[1]).mean())
-    assert "Of 3 pairs" in str(margins_text.of_pairs(pairs).data)
-    assert len(margins.readable_pairs(pairs, count=2)) == 2
+    assert tables.ensemble_summary(pairs).loc[0, "pairs"] == "3"
+    assert len(tables.ensemble_table(pairs, count=2)) == 2
 
 
 def test_what_goes_with_a_larger_gain_is_a_matter_of_ranks() -> None:
@@ -308,14 +325,13 @@ def test_what_goes_with_a_larger_gain_is_a_matter_of_ranks() -> None:
             "worse": [399.0, 408, 415, 424],
         }
     ).assign(average=lambda row: row["better"] + row["gain"], low=[-1.0, 1, 1, 1])
-    said = str(margins_text.of_pairs(pairs).data)
-    assert "75 % with an interval above zero" in said
-    assert "-1.00 with the agreement of the errors, +1.00 with the distance" in said
-    level = str(margins_text.of_pairs(pairs.assign(kappa=0.5)).data)
-    assert "+nan with the agreement" in level  # no two differ: there is no order
+    summary = tables.ensemble_summary(pairs)
+    assert summary.loc[0].tolist() == ["4", "100", "75", "-1.00", "+1.00", "430.0"]
+    level = tables.ensemble_summary(pairs.assign(kappa=0.5))
+    assert level.loc[0].tolist()[3] == ""  # no two differ: there is no order
 
 
-def test_the_stubborn_captions_come_first_and_are_escaped(folder: Path) -> None:
+def test_the_hardest_captions_come_first_and_are_escaped(folder: Path) -> None:
     _, split = on_micro(folder)
     images, captions = len(split.ids), len(split.captions)
     right = np.eye(images).repeat(5, axis=1)
@@ -323,9 +339,9 @@ def test_the_stubborn_captions_come_first_and_are_escaped(folder: Path) -> None:
     one[3, 7], other[3, 7] = 2, 3  # both send caption 7 to image 3
     other[5, 2] = 2  # one sends caption 2 to image 5
     split.captions[7] = "<b>bold</b>"
-    found = margins.hardest_captions({"a": Scored(one), "b": Scored(other)}, split)  # type: ignore[dict-item]
+    found = tables.hardest_captions({"a": Scored(one), "b": Scored(other)}, split)  # type: ignore[dict-item]
     assert found["methods"].tolist() == ["2 of 2", "1 of 2"]
     assert found["wrong image"].tolist() == [split.ids[3], split.ids[5]]
     assert found["its image"].tolist() == [split.ids[1], split.ids[0]]
     assert captions == 5 * images
-    assert "&lt;b&gt;" in report.html(found, "stubborn").data
+    assert "&lt;b&gt;" in report.html(found, "hardest").data
