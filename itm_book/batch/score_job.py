@@ -64,7 +64,7 @@ class Shard:
 
     @property
     def state(self) -> str:
-        """`RunState.FINISHED`, `FAILED` or `EMPTY`, read from its files."""
+        """`RunState.FINISHED`, `RunState.FAILED` or `RunState.EMPTY`, read from its files."""
         if self.place.exists():
             return RunState.FINISHED
         return RunState.FAILED if self.trace.exists() else RunState.EMPTY
