@@ -20,12 +20,12 @@ MORE_COMMANDS = "itm.commands"  # entry points: functions that add commands to t
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code: 0, 1 (a check failed) or 2 (bad input)."""
     logging.basicConfig(format="%(message)s")
-    for package in ("itm_core", "itm_book"):  # other libraries' notes are noise
+    for package in ("itm_core", "itm_book"):  # not the messages of other libraries
         logging.getLogger(package).setLevel(logging.INFO)
-    given = _parser().parse_args(arguments)
-    given.arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(arguments)
+    options.arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        return given.run(given)
+        return options.run(options)
     except InputError as error:
         print(f"itm: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         extra = extra_of(error)
         if extra is None:
             raise
-        print(f"itm: {needs_extra(f'itm {given.command}', extra)}", file=sys.stderr)
+        print(f"itm: {needs_extra(f'itm {options.command}', extra)}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt as error:
         print(f"itm: {str(error) or 'interrupted'}", file=sys.stderr)
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def entry() -> None:
-    """Run the command line and exit; quietly when its reader has gone (``| head``)."""
+    """Run the command line and exit; without a traceback on a closed pipe (``| head``)."""
     try:
         code = main()
         sys.stdout.flush()
@@ -59,8 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_lists(commands)
     _add_check(commands)
-    for found in entry_points(group=MORE_COMMANDS):
-        found.load()(commands)
+    for entry_point in entry_points(group=MORE_COMMANDS):
+        entry_point.load()(commands)
     return parser
 
 
@@ -80,7 +80,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         help="change a setting of the recipe, e.g. training.epochs=3 (repeatable)",
     )
     command.add_argument(
-        "--processes", type=int, default=1, help="that train together, one to a GPU (default: 1)"
+        "--processes", type=int, default=1, help="number of processes, one per GPU (default: 1)"
     )
     command.set_defaults(run=_train)
 
@@ -102,23 +102,23 @@ def _add_check(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(run=_check)
 
 
-def _train(given: argparse.Namespace) -> int:
+def _train(options: argparse.Namespace) -> int:
     from itm_core.training.launch import launch, started
 
-    if given.processes != 1 and not started():
-        return launch(["-m", "itm_core", *given.arguments], given.processes)
+    if options.processes != 1 and not started():
+        return launch(["-m", "itm_core", *options.arguments], options.processes)
     from itm_core.evaluation import retrieval
     from itm_core.experiments import runs
     from itm_core.training import distributed
 
-    with distributed.process_group(given.device) as (group, device):
+    with distributed.process_group(options.device) as (group, device):
         run = runs.train_or_load(
-            given.dataset,
-            given.recipe,
-            seed=given.seed,
+            options.dataset,
+            options.recipe,
+            seed=options.seed,
             device=device,
-            root=given.root,
-            overrides=given.overrides,
+            root=options.root,
+            overrides=options.overrides,
             group=group,
         )
     if group.first:
@@ -127,37 +127,37 @@ def _train(given: argparse.Namespace) -> int:
     return 0
 
 
-def _recipes(given: argparse.Namespace) -> int:
+def _recipes(options: argparse.Namespace) -> int:
     from itm_core.experiments import recipes
 
     print(recipes.table().to_string(index=False))
     return 0
 
 
-def _runs(given: argparse.Namespace) -> int:
+def _runs(options: argparse.Namespace) -> int:
     from itm_core.experiments import runs
 
-    for run in runs.all_runs(given.root):
+    for run in runs.all_runs(options.root):
         print(f"{run.metrics['rsum']:6.1f}  {run.folder}")
     return 0
 
 
-def _check(given: argparse.Namespace) -> int:
+def _check(options: argparse.Namespace) -> int:
     from itm_core.data.dataset import load_dataset, vocabulary_file
     from itm_core.data.feature_notes import features_of_folder
     from itm_core.data.unknown_words import require_known, unknown_shares
 
-    data = load_dataset(given.folder, full=given.full)
-    features_of_folder(given.folder)  # raises where the note on them is broken
+    data = load_dataset(options.folder, full=options.full)
+    features_of_folder(options.folder)  # raises where the note on them is broken
     splits = (data.train, data.dev, data.test)
-    shares = unknown_shares(data.vocabulary, splits, full=given.full)
+    shares = unknown_shares(data.vocabulary, splits, full=options.full)
     for split in splits:
         images, regions, width = split.regions.shape
         print(
             f"{split.name}: {images} images, {regions} regions of {width}, "
             f"{len(split.captions)} captions, {100 * shares[split.name]:.1f} % of words unknown"
         )
-    origin = vocabulary_file(given.folder) or "made from the training captions"
+    origin = vocabulary_file(options.folder) or "made from the training captions"
     print(f"vocabulary: {len(data.vocabulary)} words, {origin}")
     require_known(data.vocabulary, splits, shares)
     return 0

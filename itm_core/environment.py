@@ -1,4 +1,4 @@
-"""Where a number was made: versions, device, commit."""
+"""Versions, device and commit that are recorded with every number."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ PACKAGES = (
     *("itm-core", "torch", "numpy", "pandas", "jupyter-book", "papermill", "jupyterlab"),
     "faiss-cpu",
 )
-# of the repository: no number depends on these, and recording changes the first
+# paths of the repository that no number depends on; recording results changes the first
 NO_CODE = ("data/results", "book", "tests", "*.md")
-STATUS = ("--no-optional-locks", "status", "--porcelain")  # runs side by side take no lock
+STATUS = ("--no-optional-locks", "status", "--porcelain")  # parallel runs take no lock
 
 
 def pick_device(name: str = "auto") -> torch.device:
     """Return the device called ``name``: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
-    ``auto`` takes a GPU when there is one. Raises `InputError` for a device that isn't there.
+    ``auto`` is a GPU if there is one. Raises `InputError` for a device that does not exist.
     """
     instance("device", name, str)
     if name == "auto":
@@ -40,7 +40,7 @@ def pick_device(name: str = "auto") -> torch.device:
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
         raise InputError(
-            "this device isn't there",
+            "this device does not exist",
             expected=f"one of {count} CUDA devices",
             found=name,
             remedy="use device auto or cpu, or install a CUDA build of torch",
@@ -83,23 +83,23 @@ def _processor() -> str:
 def current_commit() -> str | None:
     """Return the commit of this package's source tree, with ``+`` when code has changed since.
 
-    Changes are those of tracked files, but for `NO_CODE`, and modules of the package that git
-    does not know yet. None where the package is in no commit: outside a git checkout, or
-    installed below the checkout of something else.
+    Changes are those of tracked files except `NO_CODE`, and untracked modules of the package.
+    None where the package is in no commit: outside a git checkout, or installed below the
+    checkout of something else.
     """
-    others = [f":(top,exclude){path}" for path in NO_CODE]
+    excluded = [f":(top,exclude){path}" for path in NO_CODE]
     try:
         _git("ls-files", "--error-unmatch", "--", Path(__file__).name)
         commit = _git("rev-parse", "--short=12", "HEAD")
-        changed = _git(*STATUS, "--untracked-files=no", "--", ":/", *others)
-        unknown = _git(*STATUS, "--untracked-files=all", "--", "*.py")
+        changed = _git(*STATUS, "--untracked-files=no", "--", ":/", *excluded)
+        untracked = _git(*STATUS, "--untracked-files=all", "--", "*.py")
     except (OSError, subprocess.SubprocessError):
         return None
-    return commit + ("+" if changed or unknown else "")
+    return commit + ("+" if changed or untracked else "")
 
 
 def _git(*words: str) -> str:
-    done = subprocess.run(
+    process = subprocess.run(
         ["git", *words],
         cwd=Path(__file__).parent,
         capture_output=True,
@@ -107,7 +107,7 @@ def _git(*words: str) -> str:
         timeout=10,
         check=True,
     )
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 def is_committed(commit: str | None) -> bool:
@@ -120,7 +120,7 @@ def is_committed(commit: str | None) -> bool:
 
 
 def require_committed(commit: str | None) -> None:
-    """Raise `InputError` unless `is_committed` says so of the commit that is to be recorded."""
+    """Raise `InputError` unless the commit that is to be recorded `is_committed`."""
     if is_committed(commit):
         return
     raise InputError(

@@ -1,4 +1,4 @@
-"""The one exception of bad input: says where, what was expected and found, and what to do."""
+"""The exception for bad input: where it is, what was expected and found, and what to do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def escaped(value: object) -> str:
-    """Return text with its control characters and line ends escaped, as terminals obey them.
+    """Return text with control characters and line ends escaped, so that terminals print them.
 
     >>> escaped("model\\x1b[31m.pth")
     'model\\\\x1b[31m.pth'
@@ -17,7 +17,7 @@ def escaped(value: object) -> str:
 
 
 class InputError(ValueError):
-    """A mistake in what the user gave, told in one message with its remedy.
+    """Wrong input by the user, with a message that names the remedy.
 
     The command line prints the message and exits with code 2; a notebook shows it as the last
     line of the traceback.

@@ -1,4 +1,4 @@
-"""Writing so that a file or folder is there whole, or not at all."""
+"""Files and folders that are written completely or not at all, locks, and JSON."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
 from itm_core.errors import InputError
-from itm_core.unique_keys import unique_keys
 
-MIN_FREE_BYTES = 2**18  # bytes free that count as none
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+MIN_FREE_BYTES = 2**18  # a disk with less is full
 
 
 @contextmanager
 def space_checked(path: Path) -> Iterator[None]:
     """Turn "no space left on device" while writing ``path`` into an `InputError`.
 
-    Libraries that write with code of their own raise other errors then; theirs are taken for a
-    full disk when there is next to nothing free.
+    Libraries that write files themselves raise other errors on a full disk; any error counts as
+    one when less than `MIN_FREE_BYTES` are free.
     """
     try:
         yield
@@ -46,7 +48,7 @@ def space_checked(path: Path) -> Iterator[None]:
 
 
 def amount(size: int) -> str:
-    """Return a number of bytes as people say it.
+    """Format a byte count for display.
 
     >>> amount(862_182_613), amount(570)
     ('862.2 MB', '570 bytes')
@@ -70,20 +72,20 @@ def require_space(folder: Path, needed: int, purpose: str) -> None:
         )
 
 
-def swap(new: Path, place: Path) -> None:
-    """Put a folder in the place of another, which is removed."""
-    previous = place.with_name(f".{place.name}.previous")
+def swap(new: Path, target: Path) -> None:
+    """Replace a folder by another one; the replaced folder is removed."""
+    previous = target.with_name(f".{target.name}.previous")
     shutil.rmtree(previous, ignore_errors=True)
-    if place.exists():
-        place.replace(previous)
-    new.replace(place)
+    if target.exists():
+        target.replace(previous)
+    new.replace(target)
     shutil.rmtree(previous, ignore_errors=True)
 
 
 def reserve(path: Path) -> None:
-    """Claim the blocks of a file that was only sized; raises OSError when the disk is full.
+    """Allocate the disk blocks of a sparse file; raises OSError when the disk is full.
 
-    Writing to a mapped file whose blocks do not exist would end the process without a word.
+    Writing to a memory-mapped file without blocks would end the process with SIGBUS.
     """
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
@@ -115,7 +117,7 @@ def locked(
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a sibling path to write to; it becomes ``path`` only if the block succeeds.
+    """Yield a temporary path beside ``path``; it is renamed to ``path`` if the block succeeds.
 
     The file gets the mode that ``open`` gives a new file there, whatever library writes it.
 
@@ -146,10 +148,10 @@ def _created(partial: Path, path: Path) -> int:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Give an empty folder to write to; it becomes ``folder`` only if the block succeeds.
+    """Yield an empty temporary folder; it is renamed to ``folder`` if the block succeeds.
 
-    It has the mode of any new folder there, in a temporary sibling of a name of its own, which is
-    removed however the block ends, with the folders above that were made for it unless it succeeds.
+    It is made beside ``folder`` with the mode of any new folder there, and is removed if the block
+    fails, together with the parent folders that were made for it.
 
     Raises `InputError` when something is there already, when the folder cannot be made, and when
     the disk is full.
@@ -158,30 +160,30 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         raise InputError(
             "this folder exists already", file=folder, remedy="name another folder, or remove it"
         )
-    made = [above for above in folder.parents if not os.path.lexists(above)]
+    new_parents = [parent for parent in folder.parents if not os.path.lexists(parent)]
     try:
         with _making(folder):
             make_folder(folder.parent)
-            aside = tempfile.TemporaryDirectory(
+            temporary = tempfile.TemporaryDirectory(
                 dir=folder.parent, prefix=".", suffix=".partial", ignore_cleanup_errors=True
             )
-        with aside, space_checked(folder.parent):
-            new = Path(aside.name) / folder.name
+        with temporary, space_checked(folder.parent):
+            new = Path(temporary.name) / folder.name
             with _making(folder):
                 new.mkdir()
             yield new
             with _making(folder):
                 new.rename(folder)
     except BaseException:
-        for above in made:
+        for parent in new_parents:
             with suppress(OSError):
-                above.rmdir()
+                parent.rmdir()
         raise
 
 
 @contextmanager
 def _making(folder: Path) -> Iterator[None]:
-    """Turn the ways in which a folder cannot be made into an `InputError`."""
+    """Turn the errors of making a folder into an `InputError`."""
     try:
         with _writing(folder.parent), space_checked(folder.parent):
             yield
@@ -229,12 +231,12 @@ def _writing(folder: Path) -> Iterator[None]:
 def reading(
     path: Path, missing: str = "file not found", remedy: str | None = None
 ) -> Iterator[None]:
-    """Turn each of the ways in which ``path`` cannot be opened into an `InputError`.
+    """Turn the errors of opening ``path`` for reading into an `InputError`.
 
-    The file may be missing, closed to the reader, a folder, or below what is a file itself.
+    The file may be missing, not readable, a folder, or below something that is a file.
 
     Args:
-        missing: what is said of a file that does not exist, with its ``remedy``.
+        missing, remedy: the message for a file that does not exist.
     """
     try:
         yield
@@ -258,7 +260,7 @@ def reading(
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write ``content`` as indented JSON, whole or not at all."""
+    """Write ``content`` as indented JSON, completely or not at all."""
     with whole_file(path) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -266,18 +268,54 @@ def write_json(path: Path, content: object) -> None:
 def read_json(path: Path) -> dict:
     """Return the JSON object in ``path``.
 
-    Raises `InputError` when it cannot be opened (see `reading`), is broken, or has an object with
-    one key twice.
+    Raises `InputError` when it cannot be opened (see `reading`), is not valid JSON, or has an
+    object with a repeated key.
     """
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         return unique_keys(pairs, path, what="values", source=lambda value: repr(value)[:60])
 
     try:
         with reading(path):
-            content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
+            text = path.read_text(encoding="utf-8")
+        content = json.loads(text, object_pairs_hook=without_repeats)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError("not readable as JSON", file=path, found=str(error)) from None
     if not isinstance(content, dict):
         raise InputError("not a JSON object", file=path, found=type(content).__name__)
     return content
+
+
+def unique_keys(
+    pairs: Iterable[tuple[K, V]],
+    file: Path | str | None,
+    *,
+    what: str = "images",
+    source: Callable[[V], object] = str,
+    remedy: str = "rename one of them, or remove it",
+) -> dict[K, V]:
+    """Return ``dict(pairs)``; raises `InputError` when two pairs have the same key.
+
+    A plain ``dict`` would keep the last value of a repeated key, so an image would get the
+    captions, boxes or features of another one without any message.
+
+    Args:
+        file: where the pairs come from.
+        what: the plural name of the things that are keyed, for the message.
+        source: turns a value into the text that identifies it in the message.
+        remedy: what the user can do.
+
+    >>> unique_keys([("1", "a/1.jpg"), ("2", "a/2.jpg")], "captions.txt")
+    {'1': 'a/1.jpg', '2': 'a/2.jpg'}
+    """
+    values: dict[K, V] = {}
+    for key, value in pairs:
+        if key in values:
+            raise InputError(
+                f"two {what} share the key {key!r}",
+                file=file,
+                found=f"{source(values[key])} and {source(value)}",
+                remedy=remedy,
+            )
+        values[key] = value
+    return values

@@ -1,4 +1,4 @@
-"""The base class of all settings, and checks that other functions share for their arguments."""
+"""The base class of all settings, and validators of function arguments."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def name_in(names: Collection[str] | Callable[[], Collection[str]]) -> AfterVali
 
 def one_of(name: str, value: object, allowed: Collection[object]) -> None:
     """Raise `InputError` unless ``value`` is one of ``allowed``."""
-    if value not in tuple(allowed):  # a tuple finds values that have no hash too
+    if value not in tuple(allowed):  # a tuple also takes values that are not hashable
         choices = ", ".join(map(str, allowed))
         raise InputError(f"unknown value of {name}", expected=f"one of {choices}", found=value)
 
@@ -138,16 +138,16 @@ def at_least(name: str, value: int, least: int) -> None:
 def not_negative(name: str, value: float) -> None:
     """Raise `InputError` unless ``value`` is a finite number, zero or above."""
     if not 0 <= value < float("inf"):
-        raise InputError(f"{name} is negative", expected="0 or more", found=value)
+        raise InputError(f"{name} must not be negative", expected="0 or more", found=value)
 
 
-SEEDS = 2**32  # the seeds of numpy's generators, which torch's take too
+SEEDS = 2**32  # numpy's generators take smaller seeds; torch's take them too
 
 
 def seed_of(value: object) -> int:
-    """Return a seed as a whole number; papermill's ``-r`` gives one as text.
+    """Return a seed as an integer; papermill's ``-r`` passes it as text.
 
-    Raises `InputError` for anything but a whole number from 0 to 2**32 - 1 or its decimal text.
+    Raises `InputError` for anything but an integer from 0 to 2**32 - 1 or its decimal text.
 
     >>> seed_of("3")
     3
@@ -168,7 +168,7 @@ def seed_of(value: object) -> int:
 
 def texts(name: str, values: object) -> tuple[str, ...]:
     """Return a list or tuple of texts as a tuple; raises `InputError` for anything else."""
-    if not isinstance(values, list | tuple) or not all(isinstance(one, str) for one in values):
+    if not isinstance(values, list | tuple) or not all(isinstance(value, str) for value in values):
         raise InputError(
             f"{name} must be a list of texts",
             expected="such as ['a', 'b']",

@@ -65,7 +65,7 @@ def _make(given: argparse.Namespace) -> int:
 def _sources(given: argparse.Namespace) -> list[Source]:
     from itm_book.photographs import picture_sources
     from itm_core.errors import InputError
-    from itm_core.unique_keys import unique_keys
+    from itm_core.files import unique_keys
 
     if given.what == FLICKR8K:
         return picture_sources.of_flickr8k(given.data / FLICKR8K)

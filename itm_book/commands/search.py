@@ -66,8 +66,8 @@ def _index(given: argparse.Namespace) -> int:
 
 
 def _search(given: argparse.Namespace) -> int:
+    from itm_book.search.sentences import require_sentence
     from itm_book.search.two_stage import encode_captions, open_two_stage
-    from itm_core.data.unknown_words import require_sentence
     from itm_core.experiments.run import load
 
     note = _read_note(given.folder)

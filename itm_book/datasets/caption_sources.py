@@ -22,8 +22,7 @@ from pathlib import Path
 from itm_core.data.dataset import Split
 from itm_core.data.vocabulary import read_captions
 from itm_core.errors import InputError
-from itm_core.files import read_json
-from itm_core.unique_keys import unique_keys
+from itm_core.files import read_json, unique_keys
 
 MOST_CAPTIONS = 5  # of an image; the field's datasets have five or a few more
 KARPATHY = {"train": "train", "restval": "train", "val": "dev", "test": "test"}

@@ -25,7 +25,7 @@ ORDER = "the release numbers words as they come, ours in alphabetical order"
 def check_text(content: Mapping[str, Any]) -> Iterator[Difference]:
     """Yield how many captions differ: tokens, ids, ids in training, vocabulary, BERT's pieces."""
     captions = content["captions"]
-    vocabulary = Vocabulary.from_mapping(content["word2idx_on_disk"])
+    vocabulary = Vocabulary(content["word2idx_on_disk"])
     yield _count("tokens", [tokenise(c) for c in captions], content["tokens"])
     ids = [vocabulary.encode(c) for c in captions]
     yield _count("eval_ids", ids, content["eval_ids"])

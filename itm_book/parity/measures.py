@@ -71,7 +71,7 @@ def check_tokens(stored: Stored) -> Iterator[Difference]:
         left = f"says what to compare: {len(chosen)} of {len(comparable)} captions"
         yield Difference(flag, 0.0, 0.0, exempt=left)
     special = stored.config.get("special", {})
-    vocabulary = Vocabulary.from_mapping(special | stored.config["vocab_subset"])
+    vocabulary = Vocabulary(special | stored.config["vocab_subset"])
     ours = [vocabulary.encode(caption) for caption in stored.config["captions"]]
     none = None if len(chosen) else "no caption has one answer"
     for name in [n for n in arrays if n.startswith(("ids", "lengths"))]:

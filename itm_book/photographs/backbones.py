@@ -23,7 +23,7 @@ from torch import Tensor
 
 from itm_book.photographs import colours
 from itm_book.photographs.box_means import box_means
-from itm_core.data.photographs import shrunk
+from itm_book.photographs.picture_files import shrunk
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 from itm_core.extras import optional

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from itm_core.data.photographs import shrunk
+from itm_book.photographs.picture_files import shrunk
 
 SIDE = 160  # the longer side at which a picture is looked at
 HUES, GREYS, DIRECTIONS = 12, 4, 8

@@ -11,7 +11,7 @@ from itm_book.photographs.picture_sources import OWN
 from itm_core.data.arrays import array, boxes_and_sizes, finite
 from itm_core.data.dataset import Split
 from itm_core.errors import InputError
-from itm_core.unique_keys import unique_keys
+from itm_core.files import unique_keys
 
 
 def load_own(folder: Path | str) -> Split:

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from itm_book.datasets.caption_sources import Captioned, image_key, read_captioned
+from itm_book.photographs.picture_files import photographs_in
 from itm_core.data.dataset import SPLITS, Split, load_split
-from itm_core.data.photographs import photographs_in, read_photograph
+from itm_core.data.photographs import read_photograph
 from itm_core.errors import InputError
-from itm_core.unique_keys import unique_keys
+from itm_core.files import unique_keys
 
 OWN = "own"  # the split of pictures without captions
 ONE_SPLIT = "an image may be in one split only, and there once"

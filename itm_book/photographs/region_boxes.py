@@ -31,7 +31,7 @@ import numpy as np
 from itm_book.datasets.caption_sources import image_key
 from itm_core.data.arrays import array
 from itm_core.errors import InputError
-from itm_core.unique_keys import unique_keys
+from itm_core.files import unique_keys
 
 REGIONS = 36
 GRIDS = (  # columns, rows, width, height of a box

@@ -113,14 +113,14 @@ def _draw(canvas: np.ndarray, mask: np.ndarray, thing: SceneObject) -> None:
 
 
 def _shade_ground(canvas: np.ndarray, cover: np.ndarray, top: int, left: int) -> None:
-    """Darkens the canvas by up to a third under the shadow."""
+    """Darken the canvas by up to a third under the shadow."""
     part = canvas[top : top + len(cover), left : left + len(cover)]
     weight = cover[: part.shape[0], : part.shape[1], None]
     part -= part * weight // (3 * _FULL)
 
 
 def _boxes(masks: np.ndarray) -> np.ndarray:
-    """[n, 4] boxes around the pixels that are at least half covered."""
+    """Return boxes around the pixels that are at least half covered, ``[n, 4]``."""
     solid = np.asarray(2 * masks >= _FULL)
     return np.stack(
         [

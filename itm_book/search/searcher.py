@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 from itm_book.pairs.pair_records import PairRecord, records_of
+from itm_book.search.sentences import require_sentence
 from itm_book.tables import report
 from itm_core.data.dataset import Split
-from itm_core.data.unknown_words import require_sentence
 from itm_core.encoders.fragments import Fragments
 from itm_core.errors import InputError
 from itm_core.evaluation.rank_correlation import spearman

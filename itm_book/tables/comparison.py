@@ -222,7 +222,7 @@ def _over_seeds(gain: float, seeds: statistics.OverSeeds) -> dict[str, object]:
 
     The number of seeds; the standard deviation of the gain between them; the 95 % interval of its
     mean over seeds; the gain that so many seeds show in 8 of 10 cases; and how many seeds would
-    show a gain as large as this one (NaN: more than `statistics.MANY_SEEDS`).
+    show a gain as large as this one (NaN: more than `statistics.MAX_SEEDS`).
     """
     return {
         "seeds": seeds.count,
@@ -290,7 +290,7 @@ def needed(row: Mapping[Hashable, Any]) -> str:
     if row["says"] != statistics.NO_EFFECT:
         return ""
     many = np.isnan(row["needed"])
-    return f"> {statistics.MANY_SEEDS}" if many else f"{row['needed']:.0f}"
+    return f"> {statistics.MAX_SEEDS}" if many else f"{row['needed']:.0f}"
 
 
 def joined(*tables: pd.DataFrame) -> pd.DataFrame:

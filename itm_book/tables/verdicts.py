@@ -189,7 +189,7 @@ def counted(table: pd.DataFrame) -> Markdown:
     open_rows = tested[tested["says"] == NO_EFFECT]
     if len(open_rows):
         needed = open_rows["needed"].fillna(np.inf).median()
-        many = f"more than {statistics.MANY_SEEDS}" if np.isinf(needed) else f"{needed:.0f}"
+        many = f"more than {statistics.MAX_SEEDS}" if np.isinf(needed) else f"{needed:.0f}"
         said.append(
             f"Where nothing is significant, {_range(open_rows['seeds'].tolist())} seeds could have "
             f"shown gains of {_range(open_rows['detectable'].tolist(), '.0f')} rSum (in 8 of 10 "

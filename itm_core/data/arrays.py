@@ -1,7 +1,7 @@
-"""The arrays of a dataset: mapped from disk, and checked at the door.
+"""The arrays of a dataset: memory-mapped, and validated on load.
 
-What is small is checked whole. Of a feature file above `SCANNED_WHOLE` bytes images spread over
-it are checked, which takes seconds for 33 GB; ``full`` checks them all, once.
+Small files are checked entirely. Of a feature file above `SCANNED_ENTIRELY` bytes evenly spaced
+images are checked, which takes seconds for 33 GB; ``full`` checks all of them, once.
 
 Page: "How to use it three ways", "Your own data".
 """
@@ -23,14 +23,14 @@ from itm_core.errors import InputError
 from itm_core.files import reading, write_json
 
 IMAGES_AT_ONCE = 128
-SCANNED_WHOLE = 2**31  # bytes
+SCANNED_ENTIRELY = 2**31  # bytes
 SAMPLED = 1024  # images of a larger file
 BOXES, SIZES = ("boxes", "ims_bbx"), ("img_sizes", "ims_size")  # as releases call them
-OUTSIDE = 1.0  # pixels that a box may stand out of its picture: detectors round
+OUTSIDE = 1.0  # pixels that a box may exceed its picture by, as detectors round
 
 
 def mapped(path: Path) -> np.ndarray:
-    """Return the array in a file as a read-only map; raises `InputError` for any other file."""
+    """Return the array in a file, memory-mapped read-only; raises `InputError` for other files."""
     with reading(path), path.open("rb"):
         pass
     try:
@@ -38,20 +38,20 @@ def mapped(path: Path) -> np.ndarray:
         if isinstance(values, np.ndarray):
             return values
         found = "an archive of several arrays"
-    except Exception as error:  # a spoilt header makes numpy raise nearly anything
+    except Exception as error:  # numpy raises many kinds of errors for a damaged header
         _no_pickle(path)
         found = f"{path.stat().st_size} bytes ({error})"
     raise InputError(
         "not a whole .npy file",
         file=path,
-        expected=_promised(path),
+        expected=_size_of_header(path),
         found=found,
         remedy="copy or download the file again",
     )
 
 
 def _no_pickle(path: Path) -> None:
-    """Raise for a file of pickled objects, with the line that makes an array of it."""
+    """Raise for a file of pickled objects, with a command that converts it to an array."""
     header = _header(path)
     with path.open("rb") as file:
         raw = file.read(1) == b"\x80"
@@ -72,7 +72,7 @@ def _no_pickle(path: Path) -> None:
 
 
 def _header(path: Path) -> tuple[tuple[int, ...], np.dtype, int] | None:
-    """Return shape, type and length of the header; None for one not understood."""
+    """Return shape, type and length of the header; None for an unreadable one."""
     try:
         with path.open("rb") as file:
             version = np.lib.format.read_magic(file)
@@ -83,8 +83,8 @@ def _header(path: Path) -> tuple[tuple[int, ...], np.dtype, int] | None:
         return None
 
 
-def _promised(path: Path) -> str | None:
-    """Return how long the header says that a file is; None for a header not understood."""
+def _size_of_header(path: Path) -> str | None:
+    """Return the file size that the header implies; None for an unreadable header."""
     header = _header(path)
     if header is None:
         return None
@@ -110,17 +110,16 @@ def array(path: Path, shape: tuple[int | str, ...], kind: str) -> np.ndarray:
 
 
 def release(values: Any) -> None:
-    """Give back the memory of a map's pages that were read; they are read again when asked for.
+    """Release the memory of a map's pages that were read; later accesses read them again.
 
-    Without it the system counts every page that was ever touched as resident, until it needs
-    the room for something else.
+    Otherwise the system counts every page that was read as resident until memory is short.
     """
-    base = _map_below(getattr(values, "regions", values))  # or of features with positions
+    base = _mapped_file(getattr(values, "regions", values))  # or of features with positions
     if base is not None and hasattr(mmap, "MADV_DONTNEED"):
         base.madvise(mmap.MADV_DONTNEED)
 
 
-def _map_below(values: Any) -> mmap.mmap | None:
+def _mapped_file(values: Any) -> mmap.mmap | None:
     """Return the mapped file that an array is a view of, or None."""
     while values is not None and not isinstance(values, mmap.mmap):
         values = getattr(values, "base", None)
@@ -128,24 +127,24 @@ def _map_below(values: Any) -> mmap.mmap | None:
 
 
 def images_of(features: Any, chosen: np.ndarray) -> np.ndarray:
-    """Return the features ``[B, R, F]`` float32 of some images; no page stays mapped for them.
+    """Return the features ``[B, R, F]`` float32 of some images, without keeping pages mapped.
 
-    Images of a plain mapped file are read by their place in it: several times as fast as through
-    the map, which fetches a page at a time.
+    Images of a plain memory-mapped file are read at their offset: several times as fast as
+    through the map, which reads page by page.
     """
-    start = _place_in_file(features)
+    start = _file_offset(features)
     if start is not None:
         return _read(features, start, chosen)
-    found = np.asarray(features[chosen], np.float32)
+    chosen_features = np.asarray(features[chosen], np.float32)
     release(features)
-    return found
+    return chosen_features
 
 
-def _place_in_file(features: Any) -> int | None:
-    """Return where image 0 begins in its file; None unless each image stands there in a piece."""
-    below = _map_below(features)
+def _file_offset(features: Any) -> int | None:
+    """Return the offset of image 0 in its file; None unless every image is contiguous there."""
+    mapped_file = _mapped_file(features)
     if (
-        below is None
+        mapped_file is None
         or not isinstance(features, np.memmap)
         or features.filename is None
         or features.dtype != np.float32
@@ -155,32 +154,32 @@ def _place_in_file(features: Any) -> int | None:
     ):
         return None
     mapped_from = features.offset - features.offset % mmap.ALLOCATIONGRANULARITY
-    return mapped_from + features.ctypes.data - np.frombuffer(below, np.uint8).ctypes.data
+    return mapped_from + features.ctypes.data - np.frombuffer(mapped_file, np.uint8).ctypes.data
 
 
 def _read(features: np.memmap, start: int, chosen: np.ndarray) -> np.ndarray:
-    found = np.empty((len(chosen), *features.shape[1:]), np.float32)
+    rows = np.empty((len(chosen), *features.shape[1:]), np.float32)
     with Path(str(features.filename)).open("rb", buffering=0) as file:
-        for image, row in zip(chosen.tolist(), found, strict=True):
-            place = start + image * features.strides[0]
-            if os.preadv(file.fileno(), [memoryview(row).cast("B")], place) != row.nbytes:
+        for image, row in zip(chosen.tolist(), rows, strict=True):
+            offset = start + image * features.strides[0]
+            if os.preadv(file.fileno(), [memoryview(row).cast("B")], offset) != row.nbytes:
                 raise InputError(
                     "the file ends before its last image",
                     file=features.filename,
-                    found=f"image {image} is not whole",
+                    found=f"image {image} is incomplete",
                     remedy="was it changed during the training?",
                 )
-    return found
+    return rows
 
 
 def once_each(values: np.ndarray, times: int, *, full: bool = False) -> np.ndarray | None:
     """Return the first of every ``times`` equal rows, or None when such rows aren't equal.
 
-    Twenty of them are compared, or all with ``full``.
+    Twenty groups are compared, or all with ``full``.
     """
     first = values[::times]
-    some = range(len(first)) if full else np.linspace(0, len(first) - 1, 20).astype(int)
-    for i in some:
+    groups = range(len(first)) if full else np.linspace(0, len(first) - 1, 20).astype(int)
+    for i in groups:
         block = values[times * i : times * i + times]
         if not (block == block[0]).all():
             return None
@@ -190,58 +189,58 @@ def once_each(values: np.ndarray, times: int, *, full: bool = False) -> np.ndarr
 def finite(path: Path, regions: np.ndarray, *, full: bool = False) -> None:
     """Raise `InputError` at the first value that is not finite.
 
-    That all were read is remembered beside the file, until the file changes.
+    A file that was read entirely is marked so beside it, until it changes.
     """
     state = path.stat()
     note = path.with_name(f".{path.name}.checked")
     mark = {"bytes": state.st_size, "changed": state.st_mtime_ns, "images": len(regions)}
-    with suppress(OSError, ValueError):  # no note, or a spoilt one
+    with suppress(OSError, ValueError):  # no note, or a damaged one
         if json.loads(note.read_text()) == mark:
             return
-    whole = full or regions.nbytes <= SCANNED_WHOLE
+    entirely = full or regions.nbytes <= SCANNED_ENTIRELY
     images = np.arange(len(regions))
-    if not whole:
+    if not entirely:
         images = np.unique(np.linspace(0, len(regions) - 1, SAMPLED).astype(int))
     for start in range(0, len(images), IMAGES_AT_ONCE):
         chosen = images[start : start + IMAGES_AT_ONCE]
         block = images_of(regions, chosen)
         if not np.isfinite(block.sum(dtype=np.float64)):
-            place, region, _ = np.argwhere(~np.isfinite(block))[0]
+            position, region, _ = np.argwhere(~np.isfinite(block))[0]
             raise InputError(
                 "a region feature is not finite",
                 file=path,
-                row=int(chosen[place]),
+                row=int(chosen[position]),
                 found=f"NaN or infinity in region {region}",
                 remedy="extract it again",
             )
-    if whole:
-        with suppress(OSError, InputError):  # without room or right it is scanned each time
+    if entirely:
+        with suppress(OSError, InputError):  # without space or permission it is scanned each time
             write_json(note, mark)
 
 
 def boxes_and_sizes(
     folder: Path, split: str, shape: tuple[int, ...], repeated: int
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Return the boxes ``[I, R, 4]`` and the sizes of the pictures ``[I, 2]``, None if not there.
+    """Return the boxes ``[I, R, 4]`` and the picture sizes ``[I, 2]``, each None without a file.
 
-    Like features they may be repeated for every caption. Raises `InputError` for rows of another
-    shape, that are not finite, turned inside out or empty, and for boxes outside of pictures.
+    Like features they may be repeated for every caption. Raises `InputError` for another shape,
+    values that are not finite, inverted boxes, empty pictures, and boxes outside their picture.
     """
     images, regions = shape
-    where, boxes = _beside(folder, split, BOXES, (images, regions, 4), repeated)
-    _, sizes = _beside(folder, split, SIZES, (images, 2), repeated)
+    boxes_file, boxes = _optional_array(folder, split, BOXES, (images, regions, 4), repeated)
+    _, sizes = _optional_array(folder, split, SIZES, (images, 2), repeated)
     if boxes is not None and sizes is not None:
-        _inside(where, boxes, sizes)
+        _require_inside(boxes_file, boxes, sizes)
     return boxes, sizes
 
 
-def _beside(
+def _optional_array(
     folder: Path, split: str, endings: Sequence[str], shape: tuple[int, ...], repeated: int
 ) -> tuple[Path, np.ndarray | None]:
-    places = [folder / f"{split}_{ending}.npy" for ending in endings]
-    path = next((place for place in places if place.exists()), None)
+    paths = [folder / f"{split}_{ending}.npy" for ending in endings]
+    path = next((path for path in paths if path.exists()), None)
     if path is None:
-        return places[0], None
+        return paths[0], None
     values = mapped(path)
     if values.shape == (repeated * shape[0], *shape[1:]):
         first = once_each(array(path, values.shape, "number"), repeated, full=True)
@@ -254,16 +253,16 @@ def _beside(
         values = first
     else:
         values = array(path, shape, "number")
-    _sensible(path, values)
+    _require_valid(path, values)
     return path, values
 
 
-def _sensible(path: Path, values: np.ndarray) -> None:
+def _require_valid(path: Path, values: np.ndarray) -> None:
     boxes = values.ndim == 3
-    good = np.isfinite(values).all(-1)
-    good &= (values[..., 2:] >= values[..., :2]).all(-1) if boxes else (values > 0).all(-1)
-    if not good.all():
-        image, *region = np.argwhere(~good)[0].tolist()
+    valid = np.isfinite(values).all(-1)
+    valid &= (values[..., 2:] >= values[..., :2]).all(-1) if boxes else (values > 0).all(-1)
+    if not valid.all():
+        image, *region = np.argwhere(~valid)[0].tolist()
         raise InputError(
             f"the box of region {region[0]} makes no sense" if boxes else "a size makes no sense",
             file=path,
@@ -273,8 +272,8 @@ def _sensible(path: Path, values: np.ndarray) -> None:
         )
 
 
-def _inside(path: Path, boxes: np.ndarray, sizes: np.ndarray) -> None:
-    """Raise for boxes that leave their picture, or that are shares of it."""
+def _require_inside(path: Path, boxes: np.ndarray, sizes: np.ndarray) -> None:
+    """Raise for boxes that exceed their picture, or that are fractions of it."""
     corners = np.asarray(boxes[..., 2:], np.float64)
     if 0 < corners.max() <= 1 < sizes.min():
         raise InputError(
@@ -283,9 +282,9 @@ def _inside(path: Path, boxes: np.ndarray, sizes: np.ndarray) -> None:
             expected="x1, y1, x2, y2 in pixels",
             remedy="multiply them by the width and the height",
         )
-    out = (corners > np.asarray(sizes, np.float64)[:, None] + OUTSIDE).any(-1)
-    if out.any():
-        image, region = np.argwhere(out)[0].tolist()
+    outside = (corners > np.asarray(sizes, np.float64)[:, None] + OUTSIDE).any(-1)
+    if outside.any():
+        image, region = np.argwhere(outside)[0].tolist()
         raise InputError(
             f"the box of region {region} leaves its picture",
             file=path,

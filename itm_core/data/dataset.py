@@ -35,7 +35,7 @@ from itm_core.data.overlap import no_overlap
 from itm_core.data.photographs import read_photograph
 from itm_core.data.vocabulary import Vocabulary, read_captions, tokenise
 from itm_core.errors import InputError
-from itm_core.unique_keys import unique_keys
+from itm_core.files import unique_keys
 
 SPLITS = ("train", "dev", "test")
 VOCABULARY = "vocab.json"
@@ -45,7 +45,7 @@ NAMED = re.compile(r"\S+\.(jpe?g|png)(#\d+)?\t")  # a column of names before the
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One split: region features, captions, and what is known about the pictures.
+    """One split: region features, captions, and optional pictures and annotations.
 
     Attributes:
         regions: ``[I, R, F]`` float32, a read-only memory map.
@@ -70,14 +70,14 @@ class Split:
         return np.arange(len(self.captions)) // self.captions_per_image
 
     def add_to(self, digest: hashlib._Hash) -> None:
-        """Add the captions, the shape of the features and 64 images spread over it to a hash."""
+        """Add the captions, the shape of the features and 64 evenly spaced images to a hash."""
         digest.update("\n".join(self.captions).encode())
         digest.update(str(self.regions.shape).encode())
-        some = np.linspace(0, len(self.regions) - 1, 64).astype(int)
-        digest.update(np.ascontiguousarray(self.regions[some]).tobytes())
+        sample = np.linspace(0, len(self.regions) - 1, 64).astype(int)
+        digest.update(np.ascontiguousarray(self.regions[sample]).tobytes())
 
     def place(self, image: int, caption: int) -> int:
-        """Return where the ``caption``-th caption of an image stands among all captions.
+        """Return the index among all captions of the ``caption``-th caption of an image.
 
         Raises `InputError` for an image or a caption that the split does not have.
         """
@@ -100,7 +100,7 @@ class Split:
         return array(path, shape, "uint8") if path.exists() else None
 
     def picture(self, image: int) -> np.ndarray | None:
-        """Return the picture ``[H, W, 3]`` uint8 of an image, or None when there is none.
+        """Return the picture ``[H, W, 3]`` uint8 of an image, or None if it has none.
 
         Raises `PhotographError` (an `InputError`) for a file that is no picture, `InputError` for
         two files of one id (``1.jpg`` and ``1.png``), and for files without ids of this split.
@@ -110,19 +110,19 @@ class Split:
         path = _picture_file(self.folder / "pictures", self.ids[image])
         if path is None:
             return None
-        ids, others = self.folder / f"{self.name}_ids.txt", self.folder.glob("*_ims.npy")
-        if not ids.exists() and len(list(others)) > 1:  # image 0 of every split would be 0.jpg
+        ids, splits = self.folder / f"{self.name}_ids.txt", self.folder.glob("*_ims.npy")
+        if not ids.exists() and len(list(splits)) > 1:  # image 0 of every split would be 0.jpg
             remedy = "write the ids that the pictures are named after, one a line"
             raise InputError("splits without ids share their pictures", file=ids, remedy=remedy)
         return read_photograph(path)
 
     def words(self) -> list[list[dict[str, Any] | None]] | None:
-        """Return for each caption what its tokens name, or None when that isn't known."""
-        return _truth(self.folder / f"{self.name}_words.json", len(self.captions), "captions")
+        """Return for each caption the objects that its tokens name, or None without annotations."""
+        return _annotations(self.folder / f"{self.name}_words.json", len(self.captions), "captions")
 
     def objects(self) -> list[dict[str, Any]] | None:
-        """Return for each image its ground and objects with their boxes, or None."""
-        return _truth(self.folder / f"{self.name}_objects.json", len(self.regions), "images")
+        """Return for each image its background and its objects with boxes, or None."""
+        return _annotations(self.folder / f"{self.name}_objects.json", len(self.regions), "images")
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,9 +142,9 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of what a run depends on: captions, vocabulary, and a sample of the features.
+        """A hash of the data that a run depends on: captions, vocabulary, a sample of the features.
 
-        Of each feature file its shape and 64 images spread over it are read, not all of it.
+        Of each feature file the shape and 64 evenly spaced images are read.
         """
         digest = hashlib.sha256()
         for split in (self.train, self.dev, self.test):
@@ -156,9 +156,9 @@ class Dataset:
 def load_dataset(
     folder: Path | str, *, max_words: int = LONGEST_CAPTION, full: bool = False
 ) -> Dataset:
-    """Return the dataset in a folder of the SCAN layout, checked.
+    """Return the dataset in a folder of the SCAN layout, after validation.
 
-    Of large feature files a sample is checked, or everything with ``full``.
+    Of large feature files a sample is checked, or all images with ``full``.
 
     Raises `InputError` naming file, row, what was expected and found, and what to do.
     """
@@ -179,10 +179,11 @@ def load_dataset(
 def load_split(
     folder: Path | str, name: str, *, max_words: int = LONGEST_CAPTION, full: bool = False
 ) -> Split:
-    """Return one split, checked; raises `InputError` as `load_dataset` does.
+    """Return one split, after validation; raises `InputError` as `load_dataset` does.
 
-    Any split has its name from its files: ``load_split(folder, "testall")`` reads
-    ``testall_ims.npy`` and what stands beside it. ``max_words`` is the longest caption allowed.
+    The name is the prefix of the files: ``load_split(folder, "testall")`` reads
+    ``testall_ims.npy``, ``testall_caps.txt`` and so on. ``max_words`` is the largest number of
+    tokens of a caption.
     """
     folder = Path(folder)
     path = folder / f"{name}_ims.npy"
@@ -199,27 +200,27 @@ def load_split(
 
 
 def _no_split(path: Path, name: str) -> InputError:
-    there = sorted(p.name.removesuffix("_ims.npy") for p in path.parent.glob("*_ims.npy"))
-    found = f"splits {', '.join(there)}" if there else "no *_ims.npy in this folder"
+    splits = sorted(p.name.removesuffix("_ims.npy") for p in path.parent.glob("*_ims.npy"))
+    found = f"splits {', '.join(splits)}" if splits else "no *_ims.npy in this folder"
     beside = f"put {path.name} and {name}_caps.txt beside them; a dataset has train, dev and test"
     return InputError(
         f"no {name} split here",
         file=path,
         found=found if path.parent.is_dir() else "no such folder",
-        remedy=beside if there else "name a folder in the SCAN layout; `itm scenes` makes one",
+        remedy=beside if splits else "name a folder in the SCAN layout; `itm scenes` makes one",
     )
 
 
 def _picture_file(folder: Path, image: str) -> Path | None:
-    """Return the file of an image: its id is a file's name, or that without its ending."""
+    """Return the file of an image, whose id is the file name with or without its extension."""
     if (folder / image).is_file():
         return folder / image
-    places = (folder / f"{image}{ending}" for ending in (".jpg", ".jpeg", ".png"))
-    there = ((image, place) for place in places if place.is_file())
-    return unique_keys(there, folder, source=lambda place: place.name).get(image)
+    paths = (folder / f"{image}{ending}" for ending in (".jpg", ".jpeg", ".png"))
+    files = ((image, path) for path in paths if path.is_file())
+    return unique_keys(files, folder, source=lambda path: path.name).get(image)
 
 
-def _truth(path: Path, count: int, what: str) -> list[Any] | None:
+def _annotations(path: Path, count: int, what: str) -> list[Any] | None:
     if not path.exists():
         return None
     try:
@@ -240,7 +241,7 @@ def _captions(path: Path, max_words: int) -> list[str]:
             raise InputError("an empty caption", file=path, row=row, remedy=remedy)
         if NAMED.match(caption):
             raise InputError(
-                "a name of a file before the caption",
+                "a file name before the caption",
                 file=path,
                 row=row,
                 expected="captions alone, in the order of the images",
@@ -328,17 +329,17 @@ def _one_id_per_image(path: Path, ids: list[str], per_image: int) -> list[str]:
 
 
 def vocabulary_file(folder: Path | str) -> Path | None:
-    """Return the file of a dataset's vocabulary; None where one is built from its captions."""
+    """Return the file of a dataset's vocabulary; None if it is built from the captions."""
     folder = Path(folder)
     name = folder.resolve().name
-    places = [
+    paths = [
         folder / VOCABULARY,
         folder / f"{name}_vocab.json",
         folder.resolve().parent / "vocab" / f"{name}_vocab.json",
     ]
-    return next((path for path in places if path.exists()), None)
+    return next((path for path in paths if path.exists()), None)
 
 
 def _vocabulary(folder: Path, train: Split) -> Vocabulary:
-    found = vocabulary_file(folder)
-    return Vocabulary.load(found) if found else Vocabulary.from_captions(train.captions)
+    path = vocabulary_file(folder)
+    return Vocabulary.load(path) if path else Vocabulary.from_captions(train.captions)

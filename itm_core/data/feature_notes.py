@@ -1,9 +1,8 @@
 """Which backbone made a dataset's features: ``features.json`` beside them.
 
-A matcher knows the features that it was trained on, and no others. Two networks may give vectors
-of one width that have nothing to do with each other, so what made them is written down with the
-features, goes into the configuration of every run on them, and is compared before a run meets
-pictures of one's own.
+A matcher works only with features like those it was trained on. Vectors of two networks may have
+the same width and still be unrelated, so the backbone is recorded beside the features, becomes
+part of the configuration of every run on them, and is compared before a run scores other images.
 
 Page: "Your pictures".
 """
@@ -22,9 +21,7 @@ if TYPE_CHECKING:
 
 NOTE = "features.json"
 PARTS = ("features", "made_with", "source", "images", "left_out")
-FIXED_COUNT = (
-    "self_attention"  # the encoder.image_pooling with a batch norm for each region's place
-)
+FIXED_COUNT = "self_attention"  # image_pooling with a batch norm for each region position
 
 
 def write_note(folder: Path, note: dict[str, Any]) -> None:
@@ -57,7 +54,7 @@ def read_note(folder: Path | str) -> dict[str, Any] | None:
 
 
 def features_of_folder(folder: Path | str) -> dict[str, Any] | None:
-    """Return what decided the features of a dataset, None where nobody noted it."""
+    """Return what decides the features of a dataset; None without a note."""
     note = read_note(folder)
     return None if note is None else note["features"]
 
@@ -69,18 +66,18 @@ def require_same_features(config: Mapping[str, Any], split: Split) -> None:
         config: the run's configuration (`runs.Run.config`).
         split: regions ``[I, R, F]`` that the run is to score.
 
-    The notes on both must be the same. A note on one side only is refused, too: ``features.json``
-    is missing for features of another origin. Without any note the width F is compared. The number
-    of regions R is compared for a method that fixes it.
+    The notes on both must be equal. A note on one side only is refused too: features of another
+    origin have no ``features.json``. The width F is always compared; the number of regions R for
+    a method that fixes it.
     """
-    own, trained = features_of_folder(split.folder), config.get("features")
-    there = f"as in the run's dataset {config['dataset']}"
-    if own != trained:
+    features, trained = features_of_folder(split.folder), config.get("features")
+    origin = f"as in the run's dataset {config['dataset']}"
+    if features != trained:
         raise InputError(
-            "these features are foreign to the matcher, which would score them at random",
+            "the matcher was trained on other features and would score these at random",
             file=split.folder,
-            expected=f"{_said(trained)}, {there}",
-            found=_said(own),
+            expected=f"{_features_text(trained)}, {origin}",
+            found=_features_text(features),
             remedy=(
                 "make the features of both with one backbone (itm data make ... --backbone NAME), "
                 f"or name a run that was trained on such features; if {NOTE} was only left behind, "
@@ -89,22 +86,22 @@ def require_same_features(config: Mapping[str, Any], split: Split) -> None:
         )
     _, regions, width = split.regions.shape
     fixed = config["recipe"]["encoder"].get("image_pooling") == FIXED_COUNT
-    for same, problem, expected, found in (
+    for is_same, problem, expected, found in (
         (width == config["feature_width"], "width", config["feature_width"], width),
         (not fixed or regions == config["region_count"], "number", config["region_count"], regions),
     ):
-        if not same:
+        if not is_same:
             raise InputError(
                 f"the regions have another {problem} than those that the run was trained on",
                 file=split.folder / f"{split.name}_ims.npy",
-                expected=f"{expected}, {there}",
+                expected=f"{expected}, {origin}",
                 found=found,
                 remedy="use features of the same extractor, or a run that was trained on these",
             )
 
 
-def _said(features: dict[str, Any] | None) -> str:
-    """Return the features in words that tell two networks of one kind apart."""
+def _features_text(features: dict[str, Any] | None) -> str:
+    """Return a description of the features, specific enough to distinguish two networks."""
     if features is None:
         return "features of an unknown backbone"
     weights = f", weights {features['weights'][:12]}…" if "weights" in features else ""

@@ -1,8 +1,7 @@
-"""How much of some text a vocabulary does not know, and where that is too much.
+"""The share of words that are not in a vocabulary, and the limit above which data is refused.
 
-To a matcher all unknown words are one token, ``<unk>``. A dataset whose captions are mostly that
-token trains without an error and learns next to nothing, and a sentence of unknown words alone
-ranks images at random; both are refused here.
+All unknown words are one token, ``<unk>``. A dataset whose captions are mostly that token trains
+without an error and learns next to nothing, so it is refused here.
 
 Page: "How to use it three ways", "Your own data".
 """
@@ -13,21 +12,21 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from itm_core.data.dataset import LONGEST_CAPTION, Split
+from itm_core.data.dataset import Split
 from itm_core.data.vocabulary import Vocabulary, is_word
 from itm_core.data.word_pieces import WordPieces
 from itm_core.errors import InputError
 
 Words = Vocabulary | WordPieces
-MAX_UNKNOWN = 0.5  # share of the words of a split; punctuation is no word
-CHECKED = ("train", "test")  # splits that are refused; others are only reported
-SAMPLED = 10_000  # captions of a split that are counted unless all of them are asked for
+MAX_UNKNOWN = 0.5  # share of the words of a split; punctuation does not count
+CHECKED = ("train", "test")  # splits that are refused; others are only logged
+SAMPLED = 10_000  # captions of a split that are counted without ``full``
 
 
 def unknown_share(words: Words, captions: Sequence[str], *, full: bool = False) -> float:
-    """Return the share of unknown words in captions, 0 to 1; 0 where there is no word.
+    """Return the share of unknown words in captions, 0 to 1; 0 without any word.
 
-    Of more than `SAMPLED` captions that many, evenly spread, are counted, or all with ``full``.
+    Of more than `SAMPLED` captions that many, evenly spaced, are counted, or all with ``full``.
     """
     chosen = range(len(captions))
     if not full and len(captions) > SAMPLED:
@@ -35,7 +34,7 @@ def unknown_share(words: Words, captions: Sequence[str], *, full: bool = False) 
     unknown = total = 0
     for i in chosen:
         tokens = zip(words.tokens(captions[i]), words.unknown(captions[i]), strict=True)
-        flags = [lacking for token, lacking in tokens if is_word(token)]
+        flags = [is_unknown for token, is_unknown in tokens if is_word(token)]
         unknown, total = unknown + sum(flags), total + len(flags)
     return unknown / total if total else 0.0
 
@@ -68,7 +67,7 @@ def require_known(words: Words, splits: Sequence[Split], shares: Mapping[str, fl
         if split.name in CHECKED and shares[split.name] > MAX_UNKNOWN:
             raise InputError(
                 f"most words of the {split.name} split are unknown to the vocabulary, "
-                "and to a matcher all unknown words are the same",
+                "and a matcher cannot distinguish unknown words",
                 file=split.folder / f"{split.name}_caps.txt",
                 expected=f"at most {100 * MAX_UNKNOWN:.0f} % unknown words",
                 found=shares_text(shares),
@@ -78,36 +77,10 @@ def require_known(words: Words, splits: Sequence[Split], shares: Mapping[str, fl
 
 def _remedy(words: Words, split: Split) -> str:
     if isinstance(words, WordPieces):
-        return f"take a BERT model of the captions' language; this one is {words.folder}"
+        return f"use a BERT model of the captions' language; this one is {words.folder}"
     return (
         f"itm data vocab {split.folder} --threshold 1 writes a vocabulary of all training words "
         "(--replace when there is one already); in a language that is written without spaces, "
         "first put spaces between the words, or train a recipe with a BERT of that language, which "
         "has a vocabulary of its own"
     )
-
-
-def require_sentence(words: Words, sentence: str) -> list[str]:
-    """Return the unknown words of a sentence to search with, each once.
-
-    Raises `InputError` for a sentence without a word, with more than `LONGEST_CAPTION` tokens, or
-    without any word that is known. Punctuation is no word.
-    """
-    tokens, flags = words.tokens(sentence), words.unknown(sentence)
-    known = [not flag for token, flag in zip(tokens, flags, strict=True) if is_word(token)]
-    if not known or len(tokens) > LONGEST_CAPTION:
-        raise InputError(
-            "the sentence is too long" if known else "no sentence to search with",
-            expected=f"1 to {LONGEST_CAPTION} words",
-            found=len(tokens) if known else repr(sentence),
-            remedy="describe a picture in a few words, such as: a red ball on the grass",
-        )
-    unknown = words.unknown_words(sentence)
-    if not any(known):
-        raise InputError(
-            "no word of the sentence is known to the method, which would rank at random",
-            expected="at least one word of its training captions",
-            found=f"unknown: {', '.join(unknown)}",
-            remedy="use other words, or a run that was trained on captions with these",
-        )
-    return unknown

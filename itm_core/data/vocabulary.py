@@ -1,4 +1,4 @@
-"""From captions to token ids, by the rule that the SCAN family's vocabularies were made with."""
+"""Tokenisation of captions and vocabularies, as in the SCAN family's releases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from itm_core.errors import InputError
 from itm_core.files import read_json, reading, write_json
 
 PAD, START, END, UNKNOWN = SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
-THRESHOLD = 4  # occurrences that a word needs; the SCAN family keeps those seen four times
+THRESHOLD = 4  # least number of occurrences of a word, as in the SCAN family
 EMPTY_WORDS = frozenset(
     "a an and are as at be by for from has have he her his in into is it its of on or she some "
     "that the their there they this through to up was were while who with".split()
@@ -59,7 +59,7 @@ def _words() -> NLTKWordTokenizer:
 
 
 class Vocabulary:
-    """Which id each word has, never to change; unknown words share the id of ``<unk>``.
+    """The id of every word (immutable); unknown words get the id of ``<unk>``.
 
     >>> words = Vocabulary.from_captions(["a red ball"], threshold=1)
     >>> words.encode("a blue ball")
@@ -67,7 +67,7 @@ class Vocabulary:
     """
 
     def __init__(self, ids: Mapping[str, int], file: Path | None = None) -> None:
-        """Raise `InputError` for a special word missing, a shared id, or one that is no id."""
+        """Raise `InputError` for a missing special word, a repeated id, or an invalid one."""
         for word in (START, END, UNKNOWN):
             if word not in ids:
                 raise InputError(
@@ -75,14 +75,14 @@ class Vocabulary:
                     file=file,
                     remedy="remove the file to build one from the training captions",
                 )
-        wrong = next((w for w, i in ids.items() if not _is_id(i)), None)
-        if wrong is not None:
-            found = f"{ids[wrong]!r} for {wrong!r}"
+        invalid = next((w for w, i in ids.items() if not _is_id(i)), None)
+        if invalid is not None:
+            found = f"{ids[invalid]!r} for {invalid!r}"
             raise InputError("ids of words must be whole numbers from 0", file=file, found=found)
         if len(set(ids.values())) != len(ids):
-            twice = next(i for i, n in Counter(ids.values()).items() if n > 1)
-            both = [word for word, i in ids.items() if i == twice][:2]
-            found = f"{twice} for {both[0]!r} and {both[1]!r}"
+            repeated = next(i for i, n in Counter(ids.values()).items() if n > 1)
+            words = [word for word, i in ids.items() if i == repeated]
+            found = f"{repeated} for {words[0]!r} and {words[1]!r}"
             raise InputError("two words of the vocabulary share an id", file=file, found=found)
         self._ids = MappingProxyType(dict(ids))
 
@@ -92,7 +92,7 @@ class Vocabulary:
         return self._ids
 
     def __len__(self) -> int:
-        """Return how many ids an embedding must have room for."""
+        """Return the number of rows that a word embedding needs."""
         return max(self._ids.values()) + 1
 
     def __contains__(self, word: str) -> bool:
@@ -126,16 +126,11 @@ class Vocabulary:
         return [self._word_of[i] for i in ids]
 
     @classmethod
-    def from_mapping(cls, ids: Mapping[str, int], file: Path | None = None) -> Vocabulary:
-        """Return the vocabulary with these ids, which need not be dense."""
-        return cls(ids, file)
-
-    @classmethod
     def from_captions(cls, captions: Sequence[str], threshold: int = THRESHOLD) -> Vocabulary:
-        """Return the words seen at least ``threshold`` times, sorted, after the special four."""
+        """Return the four special words, then those that occur ``threshold`` times, sorted."""
         counts = Counter(token for caption in captions for token in tokenise(caption))
-        kept = sorted(w for w, n in counts.items() if n >= threshold and w not in SPECIAL)
-        return cls({word: i for i, word in enumerate([*SPECIAL, *kept])})
+        words = sorted(w for w, n in counts.items() if n >= threshold and w not in SPECIAL)
+        return cls({word: i for i, word in enumerate([*SPECIAL, *words])})
 
     @classmethod
     def load(cls, path: Path) -> Vocabulary:
@@ -178,7 +173,7 @@ def _backward(ids: Mapping[str, int]) -> dict[str, str]:
 def read_captions(path: Path) -> list[str]:
     """Return the captions of a file, one per line feed (no other character ends a line).
 
-    A byte order mark and carriage returns at the ends of lines are no part of them. Raises
+    A byte order mark and carriage returns at line ends are removed. Raises
     `InputError` when the file is missing or may not be read, or a line is not UTF-8.
     """
     with reading(path, "captions not found"):

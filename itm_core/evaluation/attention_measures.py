@@ -1,6 +1,6 @@
-"""Measures of attention weights against what is relevant: precision, recall, F1 and others.
+"""Measures of attention weights against relevant keys: precision, recall, F1 and others.
 
-Everything here takes weights ``[M, N]`` of M queries over N keys and which of these are relevant;
+Functions take weights ``[M, N]`` of M queries over N keys, and which keys are relevant;
 `attention_quality` gets both from a matcher and a split. No number depends on the order of the
 keys: keys of equal weight count as the mean over all their orders.
 
@@ -37,7 +37,7 @@ class Quality:
         average_precision: of the ranking of keys by weight; the mean over orders of equal ones.
         pointing: how often the largest weight is on something relevant; of equals by their share.
         chance: how often a random key would be.
-        queries: how many were averaged; dropped: how many have nothing relevant.
+        queries: how many were averaged; dropped: how many have no relevant key.
         curve: ``[T, 3]`` precision, recall, F1 at `MULTIPLES` of the mean weight.
     """
 
@@ -66,10 +66,10 @@ def sets(
     """Return precision, recall and F1 of the attended sets.
 
     Attended are the keys with a weight of at least ``threshold``; none attended gives zero.
-    Averaged over ``queries``, each of which counts the same, or over all ``pairs`` of a query
-    and a key, where a query with much to find counts more.
+    Averaged over ``queries``, with equal weight, or over all ``pairs`` of a query and a key,
+    where a query with many relevant keys counts more.
 
-    Shapes: ``weights [M, N]``, ``relevant [M, N]`` bool with something relevant in every row.
+    Shapes: ``weights [M, N]``, ``relevant [M, N]`` bool with a True in every row.
     """
     counts = registered("averaging", averaging, AVERAGINGS)(_counts(weights, relevant, threshold))
     precision, recall, f1 = _measures(counts).mean(1)
@@ -92,8 +92,8 @@ def _counts(weights: Tensor, relevant: Tensor, threshold: Tensor | float) -> Ten
 
 def _measures(counts: Tensor) -> Tensor:
     """Return precision, recall and F1 of counts ``[3, M]``, ``[3, M]``."""
-    hits, taken, there = counts
-    precision, recall = hits / taken.clamp_min(1), hits / there.clamp_min(1)
+    hits, attended, relevant = counts
+    precision, recall = hits / attended.clamp_min(1), hits / relevant.clamp_min(1)
     f1 = 2 * precision * recall / (precision + recall).clamp_min(1e-12)
     return torch.stack([precision, recall, f1])
 
@@ -116,7 +116,7 @@ def average_precision(weights: Tensor, relevant: Tensor) -> Tensor:
     form. Place j of a group of t tied keys, r of them relevant, below P larger keys, p of them
     relevant, adds ``r/t (p + 1 + (j - 1)(r - 1)/(t - 1)) / (P + j)``.
 
-    Shapes: ``weights [M, N]``, ``relevant [M, N]`` bool; zero where a row has nothing relevant.
+    Shapes: ``weights [M, N]``, ``relevant [M, N]`` bool; zero for a row without a True.
 
     >>> even = torch.full((1, 2), 0.5)
     >>> average_precision(even, torch.tensor([[True, False]])).item()  # first or second
@@ -133,17 +133,17 @@ def average_precision(weights: Tensor, relevant: Tensor) -> Tensor:
         return sums.gather(1, group), (sums.cumsum(1) - sums).gather(1, group)
 
     tied, above = total(torch.ones_like(hit))
-    right, right_above = total(hit)
+    hits, hits_above = total(hit)
     rank = torch.arange(1, weights.shape[1] + 1, device=weights.device)
-    earlier = (rank - above - 1) * (right - 1) / (tied - 1).clamp_min(1)
-    found = right / tied * (right_above + 1 + earlier) / rank
-    return found.sum(1) / hit.sum(1).clamp_min(1)
+    earlier = (rank - above - 1) * (hits - 1) / (tied - 1).clamp_min(1)
+    expected = hits / tied * (hits_above + 1 + earlier) / rank
+    return expected.sum(1) / hit.sum(1).clamp_min(1)
 
 
 def pointing(weights: Tensor, relevant: Tensor) -> Tensor:
-    """Return the probability ``[M]`` that the largest weight is on something relevant.
+    """Return the probability ``[M]`` that the largest weight is on a relevant key.
 
-    That is zero or one, and the share of relevant keys where several have the largest weight.
+    Zero or one, or the fraction of relevant keys among those that share the largest weight.
 
     Shapes: ``weights [M, N]``, ``relevant [M, N]`` bool.
     """
@@ -151,26 +151,26 @@ def pointing(weights: Tensor, relevant: Tensor) -> Tensor:
     return (best & relevant).sum(1).double() / best.sum(1)
 
 
-def _with_something_relevant(
+def _with_relevant_keys(
     weights: Tensor, relevant: Tensor, keys: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, int]:
-    """Return the arguments of `measure` for the queries that count, and how many do not."""
+    """Return the arguments of `measure` for queries with relevant keys; how many have none."""
     real = torch.arange(weights.shape[1], device=keys.device) < keys[:, None]
-    # below every weight, so that padding neither ties with a real key of weight zero nor counts
+    # below every weight, so that padding does not tie with a real key of weight zero
     weights, relevant = weights.double().masked_fill(~real, -1), relevant & real
     some = relevant.any(1)
     return weights[some], relevant[some], keys[some], int((~some).sum())
 
 
-def _nothing(dropped: int) -> Quality:
-    """Return the quality of no query at all."""
+def _undefined(dropped: int) -> Quality:
+    """Return the quality where there is no query."""
     nan = float("nan")
     curve = np.full((len(MULTIPLES), 3), nan)
     return Quality(nan, nan, nan, nan, nan, nan, nan, nan, 0, dropped, curve)
 
 
 def _require_finite(weights: Tensor) -> None:
-    """Raise `InputError` for weights ``[M, N]`` that are not numbers: their order means nothing."""
+    """Raise `InputError` for weights ``[M, N]`` that are NaN or infinite."""
     wrong = int((~weights.isfinite()).any(1).sum())
     if wrong:
         raise InputError(
@@ -194,9 +194,9 @@ def measure(
     Args:
         weights: ``[M, N]``, rows summing to one.
         relevant: ``[M, N]`` bool.
-        keys: ``[M]`` how many of the N, the first ones, are real; the others take no part.
-        multiple: of the mean weight, from which on a key counts as attended.
-        fixed: a weight to take instead, the same for any number of keys.
+        keys: ``[M]`` how many of the N are real, the first ones; the others are padding.
+        multiple: of the mean weight, from which a key counts as attended.
+        fixed: a fixed threshold instead, the same for any number of keys.
         averaging: over ``queries`` or ``pairs``, see `sets`.
 
     Raises `InputError` for weights that are not numbers, and a negative ``fixed``.
@@ -210,13 +210,13 @@ def measure(
     one_of("averaging", averaging, AVERAGINGS)
     if fixed is not None:
         not_negative("fixed", fixed)
-    weights, relevant, keys, dropped = _with_something_relevant(weights, relevant, keys)
+    weights, relevant, keys, dropped = _with_relevant_keys(weights, relevant, keys)
     _require_finite(weights)
     if not len(weights):
-        return _nothing(dropped)
-    line = attention_threshold(keys, multiple) if fixed is None else fixed
-    precision, recall, f1 = sets(weights, relevant, line, averaging)
-    lines = (attention_threshold(keys, m) for m in MULTIPLES)
+        return _undefined(dropped)
+    threshold = attention_threshold(keys, multiple) if fixed is None else fixed
+    precision, recall, f1 = sets(weights, relevant, threshold, averaging)
+    thresholds = (attention_threshold(keys, m) for m in MULTIPLES)
     return Quality(
         precision=precision,
         recall=recall,
@@ -228,5 +228,5 @@ def measure(
         chance=float((relevant.sum(1) / keys).mean()),
         queries=len(weights),
         dropped=dropped,
-        curve=np.array([sets(weights, relevant, one, averaging) for one in lines]),
+        curve=np.array([sets(weights, relevant, t, averaging) for t in thresholds]),
     )

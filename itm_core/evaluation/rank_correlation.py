@@ -1,7 +1,7 @@
-"""Rank correlation: of two lists, of rows, and of observations counted with weights.
+"""Rank correlation of two lists, of rows, and of weighted observations.
 
-scipy computes those of lists and rows. A bootstrap over images counts each observation as often as
-its image was drawn (`statistics.over_drawn_images`), which scipy does not have: `Ranked`.
+scipy computes those of lists and rows. A bootstrap over images weights each observation by how
+often its image was drawn (`statistics.over_drawn_images`), which scipy does not offer: `Ranked`.
 
 Page: "Real photographs", "Does attention explain?", "Regulators in motion".
 """
@@ -41,13 +41,13 @@ def kendall_of_rows(x: np.ndarray, y: np.ndarray, variant: str = "b") -> np.ndar
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """Two lists of N values by the rank of their distinct values, to be correlated with weights.
+    """Two lists of N values as ranks of their distinct values, for weighted correlations.
 
-    A weight counts an observation that often, which is how a bootstrap over images draws: of
-    17,000 judgements one resample takes 1 ms, and 11 ms by copies that scipy ranks again.
+    An integer weight is the number of times that an observation occurs. With 17,000 judgements a
+    resample takes 1 ms, against 11 ms for copies that scipy ranks again.
 
     Attributes:
-        row, column: ``[N]`` the place of each value among the X and the Y distinct ones.
+        row, column: ``[N]`` the index of each value among the X and the Y distinct ones.
         shape: X and Y.
     """
 
@@ -58,25 +58,25 @@ class Ranked:
     @classmethod
     def of(cls, x: np.ndarray, y: np.ndarray) -> Ranked:
         """Return two lists of values, ranked."""
-        kinds, row = np.unique(x, return_inverse=True)
-        others, column = np.unique(y, return_inverse=True)
-        return cls(row, column, (len(kinds), len(others)))
+        distinct_x, row = np.unique(x, return_inverse=True)
+        distinct_y, column = np.unique(y, return_inverse=True)
+        return cls(row, column, (len(distinct_x), len(distinct_y)))
 
     def spearman(self, weight: np.ndarray) -> float:
-        """Return `spearman`, each observation counted ``weight [N]`` times; O(N)."""
+        """Return `spearman` of the observations with ``weight [N]``; O(N)."""
         sides = [
-            (place, np.bincount(place, weight, kinds))
-            for place, kinds in zip((self.row, self.column), self.shape, strict=True)
+            (index, np.bincount(index, weight, distinct))
+            for index, distinct in zip((self.row, self.column), self.shape, strict=True)
         ]
         ranks = [side.cumsum() - (side - 1) / 2 - (weight.sum() + 1) / 2 for _, side in sides]
         spread = [(side * r**2).sum() for (_, side), r in zip(sides, ranks, strict=True)]
-        if min(spread) <= 0:  # one value alone has no order
+        if min(spread) <= 0:  # a constant list has no order
             return math.nan
         both = (weight * ranks[0][self.row] * ranks[1][self.column]).sum()
         return float(both / math.sqrt(spread[0] * spread[1]))
 
     def kendall(self, weight: np.ndarray) -> tuple[float, float]:
-        """Return tau-b and tau-c, see `kendall`, each observation counted ``weight [N]`` times.
+        """Return tau-b and tau-c, see `kendall`, of the observations with ``weight [N]``.
 
         O(N + X Y), in memory too: one of the lists should have few distinct values.
         """
@@ -88,8 +88,8 @@ class Ranked:
         larger = below.sum(1, keepdims=True) - below.cumsum(1)
         surplus = float((count * (smaller - larger)).sum())  # concordant less discordant pairs
         untied = [n * (n - 1) / 2 - (side * (side - 1) / 2).sum() for side in (rows, columns)]
-        kinds = min(int((rows > 0).sum()), int((columns > 0).sum()))
-        if kinds < 2:  # one value alone has no order
+        distinct = min(int((rows > 0).sum()), int((columns > 0).sum()))
+        if distinct < 2:  # a constant list has no order
             return math.nan, math.nan
-        tau_c = 2 * surplus / (n * n * (kinds - 1) / kinds)
+        tau_c = 2 * surplus / (n * n * (distinct - 1) / distinct)
         return surplus / math.sqrt(untied[0] * untied[1]), float(tau_c)

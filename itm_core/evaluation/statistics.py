@@ -1,10 +1,10 @@
-"""How sure a number is: the one place for tests, intervals, corrections and power.
+"""Uncertainty of numbers: tests, intervals, corrections for multiple tests, and power.
 
-Two uncertainties, never mixed. Over test *images*: a paired bootstrap in which an image takes its
-captions along. Over *seeds*: Student's t with n - 1 degrees of freedom. A difference is
-significant when both tests reject, so its p value is the larger of the two (an intersection-union
-test, which needs no correction of its own); rows that stand under one claim are corrected by Holm.
-Rank correlations are in `rank_correlation`.
+Two uncertainties, never mixed. Over test *images*: a paired bootstrap that draws an image with
+its captions. Over *seeds*: Student's t with n - 1 degrees of freedom. A difference is significant
+when both tests reject, so its p value is the larger of the two (an intersection-union test, which
+needs no correction of its own); rows under one claim are corrected by Holm's method. Rank
+correlations are in `rank_correlation`.
 
 Page: every chapter with a table; "How sure" in the chapter on the task.
 """
@@ -24,7 +24,7 @@ ALPHA = 0.05
 POWER = 0.8
 RESAMPLES = 2000
 DIGITS = 9
-MANY_SEEDS = 1000  # more seeds than anybody trains: no number beyond is given
+MAX_SEEDS = 1000  # `seeds_needed` reports no larger number
 
 GAIN, LOSS, NO_EFFECT = "gain", "loss", "not significant"
 HOLDS, MIXED, NONE_FOUND, AGAINST, UNTESTABLE = (
@@ -80,7 +80,7 @@ def t_p(difference: float, error: float, degrees: int) -> float:
 def unpaired_p(
     mean: float, deviation: float, seeds: int, mean_2: float, deviation_2: float, seeds_2: int
 ) -> float:
-    """Return the p value of two means over seeds that no seed pairs: Welch's t.
+    """Return the p value of the difference of two means over unpaired seeds: Welch's t.
 
     NaN where either side has fewer than two seeds.
     """
@@ -88,24 +88,23 @@ def unpaired_p(
         return math.nan
     if deviation == deviation_2 == 0:
         return 1.0 if mean == mean_2 else 0.0
-    found = stats.ttest_ind_from_stats(
+    test = stats.ttest_ind_from_stats(
         mean, deviation, seeds, mean_2, deviation_2, seeds_2, equal_var=False
     )
-    return float(found.pvalue)
+    return float(test.pvalue)
 
 
 def one_more_p(value: float, others: Sequence[float], *, floor: float = 0.0) -> float:
-    """Return the p value of one run being like ``others``, runs of other seeds: Student's t.
+    """Return the p value of one run against ``others``, runs of other seeds: Student's t.
 
-    The mean of the others is uncertain, and so is the one, so the deviation is that of a
-    difference: ``sd * sqrt(1 + 1 / n)``. ``floor`` is the smallest sd that is believed, see
-    `over_seeds`. NaN for fewer than two others.
+    Both the run and the mean of the others vary, so the deviation is that of a difference:
+    ``sd * sqrt(1 + 1 / n)``. ``floor`` is as in `over_seeds`. NaN for fewer than two others.
 
     >>> round(one_more_p(5.0, [1.0, 2.0, 3.0]), 4)  # t = 3 / sqrt(4 / 3)
     0.1217
     """
-    count, believed = len(others), float(np.maximum(sd(others), floor))
-    return seed_p(float(np.mean(others)) - value, believed * math.sqrt(count + 1), count)
+    count, deviation = len(others), float(np.maximum(sd(others), floor))
+    return seed_p(float(np.mean(others)) - value, deviation * math.sqrt(count + 1), count)
 
 
 def half_width(deviation: float, seeds: int) -> float:
@@ -116,10 +115,10 @@ def half_width(deviation: float, seeds: int) -> float:
 
 
 def detectable(deviation: float, seeds: int, *, alpha: float = ALPHA) -> float:
-    """Return the smallest true gain that ``seeds`` seeds would show with a power of `POWER`.
+    """Return the smallest true gain that ``seeds`` seeds detect with a power of `POWER`.
 
-    Of the two-sided t test at ``alpha``, by the noncentral t distribution; in the unit of
-    ``deviation``. NaN for fewer than two seeds.
+    By a two-sided t test at ``alpha`` (noncentral t distribution), in the unit of ``deviation``.
+    NaN for fewer than two seeds.
 
     >>> round(detectable(10.0, 3), 1), round(detectable(10.0, 10), 1)
     (32.6, 10.0)
@@ -130,16 +129,16 @@ def detectable(deviation: float, seeds: int, *, alpha: float = ALPHA) -> float:
 
 
 def seeds_needed(gain: float, deviation: float, *, alpha: float = ALPHA) -> int | None:
-    """Return how many seeds would show a true ``gain`` with a power of `POWER`.
+    """Return how many seeds detect a true ``gain`` with a power of `POWER`.
 
-    None where no number up to `MANY_SEEDS` would, or where gain or deviation is unknown.
+    None where no number up to `MAX_SEEDS` does, or where gain or deviation is unknown.
 
     >>> seeds_needed(10.0, 10.0), seeds_needed(0.0, 10.0)
     (10, None)
     """
     if math.isnan(gain) or math.isnan(deviation) or not gain:
         return None
-    low, high = 2, MANY_SEEDS
+    low, high = 2, MAX_SEEDS
     if detectable(deviation, high, alpha=alpha) > abs(gain):
         return None
     while low < high:
@@ -151,7 +150,7 @@ def seeds_needed(gain: float, deviation: float, *, alpha: float = ALPHA) -> int 
 
 @dataclass(frozen=True)
 class OverSeeds:
-    """A mean difference over seeds, and what that many seeds can tell of it.
+    """A mean difference over seeds with its test.
 
     Attributes:
         mean, sd, count: of the differences, one a seed; ``sd`` as measured.
@@ -170,34 +169,34 @@ class OverSeeds:
 
 
 def over_seeds(differences: Sequence[float] | np.ndarray, *, floor: float = 0.0) -> OverSeeds:
-    """Return what differences paired by seed show, one value a seed: the one test over seeds.
+    """Return the mean and the t test of differences paired by seed, one value per seed.
 
-    ``floor`` is the smallest standard deviation that is believed, in the unit of the
-    differences: what rounding alone moves a difference between machines. Few seeds may lie closer
-    together than that by chance. With fewer than two seeds all but the mean is NaN.
-    Beyond `DIGITS` decimals there is no spread, but what floating point leaves of a subtraction.
+    ``floor`` is a lower bound of the standard deviation: by how much rounding alone changes a
+    difference between machines. A few seeds may by chance vary less. With fewer than two seeds
+    all but the mean is NaN. Differences are rounded to `DIGITS` decimals, below which there is
+    only the rounding of a subtraction.
 
-    >>> found = over_seeds([1.0, 2.0, 3.0])
-    >>> found.mean, found.sd, round(found.p, 4), found.needed
+    >>> result = over_seeds([1.0, 2.0, 3.0])
+    >>> result.mean, result.sd, round(result.p, 4), result.needed
     (2.0, 1.0, 0.0742, 5)
     """
     differences = np.round(differences, DIGITS)
-    count, mean, deviation = len(differences), float(np.mean(differences)), sd(differences)
-    believed = float(np.maximum(deviation, floor))  # NaN stays NaN
+    count, mean, measured = len(differences), float(np.mean(differences)), sd(differences)
+    deviation = float(np.maximum(measured, floor))  # NaN stays NaN
     return OverSeeds(
         mean=mean,
-        sd=deviation,
+        sd=measured,
         count=count,
-        half=half_width(believed, count),
-        p=seed_p(mean, believed, count),
-        detectable=detectable(believed, count),
-        needed=seeds_needed(mean, believed),
+        half=half_width(deviation, count),
+        p=seed_p(mean, deviation, count),
+        detectable=detectable(deviation, count),
+        needed=seeds_needed(mean, deviation),
     )
 
 
 @lru_cache(maxsize=4096)
 def _noncentrality(seeds: int, alpha: float) -> float:
-    """Return the gain in standard errors that ``seeds`` seeds show with a power of `POWER`."""
+    """Return the gain in standard errors that ``seeds`` seeds detect with a power of `POWER`."""
     high = 1.0
     while _power(high, seeds, alpha) < POWER:
         high *= 2
@@ -210,7 +209,7 @@ def _power(noncentrality: float, seeds: int, alpha: float) -> float:
     critical = stats.t.ppf(1 - alpha / 2, degrees)
     above = stats.nct.sf(critical, degrees, noncentrality)
     below = stats.nct.cdf(-critical, degrees, noncentrality)
-    # the far tail is lost to rounding (NaN) where it is nothing
+    # scipy returns NaN for a far tail that is too small
     return float(above) + (0.0 if math.isnan(below) else float(below))
 
 
@@ -220,7 +219,7 @@ def _power(noncentrality: float, seeds: int, alpha: float) -> float:
 def image_counts(images: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
     """Return how often each image is drawn in each resample, with replacement: ``[B, I]``.
 
-    The same seed draws the same images, so that statistics of one test set are paired.
+    The same seed draws the same images, which pairs statistics of one test set.
     """
     draw = np.random.default_rng(seed)
     return draw.multinomial(images, np.full(images, 1 / images), size=resamples)
@@ -242,15 +241,15 @@ def over_drawn_images(
     ``statistic`` takes weights ``[N]``: how often the image of each observation was drawn, of
     ``image [N]``. For statistics that are not means, such as those of `rank_correlation.Ranked`.
     """
-    _, place = np.unique(image, return_inverse=True)
-    counts = image_counts(int(place.max()) + 1, resamples, seed)
-    return np.array([statistic(count[place]) for count in counts])
+    _, index = np.unique(image, return_inverse=True)
+    counts = image_counts(int(index.max()) + 1, resamples, seed)
+    return np.array([statistic(count[index]) for count in counts])
 
 
 def interval(bootstrap_means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the ends of the 95 % percentile interval of resampled statistics ``[B, ...]``.
 
-    Resamples in which a statistic does not exist (NaN) are left out of its interval.
+    Resamples in which a statistic is NaN are left out.
     """
     low, high = np.nanpercentile(bootstrap_means, [100 * ALPHA / 2, 100 * (1 - ALPHA / 2)], axis=0)
     return low, high
@@ -259,45 +258,44 @@ def interval(bootstrap_means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def image_p(bootstrap_means: np.ndarray) -> np.ndarray:
     """Return the two-sided bootstrap p value that a statistic ``[B, ...]`` is not zero.
 
-    Twice the smaller share on one side of zero, and never less than one resample in all.
-    Resamples in which a statistic does not exist (NaN) are left out, as in its `interval`; the p
-    value of a statistic that exists in none is NaN.
+    Twice the smaller fraction on one side of zero, at least one resample. Resamples in which a
+    statistic is NaN are left out, as in `interval`; where all are, so is the p value.
     """
-    known = (~np.isnan(bootstrap_means)).sum(0)
-    beyond = np.minimum((bootstrap_means <= 0).sum(0), (bootstrap_means >= 0).sum(0))
+    count = (~np.isnan(bootstrap_means)).sum(0)
+    smaller = np.minimum((bootstrap_means <= 0).sum(0), (bootstrap_means >= 0).sum(0))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.clip(2 * beyond / known, 1 / known, 1.0)
+        return np.clip(2 * smaller / count, 1 / count, 1.0)
 
 
-# --- from numbers to words ---------------------------------------------------------------------
+# --- verdicts ------------------------------------------------------------------------------------
 
 
 def combined_p(images: float, seeds: float) -> float:
     """Return the p value of a difference that must hold over images *and* over seeds.
 
-    NaN where either is: what has one seed is not tested at all.
+    NaN where either is, as with a single seed.
     """
     return float(np.maximum(images, seeds))
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Return p values corrected for their number by Holm's step-down method.
+    """Return p values corrected for multiple tests by Holm's step-down method.
 
-    A NaN (not testable) stays one and does not count.
+    NaN (not testable) stays NaN and does not count as a test.
 
     >>> [round(x, 3) for x in holm([0.01, 0.04, 0.03])]
     [0.03, 0.06, 0.06]
     """
-    known = sorted((value, k) for k, value in enumerate(p) if not math.isnan(value))
+    ordered = sorted((value, k) for k, value in enumerate(p) if not math.isnan(value))
     corrected, largest = [math.nan] * len(p), 0.0
-    for done, (value, k) in enumerate(known):
-        largest = max(largest, min(1.0, (len(known) - done) * value))
+    for done, (value, k) in enumerate(ordered):
+        largest = max(largest, min(1.0, (len(ordered) - done) * value))
         corrected[k] = largest
     return corrected
 
 
 def effect(difference: float, p: float) -> str:
-    """Return what one difference shows: one of `EFFECTS`. It counts where ``p < ALPHA``.
+    """Return one of `EFFECTS` for a difference, significant where ``p < ALPHA``.
 
     >>> effect(-3.0, 0.01), effect(3.0, 0.05), effect(3.0, math.nan)
     ('loss', 'not significant', 'not testable')
@@ -310,40 +308,39 @@ def effect(difference: float, p: float) -> str:
 
 
 def effects(differences: Sequence[float], p: Sequence[float]) -> list[str]:
-    """Return the `effect` of each of the rows that stand under one claim, corrected by `holm`."""
+    """Return the `effect` of each row under one claim, corrected by `holm`."""
     return [effect(d, q) for d, q in zip(differences, holm(p), strict=True)]
 
 
 def verdict(differences: Sequence[float], p: Sequence[float]) -> str:
-    """Return what rows say of the claim that each of them gains: one of `VERDICTS`.
+    """Return one of `VERDICTS` on the claim that every row is a gain.
 
-    ``p`` are the rows' own p values, which `effects` corrects. Rows that cannot be tested are
-    left out.
+    ``p`` are uncorrected p values, see `effects`. Rows that cannot be tested are left out.
 
     ==================  =============================================================
-    not testable        there is no row that can be tested
+    not testable        no row can be tested
     holds               every row is a significant gain
     against             every row is a significant loss
     no effect found     no row is significant
-    mixed               anything else: some rows gain, or some lose, but not all
+    mixed               any other combination
     ==================  =============================================================
 
     >>> verdict([3.0, 4.0], [0.01, 0.02]), verdict([3.0, -4.0], [0.01, 0.02])
     ('holds', 'mixed')
     """
-    found = set(effects(differences, p)) - {UNTESTABLE}
-    if not found:
+    distinct = set(effects(differences, p)) - {UNTESTABLE}
+    if not distinct:
         return UNTESTABLE
-    if len(found) > 1:
+    if len(distinct) > 1:
         return MIXED
-    return {GAIN: HOLDS, LOSS: AGAINST, NO_EFFECT: NONE_FOUND}[found.pop()]
+    return {GAIN: HOLDS, LOSS: AGAINST, NO_EFFECT: NONE_FOUND}[distinct.pop()]
 
 
 # --- a mean over images ------------------------------------------------------------------------
 
 
 class Estimate(NamedTuple):
-    """A statistic with its 95 % interval over images; NaN where there was nothing to measure."""
+    """A statistic with its 95 % interval over images; NaN without any value."""
 
     value: float
     low: float
@@ -370,13 +367,13 @@ UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 def mean_over_images(values: np.ndarray, image: np.ndarray) -> Estimate:
     """Return the mean over images of the mean of their values, each image counting the same.
 
-    Shapes: ``values [N]``; ``image [N]`` is the image that each belongs to. NaN values are left
-    out, and so is an image that has no others.
+    Shapes: ``values [N]``; ``image [N]`` is the image of each. NaN values are left out, and so
+    are images without others.
     """
-    known = ~np.isnan(values)
-    if not known.any():
+    valid = ~np.isnan(values)
+    if not valid.any():
         return UNKNOWN
-    _, place = np.unique(image[known], return_inverse=True)
-    means = np.bincount(place, values[known]) / np.bincount(place)
+    _, index = np.unique(image[valid], return_inverse=True)
+    means = np.bincount(index, values[valid]) / np.bincount(index)
     low, high = interval(bootstrap_means(means[:, None])[:, 0])
     return Estimate(float(means.mean()), float(low), float(high))

@@ -1,7 +1,7 @@
-"""Settings that had other names once: what was recorded with these is still read.
+"""Former names of settings, so that runs and records made with them can still be read.
 
-The name of a run's folder is a hash of its settings. It is made with the former names, so that
-renaming a setting does not rename the runs that a reader has.
+The name of a run's folder contains a hash of its settings. The hash is computed with the former
+names, so that renaming a setting leaves the folders of existing runs valid.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _renamed(recipe: Mapping[str, Any], names: Mapping[str, Mapping[str, str]]) 
 
 
 def present_name(part: str, key: str) -> str | None:
-    """Return what a setting is called that was once ``key``; None where it never was.
+    """Return the present name of the setting formerly called ``key``; None if there is none.
 
     >>> present_name("training", "drop_every")
     'lr_decay_epochs'

@@ -1,10 +1,11 @@
-"""Every method of the three papers and of their hosts: the words it fills into the sentence.
+"""The settings of every method of the three papers and of their hosts.
 
-A method is what its paper changes; what depends on the data (epochs, rates, widths) is the
-profile's (`PROFILES`) or, where a paper has its own, the method's ``published`` row.
+A method has the settings that its paper introduces. Settings that depend on the data (epochs,
+rates, widths) are in a profile (`PROFILES`) or, if a paper states its own, in the method's
+``published`` row.
 
-Sources: the papers and the READMEs of their releases; where they differ the README is followed
-and the page of quirks says so.
+Sources: the papers and the READMEs of their releases. Where they differ the README is followed,
+which the page on quirks says.
 """
 
 from __future__ import annotations
@@ -32,17 +33,16 @@ VSRN = "Li et al., Visual Semantic Reasoning for Image-Text Matching, ICCV 2019"
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """What a paper changes.
+    """The settings that a paper introduces.
 
     Attributes:
-        paper: where it is from.
-        matcher: how it scores.
-        regulator: what it feeds back.
-        encoder, loss: settings that belong to the method on every dataset.
+        paper: its reference.
+        matcher, regulator: settings of these parts.
+        encoder, loss: settings of the method on every dataset.
         on_real_images: settings of ``encoder.`` and ``training.`` that the paper uses on
-            photographs and that are left out on Scenes, where every method trains alike: dropout,
-            augmentation, weight decay.
-        published: by dataset, the training settings of the paper.
+            photographs (dropout, augmentation, weight decay). Not used on Scenes, where all
+            methods are trained with the same settings.
+        published: the training settings of the paper, by dataset.
     """
 
     paper: str
@@ -87,7 +87,7 @@ def _bfan() -> dict[str, Method]:
 
 
 def _pfan() -> dict[str, Method]:
-    """PFAN: SCAN over regions that know where they are (section 5)."""
+    """PFAN: SCAN over regions with position features (section 5)."""
     return {
         f"pfan-{direction}": Method(
             paper=PFAN,
@@ -104,7 +104,7 @@ def _pfan() -> dict[str, Method]:
 
 
 def _sgraf() -> dict[str, Method]:
-    """SGRAF: words attend, similarity vectors reason (SGR) or are filtered (SAF)."""
+    """SGRAF: t2i attention, then graph reasoning (SGR) or filtering (SAF) of similarity vectors."""
     f30k = {
         "SAF": {"epochs": 30, "lr_decay_epochs": 20},
         "SGR": {"epochs": 40, "lr_decay_epochs": 30},
@@ -125,7 +125,7 @@ def _sgraf() -> dict[str, Method]:
 
 
 def _imram() -> dict[str, Method]:
-    """IMRAM: SCAN's attention three times, the query refined in between, scores added."""
+    """IMRAM: three passes of SCAN's attention with refined queries, scores added."""
     return {
         f"imram-{name}": Method(
             paper=IMRAM,
@@ -137,7 +137,7 @@ def _imram() -> dict[str, Method]:
 
 
 def _chan() -> dict[str, Method]:
-    """CHAN: every word keeps its best region alone; log-sum-exp over the words."""
+    """CHAN: every word attends to its best region only; log-sum-exp over the words."""
     hard = AttendingSettings(
         attention="hard", aggregation="LSE", lse_temperature=10.0, lse_scaled=False
     )
@@ -173,7 +173,7 @@ def _chan() -> dict[str, Method]:
 
 
 def _rcar() -> dict[str, Method]:
-    """RCR, RAR and both, on SCAN's attention with the region branch of VSE-infinity."""
+    """RCR, RAR and both, with SCAN's attention and the region branch of VSE-infinity."""
     steps = {
         "base": {"t2i": 0, "i2t": 0},
         "rcr": {"t2i": 2, "i2t": 3},
@@ -218,7 +218,7 @@ def _rcar() -> dict[str, Method]:
 
 
 def _pooled() -> dict[str, Method]:
-    """One vector a side: VSE++, its pooling learned (VSE-infinity), regions that reason (VSRN)."""
+    """One vector per image and caption: VSE++, VSE-infinity (learned pooling), VSRN (graph)."""
     fragments = {"normalise_regions": False, "normalise_words": False}
     rows = {
         f"vse-{kind}": Method(
@@ -286,12 +286,12 @@ METHODS: dict[str, Method] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What depends on the data.
+    """Settings that depend on the data.
 
     Attributes:
-        encoder, loss, training: settings of the parts.
+        encoder, loss, training: settings of these parts.
         width: K, of similarity and alignment vectors.
-        real_images: whether methods bring their dropout, augmentation and decay along.
+        real_images: whether the ``on_real_images`` of the methods are used.
     """
 
     encoder: Mapping[str, Any] = field(default_factory=dict)
@@ -310,7 +310,7 @@ PROFILES: dict[str, Profile] = {
         training={"epochs": 12, "lr_decay_epochs": 7, "learning_rate": 1e-3},
         width=128,
     ),
-    "f8kshort": Profile(  # an hour or two on two cores, for 2,500 photographs; all train alike
+    "f8kshort": Profile(  # 2,500 photographs, an hour or two on two cores
         encoder={"embedding": 128, "word_width": 128},
         loss={"warmup_epochs": 2},
         training={
@@ -330,9 +330,9 @@ PROFILES: dict[str, Profile] = {
         width=64,
         real_images=False,
     ),
-    "smoke": Profile(  # seconds on a laptop, for Scenes-small; what the book is built with
+    "smoke": Profile(  # seconds on a laptop for Scenes-small; the book is built with it
         encoder={"embedding": 64, "word_width": 64},
-        loss={"warmup_epochs": 4},  # hardest negatives too soon, and learned similarities collapse
+        loss={"warmup_epochs": 4},  # with hardest negatives earlier, learned similarities collapse
         training={
             "epochs": 6,
             "lr_decay_epochs": 5,
@@ -346,7 +346,7 @@ PROFILES: dict[str, Profile] = {
 }
 DEFAULT_PROFILE = "scenes"
 
-# what a plug-in changes; steps as released for words that ask
+# settings that a plug-in changes; steps as released for t2i
 PLUGINS: dict[str, dict[str, dict[str, Any]]] = {
     "rcr": {"regulator": {"kind": "rcr", "steps": 2}},
     "rar": {"regulator": {"kind": "rar", "steps": 3}},

@@ -1,9 +1,9 @@
-"""One grammar for every experiment: a frozen dataclass that says what is trained and how.
+"""Recipes: what is trained and how, as immutable settings with a name.
 
 A recipe's name is ``<method>[+<plug-in>...][-<profile>]``: a method of `methods`, plug-ins that
-go on any host whose parts allow them (``rcr``, ``rar``, ``rcar``, ``ccr``, ``ccs``), and a
-profile that holds what depends on the data: widths, epochs, rates. Without a profile the
-setting is that of Scenes. ``scan-t2i-mean+rcar+ccs-f30k`` is a recipe.
+can be combined with every host whose parts allow them (``rcr``, ``rar``, ``rcar``, ``ccr``,
+``ccs``), and a profile with the settings that depend on the data: widths, epochs, rates. The
+default profile is that of Scenes. ``scan-t2i-mean+rcar+ccs-f30k`` is a recipe.
 
 Page: "Every method", "Add your own regulator".
 """
@@ -106,7 +106,7 @@ class Recipe(Settings):
 def _check_pooled(recipe: Recipe) -> None:
     if "none" in (recipe.encoder.image_pooling, recipe.encoder.text_pooling):
         raise InputError(
-            "this matcher compares whole vectors",
+            "this matcher compares pooled vectors",
             found="encoder.image_pooling or encoder.text_pooling is none",
             expected="a pooling for both, such as mean, max or gpo",
         )
@@ -114,7 +114,7 @@ def _check_pooled(recipe: Recipe) -> None:
         raise InputError(
             "nothing to regulate or constrain",
             found=f"{recipe.name} with a plug-in",
-            expected="a method that attends: here no word ever meets a region",
+            expected="a method with attention; this one compares one vector per image and caption",
         )
 
 
@@ -124,8 +124,8 @@ def _check_attending(recipe: Recipe, matcher: AttendingSettings) -> None:
         raise InputError(
             "this regulator steers soft attention",
             found=f"{recipe.regulator.kind} with hard attention",
-            expected="a choice of one fragment has no gradient: nothing would be learned; "
-            "regulator.kind=rar, which only pools, can be used",
+            expected="hard attention has no gradient, so nothing would be learned; "
+            "use regulator.kind=rar, which only pools",
         )
     check_constraints(recipe.constraints, attention=matcher.attention, direction=matcher.direction)
     if matcher.uses_nodes and regulator is not None and regulator.sums_scores:
@@ -135,10 +135,10 @@ def _check_attending(recipe: Recipe, matcher: AttendingSettings) -> None:
             expected=f"an aggregation of cosines; {matcher.aggregation} scores once",
         )
     pools = regulator is not None and regulator.pools
-    wholes = (recipe.encoder.image_pooling, recipe.encoder.text_pooling)
-    if matcher.uses_nodes and not pools and "none" in wholes:
+    poolings = (recipe.encoder.image_pooling, recipe.encoder.text_pooling)
+    if matcher.uses_nodes and not pools and "none" in poolings:
         raise InputError(
-            f"{matcher.aggregation} compares whole vectors too",
+            f"{matcher.aggregation} also compares pooled vectors",
             found="encoder.image_pooling or encoder.text_pooling is none",
             expected="a pooling for both; SGRAF's is self_attention",
         )
@@ -190,45 +190,45 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Recipe:
-    """Return the recipe called ``name``; raises `InputError` with the nearest names otherwise.
+    """Return the recipe called ``name``; raises `InputError` with similar names if there is none.
 
     >>> get("bfan-prob+rcr-smoke").regulator.kind
     'rcr'
     """
     method, plugins, profile = split_name(name)
     if method not in METHODS:
-        near = difflib.get_close_matches(method, METHODS, 3) or list(METHODS)[:3]
+        similar = difflib.get_close_matches(method, METHODS, 3) or list(METHODS)[:3]
         raise InputError(
             "unknown recipe",
             found=name,
-            expected=f"for example {', '.join(near)}",
+            expected=f"for example {', '.join(similar)}",
             remedy="`itm recipes` lists them all",
         )
     recipe = _composed(name, METHODS[method], profile)
     for plugin in plugins:
-        recipe = _plugged(recipe, plugin)
+        recipe = _with_plugin(recipe, plugin)
     return recipe
 
 
 def split_name(name: str) -> tuple[str, list[str], str]:
     """Return method, plug-ins and profile of a recipe's name."""
-    rest, dash, profile = name.rpartition("-")
+    prefix, dash, profile = name.rpartition("-")
     if not dash or profile not in PROFILES:
-        rest, profile = name, DEFAULT_PROFILE
-    method, *plugins = rest.split("+")
+        prefix, profile = name, DEFAULT_PROFILE
+    method, *plugins = prefix.split("+")
     return method, plugins, profile
 
 
 def _composed(name: str, method: Method, profile_name: str) -> Recipe:
     profile = PROFILES[profile_name]
-    own = {
+    parts = {
         "encoder": {**profile.encoder, **method.encoder},
         "loss": {**profile.loss, **method.loss},
         "training": dict(profile.training),
     }
     if profile.real_images:
-        _place(own, method.on_real_images)
-    _place(own, method.published.get(profile_name, {}))
+        _set_values(parts, method.on_real_images)
+    _set_values(parts, method.published.get(profile_name, {}))
     matcher = method.matcher
     if isinstance(matcher, AttendingSettings):
         matcher = matcher.replace(width=profile.width)
@@ -239,24 +239,24 @@ def _composed(name: str, method: Method, profile_name: str) -> Recipe:
     return Recipe(
         name=name,
         paper=method.paper,
-        encoder=EncoderSettings(**own["encoder"]),
+        encoder=EncoderSettings(**parts["encoder"]),
         matcher=matcher,
         regulator=method.regulator.replace(width=profile.width),
-        loss=LossSettings(**own["loss"]),
-        training=TrainingSettings(**own["training"]),
+        loss=LossSettings(**parts["loss"]),
+        training=TrainingSettings(**parts["training"]),
     )
 
 
-def _place(parts: dict[str, dict[str, Any]], changes: Mapping[str, Any]) -> None:
-    """Put ``part.key`` (or a key of training) where it belongs."""
+def _set_values(parts: dict[str, dict[str, Any]], changes: Mapping[str, Any]) -> None:
+    """Set values given as ``part.key``, or as a key of training."""
     for path, value in changes.items():
         part, dot, key = path.rpartition(".")
         parts[part if dot else "training"][key] = value
 
 
-def _plugged(recipe: Recipe, plugin: str) -> Recipe:
+def _with_plugin(recipe: Recipe, plugin: str) -> Recipe:
     changes = PLUGINS.get(plugin)
-    if changes is None and plugin in REGULATORS:  # one of the reader's own
+    if changes is None and plugin in REGULATORS:  # registered by the user
         changes = {"regulator": {"kind": plugin}}
     if changes is None:
         raise InputError(
@@ -275,8 +275,7 @@ def _plugged(recipe: Recipe, plugin: str) -> Recipe:
 
 def table(profiles: tuple[str, ...] = tuple(PROFILES)) -> pd.DataFrame:
     """Return all recipes as rows: name and the settings that differ between them."""
-    chosen = [name for name in names() if split_name(name)[2] in profiles]
-    return pd.DataFrame([_row(get(name)) for name in chosen])
+    return pd.DataFrame([_row(get(name)) for name in names() if split_name(name)[2] in profiles])
 
 
 def _row(recipe: Recipe) -> dict[str, object]:

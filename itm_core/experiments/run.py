@@ -1,7 +1,7 @@
-"""One run and what its folder holds: read when it is asked for.
+"""One run, read lazily from its folder.
 
-`runs` makes them and says which files there are; `checkpoints` makes those of imported weights,
-which have no vocabulary until they are used with a dataset, and no scores until they are scored.
+`runs` writes these folders and lists their files. The folders of imported checkpoints have no
+vocabulary until they are used with a dataset, and no scores until they are scored.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ def state_of(folder: Path) -> RunState:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run, or imported weights; everything is read from the folder when asked for.
+    """A finished run, or imported weights; files are read from the folder on first use.
 
     Attributes:
-        words: the vocabulary of imported weights that have none in their folder, see `load`.
+        words: the vocabulary of imported weights without one in their folder, see `load`.
     """
 
     folder: Path
@@ -92,7 +92,7 @@ class Run:
 
     @property
     def place(self) -> str:
-        """Its folder below the store: ``dataset/recipe/seed-hash``."""
+        """The folder relative to the store: ``dataset/recipe/seed-hash``."""
         return "/".join(self.folder.parts[-3:])
 
     @cached_property
@@ -107,7 +107,7 @@ class Run:
 
     @property
     def again(self) -> str:
-        """How the folder is made anew, as a remedy says it."""
+        """How to recreate the folder, for remedies in messages."""
         imported = (self.folder / IMPORT).exists()
         return "import the checkpoint again" if imported else "train the run again"
 
@@ -157,12 +157,12 @@ class Run:
 
     @property
     def seed(self) -> int:
-        """The seed of weights and batches; 0 where an imported file does not say it."""
+        """The seed of weights and batches; 0 for imported weights without one."""
         return self.config["seed"]
 
     @cached_property
     def vocabulary(self) -> Words:
-        """The vocabulary that the run's words were looked up in.
+        """The vocabulary of the run.
 
         Raises `InputError` for imported weights that were loaded without one.
         """
@@ -184,8 +184,7 @@ class Run:
         Raises `InputError` when its checkpoint is missing or does not fit the recipe.
         """
         fresh = build(self.recipe, self.config, None if self.imported else self.vocabulary)
-        found = load_matcher(self.folder / WEIGHTS, fresh, again=self.again)
-        return found.to(pick_device(device))
+        return load_matcher(self.folder / WEIGHTS, fresh, again=self.again).to(pick_device(device))
 
     def weights_hash(self) -> str:
         """Return the SHA-256 of the file of the weights; raises `InputError` when it is missing."""
@@ -204,11 +203,11 @@ def load(
     """Return the finished run, or the imported weights, in ``folder``.
 
     Args:
-        dataset: a folder in the SCAN layout; imported weights without a vocabulary of their own
-            take the dataset's file.
-        vocabulary: a vocabulary file, in the place of both; for imported weights alone.
+        dataset: a folder in the SCAN layout; the vocabulary file of imported
+            weights that have none.
+        vocabulary: a vocabulary file that replaces both; for imported weights only.
 
-    Raises `InputError` when there is no run, for a configuration that lacks a part, and for a
+    Raises `InputError` when there is no run, for an incomplete configuration, and for a
     vocabulary whose size is not that of the imported word embedding.
     """
     folder = Path(folder)
@@ -240,20 +239,20 @@ def load(
 def _require_config(run: Run, parts: Mapping[str, type]) -> None:
     """Raise `InputError` unless a run's configuration has these parts, each of its type."""
     config = run.config
-    wrong = [name for name, kind in parts.items() if not isinstance(config.get(name), kind)]
-    if not wrong and not isinstance(config["recipe"].get("encoder"), dict):
-        wrong = ["encoder of the recipe"]
+    missing = [name for name, kind in parts.items() if not isinstance(config.get(name), kind)]
+    if not missing and not isinstance(config["recipe"].get("encoder"), dict):
+        missing = ["encoder of the recipe"]
     if (
-        not wrong
+        not missing
         and "imported" in parts
         and not isinstance(config["imported"].get("spare_rows"), list)
     ):
-        wrong = ["spare_rows of what is imported"]
-    if wrong:
+        missing = ["spare_rows of what is imported"]
+    if missing:
         raise InputError(
             "the configuration is damaged",
             file=run.folder / CONFIGURATION,
-            found=f"no proper {', '.join(wrong)}",
+            found=f"no proper {', '.join(missing)}",
             remedy=f"delete {run.folder} and {run.again}",
         )
 
@@ -268,19 +267,19 @@ def load_members(
 
     Raises `InputError` as `load` does, and for a folder that is named twice.
     """
-    places = [Path(folder).resolve() for folder in folders]
-    twice = next((place for k, place in enumerate(places) if place in places[:k]), None)
-    if twice is not None:
-        raise InputError("this run is named twice", file=twice, remedy="name each member once")
-    imported = [(place / IMPORT).exists() for place in places]
+    paths = [Path(folder).resolve() for folder in folders]
+    repeated = next((path for k, path in enumerate(paths) if path in paths[:k]), None)
+    if repeated is not None:
+        raise InputError("this run is named twice", file=repeated, remedy="name each member once")
+    imported = [(path / IMPORT).exists() for path in paths]
     return [  # where none is imported, the first refuses the vocabulary
-        load(folder, dataset=dataset, vocabulary=vocabulary if own or not any(imported) else None)
-        for folder, own in zip(folders, imported, strict=True)
+        load(folder, dataset=dataset, vocabulary=vocabulary if use or not any(imported) else None)
+        for folder, use in zip(folders, imported, strict=True)
     ]
 
 
 def _with_words(run: Run, dataset: Path | str | None, vocabulary: Path | None) -> Run:
-    """Return imported weights with the vocabulary given, their own, or the dataset's file."""
+    """Return imported weights with the vocabulary of ``vocabulary``, the run, or the dataset."""
     path = vocabulary
     if path is None and not (run.folder / VOCABULARY).exists() and dataset is not None:
         if not Path(dataset).is_dir():

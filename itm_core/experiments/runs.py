@@ -1,19 +1,19 @@
-"""The run store: what was run, with what, where, and what came out.
+"""The run store: training runs and their results, one folder each.
 
 A run is a folder ``ROOT/<dataset>/<recipe>/<seed>-<hash of the full configuration>/``:
 
 ====================  =====================================================================
-``config.json``       dataset, its fingerprint, recipe, seed: what the hash is made of
+``config.json``       dataset, its fingerprint, recipe, seed: the input of the hash
 ``environment.json``  versions, device, commit, seconds
 ``curve.csv``         one row per epoch
 ``best.safetensors``  the epoch with the largest development rSum; ``last.safetensors`` beside
-``vocabulary.json``   the vocabulary that the words were looked up in
+``vocabulary.json``   the ids of the words
 ``test_scores.npy``   ``[I, C]`` scores of the test split
-``metrics.json``      retrieval numbers with intervals; written last: a run that has it is whole
+``metrics.json``      retrieval numbers with intervals; written last, when a run is finished
 ====================  =====================================================================
 
-Asking for a run that exists loads it; one that was cut off resumes from ``state.pt``. What is in
-the folder of one run is read by `run.Run`.
+`train_or_load` loads a finished run and resumes an interrupted one from ``state.pt``. `run.Run`
+reads the folder of a run.
 """
 
 from __future__ import annotations
@@ -54,10 +54,12 @@ ROOT = Path("data/runs")
 
 
 def configuration(dataset: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]:
-    """Return everything that decides what a run computes, ready for JSON."""
-    own, features = fingerprint(recipe.regulator.kind), features_of_folder(dataset.folder)
-    noted = {"regulator_source": own, "features": features}
-    return {name: value for name, value in noted.items() if value is not None} | {
+    """Return everything that determines the result of a run, ready for JSON."""
+    optional = {
+        "regulator_source": fingerprint(recipe.regulator.kind),
+        "features": features_of_folder(dataset.folder),
+    }
+    return {name: value for name, value in optional.items() if value is not None} | {
         "dataset": dataset.name,
         "fingerprint": dataset.fingerprint,
         "feature_width": int(dataset.train.regions.shape[2]),
@@ -68,27 +70,27 @@ def configuration(dataset: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]
 
 
 def folder_of(config: dict[str, Any], root: Path | str = ROOT) -> Path:
-    """Return the folder where the run of ``config`` lives."""
+    """Return the folder of the run with this configuration."""
     text = json.dumps(
-        config | {"recipe": with_former_names(_chosen(config["recipe"]))}, sort_keys=True
+        config | {"recipe": with_former_names(_non_default(config["recipe"]))}, sort_keys=True
     ).encode()
     name = f"{config['seed']}-{hashlib.sha256(text).hexdigest()[:12]}"
     return Path(root) / config["dataset"] / config["recipe"]["name"] / name
 
 
-def _chosen(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a recipe that are not the defaults of their parts.
+def _non_default(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a recipe that differ from the defaults of their parts.
 
-    A setting that is added later, with what was done before as its default, then leaves the
-    names of runs as they are.
+    A setting that is added later, with the former behaviour as its default, then leaves the
+    names of folders unchanged.
     """
-    made = recipes.from_dict(recipe)
-    plain, recipe = recipes.defaults(made), made.to_dict()
+    read_recipe = recipes.from_dict(recipe)
+    defaults = recipes.defaults(read_recipe)
     return {
-        part: {k: v for k, v in values.items() if plain[part].get(k) != v}
+        part: {key: value for key, value in values.items() if defaults[part].get(key) != value}
         if isinstance(values, dict)
         else values
-        for part, values in recipe.items()
+        for part, values in read_recipe.to_dict().items()
     }
 
 
@@ -108,7 +110,7 @@ def train_or_load(
     progress: bool = True,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> Run:
-    """Return the run of a recipe on a dataset, training it unless it is there already.
+    """Return the run of a recipe on a dataset, training it unless it is finished already.
 
     Args:
         dataset: a loaded dataset, or a folder in the SCAN layout.
@@ -116,9 +118,9 @@ def train_or_load(
         seed: of weights and batches, as `settings.seed_of` takes it.
         overrides: changes of the recipe such as ``training.epochs=3``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        progress: show a bar with loss, rSum and time left.
-        team: the processes that train it together, each of which calls this
-            (`distributed.process_group`). The run is the same, whatever their number.
+        progress: show a bar with loss, rSum and remaining time.
+        group: the processes that train together, each of which calls this function
+            (`distributed.process_group`). The result does not depend on their number.
 
     Raises `InputError` for a wrong argument or bad data, before a folder is made.
     """
@@ -127,7 +129,7 @@ def train_or_load(
     instance("recipe", recipe, Recipe, str)
     recipe = recipes.get(recipe) if isinstance(recipe, str) else recipe
     recipe = recipe.replace(*texts("overrides", overrides))
-    where = _device_for(recipe, device)
+    chosen_device = _device_for(recipe, device)
     data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
     config = configuration(data, recipe, seed)
     folder = folder_of(config, root)
@@ -139,7 +141,7 @@ def train_or_load(
     lock = locked(folder / ".lock", message, "wait for it, or stop it and run the command again")
     with lock if group.first else nullcontext():
         if not group.broadcast((folder / COMPLETE).exists()):
-            _train(prepared, recipe, config, folder, where, progress, group)
+            _train(prepared, recipe, config, folder, chosen_device, progress, group)
     return Run(folder)
 
 
@@ -152,14 +154,14 @@ def _check(dataset: object, root: object, progress: object) -> None:
 
 
 def _device_for(recipe: Recipe, device: str) -> torch.device:
-    where = pick_device(device)
-    if recipe.training.precision not in ("float32", "float64") and where.type != "cuda":
+    chosen = pick_device(device)
+    if recipe.training.precision not in ("float32", "float64") and chosen.type != "cuda":
         raise InputError(
             "mixed precision needs CUDA",
-            found=f"device {where}",
+            found=f"device {chosen}",
             remedy="use training.precision=float32",
         )
-    return where
+    return chosen
 
 
 def _train(
@@ -205,7 +207,7 @@ def _train(
 
 @dataclass(frozen=True)
 class Spec:
-    """One run to be made: the arguments of `train_or_load` that differ, checked as there."""
+    """One run of `train_many`: the arguments of `train_or_load` that differ between runs."""
 
     recipe: str
     seed: int = 0
@@ -262,7 +264,7 @@ def _folder_of_spec(dataset: Path | str, spec: Spec, root: Path | str) -> Path:
 
 @lru_cache(maxsize=1)
 def _cached_dataset(dataset: str) -> Dataset:
-    """Return a dataset that is read for the first run and kept for the others."""
+    """Return a dataset, loaded once per process."""
     return load_dataset(dataset)
 
 

@@ -1,4 +1,4 @@
-"""The weights of a matcher in a safetensors file: written whole or not at all, read with care."""
+"""Saving and loading the weights of a matcher as safetensors."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def load_matcher(path: Path, matcher: Matcher, *, again: str = "train the run ag
     """Return ``matcher`` with the weights in ``path``, in evaluation mode.
 
     Args:
-        again: how the folder is made anew, for the remedy of a missing or damaged file.
+        again: how to recreate the folder, for the remedy of a missing or damaged file.
 
     Raises `InputError` when the file is missing, may not be read, or does not fit the matcher.
     """
     remedy = f"delete {path.parent} and {again}"
-    # safetensors says "not found" of every file that it cannot open
+    # safetensors reports "not found" for every file that it cannot open
     with reading(path, "checkpoint not found", remedy), path.open("rb"):
         pass
     try:
@@ -36,7 +36,7 @@ def load_matcher(path: Path, matcher: Matcher, *, again: str = "train the run ag
 
 
 def save_matcher(matcher: Matcher, path: Path) -> None:
-    """Write the matcher's weights as safetensors, whole or not at all."""
+    """Write the matcher's weights as safetensors, completely or not at all."""
     weights = {name: tensor.contiguous().cpu() for name, tensor in matcher.state_dict().items()}
     with whole_file(path) as partial:
         save_file(weights, partial)

@@ -1,8 +1,8 @@
-"""Size augmentation: training sees captions and images with a part left out.
+"""Size augmentation: words and regions are dropped at random in training.
 
-Words (VSE-infinity, CHAN, RCAR): each token is picked with a probability; a picked one becomes
-``<mask>`` (half of them), a random id (a tenth), or is left out. Regions (VSE-infinity, CHAN)
-are left out with a probability.
+Words (VSE-infinity, CHAN, RCAR): each token is selected with a probability; half of the selected
+become ``<mask>``, a tenth a random id, and the rest is dropped. Regions (VSE-infinity, CHAN) are
+dropped with a probability.
 
 Page: the CHAN chapter, "Train"; the quirks, "CHAN".
 """
@@ -14,24 +14,23 @@ from random import Random
 
 import numpy as np
 
-Draw = np.random.RandomState | np.random.Generator  # the release draws from the first
-MASKED, EXCHANGED = 0.5, 0.6  # of the picked: below the first masked, below the second exchanged
+Draw = np.random.RandomState | np.random.Generator  # the release uses the first
+MASKED, REPLACED = 0.5, 0.6  # of the selected: up to the first masked, up to the second replaced
 
 
 def drop_words(
     units: Sequence[Sequence[int]], rate: float, mask: int, ids: Sequence[int], draw: Random
 ) -> list[int]:
-    """Return the ids of a caption with a share of its units masked, exchanged or left out.
+    """Return the ids of a caption with some of its units masked, replaced or dropped.
 
-    A unit is one token, or the pieces of one word where words come in pieces (BERT): all of
-    them share its fate, and random ids are drawn for each piece. A caption from which everything
-    would go keeps its first id: the release goes on without any, and fails where ``<start>`` and
-    ``<end>`` went too. Without units there is nothing to keep.
+    A unit is one token, or all pieces of one word where words are split (BERT); random ids are
+    drawn for each piece. A caption keeps its first id where all would be dropped: the release
+    continues without any, and fails where ``<start>`` and ``<end>`` are dropped too.
 
     Args:
-        rate: the share that is picked.
+        rate: the probability that a unit is selected.
         mask: id of ``<mask>``.
-        ids: what a random id is drawn from.
+        ids: the ids that replace others.
 
     >>> drop_words([[4], [5], [6]], 0.0, 9, [4, 5, 6], Random(0))
     [4, 5, 6]
@@ -43,7 +42,7 @@ def drop_words(
             kept.extend(unit)
         elif chance / rate < MASKED:
             kept.extend([mask] * len(unit))
-        elif chance / rate < EXCHANGED:
+        elif chance / rate < REPLACED:
             kept.extend(draw.choice(ids) for _ in unit)
     return kept or [unit[0] for unit in units[:1]]
 
@@ -65,16 +64,13 @@ def drop_tokens(
 
 
 def keep_regions(count: int, rate: float, draw: Draw) -> np.ndarray:
-    """Return the places of the regions that stay, each with probability ``1 - rate``.
-
-    At least one stays.
-    """
+    """Return the indices of the regions to keep, at least one, each with probability 1 - rate."""
     kept = np.flatnonzero(draw.random(count) > rate)
     return kept if len(kept) else np.array([0])
 
 
 def drop_regions(features: np.ndarray, rate: float, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
-    """Return features ``[n, R, F]`` with regions left out, zero-padded; and counts ``[n]``.
+    """Return features ``[n, R, F]`` with regions dropped, zero-padded, and counts ``[n]``.
 
     Page: the CHAN chapter, "Train".
     """

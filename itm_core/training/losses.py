@@ -17,7 +17,7 @@ class LossSettings(Settings):
 
     Attributes:
         kind: ``hinge``, or ``info_nce`` (in CHAN's code, used by none of its scripts).
-        margin: by how much the matching pair must win.
+        margin: by how much a matching pair must exceed the others.
         hardest: hinge: only the hardest negative of each row and column counts (VSE++), or all.
         warmup_epochs: epochs trained with all negatives before ``hardest`` takes effect.
         temperature: of InfoNCE.
@@ -49,10 +49,10 @@ def hinge(scores: Tensor, margin: float = 0.2, *, hardest: bool = True) -> Tenso
     >>> round(hinge(torch.tensor([[0.9, 0.8], [0.1, 0.7]]), 0.2).item(), 4)  # 0.1 + 0.3
     0.4
     """
-    right = scores.diagonal()
+    matching = scores.diagonal()
     diagonal = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
-    of_image = (margin + scores - right[:, None]).clamp_min(0).masked_fill(diagonal, 0)
-    of_caption = (margin + scores - right[None, :]).clamp_min(0).masked_fill(diagonal, 0)
+    of_image = (margin + scores - matching[:, None]).clamp_min(0).masked_fill(diagonal, 0)
+    of_caption = (margin + scores - matching[None, :]).clamp_min(0).masked_fill(diagonal, 0)
     if hardest:
         return of_image.max(1).values.sum() + of_caption.max(0).values.sum()
     return of_image.sum() + of_caption.sum()
@@ -61,15 +61,15 @@ def hinge(scores: Tensor, margin: float = 0.2, *, hardest: bool = True) -> Tenso
 def info_nce(scores: Tensor, temperature: float = 0.01, margin: float = 0.0) -> Tensor:
     """Return the contrastive loss with a softmax, a mean over rows plus a mean over columns.
 
-    ``mean_i log(1 + sum_{j != i} exp((s_ij - s_ii + m) / tau))``, as in CHAN's code; computed
-    with the largest exponent taken out, so that it does not overflow where the release does.
+    ``mean_i log(1 + sum_{j != i} exp((s_ij - s_ii + m) / tau))``, as in CHAN's code; by
+    logsumexp, which does not overflow where the release does.
 
     Shapes: ``scores [n, n]``, matching pairs on the diagonal; result ``[]``.
     """
     diagonal = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
-    right = scores.diagonal()
-    of_image = ((scores - right[:, None] + margin) / temperature).masked_fill(diagonal, 0)
-    of_caption = ((scores - right[None, :] + margin) / temperature).masked_fill(diagonal, 0)
+    matching = scores.diagonal()
+    of_image = ((scores - matching[:, None] + margin) / temperature).masked_fill(diagonal, 0)
+    of_caption = ((scores - matching[None, :] + margin) / temperature).masked_fill(diagonal, 0)
     return of_image.logsumexp(1).mean() + of_caption.logsumexp(0).mean()
 
 
@@ -88,5 +88,5 @@ LOSSES: dict[str, Callable[[Tensor, LossSettings, bool], Tensor]] = {
 
 
 def ranking_loss(scores: Tensor, settings: LossSettings, *, hardest: bool) -> Tensor:
-    """Return the loss that the settings ask for; ``scores [n, n]`` as in `hinge`."""
+    """Return the loss of the settings; ``scores [n, n]`` as in `hinge`."""
     return registered("loss.kind", settings.kind, LOSSES)(scores, settings, hardest)

@@ -27,7 +27,7 @@ def learning_rate(settings: TrainingSettings, epoch: int) -> float:
 
 
 def make_optimiser(matcher: Matcher, training: TrainingSettings) -> torch.optim.Optimizer:
-    """Return the recipe's optimiser; BERT's own weights are a group with a rate of its own."""
+    """Return the recipe's optimiser; BERT's weights are a group with a separate rate."""
     bert: list[torch.nn.Parameter] = []
     others: list[torch.nn.Parameter] = []
     for name, parameter in matcher.named_parameters():
@@ -52,9 +52,9 @@ def train_step(
     generator: torch.Generator | None = None,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> tuple[float, Tensor]:
-    """Update the weights once; return the loss and ``[]`` the gradient's norm before clipping.
+    """Update the weights once; return the loss, and the norm of the gradient before clipping.
 
-    A loss that is not finite updates nothing, and its norm is NaN.
+    With a loss that is not finite nothing is updated and the norm is NaN.
     """
     optimiser.zero_grad(set_to_none=True)
     # in double precision the weights are double: there is nothing to reduce

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from itm_core.errors import InputError
-from itm_core.files import read_json
-from itm_core.unique_keys import unique_keys
+from itm_core.files import read_json, unique_keys
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers())))

@@ -241,7 +241,7 @@ def test_scenes_need_not_be_there_for_a_dry_run(tmp_path: Path) -> None:
         (["--rows", "t2t"], "unknown value of row of grid two"),
         (["--profile", "nowhere"], "no such profile; expected a folder.*kubernetes, local, slurm"),
         (["--workers", "0"], "too few workers"),
-        (["--device", "cuda:99"], "this device isn't there"),
+        (["--device", "cuda:99"], "this device does not exist"),
         (["--data", "elsewhere"], "elsewhere.micro: the dataset of this size does not exist"),
     ],
 )

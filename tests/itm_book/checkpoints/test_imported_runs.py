@@ -106,7 +106,7 @@ def test_another_vocabulary_is_another_gallery(
     gallery, other = tmp_path / "gallery", tmp_path / "swapped.json"
     ids = dict(Vocabulary.load(DATASET / "vocab.json").ids.items())
     ids["red"], ids["blue"] = ids["blue"], ids["red"]
-    Vocabulary.from_mapping(ids).save(other)
+    Vocabulary(ids).save(other)
     words = ["index", str(DATASET), str(gallery), "--run", str(place / "rcar_t2i_coop2")]
     assert main(words) == 0
     before = {path: path.read_bytes() for path in gallery.iterdir()}
@@ -125,7 +125,7 @@ def test_another_vocabulary_is_another_run(place: Path, tmp_path: Path) -> None:
     words = Vocabulary.load(DATASET / "vocab.json")
     ids = dict(words.ids.items())
     ids["red"], ids["blue"] = ids["blue"], ids["red"]
-    Vocabulary.from_mapping(ids).save(tmp_path / "swapped.json")
+    Vocabulary(ids).save(tmp_path / "swapped.json")
     given = {"root": tmp_path / "runs", "device": "cpu", "progress": False}
     plain = imported_runs.scored(place / "sgraf_saf", DATASET, **given)  # type: ignore[arg-type]
     swapped = imported_runs.scored(

@@ -97,7 +97,7 @@ def test_what_cannot_be_asked(painted: tuple[Dataset, Run, Path], tmp_path: Path
     other = Colour()
     other.identity = other.identity | {"version": 0}
     mine = own_pictures.describe(tmp_path / "mine", other, tmp_path / "own", progress=False)
-    with pytest.raises(InputError, match="foreign to the matcher"):
+    with pytest.raises(InputError, match="trained on other features"):
         own_pictures.ask(run, mine, ["a ball"])
 
 

@@ -99,7 +99,7 @@ def test_of_a_large_file_a_sample_is_read_and_everything_on_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_dataset(tmp_path, images=40) / "train_ims.npy"
-    monkeypatch.setattr(arrays, "SCANNED_WHOLE", 100)
+    monkeypatch.setattr(arrays, "SCANNED_ENTIRELY", 100)
     monkeypatch.setattr(arrays, "SAMPLED", 5)
     features = np.load(path)
     features[1] = np.nan  # none of the five: 0, 9, 19, 29, 39

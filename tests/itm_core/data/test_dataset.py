@@ -244,7 +244,7 @@ def test_captions_of_other_editors_are_the_same_captions(tmp_path: Path) -> None
         (b"a dog\n\nb\nc\nd\n", "row 2: an empty caption"),
         (b"a dog\nb\nc\nd\ne\n\n", "row 6: an empty caption.*take the line out"),
         (b"a dog\nun caf\xe9\n", "row 2: not UTF-8.*iconv"),
-        (b"a dog\n12.jpg#1\ta cat\n", "row 2: a name of a file before the caption.*cut -f 2"),
+        (b"a dog\n12.jpg#1\ta cat\n", "row 2: a file name before the caption.*cut -f 2"),
     ],
 )
 def test_lines_that_are_no_caption_are_named(tmp_path: Path, text: bytes, said: str) -> None:

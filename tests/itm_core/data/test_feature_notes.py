@@ -54,7 +54,7 @@ def test_the_note_decides(tmp_path: Path) -> None:
         (NET, unknown, rf"expected {net}.*dataset trained, found features of an unknown backbone"),
     ]
     for trained, split, said in cases:
-        with pytest.raises(InputError, match=rf"foreign to the matcher.*{said}") as told:
+        with pytest.raises(InputError, match=rf"trained on other features.*{said}") as told:
             require_same_features(config(trained), split)
         assert "itm data make" in str(told.value)
     (known.folder / NOTE).write_text("{}")
@@ -142,7 +142,7 @@ def test_searching_and_explaining_refuse_them(trained: runs.Run, tmp_path: Path)
     assert len(Searcher(trained, own).scores_of_images("a red ball")) == 12
     assert word_maps.explain(trained, own, 0, 3).words
     foreign = load_split(micro(tmp_path / "foreign", OTHER_NET), "test")
-    with pytest.raises(InputError, match="foreign to the matcher"):
+    with pytest.raises(InputError, match="trained on other features"):
         Searcher(trained, foreign)
-    with pytest.raises(InputError, match="foreign to the matcher"):
+    with pytest.raises(InputError, match="trained on other features"):
         word_maps.explain(trained, foreign, 0, 3)

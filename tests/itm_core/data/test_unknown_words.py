@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from itm_book.search.sentences import require_sentence
 from itm_core.cli import main
 from itm_core.data import unknown_words
 from itm_core.data.dataset import load_dataset
-from itm_core.data.unknown_words import require_sentence, shares_text, unknown_share
+from itm_core.data.unknown_words import shares_text, unknown_share
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.data.word_pieces import WordPieces
 from itm_core.errors import InputError
@@ -165,11 +166,11 @@ def test_pieces_count_like_words(dataset: Path, tmp_path: Path) -> None:
     assert pieces.unknown_words("A Red Zebra runs; Zebra!") == ["Zebra"]
     assert unknown_share(pieces, ["a red zebra", "runs"]) == pytest.approx(1 / 5)
     assert require_sentence(pieces, "a red zebra") == ["zebra"]
-    with pytest.raises(InputError, match="no word of the sentence is known .*unknown: zebra, cat"):
+    with pytest.raises(InputError, match="no word of the sentence is in.*unknown: zebra, cat"):
         require_sentence(pieces, "zebra, cat")
     root = tmp_path / "runs"
     changes = (f"encoder.bert={bert(tmp_path / 'foreign', '一 只 狗')}", "training.epochs=1")
-    with pytest.raises(InputError, match="train split are unknown.*take a BERT model"):
+    with pytest.raises(InputError, match="train split are unknown.*use a BERT model"):
         runs.train_or_load(
             dataset, "chan-bert-smoke", overrides=(*SMALL, *changes), root=root, progress=False
         )
@@ -181,8 +182,11 @@ def test_pieces_count_like_words(dataset: Path, tmp_path: Path) -> None:
     [
         ("", "no sentence to search with.*found ''"),
         (" . !", "no sentence to search with.*found ' . !'"),
-        ("zebra", "no word of the sentence is known.*found unknown: zebra"),
-        ("Zebras see zebras.", "no word of the sentence is known.*found unknown: zebras, see"),
+        ("zebra", "no word of the sentence is in.*found unknown: zebra"),
+        (
+            "Zebras see zebras.",
+            "no word of the sentence is in.*found unknown: zebras, see",
+        ),
         ("ball " * 201, "the sentence is too long; expected 1 to 200 words, found 201"),
     ],
 )

@@ -58,7 +58,7 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
 
 def test_a_vocabulary_does_not_change() -> None:
     ids = {"<start>": 1, "<end>": 2, "<unk>": 3, "dog": 40}
-    vocabulary = Vocabulary.from_mapping(ids)
+    vocabulary = Vocabulary(ids)
     ids["cat"] = 5
     assert vocabulary.encode("a cat, a dog") == [1, 3, 3, 3, 3, 40, 2]
     assert len(vocabulary) == 41

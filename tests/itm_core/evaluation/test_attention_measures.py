@@ -146,5 +146,5 @@ def test_weights_that_are_no_numbers_are_refused(wrong: float) -> None:
     relevant = torch.ones(2, 3, dtype=torch.bool)
     with pytest.raises(InputError, match="not a number; found 1 of 2 queries"):
         measure(weights, relevant, torch.tensor([3, 3]))
-    with pytest.raises(InputError, match="fixed is negative"):
+    with pytest.raises(InputError, match="fixed must not be negative"):
         measure(weights[:1], relevant[:1], torch.tensor([3]), fixed=-2.0)

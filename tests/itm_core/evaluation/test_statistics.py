@@ -169,8 +169,8 @@ def test_no_number_of_seeds_shows_nothing() -> None:
     assert statistics.seeds_needed(1.0, NAN) is None
     assert statistics.seeds_needed(1e-3, 1.0) is None  # more than anybody trains
     assert statistics.seeds_needed(1.0, 0.0) == 2
-    edge = statistics.detectable(1.0, statistics.MANY_SEEDS)
-    assert statistics.seeds_needed(edge, 1.0) == statistics.MANY_SEEDS
+    edge = statistics.detectable(1.0, statistics.MAX_SEEDS)
+    assert statistics.seeds_needed(edge, 1.0) == statistics.MAX_SEEDS
 
 
 def test_the_page_prints_the_detectable_gains_of_the_code() -> None:

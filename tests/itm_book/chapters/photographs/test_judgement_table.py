@@ -234,7 +234,7 @@ def test_runs_of_uncommitted_code_are_not_judged(
     before = read_json(path)
     others = {name: value for name, value in before.items() if name != "commit"}
     write_json(path, others | ({"commit": commit} if commit else {}))
-    with pytest.raises(InputError, match=f"no record.*2 of 8: {made['SCAN'][0].run}"):
+    with pytest.raises(InputError, match=f"cannot be recorded.*2 of 8: {made['SCAN'][0].run}"):
         judgement_table.judge(
             grid,
             "tiny",

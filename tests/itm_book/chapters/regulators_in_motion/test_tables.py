@@ -85,13 +85,13 @@ def test_what_only_kinds_have_in_common_is_no_correlation_within_them(split: Spl
     kind = np.tile([0, 0, 1, 1], len(split.captions))  # hotter and better found, or neither
     draw = np.random.default_rng(1)
     rise, gain = (10.0 * kind + draw.normal(size=count) for _ in range(2))
-    own = random_trace(
+    matching = random_trace(
         split,
         temperature=np.stack([np.zeros(count), rise]),
         f1=np.stack([np.zeros(count), gain]),
     )
     kinds = [["colour", "colour", "size", "size"]] * len(split.captions)
-    row = tables.correlation_table(own, split, kinds).iloc[0]
+    row = tables.correlation_table(matching, split, kinds).iloc[0]
     overall, within = (
         float(row[name].split()[0]) for name in ("rank correlation", "within a kind of word")
     )
@@ -102,10 +102,10 @@ def test_what_only_kinds_have_in_common_is_no_correlation_within_them(split: Spl
 def test_the_distribution_of_every_pass(split: Split) -> None:
     count = len(split.captions) * QUERIES
     nothing = np.full((2, count), np.nan)
-    own = random_trace(
+    matching = random_trace(
         split, temperature=np.stack([np.full(count, 10), np.arange(count)]), f1=nothing
     )
-    table = tables.pass_table(own, own).set_index("")
+    table = tables.pass_table(matching, matching).set_index("")
     middle, last = (count - 1) / 2, count - 1
     assert table.loc["temperature λ", "pass 1"] == "10.00 [10.00, 10.00]"
     assert table.loc["temperature λ", "pass 2"] == (
@@ -121,16 +121,16 @@ def test_the_distribution_of_every_pass(split: Split) -> None:
 def test_kinds_of_words_have_their_means(split: Split) -> None:
     captions = len(split.captions)
     weight = np.tile([0.5, 1.5, 1.0, 1.0], captions)
-    own = random_trace(
+    matching = random_trace(
         split, pooling=weight[None], temperature=np.tile([9.0, 11, 10, 10], (2, captions))
     )
     kinds = [["size", "colour", "size", "start and end"]] * captions
-    table = tables.kind_table(own, kinds).set_index("words")
+    table = tables.kind_table(matching, kinds).set_index("words")
     assert table.index.tolist() == ["colour", "size", "start and end"]
     assert table["weight, step 1"].tolist() == ["1.50", "0.75", "1.00"]
     assert table["λ, last pass"].tolist() == ["11.00", "9.50", "10.00"]
     assert table["number"].tolist() == [str(captions), str(2 * captions), str(captions)]
-    drawn = figures.pooling_by_kind(own, kinds)
+    drawn = figures.pooling_by_kind(matching, kinds)
     assert {kind: len(steps["step 1"]) for kind, steps in drawn.items()} == {
         "colour": captions, "size": 2 * captions, "start and end": captions,
     }  # fmt: skip
@@ -139,41 +139,41 @@ def test_kinds_of_words_have_their_means(split: Split) -> None:
 
 
 def test_own_and_wrong_images_are_compared_caption_by_caption(split: Split) -> None:
-    own = random_trace(split)
-    wrong = random_trace(
-        split, temperature=own.temperature + 1, factor_change=own.factor_change * 0
+    matching = random_trace(split)
+    negative = random_trace(
+        split, temperature=matching.temperature + 1, factor_change=matching.factor_change * 0
     )
-    table = tables.contrast_table(own, wrong, split).set_index("")
+    table = tables.contrast_table(matching, negative, split).set_index("")
     row = table.loc["temperature λ"]
     assert row["difference"] == "-1.000 [-1.000, -1.000]"
     assert row["larger for the match (%)"] == "0.0"
     assert table.loc[tables.MEASURES["factor_change"], "larger for the match (%)"] == "100.0"
-    same = tables.contrast_table(own, own, split).set_index("").loc["temperature λ"]
+    same = tables.contrast_table(matching, matching, split).set_index("").loc["temperature λ"]
     assert same["difference"] == "+0.000 [+0.000, +0.000]"
 
 
 def test_every_interval_is_that_of_images(split: Split) -> None:
     """A word of a caption is no draw of its own: intervals by words would be narrower."""
-    own, wrong = random_trace(split), random_trace(split, seed=1)
+    matching, negative = random_trace(split), random_trace(split, seed=1)
     images = split.caption_image
-    of_words = images[own.pair]
+    of_words = images[matching.pair]
 
-    row = tables.contrast_table(own, wrong, split).set_index("").loc["temperature λ"]
-    gap = own.by_pair(own.temperature[-1]) - wrong.by_pair(wrong.temperature[-1])
+    row = tables.contrast_table(matching, negative, split).set_index("").loc["temperature λ"]
+    gap = matching.by_pair(matching.temperature[-1]) - negative.by_pair(negative.temperature[-1])
     assert row["difference"] == f"{mean_over_images(gap, images):+.3f}"
 
-    shift = 100 * (own.shift[-1] - own.shift[0])
-    table = tables.ablation_table({"full": own}, split)
+    shift = 100 * (matching.shift[-1] - matching.shift[0])
+    table = tables.ablation_table({"full": matching}, split)
     change = f"{tables.MEASURES['shift']}, change"
     assert table[change].tolist() == [f"{mean_over_images(shift, of_words):+.2f}"]
 
-    other = 100 * (wrong.f1[-1] - own.f1[-1])
-    table = tables.ablation_table({"full": own, "other": wrong}, split)
+    other = 100 * (negative.f1[-1] - matching.f1[-1])
+    table = tables.ablation_table({"full": matching, "other": negative}, split)
     column = f"{tables.MEASURES['f1']}, difference to full"
     assert table[column].tolist() == ["", f"{mean_over_images(other, of_words):+.2f}"]
 
-    scores = {"step 1": own.by_pair(own.max_weight[0])}
-    others = {"step 1": own.by_pair(own.effective_keys[0])}
+    scores = {"step 1": matching.by_pair(matching.max_weight[0])}
+    others = {"step 1": matching.by_pair(matching.effective_keys[0])}
     difference = mean_over_images(scores["step 1"] - others["step 1"], images)
     steps = tables.step_table({"matching": scores, "negative": others}, split)
     assert steps["difference"].tolist() == [f"{difference:+.3f}"]
@@ -189,16 +189,16 @@ def test_the_raised_queries_are_counted(split: Split) -> None:
 
 
 def test_variants_are_compared_with_the_first(split: Split) -> None:
-    own = random_trace(split)
-    better = random_trace(split, f1=own.f1 + np.array([[0.0], [0.1]]))
-    variants = {"full": own, "better": better, "same": own}
+    matching = random_trace(split)
+    better = random_trace(split, f1=matching.f1 + np.array([[0.0], [0.1]]))
+    variants = {"full": matching, "better": better, "same": matching}
     table = tables.ablation_table(variants, split).set_index("variant")
     difference = table["attention F1 (%), difference to full"]
     assert difference["better"] == "+10.00 [+10.00, +10.00]"
     change = table["attention F1 (%), change"]
     full, other = (float(change[n].split()[0]) for n in ("full", "better"))
     assert other - full == pytest.approx(10, abs=0.011)
-    unknown = random_trace(split, f1=np.full_like(own.f1, np.nan))
+    unknown = random_trace(split, f1=np.full_like(matching.f1, np.nan))
     table = tables.ablation_table({"a": unknown, "b": unknown}, split)
     assert "attention F1 (%), change" not in table
     assert f"{tables.MEASURES['effective_keys']}, difference to a" in table
@@ -212,9 +212,9 @@ def test_the_pair_with_the_largest_shift(split: Split) -> None:
 
 def test_truncated_scores_are_compared_with_the_step_before(split: Split) -> None:
     level = np.zeros(len(split.captions))
-    own = {"uniform weights": level + 0.2, "step 1": level + 0.5}
-    wrong = {"uniform weights": level + 0.4, "step 1": level + 0.4}
-    table = tables.step_table({"matching": own, "negative": wrong}, split)
+    matching = {"uniform weights": level + 0.2, "step 1": level + 0.5}
+    negative = {"uniform weights": level + 0.4, "step 1": level + 0.4}
+    table = tables.step_table({"matching": matching, "negative": negative}, split)
     assert table["change"].tolist() == ["", "0.300"]
     assert table["difference"].tolist() == [
         "-0.200 [-0.200, -0.200]", "+0.100 [+0.100, +0.100]",
@@ -223,15 +223,15 @@ def test_truncated_scores_are_compared_with_the_step_before(split: Split) -> Non
 
 
 def test_what_is_drawn_leaves_out_what_is_the_same_by_construction(split: Split) -> None:
-    own = random_trace(split)
-    panels = figures.pass_panels(own, own)
+    matching = random_trace(split)
+    panels = figures.pass_panels(matching, matching)
     assert list(panels["temperature λ"]) == ["pass 1", "pass 2", "hard negative, last pass"]
     assert list(panels[tables.MEASURES["shift"]]) == ["pass 2", "hard negative, last pass"]
-    curves = figures.temperature_gains(own)
+    curves = figures.temperature_gains(matching)
     assert list(curves) == ["attention mass on relevant regions", "attention F1"][::-1]
-    np.testing.assert_allclose(curves["attention F1"][1], 100 * (own.f1[1] - own.f1[0]))
-    unknown = random_trace(split, f1=np.full_like(own.f1, np.nan))
+    np.testing.assert_allclose(curves["attention F1"][1], 100 * (matching.f1[1] - matching.f1[0]))
+    unknown = random_trace(split, f1=np.full_like(matching.f1, np.nan))
     assert list(figures.temperature_gains(unknown)) == ["largest weight"]
-    pooled = figures.pooling_panels({"RAR": (own, own)})
+    pooled = figures.pooling_panels({"RAR": (matching, matching)})
     (curves_of,) = pooled.values()
     np.testing.assert_allclose(curves_of["step 1"], 100)

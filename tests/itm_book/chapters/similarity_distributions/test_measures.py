@@ -33,38 +33,42 @@ def matrices(draw: st.DrawFn) -> np.ndarray:
 
 def slow(scores: np.ndarray) -> dict[str, list[tuple[float, float, int]]]:
     images, captions = scores.shape
-    found: dict[str, list[tuple[float, float, int]]] = {"i2t": [], "t2i": []}
+    queries: dict[str, list[tuple[float, float, int]]] = {"i2t": [], "t2i": []}
     for i in range(images):
         wrong = [(scores[i, c], -c) for c in range(captions) if c // 5 != i]
         best, place = max(wrong)
-        found["i2t"].append((max(scores[i, 5 * i : 5 * i + 5]), best, -place))
+        queries["i2t"].append((max(scores[i, 5 * i : 5 * i + 5]), best, -place))
     for c in range(captions):
         wrong = [(scores[i, c], -i) for i in range(images) if i != c // 5]
         best, place = max(wrong)
-        found["t2i"].append((scores[c // 5, c], best, -place))
-    return found
+        queries["t2i"].append((scores[c // 5, c], best, -place))
+    return queries
 
 
 @given(matrices())
 @settings(max_examples=60, deadline=None)
 def test_positives_and_hardest_negatives_are_those_of_a_loop(scores: np.ndarray) -> None:
-    kept, found, by_hand = scores.copy(), measures.query_scores(scores), slow(scores)
+    copy, by_direction, by_hand = scores.copy(), measures.query_scores(scores), slow(scores)
     for side in ("i2t", "t2i"):
-        one = found[side]
-        rows = zip(one.positive, one.negative, one.hardest, strict=True)
+        queries = by_direction[side]
+        rows = zip(queries.positive, queries.negative, queries.hardest, strict=True)
         assert list(rows) == [tuple(map(float, row)) for row in by_hand[side]]
-    np.testing.assert_array_equal(scores, kept)
+    np.testing.assert_array_equal(scores, copy)
 
 
 @given(matrices())
 @settings(max_examples=60, deadline=None)
 def test_margins_that_are_not_above_zero_are_one_minus_recall(scores: np.ndarray) -> None:
-    known = retrieval.metrics(scores).flat()
-    for found in (measures.query_scores(scores), measures.standardised_queries(scores)):
-        for side, one in found.items():
-            assert 100 * (1 - one.failed.mean()) == pytest.approx(known[f"{side}_r1"], abs=1e-9)
-            np.testing.assert_array_equal(one.failed, one.margin <= 0)
-            np.testing.assert_array_equal(one.failed, measures.query_scores(scores)[side].failed)
+    metrics = retrieval.metrics(scores).flat()
+    for by_direction in (measures.query_scores(scores), measures.standardised_queries(scores)):
+        for side, queries in by_direction.items():
+            assert 100 * (1 - queries.failed.mean()) == pytest.approx(
+                metrics[f"{side}_r1"], abs=1e-9
+            )
+            np.testing.assert_array_equal(queries.failed, queries.margin <= 0)
+            np.testing.assert_array_equal(
+                queries.failed, measures.query_scores(scores)[side].failed
+            )
 
 
 @given(matrices(), st.floats(0.1, 50), st.floats(-9, 9))
@@ -73,20 +77,20 @@ def test_standardised_scores_forget_scale_and_shift(
     scores: np.ndarray, scale: float, shift: float
 ) -> None:
     precise = scores.astype(float)
-    one, other = (
+    plain, scaled = (
         measures.standardised_queries(precise),
         measures.standardised_queries(precise * scale + shift),
     )
-    for side in one:
-        np.testing.assert_allclose(one[side].margin, other[side].margin, atol=1e-9)
+    for side in plain:
+        np.testing.assert_allclose(plain[side].margin, scaled[side].margin, atol=1e-9)
 
 
 def test_wrong_pairs_have_mean_zero_and_deviation_one() -> None:
     scores = np.array([[5.0, 1.0], [3.0, 7.0]])
     assert measures.negative_moments(scores) == (2.0, 1.0)
-    found = measures.standardised_queries(scores)
-    np.testing.assert_array_equal(found["t2i"].positive, [3, 5])
-    np.testing.assert_array_equal(found["t2i"].negative, [1, -1])
+    standardised = measures.standardised_queries(scores)
+    np.testing.assert_array_equal(standardised["t2i"].positive, [3, 5])
+    np.testing.assert_array_equal(standardised["t2i"].negative, [1, -1])
     flat = measures.standardised_queries(np.ones((2, 2)))["i2t"]  # no spread to divide by
     np.testing.assert_array_equal(flat.margin, [0, 0])
 
@@ -138,14 +142,14 @@ def test_hardest_negatives_of_equal_score_share_the_weight(
             if right <= wrong:
                 expected |= dict.fromkeys(pairs, 1 / len(pairs))
         i, c, weight = measures.hardest_negative_pairs(scores, side)
-        found = dict(zip(zip(i.tolist(), c.tolist(), strict=True), weight.tolist(), strict=True))
-        assert found == pytest.approx(expected)
+        weights = dict(zip(zip(i.tolist(), c.tolist(), strict=True), weight.tolist(), strict=True))
+        assert weights == pytest.approx(expected)
         assert len(weight) == len(expected)
 
 
 def failed_queries_by_type(scores: np.ndarray, kind: np.ndarray, side: str) -> np.ndarray:
     """Count failed queries by type of error; one with several hardest negatives counts in parts."""
-    found, owner = np.zeros(len(ERROR_TYPES)), np.arange(scores.shape[1]) // 5
+    counts, owner = np.zeros(len(ERROR_TYPES)), np.arange(scores.shape[1]) // 5
     for query, (right, wrong, _) in enumerate(slow(scores)[side]):
         row, thing = (scores[query], kind[query]) if side == "i2t" else (
             scores[:, query], kind[:, query]
@@ -153,8 +157,8 @@ def failed_queries_by_type(scores: np.ndarray, kind: np.ndarray, side: str) -> n
         other = owner != query if side == "i2t" else np.arange(len(scores)) != owner[query]
         if right <= wrong:
             winners = thing[(row == wrong) & other]
-            found += np.bincount(winners, minlength=len(ERROR_TYPES)) / len(winners)
-    return found
+            counts += np.bincount(winners, minlength=len(ERROR_TYPES)) / len(winners)
+    return counts
 
 
 def test_error_types_of_ties_do_not_depend_on_their_order(
@@ -176,8 +180,8 @@ def test_error_types_of_ties_do_not_depend_on_their_order(
             reversed_runs = {"one": Scored(scores[::turn, ::turn])}
             rows.append(measures.error_types(reversed_runs, split, side).loc["one"])  # type: ignore[arg-type]
         np.testing.assert_allclose(*rows)
-        found = failed_queries_by_type(scores, kind, side)
-        np.testing.assert_allclose(rows[0], 100 * found / found.sum())
+        counts = failed_queries_by_type(scores, kind, side)
+        np.testing.assert_allclose(rows[0], 100 * counts / counts.sum())
 
 
 @pytest.mark.parametrize("side", ["i2t", "t2i"])
@@ -197,12 +201,12 @@ def test_a_row_adds_up_and_agrees_with_the_run(side: str, folder: Path) -> None:
 
 def test_places_of_the_right_answer_sum_to_all_errors(folder: Path) -> None:
     trained, _ = on_micro(folder)
-    found = measures.positive_ranks(trained, "t2i")
+    percent = measures.positive_ranks(trained, "t2i")
     ranks = retrieval.ranks(trained["vse-mean"].scores).t2i
     failed = ranks[ranks > 0]
-    assert found.loc["vse-mean", "rank 2"] == pytest.approx(100 * (failed == 1).mean())
-    assert found.loc["vse-mean", "beyond 10"] == pytest.approx(100 * (failed >= 10).mean())
-    np.testing.assert_allclose(found.sum(axis=1), 100)
+    assert percent.loc["vse-mean", "rank 2"] == pytest.approx(100 * (failed == 1).mean())
+    assert percent.loc["vse-mean", "beyond 10"] == pytest.approx(100 * (failed >= 10).mean())
+    np.testing.assert_allclose(percent.sum(axis=1), 100)
 
 
 def test_without_ground_truth_there_are_lengths_alone(folder: Path) -> None:
@@ -219,10 +223,10 @@ def test_error_rates_are_means_over_queries_of_the_same_property(
     monkeypatch.setattr(measures, "MIN_QUERIES", 1)
     trained, split = on_micro(folder)
     (length,) = measures.query_properties(split, "t2i").values()
-    (found,) = measures.error_rates(trained, split, "t2i").values()
+    (rates,) = measures.error_rates(trained, split, "t2i").values()
     wrong = measures.query_scores(trained["vse-mean"].scores)["t2i"].failed
     for value in np.unique(length):
-        assert found.loc[value, "vse-mean"] == pytest.approx(100 * wrong[length == value].mean())
+        assert rates.loc[value, "vse-mean"] == pytest.approx(100 * wrong[length == value].mean())
     monkeypatch.setattr(measures, "MIN_QUERIES", 10_000)
     assert all(part.empty for part in measures.error_rates(trained, split, "t2i").values())
 
@@ -232,28 +236,28 @@ def test_on_scenes_every_error_has_a_type_and_random_pairs_are_the_last_row(
 ) -> None:
     split = scenes_pair.scenes(scenes_folder)
     scores = np.random.default_rng(0).normal(size=(len(split.ids), len(split.captions)))
-    trained = {"one": Scored(scores)}
+    runs_by_name = {"one": Scored(scores)}
     for side in ("t2i", "i2t"):
-        found = measures.error_types(trained, split, side)  # type: ignore[arg-type]
-        assert list(found.columns) == list(ERROR_TYPES)
-        assert list(found.index) == ["one", measures.RANDOM_PAIRS]
-        np.testing.assert_allclose(found.sum(axis=1), 100)
-        assert abs(found.loc["one"] - found.loc[measures.RANDOM_PAIRS]).max() < 20  # random as well
+        types = measures.error_types(runs_by_name, split, side)  # type: ignore[arg-type]
+        assert list(types.columns) == list(ERROR_TYPES)
+        assert list(types.index) == ["one", measures.RANDOM_PAIRS]
+        np.testing.assert_allclose(types.sum(axis=1), 100)
+        assert abs(types.loc["one"] - types.loc[measures.RANDOM_PAIRS]).max() < 20  # random as well
         images, captions, weight = measures.hardest_negative_pairs(scores, side)
         assert (weight == 1).all()  # no two scores are equal
         assert (split.caption_image[captions] != images).all()
         best = scores.max(1)[images] if side == "i2t" else scores.max(0)[captions]
         np.testing.assert_array_equal(scores[images, captions], best)
-        table = tables.error_type_table(found).set_index("type of error")
+        table = tables.error_type_table(types).set_index("type of error")
         for name in ERROR_TYPES:
-            mean, chance = found.loc["one", name], found.loc[measures.RANDOM_PAIRS, name]
+            mean, chance = types.loc["one", name], types.loc[measures.RANDOM_PAIRS, name]
             assert table.loc[name].tolist() == [
                 f"{mean:.1f}", f"{chance:.1f}", f"{mean / chance:.1f}" if chance else "",
             ]  # fmt: skip
     assert {"mentioned objects", "objects in the image"} <= set(
         measures.query_properties(split, "t2i")
     )
-    assert "type of error" in tables.hardest_captions(trained, split)  # type: ignore[arg-type]
+    assert "type of error" in tables.hardest_captions(runs_by_name, split)  # type: ignore[arg-type]
 
 
 # --- joint failures ----------------------------------------------------------------------------
@@ -272,11 +276,11 @@ def test_agreement_beyond_chance_worked_by_hand() -> None:
 
 def test_joint_failures_worked_by_hand() -> None:
     wrong = pd.DataFrame({"a": [1, 1, 0, 0], "b": [1, 1, 1, 0]}).astype(bool)
-    found = measures.joint_failures(wrong)
-    assert found["observed"].tolist() == [25, 25, 50]
+    joint = measures.joint_failures(wrong)
+    assert joint["observed"].tolist() == [25, 25, 50]
     # rates 1/2 and 3/4: none 1/8, both 3/8
-    np.testing.assert_allclose(found["independent"], [12.5, 50, 37.5])
-    table = tables.joint_failure_table({"x": found})
+    np.testing.assert_allclose(joint["independent"], [12.5, 50, 37.5])
+    table = tables.joint_failure_table({"x": joint})
     assert table.loc[0].tolist() == ["x", "2", "25.0", "12.5", "50.0", "37.5"]
 
 
@@ -335,13 +339,13 @@ def test_the_hardest_captions_come_first_and_are_escaped(folder: Path) -> None:
     _, split = on_micro(folder)
     images, captions = len(split.ids), len(split.captions)
     right = np.eye(images).repeat(5, axis=1)
-    one, other = right.copy(), right.copy()
-    one[3, 7], other[3, 7] = 2, 3  # both send caption 7 to image 3
-    other[5, 2] = 2  # one sends caption 2 to image 5
+    first, second = right.copy(), right.copy()
+    first[3, 7], second[3, 7] = 2, 3  # both send caption 7 to image 3
+    second[5, 2] = 2  # one sends caption 2 to image 5
     split.captions[7] = "<b>bold</b>"
-    found = tables.hardest_captions({"a": Scored(one), "b": Scored(other)}, split)  # type: ignore[dict-item]
-    assert found["methods"].tolist() == ["2 of 2", "1 of 2"]
-    assert found["wrong image"].tolist() == [split.ids[3], split.ids[5]]
-    assert found["its image"].tolist() == [split.ids[1], split.ids[0]]
+    table = tables.hardest_captions({"a": Scored(first), "b": Scored(second)}, split)  # type: ignore[dict-item]
+    assert table["methods"].tolist() == ["2 of 2", "1 of 2"]
+    assert table["wrong image"].tolist() == [split.ids[3], split.ids[5]]
+    assert table["its image"].tolist() == [split.ids[1], split.ids[0]]
     assert captions == 5 * images
-    assert "&lt;b&gt;" in report.html(found, "hardest").data
+    assert "&lt;b&gt;" in report.html(table, "hardest").data

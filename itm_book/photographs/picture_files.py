@@ -1,0 +1,51 @@
+"""The photographs of a folder, and their reduction to another size.
+
+Page: "Your pictures".
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from itm_core.errors import InputError
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+
+def photographs_in(folder: Path) -> list[Path]:
+    """Return the photographs of a folder, sorted by name, without those of subfolders.
+
+    Raises `InputError` when there are none, or for a name that is not a line of text.
+    """
+    if not folder.is_dir():
+        raise InputError("no such folder of photographs", file=folder)
+    visible = [p for p in folder.iterdir() if not p.name.startswith(".")]
+    photographs = [p for p in visible if p.suffix.lower() in ENDINGS and p.is_file()]
+    if not photographs:
+        subfolders = any(p.is_dir() for p in visible)
+        raise InputError(
+            "no photographs here",
+            file=folder,
+            expected=", ".join(ENDINGS),
+            remedy="name the folder that holds the files itself" if subfolders else None,
+        )
+    for path in photographs:
+        if path.name != path.name.strip() or not path.name.isprintable():
+            raise InputError(
+                "a name that cannot be an id", file=repr(str(path)), remedy="rename it"
+            )
+    return sorted(photographs, key=lambda path: path.name)
+
+
+def shrunk(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Return a picture ``[H, W, 3]`` uint8 at another size; the same bytes on every machine.
+
+    Pillow computes with integers here, and averages over all pixels when it reduces the size.
+    """
+    if picture.shape[:2] == (height, width):
+        return picture
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
