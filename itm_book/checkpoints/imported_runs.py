@@ -41,7 +41,7 @@ def scored(
     that tables, figures and the explorer take it. Nothing is trained.
 
     Args:
-        folder: what `checkpoints.import_checkpoint` wrote.
+        folder: what `importing.import_checkpoint` wrote.
         dataset: a loaded dataset, or a folder in the SCAN layout.
         vocabulary: a vocabulary file, as for `run.load`; empty for none.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
