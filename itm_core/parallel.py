@@ -30,7 +30,7 @@ def run_parallel(
     the others have ended.
 
     Args:
-        function: a function of a module, or a `functools.partial` of one.
+        function: a function of a module, or a ``functools.partial`` of one.
         workers: number of processes; by default one for each core.
         threads: number of torch's threads in each process; by default torch's choice.
         title, unit: of the progress bar.

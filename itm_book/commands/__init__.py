@@ -1,4 +1,4 @@
-"""The commands of `itm` that this package adds."""
+"""The commands of ``itm`` that this package adds."""
 
 from __future__ import annotations
 

@@ -73,13 +73,13 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _judge(options: argparse.Namespace) -> int:
-    from itm_book.chapters.photographs import judgement_table
+    from itm_book.chapters.photographs import tables as judgements
     from itm_book.records import grids
     from itm_core.environment import current_commit, require_committed
 
-    grid, record = grids.load(options.grid), options.record or judgement_table.RECORD
+    grid, record = grids.load(options.grid), options.record or judgements.RECORD
     require_committed(current_commit())  # whose code computes the agreement
-    lines = judgement_table.judge(
+    lines = judgements.judge(
         grid,
         options.size,
         options.annotations,
@@ -87,6 +87,6 @@ def _judge(options: argparse.Namespace) -> int:
         root=options.root,
         over=options.over,
     )
-    print(f"{grid.name}: {judgement_table.export(lines, record)} runs and ensembles judged")
+    print(f"{grid.name}: {judgements.export(lines, record)} runs and ensembles judged")
     print(f"recorded in {record}")
     return 0

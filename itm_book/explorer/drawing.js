@@ -1,4 +1,4 @@
-// What the modules of this folder share; itm_core.figures.in_page puts it before each of them. A
+// Shared code of the modules of this folder; itm_book.explorer.in_page puts it before each of them. A
 // module defines `render` with `renderer`; pages without a kernel call `mount`, anywidget `render`.
 // All text of a dataset goes through textContent.
 
@@ -22,7 +22,7 @@ const ground = (name) => `
 .${name} h4 { font-size: 14px; font-weight: 600; color: var(--ink); font-family: inherit; }
 .${name} h4 i { display: inline-block; width: 0.75em; height: 0.75em; margin-right: 0.45em; border-radius: 2px; }
 .${name} svg { display: block; width: 100%; height: auto; max-width: none; }
-.${name} .said { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+.${name} .live { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 html[data-theme] .bd-content div.cell_output .text_html:has(.${name}) { padding: 0 !important; background: none !important; }
 `;
 
@@ -46,7 +46,7 @@ const largest = (values) => values.reduce((a, b) => Math.max(a, b), 0);
 const short = (value) => (Math.abs(value) >= 0.0995 ? value.toFixed(2) : value.toFixed(3));
 const order = (values) => values.map((_, k) => k).sort((a, b) => values[b] - values[a] || a - b);
 
-/** Return the boxes of regions that have none: a grid in the order of the file. */
+/** Return boxes for regions without boxes: a grid in the order of the file. */
 function cells(count, [wide, tall]) {
   const across = Math.ceil(Math.sqrt(count)), rows = Math.ceil(count / across);
   const [w, h] = [wide / across, tall / rows];
@@ -56,19 +56,19 @@ function cells(count, [wide, tall]) {
   });
 }
 
-/** Move the focus within a group by the arrow keys, Home and End; return where to, if anywhere. */
+/** Move the focus within a group by the arrow keys, Home and End; return the new node, if any. */
 function rove(e, group) {
   const now = group.indexOf(e.target), last = group.length - 1;
   const goal = { ArrowRight: now + 1, ArrowDown: now + 1, ArrowLeft: now - 1, ArrowUp: now - 1, Home: 0, End: last };
   if (!(e.key in goal)) return undefined;
   e.preventDefault();
   const next = group[(goal[e.key] + group.length) % group.length];
-  for (const one of group) one.setAttribute("tabindex", one === next ? 0 : -1);
+  for (const node of group) node.setAttribute("tabindex", node === next ? 0 : -1);
   next.focus();
   return next;
 }
 
-/** Follow the page: the book's and JupyterLab's own switch first, then the reader's system. */
+/** Follow the colour theme of the page: the book's or JupyterLab's setting, else the system's. */
 function followTheme(root) {
   const system = matchMedia("(prefers-color-scheme: dark)");
   const follow = () => {
@@ -85,7 +85,7 @@ function followTheme(root) {
   return watch;
 }
 
-/** Draw a module's part of a static page: what `in_page.part` wrote under this name. */
+/** Draw the part of a static page that `in_page.part` wrote under this name. */
 function mount(kind, name) {
   const text = (what) => document.querySelector(`[data-${kind}-${what}="${name}"]`).textContent;
   for (const el of document.querySelectorAll(`[data-${kind}="${name}"]:not([data-ready])`)) {
@@ -97,7 +97,7 @@ function mount(kind, name) {
   }
 }
 
-/** Return anywidget's `render`: what `make` draws of the model's records, again when they change. */
+/** Return anywidget's `render`: draws the model's records with `make`, again when they change. */
 function renderer(make) {
   return ({ model, el }) => {
     let view = null;

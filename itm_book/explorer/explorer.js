@@ -1,11 +1,11 @@
-// Where the words of a caption look in a picture, to be touched: words light up regions, regions
-// light up words. The numbers are those of itm_core.pair_records; nothing is computed here but
-// pictures of them. drawing.js stands before this file wherever it runs.
+// Interactive attention of one pair: words highlight regions, regions highlight words. The numbers
+// are those of itm_book.pairs.pair_records; this file only draws them. drawing.js is always loaded
+// before it.
 
 const WIDE = 400; // units across a picture, whatever its pixels
 const LABELS = 78, ROW = 15, TRACK = 58, TALL = 34, GAP = 10; // units of the matrix
 const NARROW = 500; // pixels; where there are fewer, the bars stand below the matrix
-const VEIL = 0.78; // how dark a picture gets where nothing looks
+const MAX_ALPHA = 0.78; // opacity of the overlay on regions without attention
 const MOST_PINS = 3, MOST_BOXES = 10;
 const TURN = 700; // milliseconds from one step to the next
 
@@ -54,13 +54,13 @@ function at(steps, step) {
   return mix(steps[low], steps[high]);
 }
 
-let made = 0; // explorers of this module; with the random part no two masks share a name
+let count = 0; // explorers of this module; with the random part, mask names are unique
 
 class Explorer {
   constructor(data, el, source) {
     Object.assign(this, { data, source, el });
     const start = data.start || {};
-    this.name = `itm-${Math.random().toString(36).slice(2, 9)}-${made++}`;
+    this.name = `itm-${Math.random().toString(36).slice(2, 9)}-${count++}`;
     this.pins = Array(MOST_PINS).fill(null);
     (start.pins || []).slice(0, MOST_PINS).forEach((word, slot) => (this.pins[slot] = word));
     this.word = this.region = this.held = null;
@@ -73,7 +73,7 @@ class Explorer {
     );
     this.step = clamp(start.step ?? this.steps - 1, 0, this.steps - 1);
     this.root = html("div", el, { class: "itm-explorer", role: "group" });
-    this.root.setAttribute("aria-label", `Where the words look: ${data.caption}`);
+    this.root.setAttribute("aria-label", `Attention of the words: ${data.caption}`);
     html("style", this.root, {}, STYLE);
     this.drawWords();
     this.drawTools();
@@ -81,13 +81,13 @@ class Explorer {
     this.panels = data.methods.map((method, k) => new Panel(this, method, k, panels));
     this.tip = html("div", this.root, { class: "tip", "aria-hidden": "true" });
     this.tip.hidden = true;
-    this.said = html("div", this.root, { class: "said", role: "status", "aria-live": "polite" });
+    this.status = html("div", this.root, { class: "live", role: "status", "aria-live": "polite" });
     this.listen();
     this.watch = followTheme(this.root);
     this.stepped();
   }
 
-  // Which side asks: a hovered word asks for itself where words ask at all, a region likewise.
+  // Which side is the query: a hovered word where the method has t2i, a hovered region where i2t.
   direction(method, kind) {
     const wanted = this.mode === "each" ? (kind === "word" ? "t2i" : "i2t") : this.mode;
     return method.directions.find((d) => d.direction === wanted) || method.directions[0];
@@ -127,8 +127,8 @@ class Explorer {
       this.player.addEventListener("click", () => (this.playing ? this.stop() : this.play()));
     }
     if (this.data.methods.some((m) => m.directions.length > 1)) {
-      const select = html("select", label("who asks"), { class: "mode" });
-      for (const [value, text] of [["each", "each side"], ["t2i", "words ask"], ["i2t", "regions ask"]])
+      const select = html("select", label("queries"), { class: "mode" });
+      for (const [value, text] of [["each", "both sides"], ["t2i", "words"], ["i2t", "regions"]])
         html("option", select, { value }, text);
       select.addEventListener("change", () => { this.mode = select.value; this.stepped(); });
     }
@@ -137,7 +137,7 @@ class Explorer {
       this.top = clamp(Math.round(Number(top.value)) || 0, 0, MOST_BOXES);
       this.update();
     });
-    if (this.data.named) {
+    if (this.data.true_boxes) {
       const field = label("");
       const truth = html("input", field, { type: "checkbox", class: "truth" });
       field.append("true boxes");
@@ -152,18 +152,18 @@ class Explorer {
 
   listen() {
     const root = this.root, find = (e, name) => e.target.closest?.(`[data-${name}]`)?.dataset[name];
-    const look = (e) => {
+    const point = (e) => {
       const [word, region] = [find(e, "word"), find(e, "region")];
       if (word === undefined && region === undefined) return;
       this.focus(word === undefined ? null : Number(word), region === undefined ? null : Number(region));
       this.showTip(e);
     };
-    root.addEventListener("pointerover", look);
+    root.addEventListener("pointerover", point);
     root.addEventListener("pointermove", (e) => this.moveTip(e));
     root.addEventListener("pointerout", (e) => {
       if (find(e, "word") !== undefined || find(e, "region") !== undefined) this.focus(null, null);
     });
-    root.addEventListener("focusin", (e) => e.target.matches(":focus-visible") && look(e));
+    root.addEventListener("focusin", (e) => e.target.matches(":focus-visible") && point(e));
     root.addEventListener("focusout", () => this.focus(null, null));
     root.addEventListener("click", (e) => {
       const [word, region] = [find(e, "word"), find(e, "region")];
@@ -220,9 +220,9 @@ class Explorer {
     const from = this.step >= this.steps - 1 ? 0 : Math.floor(this.step), begun = performance.now();
     this.player.textContent = "■ stop";
     const frame = (now) => {
-      const gone = Math.max(now - begun, 0) / TURN, whole = Math.floor(gone / 2), part = gone - 2 * whole;
-      // half of the time a step stands still, so that its numbers can be read
-      const step = Math.min(from + whole + (still ? 0 : clamp(part - 1, 0, 1)), this.steps - 1);
+      const gone = Math.max(now - begun, 0) / TURN, full = Math.floor(gone / 2), part = gone - 2 * full;
+      // half of the time a step is shown unchanged, so that its numbers can be read
+      const step = Math.min(from + full + (still ? 0 : clamp(part - 1, 0, 1)), this.steps - 1);
       if (step !== this.step) this.go(step);
       if (step >= this.steps - 1) this.stop();
       else this.playing = requestAnimationFrame(frame);
@@ -267,7 +267,7 @@ class Explorer {
     });
     for (const panel of this.panels) panel.update(active, region);
     clearTimeout(this.saying);
-    this.saying = setTimeout(() => (this.said.textContent = this.spoken()), 150);
+    this.saying = setTimeout(() => (this.status.textContent = this.spoken()), 150);
   }
 
   spoken() {
@@ -275,7 +275,7 @@ class Explorer {
   }
 
   showTip(e) {
-    const panel = this.panels.find((one) => one.box.contains(e.target)) || this.panels[0];
+    const panel = this.panels.find((panel) => panel.box.contains(e.target)) || this.panels[0];
     this.tip.textContent = panel.tip(this.active(), this.word, this.region);
     this.tip.hidden = !this.tip.textContent;
     this.moveTip(e);
@@ -289,7 +289,7 @@ class Explorer {
     Object.assign(this.tip.style, { left: `${Math.max(left, 0)}px`, top: `${y + 14}px` });
   }
 
-  /** Return the panels as one picture that stands by itself. */
+  /** Return the panels as one self-contained picture. */
   compose() {
     const style = getComputedStyle(this.root), side = 300, wide = 940;
     const out = svg("svg", null, { xmlns: NAMESPACE, "font-family": FONT, color: style.color, fill: "currentColor" });
@@ -321,12 +321,12 @@ class Explorer {
     return out;
   }
 
-  /** Return this explorer as a page of its own, as it stands now. */
+  /** Return this explorer as a separate page in its present state. */
   page() {
     const start = { pins: this.pins.filter((w) => w !== null), step: Math.round(this.step), top: this.top, truth: this.truth };
     const records = JSON.stringify({ ...this.data, start }).replaceAll("<", "\\u003c");
     const head = '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">';
-    return `${head}<title>Where the words look</title><div data-explorer="one"></div>
+    return `${head}<title>Attention of the words</title><div data-explorer="one"></div>
 <script type="application/json" data-explorer-records="one">${records}<\/script>
 <script type="module" data-explorer-module="one">${this.source}\nmount("explorer", "one");<\/script></html>`;
   }
@@ -337,7 +337,7 @@ class Explorer {
       kind === "html" ? new Blob([this.page()], { type: "text/html" })
       : kind === "svg" ? new Blob([drawn], { type: "image/svg+xml" })
       : await painted(drawn);
-    const link = html("a", null, { download: `where-words-look-${this.data.image.replace(/\W+/g, "-")}.${kind}` });
+    const link = html("a", null, { download: `attention-${this.data.image.replace(/\W+/g, "-")}.${kind}` });
     link.href = URL.createObjectURL(blob);
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
@@ -400,11 +400,11 @@ class Panel {
     svg("rect", mask, { ...full, fill: "#fff" });
     this.spots = this.frames.map((frame, r) => svg("rect", mask, { ...frame, "data-spot": r, fill: "#fff" }));
     this.mask = mask;
-    this.veil = svg("rect", root, { ...full, fill: "#0b0f12", "fill-opacity": VEIL, mask: `url(#${name})` });
+    this.veil = svg("rect", root, { ...full, fill: "#0b0f12", "fill-opacity": MAX_ALPHA, mask: `url(#${name})` });
     const lines = svg("g", root, { fill: "none", stroke: "#fff", "stroke-width": 0.8 });
     for (const frame of this.frames) svg("rect", lines, frame);
     this.lines = lines;
-    this.named = svg("g", root, { fill: "none", "stroke-width": 2.5 });
+    this.trueBoxes = svg("g", root, { fill: "none", "stroke-width": 2.5 });
     this.marks = svg("g", root, { "font-size": 12.5, "pointer-events": "none" });
     const hits = svg("g", root, { class: "hits", fill: "transparent" });
     const area = this.frames.map((f) => f.width * f.height); // small ones above large ones
@@ -422,8 +422,8 @@ class Panel {
     this.shown = view.direction(method, "word");
     const narrow = this.wide > 0 && this.wide < NARROW, L = data.words.length;
     const cell = clamp((narrow ? this.wide - LABELS - 8 : 324) / data.regions, 3, 18), across = cell * data.regions;
-    const askers = view.mode === "each" ? method.directions : [this.shown];
-    const columns = askers.find((d) => d.direction === "i2t"), rows = askers.find((d) => d.direction === "t2i");
+    const sides = view.mode === "each" ? method.directions : [this.shown];
+    const columns = sides.find((d) => d.direction === "i2t"), rows = sides.find((d) => d.direction === "t2i");
     const above = columns ? this.tracks(columns).length * (TALL + 6) + 4 : 0, y0 = above + 16;
     const bars = rows ? this.tracks(rows).length * (TRACK + GAP) + GAP : columns ? 40 : 0;
     const below = narrow && rows ? (L + 1) * ROW + 14 : 0, end = y0 + (L + 2) * ROW + below;
@@ -451,9 +451,9 @@ class Panel {
       this.labels.forEach((labels, l) => labels.push(label(l, top)));
       this.drawRows(root, rows, LABELS, top);
     }
-    const sum = [...askers.map((d) => [d.direction === "t2i" ? "words" : "regions", total(d.shares)]), ["rest", method.rest]];
+    const sum = [...sides.map((d) => [d.direction === "t2i" ? "words" : "regions", total(d.contributions)]), ["remainder", method.remainder]];
     const added = sum.map(([what, value]) => `${what} ${value.toFixed(3)}`).join(" + ");
-    const text = askers.length === method.directions.length ? `${added} = score ${method.score.toFixed(3)}` : added;
+    const text = sides.length === method.directions.length ? `${added} = score ${method.score.toFixed(3)}` : added;
     svg("text", root, { x: narrow ? 4 : LABELS, y: end, class: "sum" }, text);
     this.cross = svg("g", root, { fill: "none", stroke: "currentColor", "stroke-width": 1.6, "pointer-events": "none" });
     const field = svg("rect", root, { class: "hits field", x: LABELS, y: y0, width: across, height: L * ROW, fill: "transparent" });
@@ -471,17 +471,17 @@ class Panel {
     this.scroll.replaceChildren(root);
   }
 
-  /** Return what is drawn as bars for the queries of a direction: name and values. */
+  /** Return name and values of the bars drawn for the queries of a direction. */
   tracks(direction) {
-    const { step, steps } = this.view, found = [["share", direction.shares]];
-    if (direction.pooling.length) found.push(["weight β", at(direction.pooling, step)]);
-    if (steps > 1) found.push(["temperature λ", at(direction.temperature, step)]);
-    return found;
+    const { step, steps } = this.view, tracks = [["contribution", direction.contributions]];
+    if (direction.pooling.length) tracks.push(["weight β", at(direction.pooling, step)]);
+    if (steps > 1) tracks.push(["temperature λ", at(direction.temperature, step)]);
+    return tracks;
   }
 
   drawRows(root, direction, x0, y0) {
     this.tracks(direction).forEach(([name, values], k) => {
-      const shown = k ? values : [...values, this.method.rest], x = x0 + k * (TRACK + GAP);
+      const shown = k ? values : [...values, this.method.remainder], x = x0 + k * (TRACK + GAP);
       const scale = spread(shown, TRACK);
       svg("text", root, { x, y: y0 - 4, "font-size": 9 }, name);
       svg("path", root, { d: `M${x + scale.zero} ${y0}v${shown.length * ROW}`, stroke: "currentColor", "stroke-width": 0.5 });
@@ -490,19 +490,19 @@ class Panel {
         bar(root, { x: x + from, y, width, height: ROW - 6 }, name, value, this.method.colour);
       });
     });
-    svg("text", root, { x: x0 - 6, y: y0 + (this.data.words.length + 1) * ROW - 1, "text-anchor": "end" }, "rest");
+    svg("text", root, { x: x0 - 6, y: y0 + (this.data.words.length + 1) * ROW - 1, "text-anchor": "end" }, "remainder");
   }
 
-  drawColumns(root, direction, cell, above, withRest) {
+  drawColumns(root, direction, cell, above, withRemainder) {
     this.tracks(direction).forEach(([name, values], k) => {
-      const shown = k || !withRest ? values : [...values, this.method.rest];
+      const shown = k || !withRemainder ? values : [...values, this.method.remainder];
       const y = above - (k + 1) * (TALL + 6) + 2, scale = spread(shown, TALL);
       svg("text", root, { x: LABELS - 6, y: y + TALL / 2 + 4, "font-size": 9, "text-anchor": "end" }, name);
       svg("path", root, { d: `M${LABELS} ${y + TALL - scale.zero}h${values.length * cell}`, stroke: "currentColor", "stroke-width": 0.5 });
       shown.forEach((value, r) => {
         const x = LABELS + r * cell + 1 + (r === values.length ? 8 : 0), [from, height] = scale.bar(value);
         bar(root, { x, y: y + TALL - from - height, width: cell - 2, height }, name, value, this.method.colour);
-        if (r === values.length) svg("text", root, { x: x + cell, y: y + TALL, "font-size": 9 }, "rest");
+        if (r === values.length) svg("text", root, { x: x + cell, y: y + TALL, "font-size": 9 }, "remainder");
       });
     });
   }
@@ -515,15 +515,15 @@ class Panel {
   update(active, region) {
     const { view } = this, lit = view.word !== null ? [view.word] : active;
     const direction = view.direction(this.method, "word"), weights = this.weights(direction);
-    const shares = lit.map((l) => weights[l].map((w) => w / (largest(weights[l]) || 1)));
-    this.light(this.frames.map((_, r) => largest(shares.map((row) => row[r]))), lit.length > 0);
+    const relative = lit.map((l) => weights[l].map((w) => w / (largest(weights[l]) || 1)));
+    this.light(this.frames.map((_, r) => largest(relative.map((row) => row[r]))), lit.length > 0);
     this.drawMarks(active, weights, region);
-    this.drawNamed(lit);
+    this.drawTrueBoxes(lit);
     this.drawCross(active, region);
     this.write(active, direction, region);
   }
 
-  /** Light up regions: a pixel is as bright as the brightest region that covers it. */
+  /** Highlight regions: a pixel is as bright as the brightest region that covers it. */
   light(bright, dark) {
     this.veil.setAttribute("visibility", dark ? "visible" : "hidden");
     this.lines.setAttribute("stroke-opacity", dark ? 0.16 : 0.55);
@@ -557,14 +557,14 @@ class Panel {
     this.marks.append(labels); // above all boxes
   }
 
-  drawNamed(words) {
-    this.named.replaceChildren();
+  drawTrueBoxes(words) {
+    this.trueBoxes.replaceChildren();
     if (!this.view.truth) return;
     const scale = WIDE / this.data.size[0];
-    for (const [a, b, c, d] of words.flatMap((word) => this.data.named[word])) {
+    for (const [a, b, c, d] of words.flatMap((word) => this.data.true_boxes[word])) {
       const frame = { x: a * scale, y: b * scale, width: (c - a) * scale, height: (d - b) * scale };
-      svg("rect", this.named, { ...frame, stroke: "#fff", "stroke-width": 5, "data-true": "" });
-      svg("rect", this.named, { ...frame, stroke: this.data.palette.right });
+      svg("rect", this.trueBoxes, { ...frame, stroke: "#fff", "stroke-width": 5, "data-true": "" });
+      svg("rect", this.trueBoxes, { ...frame, stroke: this.data.palette.right });
     }
   }
 
@@ -574,7 +574,7 @@ class Panel {
     for (const word of active)
       svg("rect", this.cross, { x: LABELS, y: y0 + word * ROW, width: across, height: ROW, stroke: this.view.colour(word) });
     if (region !== null) svg("rect", this.cross, { x: LABELS + region * cell, y: y0, width: cell, height: tall });
-    this.labels.forEach((labels, l) => labels.forEach((one) => one.setAttribute("font-weight", active.includes(l) ? "bold" : "normal")));
+    this.labels.forEach((labels, l) => labels.forEach((label) => label.setAttribute("font-weight", active.includes(l) ? "bold" : "normal")));
   }
 
   write(active, direction, region) {
@@ -594,7 +594,7 @@ class Panel {
     const weights = this.weights(direction)[word], best = order(weights)[0];
     const parts = [`region ${best} (${short(weights[best])})`];
     if (direction.direction === "t2i") parts.push(...this.query(word, direction));
-    else if (this.view.truth) parts.push("regions ask here: point at one for its precision");
+    else if (this.view.truth) parts.push("regions are the queries: point at one for its precision");
     return parts.join(" · ");
   }
 
@@ -604,16 +604,16 @@ class Panel {
     return [words.join(", "), ...(direction.direction === "i2t" ? this.query(region, direction) : [])].join(" · ");
   }
 
-  /** Return the numbers of one query: its share, weight, temperature and quality. */
+  /** Return the numbers of one query: contribution, pooling weight, temperature and quality. */
   query(k, direction) {
-    const { step, truth } = this.view, share = direction.shares[k];
-    const parts = [`share ${share < 0 ? "−" : "+"}${Math.abs(share).toFixed(3)}`];
+    const { step, truth } = this.view, contribution = direction.contributions[k];
+    const parts = [`contribution ${contribution < 0 ? "−" : "+"}${Math.abs(contribution).toFixed(3)}`];
     if (direction.pooling.length) parts.push(`β ${short(at(direction.pooling, step)[k])}`);
     parts.push(`λ ${at(direction.temperature, step)[k].toFixed(1)}`);
     if (truth && direction.quality.length) {
-      const found = direction.quality[Math.min(Math.round(step), direction.quality.length - 1)][k];
-      const [p, r, f] = found || [];
-      parts.push(found ? `precision ${p.toFixed(2)}, recall ${r.toFixed(2)}, F1 ${f.toFixed(2)}` : "nothing to find");
+      const quality = direction.quality[Math.min(Math.round(step), direction.quality.length - 1)][k];
+      const [p, r, f] = quality || [];
+      parts.push(quality ? `precision ${p.toFixed(2)}, recall ${r.toFixed(2)}, F1 ${f.toFixed(2)}` : "no relevant key");
     }
     return parts;
   }
@@ -621,8 +621,8 @@ class Panel {
   tip(active, word, region) {
     if (region === null) return "";
     const weights = this.weights(this.view.direction(this.method, word === null ? "region" : "word"));
-    const asked = word !== null ? [word] : active.length ? active : order(this.ofRegion(region)).slice(0, 3);
-    const lines = asked.map((l) => `${this.data.words[l]}: ${weights[l][region].toFixed(4)}`);
+    const words = word !== null ? [word] : active.length ? active : order(this.ofRegion(region)).slice(0, 3);
+    const lines = words.map((l) => `${this.data.words[l]}: ${weights[l][region].toFixed(4)}`);
     return [`region ${region}`, ...lines].join("\n");
   }
 }
@@ -631,7 +631,7 @@ function inside({ x, y, width, height }, by) {
   return { x: x + by, y: y + by, width: Math.max(width - 2 * by, 1), height: Math.max(height - 2 * by, 1) };
 }
 
-/** Return the scale of bars on a length: where zero is, and where a value's bar begins, how long. */
+/** Return the scale of bars on a length: the position of zero, and start and length of a bar. */
 function spread(values, length) {
   const low = Math.min(0, ...values), high = Math.max(0, ...values), unit = length / (high - low || 1);
   return { zero: -low * unit, bar: (v) => [(Math.min(v, 0) - low) * unit, Math.abs(v) * unit] };
@@ -644,8 +644,8 @@ function bar(root, frame, name, value, colour) {
 
 const render = renderer((records, el, before, source) => {
   if (!records.words) return null;
-  const kept = before && { top: before.top, truth: before.truth };
-  return new Explorer({ ...records, start: { ...records.start, ...kept } }, el, source);
+  const options = before && { top: before.top, truth: before.truth };
+  return new Explorer({ ...records, start: { ...records.start, ...options } }, el, source);
 });
 
 export default { render };

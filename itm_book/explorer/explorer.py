@@ -1,7 +1,7 @@
-"""Where words look, to be touched: an explorer of one pair, for pages without a kernel.
+"""Interactive explorer of the attention of one pair, for pages without a kernel.
 
-Data and code stand in the page itself, so it works from disk and without a network; the live one
-with a kernel is `explorer_widget.live`.
+Data and code are in the page, so it works from disk and without a network; the version with a
+kernel is `explorer_widget.live`.
 
 Page: "First match".
 """
@@ -21,8 +21,8 @@ from itm_book.figures.style import ACCENT, RIGHT, colours_of
 from itm_book.pairs.pair_records import PairRecord, one_pair
 from itm_core.errors import InputError
 
-PINS = ("#d55e00", "#56b4e9", "#cc79a7")  # of Okabe and Ito, as the methods'; seen on any picture
-SHADES = 32  # of the matrix; finer ones are not told apart
+PINS = ("#d55e00", "#56b4e9", "#cc79a7")  # of Okabe and Ito; visible on any picture
+SHADES = 32  # of the matrix
 MOST_BOXES = 10
 
 
@@ -33,30 +33,30 @@ def explorer(
     top: int = 3,
     truth: bool = False,
 ) -> HTML:
-    """Return an explorer of one pair, or of two methods side by side on the same pair.
+    """Return an explorer of one pair for one method, or for two methods side by side.
 
     Args:
         records: of `pair_records.pair_record`.
-        pinned: up to three words that light up at the start.
-        top: how many of a word's regions are outlined, 0 to 10.
-        truth: show at the start where the things are that a word names.
+        pinned: up to three words that are highlighted at the start.
+        top: number of outlined regions per word, 0 to 10.
+        truth: show the boxes of the objects that a word names at the start.
 
     Raises `InputError` for records of different pairs, and for words that are not in the caption.
     """
     records = [records] if isinstance(records, PairRecord) else list(records)
     data = payload(records)
     data["start"] = {"pins": _places(data["words"], pinned), "top": _boxes(top), "truth": truth}
-    without = f"An explorer of the caption “{data['caption']}” stands here with JavaScript."
+    without = f"The explorer of the caption “{data['caption']}” needs JavaScript."
     return HTML(in_page.part("explorer", data, without))
 
 
 def payload(records: Sequence[PairRecord]) -> dict[str, Any]:
-    """Return what the module draws: the pair once, the methods, and the colours of the book.
+    """Return the data of the explorer: the pair, the methods, and the colours of the book.
 
     Raises `InputError` unless there are one or two records, of the same pair.
     """
     if not 1 <= len(records) <= 2:
-        raise InputError("one method, or two side by side", found=f"{len(records)} records")
+        raise InputError("wrong number of records", expected="1 or 2", found=len(records))
     pair = one_pair(records)
     return {
         "image": pair.image,
@@ -66,7 +66,9 @@ def payload(records: Sequence[PairRecord]) -> dict[str, Any]:
         "size": list(pair.size),
         "boxes": None if pair.boxes is None else _tenths(pair.boxes),
         "picture": pair.picture,
-        "named": None if pair.named is None else [_tenths(boxes) for boxes in pair.named],
+        "true_boxes": None
+        if pair.true_boxes is None
+        else [_tenths(boxes) for boxes in pair.true_boxes],
         "methods": [
             record.rounded() | {"colour": colour}
             for record, colour in zip(records, colours_of([r.name for r in records]), strict=True)
@@ -88,7 +90,7 @@ def _places(words: Sequence[str], pinned: Sequence[str]) -> list[int]:
     missing = [word for word in pinned if word not in words]
     if missing or len(pinned) > len(PINS):
         raise InputError(
-            "these words cannot be pinned",
+            "cannot pin these words",
             expected=f"up to {len(PINS)} of {', '.join(words)}",
             found=", ".join(missing or pinned),
         )
@@ -97,5 +99,5 @@ def _places(words: Sequence[str], pinned: Sequence[str]) -> list[int]:
 
 def _boxes(top: int) -> int:
     if not 0 <= top <= MOST_BOXES:
-        raise InputError("no such number of boxes", expected=f"0 to {MOST_BOXES}", found=top)
+        raise InputError("wrong number of boxes", expected=f"0 to {MOST_BOXES}", found=top)
     return top

@@ -1,4 +1,4 @@
-"""The explorer with a kernel behind it: choose image, caption and methods, and the model answers.
+"""The explorer with a kernel: image, caption and methods are chosen, and the model is run.
 
 Page: "First match".
 """
@@ -24,11 +24,11 @@ def live(
     """Return an explorer with choices of image, caption and up to two of the runs.
 
     Args:
-        runs: by the name that they are shown with.
-        split: whose pairs are looked at.
-        image, caption: what is shown first; the caption is counted among those of the image.
+        runs: by displayed name.
+        split: whose pairs are shown.
+        image, caption: the first pair; the caption is its number for the image.
 
-    Raises `InputError` without runs, without anywidget, or for a pair that the split lacks.
+    Raises `InputError` without runs, without anywidget, or for a pair that is not in the split.
     """
     methods = Methods(runs)
     split.place(image, caption)

@@ -1,10 +1,9 @@
-// What a search found, to be touched: for a sentence the best images with the regions that decided,
-// for an image the best captions with the words that decided. The numbers are those of
-// itm_core.search; nothing is computed here but sums of them. drawing.js stands before this file
-// wherever it runs.
+// Interactive search results: the best images of a sentence with their most important regions, the
+// best captions of an image with their most important words. The numbers are those of
+// itm_book.search.searcher; this file only sums and draws them. drawing.js is always loaded before it.
 
 const WIDE = 160; // units across a picture, whatever its pixels
-const SHOWN = 3; // regions that are outlined, words that are named
+const SHOWN = 3; // outlined regions, listed words
 const UNKNOWN = "not in the vocabulary";
 
 const STYLE = `${ground("itm-gallery")}
@@ -15,7 +14,7 @@ const STYLE = `${ground("itm-gallery")}
 .itm-gallery .queries svg { width: 62px; border-radius: 3px; }
 .itm-gallery .queries [aria-selected="true"] { color: var(--ink); border-color: rgb(var(--lit)); box-shadow: inset 0 -3px rgb(var(--lit)); }
 .itm-gallery .words { display: flex; flex-wrap: wrap; gap: 2px; }
-.itm-gallery .asked { font-size: 17px; margin-bottom: 0.2rem; }
+.itm-gallery .query { font-size: 17px; margin-bottom: 0.2rem; }
 .itm-gallery .words button { border-color: transparent; padding: 0 0.25em; border-radius: 3px; }
 .itm-gallery .words .unknown { border: 1px dashed var(--soft); color: var(--soft); text-decoration: line-through; }
 .itm-gallery .words .on { outline: 2px solid currentColor; outline-offset: -1px; }
@@ -73,14 +72,14 @@ class Picture {
     }
   }
 
-  /** Return a place for each label, at its region's corner or beside a label that is there. */
+  /** Return a place for each label: the corner of its region, or next to a label already there. */
   labels(marks) {
     const taken = [], height = 15;
     for (const [region, text] of marks) {
       const [a, b] = this.boxes[region].map((v) => v * this.scale), width = 7 * text.length + 6;
       const spot = { x: clamp(a, 0, WIDE - width), y: clamp(b, 0, this.tall - height), width, height };
-      const meets = (one) => Math.abs(one.x - spot.x) < width && Math.abs(one.y - spot.y) < height;
-      while (taken.some(meets) && spot.x < WIDE - 2 * width) spot.x += width;
+      const overlaps = (label) => Math.abs(label.x - spot.x) < width && Math.abs(label.y - spot.y) < height;
+      while (taken.some(overlaps) && spot.x < WIDE - 2 * width) spot.x += width;
       taken.push(spot);
     }
     return taken;
@@ -98,37 +97,37 @@ class Hit {
     html("b", head, {}, `${rank}.`);
     if (hit.right !== null) html("span", head, hit.right ? { class: "belongs" } : {}, hit.right ? "✓ right" : "other");
     html("b", head, { title: `score ${hit.score}` }, hit.score.toFixed(3));
-    if (view.wanted === "images") this.picture = new Picture(this.root, view.data.images[hit.image], view.data.palette.lit);
+    if (view.target === "images") this.picture = new Picture(this.root, view.data.images[hit.image], view.data.palette.lit);
     else this.buttons = view.drawWords(this.root, hit.words, hit.unknown, this);
     this.drawBar();
     this.facts = html("p", this.root, { class: "facts" });
   }
 
-  /** Draw the score as its words' shares end to end, negative ones to the left of zero. */
+  /** Draw the score as the contributions of its words, negative ones to the left of zero. */
   drawBar() {
     const { low, high } = this.method, unit = 100 / (high - low || 1), ends = { true: 0, false: 0 };
-    const label = `score ${this.hit.score.toFixed(3)}, made of its words and a rest`;
+    const label = `score ${this.hit.score.toFixed(3)}, the sum of its words and a remainder`;
     this.bar = svg("svg", this.root, { class: "bar", role: "img", "aria-label": label });
-    const shares = [...this.words, this.hit.rest];
-    this.parts = shares.map((value, k) => {
-      const from = value < 0 ? ends.false + value : ends.true, rest = k === this.words.length;
+    const contributions = [...this.words, this.hit.remainder];
+    this.parts = contributions.map((value, k) => {
+      const from = value < 0 ? ends.false + value : ends.true, isRemainder = k === this.words.length;
       ends[value >= 0] += value;
       const box = { x: `${(from - low) * unit}%`, width: `${Math.abs(value) * unit}%`, height: 13, "data-value": value };
-      const look = { fill: this.method.colour, "fill-opacity": rest ? 0.12 : k % 2 ? 0.6 : 0.9, stroke: "var(--card)" };
-      const part = svg("rect", this.bar, { ...box, ...look, ...(rest ? { stroke: this.method.colour, "stroke-dasharray": "3 2" } : { "data-word": k }) });
-      svg("title", part, {}, `${rest ? "rest" : this.hit.words[k]} ${value.toFixed(4)}`);
+      const style = { fill: this.method.colour, "fill-opacity": isRemainder ? 0.12 : k % 2 ? 0.6 : 0.9, stroke: "var(--card)" };
+      const part = svg("rect", this.bar, { ...box, ...style, ...(isRemainder ? { stroke: this.method.colour, "stroke-dasharray": "3 2" } : { "data-word": k }) });
+      svg("title", part, {}, `${isRemainder ? "remainder" : this.hit.words[k]} ${value.toFixed(4)}`);
       return part;
     });
     svg("rect", this.bar, { x: `${-low * unit}%`, y: -2, width: 1, height: 17, fill: "currentColor" });
   }
 
-  /** Return the region that a word went by; none where it gave nothing. */
+  /** Return the region with the largest contribution of a word; null where there is none. */
   regionOf(word) {
     const sizes = this.hit.evidence[word].map(Math.abs), best = order(sizes)[0];
     return sizes[best] ? best : null;
   }
 
-  /** Return what to outline: the region of a word, or the regions that gave most. */
+  /** Return the regions to outline: that of a word, or those with the largest contributions. */
   marks(word) {
     if (word !== null) {
       const region = this.regionOf(word);
@@ -141,13 +140,13 @@ class Hit {
   update(word) {
     this.picture?.show(this.marks(word));
     this.parts.forEach((part, k) => part.setAttribute("fill", k === word ? this.view.data.palette.lit : this.method.colour));
-    const named = ([what, value]) => `${what} ${short(value)}`, { words, rest } = this.hit, most = largest(this.words);
+    const labelled = ([what, value]) => `${what} ${short(value)}`, { words, remainder } = this.hit, most = largest(this.words);
     const chosen = word !== null ? [word] : order(this.words).slice(0, SHOWN).filter((k) => this.words[k] > 0);
-    const parts = chosen.map((k) => named([words[k], this.words[k]]));
+    const parts = chosen.map((k) => labelled([words[k], this.words[k]]));
     const region = word === null ? null : this.regionOf(word);
     if (region !== null) parts.push(`by region ${region}`);
-    if (!chosen.length) parts.push("no word counts by itself");
-    this.facts.textContent = [...parts, named(["rest", rest])].join(" · ");
+    if (!chosen.length) parts.push("no word contributes by itself");
+    this.facts.textContent = [...parts, labelled(["remainder", remainder])].join(" · ");
     this.buttons?.forEach((button, k) => {
       const light = most > 0 ? Math.max(this.words[k], 0) / most : 0;
       button.style.background = `rgb(var(--lit) / ${(0.7 * light).toFixed(3)})`;
@@ -158,17 +157,17 @@ class Hit {
 
 class Gallery {
   constructor(data, el, chosen = 0) {
-    Object.assign(this, { data, wanted: data.wanted });
-    this.root = html("div", el, { class: "itm-gallery", role: "group", "aria-label": "What a search found" });
+    Object.assign(this, { data, target: data.target });
+    this.root = html("div", el, { class: "itm-gallery", role: "group", "aria-label": "Search results" });
     this.root.style.setProperty("--green", data.palette?.right);
     html("style", this.root, {}, STYLE);
     this.watch = followTheme(this.root);
     if (data.problem) html("p", this.root, { class: "problem", role: "alert" }, data.problem);
     if (data.problem || !data.queries?.length) return;
     if (data.queries.length > 1) this.drawQueries();
-    this.body = html("div", this.root, { class: data.wanted });
+    this.body = html("div", this.root, { class: data.target });
     if (this.tabs) this.body.setAttribute("role", "tabpanel");
-    this.said = html("div", this.root, { class: "said", role: "status", "aria-live": "polite" });
+    this.status = html("div", this.root, { class: "live", role: "status", "aria-live": "polite" });
     this.listen();
     this.show(chosen < data.queries.length ? chosen : 0);
   }
@@ -179,10 +178,10 @@ class Gallery {
   }
 
   drawQueries() {
-    const row = html("div", this.root, { class: "queries", role: "tablist", "aria-label": "What was asked" });
+    const row = html("div", this.root, { class: "queries", role: "tablist", "aria-label": "Queries" });
     this.tabs = this.data.queries.map((query, k) => {
       const tab = html("button", row, { type: "button", role: "tab", "data-query": k });
-      if (this.wanted === "images") tab.textContent = query.asked;
+      if (this.target === "images") tab.textContent = query.query;
       else new Picture(tab, this.data.images[query.image], this.data.palette.lit);
       tab.addEventListener("click", () => this.show(k));
       return tab;
@@ -191,7 +190,7 @@ class Gallery {
 
   /** Draw a row of words that can be pointed at; `hit` is the result that they belong to. */
   drawWords(parent, words, unknown, hit) {
-    const row = html("div", parent, { class: hit ? "words" : "words asked", role: "group" });
+    const row = html("div", parent, { class: hit ? "words" : "words query", role: "group" });
     row.setAttribute("aria-label", `${words.join(" ")}: arrow keys move, Enter holds a word, Escape lets go`);
     return words.map((word, k) => {
       const button = html("button", row, { type: "button", "data-word": k, "aria-pressed": "false" }, word);
@@ -212,12 +211,12 @@ class Gallery {
       tab.tabIndex = k === chosen ? 0 : -1;
     });
     this.body.replaceChildren();
-    this.asked = null;
-    if (this.wanted === "images") {
+    this.sentence = null;
+    if (this.target === "images") {
       const { words, unknown } = query.methods[0].hits[0];
-      this.asked = this.drawWords(this.body, words, unknown, null);
+      this.sentence = this.drawWords(this.body, words, unknown, null);
       const missing = words.filter((_, k) => unknown[k]);
-      if (missing.length) html("p", this.body, { class: "missing" }, `${UNKNOWN}: ${missing.join(", ")}. All such words look alike to the method.`);
+      if (missing.length) html("p", this.body, { class: "missing" }, `${UNKNOWN}: ${missing.join(", ")}. All such words have the same vector in the method.`);
     }
     this.sections = query.methods.map((method) => this.drawMethod(method));
     this.update();
@@ -226,12 +225,12 @@ class Gallery {
   drawMethod(method) {
     const box = html("section", this.body, { "aria-label": method.name }), title = html("h4", box);
     html("i", title).style.background = method.colour;
-    const what = this.wanted === "images" ? "image" : "caption", place = `at rank ${method.rank} of ${method.of}`;
-    title.append(`${method.name}: ${method.rank === null ? `nobody has said which of ${method.of} is right` : `the first right ${what} ${place}`}`);
+    const what = this.target === "images" ? "image" : "caption", place = `at rank ${method.rank} of ${method.of}`;
+    title.append(`${method.name}: ${method.rank === null ? `no relevant item is known among ${method.of}` : `the first right ${what} ${place}`}`);
     const parent = html("div", box, { class: "both" });
-    const picture = this.wanted === "images" ? null : new Picture(parent, this.data.images[this.query.image], this.data.palette.lit);
+    const picture = this.target === "images" ? null : new Picture(parent, this.data.images[this.query.image], this.data.palette.lit);
     const list = html("ol", parent), section = { picture, hits: [] };
-    const sides = method.hits.map((hit) => [...hit.evidence.map(total), hit.rest]);
+    const sides = method.hits.map((hit) => [...hit.evidence.map(total), hit.remainder]);
     const ends = { low: Math.min(...sides.map((s) => total(s.filter((v) => v < 0)))), high: Math.max(...sides.map((s) => total(s.filter((v) => v > 0)))) };
     section.hits = method.hits.map((hit, k) => new Hit(this, { ...method, ...ends }, hit, k + 1, list));
     return section;
@@ -244,13 +243,13 @@ class Gallery {
 
   listen() {
     const word = (e) => e.target.closest?.("[data-word]")?.dataset.word;
-    const look = (e) => {
+    const point = (e) => {
       const inside = e.target.closest?.("li"), k = word(e);
       if (k !== undefined || inside) this.focus(k === undefined ? null : Number(k), this.owner(e.target));
     };
-    this.body.addEventListener("pointerover", look);
+    this.body.addEventListener("pointerover", point);
     this.body.addEventListener("pointerleave", () => this.focus(null, null));
-    this.body.addEventListener("focusin", (e) => e.target.matches(":focus-visible") && look(e));
+    this.body.addEventListener("focusin", (e) => e.target.matches(":focus-visible") && point(e));
     this.body.addEventListener("focusout", () => this.focus(null, null));
     this.body.addEventListener("click", (e) => {
       const k = word(e);
@@ -275,29 +274,29 @@ class Gallery {
     this.update();
   }
 
-  /** Light up a word: of the sentence in all results, of a caption in that one. */
+  /** Highlight a word: of the sentence in all results, of a caption in that result. */
   update() {
     const { word, hit } = this.word === null && this.held ? this.held : this;
-    const everywhere = this.wanted === "images";
+    const everywhere = this.target === "images";
     for (const section of this.sections) {
-      for (const one of section.hits) one.update(everywhere || one === hit ? word : null);
+      for (const other of section.hits) other.update(everywhere || other === hit ? word : null);
       const shown = section.hits.includes(hit) ? hit : section.hits[0];
       section.picture?.show(shown.marks(shown === hit ? word : null));
-      for (const one of section.hits) one.root.classList.toggle("shown", !everywhere && one === shown);
+      for (const other of section.hits) other.root.classList.toggle("shown", !everywhere && other === shown);
     }
-    const buttons = [...(this.asked || []), ...this.sections.flatMap((s) => s.hits.flatMap((h) => h.buttons || []))];
-    this.asked?.forEach((button, k) => button.classList.toggle("on", k === word));
+    const buttons = [...(this.sentence || []), ...this.sections.flatMap((s) => s.hits.flatMap((h) => h.buttons || []))];
+    this.sentence?.forEach((button, k) => button.classList.toggle("on", k === word));
     for (const button of buttons) {
       const held = this.held?.word === Number(button.dataset.word) && (everywhere || this.held.hit === this.owner(button));
       button.setAttribute("aria-pressed", String(Boolean(held)));
     }
     clearTimeout(this.saying);
-    this.saying = setTimeout(() => (this.said.textContent = word === null ? "" : this.spoken(hit)), 150);
+    this.saying = setTimeout(() => (this.status.textContent = word === null ? "" : this.spoken(hit)), 150);
   }
 
   spoken(hit) {
-    const told = hit ? [hit] : this.sections.flatMap((s) => s.hits);
-    return told.map((one) => `${one.root.dataset.rank}: ${one.facts.textContent}`).join("; ");
+    const hits = hit ? [hit] : this.sections.flatMap((s) => s.hits);
+    return hits.map(({ root, facts }) => `${root.dataset.rank}: ${facts.textContent}`).join("; ");
   }
 }
 

@@ -1,6 +1,6 @@
-"""What a search found, to be touched: ranked images with the regions that decided, and captions.
+"""Interactive search results with their most important regions and words.
 
-A fixed set of queries for pages without a kernel; the live one is `gallery_widget.live`.
+For a fixed set of queries, on pages without a kernel; with a kernel: `gallery_widget.live`.
 
 Page: "The gallery".
 """
@@ -18,37 +18,37 @@ from itm_book.figures.style import ACCENT, RIGHT, colours_of
 from itm_book.search.searcher import Found, Hit
 from itm_core.errors import InputError
 
-Query = Sequence[Found]  # what one method, or two, found for it
+Query = Sequence[Found]  # results of one or two methods for one query
 
 
 def gallery(queries: Sequence[Query]) -> HTML:
-    """Return a gallery of one or more queries, of which a reader chooses.
+    """Return a gallery of one or more queries, one of them shown at a time.
 
     Args:
-        queries: of each, what one method found, or two, of `searcher.Searcher`; all of them
+        queries: for each the results of one or two methods, of `searcher.Searcher`; all of them
             sentences, or all of them images.
 
-    Raises `InputError` for none, for a mixture, and for methods that were asked different things.
+    Raises `InputError` for none, for a mixture, and for methods with different queries.
     """
     data = payload(queries)
-    asked = "; ".join(query["asked"] for query in data["queries"])
-    return HTML(in_page.part("gallery", data, f"A gallery of {asked} stands here with JavaScript."))
+    names = "; ".join(query["query"] for query in data["queries"])
+    return HTML(in_page.part("gallery", data, f"The gallery of {names} needs JavaScript."))
 
 
 def payload(queries: Sequence[Query]) -> dict[str, Any]:
-    """Return what the module draws: every query, and the pictures of all, each once.
+    """Return the data of the gallery: every query, and each picture once.
 
     Raises `InputError` as `gallery` does.
     """
-    wanted = {found.wanted for query in queries for found in query}
-    if len(wanted) != 1:
+    targets = {found.target for query in queries for found in query}
+    if len(targets) != 1:
         raise InputError(
-            "a gallery shows images or captions",
+            "a gallery shows either images or captions",
             expected="queries of one kind, and at least one of them",
-            found=" and ".join(sorted(wanted)) or "none",
+            found=" and ".join(sorted(targets)) or "none",
         )
     return {
-        "wanted": wanted.pop(),
+        "target": targets.pop(),
         "queries": [_query(query) for query in queries],
         "images": {h.image: _image(h) for query in queries for f in query for h in f.hits},
         "palette": {"lit": ACCENT, "right": RIGHT},
@@ -56,16 +56,16 @@ def payload(queries: Sequence[Query]) -> dict[str, Any]:
 
 
 def _query(query: Query) -> dict[str, Any]:
-    """Return a query as plain data, checked."""
+    """Return a query as JSON data, validated."""
     if not 1 <= len(query) <= 2:
-        raise InputError("one method, or two below each other", found=f"{len(query)} methods")
-    asked = {_asked(found) for found in query}
-    if len(asked) != 1:
-        expected, found = (" ".join(words) or name for name, words in list(asked)[:2])
-        raise InputError("these methods were not asked the same", expected=expected, found=found)
+        raise InputError("wrong number of methods", expected="1 or 2", found=len(query))
+    keys = {_key(found) for found in query}
+    if len(keys) != 1:
+        expected, found = (" ".join(words) or name for name, words in list(keys)[:2])
+        raise InputError("the methods have different queries", expected=expected, found=found)
     names = [found.name for found in query]
     return {
-        "asked": query[0].asked,
+        "query": query[0].query,
         "image": query[0].hits[0].image,
         "methods": [
             {
@@ -80,23 +80,23 @@ def _query(query: Query) -> dict[str, Any]:
     }
 
 
-def _asked(found: Found) -> tuple[str, tuple[str, ...]]:
-    """Return the query, for a sentence with the words that the method made of it."""
-    words = found.hits[0].record.pair.words if found.wanted == "images" else []
-    return found.asked, tuple(words)
+def _key(found: Found) -> tuple[str, tuple[str, ...]]:
+    """Return the query, and for a sentence its tokens."""
+    words = found.hits[0].record.pair.words if found.target == "images" else []
+    return found.query, tuple(words)
 
 
 def _hit(hit: Hit) -> dict[str, Any]:
-    """Return a result as plain numbers, rounded so that they still add up."""
+    """Return a result as JSON data, rounded so that contributions still add up."""
     record, score = hit.record, round(hit.record.score, 6)
-    evidence = record.evidence().round(5) + 0.0  # no minus before a zero
+    evidence = record.evidence().round(5) + 0.0  # no negative zeros
     return {
         "image": hit.image,
         "words": record.pair.words,
         "unknown": hit.unknown,
         "right": hit.right,
         "score": score,
-        "rest": round(score - float(evidence.sum()), 6),
+        "remainder": round(score - float(evidence.sum()), 6),
         "evidence": evidence.tolist(),
     }
 

@@ -1,4 +1,4 @@
-"""The gallery with a kernel behind it: type a sentence or choose an image, and the model answers.
+"""The gallery with a kernel: a sentence or an image is the query, and the model is run.
 
 Page: "The gallery".
 """
@@ -20,19 +20,19 @@ from itm_core.experiments.runs import Run
 def live(
     runs: Mapping[str, Run], split: Split, *, sentence: str = "", image: int = 0
 ) -> widgets.VBox:
-    """Return a gallery with a line to type in, and choices of an image and up to two of the runs.
+    """Return a gallery with a text field, and choices of an image and up to two of the runs.
 
     Args:
-        runs: by the name that they are shown with.
-        split: what is searched.
-        sentence: what is asked first; by default the first caption of the split.
-        image: which is chosen first.
+        runs: by displayed name.
+        split: the gallery that is searched.
+        sentence: the first query; by default the first caption of the split.
+        image: the first image.
 
-    Raises `InputError` without runs, without anywidget, or for an image that the split lacks.
+    Raises `InputError` without runs, without anywidget, or for an image that is not in the split.
     """
     methods = Methods(runs)
     split.place(image, 0)
-    asked = widgets.Text(
+    text = widgets.Text(
         value=sentence or split.captions[0],
         description="sentence",
         continuous_update=False,
@@ -43,7 +43,7 @@ def live(
         value=image,
         description="image",
     )
-    way = widgets.ToggleButtons(options=["images", "captions"], description="find")
+    target = widgets.ToggleButtons(options=["images", "captions"], description="find")
     shown = widget_class("gallery")()
     searchers: dict[str, Searcher] = {}
 
@@ -51,25 +51,27 @@ def live(
         for name in methods.chosen:
             if name not in searchers:
                 searchers[name] = Searcher(runs[name], split, name=name)
-        chosen = [searchers[name] for name in methods.chosen]
+        selected = [searchers[name] for name in methods.chosen]
         try:
-            if way.value == "images":
-                shown.records = payload([[one.images_for(asked.value) for one in chosen]])
+            if target.value == "images":
+                shown.records = payload([[search.images_for(text.value) for search in selected]])
             else:
-                shown.records = payload([[one.captions_for(pictures.value) for one in chosen]])
+                shown.records = payload(
+                    [[search.captions_for(pictures.value) for search in selected]]
+                )
         except InputError as error:
             shown.records = {"problem": str(error)}
 
-    def turned(wanted: str) -> None:
-        """Show what was just asked for, whichever way the gallery stood."""
-        if way.value == wanted:
+    def switch(kind: str) -> None:
+        """Show results of a kind for the present query."""
+        if target.value == kind:
             show()
         else:
-            way.value = wanted  # which shows it
+            target.value = kind  # calls `show`
 
-    asked.observe(lambda _: turned("images"), "value")
-    pictures.observe(lambda _: turned("captions"), "value")
-    way.observe(show, "value")
+    text.observe(lambda _: switch("images"), "value")
+    pictures.observe(lambda _: switch("captions"), "value")
+    target.observe(show, "value")
     methods.observe(show)
     show()
-    return widgets.VBox([asked, widgets.HBox([pictures, way]), methods.row, shown])
+    return widgets.VBox([text, widgets.HBox([pictures, target]), methods.row, shown])

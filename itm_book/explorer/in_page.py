@@ -1,6 +1,6 @@
-"""Pieces of a page that draw themselves: data and code stand in the page, no kernel, no network.
+"""Self-contained interactive parts of a page: data and code are in the page.
 
-Each kind of piece is a module of this folder, ``<kind>.js``, with ``drawing.js`` before it.
+Each kind of part is a module of this folder, ``<kind>.js``, with ``drawing.js`` before it.
 
 Page: "First match".
 """
@@ -17,15 +17,15 @@ FOLDER = Path(__file__).parent
 
 
 def module(kind: str) -> str:
-    """Return the source of a module that draws, with what all of them share."""
+    """Return the source of a module, with the shared code before it."""
     names = ("drawing.js", f"{kind}.js")
     return "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in names)
 
 
 def part(kind: str, data: dict[str, Any], without: str) -> str:
-    """Return the piece of a page that shows ``data``; each has a name of its own.
+    """Return the HTML that draws ``data``, with a unique name.
 
-    ``without`` is said where there is no JavaScript.
+    ``without`` is shown where there is no JavaScript.
     """
     name = secrets.token_hex(6)
     return (
@@ -37,5 +37,5 @@ def part(kind: str, data: dict[str, Any], without: str) -> str:
 
 
 def _safe(data: dict[str, Any]) -> str:
-    """Return JSON that cannot end the script that it stands in, whatever a caption says."""
+    """Return JSON that cannot end the script element that contains it."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")

@@ -1,4 +1,4 @@
-"""What figures with a kernel behind them share: the widget that draws, and the choice of methods.
+"""Shared parts of figures with a kernel: the drawing widget, and the choice of methods.
 
 Page: "First match".
 """
@@ -24,21 +24,21 @@ NONE = "(none)"
 def widget_class(kind: str) -> Any:
     """Return the class of the widget that draws its ``records`` with a module of `in_page`.
 
-    Raises `InputError` where anywidget is not installed: only live figures need it.
+    Raises `InputError` where anywidget is not installed; only these figures need it.
     """
     widget: Any = optional("anywidget", f"a live {kind}").AnyWidget
 
-    class Drawn(widget):
-        """Draws the records that it is given."""
+    class DrawingWidget(widget):
+        """Draws its records."""
 
         _esm = module(kind)
         records = traitlets.Dict().tag(sync=True)
 
-    return Drawn
+    return DrawingWidget
 
 
 class Methods:
-    """The choice of one method, and perhaps another beside it.
+    """Widgets that choose one or two methods.
 
     Raises `InputError` without runs.
     """
@@ -48,16 +48,16 @@ class Methods:
             raise InputError("nothing to show", expected="at least one run", found="none")
         names = list(runs)
         self.first = widgets.Dropdown(options=names, description="method")
-        self.second = widgets.Dropdown(options=[NONE, *names], description="beside it")
+        self.second = widgets.Dropdown(options=[NONE, *names], description="second")
         self.second.value = names[1] if len(names) > 1 else NONE
         self.row = widgets.HBox([self.first, self.second])
 
     @property
     def chosen(self) -> list[str]:
-        """The names that are chosen, each once."""
+        """The names of the chosen methods, without repetition."""
         return [n for n in dict.fromkeys((self.first.value, self.second.value)) if n != NONE]
 
     def observe(self, show: Callable[[object], None]) -> None:
-        """Call ``show`` whenever another method is chosen."""
+        """Call ``show`` whenever the choice changes."""
         for choice in (self.first, self.second):
             choice.observe(show, "value")

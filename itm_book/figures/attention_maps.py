@@ -1,8 +1,8 @@
-"""Where words look, to be printed: small multiples and matrices of how methods saw a pair.
+"""Static attention maps of a pair: panels over the picture, and matrices.
 
-All take what `pair_records.pair_record` returns, or a few records of one pair, and draw those
-numbers. What they draw of regions is vector graphics, sharp at any size. `charts` has the steps,
-the shares of the score, and the comparison of two methods.
+The input is a record of `pair_records.pair_record`, or several records of one pair. Regions are
+vector graphics. `pair_charts` has the steps, the contributions to the score, and the comparison
+of two methods.
 
 Page: "Figure gallery"; "Attention atlas".
 """
@@ -25,17 +25,17 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from itm_book.figures.style import CARD, INK, RIGHT, finished, styled
-from itm_book.pairs.pair_records import Asking, Pair, PairRecord, one_pair
+from itm_book.pairs.pair_records import DirectionRecord, Pair, PairRecord, one_pair
 
 SHADES = mpl.colormaps["cividis"].resampled(16)
-ALONG = 5  # words in a row
-WIDE, WIDEST = 8.2, 1.7  # inches: the figure, and a panel where there are few
+WORDS_PER_ROW = 5
+WIDTH, MAX_PANEL = 8.2, 1.7  # inches: the figure, and a panel
 NAMES = 1.15  # inches for the names of the methods
-GREY = 12  # of 256 steps make one: not seen beneath the shades, and a third less to load
+GREY_STEP = 12  # grey levels are rounded to this step, for smaller files
 GAP, TITLE, LINE, EDGE = 0.08, 0.26, 0.125, 0.12  # inches
-FINE, COARSE, MANY = 150, 110, 24  # dots an inch; from so many panels on fewer, for the page's sake
-SHOWN_SIDE = 300  # pixels of a picture in a panel; more would not be seen
-SEEN = 0.02  # of the largest weight; a region with less is left out
+FINE, COARSE, MANY = 150, 110, 24  # dots per inch, and the number of panels above which it is lower
+SHOWN_SIDE = 300  # pixels of a picture in a panel
+MIN_WEIGHT = 0.02  # of the largest weight; regions with less are not drawn
 MAX_ALPHA = 0.7  # opacity of a region with the largest weight
 
 Records = PairRecord | Sequence[PairRecord]
@@ -48,18 +48,18 @@ def maps(
     most: int | None = None,
     truth: bool = False,
 ) -> Figure:
-    """Return a panel for each content word, a row for each record: the regions by their weight.
+    """Return a panel per content word and record: the regions shaded by their weight.
 
-    On top the picture and what the signs mean. In a panel the picture is grey, and its regions are
-    shaded from blue to yellow, relative to the word's largest weight. That region is framed, with
-    its number; its weight stands below, and the word's share of the score where words ask. Long
-    captions take several rows. Without boxes: `matrix`.
+    The top has the picture and the legend. In a panel the picture is grey, and its regions are
+    shaded from blue to yellow, relative to the word's largest weight. The region with that weight
+    is framed and numbered; below are its weight and, in t2i, the word's contribution to the score.
+    Long captions take several rows. Without boxes: `matrix`.
 
     Args:
         records: of one pair.
-        direction: ``t2i`` or ``i2t``, of a method that has both; by default the first.
-        most: words that are shown, the first of the caption; by default all.
-        truth: show the boxes of what a word names, dashed, and F1 of its attention.
+        direction: ``t2i`` or ``i2t``, of a method with both; by default the first.
+        most: number of words, from the start of the caption; by default all.
+        truth: show the boxes of named objects, dashed, and F1 of the attention.
 
     Raises `InputError` for records of different pairs, or without that direction.
     """
@@ -68,7 +68,7 @@ def maps(
     if pair.boxes is None:
         return matrix(records, direction=direction)
     words = (pair.content() or list(range(len(pair.words))))[:most]
-    blocks, askings = _blocks(words), [record.asking(direction) for record in records]
+    blocks, sides = _blocks(words), [record.direction(direction) for record in records]
     with styled():
         figure, top, lines = _grid(pair, blocks, len(records), 3 if truth else 2)
         _legend(figure, top, records, truth)
@@ -77,38 +77,38 @@ def maps(
             if len(records) > 1:
                 _name(line[0], records[row])
             for axes, word in zip(line, block, strict=True):
-                _panel(axes, pair, askings[row], word, truth)
+                _panel(axes, pair, sides[row], word, truth)
                 if row == 0:
                     axes.set_title(pair.words[word], fontsize=9.5, pad=4)
         return finished(figure)
 
 
 def matrix(records: Records, *, direction: str | None = None) -> Figure:
-    """Return the attention of every word over every region, a matrix for each record.
+    """Return the attention between words and regions, a matrix per record.
 
-    Where words ask, a row sums to one. Where regions ask, a column does, together with ``<start>``
-    and ``<end>``, which are not shown.
+    In t2i a row sums to one. In i2t a column does, together with ``<start>`` and ``<end>``, which
+    are not shown.
 
     Raises `InputError` as `maps` does.
     """
     records = several(records)
-    words, askings = one_pair(records).words, [record.asking(direction) for record in records]
+    words, sides = one_pair(records).words, [record.direction(direction) for record in records]
     with styled():
         tall = len(records) * (0.55 + 0.19 * len(words)) + 0.3
         figure, grid = plt.subplots(
             len(records), 1, figsize=(8.2, tall), squeeze=False, sharex=True
         )
-        for axes, record, asking in zip(grid[:, 0], records, askings, strict=True):
-            cells(axes, asking.weights[-1], words)
-            who = "each word over the regions" if asking.direction == "t2i" else "regions ask"
-            axes.set_title(f"{record.name}: {who}", fontsize=10, loc="left")
+        for axes, record, side in zip(grid[:, 0], records, sides, strict=True):
+            cells(axes, side.weights[-1], words)
+            queries = "words" if side.direction == "t2i" else "regions"
+            axes.set_title(f"{record.name}: {queries} as queries", fontsize=10, loc="left")
             figure.colorbar(axes.collections[0], ax=axes, pad=0.01, label="weight")
         grid[-1, 0].set_xlabel("region, in the order of the file")
         return finished(figure)
 
 
 def several(records: Records) -> list[PairRecord]:
-    """Return one record or a few as a list."""
+    """Return one or several records as a list."""
     return [records] if isinstance(records, PairRecord) else list(records)
 
 
@@ -121,7 +121,7 @@ def cells(
     low: float = 0.0,
     high: float | None = None,
 ) -> None:
-    """Draw values ``[Q, K]`` as vector cells, a row for each name; ``high`` is the largest."""
+    """Draw values ``[Q, K]`` as vector cells with row labels; ``high``: by default the maximum."""
     high = high or float(values.max()) or 1.0
     axes.pcolormesh(values, cmap=cmap, vmin=low, vmax=high, ec=CARD, lw=0.25)
     axes.set_yticks(np.arange(len(rows)) + 0.5, rows, fontsize=8)
@@ -132,22 +132,22 @@ def cells(
 
 
 def _blocks(words: Sequence[int]) -> list[Sequence[int]]:
-    """Return words in rows of about the same length."""
-    along = -(-len(words) // -(-len(words) // ALONG))
+    """Return words in rows of similar length."""
+    along = -(-len(words) // -(-len(words) // WORDS_PER_ROW))
     return [words[k : k + along] for k in range(0, len(words), along)]
 
 
 def _grid(
     pair: Pair, blocks: Sequence[Sequence[int]], many: int, below: int
 ) -> tuple[Figure, Axes, list[list[Axes]]]:
-    """Return a figure, the place of the picture on top, and the panels row by row.
+    """Return a figure, the axes of the picture at the top, and those of the panels by row.
 
-    ``many`` records make so many rows of every block; ``below`` lines of text stand under a panel.
-    All is set by hand: the layout engine takes seconds for so many panels.
+    ``many`` records give as many rows per block; ``below`` is the number of text lines under a
+    panel. Positions are set explicitly: the layout engine takes seconds for many panels.
     """
     left = NAMES if many > 1 else GAP
     along = len(blocks[0])
-    panel = min(WIDEST, (WIDE - left - GAP) / max(along, 3) - GAP)
+    panel = min(MAX_PANEL, (WIDTH - left - GAP) / max(along, 3) - GAP)
     tall = panel * pair.size[1] / pair.size[0]
     step = tall + LINE * below + 0.14
     wide = max(left + along * (panel + GAP), 5.4)
@@ -181,16 +181,18 @@ def _scored(record: PairRecord) -> str:
     return f"score {record.score:.3f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _panel(axes: Axes, pair: Pair, asking: Asking, word: int, truth: bool) -> None:
-    weights, boxes = asking.weights[-1][word], pair.boxes
+def _panel(axes: Axes, pair: Pair, side: DirectionRecord, word: int, truth: bool) -> None:
+    weights, boxes = side.weights[-1][word], pair.boxes
     assert boxes is not None  # `maps` draws a matrix without
     picture = _picture(pair)
     if picture is not None:
-        _under(axes, pair, picture.convert("L").point([v // GREY * GREY for v in range(256)]))
+        _under(
+            axes, pair, picture.convert("L").point([v // GREY_STEP * GREY_STEP for v in range(256)])
+        )
     _regions(axes, boxes, weights / max(float(weights.max()), 1e-12))
     best = int(weights.argmax())
-    if truth and pair.named is not None:
-        for box in pair.named[word]:
+    if truth and pair.true_boxes is not None:
+        for box in pair.true_boxes[word]:
             axes.add_patch(_rectangle(box, ec="white", lw=2.6))
             axes.add_patch(_rectangle(box, ec=RIGHT, lw=1.4, ls=(0, (3, 2))))
     axes.add_patch(_rectangle(boxes[best], ec=INK, lw=2.8))
@@ -199,37 +201,37 @@ def _panel(axes: Axes, pair: Pair, asking: Asking, word: int, truth: bool) -> No
     left, top = np.maximum(boxes[best][:2], 0) + 0.015 * pair.size[0]
     axes.text(left, top, str(best), va="top", color="white", fontsize=7.5, path_effects=edge)
     axes.set(xlim=(0, pair.size[0]), ylim=(pair.size[1], 0))
-    said = _below(asking, word, best, truth)
-    axes.set_xlabel(said, fontsize=7.5, linespacing=1.15, labelpad=2)
+    text = _below(side, word, best, truth)
+    axes.set_xlabel(text, fontsize=7.5, linespacing=1.15, labelpad=2)
 
 
-def _below(asking: Asking, word: int, best: int, truth: bool) -> str:
-    """Return what stands below a panel: the largest weight, the share of the score, F1."""
-    said = [f"region {best}: {asking.weights[-1][word, best]:.2f}"]
-    if asking.direction == "t2i":
-        said.append(f"share {asking.contribution[word]:+.3f}")
-        found = asking.quality[-1][word] if truth and asking.quality else None
-        said += [f"F1 {found[2]:.2f}"] if found else []
-    return "\n".join(said).replace("-", "\N{MINUS SIGN}")
+def _below(side: DirectionRecord, word: int, best: int, truth: bool) -> str:
+    """Return the text below a panel: largest weight, contribution to the score, F1."""
+    lines = [f"region {best}: {side.weights[-1][word, best]:.2f}"]
+    if side.direction == "t2i":
+        lines.append(f"contribution {side.contribution[word]:+.3f}")
+        quality = side.quality[-1][word] if truth and side.quality else None
+        lines += [f"F1 {quality[2]:.2f}"] if quality else []
+    return "\n".join(lines).replace("-", "\N{MINUS SIGN}")
 
 
 def _regions(axes: Axes, boxes: np.ndarray, relative: np.ndarray) -> None:
     """Draw regions by their weight relative to the largest, small ones over large ones."""
     area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    order = [r for r in np.argsort(-area, kind="stable") if relative[r] >= SEEN]
+    order = [r for r in np.argsort(-area, kind="stable") if relative[r] >= MIN_WEIGHT]
     colours = SHADES(relative[order])
     colours[:, 3] = MAX_ALPHA * relative[order]
-    drawn = [_rectangle(boxes[r]) for r in order]
-    axes.add_collection(PatchCollection(drawn, facecolors=colours, edgecolors="none"))
+    rectangles = [_rectangle(boxes[r]) for r in order]
+    axes.add_collection(PatchCollection(rectangles, facecolors=colours, edgecolors="none"))
 
 
-def _rectangle(box: np.ndarray, **look: Any) -> patches.Rectangle:
+def _rectangle(box: np.ndarray, **style: Any) -> patches.Rectangle:
     left, top, right, bottom = box
-    return patches.Rectangle((left, top), right - left, bottom - top, fill=False, **look)
+    return patches.Rectangle((left, top), right - left, bottom - top, fill=False, **style)
 
 
 def _picture(pair: Pair) -> Image.Image | None:
-    """Return the picture of a pair, no larger than a panel can show."""
+    """Return the picture of a pair, scaled down to the size of a panel."""
     if pair.picture is None:
         return None
     data = base64.b64decode(pair.picture.partition(",")[2])
@@ -239,14 +241,14 @@ def _picture(pair: Pair) -> Image.Image | None:
 
 
 def _under(axes: Axes, pair: Pair, picture: Image.Image) -> None:
-    """Draw a picture where boxes of the pair are, embedded as it is."""
+    """Draw a picture in the coordinates of the boxes."""
     extent = (0, pair.size[0], pair.size[1], 0)
     axes.imshow(np.asarray(picture), extent=extent, cmap="gray", vmin=0, vmax=255,
                 interpolation="none")  # fmt: skip
 
 
 def _legend(figure: Figure, top: Axes, records: Sequence[PairRecord], truth: bool) -> None:
-    """Draw the picture in its colours, and beside it what shades and frames mean."""
+    """Draw the picture in colour, and the legend of shades and frames."""
     pair = records[0].pair
     picture = _picture(pair)
     if picture is not None:
@@ -266,7 +268,7 @@ def _legend(figure: Figure, top: Axes, records: Sequence[PairRecord], truth: boo
     first.set_horizontalalignment("left")
     last.set_horizontalalignment("right")
     bar.spines[:].set_visible(False)
-    said = ["framed: the region with the largest weight"]
-    said += ["dashed: where the thing is that the word names"] if truth and pair.named else []
-    said += [f"{records[0].name}, {_scored(records[0])}"] if len(records) == 1 else []
-    figure.text(left / wide, 1 - (down + 0.22) / high, "\n".join(said), va="top", fontsize=7.5)
+    lines = ["framed: the region with the largest weight"]
+    lines += ["dashed: the object that the word names"] if truth and pair.true_boxes else []
+    lines += [f"{records[0].name}, {_scored(records[0])}"] if len(records) == 1 else []
+    figure.text(left / wide, 1 - (down + 0.22) / high, "\n".join(lines), va="top", fontsize=7.5)

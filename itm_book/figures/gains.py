@@ -1,4 +1,4 @@
-"""What a method gains, and what it costs: gains with intervals, the plug-in matrix, cost."""
+"""Gains of methods with intervals, the plug-in matrix, cost, and recall curves."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ OPACITY = {GAIN: STRONG, LOSS: STRONG, NO_EFFECT: PALE, UNTESTABLE: PALE}
 
 
 def gains(table: pd.DataFrame, *, title: str, unit: str = "gain in rSum over the host") -> Figure:
-    """Return a bar from zero and two 95 % intervals, over images and over seeds, for every gain.
+    """Return a bar and two 95 % intervals, over images and over seeds, for every gain.
 
-    Columns are those of `comparison.gains`; pale bars are not significant. An interval over two
-    or three seeds is wide, so it is cut where the picture ends, which bars and images decide.
+    Columns are those of `comparison.gains`; pale bars are not significant. Intervals over two or
+    three seeds are wide and are cut at the axis limits, which bars and image intervals set.
     """
     with styled():
         figure, axes = plt.subplots(figsize=(8.2, 1.1 + 0.32 * len(table)))
@@ -31,7 +31,7 @@ def gains(table: pd.DataFrame, *, title: str, unit: str = "gain in rSum over the
         for place, row in enumerate(table.to_dict("records")):
             colour = colour_of_row(row, groups)
             ends = [row["seeds_low"], row["seeds_high"]]
-            axes.barh(place, row["gain"], 0.6, color=colour, alpha=OPACITY[row["says"]])
+            axes.barh(place, row["gain"], 0.6, color=colour, alpha=OPACITY[row["effect"]])
             axes.plot([row["low"], row["high"]], [place, place], color=INK, lw=2.5)
             axes.plot(ends, [place, place], color=INK, lw=0.8)
         axes.axvline(0, color=INK, lw=0.8)
@@ -47,10 +47,10 @@ def gains(table: pd.DataFrame, *, title: str, unit: str = "gain in rSum over the
 
 
 def heat(wide: pd.DataFrame, effects: pd.DataFrame, *, title: str, unit: str) -> Figure:
-    """Return hosts by plug-ins as a heat map; a cell without a run stays empty.
+    """Return a heat map of hosts by plug-ins; cells without a run are empty.
 
-    ``wide`` holds the gains, ``effects`` (same shape) what each ``says`` in `comparison.gains`:
-    significant ones are printed in bold.
+    ``wide`` holds the gains, ``effects`` (same shape) the column ``effect`` of
+    `comparison.gains`: significant gains are bold.
     """
     with styled():
         figure, axes = plt.subplots(figsize=(1.6 + 1.1 * wide.shape[1], 1.3 + 0.42 * wide.shape[0]))
@@ -67,18 +67,18 @@ def heat(wide: pd.DataFrame, effects: pd.DataFrame, *, title: str, unit: str) ->
             linewidths=1,
             cbar_kws={"label": unit},
         )
-        said = effects.to_numpy()[~wide.isna().to_numpy()]
-        for text, word in zip(axes.texts, said, strict=True):
-            text.set_fontweight("bold" if word in (GAIN, LOSS) else "normal")
+        shown = effects.to_numpy()[~wide.isna().to_numpy()]
+        for text, effect in zip(axes.texts, shown, strict=True):
+            text.set_fontweight("bold" if effect in (GAIN, LOSS) else "normal")
         axes.set(xlabel="", ylabel="", title=title)
         axes.tick_params(length=0, labelrotation=0)
         return finished(figure)
 
 
 def cost(table: pd.DataFrame, *, against: str = "minutes", unit: str) -> Figure:
-    """Return rSum against what it costs, a dot for every row of `comparison.compare`.
+    """Return rSum against cost, a dot for every row of `comparison.compare`.
 
-    Dots are named from the best down, where there is room for a name.
+    Dots are labelled from the best down, where a label does not overlap another.
     """
     with styled():
         figure, axes = plt.subplots(figsize=(8.2, 4.4))
@@ -102,7 +102,7 @@ def cost(table: pd.DataFrame, *, against: str = "minutes", unit: str) -> Figure:
 
 
 def _with_room(table: pd.DataFrame, against: str) -> list[dict[Hashable, Any]]:
-    """Return the rows whose names would not be written over a better one's."""
+    """Return the rows whose labels do not overlap that of a better row."""
     across, up = np.log(table[against].astype(float)), table["rsum"].astype(float)
     wide, tall = np.ptp(across) or 1.0, np.ptp(up) or 1.0
     named: list[tuple[dict[Hashable, Any], float, float]] = []
@@ -114,7 +114,7 @@ def _with_room(table: pd.DataFrame, against: str) -> list[dict[Hashable, Any]]:
 
 
 def recalls(curves: dict[str, np.ndarray], *, cuts: Sequence[int] = range(1, 11)) -> Figure:
-    """Return hit rates against K for both directions, one line a method.
+    """Return Recall@K against K for both directions, one line per method.
 
     ``curves[name] [2, len(cuts)]``: image to text and text to image, percent.
     """

@@ -1,6 +1,6 @@
-"""The numbers of a pair, to be printed: pass by pass, as shares of the score, method by method.
+"""Static charts of a pair: passes, contributions to the score, and two methods compared.
 
-All take what `pair_records.pair_record` returns. `looks` draws the same records over the picture.
+The input is a record of `pair_records.pair_record`; `attention_maps` draws it over the picture.
 
 Page: "Figure gallery"; "RCAR".
 """
@@ -17,47 +17,46 @@ from matplotlib.figure import Figure
 
 from itm_book.figures.attention_maps import Records, cells, several
 from itm_book.figures.style import FAINT, INK, OTHERS, colour_of, finished, styled
-from itm_book.pairs.pair_records import Asking, PairRecord, one_pair
+from itm_book.pairs.pair_records import DirectionRecord, PairRecord, one_pair
 from itm_core.errors import InputError
 
-LOSS = "#d55e00"  # of a share that lowers the score
-MOST_REGIONS = 8  # with a bar of their own, where regions share the score
+LOSS = "#d55e00"  # of a negative contribution
+MOST_REGIONS = 8  # with separate bars, in i2t
 
 
 def steps(record: PairRecord, *, direction: str | None = None) -> Figure:
-    """Return how a method looked, pass by pass: attention, temperature, weight in the pooling.
+    """Return attention, temperature and pooling weight of every pass.
 
-    One row of panels for every pass of attention or step of the pooling; within it a line for
-    each word (where regions ask, for each region). A method without regulators has one pass, one
-    temperature for all, and no weights in the pooling.
+    There is a row of panels for every pass of attention or step of the pooling, with a line for
+    each query. A method without regulators has one pass, one temperature, and no pooling weights.
 
     Raises `InputError` for a direction that the method does not have.
     """
-    asking = record.asking(direction)
-    words_ask = asking.direction == "t2i"
-    rows = record.pair.words if words_ask else [str(r) for r in range(record.pair.regions)]
-    count = max(len(asking.weights), len(asking.pooling))
-    bars = [("temperature", asking.temperature)]
-    bars += [("pooling weight", asking.pooling)] if asking.pooling else []
-    ratios = [4.0 if words_ask else 2.2, *[1.0] * len(bars)]
+    side = record.direction(direction)
+    t2i = side.direction == "t2i"
+    rows = record.pair.words if t2i else [str(r) for r in range(record.pair.regions)]
+    count = max(len(side.weights), len(side.pooling))
+    bars = [("temperature", side.temperature)]
+    bars += [("pooling weight", side.pooling)] if side.pooling else []
+    ratios = [4.0 if t2i else 2.2, *[1.0] * len(bars)]
     with styled():
         shape = (8.2, count * (0.5 + 0.17 * len(rows)) + 0.4)
         figure, grid = plt.subplots(
             count, len(ratios), figsize=shape, squeeze=False, width_ratios=ratios
         )
         for k, line in enumerate(grid):
-            _attention(line[0], asking, k, rows)
+            _attention(line[0], side, k, rows)
             for axes, (title, values) in zip(line[1:], bars, strict=True):
-                _lying(axes, values, k, title, len(rows))
+                _row_bars(axes, values, k, title, len(rows))
         figure.suptitle(record.name, fontsize=11, fontweight="bold", x=0.01, ha="left")
         return finished(figure)
 
 
 def contributions(records: Records) -> Figure:
-    """Return what each word adds to the score: bars, each from where the last ended.
+    """Return a waterfall chart of the contributions of the queries to the score.
 
-    The last two are the rest, which no word or region shown accounts for, and their sum, the
-    score. Where regions share the score, the largest shares have a bar each, the others one.
+    The last two bars are the remainder, which belongs to no displayed query, and the score. In i2t
+    the largest contributions have a bar each, the others one in common.
 
     Raises `InputError` for records of different pairs.
     """
@@ -73,23 +72,23 @@ def contributions(records: Records) -> Figure:
         return finished(figure)
 
 
-def compare(one: PairRecord, other: PairRecord, *, direction: str | None = None) -> Figure:
-    """Return how two methods differ on a pair, word by word.
+def compare(first: PairRecord, second: PairRecord, *, direction: str | None = None) -> Figure:
+    """Return the difference of two methods on a pair, word by word.
 
-    On the left what the other weighs more (orange) or less (purple) than the one; then F1 of each
-    word's attention, where the dataset knows, and where words ask their share of the score, a dot
-    for either method.
+    On the left the change of the weights from the first to the second (orange: larger, purple:
+    smaller); in t2i also F1 of each word's attention, with annotations, and its contribution to
+    the score, a dot per method.
 
     Args:
-        direction: in which both look; by default the first that both have.
+        direction: ``t2i`` or ``i2t``; by default the first that both have.
 
     Raises `InputError` for records of different pairs, or that have no direction in common.
     """
-    words = one_pair([one, other]).words
-    ours, theirs = _common(one, other, direction)
-    change = theirs.weights[-1] - ours.weights[-1]
-    dots = _dots(ours, theirs)
-    names, colours = (one.name, other.name), _two_colours(one.name, other.name)
+    words = one_pair([first, second]).words
+    sides = _common(first, second, direction)
+    change = sides[1].weights[-1] - sides[0].weights[-1]
+    dots = _dots(*sides)
+    names, colours = (first.name, second.name), _two_colours(first.name, second.name)
     with styled():
         figure, grid = plt.subplots(
             1, 1 + len(dots), figsize=(8.2, 1.25 + 0.19 * len(words)), squeeze=False,
@@ -99,8 +98,8 @@ def compare(one: PairRecord, other: PairRecord, *, direction: str | None = None)
         cells(grid[0, 0], change, words, cmap="PuOr_r", low=-reach, high=reach)
         figure.colorbar(grid[0, 0].collections[0], ax=grid[0, 0], pad=0.01)
         grid[0, 0].set_title("change of the weights", fontsize=10, loc="left")
-        said = f"region; orange: {other.name} weighs more, purple: less"
-        grid[0, 0].set_xlabel("\n".join(textwrap.wrap(said, 60)), fontsize=8.5)
+        label = f"region; orange: larger weight with {second.name}, purple: smaller"
+        grid[0, 0].set_xlabel("\n".join(textwrap.wrap(label, 60)), fontsize=8.5)
         for axes, (title, pair) in zip(grid[0, 1:], dots, strict=True):
             _dumbbells(axes, pair, names, colours)
             axes.set_title(title, fontsize=10)
@@ -109,21 +108,21 @@ def compare(one: PairRecord, other: PairRecord, *, direction: str | None = None)
         return finished(figure)
 
 
-def _attention(axes: Axes, asking: Asking, k: int, rows: Sequence[str]) -> None:
-    """Draw the k-th pass, who asks in the rows; nothing where pooling takes more steps."""
-    if k >= len(asking.weights):
+def _attention(axes: Axes, side: DirectionRecord, k: int, rows: Sequence[str]) -> None:
+    """Draw the k-th pass with queries as rows; nothing where only the pooling has this step."""
+    if k >= len(side.weights):
         axes.set_axis_off()
         return
-    weights = asking.weights[k]
-    cells(axes, weights if asking.direction == "t2i" else weights.T, rows)
-    if asking.direction == "i2t":
+    weights = side.weights[k]
+    cells(axes, weights if side.direction == "t2i" else weights.T, rows)
+    if side.direction == "i2t":
         axes.set_yticks(np.arange(0, len(rows), 5) + 0.5, rows[::5])
     axes.set_title(f"attention, pass {k + 1}", fontsize=10, loc="left")
-    axes.set_xlabel("region" if asking.direction == "t2i" else "word, by its place", fontsize=8.5)
+    axes.set_xlabel("region" if side.direction == "t2i" else "word", fontsize=8.5)
 
 
-def _lying(axes: Axes, steps: Sequence[np.ndarray], k: int, title: str, rows: int) -> None:
-    """Draw a number of the k-th step for each row of the matrix beside it, on one scale."""
+def _row_bars(axes: Axes, steps: Sequence[np.ndarray], k: int, title: str, rows: int) -> None:
+    """Draw horizontal bars of the k-th step, a bar per row of the matrix, on a common scale."""
     if k >= len(steps):
         axes.set_axis_off()
         return
@@ -135,25 +134,25 @@ def _lying(axes: Axes, steps: Sequence[np.ndarray], k: int, title: str, rows: in
 
 
 def _parts(record: PairRecord) -> list[tuple[str, float]]:
-    """Return the names and sizes of all that adds up to the score."""
+    """Return name and size of every part of the score."""
     parts: list[tuple[str, float]] = []
-    for asking in record.directions:
-        if asking.direction == "t2i":
-            parts += zip(record.pair.words, asking.contribution.tolist(), strict=True)
+    for side in record.directions:
+        if side.direction == "t2i":
+            parts += zip(record.pair.words, side.contribution.tolist(), strict=True)
             continue
-        order = np.argsort(-np.abs(asking.contribution), kind="stable")
+        order = np.argsort(-np.abs(side.contribution), kind="stable")
         largest, others = order[:MOST_REGIONS], order[MOST_REGIONS:]
-        parts += [(f"region {r}", float(asking.contribution[r])) for r in largest]
+        parts += [(f"region {r}", float(side.contribution[r])) for r in largest]
         if len(others):
-            parts.append((f"{len(others)} regions", float(asking.contribution[others].sum())))
-    return [*parts, ("rest", record.rest)]
+            parts.append((f"{len(others)} regions", float(side.contribution[others].sum())))
+    return [*parts, ("remainder", record.remainder)]
 
 
 def _waterfall(axes: Axes, bars: Sequence[tuple[str, float]], score: float, colour: str) -> None:
-    ends = np.cumsum([share for _, share in bars])
-    for place, ((name, share), end) in enumerate(zip(bars, ends, strict=True)):
-        shade = FAINT if name == "rest" else colour if share >= 0 else LOSS
-        axes.barh(place, share, 0.72, left=end - share, color=shade)
+    ends = np.cumsum([part for _, part in bars])
+    for place, ((name, part), end) in enumerate(zip(bars, ends, strict=True)):
+        shade = FAINT if name == "remainder" else colour if part >= 0 else LOSS
+        axes.barh(place, part, 0.72, left=end - part, color=shade)
         axes.plot([end, end], [place - 0.36, place + 1.36], color=FAINT, lw=0.6)
     axes.barh(len(bars), score, 0.72, color=INK)
     axes.set_yticks(range(len(bars) + 1), [*(name for name, _ in bars), "score"], fontsize=8)
@@ -161,34 +160,36 @@ def _waterfall(axes: Axes, bars: Sequence[tuple[str, float]], score: float, colo
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color=FAINT, alpha=0.25)
-    text = f"shares of the score, {score:.3f} in all"
+    text = f"contributions to the score of {score:.3f}"
     axes.set_xlabel(text.replace("-", "\N{MINUS SIGN}"), fontsize=8.5)
 
 
-def _common(one: PairRecord, other: PairRecord, direction: str | None) -> tuple[Asking, Asking]:
+def _common(
+    first: PairRecord, second: PairRecord, direction: str | None
+) -> tuple[DirectionRecord, DirectionRecord]:
     if direction is None:
-        known = [asking.direction for asking in other.directions]
-        both = [asking.direction for asking in one.directions if asking.direction in known]
+        available = [side.direction for side in second.directions]
+        both = [side.direction for side in first.directions if side.direction in available]
         if not both:
             raise InputError(
-                "these methods do not look the same way: their weights cannot be compared",
-                found=f"{one.asking().direction} of {one.name}, "
-                f"{other.asking().direction} of {other.name}",
-                remedy="looks.matrix([one, other]) draws them under one another",
+                "the methods have no direction of attention in common",
+                found=f"{first.direction().direction} of {first.name}, "
+                f"{second.direction().direction} of {second.name}",
+                remedy="attention_maps.matrix([first, second]) draws both",
             )
         direction = both[0]
-    return one.asking(direction), other.asking(direction)
+    return first.direction(direction), second.direction(direction)
 
 
-def _dots(ours: Asking, theirs: Asking) -> list[tuple[str, np.ndarray]]:
-    """Return the title and the values ``[2, L]`` of every number that each word has of either."""
-    if ours.direction != "t2i":
+def _dots(first: DirectionRecord, second: DirectionRecord) -> list[tuple[str, np.ndarray]]:
+    """Return title and values ``[2, L]`` of every number of the words under both methods."""
+    if first.direction != "t2i":
         return []
-    found: list[tuple[str, np.ndarray]] = []
-    if ours.quality and theirs.quality:
-        f1 = [[q[2] if q else np.nan for q in one.quality[-1]] for one in (ours, theirs)]
-        found.append(("attention F1", np.array(f1)))
-    return [*found, ("share of score", np.array([ours.contribution, theirs.contribution]))]
+    dots: list[tuple[str, np.ndarray]] = []
+    if first.quality and second.quality:
+        f1 = [[q[2] if q else np.nan for q in side.quality[-1]] for side in (first, second)]
+        dots.append(("attention F1", np.array(f1)))
+    return [*dots, ("contribution", np.array([first.contribution, second.contribution]))]
 
 
 def _dumbbells(axes: Axes, both: np.ndarray, names: Sequence[str], colours: Sequence[str]) -> None:
@@ -202,7 +203,7 @@ def _dumbbells(axes: Axes, both: np.ndarray, names: Sequence[str], colours: Sequ
     axes.locator_params(axis="x", nbins=4)
 
 
-def _two_colours(one: str, other: str) -> tuple[str, str]:
-    """Return the colours of two methods, never the same."""
-    first, second = colour_of(one), colour_of(other, 1)
-    return first, OTHERS[1] if first == second else second
+def _two_colours(first: str, second: str) -> tuple[str, str]:
+    """Return two different colours for two methods."""
+    colours = colour_of(first), colour_of(second, 1)
+    return colours[0], OTHERS[1] if colours[0] == colours[1] else colours[1]

@@ -1,4 +1,7 @@
-"""Pictures of a dataset: side by side with their captions, and with their region proposals."""
+"""Pictures of a dataset with captions, and with region proposals.
+
+Page: "Scenes"; "Your pictures".
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from itm_book.figures.style import ACCENT, finished, styled
 
 
 def proposals(picture: np.ndarray, boxes: np.ndarray, title: str = "") -> Figure:
-    """Return a picture with all its region boxes drawn thinly."""
+    """Return a picture with thin outlines of its region boxes."""
     with styled():
         figure, axes = plt.subplots(figsize=(3.2, 3.4))
         _bare(axes, picture, title)
@@ -35,7 +38,7 @@ def proposals(picture: np.ndarray, boxes: np.ndarray, title: str = "") -> Figure
 
 
 def gallery(pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int = 4) -> Figure:
-    """Return pictures side by side, each under a short title."""
+    """Return a grid of pictures with short titles."""
     rows = -(-len(pictures) // columns)
     with styled():
         figure, grid = plt.subplots(

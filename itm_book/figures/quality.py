@@ -1,4 +1,4 @@
-"""How attention quality depends on where the line is drawn, and how it is spread over pairs."""
+"""Attention quality against the threshold, and its distribution over pairs."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ COLUMNS = 4  # of the legend
 
 
 def threshold_curves(qualities: Mapping[str, Quality]) -> Figure:
-    """Return precision, recall and F1 over the threshold, one line for each named method.
+    """Return precision, recall and F1 against the threshold, one line per named method.
 
-    The threshold is a multiple of the mean weight; at one, the main number is read off.
+    The threshold is a multiple of the mean weight; the tables use one.
     """
     with styled():
         rows = math.ceil(len(qualities) / COLUMNS)
         figure, panels = plt.subplots(1, 3, figsize=(8.2, 2.9 + 0.16 * rows), sharey=True)
-        seen: list[str] = []
+        used: list[str] = []
         for place, (name, quality) in enumerate(qualities.items()):
             colour = colour_of(name, place)
-            look: dict[str, Any] = {"color": colour, "ls": STROKES[seen.count(colour) % 4]}
-            seen.append(colour)
+            style: dict[str, Any] = {"color": colour, "ls": STROKES[used.count(colour) % 4]}
+            used.append(colour)
             for axes, values in zip(panels, quality.curve.T, strict=True):
-                axes.plot(MULTIPLES, values, label=name, **look)
+                axes.plot(MULTIPLES, values, label=name, **style)
         for axes, title in zip(panels, TITLES, strict=True):
             axes.axvline(1, color=FAINT, lw=0.8, ls=":")
             axes.set(xscale="log", title=title, xlabel="threshold / mean weight")
             axes.set_xticks([0.25, 1, 4, 16], ["1/4", "1", "4", "16"])
             axes.minorticks_off()
-        panels[0].set(ylabel="share, mean over queries", ylim=(0, 1))
+        panels[0].set(ylabel="mean over queries", ylim=(0, 1))
         # below the panels: in one of them it would cover curves
         lines, names = panels[0].get_legend_handles_labels()
         figure.legend(lines, names, loc="outside lower center", ncols=COLUMNS, fontsize=7)
@@ -48,17 +48,20 @@ def threshold_curves(qualities: Mapping[str, Quality]) -> Figure:
 
 
 def distribution(table: pd.DataFrame) -> Figure | Markdown:
-    """Return how attention F1 is spread over pairs: a box for every method of `atlas.Atlas.table`.
+    """Return the distribution of attention F1 over pairs, a box per method.
 
-    A panel for words that ask, and one for regions: the two are not the same measure. The box
-    holds the middle half of the pairs, the line nine in ten, the dot is the mean. A dataset that
-    does not know what its words name has nothing to draw, and a note says so.
+    ``table`` is `SplitAttention.table`. There is a panel for words as queries and one for regions:
+    the two are different measures. The box holds the middle half of the pairs, the line 90 %, the
+    dot is the mean. A note instead of a figure for a dataset without word annotations.
     """
-    known = table[table["f1"].notna()]
-    if known.empty:
-        return Markdown("*This dataset does not say what its words name: no attention F1.*")
-    sides = list(dict.fromkeys(known["asks"]))
-    methods = {side: list(dict.fromkeys(known["method"][known["asks"] == side])) for side in sides}
+    annotated = table[table["f1"].notna()]
+    if annotated.empty:
+        return Markdown("*No attention F1: this dataset has no word annotations.*")
+    sides = list(dict.fromkeys(annotated["queries"]))
+    methods = {
+        side: list(dict.fromkeys(annotated["method"][annotated["queries"] == side]))
+        for side in sides
+    }
     counts = [len(methods[side]) for side in sides]
     with styled():
         figure, panels = plt.subplots(
@@ -66,14 +69,14 @@ def distribution(table: pd.DataFrame) -> Figure | Markdown:
             squeeze=False, sharex=True, height_ratios=counts,
         )  # fmt: skip
         for axes, side in zip(panels[:, 0], sides, strict=True):
-            rows = known[known["asks"] == side]
+            rows = annotated[annotated["queries"] == side]
             for place, name in enumerate(methods[side]):
                 _box(axes, place, 100 * rows["f1"][rows["method"] == name], colour_of(name, place))
             axes.set_yticks(range(len(methods[side])), methods[side], fontsize=9)
             axes.set(ylim=(len(methods[side]) - 0.5, -0.5), xlim=(0, 100))
-            axes.set_title(f"{side} ask", fontsize=10, loc="left")
+            axes.set_title(f"{side} as queries", fontsize=10, loc="left")
             axes.grid(axis="x", color=FAINT, alpha=0.25)
-        note = "box: the middle half of the pairs; line: nine in ten; dot: mean"
+        note = "box: middle half of the pairs; line: 90 %; dot: mean"
         panels[-1, 0].set_xlabel(f"attention F1 of a pair (percent)\n{note}")
         return finished(figure)
 

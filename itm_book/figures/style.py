@@ -1,4 +1,4 @@
-"""How every figure of the book looks: one card, one palette, one colour per method."""
+"""Style of the figures of the book: background, palette, and one colour per method."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-CARD = "#fcfcfa"  # figures keep their own light card, so that they read on a dark page too
+CARD = "#fcfcfa"  # a light background, also on a dark page
 INK = "#22262b"
 FAINT = "#8a9199"
 RIGHT = "#0b7a53"
 ACCENT = "#e8a200"
-STROKES = ("-", "--", ":", "-.")  # tell lines of one colour apart
+STROKES = ("-", "--", ":", "-.")  # for lines of the same colour
 
-# Okabe and Ito's colours, safe for colour-blind readers; a method keeps its own everywhere.
-# The first name that a text starts with decides, so the longer ones stand first.
+# Okabe and Ito's colours, safe for colour-blind readers; the same for a method in all figures.
+# The first matching prefix is used, so longer ones come first.
 METHODS = {
     "scan-t2i": "#0072b2",
     "SCAN t2i": "#0072b2",
@@ -72,22 +72,22 @@ _SETTINGS: dict[Any, Any] = {
 
 
 def colour_of(method: str, place: int = 0) -> str:
-    """Return the colour of a method; unknown ones take one of the others by ``place``."""
-    known = (colour for name, colour in METHODS.items() if method.startswith(name))
-    return next(known, OTHERS[place % len(OTHERS)])
+    """Return the colour of a method; of an unknown one, another colour by ``place``."""
+    matches = (colour for name, colour in METHODS.items() if method.startswith(name))
+    return next(matches, OTHERS[place % len(OTHERS)])
 
 
 def colours_of(methods: Sequence[str]) -> list[str]:
-    """Return a colour for each method, its plug-in's own if it has one, and never one twice."""
-    found: list[str] = []
+    """Return different colours for methods, that of the plug-in for a method with one."""
+    colours: list[str] = []
     for place, method in enumerate(methods):
         colour = colour_of(method.split("+")[-1].strip(), place)
-        found.append(OTHERS[place] if colour in found else colour)
-    return found
+        colours.append(OTHERS[place] if colour in colours else colour)
+    return colours
 
 
 def colour_of_row(row: Mapping[Hashable, Any], groups: Sequence[Any]) -> str:
-    """Return the colour of a row of a table: its method's own, else that of its group."""
+    """Return the colour of a row of a table: that of its method, else of its group."""
     name, group = str(row["name"]), row.get("group", "")
     if any(name.startswith(method) for method in METHODS):
         return colour_of(name)
@@ -96,12 +96,12 @@ def colour_of_row(row: Mapping[Hashable, Any], groups: Sequence[Any]) -> str:
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw with the book's style, and leave matplotlib's settings as they were."""
+    """A context with the book's style; restores matplotlib's settings."""
     with mpl.rc_context(_SETTINGS):
         yield
 
 
 def finished(figure: Figure) -> Figure:
-    """Return a figure that a notebook shows once, when it is a cell's last value."""
+    """Return the figure, closed, so that a notebook shows it only as a cell's value."""
     plt.close(figure)
     return figure

@@ -1,4 +1,7 @@
-"""Small pictures of the tensors, to follow a method step by step."""
+"""Heat maps and bars of the tensors of a method.
+
+Page: "SCAN"; "Figure gallery".
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ from itm_book.figures.style import finished, styled
 def steps(
     matrices: Sequence[tuple[str, np.ndarray]], words: Sequence[str], *, diverging: bool = False
 ) -> Figure:
-    """Return labelled heat maps ``[L, R]`` (words by regions) under one another.
+    """Return labelled heat maps ``[L, R]`` (words by regions), one per step.
 
     Args:
         matrices: title and values of each step.
         words: the L words of the rows.
-        diverging: colour around zero, for values of both signs.
+        diverging: use colours centred at zero, for values of both signs.
     """
     with styled():
         figure, grid = plt.subplots(
@@ -41,7 +44,7 @@ def steps(
 
 
 def bars(names: Sequence[str], values: np.ndarray, *, title: str, unit: str) -> Figure:
-    """Return one bar for each name."""
+    """Return a bar chart, one bar per name."""
     with styled():
         figure, axes = plt.subplots(figsize=(8.2, 2.4))
         axes.bar(range(len(names)), values, color="#0072b2")

@@ -1,4 +1,7 @@
-"""One pair step by step: the tensors that the chapter on SCAN draws."""
+"""The intermediate tensors of SCAN for one pair.
+
+Page: "SCAN"; "Figure gallery".
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,11 @@ from itm_core.models.attention import normalise
 
 @dataclass(frozen=True)
 class Steps:
-    """What SCAN computes of one pair; L words with ``<start>`` and ``<end>``, R regions.
+    """Intermediate tensors of SCAN for one pair; L words with ``<start>`` and ``<end>``, R regions.
 
     Attributes:
         dots, normalised, weights: ``[L, R]``.
-        relevance: cosine of each query with what it saw, ``[L]`` (t2i) or ``[R]`` (i2t).
+        relevance: cosine of each query with its attended vector, ``[L]`` (t2i) or ``[R]`` (i2t).
         score: of the pair.
     """
 
@@ -36,19 +39,19 @@ class Steps:
 
 @torch.no_grad()
 def scan_steps(run: Run, split: Split, image: int, caption: int) -> Steps:
-    """Return every step of SCAN for one pair; raises `InputError` for a run of another method."""
+    """Return the tensors of SCAN for one pair; raises `InputError` for a run of another method."""
     matcher = run.matcher()
-    reading = read_pair(run, split, image, caption, matcher)
-    look = reading.directions[0] if len(reading.directions) == 1 else None
-    if look is None or look.relevance is None or not isinstance(matcher, Attending):
-        raise InputError("the steps are those of SCAN", found=run.recipe.name)
-    seen = look.passes[0]
-    Z = normalise(seen.dots, matcher.settings.normalisation, look.query_axis)
+    output = read_pair(run, split, image, caption, matcher)
+    side = output.directions[0] if len(output.directions) == 1 else None
+    if side is None or side.relevance is None or not isinstance(matcher, Attending):
+        raise InputError("these are the steps of SCAN", found=run.recipe.name)
+    attended = side.passes[0]
+    Z = normalise(attended.dots, matcher.settings.normalisation, side.query_axis)
     return Steps(
         words=[START, *tokenise(split.captions[caption]), END],
-        dots=seen.dots[0, :, 0].numpy(),
+        dots=attended.dots[0, :, 0].numpy(),
         normalised=Z[0, :, 0].numpy(),
-        weights=seen.weights[0, :, 0].numpy(),
-        relevance=look.relevance.flatten().numpy(),
-        score=float(reading.score),
+        weights=attended.weights[0, :, 0].numpy(),
+        relevance=side.relevance.flatten().numpy(),
+        score=float(output.score),
     )

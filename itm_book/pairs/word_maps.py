@@ -1,4 +1,4 @@
-"""Where each word of one caption looks in one image, read off a finished run."""
+"""Attention of one caption over one image, from a finished run."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from itm_core.models.pairing import REGIONS
 
 @dataclass(frozen=True)
 class WordMaps:
-    """Where each word of one caption looks in one image, as the matcher scored them.
+    """Attention between the words of one caption and the regions of one image.
 
     Attributes:
         words: the L tokens without ``<start>`` and ``<end>``.
-        weights: ``[L, R]``; t2i: each row sums to one. i2t: each *column* spreads over the whole
-            caption, start and end included.
-        contribution: shares of the score, ``[L]`` (t2i) or ``[R]`` (i2t).
-        rest: what no word (or region) shown accounts for: ``<start>`` and ``<end>``, the other
-            direction, a whole-image similarity.
-        score: of the pair; equals ``contribution.sum() + rest``.
+        weights: ``[L, R]``; t2i: each row sums to one. i2t: each *column* sums to one over
+            all tokens, start and end included.
+        contribution: of each query to the score, ``[L]`` (t2i) or ``[R]`` (i2t).
+        remainder: the part of the score outside ``contribution``: ``<start>`` and ``<end>``, the
+            other direction, a global similarity.
+        score: of the pair; equals ``contribution.sum() + remainder``.
         direction: ``t2i`` or ``i2t``.
     """
 
     words: list[str]
     weights: np.ndarray
     contribution: np.ndarray
-    rest: float
+    remainder: float
     score: float
     direction: str
 
@@ -43,7 +43,7 @@ class WordMaps:
 def read_pair(
     run: Run, split: Split, image: int, caption: int, matcher: Matcher | None = None
 ) -> MatchOutput:
-    """Return how a run's matcher scored one image and one caption of ``split``, step by step."""
+    """Return the explained output of a run's matcher for one image and one caption of ``split``."""
     return read_pairs(run, split, [image], [split.captions[caption]], matcher)
 
 
@@ -55,9 +55,9 @@ def read_pairs(
     sentences: Sequence[str],
     matcher: Matcher | None = None,
 ) -> MatchOutput:
-    """Return how a run's matcher scored the i-th of some images with the i-th sentence.
+    """Return the explained output of a run's matcher for the i-th image with the i-th sentence.
 
-    All in one batch: shorter sentences are padded to the longest.
+    All pairs are in one batch; shorter sentences are padded to the longest.
     """
     matcher = matcher or run.matcher()
     ids, lens = pad([run.vocabulary.encode(sentence) for sentence in sentences])
@@ -68,30 +68,30 @@ def read_pairs(
 def explain(
     run: Run, split: Split, image: int, caption: int, *, direction: str | None = None
 ) -> WordMaps:
-    """Return where the words of a caption look in an image of ``split``.
+    """Return the attention between the words of a caption and an image of ``split``.
 
-    ``direction`` chooses between the two of a method that has both (default: words ask).
+    ``direction``: ``t2i`` or ``i2t``, for a method with both (default: ``t2i``).
     Raises `InputError` for a method without attention, or without that direction.
     """
-    reading = read_pair(run, split, image, caption)
-    looks = {"t2i" if look.key_axis == REGIONS else "i2t": look for look in reading.directions}
-    direction = direction or next(iter(looks), "t2i")
-    if direction not in looks:
+    output = read_pair(run, split, image, caption)
+    outputs = {"t2i" if side.key_axis == REGIONS else "i2t": side for side in output.directions}
+    direction = direction or next(iter(outputs), "t2i")
+    if direction not in outputs:
         raise InputError(
-            "nothing looks that way in this method",
+            "this method does not attend in that direction",
             found=f"{direction} of {run.recipe.name}",
-            expected=f"one of {', '.join(looks)}" if looks else "a method that attends",
+            expected=f"one of {', '.join(outputs)}" if outputs else "a method that attends",
         )
-    look = looks[direction]
-    assert look.contribution is not None  # `explain` fills it
-    share = look.contribution[0, :, 0].numpy()
-    score = float(reading.score)
-    contribution = share[1:-1, 0] if direction == "t2i" else share[0]
+    attended = outputs[direction]
+    assert attended.contribution is not None  # `explain` fills it
+    shares = attended.contribution[0, :, 0].numpy()
+    score = float(output.score)
+    contribution = shares[1:-1, 0] if direction == "t2i" else shares[0]
     return WordMaps(
         words=run.vocabulary.tokens(split.captions[caption]),
-        weights=look.weights[0, 1:-1, 0].numpy(),
+        weights=attended.weights[0, 1:-1, 0].numpy(),
         contribution=contribution,
-        rest=score - float(contribution.sum()),
+        remainder=score - float(contribution.sum()),
         score=score,
         direction=direction,
     )

@@ -1,7 +1,7 @@
 """Generate Scenes: rendered images with captions whose content words are linked to objects.
 
 The only dataset here with ground-truth alignment of every word. Deterministic for a seed, byte by
-byte on every machine, and stored in the SCAN layout (`precomp`).
+byte on every machine, and stored in the SCAN layout (``precomp``).
 
 Page: The Scenes data card.
 """

@@ -1,7 +1,7 @@
-"""Search with a finished run: the best images of a sentence, the best captions of an image, why.
+"""Search with a finished run: the best images of a sentence, the best captions of an image.
 
-A query is met with the whole gallery as `scoring.score_matrix` does it, and the best few are
-explained in one batch. The sentence may be the reader's own.
+A query is scored against the gallery as in `scoring.score_matrix`; the top results are explained
+in one batch. A sentence may be any text.
 
 Page: "The gallery".
 """
@@ -11,10 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
 
 import numpy as np
-import pandas as pd
 
 from itm_book.pairs.pair_records import PairRecord, records_of
 from itm_book.search.sentences import require_sentence
@@ -22,12 +20,11 @@ from itm_book.tables import report
 from itm_core.data.dataset import Split
 from itm_core.encoders.fragments import Fragments
 from itm_core.errors import InputError
-from itm_core.evaluation.rank_correlation import spearman
 from itm_core.evaluation.scoring import encode_captions, encode_images, pad, score_fragments
 from itm_core.experiments.prepare import encode, run_features
 from itm_core.experiments.runs import Run
 
-BEST = 5  # results that are shown and explained
+BEST = 5  # results with an explanation
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +32,11 @@ class Hit:
     """One result.
 
     Attributes:
-        place: where it stands, among the images or among the captions of the split.
-        image: the place of its image.
-        right: whether image and caption belong together; None where nobody knows.
-        unknown: for each word whether the method's vocabulary lacks it.
-        record: how the pair came to its score.
+        place: index among the images or the captions of the split.
+        image: index of its image.
+        right: whether image and caption match; None where this is unknown.
+        unknown: for each word whether it is missing from the method's vocabulary.
+        record: the explanation of the score.
     """
 
     place: int
@@ -51,19 +48,19 @@ class Hit:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a method found for one query.
+    """The results of a method for one query.
 
     Attributes:
-        asked: the sentence, or the id of the image.
-        wanted: ``images`` or ``captions``.
-        hits: the best, best first.
-        rank: of the first right one among all, from 1; None where nothing is known to be right.
-        of: how many were ranked.
+        query: the sentence, or the id of the image.
+        target: what is retrieved, ``images`` or ``captions``.
+        hits: the top results, best first.
+        rank: of the first relevant result among all, from 1; None where relevance is unknown.
+        of: the number of ranked items.
     """
 
     name: str
-    asked: str
-    wanted: str
+    query: str
+    target: str
     hits: list[Hit]
     rank: int | None
     of: int
@@ -73,9 +70,9 @@ class Searcher:
     """Searches a split with a run; images and captions are encoded once.
 
     Args:
-        run: any finished run. One without attention finds, and can explain nothing.
+        run: any finished run; without attention there are no explanations.
         split: the gallery.
-        name: what the method is called beside others; by default its recipe.
+        name: displayed name of the method; by default its recipe.
 
     Raises `InputError` for a split with other features than the run was trained on.
     """
@@ -96,8 +93,8 @@ class Searcher:
     def scores_of_images(self, sentence: str) -> np.ndarray:
         """Return the score of every image with a sentence, ``[I]``.
 
-        Raises `InputError` for a sentence without a word that the run knows, or with more than a
-        caption may have.
+        Raises `InputError` for a sentence without a word of the vocabulary, or longer than a
+        caption may be.
         """
         require_sentence(self.run.vocabulary, sentence)
         words = self._matcher.words(*pad([self.run.vocabulary.encode(sentence)]))
@@ -118,23 +115,23 @@ class Searcher:
     def images_for(self, sentence: str, count: int = BEST) -> Found:
         """Return the best images of a sentence.
 
-        The images that the split captions with this very sentence are right; for any other
-        sentence nobody has said which is. Raises `InputError` as `scores_of_images` does.
+        Images with this sentence as a caption are relevant; for other sentences relevance is
+        unknown. Raises `InputError` as `scores_of_images` does.
         """
         sentence = sentence.strip()
-        own = {
+        relevant = {
             int(image)
             for image, text in zip(self.split.caption_image, self.split.captions, strict=True)
             if text.strip() == sentence
         }
-        right = np.isin(np.arange(len(self.split.regions)), list(own)) if own else None
+        right = np.isin(np.arange(len(self.split.regions)), list(relevant)) if relevant else None
         scores = self.scores_of_images(sentence)
         order = report.best(scores, len(scores))
         pairs = [(int(image), sentence) for image in order[: _some(count)]]
         return self._found(sentence, "images", order, pairs, right)
 
     def captions_for(self, image: int, count: int = BEST) -> Found:
-        """Return the best captions of an image; its own are right.
+        """Return the best captions of an image; its own captions are relevant.
 
         Raises `InputError` for an image that the split does not have.
         """
@@ -146,13 +143,13 @@ class Searcher:
 
     def _found(
         self,
-        asked: str,
-        wanted: str,
+        query: str,
+        target: str,
         order: np.ndarray,
         pairs: Sequence[tuple[int, str]],
         right: np.ndarray | None,
     ) -> Found:
-        """Explain the best ``pairs``, and count where the first right one stands in ``order``."""
+        """Return the top ``pairs`` with explanations, and the rank of the first relevant item."""
         records = records_of(
             self.run, self.split, pairs, name=self.name, matcher=self._matcher, small=True
         )
@@ -167,31 +164,10 @@ class Searcher:
             for place, (image, text), record in zip(order, pairs, records, strict=False)
         ]
         rank = None if right is None else int(right[order].argmax()) + 1
-        return Found(self.name, asked, wanted, hits, rank, len(order))
+        return Found(self.name, query, target, hits, rank, len(order))
 
 
 def _some(count: int) -> int:
     if count < 1:
         raise InputError("no such number of results", expected="1 or more", found=count)
     return count
-
-
-def agreement(searchers: Sequence[Searcher], sentences: Sequence[str]) -> pd.DataFrame:
-    """Return how alike the images are that two of some sentences find, a row for each two.
-
-    Columns: ``method``, the two sentences, how many of the `BEST` images they share, and the rank
-    correlation of all scores (Spearman; empty where all scores of a sentence are equal).
-    """
-    rows = []
-    for search in searchers:
-        scores = {text: search.scores_of_images(text) for text in dict.fromkeys(sentences)}
-        for (one, here), (other, there) in combinations(scores.items(), 2):
-            shared = np.intersect1d(report.best(here, BEST), report.best(there, BEST))
-            alike = spearman(here, there)
-            row = {"method": search.name, "one sentence": one, "the other": other}
-            row |= {"shared": f"{len(shared)} of {min(BEST, len(here))}"}
-            row |= {"rank correlation": "" if np.isnan(alike) else f"{alike:.3f}"}
-            rows.append(row)
-    table = pd.DataFrame(rows)
-    table.attrs["wrap"] = ["one sentence", "the other"]
-    return table

@@ -1,11 +1,9 @@
-"""How well the rows of a table look: attention precision, recall and F1, and gains in them.
+"""Attention quality of the rows of a table: precision, recall and F1, and gains in them.
 
-Everything starts from `results.Results`, as in `comparison`. The record holds these measures as
-means over queries, so there is no interval over images: seeds alone decide whether a gain is
-significant.
+The input is `results.Results`, as in `comparison`. The record has these measures as means over
+queries, so there is no interval over images, and gains are tested over seeds alone.
 
-Page: the CHAN chapter, "Where the words look"; the chapter on the constraints, "Do they look
-better?".
+Page: the chapters on CHAN and on the constraints.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ import pandas as pd
 
 from itm_book.records.grids import Grid
 from itm_book.records.results import Result, Results
-from itm_book.tables.comparison import measured, paired, spread
+from itm_book.tables.comparison import gain_over_seeds, paired, spread
 from itm_book.tables.run_links import linked
 from itm_core.evaluation.statistics import GAIN, LOSS, sd
 
@@ -27,9 +25,9 @@ TITLES = {"precision": "precision", "recall": "recall", "f1": "F1"}
 
 
 def quality(results: Results, name: str = "method") -> pd.DataFrame:
-    """Return precision, recall and F1 of every row that attends, in percent, as text.
+    """Return precision, recall and F1 of every row with attention, in percent, as text.
 
-    ``mean ± spread between seeds``; columns of a direction that no row attends in are left out.
+    ``mean ± spread between seeds``; columns of a direction without any row are left out.
     """
     rows = []
     for row, group in results.items():
@@ -46,13 +44,13 @@ def quality(results: Results, name: str = "method") -> pd.DataFrame:
 
 
 def gains(results: Results, grid: Grid, *, over: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """Return what every row gains over its host in each measure, on the seeds that both have.
+    """Return the gain of every row over its host in each measure, on the seeds that both have.
 
-    ``over`` names other rows to compare with than the grid's hosts. Columns: ``name``, ``host``,
+    ``over`` maps rows to others than the grid's hosts. Columns: ``name``, ``host``,
     ``seeds``, ``runs``, and for ``words`` and ``regions`` and every measure the gain in points as
-    `comparison.measured` gives it, for example ``words_precision`` and ``words_precision_says``;
-    NaN where one of the two does not look that way. `verdicts.claim` takes
-    ``of="words_precision"``.
+    `comparison.gain_over_seeds` gives it, for example ``words_precision`` and
+    ``words_precision_effect``; NaN where one of the two does not attend in that direction.
+    `verdicts.claim` takes ``of="words_precision"``.
     """
     rows = []
     for name, group in results.items():
@@ -60,36 +58,38 @@ def gains(results: Results, grid: Grid, *, over: Mapping[str, str] | None = None
         pairs = paired(group, results.get(host, ()))
         if host == name or not pairs:
             continue
-        ours, theirs = zip(*pairs, strict=True)
+        row_results, host_results = zip(*pairs, strict=True)
         row: dict[str, object] = {"name": name, "host": host, "seeds": len(pairs)}
-        row["runs"] = [result.run for result in (*ours, *theirs)]
+        row["runs"] = [result.run for result in (*row_results, *host_results)]
         for key in _columns():
-            row |= measured(_short(key), _values(ours, key) - _values(theirs, key))
+            row |= gain_over_seeds(
+                _short(key), _values(row_results, key) - _values(host_results, key)
+            )
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def readable_gains(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of `gains` as text; measures that no row has are left out."""
+    """Return the table of `gains` as text; measures without any row are left out."""
     rows = []
     for row in table.to_dict("records"):
         shown = {"method": row["name"], "over": row["host"], "seeds": str(row["seeds"])}
         for key, title in _columns().items():
-            value, said = row[_short(key)], row[f"{_short(key)}_says"]
-            significant = f", {said}" if said in (GAIN, LOSS) else ""
+            value, effect = row[_short(key)], row[f"{_short(key)}_effect"]
+            significant = f", {effect}" if effect in (GAIN, LOSS) else ""
             text = f"{value:+.1f}{spread(row[f'{_short(key)}_spread'])}{significant}"
             shown[title] = "" if np.isnan(value) else text
         rows.append(shown)
-    found = pd.DataFrame(rows)
-    empty = [t for t in _columns().values() if t in found and not found[t].any()]
-    return linked(found.drop(columns=empty), {"method": table.get("runs", ())})
+    shown_gains = pd.DataFrame(rows)
+    empty = [t for t in _columns().values() if t in shown_gains and not shown_gains[t].any()]
+    return linked(shown_gains.drop(columns=empty), {"method": table.get("runs", ())})
 
 
 def _columns() -> dict[str, str]:
     """Return the name in the record and the title of every measure."""
     return {
-        f"{side}_attention_{measure}": f"{TITLES[measure]}, {who}"
-        for side, who in SIDES.items()
+        f"{side}_attention_{measure}": f"{TITLES[measure]}, {queries[:-1]} queries"
+        for side, queries in SIDES.items()
         for measure in MEASURES
     }
 

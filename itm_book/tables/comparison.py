@@ -1,10 +1,9 @@
-"""Rows of a table compared: means with intervals, and what each row gains over its host.
+"""Rows of a table compared: means with intervals, and gains over the host.
 
-Everything starts from `results.Results`: rows by name, one result for each seed. Two kinds of
-uncertainty are kept apart: the 95 % interval is a bootstrap over test *images* (an image takes
-its captions along) of the mean over seeds; the spread is the standard deviation *between
-seeds*. A gain is significant only when both tests say so; `evaluation.statistics` has
-the rule, and `verdicts` puts it into words.
+The input is `results.Results`: rows by name, one result per seed. There are two uncertainties:
+the 95 % interval is a bootstrap over test *images* (each with its captions) of the mean over
+seeds; the spread is the standard deviation *between seeds*. A gain is significant only if both
+tests are; see `evaluation.statistics`.
 
 Page: every chapter with a table.
 """
@@ -20,24 +19,25 @@ import pandas as pd
 from itm_book.records import rounding
 from itm_book.records.grids import Grid
 from itm_book.records.results import MAX_RANK, Result, Results
-from itm_book.tables.report import Note, noted
-from itm_book.tables.run_links import linked, uncommitted
+from itm_book.tables.run_links import linked
 from itm_core.evaluation import retrieval, statistics
 
 SHOWN = {"rsum": "rSum", "i2t_r1": "image to text R@1", "t2i_r1": "text to image R@1"}
 ATTENTION = {
-    "t2i_attention_f1": "attention F1 of words",
-    "i2t_attention_f1": "attention F1 of regions",
+    "t2i_attention_f1": "attention F1, word queries",
+    "i2t_attention_f1": "attention F1, region queries",
 }
+ATTENTION_TITLES = dict(zip(("words", "regions"), ATTENTION.values(), strict=True))
 
 
 def compare(results: Results, grid: Grid | None = None) -> pd.DataFrame:
-    """Return one row for each named group of results that differ in their seed alone.
+    """Return one row per named group of results that differ only in their seed.
 
     For every number of `SHOWN`: the mean over seeds, ``_low`` and ``_high`` (95 % bootstrap over
     test images of that mean) and ``_sd`` (spread between seeds); for those of `ATTENTION` mean
-    and spread, in percent, NaN where a method does not look that way. Also ``name``, ``group``,
-    ``seeds``, ``minutes`` of training for one run, ``device``, ``runs`` and ``recorded``.
+    and spread, in percent, NaN where a method does not attend in that direction. Also ``name``,
+    ``group``, ``seeds``, ``minutes`` of training for one run, ``device``, ``runs`` and
+    ``recorded``.
     """
     rows = []
     for name, group in results.items():
@@ -69,7 +69,7 @@ def spread(deviation: float) -> str:
 def readable(table: pd.DataFrame, name: str = "method", *, attention: bool = True) -> pd.DataFrame:
     """Return the table of `compare` as text: ``mean [low, high] ± spread``, group first.
 
-    Columns of attention are left out where no row attends that way.
+    Columns of attention are left out where no row attends in that direction.
     """
     records = table.to_dict("records")
     shown = pd.DataFrame({name: table["name"]})
@@ -104,47 +104,46 @@ def recall_curves(results: Results) -> dict[str, np.ndarray]:
 
 
 def dots(table: pd.DataFrame, key: str = "rsum") -> pd.DataFrame:
-    """Return what `figures.results.intervals` draws of one number of `compare`."""
+    """Return one number of `compare` as the rows of `method_charts.intervals`."""
     limits = {end: table.get(f"{key}_{end}", np.nan) for end in ("low", "high")}
     return table[["name", "group"]].assign(value=table[key], spread=table[f"{key}_sd"], **limits)
 
 
-def beside(made: Results, recorded: Results) -> pd.DataFrame:
-    """Return rows just made beside the recorded ones: R@1 both ways and rSum.
+def made_and_recorded(made: Results, recorded: Results) -> pd.DataFrame:
+    """Return R@1 in both directions and rSum of runs made for a page, and of the recorded ones.
 
-    The second column says whether the fresh rSums lie where the recorded seeds and rounding let
-    expect one more run (`rounding.outside`). A row that was not recorded has empty cells there.
+    ``as expected``: whether each rSum lies where one more run is expected, given the recorded
+    seeds and rounding (`rounding.outside`). Cells of a row without a record are empty.
     """
-    known, here = compare(recorded).set_index("name"), compare(made)
+    records, fresh = compare(recorded).set_index("name"), compare(made)
     rows = []
-    for row in here.to_dict("records"):
+    for row in fresh.to_dict("records"):
         shown: dict[str, object] = {"method": row["name"]}
         shown["as expected"] = _as_expected(made[row["name"]], recorded.get(row["name"], ()))
         for key, title in SHOWN.items():
             shown[title] = f"{row[key]:.1f}{spread(row[f'{key}_sd'])}"
-            there = row["name"] in known.index
-            was = known.loc[row["name"]] if there else {}
-            shown[f"{title}, recorded"] = (
-                f"{was[key]:.1f}{spread(was[f'{key}_sd'])}" if there else ""
-            )
+            shown[f"{title}, recorded"] = ""
+            if row["name"] in records.index:
+                record = records.loc[row["name"]]
+                shown[f"{title}, recorded"] = f"{record[key]:.1f}{spread(record[f'{key}_sd'])}"
         rows.append(shown)
-    was = [known["runs"].get(name, []) for name in here["name"]]
+    recorded_runs = [records["runs"].get(name, []) for name in fresh["name"]]
     title = SHOWN["rsum"]
-    return linked(pd.DataFrame(rows), {title: here["runs"], f"{title}, recorded": was})
+    return linked(pd.DataFrame(rows), {title: fresh["runs"], f"{title}, recorded": recorded_runs})
 
 
 def _as_expected(fresh: Sequence[Result], recorded: Sequence[Result]) -> str:
-    """Return ``yes``, or ``no`` with how many of several fresh runs lie outside."""
+    """Return ``yes``, or ``no`` with the number of fresh runs outside, if there are several."""
     values = [result.metrics["rsum"] for result in recorded]
     if not values:
         return ""
-    known = rounding.spread_of(recorded[0].recipe)
-    if len(values) == 1 and known is None:
+    spread_of_rounding = rounding.spread_of(recorded[0].recipe)
+    if len(values) == 1 and spread_of_rounding is None:
         return "unknown: one seed"
-    beyond = sum(rounding.outside(r.metrics["rsum"], values, known) for r in fresh)
-    if not beyond:
+    outside = sum(rounding.outside(r.metrics["rsum"], values, spread_of_rounding) for r in fresh)
+    if not outside:
         return "yes"
-    return "no" if len(fresh) == 1 else f"no: {beyond} of {len(fresh)} outside"
+    return "no" if len(fresh) == 1 else f"no: {outside} of {len(fresh)} outside"
 
 
 # --- gains -------------------------------------------------------------------------------------
@@ -158,17 +157,17 @@ def gains(
     over: Mapping[str, str] | None = None,
     floor: float | None = None,
 ) -> pd.DataFrame:
-    """Return what every row gains over its host in one number, on the seeds that both have.
+    """Return the gain of every row over its host in one number, on the seeds that both have.
 
-    ``over`` names other rows to compare with than the grid's hosts, row by row; ``floor`` is the
-    smallest spread between seeds that is believed (`statistics.over_seeds`), by default what
-    rounding alone gives rSum at this budget (`rounding.gain_floor`).
+    ``over`` maps rows to others than the grid's hosts; ``floor`` is a lower bound of the spread
+    between seeds (`statistics.over_seeds`), by default the spread of rSum by rounding alone at
+    this budget (`rounding.gain_floor`).
 
     Columns: ``name``, ``host``, ``group``; ``gain``, ``low`` and ``high`` (paired bootstrap over
     images, `retrieval.paired_bootstrap`); the columns of `over_seeds` for the gain between seeds;
-    ``p_images``, ``p_seeds`` and ``p``, the larger of the two, which decides; ``says``, one of
-    `statistics.EFFECTS`; ``runs``, the row's and then the host's. The same gain of attention F1
-    in points, by seeds alone, as ``words`` and ``regions``, see `measured`.
+    ``p_images``, ``p_seeds`` and ``p``, the larger of the two; ``effect``, one of
+    `statistics.EFFECTS`; ``runs``, the row's and then the host's. The gain of attention F1 in
+    points, tested over seeds, as ``words`` and ``regions``, see `gain_over_seeds`.
     """
     rows = []
     for name, group in results.items():
@@ -177,32 +176,32 @@ def gains(
         if not pairs or host == name:
             continue
         row: dict[str, object] = {"name": name, "host": host, "group": grid.group(name)}
-        row |= _gain(pairs, key, believed(*pairs[0], key) if floor is None else floor)
+        row |= _gain(pairs, key, spread_floor(*pairs[0], key) if floor is None else floor)
         for attention, short in zip(ATTENTION, ("words", "regions"), strict=True):
             points = [
                 100 * (a.metrics.get(attention, np.nan) - b.metrics.get(attention, np.nan))
                 for a, b in pairs
             ]
-            row |= measured(short, points)
+            row |= gain_over_seeds(short, points)
         rows.append(row | {"runs": [pair[k].run for k in (0, 1) for pair in pairs]})
     return pd.DataFrame(rows)
 
 
-def believed(ours: Result, theirs: Result, key: str = "rsum") -> float:
-    """Return the smallest spread of a gain between seeds that is believed; 0 if not measured."""
-    return rounding.gain_floor(ours.recipe, ours.run, theirs.run) if key == "rsum" else 0.0
+def spread_floor(row: Result, host: Result, key: str = "rsum") -> float:
+    """Return the lower bound of the spread of a gain between seeds; 0 if it was not measured."""
+    return rounding.gain_floor(row.recipe, row.run, host.run) if key == "rsum" else 0.0
 
 
-def paired(ours: Sequence[Result], theirs: Sequence[Result]) -> list[tuple[Result, Result]]:
-    """Return the results of two rows seed by seed, for the seeds that both have."""
-    by_seed = {result.seed: result for result in theirs}
-    return [(result, by_seed[result.seed]) for result in ours if result.seed in by_seed]
+def paired(row: Sequence[Result], host: Sequence[Result]) -> list[tuple[Result, Result]]:
+    """Return the results of two rows in pairs, for the seeds that both have."""
+    by_seed = {result.seed: result for result in host}
+    return [(result, by_seed[result.seed]) for result in row if result.seed in by_seed]
 
 
 def _gain(pairs: Sequence[tuple[Result, Result]], key: str, floor: float) -> dict[str, object]:
-    """Return the columns of `gains` that say what is gained in ``key`` and how sure that is."""
-    ours, theirs = (np.mean([pair[k].hits for pair in pairs], axis=0) for k in (0, 1))
-    images = retrieval.paired_bootstrap(ours, theirs).to_dict("index")[key]
+    """Return the columns of `gains` for the gain in ``key`` and its uncertainty."""
+    row, host = (np.mean([pair[k].hits for pair in pairs], axis=0) for k in (0, 1))
+    images = retrieval.paired_bootstrap(row, host).to_dict("index")[key]
     seeds = statistics.over_seeds([a.metrics[key] - b.metrics[key] for a, b in pairs], floor=floor)
     gain, p = images["difference"], statistics.combined_p(images["p"], seeds.p)
     return {
@@ -213,7 +212,7 @@ def _gain(pairs: Sequence[tuple[Result, Result]], key: str, floor: float) -> dic
         "p_images": images["p"],
         "p_seeds": seeds.p,
         "p": p,
-        "says": statistics.effect(gain, p),
+        "effect": statistics.effect(gain, p),
     }
 
 
@@ -221,8 +220,8 @@ def _over_seeds(gain: float, seeds: statistics.OverSeeds) -> dict[str, object]:
     """Return ``seeds``, ``spread``, ``seeds_low``, ``seeds_high``, ``detectable``, ``needed``.
 
     The number of seeds; the standard deviation of the gain between them; the 95 % interval of its
-    mean over seeds; the gain that so many seeds show in 8 of 10 cases; and how many seeds would
-    show a gain as large as this one (NaN: more than `statistics.MAX_SEEDS`).
+    mean over seeds; the gain detected with this many seeds in 8 of 10 cases; and how many seeds
+    would detect a gain of this size (NaN: more than `statistics.MAX_SEEDS`).
     """
     return {
         "seeds": seeds.count,
@@ -234,11 +233,11 @@ def _over_seeds(gain: float, seeds: statistics.OverSeeds) -> dict[str, object]:
     }
 
 
-def measured(name: str, differences: Sequence[float] | np.ndarray) -> dict[str, object]:
-    """Return a gain that the record holds without images, one difference a seed: seeds decide.
+def gain_over_seeds(name: str, differences: Sequence[float] | np.ndarray) -> dict[str, object]:
+    """Return a gain tested over seeds alone, from one difference per seed.
 
     Columns: ``name``, the mean, and ``name_spread``, ``name_p``, ``name_detectable`` and
-    ``name_says``. All numbers are NaN where one of the two rows has no such measure.
+    ``name_effect``. All numbers are NaN where one of the two rows lacks the measure.
     """
     seeds = statistics.over_seeds(differences)
     return {
@@ -246,12 +245,12 @@ def measured(name: str, differences: Sequence[float] | np.ndarray) -> dict[str, 
         f"{name}_spread": seeds.sd,
         f"{name}_p": seeds.p,
         f"{name}_detectable": seeds.detectable,
-        f"{name}_says": statistics.effect(seeds.mean, seeds.p),
+        f"{name}_effect": statistics.effect(seeds.mean, seeds.p),
     }
 
 
 def p_value(p: float) -> str:
-    """Return a p value as text; nothing where there was no test.
+    """Return a p value as text; empty where there was no test.
 
     >>> p_value(0.0004), p_value(0.0312), p_value(float("nan"))
     ('< 0.001', '0.031', '')
@@ -260,7 +259,7 @@ def p_value(p: float) -> str:
 
 
 def readable_gains(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of `gains` as text; its one p value is the one that decides."""
+    """Return the table of `gains` as text; ``p`` is the larger of images and seeds."""
     rows = []
     for r in table.to_dict("records"):
         row = {"method": r["name"], "over": r["host"], "seeds": str(r["seeds"])}
@@ -268,17 +267,17 @@ def readable_gains(table: pd.DataFrame) -> pd.DataFrame:
             f"{r['gain']:+.1f} [{r['low']:+.1f}, {r['high']:+.1f}]{spread(r['spread'])}"
         )
         row["p"] = p_value(r["p"])
-        row["says"] = r["says"]
+        row["effect"] = r["effect"]
         row["detectable gain"] = _number(r["detectable"])
         row["seeds needed"] = needed(r)
         for short in ("words", "regions"):
-            shown = f"{r[short]:+.1f}{spread(r[f'{short}_spread'])}"
-            row[f"attention F1, {short}"] = "" if np.isnan(r[short]) else shown
+            points = f"{r[short]:+.1f}{spread(r[f'{short}_spread'])}"
+            row[ATTENTION_TITLES[short]] = "" if np.isnan(r[short]) else points
         rows.append(row)
-    found = pd.DataFrame(rows)
-    optional = ("p", "detectable gain", "seeds needed")
-    empty = [c for c in found if str(c).startswith(("attention", *optional)) and not found[c].any()]
-    return linked(found.drop(columns=empty), {"gain in rSum": table.get("runs", ())})
+    shown = pd.DataFrame(rows)
+    optional = ("p", "detectable gain", "seeds needed", *ATTENTION_TITLES.values())
+    empty = [column for column in optional if column in shown and not shown[column].any()]
+    return linked(shown.drop(columns=empty), {"gain in rSum": table.get("runs", ())})
 
 
 def _number(value: float) -> str:
@@ -286,11 +285,12 @@ def _number(value: float) -> str:
 
 
 def needed(row: Mapping[Hashable, Any]) -> str:
-    """Return how many seeds would show the gain of a row of `gains` that is not significant."""
-    if row["says"] != statistics.NO_EFFECT:
+    """Return how many seeds would detect the gain of a row of `gains`, if it is not significant."""
+    if row["effect"] != statistics.NO_EFFECT:
         return ""
-    many = np.isnan(row["needed"])
-    return f"> {statistics.MAX_SEEDS}" if many else f"{row['needed']:.0f}"
+    if np.isnan(row["needed"]):
+        return f"> {statistics.MAX_SEEDS}"
+    return f"{row['needed']:.0f}"
 
 
 def joined(*tables: pd.DataFrame) -> pd.DataFrame:
@@ -299,36 +299,14 @@ def joined(*tables: pd.DataFrame) -> pd.DataFrame:
 
 
 def matrix(table: pd.DataFrame, hosts: Sequence[str], value: str = "gain") -> pd.DataFrame:
-    """Return `gains` as hosts by plug-ins, ``value`` in the cells, NaN where there is no run."""
-    wide = table.assign(plug=_plugins(table)).pivot(index="host", columns="plug", values=value)
-    known = [host for host in hosts if host in wide.index]
-    return wide.reindex(index=known, columns=list(dict.fromkeys(_plugins(table))))
+    """Return a column of `gains` as a matrix of hosts by plug-ins, NaN where there is no run."""
+    names = plugin_names(table)
+    wide = table.assign(plug=names).pivot(index="host", columns="plug", values=value)
+    rows = [host for host in hosts if host in wide.index]
+    return wide.reindex(index=rows, columns=list(dict.fromkeys(names)))
 
 
-def tally(table: pd.DataFrame) -> pd.DataFrame:
-    """Return for every plug-in on how many hosts it gains, loses, or nothing is significant."""
-    rows, notes = [], []
-    for plugin, part in table.assign(plugin=_plugins(table)).groupby("plugin", sort=False):
-        said = part["says"].value_counts()
-        words = part["words_says"].value_counts()
-        rows.append(
-            {
-                "plug-in": plugin,
-                "hosts": len(part),
-                "gains": said.get(statistics.GAIN, 0),
-                "losses": said.get(statistics.LOSS, 0),
-                "not significant": said.get(statistics.NO_EFFECT, 0),
-                "not testable": said.get(statistics.UNTESTABLE, 0),
-                "mean gain in rSum": f"{part['gain'].mean():+.1f}",
-                "better attention of words": words.get(statistics.GAIN, 0),
-                "worse attention of words": words.get(statistics.LOSS, 0),
-            }
-        )
-        notes.append(Note(uncommitted=uncommitted(part["runs"])))
-    found = noted(pd.DataFrame(rows), {"mean gain in rSum": notes})
-    return found if found["not testable"].any() else found.drop(columns="not testable")
-
-
-def _plugins(table: pd.DataFrame) -> list[str]:
+def plugin_names(table: pd.DataFrame) -> list[str]:
+    """Return the name of each row of `gains` without its host."""
     pairs = zip(table["name"], table["host"], strict=True)
     return [name.removeprefix(f"{host} + ") for name, host in pairs]

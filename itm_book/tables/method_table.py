@@ -1,4 +1,4 @@
-"""What every method fills into the sentence, and how well the ones that attend look.
+"""The components of every method, and attention quality of trained methods.
 
 Page: "Every method".
 """
@@ -18,39 +18,39 @@ from itm_core.experiments.recipes import Recipe
 from itm_core.experiments.runs import Run
 from itm_core.models import AttendingSettings
 
-DIRECTION_NAMES = {"t2i": "words ask", "i2t": "regions ask", "both": "both ask"}
+DIRECTION_NAMES = {"t2i": "word queries", "i2t": "region queries", "both": "both as queries"}
 
 
-def sentences(grid: Grid, profile: str = "scenes") -> pd.DataFrame:
-    """Return how every row of a grid fills in *attend, align, aggregate, regulated, constrained*.
+def components(grid: Grid, profile: str = "scenes") -> pd.DataFrame:
+    """Return attention, alignment, aggregation and plug-ins of every row of a grid.
 
-    Plug-ins and attention are the same with every profile.
+    They are the same in every profile.
     """
-    rows = [{"method": name, **_words(row.at(profile))} for name, row in grid.rows.items()]
+    rows = [{"method": name, **_components(row.at(profile))} for name, row in grid.rows.items()]
     return pd.DataFrame(rows)
 
 
-def _words(recipe: Recipe) -> dict[str, str]:
+def _components(recipe: Recipe) -> dict[str, str]:
     matcher, regulator, constraints = recipe.matcher, recipe.regulator, recipe.constraints
     if not isinstance(matcher, AttendingSettings):
-        whole = f"{recipe.encoder.image_pooling} / {recipe.encoder.text_pooling}"
-        return {"attend": "no", "align": matcher.measure, "aggregate": whole, "plug-in": ""}
+        pooling = f"{recipe.encoder.image_pooling} / {recipe.encoder.text_pooling}"
+        return {"attend": "no", "align": matcher.measure, "aggregate": pooling, "plug-in": ""}
     gate = "" if matcher.gate == "none" else f", gate {matcher.gate}"
-    pools = regulator.active and regulator.kind in ("rar", "rcar")
-    vectors = pools or matcher.uses_nodes
+    by_rar = regulator.active and regulator.kind in ("rar", "rcar")
+    vectors = by_rar or matcher.uses_nodes
     names = [f"{regulator.kind.upper()} x {regulator.steps}"] if regulator.active else []
     names += [name.upper() for name in ("ccr", "ccs") if getattr(constraints, name)]
     return {
         "attend": f"{matcher.attention}{gate}, {DIRECTION_NAMES[matcher.direction]}",
         "align": "similarity vectors" if vectors else "similarity",
-        "aggregate": "pooled by RAR" if pools else matcher.aggregation,
+        "aggregate": "pooled by RAR" if by_rar else matcher.aggregation,
         "plug-in": " + ".join(names),
     }
 
 
 def qualities(runs: Mapping[str, Run], data: Dataset, direction: str = "t2i") -> dict[str, Quality]:
-    """Return the attention quality of every run that looks that way."""
-    found = {}
+    """Return the attention quality of every run that attends in a direction."""
+    of_runs = {}
     for name, run in runs.items():
         if f"{direction}_attention_f1" in run.metrics:
             features = run_features(run, data.test)
@@ -58,5 +58,5 @@ def qualities(runs: Mapping[str, Run], data: Dataset, direction: str = "t2i") ->
                 run.matcher(), data.test, encode(data.test, run.vocabulary), features
             )
             assert quality is not None  # its metrics have it
-            found[name] = quality.directions[direction]
-    return found
+            of_runs[name] = quality.directions[direction]
+    return of_runs

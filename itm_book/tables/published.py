@@ -1,4 +1,7 @@
-"""The papers' numbers, with the source of each."""
+"""Published numbers with their sources, and their agreement with recorded runs.
+
+Page: every chapter with published numbers.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ def load(folder: Path = FOLDER) -> pd.DataFrame:
     paths = sorted(folder.glob("*.csv"))
     if not paths:
         raise InputError(
-            "the published numbers are not here",
+            "the published numbers are missing",
             file=folder,
             remedy="install the package again; they come with it",
         )
@@ -78,8 +81,8 @@ def _check(path: Path, row: int, values: dict[str, Any]) -> None:
     if not isinstance(values["source"], str) or not values["source"].strip():
         raise InputError("a number without a source", file=path, row=row)
     off = round(abs(sum(recalls) - values["rsum"]), 3)  # NaN where a number was not printed
-    known = tuple([path.stem] + [values[name] for name in ("method", "dataset", "split")])
-    if off > TOLERANCE and known not in MISPRINTS:
+    key = tuple([path.stem] + [values[name] for name in ("method", "dataset", "split")])
+    if off > TOLERANCE and key not in MISPRINTS:
         raise InputError(
             "rSum is not the sum of its parts",
             file=path,
@@ -111,10 +114,9 @@ READABLE = {
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return published rows as a table for a page, the source of a row behind its first recall.
+    """Return published rows as a table for a page, with the source as note of the first recall.
 
-    Columns that hold nothing are left out, and a dataset or split that all rows share: it stands
-    in the caption.
+    Empty columns are left out, and a dataset or split common to all rows, which is in the caption.
     """
     shown = table[list(READABLE)].rename(columns=READABLE).dropna(axis="columns", how="all")
     shown = shown.drop(columns=[c for c in ("dataset", "split") if table[c].nunique() == 1])
@@ -125,54 +127,53 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def sources(table: pd.DataFrame) -> list[str]:
-    """Return where each row was printed: paper, table and source."""
+    """Return the source of each row: paper, table and reference."""
     return [
         ", ".join(part for part in (r["paper"], r["table"], r["source"]) if isinstance(part, str))
         for r in table.to_dict("records")
     ]
 
 
-# --- beside ours -------------------------------------------------------------------------------
+# --- agreement with recorded runs --------------------------------------------------------------
 
 OURS = {"Flickr30K": "f30k_precomp", "MSCOCO": "coco_precomp"}  # folders of the datasets
-# A mean over five folds is not what a run of ours records, so it is compared with nothing.
+# Runs do not record a mean over five folds, so such rows are not compared.
 IMAGES = {"1K test": 1000, "test 1K": 1000, "5K test": 5000}
 NOT_RUN = "not run here"
 
 
-def status(row: Mapping[Any, Any], ours: Sequence[Result]) -> str:
-    """Return how our results stand to a published row of the same method, one result a seed.
+def status(row: Mapping[Any, Any], results: Sequence[Result]) -> str:
+    """Return the agreement of recorded results, one per seed, with a published row of the method.
 
-    Ours lies ``below`` or ``above`` where the published rSum differs significantly from our runs:
-    over images, and as one more run of theirs would have to differ over seeds. Where no rSum is
-    printed the recalls are tested, corrected by Holm's method. Else it ``agrees``, and with a
-    single seed it is ``not testable``. ``not run here`` without a result on that dataset and as
-    many test images.
+    ``below`` or ``above`` where the published rSum differs significantly from the runs, over
+    images and, as one more run, over seeds. Without a printed rSum the recalls are tested,
+    corrected by Holm's method. Else ``agrees``; with a single seed ``not testable``; ``not run
+    here`` without a result on that dataset with the same number of test images.
     """
     folder, images = OURS.get(row["dataset"]), IMAGES.get(row["split"])
-    here = [r for r in ours if r.dataset == folder and len(r.ranks.i2t) == images]
+    here = [r for r in results if r.dataset == folder and len(r.ranks.i2t) == images]
     if not here:
         return NOT_RUN
     names = [n for n in (RECALLS if pd.isna(row["rsum"]) else ["rsum"]) if not pd.isna(row[n])]
     gaps, p = zip(*(_differs(name, float(row[name]), here) for name in names), strict=True)
-    found = statistics.effects(gaps, p)
-    if set(found) <= {statistics.UNTESTABLE}:
+    effects = statistics.effects(gaps, p)
+    if set(effects) <= {statistics.UNTESTABLE}:
         return statistics.UNTESTABLE
-    off = [gap for gap, word in zip(gaps, found, strict=True) if word in (GAIN, LOSS)]
+    off = [gap for gap, effect in zip(gaps, effects, strict=True) if effect in (GAIN, LOSS)]
     return "agrees" if not off else "above" if sum(off) > 0 else "below"
 
 
-def _differs(name: str, published: float, ours: Sequence[Result]) -> tuple[float, float]:
-    """Return our mean minus a published number, and the p value of that over images and seeds."""
-    values = [result.metrics[name] for result in ours]
+def _differs(name: str, published: float, results: Sequence[Result]) -> tuple[float, float]:
+    """Return the mean minus a published number, and its p value over images and seeds."""
+    values = [result.metrics[name] for result in results]
     gap = float(np.mean(values)) - published
     at = retrieval.NUMBERS.index(name)
-    hits = np.mean([result.hits[:, [at]] for result in ours], axis=0)
+    hits = np.mean([result.hits[:, [at]] for result in results], axis=0)
     images = statistics.image_p(statistics.bootstrap_means(hits) - published)
     return gap, statistics.combined_p(float(images[0]), statistics.one_more_p(published, values))
 
 
-def beside(
+def with_ours(
     table: pd.DataFrame,
     grid: Grid,
     ours: Mapping[tuple[str, ...], str],
@@ -180,23 +181,23 @@ def beside(
     size: str = "photographs",
     record: Path = results.RECORD,
 ) -> pd.DataFrame:
-    """Return published rows for a page: what each is built on, and our `status` with its runs.
+    """Return published rows for a page, with host and the `status` of the recorded runs.
 
-    ``ours`` names the row of the grid to set beside published ones, by what their method, host
-    and variant say: ``("SCAN", "i-t AVG")``. The record is asked for that row at a size.
+    ``ours`` maps texts of a published row (method, host, variant), such as
+    ``("SCAN", "i-t AVG")``, to the row of the grid that it is compared with.
     """
     try:
-        known = results.recorded(grid, size, path=record)
-    except InputError:  # nothing is recorded there: what every row then says
-        known = {}
-    stand: list[str] = []
+        recorded = results.recorded(grid, size, path=record)
+    except InputError:  # nothing is recorded: every row is "not run here"
+        recorded = {}
+    statuses: list[str] = []
     runs: list[list[str]] = []
     for row in table.to_dict("records"):
-        said = {row[name] for name in ("method", "host", "direction_or_module")}
-        names = [name for texts, name in ours.items() if said.issuperset(texts)]
-        found = known.get(names[0], []) if names else []
-        stand.append(status(row, found))
-        runs.append([] if stand[-1] == NOT_RUN else [result.run for result in found])
-    shown = linked(readable(table).assign(here=stand), {"here": runs})
+        of_row = {row[name] for name in ("method", "host", "direction_or_module")}
+        names = [name for texts, name in ours.items() if of_row.issuperset(texts)]
+        group = recorded.get(names[0], []) if names else []
+        statuses.append(status(row, group))
+        runs.append([] if statuses[-1] == NOT_RUN else [result.run for result in group])
+    shown = linked(readable(table).assign(here=statuses), {"here": runs})
     shown.insert(list(shown).index("method") + 1, "built on", table["host"])
     return shown.drop(columns="method") if table["method"].nunique() == 1 else shown

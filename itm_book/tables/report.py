@@ -1,4 +1,7 @@
-"""Tables of runs for people: means over seeds with intervals, and HTML that fits a page."""
+"""HTML tables with captions and notes, and the recalls of a run.
+
+Page: every chapter.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +15,18 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
 
-from itm_core.data.dataset import Dataset
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.experiments.runs import Run
 
-MARK = "†"  # of a number that code in no commit has made
+MARK = "†"  # of a number made by uncommitted code
 MEANING = "made by code with uncommitted changes"
 SUPERSCRIPT = f'<sup title="{MEANING}">{MARK}</sup>'
 FOOTNOTE = f'<p class="table-footnote" style="font-size: 0.8em">{MARK} {MEANING}</p>'
 
 
 def numbers(run: Run) -> pd.DataFrame:
-    """Return a run's recalls of the test split with their intervals, one row a direction."""
+    """Return a run's recalls on the test split with their intervals, a row per direction."""
     rows = []
     for side, name in (("i2t", "image to text"), ("t2i", "text to image")):
         row: dict[str, object] = {"direction": name}
@@ -37,57 +39,9 @@ def numbers(run: Run) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def facts(run: Run, data: Dataset) -> pd.DataFrame:
-    """Return what a run was made of: data, model, budget, machine.
-
-    Of imported weights: where they are from, and the training that their file tells of.
-    """
-    recipe, where = run.recipe, run.environment
-    images, regions, width = data.train.regions.shape
-    said = {
-        "dataset": f"{data.name}: {images} / {len(data.dev.regions)} / {len(data.test.regions)} "
-        f"images (train / dev / test), {regions} regions of {width}",
-        "vocabulary": f"{len(data.vocabulary)} words",
-        "recipe": f"{recipe.name}, seed {run.seed}",
-        "matcher": ", ".join(f"{k} {v}" for k, v in vars(recipe.matcher).items()),
-        "training": ", ".join(f"{k} {v}" for k, v in vars(recipe.training).items()),
-        "device": f"{where['device_name']}, {where['threads']} threads",
-        "minutes": f"{where['seconds_training'] / 60:.1f} of training",
-        "versions": f"Python {where['python']}, torch {where['packages']['torch']}",
-        "commit": where["commit"] or "not a git checkout",
-    }
-    if run.imported:
-        own = run.imported
-        said["recipe"] = recipe.name
-        said["minutes"] = "not trained here"
-        said["weights"] = f"imported from {own['file']}, SHA-256 {own['sha256'][:12]}…"
-    return pd.DataFrame({"": said.keys(), "value": said.values()})
-
-
 def best(scores: np.ndarray, count: int = 5) -> np.ndarray:
-    """Return the places of the largest scores, best first."""
+    """Return the indices of the largest scores, best first."""
     return np.argsort(-scores, kind="stable")[:count]
-
-
-def controls(scores: Mapping[str, np.ndarray], chance: Mapping[str, float]) -> pd.DataFrame:
-    """Return the recalls of control matchers with intervals, and chance below them."""
-    rows = []
-    for name, one in scores.items():
-        found = retrieval.metrics(one, ties="mean").flat()
-        limits = retrieval.bootstrap(one, ties="mean")
-        row: dict[str, object] = {"matcher": name}
-        for key in ("i2t_r1", "i2t_r10", "t2i_r1", "t2i_r10"):
-            low, high = limits[key]
-            row[_title(key)] = f"{found[key]:.1f} [{low:.1f}, {high:.1f}]"
-        rows.append(row)
-    guess: dict[str, object] = {"matcher": "chance"}
-    guess |= {_title(k): f"{chance[k]:.1f}" for k in ("i2t_r1", "i2t_r10", "t2i_r1", "t2i_r10")}
-    return pd.DataFrame([*rows, guess])
-
-
-def _title(key: str) -> str:
-    side, cut = key.split("_r")
-    return f"{'image to text' if side == 'i2t' else 'text to image'} R@{cut}"
 
 
 def claims(verdicts: Sequence[Mapping[str, str]]) -> pd.DataFrame:
@@ -102,11 +56,11 @@ def quote(text: str) -> Markdown:
 
 @dataclass(frozen=True)
 class Note:
-    """What stands behind a cell: a text such as the source of a number, and where it leads.
+    """A note of a cell: a text such as the source of a number, and a link.
 
-    ``uncommitted`` marks the cell with `MARK`: code in no commit made its number.
+    ``uncommitted`` marks the cell with `MARK`: its number was made by uncommitted code.
 
-    Raises `InputError` for a link that is no address of a page (``javascript:``, for one).
+    Raises `InputError` for a link that is not a page (``javascript:``, for example).
     """
 
     text: str = ""
@@ -114,11 +68,11 @@ class Note:
     uncommitted: bool = False
 
     def __post_init__(self) -> None:
-        # Browsers leave out blanks and control characters before they read an address.
+        # Browsers drop blanks and control characters from an address.
         odd = any(sign <= " " or sign == "\x7f" for sign in self.link)
         if odd or urlsplit(self.link).scheme not in ("", "http", "https"):
             expected = "https://..., a path such as ../book/runs.html#run-1, or nothing"
-            raise InputError("no link for a page", expected=expected, found=repr(self.link))
+            raise InputError("not a link to a page", expected=expected, found=repr(self.link))
 
 
 Notes = Mapping[str, Sequence[Note | str | None]]  # column: one for each row; "" or None for none
@@ -137,10 +91,10 @@ class _Whole(int):
 
 
 def with_note(value: Any, note: Note | str | None) -> Any:
-    """Return a value of a cell that carries a note, in the place of one that it has.
+    """Return a cell value with a note, which replaces an earlier one.
 
-    It equals the value, and is sorted, selected and joined as it is, together with its note. What
-    is neither text nor a number comes back as text, and nothing at all as NaN.
+    The result equals the value and keeps its note when rows are sorted, selected and joined.
+    Values that are neither text nor numbers become text, missing ones NaN.
     """
     value = _bare(value)
     note = note if isinstance(note, Note) else Note(note or "")
@@ -157,7 +111,7 @@ def with_note(value: Any, note: Note | str | None) -> Any:
 
 
 def note_of(value: object) -> Note | None:
-    """Return the note that a cell carries; None where it has none."""
+    """Return the note of a cell; None where it has none."""
     return value.note if isinstance(value, _Text | _Real | _Whole) else None
 
 
@@ -170,19 +124,20 @@ def _bare(value: Any) -> Any:
 def noted(table: pd.DataFrame, notes: Notes) -> pd.DataFrame:
     """Return the table with notes in the cells of some columns, one for each row.
 
-    A note belongs to its cell: it stays there when rows are sorted, left out or joined with those
-    of other tables. Raises `InputError` for a column that isn't there, or not one for each row.
+    Notes stay with their cells when rows are sorted, selected or joined. Raises `InputError` for a
+    missing column, or a wrong number of notes.
     """
     table = table.copy()
-    for name, said in notes.items():
-        if len(said) != len(table) or (name not in table and len(said)):
+    for name, column_notes in notes.items():
+        if len(column_notes) != len(table) or (name not in table and len(column_notes)):
             raise InputError(
-                "notes that do not fit their table",
+                "the notes do not match the table",
                 expected=f"{len(table)} for one of the columns {', '.join(map(str, table))}",
-                found=f"{len(said)} for {name}",
+                found=f"{len(column_notes)} for {name}",
             )
-        if len(said):
-            cells = [with_note(value, note) for value, note in zip(table[name], said, strict=True)]
+        if len(column_notes):
+            pairs = zip(table[name], column_notes, strict=True)
+            cells = [with_note(value, note) for value, note in pairs]
             table[name] = pd.Series(cells, index=table.index, dtype=object)
     return table
 
@@ -190,15 +145,14 @@ def noted(table: pd.DataFrame, notes: Notes) -> pd.DataFrame:
 def html(
     table: pd.DataFrame, caption: str, *, wrap: bool = False, notes: Notes | None = None
 ) -> HTML:
-    """Return a table with a caption, which scrolls where the page is narrow.
+    """Return a table with a caption; it scrolls horizontally on a narrow page.
 
-    ``wrap`` lets long cells take more lines, for tables of words rather than numbers; without it
-    only the columns that the table names in ``attrs["wrap"]`` do. ``notes``
-    puts a note or a link behind the cells of some columns: under the mouse, and in the book also
-    for keys and fingers; by default those that the cells carry (`noted`). A cell without a value,
-    but with a note, shows a dash. A line below says what `MARK` means where a cell has it.
+    ``wrap`` wraps long cells, for tables of text; otherwise only the columns in
+    ``attrs["wrap"]`` are wrapped. ``notes`` adds a note or a link to the cells of some columns, as
+    a tooltip that is also reachable by keyboard and touch; by default the notes of the cells
+    (`noted`). A cell with a note but without a value shows a dash. A footnote explains `MARK`.
 
-    Raises `InputError` for notes of a column that isn't there, or not one for each row.
+    Raises `InputError` for notes of a missing column, or a wrong number of notes.
     """
     if notes is not None:
         table = noted(table.map(_bare), notes)
@@ -221,9 +175,7 @@ def html(
 
 
 def _marked(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Any], bool]:
-    """Return the table with HTML in the columns that have notes, their names, and if one has
-    `MARK`.
-    """
+    """Return the table with HTML in columns with notes, their names, and whether `MARK` occurs."""
     shown, columns, uncommitted = table.copy(), [], False
     for place, name in enumerate(table):
         column = table.iloc[:, place]
@@ -237,23 +189,23 @@ def _marked(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Any], bool]:
 
 
 def _noted(value: object, note: Note | None) -> str:
-    """Return a cell as HTML; a note is within reach of keys, and JupyterLab shows it too."""
+    """Return a cell as HTML, with its note reachable by keyboard, in JupyterLab too."""
     note = note or Note()
     shown = escape(_shown(value) or ("–" if note != Note() else ""))
     link, text = escape(note.link), escape(note.text)
     mark = SUPERSCRIPT if note.uncommitted else ""
     if not note.text:
         return (f'<a href="{link}">{shown}</a>' if link else shown) + mark
-    marked = (
+    cell = (
         f'<span class="note" style="text-decoration: underline dotted" tabindex="0" role="note" '
         f'title="{text}" aria-label="{shown}: {text}">{shown}</span>{mark}'
     )
-    leads = f' <a class="note-link" href="{link}" aria-label="{shown}: open">↗</a>'
-    return marked + leads if link else marked
+    arrow = f' <a class="note-link" href="{link}" aria-label="{shown}: open">↗</a>'
+    return cell + arrow if link else cell
 
 
 def _shown(value: Any) -> str:
-    """Return a value as the cells without notes show it."""
+    """Return a value formatted as in cells without notes."""
     if pd.api.types.is_scalar(value) and pd.isna(value):
         return ""
     return f"{value:.1f}" if pd.api.types.is_float(value) else str(value)

@@ -1,8 +1,7 @@
-"""Links from the tables of the book to the runs behind them, on the page of all runs.
+"""Links from the tables of the book to their runs, on the page of all runs.
 
-Functions that make a table for a page put them into its cells as notes, which `report.html`
-shows; so no number of ours stands on a page without the way to its run. A recorded number that
-code with uncommitted changes has made is marked there until its run is made again.
+Tables have them as notes of their cells, which `report.html` shows. A recorded number made by
+uncommitted code is marked.
 
 Page: "All runs".
 """
@@ -19,13 +18,13 @@ from itm_book.records.results import Uncommitted
 from itm_book.tables.report import Note, noted
 from itm_core.environment import is_committed
 
-PAGE = "../book/runs.html"  # as the other pages of the book see it
+PAGE = "../book/runs.html"  # relative to the other pages of the book
 
 
 def run_anchor(folder: Path | str) -> str:
     """Return the name of a run's row on the page of all runs.
 
-    ``folder`` is the run's, or its last three parts as `results.Result.run` gives them.
+    ``folder`` is that of the run, or its last three parts as in `results.Result.run`.
 
     >>> run_anchor("data/runs/scenes-small/scan-t2i-mean+rcr-smoke/0-69202e34ea44")
     'run-scenes-small-scan-t2i-mean-rcr-smoke-0-69202e34ea44'
@@ -44,31 +43,31 @@ def run_link(folder: Path | str) -> str:
 
 
 def linked(shown: pd.DataFrame, runs: Mapping[str, Iterable[Sequence[str]]]) -> pd.DataFrame:
-    """Return a table whose cells of some columns lead to the runs behind them.
+    """Return a table with links to runs in the cells of some columns.
 
-    ``runs`` holds for a column the folders below the store, several for a row; an ensemble's are
-    joined by ``" + "``. A cell with a run that is `results.Uncommitted` is marked.
+    ``runs`` maps a column to the run folders of each row, relative to the store; those of an
+    ensemble are joined by ``" + "``. A cell with a run that is `results.Uncommitted` is marked.
     """
     return noted(shown, {name: [_note(row) for row in rows] for name, rows in runs.items()})
 
 
 def marked(shown: pd.DataFrame, column: str, commits: Iterable[str | None]) -> pd.DataFrame:
-    """Return a table whose cells of a column are marked where code in no commit made the number.
+    """Return a table with cells of a column marked where uncommitted code made the number.
 
-    ``commits`` holds for each row what a record says (`environment.current_commit`, or an empty
-    text), None or NaN where the row has no number of a record.
+    ``commits`` has for each row the commit of the record (`environment.current_commit`, or an
+    empty text), None or NaN for a row without a record.
     """
-    right = [pd.isna(commit) or is_committed(commit) for commit in commits]
-    return noted(shown, {column: [None if one else Note(uncommitted=True) for one in right]})
+    committed = [pd.isna(commit) or is_committed(commit) for commit in commits]
+    return noted(shown, {column: [None if c else Note(uncommitted=True) for c in committed]})
 
 
 def uncommitted(runs: Iterable[Sequence[str]]) -> bool:
-    """Return whether one of the runs behind some rows is `results.Uncommitted`."""
+    """Return whether any run of some rows is `results.Uncommitted`."""
     return any(isinstance(run, Uncommitted) for row in runs for run in row)
 
 
 def of_run(shown: pd.DataFrame, place: str) -> pd.DataFrame:
-    """Return a table of one run's numbers, its first column leading to that run."""
+    """Return a table of one run's numbers, with links to the run in its first column."""
     return linked(shown, {str(shown.columns[0]): [[place]] * len(shown)})
 
 

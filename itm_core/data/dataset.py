@@ -1,15 +1,15 @@
 """Datasets in the SCAN layout: precomputed region features beside captions.
 
-======================  ========================================================================
-``{split}_ims.npy``     ``[I, R, F]`` float32 region features (or a row per caption)
-``{split}_caps.txt``    one caption per line; k captions per image, in the order of the images
-``{split}_ids.txt``     optional; one id per image or per caption
-``{split}_boxes.npy``   optional; ``[I, R, 4]`` x1, y1, x2, y2 in pixels (or ``_ims_bbx``)
-``{split}_img_sizes.npy``  optional; ``[I, 2]`` width, height in pixels (or ``_ims_size``)
-``{split}_pictures.npy``   optional; ``[I, H, W, 3]`` uint8, or ``pictures/{id}.jpg`` (or png)
-``{split}_words.json``  optional; for every caption the objects that each token names
-``vocab.json``          optional; otherwise built from the training captions
-======================  ========================================================================
+==========================  ========================================================================
+``{split}_ims.npy``         ``[I, R, F]`` float32 region features (or a row per caption)
+``{split}_caps.txt``        one caption per line; k captions per image, in the order of the images
+``{split}_ids.txt``         optional; one id per image or per caption
+``{split}_boxes.npy``       optional; ``[I, R, 4]`` x1, y1, x2, y2 in pixels (or ``_ims_bbx``)
+``{split}_img_sizes.npy``   optional; ``[I, 2]`` width, height in pixels (or ``_ims_size``)
+``{split}_pictures.npy``    optional; ``[I, H, W, 3]`` uint8, or ``pictures/{id}.jpg`` (or png)
+``{split}_words.json``      optional; for every caption the objects that each token names
+``vocab.json``              optional; otherwise built from the training captions
+==========================  ========================================================================
 
 The number of captions per image, k >= 1, is the number of captions divided by that of images.
 Features are memory-mapped, never loaded entirely. Everything is validated on load: counts,

@@ -34,7 +34,7 @@ FORMER_PARAMETERS = (  # parts of parameter names that were renamed, in this ord
 
 @dataclass(frozen=True, eq=False)
 class DirectionOutput:
-    """The score of one direction of a matcher, explained; the key axis has size 1 where marked *.
+    """The score of one direction, explained; the key axis has size 1 where marked ``*``.
 
     Attributes:
         key_axis: `REGIONS` (t2i) or `WORDS` (i2t).

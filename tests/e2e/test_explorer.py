@@ -47,8 +47,8 @@ def lit(panel: Locator) -> np.ndarray:
 
 def content_word(record: PairRecord) -> int:
     """Return the place of a word that names something."""
-    assert record.pair.named is not None
-    return next(k for k, boxes in enumerate(record.pair.named) if len(boxes))
+    assert record.pair.true_boxes is not None
+    return next(k for k, boxes in enumerate(record.pair.true_boxes) if len(boxes))
 
 
 def test_a_word_lights_up_its_regions(
@@ -87,7 +87,7 @@ def test_a_region_lights_up_its_words(
 def test_bars_add_up_to_the_score(page: Page, records: list[PairRecord], tmp_path: Path) -> None:
     root = show(page, tmp_path, explorer(records).data)
     for record, panel in zip(records, root.locator(".panel").all(), strict=True):
-        values = panel.locator(".bar[data-of='share']").evaluate_all(
+        values = panel.locator(".bar[data-of='contribution']").evaluate_all(
             "all => all.map(one => Number(one.dataset.value))"
         )
         assert len(values) == len(record.pair.words) + 1  # and the rest
@@ -139,15 +139,15 @@ def test_the_truth_and_its_numbers(page: Page, records: list[PairRecord], tmp_pa
     assert quality is not None
     said = "precision {:.2f}, recall {:.2f}, F1 {:.2f}".format(*quality)
     assert said in root.locator(".facts").inner_text()
-    assert records[0].pair.named is not None
-    assert root.locator("[data-true]").count() == len(records[0].pair.named[word])
+    assert records[0].pair.true_boxes is not None
+    assert root.locator("[data-true]").count() == len(records[0].pair.true_boxes[word])
 
 
 def test_both_directions_of_a_method(
     page: Page, both_ways: list[PairRecord], tmp_path: Path
 ) -> None:
     root = show(page, tmp_path, explorer(both_ways).data)
-    by_name = {asking.direction: asking for asking in both_ways[0].directions}
+    by_name = {side.direction: side for side in both_ways[0].directions}
     word = content_word(both_ways[0])
     for mode, direction in (("t2i", "t2i"), ("i2t", "i2t")):
         root.locator("select.mode").select_option(mode)

@@ -101,7 +101,7 @@ def test_a_word_shows_its_region_in_all_results(
     page: Page, sentences: list[list[Found]], tmp_path: Path
 ) -> None:
     root = show(page, tmp_path, gallery(sentences).data)
-    word = root.locator(".asked [data-word='2']")
+    word = root.locator(".query [data-word='2']")
     word.hover()
     check_word(root, sentences[0], 2)
     page.mouse.move(5, 5)
@@ -128,14 +128,14 @@ def test_queries_are_chosen_and_unknown_words_shown_as_such(
     page: Page, sentences: list[list[Found]], tmp_path: Path
 ) -> None:
     root = show(page, tmp_path, gallery(sentences).data)
-    assert root.locator(".asked .unknown").count() == 0
+    assert root.locator(".query .unknown").count() == 0
     root.get_by_role("tab", name=OWN).click()
     assert root.get_by_role("tab", name=OWN).get_attribute("aria-selected") == "true"
-    unknown = root.locator(".asked .unknown")
+    unknown = root.locator(".query .unknown")
     assert unknown.all_inner_texts() == ["giraffe"]
     assert unknown.get_attribute("title") == "not in the vocabulary"
     for found, section in sections(root, sentences[1]):
-        assert f"nobody has said which of {found.of} is right" in section.inner_text()
+        assert f"no relevant item is known among {found.of}" in section.inner_text()
         first = section.locator("li .picture").first.get_attribute("aria-label")
         assert first == f"image {found.hits[0].record.pair.image}"
     assert root.locator(".belongs").count() == 0
@@ -181,7 +181,7 @@ def test_the_keyboard_reaches_everything(
     page.wait_for_timeout(300)
     assert "giraffe" in root.locator("[aria-live]").inner_text()
     page.keyboard.press("Enter")
-    assert root.locator(".asked [data-word='1']").get_attribute("aria-pressed") == "true"
+    assert root.locator(".query [data-word='1']").get_attribute("aria-pressed") == "true"
 
 
 def test_a_caption_made_of_html_stays_text(
@@ -190,7 +190,7 @@ def test_a_caption_made_of_html_stays_text(
     pages = []
     for found in (sentences[0][0], searchers[0].captions_for(1)):
         hits = [evil(hit) for hit in found.hits]
-        query = [replace(found, name=EVIL, asked=EVIL, hits=hits)]
+        query = [replace(found, name=EVIL, query=EVIL, hits=hits)]
         pages.append(gallery([query, query]).data)
     show(page, tmp_path, *pages)
     for root in page.locator(".itm-gallery").all():

@@ -158,16 +158,16 @@ def test_explorer_and_gallery_are_alive(
 
 def check_touching(page: Page, root: Locator, record: PairRecord) -> None:
     """Pin, step, export and clear in the live explorer; what is drawn is what the record says."""
-    asking, last = record.directions[0], len(record.pair.words) - 1
+    side, last = record.directions[0], len(record.pair.words) - 1
     root.locator("[data-word]").first.focus()
     page.keyboard.press("End")
     page.keyboard.press("Enter")
     assert root.locator(f"[data-word='{last}']").get_attribute("aria-pressed") == "true"
-    for step, weights in enumerate(asking.weights):
+    for step, weights in enumerate(side.weights):
         root.locator("input[type='range']").fill(str(step))
         marked = root.locator(".panel").first.locator("[data-marked][data-rank='1']")
         assert marked.get_attribute("data-marked") == str(weights[last].argmax())
-    shares = root.locator(".panel").first.locator(".bar[data-of='share']")
+    shares = root.locator(".panel").first.locator(".bar[data-of='contribution']")
     values = shares.evaluate_all("all => all.map(one => Number(one.dataset.value))")
     assert sum(values) == pytest.approx(record.score, abs=1e-5)
     with page.expect_download() as waiting:
@@ -187,7 +187,7 @@ def check_typing(page: Page, folder: Path) -> None:
         if sentence == TYPED:
             line.fill(TYPED)
             line.press("Enter")
-        page.locator(".itm-gallery .asked [data-word]").nth(1).get_by_text(
+        page.locator(".itm-gallery .query [data-word]").nth(1).get_by_text(
             sentence.split()[1]
         ).wait_for()
         found = search.images_for(sentence)

@@ -180,7 +180,7 @@ def attribution_maps(maps: Mapping[str, np.ndarray], record: PairRecord) -> Figu
     ``record`` is of the pair. Negative values, of regions that lower a contribution, are drawn as
     zero.
     """
-    direction = record.asking("t2i")
+    direction = record.direction("t2i")
     rows = [
         replace(record, name=name, directions=[replace(direction, weights=[values.clip(0)])])
         for name, values in maps.items()

@@ -1,14 +1,14 @@
-"""Do scores order pairs as people do? Rank correlation with the judgements of Flickr8k.
+"""Rank correlation of scores with people's ratings of image-caption pairs (Flickr8k).
 
 Hodosh, Young, Hockenmaier, *Framing Image Description as a Ranking Task*, JAIR 47, 2013. Three
 experts rated 5,822 pairs of a test image and a caption of some test image from 1 (unrelated) to 4
-(describes it). Where the caption is the image's own, training has said so; work on these ratings
-since SPICE leaves the 158 such pairs out, and so does `read_expert` unless asked.
+(describes it). Work on these ratings since SPICE leaves out the 158 pairs of an image with its own
+caption, and so does `read_expert` by default.
 
 Three correlations, all 1 for the same order and 0 for none: Kendall's tau-b (ties of both sides
 corrected), Kendall's tau-c (Stuart; for ratings of few values, what CLIPScore prints), Spearman's
-rho (ranks of ties averaged). Intervals draw images with all their pairs, as the pairs of one
-image stand or fall together; that a caption is judged with several images is left aside.
+rho (ranks of ties averaged). Intervals resample images with all their pairs, because the pairs of
+one image are not independent; that a caption is judged with several images is ignored.
 
 Page: "Real photographs".
 """
@@ -42,8 +42,8 @@ class Judgements:
     Attributes:
         image, caption: ``[N]`` places in the split.
         ratings: ``[N, P]``, one column for each person.
-        own: how many pairs of an image with its own caption were left out.
-        elsewhere: how many pairs are of other splits.
+        own: number of pairs of an image with its own caption, left out.
+        elsewhere: number of pairs of other splits.
     """
 
     image: np.ndarray
@@ -81,24 +81,24 @@ def read_expert(path: Path | str, split: Split, *, own: bool = False) -> Judgeme
     Args:
         own: keep the pairs of an image with one of its own captions.
 
-    Raises `InputError` for a line that is none, a caption that the image does not have, or a
+    Raises `InputError` for an invalid line, a caption number that the image does not have, or a
     file without any pair of this split.
     """
     path = Path(path)
     place = {name: i for i, name in enumerate(photographs(split))}
-    kept: list[tuple[int, int]] = []
+    pairs: list[tuple[int, int]] = []
     ratings: list[list[int]] = []
     left_out = elsewhere = 0
     for row, line in enumerate(_lines(path), 1):
-        image, of, number, said = _pair(line, path, row)
+        image, of, number, rating = _pair(line, path, row)
         if image not in place or of not in place:
             elsewhere += 1
         elif image == of and not own:
             left_out += 1
         else:
-            kept.append((place[image], split.place(place[of], number)))
-            ratings.append(said)
-    if not kept:
+            pairs.append((place[image], split.place(place[of], number)))
+            ratings.append(rating)
+    if not pairs:
         raise InputError(
             "no judged pair is of this split",
             file=path,
@@ -106,8 +106,8 @@ def read_expert(path: Path | str, split: Split, *, own: bool = False) -> Judgeme
             found=f"{elsewhere} pairs of others",
             remedy="ids, or id_mapping.json beside the split, must name the photographs",
         )
-    pairs = np.array(kept)
-    return Judgements(pairs[:, 0], pairs[:, 1], np.array(ratings), left_out, elsewhere)
+    images, captions = np.array(pairs).T
+    return Judgements(images, captions, np.array(ratings), left_out, elsewhere)
 
 
 def _lines(path: Path) -> list[str]:
@@ -121,13 +121,13 @@ def _lines(path: Path) -> list[str]:
 
 
 def _pair(line: str, path: Path, row: int) -> tuple[str, str, int, list[int]]:
-    """Return image, whose caption, which of them, and the ratings."""
+    """Return the image, the image of the caption, the caption's number, and the ratings."""
     try:
-        image, caption, *said = line.split("\t")
+        image, caption, *fields = line.split("\t")
         of, _, number = caption.partition("#")
-        ratings = [int(rating) for rating in said]
+        ratings = [int(rating) for rating in fields]
         if len(ratings) != 3 or any(rating not in RATINGS for rating in ratings):
-            raise ValueError(f"ratings {', '.join(said) or 'missing'}")
+            raise ValueError(f"ratings {', '.join(fields) or 'missing'}")
         return image_key(image), image_key(of), int(number), ratings
     except ValueError as error:
         raise InputError(
@@ -147,47 +147,46 @@ def agreement(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Agreement:
-    """Return how far scores ``[I, C]`` order the judged pairs as people do.
+    """Return the rank correlations of scores ``[I, C]`` with people's ratings of the judged pairs.
 
     Args:
-        taking: ``each`` rating as a judgement of its own (as SPICE and CLIPScore have it), or the
+        taking: ``each`` rating as a separate judgement (as in SPICE and CLIPScore), or the
             ``mean`` of a pair's ratings.
 
-    Raises `InputError` for scores that lack a judged pair, or are not numbers there.
+    Raises `InputError` where scores of judged pairs are missing or not finite.
     """
     x = _judged(scores, judged)
     return _agreement(*_resampled(x, judged.ratings, judged, taking, resamples, seed), judged)
 
 
 def judged_difference(
-    ours: np.ndarray,
-    theirs: np.ndarray,
+    scores: np.ndarray,
+    other: np.ndarray,
     judged: Judgements,
     *,
     taking: str = "each",
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Agreement:
-    """Return how much better our scores agree than theirs: both on the same drawn images."""
-    (value, drawn), (other, drawn_too) = (
-        _resampled(_judged(scores, judged), judged.ratings, judged, taking, resamples, seed)
-        for scores in (ours, theirs)
+    """Return the difference in agreement of two score matrices, on the same resampled images."""
+    (value, drawn), (other_value, other_drawn) = (
+        _resampled(_judged(matrix, judged), judged.ratings, judged, taking, resamples, seed)
+        for matrix in (scores, other)
     )
-    return _agreement(value - other, drawn - drawn_too, judged)
+    return _agreement(value - other_value, drawn - other_drawn, judged)
 
 
 def between_people(
     judged: Judgements, *, taking: str = "each", resamples: int = RESAMPLES, seed: int = 0
 ) -> Agreement:
-    """Return how one person's ratings agree with the others', on average over the people.
+    """Return the agreement of one person's ratings with the others', a mean over the people.
 
-    ``taking`` is that of `agreement`, of the others' ratings. A score that agrees with people as
-    they do among themselves has come as far as this test reaches.
+    ``taking`` as in `agreement`, of the others' ratings.
     """
     columns = range(judged.ratings.shape[1])
     pairs = [(judged.ratings[:, p], np.delete(judged.ratings, p, axis=1)) for p in columns]
-    found = [_resampled(x, y, judged, taking, resamples, seed) for x, y in pairs]
-    values, drawn = (np.mean(one, axis=0) for one in zip(*found, strict=True))
+    resampled = [_resampled(x, y, judged, taking, resamples, seed) for x, y in pairs]
+    values, drawn = (np.mean(part, axis=0) for part in zip(*resampled, strict=True))
     return _agreement(values, drawn, judged)
 
 
@@ -204,7 +203,7 @@ def _agreement(values: np.ndarray, drawn: np.ndarray, judged: Judgements) -> Agr
 def _resampled(
     x: np.ndarray, ratings: np.ndarray, judged: Judgements, taking: str, resamples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the correlations ``[3]`` of ``x [N]`` with ratings ``[N, P]``, and those of drawn
+    """Return the correlations ``[3]`` of ``x [N]`` with ratings ``[N, P]``, and those of resampled
     images ``[resamples, 3]``.
     """
     one_of("taking", taking, TAKING)

@@ -1,4 +1,4 @@
-"""Do two ways of measuring put methods in the same order? Rank correlation over methods.
+"""Do two measures rank methods in the same order? Rank correlation over methods.
 
 Page: "Real photographs".
 """
@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from scipy import stats
 
+from itm_book.figures.style import FAINT, colour_of_row, finished, styled
+from itm_book.tables.comparison import p_value
 from itm_core.evaluation.rank_correlation import kendall, spearman
-from itm_core.evaluation.statistics import ALPHA
 
 ORDERS = 10_000  # of a permutation test
+APART = 0.052  # of the height, between two names
 
 
 def paired(across: pd.DataFrame, up: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that two tables share, each a dot of `figures.orderings.scatter`.
+    """Return the rows that two tables share, each a dot of `scatter`.
 
     Both are tables as `comparison.dots` gives them (``name``, ``group``, ``value``, ``low``,
     ``high``); the columns of the first become ``x``, ``x_low``, ``x_high``, of the second ``y``.
@@ -34,16 +37,16 @@ def paired(across: pd.DataFrame, up: pd.DataFrame) -> pd.DataFrame:
 
 
 def agreement(pairs: pd.DataFrame, *, orders: int = ORDERS, seed: int = 0) -> dict[str, float]:
-    """Return how far both measures of `paired` order the methods alike.
+    """Return the rank correlation of both measures of `paired` over methods.
 
     ``tau_b`` and ``spearman``, see `rank_correlation`; ``p`` of a permutation test: the share of
-    orders whose Spearman correlation is as far from zero, of all orders where there are no more
-    than ``orders``, else of so many random ones, the found order counted as one. It asks whether
-    the orders have to do with each other, and knows nothing of the uncertainty of a dot.
+    orders with a Spearman correlation at least as far from zero, of all orders where there are no
+    more than ``orders``, else of that many random ones, the observed order included. It tests
+    whether the orders are related and ignores the uncertainty of each dot.
     """
     x, y = pairs["x"].to_numpy(float), pairs["y"].to_numpy(float)
     ranks = stats.rankdata(x) - (len(x) + 1) / 2
-    found = stats.permutation_test(
+    test = stats.permutation_test(
         (stats.rankdata(y),),
         lambda order, axis: np.abs(np.sum(ranks * order, axis=axis)),
         permutation_type="pairings",
@@ -52,24 +55,58 @@ def agreement(pairs: pd.DataFrame, *, orders: int = ORDERS, seed: int = 0) -> di
         n_resamples=orders,
         rng=seed,
     )
-    return {"tau_b": kendall(x, y), "spearman": spearman(x, y), "p": float(found.pvalue)}
+    return {"tau_b": kendall(x, y), "spearman": spearman(x, y), "p": float(test.pvalue)}
 
 
-def in_words(pairs: pd.DataFrame, across: str, up: str) -> Markdown:
-    """Return the agreement of two orders in words made from its numbers alone."""
-    if len(pairs) < 3:
-        return Markdown(f"{len(pairs)} methods have both: too few to speak of an order.")
-    found = agreement(pairs)
-    best = [pairs["name"].iloc[int(pairs[axis].argmax())] for axis in ("x", "y")]
-    first = (
-        f"Best by both is *{best[0]}*."
-        if best[0] == best[1]
-        else f"Best {across} is *{best[0]}*, best {up} *{best[1]}*."
-    )
-    said = "are significantly" if found["p"] < ALPHA else "are not significantly"
-    share = "less than 0.1" if found["p"] < 0.001 else f"{100 * found['p']:.1f}"
-    return Markdown(
-        f"Over {len(pairs)} methods, Spearman's correlation of the two orders is "
-        f"**{found['spearman']:.2f}** (Kendall's tau-b {found['tau_b']:.2f}). A random order comes "
-        f"as far from zero in {share} % of cases, so the two {said} related. {first}"
-    )
+def agreement_table(pairs: pd.DataFrame, across: str, up: str) -> pd.DataFrame:
+    """Return `agreement` as a table of one row, with the best method by either measure.
+
+    ``across`` and ``up`` name the measures. Fewer than three methods have no correlation.
+    """
+    row: dict[str, str] = {"methods": str(len(pairs))}
+    if len(pairs) >= 3:
+        values = agreement(pairs)
+        row |= {"Spearman's rho": f"{values['spearman']:.2f}"}
+        row |= {"Kendall's tau-b": f"{values['tau_b']:.2f}", "p": p_value(values["p"])}
+        for axis, name in (("x", across), ("y", up)):
+            row[f"best {name}"] = str(pairs["name"].iloc[int(pairs[axis].argmax())])
+    return pd.DataFrame([row])
+
+
+def scatter(pairs: pd.DataFrame, *, title: str, across: str, up: str) -> Figure:
+    """Return a dot with both 95 % intervals for every row of `paired`.
+
+    Names are in a column at the right, in the order of ``y``, so that they do not overlap.
+    """
+    with styled():
+        figure, axes = plt.subplots(figsize=(8.2, max(3.6, 1.0 + 0.3 * len(pairs))))
+        groups = list(dict.fromkeys(pairs["group"]))
+        rows = pairs.sort_values("y").to_dict("records")
+        colours = [colour_of_row(row, groups) for row in rows]
+        for row, colour in zip(rows, colours, strict=True):
+            axes.plot([row["x_low"], row["x_high"]], [row["y"]] * 2, color=colour, lw=1, alpha=0.6)
+            axes.plot([row["x"]] * 2, [row["y_low"], row["y_high"]], color=colour, lw=1, alpha=0.6)
+            axes.plot(row["x"], row["y"], "o", color=colour, ms=6)
+        bottom, top = axes.get_ylim()
+        heights = _spaced((np.array([row["y"] for row in rows]) - bottom) / (top - bottom))
+        for row, colour, height in zip(rows, colours, heights, strict=True):
+            axes.annotate(
+                row["name"], (row["x"], row["y"]), xytext=(1.03, height),
+                textcoords="axes fraction", va="center", fontsize=8, color=colour,
+                arrowprops={"arrowstyle": "-", "lw": 0.5, "color": FAINT, "relpos": (0, 0.5)},
+            )  # fmt: skip
+        axes.set(xlabel=f"{across}\nlines: 95 % intervals over test images", ylabel=up, title=title)
+        axes.grid(color=FAINT, alpha=0.2)
+        return finished(figure)
+
+
+def _spaced(wanted: np.ndarray) -> np.ndarray:
+    """Return ascending heights at least `APART`, near the wanted ones, in [0, 1] if they fit."""
+    step = min(APART, 1 / max(len(wanted) - 1, 1))
+    heights = wanted.copy()
+    for k in range(1, len(heights)):
+        heights[k] = max(heights[k], heights[k - 1] + step)
+    for k in range(len(heights) - 1, -1, -1):
+        limit = 1.0 if k == len(heights) - 1 else heights[k + 1] - step
+        heights[k] = min(heights[k], limit)
+    return heights

@@ -1,7 +1,7 @@
-"""Why a number is lower than a paper's: seeds, words, evaluation, choice of the epoch.
+"""Causes of a lower number: seeds, tokenisation, evaluation, choice of the epoch.
 
-Each cause that needs no training of its own is measured here, from runs that exist; what it
-costs comes as rows of `differences`. Causes in the training are rows of the grid ``lower``.
+Each cause that needs no training is measured here on finished runs; its cost is a row of
+`tables.score_differences`. Causes in the training are rows of the grid ``lower``.
 
 Page: "Why is my number lower?".
 """
@@ -22,7 +22,7 @@ import torch
 from nltk.tokenize import NLTKWordTokenizer
 from scipy.stats import norm
 
-from itm_book.chapters.why_is_my_number_lower.differences import COLUMNS, of_scores
+from itm_book.chapters.why_is_my_number_lower.tables import COLUMNS, score_differences
 from itm_book.records.results import Result, Results
 from itm_core.data.dataset import Dataset, Split
 from itm_core.data.vocabulary import END, SPECIAL, START, UNKNOWN, Vocabulary, tokenise
@@ -58,9 +58,7 @@ TEN_SEEDS: Mapping[str, tuple[float, float]] = MappingProxyType(
 
 
 def expected_best(count: int) -> float:
-    """Return by how many standard deviations the best of ``count`` runs lies above their mean.
-
-    For runs that differ like draws of a normal distribution.
+    """Return the expected maximum of ``count`` standard normal draws.
 
     >>> round(expected_best(2), 3)  # 1 / sqrt(pi)
     0.564
@@ -70,21 +68,21 @@ def expected_best(count: int) -> float:
 
 def pooled_spread(results: Results) -> float:
     """Return the standard deviation of rSum between seeds, pooled over rows; NaN without two."""
-    every = [[r.metrics["rsum"] for r in group] for group in results.values() if len(group) > 1]
-    freedom = sum(len(values) - 1 for values in every)
-    total = sum(sd(values) ** 2 * (len(values) - 1) for values in every)
+    rsums = [[r.metrics["rsum"] for r in group] for group in results.values() if len(group) > 1]
+    freedom = sum(len(values) - 1 for values in rsums)
+    total = sum(sd(values) ** 2 * (len(values) - 1) for values in rsums)
     return math.sqrt(total / freedom) if freedom else math.nan
 
 
 def best_of(
-    mine: Mapping[str, Sequence[Result]], pooled: Results, counts: Sequence[int] = (3, 5, 10)
+    single: Mapping[str, Sequence[Result]], pooled: Results, counts: Sequence[int] = (3, 5, 10)
 ) -> pd.DataFrame:
-    """Return what the best of several seeds promises, here and in print (`TEN_SEEDS`).
+    """Return how far the best seed lies above the mean, here and in print (`TEN_SEEDS`).
 
-    ``mine`` are rows of their own, ``pooled`` rows whose spread is taken together.
+    ``single`` are methods with a row each, ``pooled`` methods whose spread is pooled in one row.
     """
     rows = []
-    for name, group in mine.items():
+    for name, group in single.items():
         values = [result.metrics["rsum"] for result in group]
         mean = float(np.mean(values))
         rows.append((f"{name}, {group[0].dataset}", str(len(values)), mean, sd(values)))
@@ -105,12 +103,12 @@ def mean_for_best(name: str, group: Sequence[Result]) -> pd.DataFrame:
     best = max(group, key=lambda result: result.metrics["rsum"])
     pair = (np.mean([result.hits for result in group], axis=0), best.hits)
     against = f"the best of {len(group)} seeds"
-    found = of_scores(
+    table = score_differences(
         {name: [pair]},
         against=against, group="seed", on=best.dataset,
         runs=[result.run for result in group],
     )  # fmt: skip
-    return found.assign(seeds=len(group))
+    return table.assign(seeds=len(group))
 
 
 # --- words -------------------------------------------------------------------------------------
@@ -118,8 +116,8 @@ def mean_for_best(name: str, group: Sequence[Result]) -> pd.DataFrame:
 
 def _ids(vocabulary: Vocabulary, tokens: Sequence[str], *, ends: bool = True) -> list[int]:
     ids = vocabulary.ids
-    found = [ids.get(token, ids[UNKNOWN]) for token in tokens]
-    return [ids[START], *found, ids[END]] if ends or not found else found
+    token_ids = [ids.get(token, ids[UNKNOWN]) for token in tokens]
+    return [ids[START], *token_ids, ids[END]] if ends or not token_ids else token_ids
 
 
 def _capitals(vocabulary: Vocabulary, caption: str) -> list[int]:
@@ -130,8 +128,8 @@ def _no_punctuation(vocabulary: Vocabulary, caption: str) -> list[int]:
     return _ids(vocabulary, [t for t in tokenise(caption) if any(c.isalnum() for c in t)])
 
 
-def _glued(vocabulary: Vocabulary, caption: str) -> list[int]:
-    """Split at spaces, as punctuation stands in ordinary text: at the word before it."""
+def _split_at_spaces(vocabulary: Vocabulary, caption: str) -> list[int]:
+    """Return ids of words split at spaces, with punctuation attached to the word before it."""
     tokens: list[str] = []
     for token in tokenise(caption):
         if tokens and not any(c.isalnum() for c in token):
@@ -146,7 +144,7 @@ def _no_ends(vocabulary: Vocabulary, caption: str) -> list[int]:
 
 
 def _shifted(vocabulary: Vocabulary, caption: str) -> list[int]:
-    """The ids of a vocabulary that holds one word more, in front of all others."""
+    """Return the ids of a vocabulary with one more word before all others."""
     last = len(vocabulary) - 1
     return [i if i < len(SPECIAL) else min(i + 1, last) for i in vocabulary.encode(caption)]
 
@@ -154,7 +152,7 @@ def _shifted(vocabulary: Vocabulary, caption: str) -> list[int]:
 REWRITES: Mapping[str, Rewrite] = MappingProxyType(
     {
         "punctuation dropped": _no_punctuation,
-        "split at spaces": _glued,
+        "split at spaces": _split_at_spaces,
         "capitals kept": _capitals,
         "no <start> and <end>": _no_ends,
         "another vocabulary": _shifted,
@@ -170,9 +168,9 @@ def scored(
     precision: str = "float32",
     device: str = "cpu",
 ) -> np.ndarray:
-    """Return ``[I, C]`` scores of a run on a split, its captions rewritten, in some precision.
+    """Return scores ``[I, C]`` of a run on a split, with rewritten captions or in a precision.
 
-    Raises `InputError` for a run whose words come in pieces (BERT) with a ``rewrite``.
+    Raises `InputError` for a ``rewrite`` with a run that uses word pieces (BERT).
     """
     vocabulary = run.vocabulary
     if rewrite is None:
@@ -180,24 +178,25 @@ def scored(
     elif isinstance(vocabulary, Vocabulary):
         captions = [rewrite(vocabulary, caption) for caption in split.captions]
     else:
-        raise InputError("words in pieces cannot be rewritten", found=run.recipe.name)
+        raise InputError("captions in word pieces cannot be rewritten", found=run.recipe.name)
     features = run_features(run, split)
     return score_matrix(run.matcher(device), features, captions, precision=precision)
 
 
 def tokenisers(runs: Sequence[Run], split: Split, *, device: str = "cpu") -> pd.DataFrame:
-    """Return what tokenising otherwise than in training costs, for each of `REWRITES`.
+    """Return the effect of tokenising differently than in training, for each of `REWRITES`.
 
-    Columns: `COLUMNS` and ``unknown words (%)``, of all tokens between the ends.
+    Columns: `COLUMNS` and ``unknown words (%)``, of all tokens without start and end.
     """
-    theirs = [retrieval.hits(run.scores) for run in runs]
+    trained = [retrieval.hits(run.scores) for run in runs]
     pairs = {}
     for name, rewrite in REWRITES.items():
-        ours = [retrieval.hits(scored(run, split, rewrite, device=device)) for run in runs]
-        pairs[name] = list(zip(ours, theirs, strict=True))
-    on = runs[0].config["dataset"]
-    where = [run.place for run in runs]
-    table = of_scores(pairs, against="as in training", group="tokeniser", on=on, runs=where)
+        rewritten = [retrieval.hits(scored(run, split, rewrite, device=device)) for run in runs]
+        pairs[name] = list(zip(rewritten, trained, strict=True))
+    dataset, places = runs[0].config["dataset"], [run.place for run in runs]
+    table = score_differences(
+        pairs, against="as in training", group="tokeniser", on=dataset, runs=places
+    )
     unknown = [_unknown(runs[0].vocabulary, split, rewrite) for rewrite in REWRITES.values()]
     return table.assign(**{"unknown words (%)": unknown})
 
@@ -214,22 +213,22 @@ def _unknown(vocabulary: object, split: Split, rewrite: Rewrite) -> float:
 
 
 def half_precision(runs: Sequence[Run], split: Split, *, device: str = "cpu") -> pd.DataFrame:
-    """Return what evaluating in bfloat16 changes: `COLUMNS`, ranks that moved, and ties.
+    """Return the effect of evaluating in bfloat16: `COLUMNS`, changed ranks, and ties.
 
-    ``ranks moved (%)`` is the share of queries whose right item has another rank, ``tied
-    queries (%)`` that of queries with a wrong item level with the right one.
+    ``ranks moved (%)``: queries whose relevant item has another rank. ``tied queries (%)``:
+    queries with a wrong item that scores the same as the relevant one.
     """
-    both = [(scored(run, split, precision="bfloat16", device=device), run.scores) for run in runs]
-    pairs = [(retrieval.hits(ours), retrieval.hits(theirs)) for ours, theirs in both]
-    table = of_scores(
+    scores = [(scored(run, split, precision="bfloat16", device=device), run.scores) for run in runs]
+    pairs = [(retrieval.hits(half), retrieval.hits(full)) for half, full in scores]
+    table = score_differences(
         {"evaluated in bfloat16": pairs},
         against="float32", group="precision", on=runs[0].config["dataset"],
         runs=[run.place for run in runs],
     )  # fmt: skip
     return table.assign(
         **{
-            "ranks moved (%)": np.mean([moved(*each) for each in both]),
-            "tied queries (%)": np.mean([tied(ours) for ours, _ in both]),
+            "ranks moved (%)": np.mean([moved(half, full) for half, full in scores]),
+            "tied queries (%)": np.mean([tied(half) for half, _ in scores]),
         }
     )
 
@@ -240,7 +239,7 @@ def moved(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 def tied(scores: np.ndarray) -> float:
-    """Return the percentage of queries with a wrong item level with the best right one."""
+    """Return the percentage of queries with a wrong item that ties with the best relevant one."""
     late, early = (retrieval.ranks(scores, ties=t) for t in ("pessimistic", "optimistic"))
     return _differing(late, early)
 
@@ -251,7 +250,7 @@ def _differing(ours: retrieval.Ranks, theirs: retrieval.Ranks) -> float:
 
 
 def fold_hits(scores: np.ndarray, folds: int = FOLDS) -> np.ndarray:
-    """Return hits ``[I, 7]`` with each fold of the images searched by itself; ``scores [I, C]``.
+    """Return hits ``[I, 7]`` with each fold of the images as its own gallery; ``scores [I, C]``.
 
     Their mean is `retrieval.five_folds`. Raises `InputError` when the images do not divide.
     """
@@ -268,7 +267,7 @@ def _folds(scores: np.ndarray, folds: int) -> list[np.ndarray]:
 def galleries(runs: Sequence[Run]) -> pd.DataFrame:
     """Return the whole test set as one gallery minus the mean of its five folds."""
     pairs = [(retrieval.hits(run.scores), fold_hits(run.scores)) for run in runs]
-    return of_scores(
+    return score_differences(
         {"whole test set": pairs},
         against="five folds", group="gallery", on=runs[0].config["dataset"],
         runs=[run.place for run in runs],
@@ -276,7 +275,7 @@ def galleries(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def fold_table(scores: np.ndarray, folds: int = FOLDS) -> pd.DataFrame:
-    """Return what can be printed of one score matrix: whole, in folds, and as released.
+    """Return what can be printed of one score matrix: all images, folds, and as released.
 
     The last row is the line "rsum" that SCAN's release prints for folds: six times the mean
     image-to-text recall (SCAN evaluation.py, ``mean_metrics[10] * 6``).
@@ -285,20 +284,20 @@ def fold_table(scores: np.ndarray, folds: int = FOLDS) -> pd.DataFrame:
     mean = retrieval.five_folds(scores, folds=folds)
     size = len(scores) // folds
     ordered = sorted(parts, key=lambda part: part.rsum)
-    named = {
+    metrics = {
         f"whole test set, {len(scores)} images": retrieval.metrics(scores),
         f"mean of {folds} folds of {size}": mean,
         "best fold": ordered[-1],
         "worst fold": ordered[0],
     }
-    rows = [(name, m.i2t.r1, m.t2i.r1, m.rsum) for name, m in named.items()]
+    rows = [(name, m.i2t.r1, m.t2i.r1, m.rsum) for name, m in metrics.items()]
     printed = 2.0 * sum(mean.i2t.values()[:3])
     rows.append(('"rsum" as the release prints it', mean.i2t.r1, mean.t2i.r1, printed))
     return pd.DataFrame(rows, columns=["gallery", "image to text R@1", "text to image R@1", "rSum"])
 
 
 def released_ranks(scores: np.ndarray) -> retrieval.Ranks:
-    """Return ranks as the released evaluations make them: ``np.argsort(row)[::-1]``.
+    """Return ranks of scores ``[I, C]`` as in the released evaluations: ``np.argsort(row)[::-1]``.
 
     The sort is not stable, so the order of equal scores depends on numpy and the processor.
     """
@@ -312,11 +311,11 @@ def released_ranks(scores: np.ndarray) -> retrieval.Ranks:
 def ties(scores: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """Return the rSum of score matrices ``[I, C]`` under every rule for equal scores."""
     rows = []
-    for name, one in scores.items():
-        row: dict[str, object] = {"scores": name, "tied queries (%)": tied(one)}
+    for name, matrix in scores.items():
+        row: dict[str, object] = {"scores": name, "tied queries (%)": tied(matrix)}
         for rule in retrieval.TIES:
-            row[f"rSum, {rule}"] = retrieval.metrics(one, ties=rule).rsum
-        row["rSum, released sort here"] = retrieval.hits_of(released_ranks(one))[:, -1].mean()
+            row[f"rSum, {rule}"] = retrieval.metrics(matrix, ties=rule).rsum
+        row["rSum, released sort here"] = retrieval.hits_of(released_ranks(matrix))[:, -1].mean()
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -337,7 +336,7 @@ def degenerate(scores: np.ndarray) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True, eq=False)
 class Epochs:
-    """A training watched on two splits: ``dev [E]`` rSum, ``hits [E, I, 7]`` on the test split."""
+    """Evaluations after every epoch: ``dev [E]`` rSum, ``hits [E, I, 7]`` on the test split."""
 
     dev: np.ndarray
     hits: np.ndarray
@@ -357,27 +356,27 @@ class Epochs:
 
 
 def by_epoch(run: Run, data: Dataset, *, device: str = "cpu") -> Epochs:
-    """Return a run's numbers after every epoch, training it once more to see them.
+    """Return a run's numbers after every epoch; trains it again with the same recipe and seed.
 
-    Same recipe and seed, so on a CPU the same weights. Kept beside the run as ``epochs.npz``.
+    On a CPU this gives the same weights. Cached in the run's folder as ``epochs.npz``.
     """
     path = run.folder / "epochs.npz"
     if not path.exists():
-        dev, hits = _watched(run, data, pick_device(device))
+        dev, hits = _train_again(run, data, pick_device(device))
         with whole_file(path) as partial, partial.open("wb") as file:
             np.savez_compressed(file, dev=dev, hits=hits.astype(np.float32))
-    with np.load(path) as known:
-        return Epochs(known["dev"], known["hits"].astype(float))
+    with np.load(path) as cached:
+        return Epochs(cached["dev"], cached["hits"].astype(float))
 
 
-def _watched(run: Run, data: Dataset, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
-    recipe, seen = run.recipe, []
+def _train_again(run: Run, data: Dataset, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+    recipe, test_hits = run.recipe, []
     prepared = prepare(data, recipe)
     score_dev = dev_scorer(prepared.dev, recipe.training.dev_images)
 
     def both(matcher: Matcher) -> dict[str, float]:
         scores = score_matrix(matcher, prepared.test.features, prepared.test.tokens)
-        seen.append(retrieval.hits(scores))
+        test_hits.append(retrieval.hits(scores))
         return score_dev(matcher)
 
     torch.manual_seed(run.seed)  # as a run does, so that it starts from the same weights
@@ -387,12 +386,12 @@ def _watched(run: Run, data: Dataset, device: torch.device) -> tuple[np.ndarray,
             matcher, prepared.training_pairs(), recipe, seed=run.seed, folder=Path(folder),
             score_dev=both, save=lambda matcher, path: None, progress=False,
         ).run().curve  # fmt: skip
-    return np.array([row["rsum"] for row in curve]), np.array(seen)
+    return np.array([row["rsum"] for row in curve]), np.array(test_hits)
 
 
-def epoch_choice(every: Sequence[Epochs], runs: Sequence[Run]) -> pd.DataFrame:
+def epoch_choice(epochs: Sequence[Epochs], runs: Sequence[Run]) -> pd.DataFrame:
     """Return the epoch chosen on the development split minus the one chosen on the test split."""
-    pairs = [(one.hits[one.dev.argmax()], one.hits[one.test.argmax()]) for one in every]
+    pairs = [(each.hits[each.dev.argmax()], each.hits[each.test.argmax()]) for each in epochs]
     name, against = "epoch chosen on dev", "epoch chosen on test"
-    on, where = runs[0].config["dataset"], [run.place for run in runs]
-    return of_scores({name: pairs}, against=against, group="epoch", on=on, runs=where)
+    dataset, places = runs[0].config["dataset"], [run.place for run in runs]
+    return score_differences({name: pairs}, against=against, group="epoch", on=dataset, runs=places)

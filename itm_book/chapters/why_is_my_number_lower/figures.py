@@ -1,6 +1,11 @@
-"""What each cause of a lower number costs, all in one figure."""
+"""Figures of "Why is my number lower?": all causes at once, and the spread of rounding.
+
+Page: "Why is my number lower?".
+"""
 
 from __future__ import annotations
+
+from collections.abc import Hashable
 
 import numpy as np
 import pandas as pd
@@ -9,14 +14,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from itm_book.figures.gains import OPACITY, STRONG
-from itm_book.figures.style import FAINT, INK, finished, styled
+from itm_book.figures.style import FAINT, INK, colour_of, finished, styled
+from itm_book.records.rounding import REFERENCE
 
 LOWER, HIGHER = "#d55e00", "#0072b2"
 REACH = 60.0  # in rSum; longer bars are cut and carry their number
+MARKS = ("o", "s", "^", "D", "v", "P", "X")  # one for each rounding variant
 
 
 def overview(table: pd.DataFrame, *, reach: float = REACH) -> Figure:
-    """Return a bar and its 95 % interval for every row of `differences.summary`.
+    """Return a bar and its 95 % interval for every row of `tables.summary`.
 
     Pale bars are not significant; bars longer than ``reach`` are cut there.
     """
@@ -26,12 +33,12 @@ def overview(table: pd.DataFrame, *, reach: float = REACH) -> Figure:
             value = float(row["gain"])
             shown, low, high = np.clip([value, row["low"], row["high"]], -reach, reach)
             colour = LOWER if value < 0 else HIGHER
-            axes.barh(place, shown, 0.6, color=colour, alpha=OPACITY[row["says"]])
+            axes.barh(place, shown, 0.6, color=colour, alpha=OPACITY[row["effect"]])
             if abs(value) <= reach:
                 axes.plot([low, high], [place, place], color=INK, lw=2)
                 axes.plot(value, place, "o", color=INK, ms=3)
             else:
-                _number_inside(axes, shown, place, value, strong=OPACITY[row["says"]] == STRONG)
+                _number_inside(axes, shown, place, value, strong=OPACITY[row["effect"]] == STRONG)
         names = [_label(str(group), str(name)) for group, name in table[["group", "name"]].values]
         axes.set_yticks(range(len(table)), names, fontsize=9)
         axes.invert_yaxis()
@@ -53,5 +60,45 @@ def _number_inside(axes: Axes, end: float, place: int, value: float, *, strong: 
 
 
 def _label(group: str, name: str) -> str:
-    """Return the name of a row behind its cause, unless it names its cause itself."""
+    """Return ``cause: name``, or the name alone where it contains the cause."""
     return name if group.split()[0] in name else f"{group}: {name}"
+
+
+def rounding_dots(rows: pd.DataFrame) -> Figure:
+    """Return the rSum of every training: a panel per recipe, a line per seed.
+
+    ``rows`` as `rounding.read` gives them, without changes. The marker is the rounding variant;
+    a bar joins the lowest and the highest rSum of a seed, a dash marks their mean.
+    """
+    variants = sorted(rows["variant"].unique(), key=lambda name: (name != REFERENCE, name))
+    recipes = list(dict.fromkeys(rows["recipe"]))
+    with styled():
+        figure, grid = plt.subplots(
+            1, len(recipes), figsize=(8.2, 1.3 + 0.36 * rows["seed"].nunique()), squeeze=False
+        )
+        for axes, recipe in zip(grid[0], recipes, strict=True):
+            _panel(axes, rows[rows["recipe"] == recipe], variants, colour_of(recipe))
+            axes.set_title(recipe, fontsize=10)
+        marks = [
+            plt.Line2D([], [], marker=mark, ls="", color=INK, ms=5)
+            for _, mark in zip(variants, MARKS, strict=False)
+        ]
+        figure.legend(
+            marks, variants, loc="outside lower center", ncols=len(variants), fontsize=8.5
+        )
+        return finished(figure)
+
+
+def _panel(axes: Axes, rows: pd.DataFrame, variants: list[Hashable], colour: str) -> None:
+    seeds = sorted(rows["seed"].unique())
+    for place, seed in enumerate(seeds):
+        of_seed = rows[rows["seed"] == seed]
+        low, high, mean = (getattr(of_seed["rsum"], name)() for name in ("min", "max", "mean"))
+        axes.plot([low, high], [place, place], color=FAINT, lw=1.5, zorder=1)
+        axes.plot(mean, place, "|", color=INK, ms=14, zorder=1)
+        for row in of_seed.to_dict("records"):
+            mark = MARKS[variants.index(row["variant"]) % len(MARKS)]
+            axes.plot(row["rsum"], place, mark, color=colour, ms=5.5, alpha=0.85)
+    axes.set_yticks(range(len(seeds)), [f"seed {seed}" for seed in seeds])
+    axes.set(ylim=(len(seeds) - 0.5, -0.5), xlabel="rSum")
+    axes.grid(axis="x", color=FAINT, alpha=0.25)

@@ -11,6 +11,7 @@ import pytest
 from itm_book.chapters import attention_atlas
 from itm_book.pages import building
 from itm_book.pages.chapters import PRESETS, SEEDS
+from itm_book.pairs.split_attention import MEASURES, QUERIES, SplitAttention
 from itm_book.records import grids
 from itm_core.data.dataset import Split, load_dataset
 from itm_core.errors import InputError
@@ -24,12 +25,10 @@ METHODS = ("bfan-equal",)  # attends both ways
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> attention_atlas.Atlas:
+def made(tmp_path_factory: pytest.TempPathFactory) -> SplitAttention:
     folder = tmp_path_factory.mktemp("atlas")
     split = scenes_pair.scenes(folder)
-    return attention_atlas.Atlas(
-        {name: scenes_pair.trained(folder, name) for name in METHODS}, split
-    )
+    return SplitAttention({name: scenes_pair.trained(folder, name) for name in METHODS}, split)
 
 
 def rows(**methods: list[float]) -> pd.DataFrame:
@@ -39,7 +38,7 @@ def rows(**methods: list[float]) -> pd.DataFrame:
             pd.DataFrame(
                 {
                     "method": name.replace("_", " "),
-                    "asks": "words",
+                    "queries": "words",
                     "image": 0,
                     "caption": range(len(values)),
                     "f1": values,
@@ -52,7 +51,7 @@ def rows(**methods: list[float]) -> pd.DataFrame:
     )
 
 
-def test_a_draw_is_a_lot_that_can_be_drawn_again(made: attention_atlas.Atlas) -> None:
+def test_a_draw_is_a_lot_that_can_be_drawn_again(made: SplitAttention) -> None:
     count = len(made.split.captions)
     first = attention_atlas.draw(made.split, 20, 3)
     assert first == attention_atlas.draw(made.split, 20, 3)
@@ -62,32 +61,30 @@ def test_a_draw_is_a_lot_that_can_be_drawn_again(made: attention_atlas.Atlas) ->
         (image, caption) for image in range(len(made.split.regions)) for caption in range(5)
     }
     for wrong in (0, count + 1):
-        with pytest.raises(InputError, match=f"cannot be drawn.*1 to {count}.*found {wrong}"):
+        with pytest.raises(InputError, match=f"cannot draw.*1 to {count}.*found {wrong}"):
             attention_atlas.draw(made.split, wrong, 0)
 
 
-def test_every_pair_has_the_measures_of_its_record(made: attention_atlas.Atlas) -> None:
-    table = made.table.set_index(["method", "asks", "image", "caption"])
+def test_every_pair_has_the_measures_of_its_record(made: SplitAttention) -> None:
+    table = made.table.set_index(["method", "queries", "image", "caption"])
     assert len(table) == len(made.split.captions) * 2  # words and regions
     for image, caption in attention_atlas.draw(made.split, 4, 1):
         for name, record in made.records(image, caption).items():
-            for asking in record.directions:
-                row = table.loc[name, attention_atlas.ASKS[asking.direction], image, caption]
+            for side in record.directions:
+                row = table.loc[name, QUERIES[side.direction], image, caption]
                 assert row["score"] == pytest.approx(record.score, abs=1e-5)
-                found = asking.measures() or (np.nan,) * 3
-                np.testing.assert_allclose(
-                    row[attention_atlas.MEASURES].astype(float), found, atol=1e-6
-                )
+                found = side.measures() or (np.nan,) * 3
+                np.testing.assert_allclose(row[MEASURES].astype(float), found, atol=1e-6)
 
 
 def test_words_weighted_by_their_number_make_the_measure_of_the_split(
-    made: attention_atlas.Atlas,
+    made: SplitAttention,
 ) -> None:
     run, split = made.runs["bfan-equal"], made.split
     tokens = encode(split, run.vocabulary)
     whole = attention_quality(made.matchers["bfan-equal"], split, tokens)
     assert whole is not None
-    rows = made.table[made.table["asks"] == "words"].reset_index(drop=True)
+    rows = made.table[made.table["queries"] == "words"].reset_index(drop=True)
     tokens, shown = split.words(), shown_objects(split)
     assert tokens is not None
     count = np.array(
@@ -131,7 +128,7 @@ def test_pairs_are_sorted_by_the_mean_over_the_methods() -> None:
     assert ranked["caption"].tolist() == [1, 0, 2, 3]
     assert ranked["mean"].tolist()[:3] == pytest.approx([0.8, 0.3, 0.3])
     assert list(ranked) == ["image", "caption", "mean", "SCAN", "RCAR two"]
-    assert ranked.attrs["by"] == "attention F1 of words"
+    assert ranked.attrs["by"] == "attention F1, words as queries"
     assert attention_atlas.picks(ranked) == {"best": (0, 1), "median": (0, 0), "worst": (0, 2)}
     assert attention_atlas.readable(ranked)["mean"].tolist()[0] == pytest.approx(80)
     few = attention_atlas.ranking(table, [(0, 2), (0, 0)])
@@ -139,12 +136,12 @@ def test_pairs_are_sorted_by_the_mean_over_the_methods() -> None:
 
 
 def test_regions_are_left_out_where_words_ask_too() -> None:
-    words, regions = rows(SCAN=[0.2, 0.6]), rows(SCAN=[1.0, 0.0]).assign(asks="regions")
+    words, regions = rows(SCAN=[0.2, 0.6]), rows(SCAN=[1.0, 0.0]).assign(queries="regions")
     both = attention_atlas.ranking(pd.concat([words, regions]), [(0, 0), (0, 1)])
     assert both["caption"].tolist() == [1, 0]
     alone = attention_atlas.ranking(regions, [(0, 0), (0, 1)])
     assert alone["caption"].tolist() == [0, 1]
-    assert alone.attrs["by"] == "attention F1 of regions"
+    assert alone.attrs["by"] == "attention F1, regions as queries"
 
 
 def test_without_truth_pairs_are_sorted_by_score_and_the_page_says_so(tmp_path: Path) -> None:
@@ -152,35 +149,34 @@ def test_without_truth_pairs_are_sorted_by_score_and_the_page_says_so(tmp_path: 
     run = train_or_load(
         dataset, "scan-t2i-mean", root=tmp_path, overrides=SMALL, device="cpu", progress=False
     )
-    made = attention_atlas.Atlas({"SCAN": run}, load_dataset(dataset).test)
+    made = SplitAttention({"SCAN": run}, load_dataset(dataset).test)
     ranked = attention_atlas.ranking(made.table, attention_atlas.draw(made.split, 10, 0))
     assert ranked.attrs["by"] == "score"
-    assert "no attention F1" in attention_atlas.said(ranked).data
     places = zip(ranked["image"], ranked["caption"], strict=True)
     scores = [made.table["score"][5 * i + c] for i, c in places]
     assert scores == sorted(scores, reverse=True)
     every = made.table["score"].to_numpy()
     np.testing.assert_allclose(ranked["SCAN"], [(every < score).mean() for score in scores])
-    assert list(attention_atlas.measures(made.records(0, 0))) == ["method", "asks", "score"]
+    assert list(attention_atlas.measures(made.records(0, 0))) == ["method", "queries", "score"]
 
 
 def test_a_draw_without_values_has_no_best() -> None:
     nothing = pd.concat([rows(SCAN=[np.nan, 0.5])])
     ranked = attention_atlas.ranking(nothing, [(0, 0)])
-    with pytest.raises(InputError, match="nothing to choose from"):
+    with pytest.raises(InputError, match="no pair to choose"):
         attention_atlas.picks(ranked)
 
 
 def test_the_summary_counts_pairs_in_which_everything_was_missed() -> None:
     summary = attention_atlas.summary(rows(SCAN=[0.0, 0.0, 0.5, 1.0, np.nan]))
     (row,) = summary.to_dict("records")
-    assert (row["pairs"], row["missed"], row["mean F1"]) == ("4", 50.0, 37.5)
+    assert (row["pairs"], row["F1 of zero"], row["mean F1"]) == ("4", 50.0, 37.5)
     assert row["median"] == 25.0
 
 
-def test_the_measures_of_a_pair_are_a_table_of_every_method(made: attention_atlas.Atlas) -> None:
+def test_the_measures_of_a_pair_are_a_table_of_every_method(made: SplitAttention) -> None:
     table = attention_atlas.measures(made.records(scenes_pair.IMAGE, scenes_pair.CAPTION))
-    assert table["asks"].tolist() == ["words", "regions"]
+    assert table["queries"].tolist() == ["words", "regions"]
     assert set(table["method"]) == set(METHODS)
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from itm_book.chapters import experiment
 from itm_book.checkpoints import imported_runs
 from itm_book.checkpoints.importing import import_checkpoint
-from itm_book.figures import results as figures
+from itm_book.figures import method_charts
 from itm_book.pages.run_entries import run_entries
 from itm_book.pairs.pair_records import pair_record
 from itm_book.records.results import Result
@@ -62,13 +63,13 @@ def test_it_is_a_run_of_the_store(name: str, place: Path, tmp_path: Path) -> Non
 def test_tables_and_figures_take_it(name: str, place: Path, tmp_path: Path) -> None:
     data = load_dataset(DATASET)
     run = imported_runs.scored(place / name, data, root=tmp_path, device="cpu", progress=False)
-    facts = dict(report.facts(run, data).itertuples(index=False, name=None))
+    facts = dict(experiment.facts(run, data).itertuples(index=False, name=None))
     assert facts["weights"].startswith(f"imported from {NAMES[name]}, SHA-256")
     assert facts["minutes"] == "not trained here"
     assert len(report.numbers(run)) == 2
     row = Result.of(run).row()
     assert Result.from_row({k: row[k] for k in row}).metrics["rsum"] == run.metrics["rsum"]
-    assert len(figures.learning_curve({"imported": run.curve}).axes) == 2
+    assert len(method_charts.learning_curve({"imported": run.curve}).axes) == 2
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -196,9 +196,9 @@ def test_an_ensemble_averages_the_authors_scores(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--folds", "3"], r"images cannot be divided into these folds.*10 in all.*--folds 3"),
+        (["--folds", "3"], r"cannot be divided into these folds.*10 in all.*--folds 3"),
         (["--folds", "1"], "2 or more folds"),
-        (["--folds", "5", "--top", "3", "--shards", "2"], r"leave --top out"),
+        (["--folds", "5", "--top", "3", "--shards", "2"], r"leave out --top"),
         (["--split", "val"], "no val split here"),
     ],
 )

@@ -52,7 +52,7 @@ def test_it_is_small(query: list[Found], searchers: list[Searcher]) -> None:
 
 def test_the_page_holds_what_was_found(query: list[Found]) -> None:
     data = data_of(gallery([query, query[:1]]).data)
-    assert data["wanted"] == "images"
+    assert data["target"] == "images"
     queries, images = data["queries"], data["images"]
     assert isinstance(queries, list)
     assert isinstance(images, dict)
@@ -62,7 +62,7 @@ def test_the_page_holds_what_was_found(query: list[Found]) -> None:
         assert (method["name"], method["rank"], method["of"]) == (found.name, None, found.of)
         for shown, hit in zip(method["hits"], found.hits, strict=True):
             np.testing.assert_allclose(shown["evidence"], hit.record.evidence(), atol=1e-5)
-            whole = np.sum(shown["evidence"]) + shown["rest"]
+            whole = np.sum(shown["evidence"]) + shown["remainder"]
             assert whole == pytest.approx(shown["score"], abs=2e-6)
             assert shown["score"] == pytest.approx(hit.record.score, abs=1e-6)
             assert shown["unknown"] == [False, True, False, False, False, False]
@@ -80,21 +80,21 @@ def test_what_a_caption_says_cannot_end_its_script(query: list[Found]) -> None:
     hit = query[0].hits[0]
     pair = replace(hit.record.pair, caption=EVIL, words=[EVIL, *hit.record.pair.words[1:]])
     evil = replace(hit, record=replace(hit.record, pair=pair))
-    page = gallery([[replace(query[0], name=EVIL, asked=EVIL, hits=[evil])]]).data
+    page = gallery([[replace(query[0], name=EVIL, query=EVIL, hits=[evil])]]).data
     assert page.count("</script>") == 2  # of the records, and of the module
     assert "<b onmouseover" not in page
-    assert data_of(page)["queries"][0]["asked"] == EVIL  # type: ignore[index]
+    assert data_of(page)["queries"][0]["query"] == EVIL  # type: ignore[index]
 
 
 def test_what_does_not_fit_is_refused(query: list[Found], searchers: list[Searcher]) -> None:
     captions = [searchers[0].captions_for(0)]
     for wrong in ([], [[]], [query, captions]):
-        with pytest.raises(InputError, match="shows images or captions"):
+        with pytest.raises(InputError, match="shows either images or captions"):
             gallery(wrong)
-    with pytest.raises(InputError, match="one method, or two"):
+    with pytest.raises(InputError, match="wrong number of methods"):
         gallery([[*query, query[0]]])
     other = searchers[0].images_for("a red ball")
-    with pytest.raises(InputError, match="not asked the same.*giraffe.*red ball"):
+    with pytest.raises(InputError, match="different queries.*giraffe.*red ball"):
         gallery([[query[0], other]])
 
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from itm_book.figures import attention_maps
-from itm_book.pairs.pair_records import Asking, Pair, PairRecord
+from itm_book.pairs.pair_records import DirectionRecord, Pair, PairRecord
 from itm_core.errors import InputError
 
 WEIGHTS = np.array([[0.05, 0.8, 0.15], [0.5, 0.25, 0.25], [0.0, 0.0, 1.0]])
@@ -26,8 +26,10 @@ def made(name: str = "SCAN t2i", weights: np.ndarray = WEIGHTS, **of_pair: objec
     named = [np.zeros((0, 4)), BOXES[1:2], BOXES[2:]]
     pair = Pair("7", "a red kite", ["a", "red", "kite"], 3, (100, 50), BOXES, None, named)
     quality = [None, (0.5, 1.0, 2 / 3), (1.0, 1.0, 1.0)]
-    asking = Asking("t2i", [weights], [np.ones(3)], [], np.array([0.1, -0.2, 0.4]), [quality])
-    return PairRecord(name, replace(pair, **of_pair), [asking], 0.05, 0.35)
+    side = DirectionRecord(
+        "t2i", [weights], [np.ones(3)], [], np.array([0.1, -0.2, 0.4]), [quality]
+    )
+    return PairRecord(name, replace(pair, **of_pair), [side], 0.05, 0.35)
 
 
 def panels(figure: Figure) -> list[Axes]:
@@ -61,19 +63,19 @@ def test_regions_are_shaded_by_their_share_of_the_largest_weight() -> None:
 def test_the_best_region_is_framed_numbered_and_its_numbers_stand_below() -> None:
     kite = panels(attention_maps.maps(made(), truth=True))[1]
     assert [text.get_text() for text in kite.texts] == ["2"]
-    assert kite.get_xlabel() == "region 2: 1.00\nshare +0.400\nF1 1.00"
+    assert kite.get_xlabel() == "region 2: 1.00\ncontribution +0.400\nF1 1.00"
     frames = [patch.get_bbox().extents for patch in kite.patches]
     np.testing.assert_allclose(frames, np.tile(BOXES[2], (4, 1)))  # the true box, the best region
     red = panels(attention_maps.maps(made()))[0]
-    assert red.get_xlabel() == "region 0: 0.50\nshare \N{MINUS SIGN}0.200"
+    assert red.get_xlabel() == "region 0: 0.50\ncontribution \N{MINUS SIGN}0.200"
     assert len(red.patches) == 2  # without the truth the best region alone
 
 
 def test_a_long_caption_takes_several_rows() -> None:
     words = [f"w{k}" for k in range(11)]
-    pair = replace(made().pair, words=words, named=None)
-    asking = Asking("t2i", [np.full((11, 3), 1 / 3)], [np.ones(11)], [], np.zeros(11), [])
-    record = PairRecord("SCAN", replace(pair, words=["word"] * 11), [asking], 0.0, 0.0)
+    pair = replace(made().pair, words=words, true_boxes=None)
+    side = DirectionRecord("t2i", [np.full((11, 3), 1 / 3)], [np.ones(11)], [], np.zeros(11), [])
+    record = PairRecord("SCAN", replace(pair, words=["word"] * 11), [side], 0.0, 0.0)
     found = panels(attention_maps.maps([record, record]))
     assert len(found) == 22
     heights = {round(axes.get_position().y0, 3) for axes in found}
@@ -107,16 +109,16 @@ def test_without_boxes_there_is_a_matrix_and_without_a_picture_the_boxes_alone()
 
 
 def test_where_regions_ask_no_word_has_a_share() -> None:
-    regions = replace(made().asking(), direction="i2t", quality=[])
+    regions = replace(made().direction(), direction="i2t", quality=[])
     record = replace(made("SCAN i2t"), directions=[regions])
     said = [axes.get_xlabel() for axes in panels(attention_maps.maps(record, truth=True))]
     assert said == ["region 0: 0.50", "region 2: 1.00"]
     for draw in (attention_maps.maps, attention_maps.matrix):
-        with pytest.raises(InputError, match="nothing looks that way"):
+        with pytest.raises(InputError, match="does not attend in that direction"):
             draw(record, direction="t2i")
 
 
 def test_records_of_different_pairs_are_refused() -> None:
     for draw in (attention_maps.maps, attention_maps.matrix):
-        with pytest.raises(InputError, match="not of one pair"):
+        with pytest.raises(InputError, match="different pairs"):
             draw([made(), made(image="8")])

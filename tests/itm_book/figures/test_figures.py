@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 
-from itm_book.figures import pictures, results, tensors
+from itm_book.chapters import scenes
+from itm_book.figures import method_charts, pictures, retrieval_examples, tensors
 from itm_book.figures.style import colour_of
 
 
 def test_curves_and_intervals_show_every_row() -> None:
     curve = pd.DataFrame({"epoch": [1, 2], "loss": [9.0, 3.0], "rsum": [10.0, 50.0]})
-    figure = results.learning_curve({"scan-t2i": curve, "scan-i2t": curve})
+    figure = method_charts.learning_curve({"scan-t2i": curve, "scan-i2t": curve})
     assert len(figure.axes[1].lines) == 2
     table = pd.DataFrame(
         {
@@ -24,9 +25,9 @@ def test_curves_and_intervals_show_every_row() -> None:
             "group": ["x", "y"],
         }
     )
-    figure = results.intervals(table, title="t", unit="u")
+    figure = method_charts.intervals(table, title="t", unit="u")
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["a", "b"]
-    (axes,) = results.intervals(table, title="t", unit="u", line=("people", 2.5)).axes
+    (axes,) = method_charts.intervals(table, title="t", unit="u", line=("people", 2.5)).axes
     assert list(axes.lines[-1].get_xdata()) == [2.5, 2.5]
     (name,) = axes.texts
     bottom, top = axes.get_ylim()
@@ -36,9 +37,9 @@ def test_curves_and_intervals_show_every_row() -> None:
 
 def test_right_items_are_marked() -> None:
     shown = [np.zeros((4, 4, 3), np.uint8)] * 2
-    figure = results.retrieved_images(shown, [0.5, 0.4], [False, True])
+    figure = retrieval_examples.retrieved_images(shown, [0.5, 0.4], [False, True])
     assert [axes.get_title() for axes in figure.axes] == ["1. ", "2. right"]
-    figure = results.retrieved_captions(shown[0], ["x", "y"], [0.5, 0.4], [True, False])
+    figure = retrieval_examples.retrieved_captions(shown[0], ["x", "y"], [0.5, 0.4], [True, False])
     said = [t.get_text() for t in figure.axes[1].texts]
     assert "1. right  0.500" in said
     assert "2. other  0.400" in said
@@ -56,7 +57,7 @@ def test_tensors_keep_their_values() -> None:
 def test_figures_are_shown_once() -> None:
     pictures.proposals(np.zeros((4, 4, 3), np.uint8), np.array([[0, 0, 2, 2]]))
     pictures.gallery([np.zeros((4, 4, 3), np.uint8)], ["a caption"])
-    results.length_histogram([3, 4], [5, 6])
+    scenes.length_histogram([3, 4], [5, 6])
     assert not plt.get_fignums()
 
 

@@ -21,7 +21,7 @@ ROWS = pd.DataFrame(
         "spread": [2.0, np.nan],
         "seeds_low": [7.0, np.nan],
         "seeds_high": [17.0, np.nan],
-        "says": ["gain", "not significant"],
+        "effect": ["gain", "not significant"],
     }
 )
 
@@ -44,7 +44,7 @@ def test_both_intervals_are_drawn_and_a_wide_one_is_cut() -> None:
 
 @pytest.mark.parametrize("word", EFFECTS)
 def test_every_effect_can_be_drawn(word: str) -> None:
-    axes = gains.gains(ROWS[:1].assign(says=word), title="t").axes[0]
+    axes = gains.gains(ROWS[:1].assign(effect=word), title="t").axes[0]
     assert (axes.patches[0].get_alpha() == 1) == (word in (GAIN, LOSS))
 
 

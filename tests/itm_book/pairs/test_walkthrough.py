@@ -35,5 +35,5 @@ def test_the_steps_are_those_of_the_score(tmp_path: Path) -> None:
 def test_the_steps_are_those_of_scan(tmp_path: Path) -> None:
     run = trained(tmp_path, "vse-mean")
     split = load_dataset(tmp_path / "micro").test
-    with pytest.raises(InputError, match="those of SCAN"):
+    with pytest.raises(InputError, match="steps of SCAN"):
         scan_steps(run, split, 0, 0)

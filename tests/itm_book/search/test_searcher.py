@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from itm_book.chapters.retrieval_gallery import agreement
 from itm_book.pairs.pair_records import PairRecord
-from itm_book.search.searcher import Searcher, agreement
+from itm_book.search.searcher import Searcher
 from itm_core.data.dataset import Split, load_dataset
 from itm_core.errors import InputError
 from itm_core.evaluation.scoring import score_matrix
@@ -75,9 +76,9 @@ def test_a_sentence_of_ones_own_is_scored_as_captions_are(
         assert hit.record.score == pytest.approx(alone[hit.place], abs=1e-5)
         assert hit.unknown == UNKNOWN
         assert hit.record.pair.caption == OWN
-        assert hit.record.pair.named is None
+        assert hit.record.pair.true_boxes is None
         assert hit.right is None
-    assert (found.asked, found.rank, found.of) == (OWN, None, len(alone))
+    assert (found.query, found.rank, found.of) == (OWN, None, len(alone))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -88,7 +89,7 @@ def test_what_decided_adds_up(folder: Path, split: Split, method: str) -> None:
     for hit in hits:
         evidence, lost = slow_evidence(hit.record)
         np.testing.assert_allclose(hit.record.evidence(), evidence, atol=1e-7)
-        whole = evidence.sum() + lost + hit.record.rest
+        whole = evidence.sum() + lost + hit.record.remainder
         assert whole == pytest.approx(hit.record.score, abs=1e-5)
         assert evidence.any() == (method != "vse-mean")
 
@@ -96,13 +97,13 @@ def test_what_decided_adds_up(folder: Path, split: Split, method: str) -> None:
 def slow_evidence(record: PairRecord) -> tuple[np.ndarray, float]:
     """Return what each word gave by each region, one by one, and what went to the ends."""
     evidence, lost = np.zeros((len(record.pair.words), record.pair.regions)), 0.0
-    for asking in record.directions:
-        weights, share = asking.weights[-1], asking.contribution
+    for side in record.directions:
+        weights, share = side.weights[-1], side.contribution
         for word in range(len(evidence)):
             for region in range(record.pair.regions):
-                query = word if asking.direction == "t2i" else region
+                query = word if side.direction == "t2i" else region
                 evidence[word, region] += weights[word, region] * share[query]
-        looked = weights.sum(1 if asking.direction == "t2i" else 0)
+        looked = weights.sum(1 if side.direction == "t2i" else 0)
         lost += float((share * (1 - looked)).sum())
     return evidence, lost
 
@@ -143,11 +144,13 @@ def test_sentences_are_compared_two_by_two(folder: Path, split: Split) -> None:
     search = searcher(folder, split)
     texts = ["a red dog", "a red dog .", "a blue kite"]
     table = agreement([search], [*texts, texts[0]])
-    assert list(table["one sentence"] + "|" + table["the other"]) == [
+    assert list(table["first sentence"] + "|" + table["second sentence"]) == [
         f"{texts[i]}|{texts[j]}" for i, j in ((0, 1), (0, 2), (1, 2))
     ]
     for row in table.to_dict("records"):
-        here, there = (search.scores_of_images(row[name]) for name in ("one sentence", "the other"))
+        here, there = (
+            search.scores_of_images(row[name]) for name in ("first sentence", "second sentence")
+        )
         ranks = [[(s < one).sum() for one in s] for s in (here, there)]
         assert row["shared"] == f"{len(set(best(here, 5)) & set(best(there, 5)))} of 5"
         assert float(row["rank correlation"]) == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=6e-4)
@@ -159,4 +162,4 @@ def test_names_and_more_than_there_are(folder: Path, split: Split) -> None:
     assert len(found.hits) == found.of == len(split.ids)
     assert (found.name, found.hits[0].record.name) == ("SCAN", "SCAN")
     plain = Searcher(run, split).captions_for(0)
-    assert (plain.name, plain.asked) == (run.recipe.name, split.ids[0])
+    assert (plain.name, plain.query) == (run.recipe.name, split.ids[0])

@@ -27,8 +27,8 @@ def three(precision: float, noise: float = 0.0, side: str = "t2i") -> list:
 def test_a_row_holds_mean_and_spread_and_only_directions_that_attend() -> None:
     table = attention_table.quality({"a": three(0.3), "blind": [fake(0, 2.0)]})
     assert table["method"].tolist() == ["a"]
-    assert table["precision, words"].tolist() == ["30.0 ± 0.0"]
-    assert not [name for name in table if "regions" in name]
+    assert table["precision, word queries"].tolist() == ["30.0 ± 0.0"]
+    assert not [name for name in table if "region" in name]
 
 
 def test_gains_are_paired_by_seed_and_judged_by_their_spread() -> None:
@@ -37,22 +37,22 @@ def test_gains_are_paired_by_seed_and_judged_by_their_spread() -> None:
     row = table.loc["host + RCR"]
     assert row["words_precision"] == pytest.approx(11)
     assert row["words_precision_spread"] == pytest.approx(1)
-    assert row["words_precision_says"] == "gain"
+    assert row["words_precision_effect"] == "gain"
     assert row["words_precision_p"] == pytest.approx(stats.ttest_1samp([10, 11, 12], 0).pvalue)
     assert row["words_precision_detectable"] == pytest.approx(statistics.detectable(1.0, 3))
-    assert table.loc["other", "words_precision_says"] == "not significant"
-    assert row["words_f1_says"] == "not significant"  # no difference at all
+    assert table.loc["other", "words_precision_effect"] == "not significant"
+    assert row["words_f1_effect"] == "not significant"  # no difference at all
     assert np.isnan(row["regions_f1"])
-    assert row["regions_f1_says"] == "not testable"
+    assert row["regions_f1_effect"] == "not testable"
 
 
 def test_three_scattered_seeds_are_no_gain() -> None:
     """Gains of 2, 3 and 6 points: 3.1 standard errors, and 4.3 are needed."""
     better = [looking(seed, 0.30 + gain) for seed, gain in enumerate((0.02, 0.03, 0.06))]
     table = attention_table.gains({"host": three(0.30), "host + RCR": better}, GRID)
-    assert table["words_precision_says"].tolist() == ["not significant"]
+    assert table["words_precision_effect"].tolist() == ["not significant"]
     shown = attention_table.readable_gains(table)
-    assert shown["precision, words"].tolist() == ["+3.7 ± 2.1"]
+    assert shown["precision, word queries"].tolist() == ["+3.7 ± 2.1"]
 
 
 def test_a_claim_can_be_about_a_measure() -> None:
@@ -67,6 +67,6 @@ def test_rows_can_be_compared_with_another_and_missing_ones_are_skipped() -> Non
     table = attention_table.gains({"host": three(0.3), "other": three(0.2)}, GRID, over=over)
     assert table["name"].tolist() == ["host"]
     shown = attention_table.readable_gains(table)
-    assert shown["precision, words"].tolist() == ["+10.0 ± 0.0, gain"]
-    assert "precision, regions" not in shown
+    assert shown["precision, word queries"].tolist() == ["+10.0 ± 0.0, gain"]
+    assert "precision, region queries" not in shown
     assert attention_table.readable_gains(attention_table.gains({}, GRID)).empty

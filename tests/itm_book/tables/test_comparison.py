@@ -68,8 +68,8 @@ def test_a_comparison_holds_means_intervals_and_spread() -> None:
 
 def test_a_readable_table_has_no_column_without_a_number() -> None:
     shown = comparison.readable(comparison.compare({"a": three(2.0, 0.5), "b": three(2.0)}))
-    assert shown["attention F1 of words"].tolist() == ["50.0 ± 0.0", ""]
-    assert "attention F1 of regions" not in shown
+    assert shown["attention F1, word queries"].tolist() == ["50.0 ± 0.0", ""]
+    assert "attention F1, region queries" not in shown
     single = comparison.readable(comparison.compare({"a": [fake(0, 2.0)]}))
     assert "±" not in single["rSum"][0]
 
@@ -91,10 +91,10 @@ def test_a_gain_is_paired_by_seed_and_image() -> None:
     each = [a.metrics["rsum"] - b.metrics["rsum"] for a, b in zip(plugged, host, strict=True)]
     assert row["gain"] == pytest.approx(np.mean(each))
     assert row["spread"] == pytest.approx(np.std(each, ddof=1))
-    assert (row["seeds"], row["says"]) == (3, "gain")
+    assert (row["seeds"], row["effect"]) == (3, "gain")
     assert row["words"] == pytest.approx(20)
     assert np.isnan(row["regions"])
-    assert row["regions_says"] == "not testable"
+    assert row["regions_effect"] == "not testable"
     assert row["low"] < row["gain"] < row["high"]
     oracle = stats.ttest_1samp(each, 0.0)
     assert row["p_seeds"] == pytest.approx(oracle.pvalue)
@@ -107,7 +107,7 @@ def test_a_gain_is_paired_by_seed_and_image() -> None:
 def test_seeds_without_a_partner_and_rows_without_a_host_are_left_out() -> None:
     found = comparison.gains({"host": [fake(0, 1.5)], "host + RCR": three(2.2)}, GRID)
     assert found["seeds"].tolist() == [1]
-    assert found["says"].tolist() == ["not testable"]  # a single seed tells nothing
+    assert found["effect"].tolist() == ["not testable"]  # a single seed tells nothing
     assert comparison.gains({"host + RCR": three(2.2)}, GRID).empty
 
 
@@ -133,15 +133,15 @@ def test_the_larger_of_both_p_values_decides() -> None:
     host, better = three(1.5), three(2.2)
     row = gain_of(better, host)
     assert (row["p_images"], row["p"]) == (1 / statistics.RESAMPLES, row["p_seeds"])
-    assert row["says"] == "gain"
+    assert row["effect"] == "gain"
     apart = [shifted(one, change) for one, change in zip(better, (-90, 0, 90), strict=True)]
     row = gain_of(apart, host)  # images as sure as before, seeds are not
     assert row["p_images"] < 0.05 < row["p_seeds"] == row["p"]
-    assert row["says"] == "not significant"
+    assert row["effect"] == "not significant"
     row = gain_of(level_by_images(host), host)  # seeds are sure, images are not
     assert row["p_seeds"] < 0.05 < row["p_images"] == row["p"]
     assert row["gain"] != 0
-    assert row["says"] == "not significant"
+    assert row["effect"] == "not significant"
 
 
 def test_twice_the_standard_error_is_no_gain_with_three_seeds() -> None:
@@ -155,15 +155,15 @@ def test_twice_the_standard_error_is_no_gain_with_three_seeds() -> None:
     row = gain_of(plugged, host)
     assert row["p_images"] < 0.05
     assert row["spread"] == pytest.approx(20)
-    assert row["says"] == "not significant"
+    assert row["effect"] == "not significant"
     assert row["p"] == pytest.approx(2 * stats.t.sf(3.5, 2))
 
 
 def test_a_floor_under_the_spread_is_believed_instead_of_it() -> None:
     host, better = three(1.5), three(2.2)
     row, floored = gain_of(better, host), gain_of(better, host, floor=500.0)
-    assert row["says"] == "gain"
-    assert floored["says"] == "not significant"
+    assert row["effect"] == "gain"
+    assert floored["effect"] == "not significant"
     assert floored["spread"] == row["spread"]
     assert floored["detectable"] == pytest.approx(statistics.detectable(500.0, 3))
 
@@ -174,33 +174,21 @@ def test_one_p_value_is_shown_and_it_is_the_one_that_decides() -> None:
     shown = comparison.readable_gains(table)
     assert [c for c in shown if c.startswith("p")] == ["p"]
     assert shown["p"].tolist() == [comparison.p_value(p) for p in table["p"]]
-    assert shown["says"].tolist() == ["gain", "not significant"]
+    assert shown["effect"].tolist() == ["gain", "not significant"]
     assert shown["seeds needed"][0] == ""  # found already
     assert shown["seeds needed"][1] in (f"{table['needed'][1]:.0f}", "> 1000")
     alone = comparison.readable_gains(
         comparison.gains({name: group[:1] for name, group in groups.items()}, GRID)
     )
     assert not {"p", "detectable gain", "seeds needed"} & set(alone)
-    assert set(alone["says"]) == {"not testable"}
+    assert set(alone["effect"]) == {"not testable"}
 
 
 def test_more_seeds_than_anybody_trains_are_said_to_be_more() -> None:
-    row = {"says": "not significant", "needed": np.nan}
+    row = {"effect": "not significant", "needed": np.nan}
     assert comparison.needed(row) == "> 1000"
     assert comparison.needed(row | {"needed": 41.0}) == "41"
-    assert comparison.needed({"says": "loss", "needed": 2.0}) == ""
-
-
-def test_plug_ins_are_counted_by_what_their_rows_say() -> None:
-    groups = {"host": three(1.5, 0.4), "host + RCR": three(2.2, 0.6), "other": three(0.7)}
-    counts = comparison.tally(comparison.gains(groups, GRID)).set_index("plug-in")
-    assert counts.loc["RCR", ["gains", "losses", "not significant"]].tolist() == [1, 0, 0]
-    assert counts.loc["other", ["gains", "losses", "not significant"]].tolist() == [0, 1, 0]
-    assert counts["better attention of words"].tolist() == [1, 0]
-    assert "not testable" not in counts
-    alone = {name: group[:1] for name, group in groups.items()}
-    found = comparison.tally(comparison.gains(alone, GRID))
-    assert found["not testable"].tolist() == [1, 1]
+    assert comparison.needed({"effect": "loss", "needed": 2.0}) == ""
 
 
 def test_the_matrix_has_a_cell_for_every_gain() -> None:
@@ -211,7 +199,7 @@ def test_the_matrix_has_a_cell_for_every_gain() -> None:
 
 
 def test_rows_made_here_stand_beside_the_recorded_ones() -> None:
-    table = comparison.beside({"a": three(2.0), "new": three(2.0)}, {"a": three(2.0)})
+    table = comparison.made_and_recorded({"a": three(2.0), "new": three(2.0)}, {"a": three(2.0)})
     assert table["rSum, recorded"][0] == table["rSum"][0]
     assert table["rSum, recorded"][1] == ""
 
@@ -255,11 +243,16 @@ def test_a_fresh_row_outside_what_is_expected_is_flagged(monkeypatch: pytest.Mon
         "unknown": of_recipe("b-full", [300]),
     }
     near = {name: of_recipe(group[0].recipe, [332.0]) for name, group in recorded.items()}
-    assert comparison.beside(near, recorded)["as expected"].tolist() == [
+    assert comparison.made_and_recorded(near, recorded)["as expected"].tolist() == [
         "yes",
         "yes",
         "unknown: one seed",
     ]
     far = {"three": of_recipe("a-smoke", [349.8]), "one": of_recipe("a-smoke", [300, 333, 267])}
-    assert comparison.beside(far, recorded)["as expected"].tolist() == ["no", "no: 2 of 3 outside"]
-    assert comparison.beside({"new": near["one"]}, recorded)["as expected"].tolist() == [""]
+    assert comparison.made_and_recorded(far, recorded)["as expected"].tolist() == [
+        "no",
+        "no: 2 of 3 outside",
+    ]
+    assert comparison.made_and_recorded({"new": near["one"]}, recorded)["as expected"].tolist() == [
+        ""
+    ]

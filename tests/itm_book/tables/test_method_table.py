@@ -13,11 +13,11 @@ from tests.micro import SMALL, write_dataset
 
 def test_every_row_fills_in_the_sentence() -> None:
     grid = grids.load("methods")
-    table = method_table.sentences(grid)
+    table = method_table.components(grid)
     assert table["method"].tolist() == list(grid.rows)
     by_name = table.set_index("method")
-    assert by_name.loc["bfan-prob", "attend"] == "soft, gate prob, both ask"
-    assert by_name.loc["chan", "attend"] == "hard, words ask"
+    assert by_name.loc["bfan-prob", "attend"] == "soft, gate prob, both as queries"
+    assert by_name.loc["chan", "attend"] == "hard, word queries"
     assert by_name.loc["rcar-t2i", "aggregate"] == "pooled by RAR"
     assert by_name.loc["scan-t2i-mean+ccr+ccs", "plug-in"] == "CCR + CCS"
     assert by_name.loc["vse-gpo", "attend"] == "no"

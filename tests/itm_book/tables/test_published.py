@@ -78,7 +78,7 @@ def test_rows_are_chosen_by_method_and_dataset() -> None:
 
 
 def test_no_tables_is_said(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="not here"):
+    with pytest.raises(InputError, match="are missing"):
         published.load(tmp_path)
 
 
@@ -176,10 +176,10 @@ def test_published_rows_stand_beside_the_record(tmp_path: Path) -> None:
     rows = published.rows(file="chan", method="CHAN", dataset="Flickr30K")
     text = {("CHAN", "BUTD regions + BiGRU"): "CHAN as released"}
     record = tmp_path / "runs.csv"
-    without = published.beside(rows, grid, text, record=record)
+    without = published.with_ours(rows, grid, text, record=record)
     assert set(without["here"]) == {published.NOT_RUN}
     export([ours(seed) for seed in range(3)], record)
-    shown = published.beside(rows, grid, text, record=record)
+    shown = published.with_ours(rows, grid, text, record=record)
     assert "method" not in shown
     assert len(shown) == len(published.sources(rows))
     bigru = shown["built on"].str.contains("BiGRU")
@@ -189,8 +189,8 @@ def test_published_rows_stand_beside_the_record(tmp_path: Path) -> None:
     notes = [note_of(cell) for cell in shown.loc[bigru, "here"]]
     assert {(note.link, note.uncommitted) for note in notes} == {(run_link(ours().run), False)}
     record.write_text(record.read_text().replace("c0082a58b567", "c0082a58b567+"))
-    shown = published.beside(rows, grid, text, record=record)
+    shown = published.with_ours(rows, grid, text, record=record)
     assert all(note_of(cell).uncommitted for cell in shown.loc[bigru, "here"])
     assert MARK in report.html(shown, "").data
-    part = published.beside(rows, grid, {("BiGRU",): "CHAN as released"}, record=record)
+    part = published.with_ours(rows, grid, {("BiGRU",): "CHAN as released"}, record=record)
     assert set(part["here"]) == {published.NOT_RUN}

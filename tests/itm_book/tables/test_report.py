@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from itm_book.chapters import experiment
 from itm_book.figures import retrieval_examples
 from itm_book.pairs.walkthrough import scan_steps
 from itm_book.tables import report
@@ -72,7 +73,7 @@ def test_notes_are_escaped() -> None:
 
 @pytest.mark.parametrize("link", ["javascript:alert(1)", "java\tscript:x", " data:x", "file:///x"])
 def test_a_link_that_is_no_page_is_refused(link: str) -> None:
-    with pytest.raises(InputError, match="no link for a page"):
+    with pytest.raises(InputError, match="not a link to a page"):
         Note(link=link)
 
 
@@ -107,7 +108,7 @@ def test_figures_of_a_dataset_without_pictures(tmp_path: Path) -> None:
     data = load_dataset(dataset)
     assert "Best images" in retrieval_examples.images_for(data.test, run.scores, 3).data
     assert "Best captions" in retrieval_examples.captions_for(data.test, run.scores, 3).data
-    facts = dict(report.facts(run, data).values.tolist())
+    facts = dict(experiment.facts(run, data).values.tolist())
     assert "12 / 12 / 12 images" in facts["dataset"]
     assert report.numbers(run)["R@1"].str.contains(r"\[").all()
 

@@ -8,10 +8,12 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from itm_book.chapters.why_is_my_number_lower import differences
+from itm_book.chapters import plugin_matrix
+from itm_book.chapters.photographs import tables as photographs
+from itm_book.chapters.why_is_my_number_lower import tables as differences
 from itm_book.records import grids, results
 from itm_book.records.results import Result, Results, Uncommitted
-from itm_book.tables import attention_table, comparison, recall_table, report, verdicts
+from itm_book.tables import attention_table, comparison, report, verdicts
 from itm_book.tables.report import FOOTNOTE, MARK, note_of
 from tests.itm_book.tables.test_comparison import GRID, three
 
@@ -33,13 +35,13 @@ FOUND = {
 }
 TABLES: dict[str, Callable[[Results], pd.DataFrame]] = {
     "means": lambda found: comparison.readable(comparison.compare(found, GRID)),
-    "recalls": recall_table.recalls,
+    "recalls": photographs.recalls,
     "attention": attention_table.quality,
     "gains": lambda found: comparison.readable_gains(comparison.gains(found, GRID)),
     "gains of attention": lambda found: attention_table.readable_gains(
         attention_table.gains(found, GRID)
     ),
-    "differences": lambda found: differences.readable(differences.of_rows(found, GRID)),
+    "differences": lambda found: differences.readable(differences.row_differences(found, GRID)),
 }
 
 
@@ -75,14 +77,12 @@ def test_claims_and_counts_on_rows_of_uncommitted_code_are_marked() -> None:
     ):
         gained = comparison.gains(found, GRID)
         said = report.claims([verdicts.claim(1, "it helps", gained, list(gained["name"]))])
-        for shown in (said, comparison.tally(gained)):
+        for shown in (said, plugin_matrix.tally(gained)):
             assert (MARK in report.html(shown, "table").data) is expected
-        for words in (verdicts.counted(gained), verdicts.readings(gained)):
-            assert (MARK in str(words.data)) is expected
 
 
 def test_what_was_made_here_is_not_marked_beside_the_record() -> None:
-    shown = comparison.beside({"other": three(2.0)}, FOUND)
+    shown = comparison.made_and_recorded({"other": three(2.0)}, FOUND)
     assert note_of(shown.loc[0, "rSum"]).uncommitted is False
     assert note_of(shown.loc[0, "rSum, recorded"]).uncommitted is True
 

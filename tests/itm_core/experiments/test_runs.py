@@ -159,7 +159,7 @@ def test_an_explanation_adds_up_to_the_kept_score(
     for image, caption in ((0, 3), (5, 0)):
         maps = word_maps.explain(trained, test, image, caption)
         assert maps.score == pytest.approx(trained.scores[image, caption], abs=1e-6)
-        assert maps.contribution.sum() + maps.rest == pytest.approx(maps.score, abs=1e-6)
+        assert maps.contribution.sum() + maps.remainder == pytest.approx(maps.score, abs=1e-6)
         assert maps.weights.shape == (len(maps.words), 4)
         if maps.direction == "t2i":
             np.testing.assert_allclose(maps.weights.sum(1), 1, rtol=1e-5)

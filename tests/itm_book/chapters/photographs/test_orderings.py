@@ -7,6 +7,8 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from itm_book.chapters.photographs import orderings
@@ -57,8 +59,6 @@ def test_the_chance_of_an_order_is_that_of_all_orders() -> None:
     every = [np.corrcoef(across, order)[0, 1] for order in permutations(range(5))]
     share = np.mean(np.abs(every) >= found["spearman"] - 1e-9)
     assert found["p"] == pytest.approx(share)  # 120 orders: every one of them is looked at
-    said = str(orderings.in_words(pairs, "here", "there").data)
-    assert f"in {100 * share:.1f} % of cases, so the two are not significantly related" in said
     turned = pairs.assign(y=-pairs["y"])
     assert orderings.agreement(turned)["p"] == pytest.approx(found["p"])
     drawn = orderings.agreement(pairs, orders=100, seed=1)["p"]
@@ -78,16 +78,53 @@ def test_tied_values_count_as_equals() -> None:
     assert found["p"] == pytest.approx(np.mean(np.array(every) >= max(every) - 1e-9)) == 4 / 24
 
 
-def test_words_follow_the_numbers() -> None:
+def test_the_table_of_an_agreement_names_the_best_by_either_measure() -> None:
     up = dict(zip("abcdefgh", range(8), strict=True))
     same = orderings.paired(table(up), table(up))
-    said = orderings.in_words(same, "here", "there").data
-    assert "Over 8 methods" in said
-    assert "**1.00**" in said
-    assert "in less than 0.1 % of cases, so the two are significantly related" in said
-    assert "Best by both is *h*" in said
+    assert orderings.agreement_table(same, "here", "there").to_dict("records") == [
+        {
+            "methods": "8",
+            "Spearman's rho": "1.00",
+            "Kendall's tau-b": "1.00",
+            "p": "< 0.001",
+            "best here": "h",
+            "best there": "h",
+        }
+    ]
     mixed = dict(zip("abcdefgh", [3, 7, 1, 5, 2, 6, 0, 4], strict=True))
-    said = orderings.in_words(orderings.paired(table(up), table(mixed)), "here", "there").data
-    assert "are not significantly related" in said
-    assert "Best here is *h*, best there *b*" in said
-    assert "too few" in orderings.in_words(same.iloc[:2], "here", "there").data
+    shown = orderings.agreement_table(orderings.paired(table(up), table(mixed)), "here", "there")
+    assert (shown.loc[0, "best here"], shown.loc[0, "best there"]) == ("h", "b")
+    assert list(orderings.agreement_table(same.iloc[:2], "here", "there")) == ["methods"]
+
+
+def test_every_method_has_a_dot_with_both_intervals_and_its_name() -> None:
+    pairs = pd.DataFrame(
+        {
+            "name": ["SCAN t2i", "CHAN", "other"],
+            "group": ["hosts", "CHAN", "else"],
+            **{"x": [1.0, 2, 3], "x_low": [0, 1, 2], "x_high": [2, 3, 4]},
+            **{"y": [5.0, 5, 4], "y_low": [3, 4, 3], "y_high": [7, 6, 5]},
+        }
+    )
+    figure = orderings.scatter(pairs, title="t", across="a", up="u")
+    axes = figure.axes[0]
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    assert sorted((d.get_xdata()[0], d.get_ydata()[0]) for d in dots) == [(1, 5), (2, 5), (3, 4)]
+    lines = [sorted(line.get_ydata()) for line in axes.lines if len(line.get_ydata()) == 2]
+    assert [3, 7] in lines
+    heights = [text.xyann[1] for text in axes.texts]
+    assert len(heights) == 3
+    assert min(np.diff(heights)) >= orderings.APART - 1e-9
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
+def test_names_keep_their_distance_and_their_order(wanted: list[float]) -> None:
+    found = orderings._spaced(np.sort(wanted))
+    step = min(orderings.APART, 1 / max(len(wanted) - 1, 1))
+    assert (np.diff(found) >= step - 1e-9).all()
+    assert found[0] >= -1e-9
+    assert found[-1] <= 1 + 1e-9
+
+
+def test_names_with_room_stay_where_their_dot_is() -> None:
+    assert orderings._spaced(np.array([0.1, 0.5, 0.9])) == pytest.approx([0.1, 0.5, 0.9])

@@ -1,4 +1,4 @@
-"""All recalls with intervals; what was trained here is set beside its own dataset only."""
+"""All recalls with intervals; rows trained here are compared on their own dataset only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from itm_book.tables import recall_table
+from itm_book.chapters.photographs import tables
 from itm_book.tables.report import note_of
 from itm_core.evaluation import retrieval, statistics
 from tests.itm_book.tables.test_comparison import three
@@ -15,7 +15,7 @@ from tests.itm_book.tables.test_comparison import three
 
 def test_every_recall_has_its_interval_and_spread() -> None:
     group = three(2.0)
-    shown = recall_table.recalls({"host": group, "one": group[:1]})
+    shown = tables.recalls({"host": group, "one": group[:1]})
     values = [result.metrics["t2i_r5"] for result in group]
     low, high = retrieval.interval(*(result.hits for result in group))["t2i_r5"]
     assert shown.loc[0, "text to image, R@5"] == (
@@ -29,22 +29,20 @@ def test_every_recall_has_its_interval_and_spread() -> None:
 
 def test_rows_trained_here_stand_beside_their_own_dataset_only() -> None:
     recorded = {"host": three(2.0)}
-    assert "No row was trained" in recall_table.trained_here({}, recorded).data
-    beside = recall_table.trained_here({"host": three(2.0)[:1]}, recorded)
+    assert "No row was trained" in tables.trained_here({}, recorded).data
+    beside = tables.trained_here({"host": three(2.0)[:1]}, recorded)
     assert "rSum, recorded" in beside.data
     drawn = {"host": [replace(result, dataset="scenes") for result in three(2.0)]}
-    said = recall_table.trained_here(drawn, recorded).data
+    said = tables.trained_here(drawn, recorded).data
     assert "scenes, recorded on fake: not to be compared" in said
     assert f"{drawn['host'][0].metrics['rsum']:.1f}" not in said
 
 
-def test_the_spread_of_another_dataset_is_told_or_said_to_be_unknown() -> None:
-    gained = pd.DataFrame({"seeds": [3, 2, 1], "spread": [4.0, 12.0, np.nan]})
-    said = recall_table.seeds_elsewhere(gained, "Scenes").data
-    assert "2 seeds or more" in said
-    assert "from 4 to 12 rSum" in said
-    three_, ten = (statistics.detectable(8.0, n) for n in (3, 10))  # 8 lies in the middle
-    assert f"three seeds would show a gain of {three_:.0f} rSum" in said
-    assert f"ten seeds one of {ten:.0f}." in said
-    for none in (gained.iloc[2:], pd.DataFrame()):
-        assert "No gain of these rows" in recall_table.seeds_elsewhere(none, "Scenes").data
+def test_the_spread_between_seeds_is_that_of_gains_with_several_seeds() -> None:
+    gains = pd.DataFrame({"seeds": [3, 2, 1], "spread": [4.0, 12.0, np.nan]})
+    row = tables.spread_between_seeds(gains).iloc[0]
+    assert row.tolist()[:5] == ["2", "2", "4", "8", "12"]
+    expected = [f"{statistics.detectable(8.0, seeds):.0f}" for seeds in (3, 10)]
+    assert row.tolist()[5:] == expected
+    for without in (gains.iloc[2:], pd.DataFrame()):
+        assert tables.spread_between_seeds(without).empty

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from itm_book.chapters.photographs import judgement_table
+from itm_book.chapters.photographs import tables
 from itm_book.chapters.photographs.judgements import (
     agreement,
     between_people,
@@ -99,7 +99,7 @@ def lines(home: Path, grid: Grid, made: dict[str, list[Result]]) -> pd.DataFrame
     assert made
     annotations = home / "ExpertAnnotations.txt"
     options = {"data": home, "root": home / "runs", "resamples": FEW}
-    return judgement_table.judge(grid, "tiny", annotations, **options)
+    return tables.judge(grid, "tiny", annotations, **options)
 
 
 def test_lines_are_the_agreement_of_the_scores(
@@ -132,9 +132,9 @@ def test_the_record_is_the_same_bytes_again_and_keeps_other_runs(
     home: Path, grid: Grid, lines: pd.DataFrame, tmp_path: Path
 ) -> None:
     path = tmp_path / "results" / "judgements.csv"
-    assert judgement_table.export(lines, path) == 8
+    assert tables.export(lines, path) == 8
     first = path.read_bytes()
-    again = judgement_table.judge(
+    again = tables.judge(
         grid,
         "tiny",
         home / "ExpertAnnotations.txt",
@@ -142,16 +142,16 @@ def test_the_record_is_the_same_bytes_again_and_keeps_other_runs(
         root=home / "runs",
         resamples=FEW,
     )
-    assert judgement_table.export(again, path) == 8
+    assert tables.export(again, path) == 8
     assert path.read_bytes() == first
     other = lines[lines["recipe"].str.startswith("scan-t2i-mean-smoke")]
-    judgement_table.export(other.assign(dataset="elsewhere"), path)
-    judgement_table.export(lines.iloc[:0], path)
+    tables.export(other.assign(dataset="elsewhere"), path)
+    tables.export(lines.iloc[:0], path)
     kept = [row for row in path.read_bytes().splitlines() if row.startswith(b"micro,")]
     assert kept == first.splitlines()[1:]
     path.write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="wrong columns"):
-        judgement_table.export(lines, path)
+        tables.export(lines, path)
 
 
 def test_tables_are_means_over_seeds_of_the_record(
@@ -159,32 +159,32 @@ def test_tables_are_means_over_seeds_of_the_record(
 ) -> None:
     path = tmp_path / "judgements.csv"
     with pytest.raises(InputError, match="no judgement is recorded on micro.*itm results judge"):
-        judgement_table.recorded(grid, "tiny", path=path)
-    judgement_table.export(lines, path)
-    found = judgement_table.recorded(grid, "tiny", path=path)
-    table = judgement_table.compare(found, "spearman").set_index("name")
+        tables.recorded(grid, "tiny", path=path)
+    tables.export(lines, path)
+    found = tables.recorded(grid, "tiny", path=path)
+    table = tables.compare(found, "spearman").set_index("name")
     assert list(table.index) == ["SCAN", "regions", "regions + CCR", "both"]  # as in the grid
     plain = lines[(lines["against"] == "") & (lines["measure"] == "spearman")]
     values = plain[plain["recipe"] == "scan-i2t-mean-smoke"]
     assert table.loc["regions", "value"] == pytest.approx(values["value"].mean(), abs=1e-5)
     assert table.loc["regions", "low"] == pytest.approx(values["low"].mean(), abs=1e-5)
     assert table.loc["regions", "spread"] == pytest.approx(values["value"].std(), abs=1e-5)
-    assert judgement_table.people(found) == pytest.approx(plain_people(lines)["tau_c"], abs=1e-5)
-    first = judgement_table.gaps(found, "SCAN").set_index("name")
-    hosted = judgement_table.gaps(found).set_index("name")
+    assert tables.people(found) == pytest.approx(plain_people(lines)["tau_c"], abs=1e-5)
+    first = tables.differences(found, "SCAN").set_index("name")
+    hosted = tables.differences(found).set_index("name")
     assert list(first.index) == ["regions", "regions + CCR", "both"]
     assert list(hosted.index) == ["regions + CCR"]
-    means = judgement_table.compare(found).set_index("name")["value"]
+    means = tables.compare(found).set_index("name")["value"]
     for gaps, other in ((first, "SCAN"), (hosted, "regions")):
         for name, row in gaps.iterrows():
             assert row["value"] == pytest.approx(means[name] - means[other], abs=2e-5)
     assert "36 pairs of 12 test images of micro (ExpertAnnotations.txt), 2 seeds" in (
-        judgement_table.status(found)
+        tables.status(found)
     )
 
 
 def plain_people(lines: pd.DataFrame) -> dict[str, float]:
-    people = lines[lines["recipe"] == judgement_table.PEOPLE]
+    people = lines[lines["recipe"] == tables.PEOPLE]
     return dict(zip(people["measure"], people["value"], strict=True))
 
 
@@ -192,9 +192,9 @@ def test_a_page_shows_every_method_and_the_people(
     grid: Grid, lines: pd.DataFrame, tmp_path: Path
 ) -> None:
     path = tmp_path / "judgements.csv"
-    judgement_table.export(lines, path)
-    shown = judgement_table.readable(judgement_table.recorded(grid, "tiny", path=path), "SCAN")
-    assert list(shown["method"]) == [*grid.rows, "both", "one person, against the others"]
+    tables.export(lines, path)
+    shown = tables.readable(tables.recorded(grid, "tiny", path=path), "SCAN")
+    assert list(shown["method"]) == [*grid.rows, "both", "one person against the others"]
     people = 100 * plain_people(lines)["tau_c"]
     assert shown["tau-c"].iloc[-1].startswith(f"{people:.1f} [")
     assert list(shown["tau-c over SCAN"] == "") == [True, False, False, False, True]
@@ -210,7 +210,7 @@ def test_agreement_of_a_run_of_uncommitted_code_is_marked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     judgements, record = tmp_path / "judgements.csv", tmp_path / "runs.csv"
-    judgement_table.export(lines, judgements)
+    tables.export(lines, judgements)
     results.export((result for group in made.values() for result in group), record)
     table = pd.read_csv(record, dtype=str, keep_default_na=False)
     table.loc[table["run"] == made["regions"][1].run, "commit"] += "+"
@@ -218,9 +218,7 @@ def test_agreement_of_a_run_of_uncommitted_code_is_marked(
     monkeypatch.setattr(
         results, "every_recorded", lambda _: list(results._record(record, 0).values())
     )
-    shown = judgement_table.readable(
-        judgement_table.recorded(grid, "tiny", path=judgements), "SCAN"
-    )
+    shown = tables.readable(tables.recorded(grid, "tiny", path=judgements), "SCAN")
     notes = dict(zip(shown["method"], map(note_of, shown["tau-c"]), strict=True))
     marked = [name for name, note in notes.items() if note and note.uncommitted]
     assert marked == ["regions", "both"]
@@ -235,7 +233,7 @@ def test_runs_of_uncommitted_code_are_not_judged(
     others = {name: value for name, value in before.items() if name != "commit"}
     write_json(path, others | ({"commit": commit} if commit else {}))
     with pytest.raises(InputError, match=f"cannot be recorded.*2 of 8: {made['SCAN'][0].run}"):
-        judgement_table.judge(
+        tables.judge(
             grid,
             "tiny",
             home / "ExpertAnnotations.txt",
@@ -251,11 +249,11 @@ def test_a_run_that_was_made_again_has_no_gap_to_what_it_was(
 ) -> None:
     path = tmp_path / "judgements.csv"
     changed = lines.replace({"against": {run: f"{run}-old" for run in set(lines["run"]) - {""}}})
-    judgement_table.export(changed, path)
-    found = judgement_table.recorded(grid, "tiny", path=path)
-    assert judgement_table.gaps(found, "SCAN").empty
-    assert len(judgement_table.compare(found)) == 4
-    assert "tau-c over SCAN" not in judgement_table.readable(found, "SCAN")
+    tables.export(changed, path)
+    found = tables.recorded(grid, "tiny", path=path)
+    assert tables.differences(found, "SCAN").empty
+    assert len(tables.compare(found)) == 4
+    assert "tau-c over SCAN" not in tables.readable(found, "SCAN")
 
 
 def test_the_command_records_and_mistakes_are_named(
@@ -289,8 +287,8 @@ def test_the_command_records_and_mistakes_are_named(
 def test_the_record_that_ships_is_of_recorded_runs() -> None:
     known = {result.run for result in results.every_recorded()}
     grid = grids.load("flickr8k")
-    found = judgement_table.recorded(grid, "smoke")
-    methods = found[found["name"] != judgement_table.PEOPLE]
+    found = tables.recorded(grid, "smoke")
+    methods = found[found["name"] != tables.PEOPLE]
     assert set(methods["run"]) <= known
     assert set(methods["against"]) - {""} <= known
     assert set(found["over"]) - {""} <= set(grid.rows)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from itm_book.chapters import your_pictures
 from itm_book.figures import attention_maps, retrieval_examples
 from itm_book.pairs.pair_records import pair_record
 from itm_book.pairs.word_maps import explain
-from itm_book.photographs import own_pictures
 from itm_book.photographs.backbones import Colour
 from itm_core.data.dataset import Dataset, load_dataset
 from itm_core.errors import InputError
@@ -46,7 +46,7 @@ def painted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Run, Pat
         ids = (first / f"{split}_ids.txt").read_text().split()[::5]
         for name, line in zip(ids, lines, strict=True):
             paint(first / "pictures" / f"{name}.png", line.split()[1], int(name))
-    data = own_pictures.dataset_for(first, Colour(), folder / "made", progress=False)
+    data = your_pictures.dataset_for(first, Colour(), folder / "made", progress=False)
     changes = (*SMALL, "training.epochs=8")
     run = runs.train_or_load(
         data, "scan-t2i-mean", overrides=changes, root=folder / "runs", progress=False, device="cpu"
@@ -60,7 +60,7 @@ def test_the_dataset_keeps_what_it_had(painted: tuple[Dataset, Run, Path]) -> No
     assert data.train.captions == first.train.captions
     assert data.train.ids == first.train.ids
     assert run.config["features"] == Colour().identity
-    same = own_pictures.dataset_for(data.folder, Colour(), folder / "unused", progress=False)
+    same = your_pictures.dataset_for(data.folder, Colour(), folder / "unused", progress=False)
     assert same.folder == data.folder
     assert not (folder / "unused").exists()
 
@@ -69,10 +69,10 @@ def test_a_sentence_finds_the_picture_of_its_colour(painted: tuple[Dataset, Run,
     _, run, folder = painted
     for colour in COLOURS:
         paint(folder / "mine" / f"{colour}.png", colour)
-    mine = own_pictures.describe(folder / "mine", Colour(), folder / "own", progress=False)
+    mine = your_pictures.describe(folder / "mine", Colour(), folder / "own", progress=False)
     sentences = [f"A {colour} ball" for colour in COLOURS]
-    asked = own_pictures.ask(run, mine, sentences)
-    scores = own_pictures.scores(run, asked)
+    asked = your_pictures.with_sentences(run, mine, sentences)
+    scores = your_pictures.scores(run, asked)
     assert scores.shape == (6, 6)
     found = [mine.ids[k].removesuffix(".png") for k in scores.argmax(0)]
     assert sum(a == b for a, b in zip(found, COLOURS, strict=True)) >= 5
@@ -82,28 +82,28 @@ def test_a_sentence_finds_the_picture_of_its_colour(painted: tuple[Dataset, Run,
     assert attention_maps.maps(pair_record(run, asked, 2, 1)).axes
 
 
-def test_words_that_it_does_not_know_are_told(painted: tuple[Dataset, Run, Path]) -> None:
+def test_words_that_it_does_not_know_are_words(painted: tuple[Dataset, Run, Path]) -> None:
     _, run, _ = painted
-    told = own_pictures.unknown_words(run, ["a red zebra sees a zebra", "a red ball"])
-    assert told["unknown"].tolist() == ["zebra, sees", "none"]
+    words = your_pictures.unknown_words(run, ["a red zebra sees a zebra", "a red ball"])
+    assert words["unknown"].tolist() == ["zebra, sees", "none"]
 
 
 def test_what_cannot_be_asked(painted: tuple[Dataset, Run, Path], tmp_path: Path) -> None:
     _, run, _ = painted
     paint(tmp_path / "mine" / "a.png", "red")
-    mine = own_pictures.describe(tmp_path / "mine", Colour(), tmp_path / "own", progress=False)
+    mine = your_pictures.describe(tmp_path / "mine", Colour(), tmp_path / "own", progress=False)
     with pytest.raises(InputError, match="no sentence to search with"):
-        own_pictures.ask(run, mine, ["a ball", " "])
+        your_pictures.with_sentences(run, mine, ["a ball", " "])
     other = Colour()
     other.identity = other.identity | {"version": 0}
-    mine = own_pictures.describe(tmp_path / "mine", other, tmp_path / "own", progress=False)
+    mine = your_pictures.describe(tmp_path / "mine", other, tmp_path / "own", progress=False)
     with pytest.raises(InputError, match="trained on other features"):
-        own_pictures.ask(run, mine, ["a ball"])
+        your_pictures.with_sentences(run, mine, ["a ball"])
 
 
 def test_best_images_without_pictures_are_a_list(painted: tuple[Dataset, Run, Path]) -> None:
     folder = painted[2]
     bare = write_dataset(folder / "bare")
     split = load_dataset(bare).test
-    told = retrieval_examples.searches(split, np.eye(12, 60, dtype=np.float32), 2)
-    assert "Best images" in told.data
+    words = retrieval_examples.searches(split, np.eye(12, 60, dtype=np.float32), 2)
+    assert "Best images" in words.data

@@ -1,4 +1,7 @@
-"""How long scoring takes here: a timing of this machine, not a result."""
+"""Scoring time of trained runs on a split, on this machine.
+
+Page: the chapters on CHAN and on every method.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,10 @@ REPEATS = 5
 
 
 def scoring_times(runs: Mapping[str, Run], split: Split, *, repeats: int = REPEATS) -> pd.DataFrame:
-    """Return how long each run takes to score all images of a split with all captions.
+    """Return the time of each run to score all images of a split with all captions.
 
-    The runs take turns, so that a machine that slows down slows all of them. Columns:
+    Timings of the runs are interleaved, so that a varying machine load affects all of them.
+    Columns:
     ``method``, ``milliseconds`` (median of ``repeats``), ``thousand pairs per second``, and
     ``times the fastest``.
     """
@@ -33,15 +37,15 @@ def scoring_times(runs: Mapping[str, Run], split: Split, *, repeats: int = REPEA
             started = time.perf_counter()
             score_matrix(matcher, features[name], captions[name])
             times[name].append(time.perf_counter() - started)
-    middle = {name: median(taken) for name, taken in times.items()}
+    medians = {name: median(seconds) for name, seconds in times.items()}
     pairs = len(split.regions) * len(split.captions)
-    seconds = pd.Series(middle)
+    seconds_of = pd.Series(medians)
     table = pd.DataFrame(
         {
-            "method": list(middle),
-            "milliseconds": 1000 * seconds.to_numpy(),
-            "thousand pairs per second": pairs / seconds.to_numpy() / 1000,
-            "times the fastest": (seconds / seconds.min()).to_numpy(),
+            "method": list(medians),
+            "milliseconds": 1000 * seconds_of.to_numpy(),
+            "thousand pairs per second": pairs / seconds_of.to_numpy() / 1000,
+            "times the fastest": (seconds_of / seconds_of.min()).to_numpy(),
         }
     )
     return linked(table, {"method": [[run.place] for run in runs.values()]})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from itm_book.chapters.timing import scoring_times
+from itm_book.bench.run_timing import scoring_times
 from itm_core.data.dataset import load_dataset
 from itm_core.experiments import runs
 from tests.micro import SMALL, write_dataset

@@ -1,4 +1,4 @@
-"""One's own pictures, met by a trained matcher: features, a check that they fit, a search.
+"""A folder of your own pictures: features, a compatible dataset, and a search by sentences.
 
 Page: "Your pictures".
 """
@@ -33,10 +33,10 @@ def describe(
     boxes: Boxes | None = None,
     progress: bool = True,
 ) -> Split:
-    """Return the pictures of a folder with their features, which are kept in ``folder``.
+    """Return the pictures of a folder as a split, with features stored in ``folder``.
 
-    Damaged files are left out; pictures that were added or changed are noticed.
-    Raises `InputError` when there are no pictures, or ``folder`` holds something else.
+    Damaged files are skipped; added or changed pictures are processed again. Raises `InputError`
+    when there are no pictures, or ``folder`` holds something else.
     """
     task = Task(sources=of_folder(Path(pictures)), backbone=backbone, boxes=boxes)
     return load_own(make_features(task, folder, skip_damaged=True, progress=progress).folder)
@@ -45,9 +45,9 @@ def describe(
 def dataset_for(
     dataset: Path | str, backbone: Backbone, folder: Path | str, *, progress: bool = True
 ) -> Dataset:
-    """Return a dataset whose features are the backbone's: as it is, or described anew.
+    """Return a dataset with features of the backbone.
 
-    A dataset with other features is copied to ``folder``: its pictures, captions and boxes with
+    A dataset with other features is copied to ``folder``: its pictures, captions and boxes, with
     this backbone's features.
     """
     dataset = Path(dataset)
@@ -57,8 +57,8 @@ def dataset_for(
     return load_dataset(make_features(task, folder, progress=progress).folder)
 
 
-def ask(run: Run, split: Split, sentences: Sequence[str]) -> Split:
-    """Return the pictures with sentences in the place of captions, ready for `scores` and looks.
+def with_sentences(run: Run, split: Split, sentences: Sequence[str]) -> Split:
+    """Return the split with sentences as captions, for `scores` and `pair_records`.
 
     Raises `InputError` when the run was trained on another backbone's features, and for a
     sentence without a word that it knows.
@@ -69,16 +69,16 @@ def ask(run: Run, split: Split, sentences: Sequence[str]) -> Split:
     return replace(split, captions=[" ".join(sentence.split()) for sentence in sentences])
 
 
-def scores(run: Run, asked: Split) -> np.ndarray:
+def scores(run: Run, split: Split) -> np.ndarray:
     """Return the scores ``[I, C]`` of every picture with every sentence."""
-    tokens = encode(asked, run.vocabulary)
-    return score_matrix(run.matcher(), run_features(run, asked), tokens)
+    tokens = encode(split, run.vocabulary)
+    return score_matrix(run.matcher(), run_features(run, split), tokens)
 
 
 def unknown_words(run: Run, sentences: Sequence[str]) -> pd.DataFrame:
-    """Return the words of each sentence that the matcher does not know, all alike to it.
+    """Return the words of each sentence that are not in the vocabulary.
 
-    With BERT's pieces every word is known by its pieces.
+    With word pieces (BERT) there are none.
     """
     unknown = {text: ", ".join(run.vocabulary.unknown_words(text)) or "none" for text in sentences}
     return pd.DataFrame([{"sentence": text, "unknown": unknown[text]} for text in sentences])

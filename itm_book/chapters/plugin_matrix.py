@@ -1,0 +1,40 @@
+"""Plug-ins on hosts: how often each plug-in gains.
+
+Page: "Plug-ins on hosts".
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from itm_book.tables.comparison import plugin_names
+from itm_book.tables.report import Note, noted
+from itm_book.tables.run_links import uncommitted
+from itm_core.evaluation.statistics import GAIN, LOSS, NO_EFFECT, UNTESTABLE
+
+
+def tally(gains: pd.DataFrame) -> pd.DataFrame:
+    """Return for every plug-in the number of hosts with a gain, a loss, or no significant effect.
+
+    ``gains`` is a table of `comparison.gains`.
+    """
+    rows, notes = [], []
+    for plugin, part in gains.assign(plugin=plugin_names(gains)).groupby("plugin", sort=False):
+        effects = part["effect"].value_counts()
+        attention = part["words_effect"].value_counts()
+        rows.append(
+            {
+                "plug-in": plugin,
+                "hosts": len(part),
+                "gains": effects.get(GAIN, 0),
+                "losses": effects.get(LOSS, 0),
+                "not significant": effects.get(NO_EFFECT, 0),
+                "not testable": effects.get(UNTESTABLE, 0),
+                "mean gain in rSum": f"{part['gain'].mean():+.1f}",
+                "gains in attention F1, word queries": attention.get(GAIN, 0),
+                "losses in attention F1, word queries": attention.get(LOSS, 0),
+            }
+        )
+        notes.append(Note(uncommitted=uncommitted(part["runs"])))
+    table = noted(pd.DataFrame(rows), {"mean gain in rSum": notes})
+    return table if table["not testable"].any() else table.drop(columns="not testable")

@@ -1,0 +1,37 @@
+"""Agreement of searches by similar sentences.
+
+Page: "The gallery".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from itm_book.search.searcher import BEST, Searcher
+from itm_book.tables import report
+from itm_core.evaluation.rank_correlation import spearman
+
+
+def agreement(searchers: Sequence[Searcher], sentences: Sequence[str]) -> pd.DataFrame:
+    """Return the agreement of the images retrieved by pairs of sentences, a row per pair.
+
+    Columns: ``method``, the two sentences, the number of shared images in the top `BEST`, and
+    Spearman's rank correlation of all scores (empty where all scores of a sentence are equal).
+    """
+    rows = []
+    for search in searchers:
+        scores = {text: search.scores_of_images(text) for text in dict.fromkeys(sentences)}
+        for (first, a), (second, b) in combinations(scores.items(), 2):
+            shared = np.intersect1d(report.best(a, BEST), report.best(b, BEST))
+            correlation = spearman(a, b)
+            row = {"method": search.name, "first sentence": first, "second sentence": second}
+            row |= {"shared": f"{len(shared)} of {min(BEST, len(a))}"}
+            row |= {"rank correlation": "" if np.isnan(correlation) else f"{correlation:.3f}"}
+            rows.append(row)
+    table = pd.DataFrame(rows)
+    table.attrs["wrap"] = ["first sentence", "second sentence"]
+    return table

@@ -1,1 +1,0 @@
-"""The page "Search at scale"."""

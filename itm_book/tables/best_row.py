@@ -1,0 +1,82 @@
+"""Which row of a table is best by rSum, and which rows are significantly below it.
+
+Page: the chapters on SCAN, on every method and on real photographs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from itm_book.records.results import Result, Results
+from itm_book.tables.comparison import p_value, paired, spread_floor
+from itm_book.tables.run_links import linked
+from itm_core.evaluation import retrieval, statistics
+from itm_core.evaluation.statistics import GAIN, LOSS, NO_EFFECT, UNTESTABLE
+
+# GAIN: the row is better than the best one on the seeds that both have
+TITLES = {LOSS: "below the best", NO_EFFECT: NO_EFFECT, GAIN: NO_EFFECT, UNTESTABLE: UNTESTABLE}
+BOTH, IMAGES = "images and seeds", "images (these models only)"
+
+
+def against_best(
+    results: Results, names: Sequence[str] | None = None, *, floor: float | None = None
+) -> pd.DataFrame:
+    """Return every row tested against the best one by mean rSum, as text, best first.
+
+    Columns: ``method``, ``rSum``, ``difference`` from the best, ``p`` (the larger of images and
+    seeds, corrected by Holm's method for the number of rows), ``result`` and ``tested over``.
+    Where every row has one seed, images decide alone, and the result holds for the trained models
+    only.
+
+    Args:
+        names: rows to compare; by default all.
+        floor: lower bound of the spread between seeds, see `comparison.gains`.
+    """
+    rows = {name: results[name] for name in (results if names is None else names)}
+    means = {name: np.mean([r.metrics["rsum"] for r in group]) for name, group in rows.items()}
+    best, *others = sorted(rows, key=lambda name: -means[name])
+    shown = [{"method": best, "rSum": f"{means[best]:.1f}", "result": "best"}]
+    if others:
+        tests = np.array([_against(rows[name], rows[best], floor) for name in others])
+        differences, images, seeds = tests.T
+        one_seed = bool(np.isnan(seeds).all())
+        p = (images if one_seed else np.maximum(images, seeds)).tolist()
+        effects = statistics.effects(differences.tolist(), p)
+        for name, gap, value, effect in zip(
+            others, differences, statistics.holm(p), effects, strict=True
+        ):
+            row = {"method": name, "rSum": f"{means[name]:.1f}", "difference": f"{gap:+.1f}"}
+            row |= {"p": p_value(value), "result": TITLES[effect]}
+            shown.append(row | {"tested over": IMAGES if one_seed else BOTH})
+    columns = [c for c in ("method", "rSum", "difference", "p", "result", "tested over") if others]
+    table = pd.DataFrame(shown, columns=columns or None).fillna("")
+    runs = [[result.run for result in rows[name]] for name in table["method"]]
+    return linked(table, {"rSum": runs})
+
+
+def _against(
+    row: Sequence[Result], best: Sequence[Result], floor: float | None
+) -> tuple[float, float, float]:
+    """Return the difference in rSum of two rows, and its p values over images and over seeds.
+
+    Paired by seed; Welch's test where both have several seeds and fewer than two in common.
+    """
+    pairs = paired(row, best)
+    sides: Sequence[Sequence[Result]] = list(zip(*pairs, strict=True)) or [row, best]
+    if len(pairs) < 2 <= min(len(row), len(best)):
+        sides = [row, best]
+    hits = [np.mean([result.hits for result in side], axis=0) for side in sides]
+    images = retrieval.paired_bootstrap(hits[0], hits[1]).to_dict("index")["rsum"]
+    values = [[result.metrics["rsum"] for result in side] for side in sides]
+    if len(pairs) < 2:
+        (a, b), (n, m) = values, map(len, values)
+        p = statistics.unpaired_p(
+            float(np.mean(a)), statistics.sd(a), n, float(np.mean(b)), statistics.sd(b), m
+        )
+    else:
+        least = spread_floor(*pairs[0]) if floor is None else floor
+        p = statistics.over_seeds(np.subtract(values[0], values[1]), floor=least).p
+    return images["difference"], images["p"], p
