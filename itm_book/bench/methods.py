@@ -31,7 +31,7 @@ class Method:
 
     Attributes:
         twin: scores ``[I, C]`` of regions, words, lengths and weights, caption by caption.
-        family: whose names the twin's weights have, see `reference.names`.
+        family: whose names the twin's weights have, see `parity.names`.
         repeats: how often it is timed unless the caller says; the slow ones less often.
     """
 
