@@ -332,9 +332,9 @@ def _read(job: Shard) -> Any:
         raise _damaged(job, str(error)) from None
 
 
-def _damaged(job: Shard, found: str) -> InputError:
+def _damaged(job: Shard, problem: str) -> InputError:
     remedy = "delete it and run the same command again"
-    return InputError("this shard is damaged", file=job.place, found=found, remedy=remedy)
+    return InputError("this shard is damaged", file=job.place, found=problem, remedy=remedy)
 
 
 def _measure(gallery: ScoreJob) -> None:

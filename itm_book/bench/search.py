@@ -36,7 +36,14 @@ from itm_book.search.search_curve import (
     loss_of_kind,
     synthetic_share,
 )
-from itm_book.search.two_stage import TOP, Found, TwoStage, build_two_stage, encode_captions, pooled
+from itm_book.search.two_stage import (
+    TOP,
+    Ranking,
+    TwoStage,
+    build_two_stage,
+    encode_captions,
+    pooled,
+)
 from itm_book.search.vector_index import VectorIndex, write_index
 from itm_core.data.dataset import Dataset, load_dataset
 from itm_core.encoders.fragments import Fragments
@@ -68,11 +75,13 @@ def measure(options: argparse.Namespace) -> None:
     captions, words = queries(data, run.vocabulary, matcher, options.queries)
     gallery = ConcatGallery(data.test.regions, distractors)
     sizes = [size for size in SIZES if size <= options.images]
-    share = synthetic_share(matcher, features[:HALF], replace(distractors, count=HALF), words)
-    print(f"share of synthetic images among the best ten, half and half: {share:.3f}", flush=True)
+    synthetic = synthetic_share(matcher, features[:HALF], replace(distractors, count=HALF), words)
+    print(
+        f"share of synthetic images among the best ten, half and half: {synthetic:.3f}", flush=True
+    )
     path = options.folder / f"exact-{options.images}-{options.queries}.npz"
     exact = exact_rankings(matcher, gallery, words, sizes, path)
-    setup = setup_columns(options, run.place, share)
+    setup = setup_columns(options, run.place, synthetic)
     record(kind_losses(matcher, gallery, words, exact).assign(**setup), search_curve.KINDS)
     folder = options.folder / options.kind
     search = build_two_stage(matcher, gallery, training, folder, kind=options.kind, progress=True)
@@ -117,7 +126,7 @@ def queries(
 
 def exact_rankings(
     matcher: Matcher, gallery: ConcatGallery, words: Fragments, sizes: list[int], path: Path
-) -> dict[int, Found]:
+) -> dict[int, Ranking]:
     """Return the best images of the exact ranking for each gallery size, kept in ``path``."""
     if not path.exists():
         blocks = encoded(matcher, gallery, sizes)
@@ -127,11 +136,11 @@ def exact_rankings(
             arrays |= {f"scores-{n}": ranking.scores for n, ranking in rankings.items()}
             np.savez(file, allow_pickle=False, **arrays)
     with np.load(path) as file:
-        return {n: Found(file[f"images-{n}"], file[f"scores-{n}"]) for n in sizes}
+        return {n: Ranking(file[f"images-{n}"], file[f"scores-{n}"]) for n in sizes}
 
 
 def kind_losses(
-    matcher: Matcher, gallery: ConcatGallery, words: Fragments, exact: dict[int, Found]
+    matcher: Matcher, gallery: ConcatGallery, words: Fragments, exact: dict[int, Ranking]
 ) -> pd.DataFrame:
     """Return what each number format of regions loses, for each gallery size."""
     rows: list[dict[str, Any]] = []
@@ -152,7 +161,9 @@ def first_images(search: TwoStage, size: int, folder: Path) -> TwoStage:
     return replace(search, index=VectorIndex(path))
 
 
-def exact_row(search: TwoStage, size: int, captions: list[list[int]], exact: Found) -> pd.DataFrame:
+def exact_row(
+    search: TwoStage, size: int, captions: list[list[int]], exact: Ranking
+) -> pd.DataFrame:
     """Return the row of the exact ranking of single captions, from the stored regions."""
     rows = []
     for k in range(1 if size == SIZES[-1] else EXACT_CAPTIONS):
@@ -169,7 +180,7 @@ def exact_row(search: TwoStage, size: int, captions: list[list[int]], exact: Fou
     return pd.DataFrame([row | {"processor_milliseconds": processor}])
 
 
-def setup_columns(options: argparse.Namespace, run: str, share: float) -> dict[str, Any]:
+def setup_columns(options: argparse.Namespace, run: str, synthetic: float) -> dict[str, Any]:
     """Return the columns that describe machine, versions and settings of the measurement."""
     environment = describe(torch.device("cpu"))
     versions: Any = environment["packages"]
@@ -177,7 +188,7 @@ def setup_columns(options: argparse.Namespace, run: str, share: float) -> dict[s
         "run": run,
         "queries": options.queries,
         "pictures": options.pictures,
-        "synthetic_share": round(share, 3),
+        "synthetic_share": round(synthetic, 3),
         "machine": environment["device_name"],
         "cores": environment["cores"],
         "threads": options.threads,

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from itm_book.figures.style import FAINT, INK, finished, styled
-from itm_book.search.two_stage import Found
+from itm_book.search.two_stage import Ranking
 from itm_book.tables.run_links import marked
 
 SIZES = ("#0072b2", "#009e73", "#e69f00", "#d55e00")  # from small galleries to large ones
@@ -80,19 +80,19 @@ def by_gallery_size(curve: pd.DataFrame, recall: float = RECALL) -> pd.DataFrame
 
     ``target`` is `target_status`.
     """
-    found = reached(curve, recall)
+    rows = reached(curve, recall)
     exact = curve[curve["candidates"] >= curve["gallery"]].set_index("gallery")
-    shown = pd.DataFrame({"images": [f"{size:,}" for size in found["gallery"]]})
-    shown["candidates"] = [f"{count:,}" for count in found["candidates"]]
-    shown[RECALLED] = 100 * found["recall"]
+    shown = pd.DataFrame({"images": [f"{size:,}" for size in rows["gallery"]]})
+    shown["candidates"] = [f"{count:,}" for count in rows["candidates"]]
+    shown[RECALLED] = 100 * rows["recall"]
     for column, name in TIME_TITLES.items():
-        shown[name] = found[column]
+        shown[name] = rows[column]
     for column in ("milliseconds", "processor_milliseconds"):
         shown[f"exact ranking, {TIME_TITLES[column]}"] = exact.loc[
-            found["gallery"], column
+            rows["gallery"], column
         ].to_numpy()
-    shown["target"] = [target_status(row) for row in found.to_dict("records")]
-    return marked(shown, RECALLED, found.get("commit", [None] * len(found)))
+    shown["target"] = [target_status(row) for row in rows.to_dict("records")]
+    return marked(shown, RECALLED, rows.get("commit", [None] * len(rows)))
 
 
 def conditions(curve: pd.DataFrame) -> str:
@@ -120,13 +120,13 @@ def storage_precision(table: pd.DataFrame) -> pd.DataFrame:
     return marked(shown, RECALLED, table.get("commit", [None] * len(table)))
 
 
-def distractor_hardness(here: float, curve: pd.DataFrame) -> pd.DataFrame:
+def distractor_hardness(measured: float, curve: pd.DataFrame) -> pd.DataFrame:
     """Return the share of synthetic pictures in the top ten of a half-synthetic gallery.
 
-    ``here`` is `search_curve.synthetic_share` of this page; the record has its own share. At 50 %
+    ``measured`` is `search_curve.synthetic_share` of this page; the record has another. At 50 %
     synthetic pictures are as hard as real ones.
     """
-    shares = {"this page": here, "the record": float(curve.iloc[0]["synthetic_share"])}
+    shares = {"this page": measured, "the record": float(curve.iloc[0]["synthetic_share"])}
     return pd.DataFrame(
         {
             "gallery of": shares.keys(),
@@ -135,14 +135,14 @@ def distractor_hardness(here: float, curve: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def side_by_side(exact: Found, found: Found, real: int, caption: int = 0) -> pd.DataFrame:
+def side_by_side(exact: Ranking, approximate: Ranking, real: int, caption: int = 0) -> pd.DataFrame:
     """Return the exact ranking of a caption beside that of a two-stage search, rank by rank.
 
     ``real``: the number of real pictures, which come first in the gallery.
     """
-    count = found.images.shape[1]
+    count = approximate.images.shape[1]
     shown = pd.DataFrame({"rank": np.arange(1, count + 1)})
-    for name, ranking in (("exact", exact), ("two stages", found)):
+    for name, ranking in (("exact", exact), ("two stages", approximate)):
         images = ranking.images[caption, :count].tolist()
         shown[f"{name}: image"] = [
             f"picture {i}" if i < real else f"distractor {i - real}" for i in images

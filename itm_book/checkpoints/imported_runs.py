@@ -53,21 +53,21 @@ def scored(
     instance("dataset", dataset, Dataset, str, Path)
     data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
     file = Path(vocabulary) if vocabulary else None
-    given = load(folder, dataset=data.folder, vocabulary=file)
-    if not given.imported:
+    imported = load(folder, dataset=data.folder, vocabulary=file)
+    if not imported.imported:
         raise InputError(
             "not an imported checkpoint",
             file=folder,
             found="a run that was trained here, which has its scores",
             remedy="use runs.load(folder), or `itm score` for the scores of another dataset",
         )
-    words = given.vocabulary
+    words = imported.vocabulary
     assert isinstance(words, Vocabulary)  # models with BERT are not imported
-    require_same_features(given.config, data.test)
+    require_same_features(imported.config, data.test)
     where = pick_device(device)
     data = replace(data, vocabulary=words)
-    own = {name: given.config[name] for name in ("embedding_rows", "imported")}
-    config = configuration(data, given.recipe, given.seed) | own
+    import_facts = {name: imported.config[name] for name in ("embedding_rows", "imported")}
+    config = configuration(data, imported.recipe, imported.seed) | import_facts
     place = folder_of(config, root)
     if (place / COMPLETE).exists():
         return Run(place)
@@ -76,9 +76,9 @@ def scored(
     write_json(place / "environment.json", describe(where) | {"seconds_training": 0})
     for name in ("best.safetensors", IMPORT):
         with whole_file(place / name) as partial:
-            shutil.copyfile(given.folder / name, partial)
-    matcher = given.matcher(device)
-    test = prepare(data, given.recipe).test
+            shutil.copyfile(imported.folder / name, partial)
+    matcher = imported.matcher(device)
+    test = prepare(data, imported.recipe).test
     write_test_scores(place, matcher, test, progress=progress)
     write_metrics(place, matcher, test)
     return Run(place)

@@ -76,13 +76,13 @@ class Imported:
 
     def lines(self) -> list[str]:
         """Return the report: a line for every key that is not simply used, then a summary."""
-        said = [f"unused   {plain(name)}: {reason}" for name, reason in self.unused.items()]
-        said += [f"misfit   {plain(name)}: {reason}" for name, reason in self.misfits.items()]
-        said += [f"missing  {name}" for name in self.missing]
+        rows = [f"unused   {plain(name)}: {reason}" for name, reason in self.unused.items()]
+        rows += [f"misfit   {plain(name)}: {reason}" for name, reason in self.misfits.items()]
+        rows += [f"missing  {name}" for name in self.missing]
         counts = f"{len(self.used)} keys used, {len(self.unused)} unused"
         if self.misfits:
             counts += f", {len(self.misfits)} without a place"
-        return [*said, f"{counts}, {len(self.missing)} missing"]
+        return [*rows, f"{counts}, {len(self.missing)} missing"]
 
 
 def import_checkpoint(path: Path, folder: Path, *, vocabulary: Path | None = None) -> Imported:
@@ -115,12 +115,12 @@ def _converted(path: Path, folder: Path, partial: Path, vocabulary: Path | None)
             shapes = build(recipe, config, None)
     except BROKEN as error:
         raise no_method(path, error) from None
-    found = _sorted(shapes, weights, family, Imported(folder, recipe))
-    _require_all(found, path)
+    imported = _sorted(shapes, weights, family, Imported(folder, recipe))
+    _require_all(imported, path)
     matcher = build(recipe, config, None).eval()
     wanted = matcher.state_dict()  # convolutions of width one are linear maps
     state = {
-        ours: weights[theirs].reshape(wanted[ours].shape) for theirs, ours in found.used.items()
+        ours: weights[theirs].reshape(wanted[ours].shape) for theirs, ours in imported.used.items()
     }
     matcher.load_state_dict(state)
     _try(matcher, config, path)
@@ -128,11 +128,11 @@ def _converted(path: Path, folder: Path, partial: Path, vocabulary: Path | None)
     write_json(
         partial / "environment.json", describe(torch.device("cpu")) | {"seconds_training": 0}
     )
-    write_json(partial / IMPORT, _account(found, options))
+    write_json(partial / IMPORT, _account(imported, options))
     save_matcher(matcher, partial / "best.safetensors")
     if words is not None:
         words.save(partial / VOCABULARY)
-    return found
+    return imported
 
 
 def _config(
@@ -148,8 +148,8 @@ def _config(
     width, rows, seed = (options.get(name) for name in ("img_dim", "vocab_size", "seed"))
     rows = rows if words is None or not words.ndim else len(words)
     if not all(isinstance(size, int) and size > 0 for size in (width, rows)):
-        found = f"img_dim {plain(width)}, vocab_size {plain(rows)}"
-        raise InputError("sizes must be whole numbers above zero", file=path, found=found)
+        sizes = f"img_dim {plain(width)}, vocab_size {plain(rows)}"
+        raise InputError("sizes must be whole numbers above zero", file=path, found=sizes)
     return {
         "dataset": "imported",
         "feature_width": width,
@@ -179,31 +179,31 @@ def _sha256(path: Path) -> str:
 
 
 def _sorted(
-    matcher: Matcher, weights: Mapping[str, Tensor], family: str, found: Imported
+    matcher: Matcher, weights: Mapping[str, Tensor], family: str, imported: Imported
 ) -> Imported:
     """Enter the use of every key and the missing parameters, and return ``found``."""
     wanted = matcher.state_dict()
     for theirs, value in weights.items():
         ours = name_in(matcher, theirs, family)
         if ours == UNUSED:
-            found.unused[theirs] = "takes no part in the release's own scores"
+            imported.unused[theirs] = "takes no part in the release's own scores"
         elif ours not in wanted:
-            found.misfits[theirs] = "has no place in this method"
+            imported.misfits[theirs] = "has no place in this method"
         elif not _is_plain(value):
-            found.misfits[theirs] = "is no dense tensor of real numbers"
+            imported.misfits[theirs] = "is no dense tensor of real numbers"
         elif value.dtype not in NUMBER_TYPES:
-            found.misfits[theirs] = f"has numbers of a type that is not read here: {value.dtype}"
-        elif ours in found.used.values():
-            found.misfits[theirs] = "another key has its place"
+            imported.misfits[theirs] = f"has numbers of a type that is not read here: {value.dtype}"
+        elif ours in imported.used.values():
+            imported.misfits[theirs] = "another key has its place"
         elif wanted[ours].squeeze().shape != value.squeeze().shape:
             shapes = f"{tuple(value.shape)}, expected {tuple(wanted[ours].shape)}"
-            found.misfits[theirs] = f"has another shape: {shapes}"
+            imported.misfits[theirs] = f"has another shape: {shapes}"
         elif not value.isfinite().all():
-            found.misfits[theirs] = "has values that are not finite"
+            imported.misfits[theirs] = "has values that are not finite"
         else:
-            found.used[theirs] = ours
-    found.missing.extend(sorted(set(wanted) - set(found.used.values())))
-    return found
+            imported.used[theirs] = ours
+    imported.missing.extend(sorted(set(wanted) - set(imported.used.values())))
+    return imported
 
 
 def _is_plain(value: Tensor) -> bool:
@@ -212,14 +212,14 @@ def _is_plain(value: Tensor) -> bool:
     return dense and not value.is_quantized and not value.is_complex()
 
 
-def _require_all(found: Imported, path: Path) -> None:
+def _require_all(imported: Imported, path: Path) -> None:
     """Raise `InputError` with the report unless the weights are the method's own."""
-    if found.missing or found.misfits:
-        lacks = "lacks weights" if found.missing else "brings weights that nothing takes"
+    if imported.missing or imported.misfits:
+        lacks = "lacks weights" if imported.missing else "brings weights that nothing takes"
         raise InputError(
             f"the checkpoint {lacks}",
             file=path,
-            found="\n".join(found.lines()),
+            found="\n".join(imported.lines()),
             expected="the parameters of the method that its options describe, no more and no less",
             remedy="get the file again from its authors, with the options that belong to it",
         )
@@ -248,13 +248,13 @@ def _try(matcher: Matcher, config: Mapping[str, Any], path: Path) -> None:
         )
 
 
-def _account(found: Imported, options: Mapping[str, Any]) -> dict[str, Any]:
+def _account(imported: Imported, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of ``import.json``."""
     return {
         "options": {
             plain(name): value if isinstance(value, Scalar | None) else plain(value)
             for name, value in options.items()
         },
-        "used": found.used,
-        "unused": found.unused,
+        "used": imported.used,
+        "unused": imported.unused,
     }

@@ -113,9 +113,9 @@ def recipe_of(options: Mapping[str, Any], family: str, path: Path) -> Recipe:
             found=plain(error),
         ) from None
     except InputError as error:
-        found = None if error.found is None else plain(error.found)
+        value = None if error.found is None else plain(error.found)
         raise InputError(
-            error.problem, file=path, expected=error.expected, found=found, remedy=error.remedy
+            error.problem, file=path, expected=error.expected, found=value, remedy=error.remedy
         ) from None
     except BROKEN as error:
         raise no_method(path, error) from None

@@ -165,8 +165,8 @@ def flattened(model: Any, path: Path) -> dict[str, Tensor]:
     another layout, a value that is no tensor, and two weights of one name.
     """
     parts = model if isinstance(model, (list, tuple)) else [model]
-    known = 0 < len(parts) <= len(PREFIXES) and all(isinstance(part, Mapping) for part in parts)
-    if not known:
+    readable = 0 < len(parts) <= len(PREFIXES) and all(isinstance(part, Mapping) for part in parts)
+    if not readable:
         raise InputError(
             "unknown layout of weights",
             file=path,
@@ -174,16 +174,16 @@ def flattened(model: Any, path: Path) -> dict[str, Tensor]:
             expected=f"a state dict, or a list of two to {len(PREFIXES)} of them",
         )
     prefixes = PREFIXES if len(parts) > 1 else ("",)
-    found: dict[str, Tensor] = {}
+    weights: dict[str, Tensor] = {}
     for prefix, part in zip(prefixes, parts, strict=False):
         for name, value in part.items():
-            whole = prefix + str(name).removeprefix("module.")
-            if not isinstance(value, Tensor) or whole in found:
-                twice = "two weights of this name" if whole in found else type(value).__name__
+            full_name = prefix + str(name).removeprefix("module.")
+            if not isinstance(value, Tensor) or full_name in weights:
+                twice = "two weights of this name" if full_name in weights else type(value).__name__
                 raise InputError(
                     "state dicts hold one tensor for each name",
                     file=path,
-                    found=f"{twice} at {plain(whole)}",
+                    found=f"{twice} at {plain(full_name)}",
                 )
-            found[whole] = value
-    return found
+            weights[full_name] = value
+    return weights

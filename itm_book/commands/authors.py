@@ -25,33 +25,33 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(run=_import)
 
 
-def _parity(given: argparse.Namespace) -> int:
+def _parity(options: argparse.Namespace) -> int:
     from itm_book import parity
 
-    reports = [report for path in given.paths for report in parity.compare(path)]
+    reports = [report for path in options.paths for report in parity.compare(path)]
     for report in reports:
         print(report.line())
     counts = Counter(report.verdict for report in reports)
-    said = [f"{counts['ok']} agree", f"{counts['FAIL']} fail", f"{counts['????']} unknown"]
-    said += [f"{counts['skip']} skipped"] if counts["skip"] else []
-    print(", ".join(said))
+    summary = [f"{counts['ok']} agree", f"{counts['FAIL']} fail", f"{counts['????']} unknown"]
+    summary += [f"{counts['skip']} skipped"] if counts["skip"] else []
+    print(", ".join(summary))
     failed = counts["FAIL"] + counts["????"]
     return 1 if failed else 0
 
 
-def _import(given: argparse.Namespace) -> int:
+def _import(options: argparse.Namespace) -> int:
     from itm_book.checkpoints.importing import import_checkpoint
 
-    name = given.checkpoint.name.partition(".")[0]
-    if given.folder is None and not name:
+    name = options.checkpoint.name.partition(".")[0]
+    if options.folder is None and not name:
         raise InputError(
             "this file's name gives no name for a folder",
-            file=given.checkpoint,
+            file=options.checkpoint,
             remedy="name the folder with --folder DIR",
         )
-    folder = given.folder or Path("data") / "imported" / name
-    found = import_checkpoint(given.checkpoint, folder, vocabulary=given.vocabulary)
-    print("\n".join(found.lines()))
-    print(f"imported: {escaped(found.folder)}")
-    print(f"next: itm score {escaped(found.folder)} DATASET")
+    folder = options.folder or Path("data") / "imported" / name
+    imported = import_checkpoint(options.checkpoint, folder, vocabulary=options.vocabulary)
+    print("\n".join(imported.lines()))
+    print(f"imported: {escaped(imported.folder)}")
+    print(f"next: itm score {escaped(imported.folder)} DATASET")
     return 0

@@ -57,8 +57,8 @@ def _make(options: argparse.Namespace) -> int:
     backbone = open_backbone(name, side=side, device=options.device, download=options.download)
     task = Task(sources=sources, backbone=backbone, boxes=_boxes(options, sources))
     folder = options.out or options.data / f"{Path(options.what).resolve().name}-regions"
-    made = make_features(task, folder, skip_damaged=options.skip_damaged)
-    print("\n".join([*made.lines(), str(made.folder)]))
+    features = make_features(task, folder, skip_damaged=options.skip_damaged)
+    print("\n".join([*features.lines(), str(features.folder)]))
     return 0
 
 

@@ -15,10 +15,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(run=_scenes)
 
 
-def _scenes(given: argparse.Namespace) -> int:
+def _scenes(options: argparse.Namespace) -> int:
     from itm_book.scenes.generate import make_scenes
 
-    suffix = "" if given.preset == "full" else f"-{given.preset}"
-    folder = given.folder or Path("data") / f"scenes{suffix}"
-    print(make_scenes(folder, preset=given.preset, seed=given.seed))
+    suffix = "" if options.preset == "full" else f"-{options.preset}"
+    folder = options.folder or Path("data") / f"scenes{suffix}"
+    print(make_scenes(folder, preset=options.preset, seed=options.seed))
     return 0

@@ -79,11 +79,11 @@ def _search(options: argparse.Namespace) -> int:
         raise _damaged(options.folder, f"{len(note['ids'])} ids for {len(search.store)} images")
     for sentence, missing in zip(options.sentences, unknown, strict=True):
         words = encode_captions(search.matcher, [run.vocabulary.encode(sentence)])
-        found = search.search(words, options.candidates, options.top)
-        print(f"{sentence}: {1000 * sum(found.seconds.values()):.0f} ms")
+        result = search.search(words, options.candidates, options.top)
+        print(f"{sentence}: {1000 * sum(result.seconds.values()):.0f} ms")
         if missing:
             print(f"unknown to the vocabulary: {', '.join(missing)}")
-        for image, score in zip(found.images[0], found.scores[0], strict=True):
+        for image, score in zip(result.images[0], result.scores[0], strict=True):
             print(f"{score:9.4f}  {note['ids'][image]}")
     return 0
 
@@ -110,11 +110,11 @@ def _read_note(folder: Path) -> dict[str, Any]:
     return note
 
 
-def _damaged(folder: Path, found: str) -> InputError:
+def _damaged(folder: Path, problem: str) -> InputError:
     return InputError(
         "the note of the gallery is damaged",
         file=folder / NOTE,
         expected="the folder of a run, and one id for each image",
-        found=found,
+        found=problem,
         remedy="run itm index again",
     )

@@ -108,8 +108,8 @@ def _read(path: Path, split: str | None) -> Iterable[tuple[str, str, str]]:
         if isinstance(images, list):
             return _karpathy(path, images, split)
     except (KeyError, TypeError) as error:
-        found = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise InputError("an image or caption lacks a field", file=path, found=found) from error
+        problem = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise InputError("an image or caption lacks a field", file=path, found=problem) from error
     raise InputError(
         "not a file of captions",
         file=path,

@@ -216,10 +216,10 @@ class _Arrays:
     def _require_repetition(self, place: int, record: Detected) -> None:
         name, before = self.filled[place]
         # features computed twice on a GPU differ by rounding
-        same = np.allclose(self.regions[place], record.features, *TOLERANCE)
+        equal_features = np.allclose(self.regions[place], record.features, *TOLERANCE)
         if (
             name != record.name
-            or not same
+            or not equal_features
             or not np.allclose(self.boxes[place], record.boxes, *TOLERANCE)
         ):
             raise InputError(

@@ -15,10 +15,10 @@ from IPython.display import HTML
 
 from itm_book.explorer import in_page
 from itm_book.figures.style import ACCENT, RIGHT, colours_of
-from itm_book.search.searcher import Found, Hit
+from itm_book.search.searcher import Hit, SearchResult
 from itm_core.errors import InputError
 
-Query = Sequence[Found]  # results of one or two methods for one query
+Query = Sequence[SearchResult]  # results of one or two methods for one query
 
 
 def gallery(queries: Sequence[Query]) -> HTML:
@@ -40,7 +40,7 @@ def payload(queries: Sequence[Query]) -> dict[str, Any]:
 
     Raises `InputError` as `gallery` does.
     """
-    targets = {found.target for query in queries for found in query}
+    targets = {result.target for query in queries for result in query}
     if len(targets) != 1:
         raise InputError(
             "a gallery shows either images or captions",
@@ -59,31 +59,31 @@ def _query(query: Query) -> dict[str, Any]:
     """Return a query as JSON data, validated."""
     if not 1 <= len(query) <= 2:
         raise InputError("wrong number of methods", expected="1 or 2", found=len(query))
-    keys = {_key(found) for found in query}
+    keys = {_key(result) for result in query}
     if len(keys) != 1:
-        expected, found = (" ".join(words) or name for name, words in list(keys)[:2])
-        raise InputError("the methods have different queries", expected=expected, found=found)
-    names = [found.name for found in query]
+        first, second = (" ".join(words) or name for name, words in list(keys)[:2])
+        raise InputError("the methods have different queries", expected=first, found=second)
+    names = [result.name for result in query]
     return {
         "query": query[0].query,
         "image": query[0].hits[0].image,
         "methods": [
             {
-                "name": found.name,
+                "name": result.name,
                 "colour": colour,
-                "rank": found.rank,
-                "of": found.of,
-                "hits": [_hit(hit) for hit in found.hits],
+                "rank": result.rank,
+                "of": result.of,
+                "hits": [_hit(hit) for hit in result.hits],
             }
-            for found, colour in zip(query, colours_of(names), strict=True)
+            for result, colour in zip(query, colours_of(names), strict=True)
         ],
     }
 
 
-def _key(found: Found) -> tuple[str, tuple[str, ...]]:
+def _key(result: SearchResult) -> tuple[str, tuple[str, ...]]:
     """Return the query, and for a sentence its tokens."""
-    words = found.hits[0].record.pair.words if found.target == "images" else []
-    return found.query, tuple(words)
+    words = result.hits[0].record.pair.words if result.target == "images" else []
+    return result.query, tuple(words)
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

@@ -74,7 +74,9 @@ def content_words(words: Sequence[str], objects: Sequence[Any] | None) -> list[i
     ``objects`` holds the annotated objects of each word, if the dataset has annotations.
     """
     if objects is not None:
-        return [k for k, known in enumerate(objects) if known is not None and len(known)]
+        return [
+            k for k, references in enumerate(objects) if references is not None and len(references)
+        ]
     return [k for k, w in enumerate(words) if w.isalpha() and w not in EMPTY_WORDS]
 
 
@@ -169,8 +171,8 @@ class PairRecord:
         """
         evidence = np.zeros((len(self.pair.words), self.pair.regions))
         for side in self.directions:
-            share = side.contribution[:, None if side.direction == "t2i" else ...]
-            evidence += side.weights[-1] * share
+            contribution = side.contribution[:, None if side.direction == "t2i" else ...]
+            evidence += side.weights[-1] * contribution
         return evidence
 
 

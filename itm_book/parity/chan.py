@@ -107,8 +107,8 @@ def _row_differences(
         return
     yield value_difference(name, vectors[mask], theirs[mask])
     if not mask.all():
-        found = value_difference(f"{name} padding", vectors[~mask], theirs[~mask])
-        yield Difference(found.name, found.error, found.limit, exempt)
+        padding = value_difference(f"{name} padding", vectors[~mask], theirs[~mask])
+        yield Difference(padding.name, padding.error, padding.limit, exempt)
 
 
 def _widened(x: Tensor, width: int, value: float, dim: int = -1) -> Tensor:
@@ -166,18 +166,18 @@ def loss_differences(square: Tensor, theirs: Mapping[str, Tensor]) -> Iterator[D
     for name, value in theirs.items():
         if name.startswith("loss_"):
             loss_name = name.removeprefix("loss_")
-            found = value_difference(name, named_loss(loss_name, square), value)
-            yield _excused(found, value, loss_name, square)
+            difference = value_difference(name, named_loss(loss_name, square), value)
+            yield _excused(difference, value, loss_name, square)
         elif name.startswith("float64_loss_"):
             ours = named_loss(name.removeprefix("float64_loss_"), square)
             yield value_difference(name, ours, value)
 
 
-def _excused(found: Difference, theirs: Tensor, loss_name: str, square: Tensor) -> Difference:
+def _excused(difference: Difference, theirs: Tensor, loss_name: str, square: Tensor) -> Difference:
     """Return the difference of a loss or of its gradient, exempt where the release overflows."""
     if theirs.isfinite().all() or not _overflows(loss_name, square):
-        return found
-    return Difference(found.name, found.error, found.limit, exempt=OVERFLOW)
+        return difference
+    return Difference(difference.name, difference.error, difference.limit, exempt=OVERFLOW)
 
 
 def _overflows(name: str, square: Tensor) -> bool:
@@ -238,10 +238,12 @@ def check_coding(stored: Stored) -> Iterator[Difference]:
     )
     sims = output.score.T
     finite = theirs["sims"].isfinite()
-    found = value_difference("sims", sims.detach()[finite], theirs["sims"][finite])
-    yield Difference("sims", found.error, found.limit, exempt=None if finite.all() else NAN)
+    difference = value_difference("sims", sims.detach()[finite], theirs["sims"][finite])
+    yield Difference(
+        "sims", difference.error, difference.limit, exempt=None if finite.all() else NAN
+    )
     if not finite.all():  # those without padding agree all the same
-        yield Difference("sims without padding", found.error, found.limit)
+        yield Difference("sims without padding", difference.error, difference.limit)
         words_are_queries = output.directions[0].key_axis == REGIONS
         full = words.mask.all(1)[None] if words_are_queries else regions.mask.all(1)[:, None]
         yield Difference("NaN elsewhere than in padding", float((full != finite).sum()), 0.0)
@@ -267,9 +269,9 @@ def check_poolings(stored: Stored) -> Iterator[Difference]:
         kind, _, temperature = name.partition("_t")
         rule = {"lse": "LSE", "softmax_unpadded": "softmax"}.get(kind, kind)
         beta = float(temperature) if temperature else 1.0
-        whole = kind != "softmax_unpadded"
-        x = codes if whole else codes[:, : stored.config["softmax_words"]]
-        ours = aggregate(x, WORDS, kind=rule, temperature=1 / beta, mask=mask if whole else None).T
+        padded = kind != "softmax_unpadded"
+        x = codes if padded else codes[:, : stored.config["softmax_words"]]
+        ours = aggregate(x, WORDS, kind=rule, temperature=1 / beta, mask=mask if padded else None).T
         ours = ours / beta if rule == "LSE" else ours  # the release's is not scaled
         yield value_difference(name, ours, stored.tensor(f"outputs/{name}"))
 
@@ -277,10 +279,10 @@ def check_poolings(stored: Stored) -> Iterator[Difference]:
 def check_losses(stored: Stored) -> Iterator[Difference]:
     """Yield the differences of losses and their gradients on named score matrices."""
     for name in stored.folder("outputs"):
-        found = re.fullmatch(r"(?:float64_)?(loss|grad)/(.+)/([^/]+)", name)
-        if not found:
+        match = re.fullmatch(r"(?:float64_)?(loss|grad)/(.+)/([^/]+)", name)
+        if not match:
             continue
-        what, matrix, loss_name = found.groups()
+        what, matrix, loss_name = match.groups()
         scores = stored.tensor(f"inputs/sims_{matrix}").requires_grad_()
         ours = named_loss(loss_name, scores)
         theirs = stored.tensor(f"outputs/{name}")

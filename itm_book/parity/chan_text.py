@@ -71,10 +71,10 @@ def _check_pieces(content: Mapping[str, Any], captions: list[str]) -> Iterator[D
         for k, pass_ in enumerate(content["train_ids"]):
             draw = Random(pass_["python_random_seed"])
             ours = []
-            for whole, inner in zip(ids, units, strict=True):
+            for caption_ids, inner in zip(ids, units, strict=True):
                 mask, every = words.mask, range(len(words))
-                kept = drop_words(inner, RATE, mask, every, draw) if inner else []
-                ours.append([whole[0], *kept, whole[-1]])
+                remaining = drop_words(inner, RATE, mask, every, draw) if inner else []
+                ours.append([caption_ids[0], *remaining, caption_ids[-1]])
             yield _count(f"bert/train_ids/{k}", ours, pass_["ids"])
 
 

@@ -74,18 +74,18 @@ def _numbers(scores: np.ndarray, ties: str) -> dict[str, np.ndarray]:
     }
 
 
-def _outside(value: np.ndarray, one: np.ndarray, two: np.ndarray | None = None) -> float:
+def _outside(value: np.ndarray, first: np.ndarray, second: np.ndarray | None = None) -> float:
     """Return how far ``value`` lies outside the interval of the two (either may be larger).
 
     Relative for numbers above one, such as percentages; ranks are whole numbers, see
     `format.value_error`.
     """
-    if value.shape != one.shape:
+    if value.shape != first.shape:
         return float("nan")
     if not value.size:
         return 0.0
-    two = one if two is None else two
-    low, high = np.minimum(one, two), np.maximum(one, two)
+    second = first if second is None else second
+    low, high = np.minimum(first, second), np.maximum(first, second)
     error = np.maximum(low - value, value - high).clip(0)
     scale = np.maximum(np.abs(value), 1) if value.dtype.kind == "f" else 1
     return float((error / scale).max())

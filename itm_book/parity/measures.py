@@ -30,20 +30,20 @@ def check_loss(stored: Stored) -> Iterator[Difference]:
     Named ``loss_max_margin0p2`` and ``grad_scores_sum_margin0p05``: with any margin.
     """
     for name in stored.folder("outputs"):
-        found = re.fullmatch(r"(loss|grad_scores)_(max|hard|sum)_margin([\dpe.-]+)", name)
-        if found:
-            margin = float(found[3].replace("p", "."))
-            yield _hinge_difference(stored, name, "inputs/scores", margin, found[1], found[2])
+        match = re.fullmatch(r"(loss|grad_scores)_(max|hard|sum)_margin([\dpe.-]+)", name)
+        if match:
+            margin = float(match[3].replace("p", "."))
+            yield _hinge_difference(stored, name, "inputs/scores", margin, match[1], match[2])
 
 
 def check_numbered_losses(stored: Stored) -> Iterator[Difference]:
     """Yield the differences of the hinge loss on several matrices, each with its own margin."""
     for name in stored.folder("outputs"):
-        found = re.fullmatch(r"(loss|grad)_(max|hard|sum)(\d+)", name)
-        if found:
-            margin = stored.config["cases"][int(found[3])]["margin"]
-            key = f"inputs/sims{found[3]}"
-            yield _hinge_difference(stored, name, key, margin, found[1], found[2])
+        match = re.fullmatch(r"(loss|grad)_(max|hard|sum)(\d+)", name)
+        if match:
+            margin = stored.config["cases"][int(match[3])]["margin"]
+            key = f"inputs/sims{match[3]}"
+            yield _hinge_difference(stored, name, key, margin, match[1], match[2])
 
 
 def _hinge_difference(

@@ -95,8 +95,8 @@ def check_model(family: str) -> Callable[[Stored], Iterator[Difference]]:
         yield from compare_model(stored, matcher, regions, words, family)
         if features.grad is not None:
             theirs = {"images": stored.tensor("outputs/grad_images")}
-            for found in gradient_differences({"images": features.grad}, theirs):
-                yield Difference("grad_images", found.error, found.limit)
+            for difference in gradient_differences({"images": features.grad}, theirs):
+                yield Difference("grad_images", difference.error, difference.limit)
         if "outputs/cap_ht" in stored.arrays:
             last = last_states(matcher.words, ids, lens)
             yield value_difference("cap_ht", last, stored.tensor("outputs/cap_ht"))

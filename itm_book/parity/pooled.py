@@ -99,6 +99,6 @@ def check_gpo(stored: Stored) -> Iterator[Difference]:
     slopes_by_name["features"] = features.grad
     slopes = {n: v for n, v in theirs.items() if n.startswith("grad")}
     plain = {n: n.removeprefix("grad").lstrip("/_").removeprefix("gpool.") for n in slopes}
-    found = gradient_differences({n: slopes_by_name.get(plain[n]) for n in slopes}, slopes)
-    for difference in found:
+    differences = gradient_differences({n: slopes_by_name.get(plain[n]) for n in slopes}, slopes)
+    for difference in differences:
         yield Difference(difference.name.removeprefix("grad/"), difference.error, difference.limit)

@@ -24,7 +24,7 @@ def trace_differences(
 ) -> Iterator[Difference]:
     """Yield the difference of every stored intermediate value; nothing where none is stored.
 
-    Stored are one caption's values against all images: met here as `Matched` pairs.
+    Stored are one caption's values against all images: scored here as `Matched` pairs.
     """
     by_caption: dict[int, list[str]] = {}
     for key in stored.folder("outputs/trace"):
@@ -33,34 +33,34 @@ def trace_differences(
     images = len(regions.lens)
     for caption, entries in by_caption.items():
         repeated = words.take(torch.full((images,), caption))
-        look = matcher.explain(regions.detach(), repeated.detach()).directions[0]
+        output = matcher.explain(regions.detach(), repeated.detach()).directions[0]
         for what in entries:
             match = re.fullmatch(r"([a-z_]+)(\d+)", what)
             assert match is not None
             name = f"trace/{caption}/{what}"
-            ours = READERS[match[1]](matcher, look, int(match[2]))
-            found = value_difference(name, ours, stored.tensor(f"outputs/{name}"))
-            limit = SMOOTH_LIMIT if match[1] == "smooth" else found.limit
-            yield Difference(name, found.error, limit)
+            ours = READERS[match[1]](matcher, output, int(match[2]))
+            difference = value_difference(name, ours, stored.tensor(f"outputs/{name}"))
+            limit = SMOOTH_LIMIT if match[1] == "smooth" else difference.limit
+            yield Difference(name, difference.error, limit)
 
 
-def _queries_first(look: DirectionOutput, x: Tensor) -> Tensor:
-    """Return ``[C, L, 1, R]`` as ``[C, queries, asked]``."""
+def _queries_first(output: DirectionOutput, x: Tensor) -> Tensor:
+    """Return ``[C, L, 1, R]`` as ``[C, queries, keys]``."""
     x = x.squeeze(2)
-    return x if look.key_axis == REGIONS else x.transpose(1, 2)
+    return x if output.key_axis == REGIONS else x.transpose(1, 2)
 
 
-def _vectors(look: DirectionOutput, x: Tensor) -> Tensor:
+def _vectors(output: DirectionOutput, x: Tensor) -> Tensor:
     """Return ``[C, L, 1, 1, D]`` or ``[C, 1, 1, R, D]`` as ``[C, queries, D]``."""
     return x.flatten(1, 3)
 
 
-def _attended(look: DirectionOutput, k: int) -> Tensor:
-    return look.passes[k].attended()
+def _attended(output: DirectionOutput, k: int) -> Tensor:
+    return output.passes[k].attended()
 
 
-def _alignment(matcher: Matcher, look: DirectionOutput, k: int) -> Tensor:
-    return _regulator(matcher).alignment(k, look.passes[k])
+def _alignment(matcher: Matcher, output: DirectionOutput, k: int) -> Tensor:
+    return _regulator(matcher).alignment(k, output.passes[k])
 
 
 def _regulator(matcher: Matcher) -> Regulator:
@@ -70,33 +70,33 @@ def _regulator(matcher: Matcher) -> Regulator:
     return regulator
 
 
-def _pooled(matcher: Matcher, look: DirectionOutput, k: int) -> Tensor:
+def _pooled(matcher: Matcher, output: DirectionOutput, k: int) -> Tensor:
     """Return the pooled alignment of step ``k`` from its weights in the record."""
     regulator = _regulator(matcher)
-    alignment = _alignment(matcher, look, k if regulator.changes_attention else 0)
-    weights = look.pooling[k].unsqueeze(-1)
-    return l2norm((weights * alignment).sum(look.query_axis, keepdim=True)).flatten(1)
+    alignment = _alignment(matcher, output, k if regulator.changes_attention else 0)
+    weights = output.pooling[k].unsqueeze(-1)
+    return l2norm((weights * alignment).sum(output.query_axis, keepdim=True)).flatten(1)
 
 
-def _temperature(look: DirectionOutput, k: int) -> Tensor:
-    temperature = look.passes[k + 1].control.temperature
+def _temperature(output: DirectionOutput, k: int) -> Tensor:
+    temperature = output.passes[k + 1].control.temperature
     assert isinstance(temperature, Tensor)
     return temperature.flatten(1)[..., None]
 
 
-def _factors(look: DirectionOutput, k: int) -> Tensor:
-    factors = look.passes[k + 1].control.factors
+def _factors(output: DirectionOutput, k: int) -> Tensor:
+    factors = output.passes[k + 1].control.factors
     assert factors is not None
-    return _vectors(look, factors)
+    return _vectors(output, factors)
 
 
 READERS: dict[str, Callable[[Matcher, DirectionOutput, int], Tensor]] = {
-    "attention": lambda matcher, look, k: _queries_first(look, look.passes[k].weights),
-    "wcontext": lambda matcher, look, k: _vectors(look, _attended(look, k)),
-    "alignment": lambda matcher, look, k: _vectors(look, _alignment(matcher, look, k)),
-    "matrix": lambda matcher, look, k: _factors(look, k),
-    "smooth": lambda matcher, look, k: _temperature(look, k),
-    "rar_weights": lambda matcher, look, k: look.pooling[k].flatten(1),
+    "attention": lambda matcher, output, k: _queries_first(output, output.passes[k].weights),
+    "wcontext": lambda matcher, output, k: _vectors(output, _attended(output, k)),
+    "alignment": lambda matcher, output, k: _vectors(output, _alignment(matcher, output, k)),
+    "matrix": lambda matcher, output, k: _factors(output, k),
+    "smooth": lambda matcher, output, k: _temperature(output, k),
+    "rar_weights": lambda matcher, output, k: output.pooling[k].flatten(1),
     "rar_out": _pooled,
-    "logit": lambda matcher, look, k: look.score.logit(),
+    "logit": lambda matcher, output, k: output.score.logit(),
 }

@@ -41,7 +41,7 @@ def _hash(content: bytes) -> str:
 
 
 @dataclass(frozen=True)
-class Made:
+class MadeFeatures:
     """A finished folder: images per split, ``(R, F)``, and the skipped damaged files."""
 
     folder: Path
@@ -94,7 +94,7 @@ class Task:
 
 def make_features(
     task: Task, folder: Path | str, *, skip_damaged: bool = False, progress: bool = True
-) -> Made:
+) -> MadeFeatures:
     """Compute the features of a task unless they exist, and return their folder.
 
     An existing folder is returned unchanged, or replaced when pictures, boxes or backbone have
@@ -116,15 +116,15 @@ def make_features(
     lock = folder.with_name(f".{folder.name}.lock")
     with locked(lock, "another process makes these features", file=folder), space_checked(folder):
         damaged = _Work(work, task, source, folder).run(skip_damaged, progress)
-        whole = _assembled(work / "whole", work, task, damaged, source, folder)
-        swap(whole, folder)
+        assembled = _assembled(work / "whole", work, task, damaged, source, folder)
+        swap(assembled, folder)
         shutil.rmtree(work)
-    made = _existing(folder, source)
-    assert made is not None
-    return made
+    features = _existing(folder, source)
+    assert features is not None
+    return features
 
 
-def _existing(folder: Path, source: str) -> Made | None:
+def _existing(folder: Path, source: str) -> MadeFeatures | None:
     """Return the finished features in a folder; None when they are missing or outdated."""
     note = read_note(folder)
     if note is None:
@@ -135,7 +135,7 @@ def _existing(folder: Path, source: str) -> Made | None:
     if note["source"] != source:
         return None
     shape = (note["made_with"]["regions"], note["features"]["width"])
-    return Made(folder, note["images"], shape, note["left_out"])
+    return MadeFeatures(folder, note["images"], shape, note["left_out"])
 
 
 class _Work:
@@ -210,11 +210,11 @@ class _Work:
 
 
 def _assembled(
-    whole: Path, work: Path, task: Task, damaged: Sequence[int], source: str, folder: Path
+    assembled: Path, work: Path, task: Task, damaged: Sequence[int], source: str, folder: Path
 ) -> Path:
     """Return the finished temporary folder: without damaged rows, with texts and the note."""
-    shutil.rmtree(whole, ignore_errors=True)  # of a process that was killed
-    whole.mkdir()
+    shutil.rmtree(assembled, ignore_errors=True)  # of a process that was killed
+    assembled.mkdir()
     images, skipped, start = {}, [], 0
     for part in task.sources:
         bad = {place - start for place in damaged if start <= place < start + len(part.ids)}
@@ -222,14 +222,14 @@ def _assembled(
         if not rows:
             raise InputError(f"no picture of {part.split} can be read", file=part.home)
         skipped += [part.ids[k] for k in sorted(bad)]
-        _write_split(whole, work, part, rows)
+        _write_split(assembled, work, part, rows)
         images[part.split] = len(rows)
         start += len(part.ids)
     regions = read_json(work / "making.json")["regions"]
     made_with = {**task.backbone.made_with, "numpy": np.__version__}
     made_with |= {"regions": regions, "boxes": task.boxes_name}
     write_note(
-        whole,
+        assembled,
         {
             "features": task.backbone.identity,
             "made_with": made_with,
@@ -238,30 +238,30 @@ def _assembled(
             "left_out": skipped,
         },
     )
-    _link_pictures(whole, task.sources, folder)
+    _link_pictures(assembled, task.sources, folder)
     for part in task.sources:
         if part.captions is None:
-            load_own(whole)
+            load_own(assembled)
         else:
-            require_loadable(whole, part.split, folder)
-    return whole
+            require_loadable(assembled, part.split, folder)
+    return assembled
 
 
-def _write_split(whole: Path, work: Path, source: Source, rows: Sequence[int]) -> None:
+def _write_split(target: Path, work: Path, source: Source, rows: Sequence[int]) -> None:
     for kind in ARRAYS:
         name = f"{source.split}_{kind}.npy"
         if len(rows) == len(source.ids):
-            _link_or_copy(work / name, whole / name)
+            _link_or_copy(work / name, target / name)
         elif kind == "ims":
-            _copy_rows(work / name, whole / name, rows)
+            _copy_rows(work / name, target / name, rows)
         else:
-            save_array(whole / name, np.load(work / name)[rows])
+            save_array(target / name, np.load(work / name)[rows])
     captions = None if source.captions is None else [source.captions[k] for k in rows]
-    write_texts(whole, source.split, [source.ids[k] for k in rows], captions)
+    write_texts(target, source.split, [source.ids[k] for k in rows], captions)
     if len(rows) == len(source.ids):  # annotations have an entry for every image
         for path in source.carried:
-            if not (whole / path.name).exists():
-                _link_or_copy(path, whole / path.name)
+            if not (target / path.name).exists():
+                _link_or_copy(path, target / path.name)
 
 
 def _copy_rows(path: Path, out: Path, rows: Sequence[int]) -> None:
@@ -281,8 +281,8 @@ def _link_or_copy(path: Path, out: Path) -> None:
         shutil.copy2(path, out)
 
 
-def _link_pictures(whole: Path, sources: Sequence[Source], folder: Path) -> None:
+def _link_pictures(assembled: Path, sources: Sequence[Source], folder: Path) -> None:
     """Link ``pictures`` to the folder of the photographs."""
     home = sources[0].home
     if home is not None:
-        (whole / "pictures").symlink_to(os.path.relpath(home.resolve(), folder.resolve()))
+        (assembled / "pictures").symlink_to(os.path.relpath(home.resolve(), folder.resolve()))

@@ -206,7 +206,7 @@ def _decoded(text: str) -> np.ndarray:
     return np.array([DIGITS.index(digit) for digit in str(text)])
 
 
-def made(
+def trained(
     grid: Grid,
     size: str,
     *,

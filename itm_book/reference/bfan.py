@@ -41,6 +41,6 @@ def focal(weights: Tensor, gate: str) -> Tensor:
     confidence = registered("gate", gate, confidences)
     against = weights[..., :, None] - weights[..., None, :]
     F = (against * confidence[..., None, :]).sum(-1)
-    kept = torch.where(F > 0, weights, torch.zeros_like(weights))
-    total = kept.sum(-1, keepdim=True)
-    return torch.where(total > 0, kept / total, weights)
+    focused = torch.where(F > 0, weights, torch.zeros_like(weights))
+    total = focused.sum(-1, keepdim=True)
+    return torch.where(total > 0, focused / total, weights)

@@ -23,10 +23,10 @@ def positions(box: list[float], width: float, height: float) -> tuple[list[int],
             down = min(y2, (row + 1) * high) - max(y1, row * high)
             overlaps.append((max(across, 0.0) * max(down, 0.0), 16 * column + row))
     # of areas that are equal up to rounding, the first is taken
-    kept = sorted(overlaps, key=lambda o: (-round(o[0] / (wide * high), 9), o[1]))[:15]
-    total = sum(area for area, _ in kept)
-    blocks = [block if area > 0 else 256 for area, block in kept]
-    return blocks, [area / total if total else 0.0 for area, _ in kept]
+    largest = sorted(overlaps, key=lambda o: (-round(o[0] / (wide * high), 9), o[1]))[:15]
+    total = sum(area for area, _ in largest)
+    blocks = [block if area > 0 else 256 for area, block in largest]
+    return blocks, [area / total if total else 0.0 for area, _ in largest]
 
 
 def pfan_features(images: Tensor, boxes: Tensor, weights: Weights, *, rule: str) -> Tensor:

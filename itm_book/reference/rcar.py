@@ -94,6 +94,6 @@ def _rcr(
 def _rar(a: Tensor, pooled: Tensor, weights: Weights, k: int) -> Tensor:
     name = f"sim_enc.rar_modules.{k}"
     local = torch.tanh(linear(a, weights, f"{name}.rar_k_w.0"))
-    whole = torch.tanh(linear(pooled, weights, f"{name}.rar_q_w.0"))
-    beta = torch.softmax(linear(local * whole[:, None], weights, f"{name}.rar_v_w.0"), dim=1)
+    query = torch.tanh(linear(pooled, weights, f"{name}.rar_q_w.0"))
+    beta = torch.softmax(linear(local * query[:, None], weights, f"{name}.rar_v_w.0"), dim=1)
     return unit((beta * a).sum(1))

@@ -73,8 +73,8 @@ def nodes(regions: Tensor, pooled: Tensor, caption: Tensor, weights: Weights) ->
     query, context = query_and_key(regions, caption, "t2i")
     attended = unit(soft_weights(query, context, temperature=9.0) @ context)
     local = unit(linear((query - attended).pow(2), weights, "sim_enc.sim_tranloc_w"))
-    whole = pooled_caption(caption, weights).expand_as(pooled)
-    first = unit(linear((pooled - whole).pow(2), weights, "sim_enc.sim_tranglo_w"))
+    caption_vector = pooled_caption(caption, weights).expand_as(pooled)
+    first = unit(linear((pooled - caption_vector).pow(2), weights, "sim_enc.sim_tranglo_w"))
     return torch.cat([first[:, None], local], 1)
 
 
@@ -83,9 +83,9 @@ def pooled_images(regions: Tensor, weights: Weights, *, training: bool = False) 
     name = "sim_enc.v_global_w.embedding"
     local = linear(regions, weights, f"{name}_local.0")
     local = batch_norm(local, weights, f"{name}_local.1", axis=1, training=training)
-    whole = linear(regions.mean(1), weights, f"{name}_global.0")
-    whole = batch_norm(whole, weights, f"{name}_global.1", axis=1, training=training)
-    joint = torch.tanh(local) * torch.tanh(whole)[:, None]
+    mean = linear(regions.mean(1), weights, f"{name}_global.0")
+    mean = batch_norm(mean, weights, f"{name}_global.1", axis=1, training=training)
+    joint = torch.tanh(local) * torch.tanh(mean)[:, None]
     return _mixed(regions, linear(joint, weights, f"{name}_common.0"))
 
 
@@ -93,8 +93,8 @@ def pooled_caption(caption: Tensor, weights: Weights) -> Tensor:
     """Return one vector ``[D]`` for a caption ``[l, D]``."""
     name = "sim_enc.t_global_w.embedding"
     local = torch.tanh(linear(caption, weights, f"{name}_local.0"))
-    whole = torch.tanh(linear(caption.mean(0), weights, f"{name}_global.0"))
-    return _mixed(caption, linear(local * whole, weights, f"{name}_common.0"))
+    mean = torch.tanh(linear(caption.mean(0), weights, f"{name}_global.0"))
+    return _mixed(caption, linear(local * mean, weights, f"{name}_common.0"))
 
 
 def _mixed(fragments: Tensor, relevance: Tensor) -> Tensor:

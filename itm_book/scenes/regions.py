@@ -37,8 +37,8 @@ def boxes(objects: np.ndarray, draws: Draws) -> np.ndarray:
     Several jittered boxes for each object, halves of objects, boxes around two objects,
     background, and the full image, in random order.
     """
-    each = min(4, 24 // len(objects))
-    proposals = [_jittered(box, draws) for box in objects for _ in range(each)]
+    copies = min(4, 24 // len(objects))
+    proposals = [_jittered(box, draws) for box in objects for _ in range(copies)]
     proposals += [_half(draws.choose(list(objects)), draws) for _ in range(4)]
     for _ in range(3):
         a, b = draws.shuffled(list(objects))[:2]

@@ -23,7 +23,7 @@ import torch
 
 from itm_book.search.distractors import ConcatGallery, SyntheticDistractors
 from itm_book.search.gallery_store import AT_ONCE, as_kept
-from itm_book.search.two_stage import TOP, Found, TwoStage, encode_captions, rerank
+from itm_book.search.two_stage import TOP, Ranking, TwoStage, encode_captions, rerank
 from itm_book.shipped import shipped
 from itm_core.encoders.fragments import Fragments
 from itm_core.errors import InputError
@@ -57,7 +57,7 @@ def exact_tops(
     words: Fragments,
     stops: Sequence[int],
     top: int = TOP,
-) -> dict[int, Found]:
+) -> dict[int, Ranking]:
     """Return for every stop the best images of each caption among the images before the stop.
 
     Every image is scored with every caption. One block must end at every stop (`encoded`). Only
@@ -65,22 +65,22 @@ def exact_tops(
     """
     count = len(words.lens)
     scores, images = torch.empty(count, 0), torch.empty(count, 0, dtype=torch.int64)
-    rankings, done = {}, 0
+    rankings, scored = {}, 0
     for block in blocks:
         fine = score_fragments(matcher, chunked(block), words).T
-        places = torch.arange(done, done + fine.shape[1]).expand(count, -1)
+        places = torch.arange(scored, scored + fine.shape[1]).expand(count, -1)
         scores, images = torch.cat([scores, fine], 1), torch.cat([images, places], 1)
         best = scores.topk(min(top, scores.shape[1]))
         scores, images = best.values, images.gather(1, best.indices)
-        done += fine.shape[1]
-        if done in stops:
-            rankings[done] = Found(images.numpy(), scores.numpy())
+        scored += fine.shape[1]
+        if scored in stops:
+            rankings[scored] = Ranking(images.numpy(), scores.numpy())
     return rankings
 
 
-def recalls(found: np.ndarray, exact: np.ndarray) -> np.ndarray:
-    """Return per caption the fraction of ``exact [C, K]`` that is among ``found [C, k]``."""
-    return (exact[:, :, None] == found[:, None]).any(2).mean(1)
+def recalls(candidates: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """Return per caption the fraction of ``exact [C, K]`` that is among ``candidates [C, k]``."""
+    return (exact[:, :, None] == candidates[:, None]).any(2).mean(1)
 
 
 def curve(
@@ -104,10 +104,10 @@ def curve(
     for count in counts:
         _timed_search(search, captions[0], count, exact.shape[1])  # creates threads and buffers
         searches = [_timed_search(search, caption, count, exact.shape[1]) for caption in captions]
-        recall = recalls(np.concatenate([found.images for found, *_ in searches]), exact)
+        recall = recalls(np.concatenate([result.images for result, *_ in searches]), exact)
         wall, processor = [wall for _, wall, _ in searches], [spent for *_, spent in searches]
         parts = {
-            name: 1e3 * median(found.seconds[name] for found, *_ in searches)
+            name: 1e3 * median(result.seconds[name] for result, *_ in searches)
             for name in ("first", "read", "rank")
         }
         rows.append(
@@ -126,13 +126,13 @@ def curve(
 
 def _timed_search(
     search: TwoStage, caption: Sequence[int], count: int, top: int
-) -> tuple[Found, float, float]:
+) -> tuple[Ranking, float, float]:
     """Return the result of a search, its wall-clock and its processor time in milliseconds."""
     started = clocks()
     with torch.no_grad():
         words = encode_captions(search.matcher, [caption])
-    found = search.search(words, count, top)
-    return (found, *elapsed(started))
+    result = search.search(words, count, top)
+    return (result, *elapsed(started))
 
 
 def clocks() -> tuple[float, float]:
@@ -146,7 +146,7 @@ def elapsed(started: tuple[float, float]) -> tuple[float, float]:
 
 
 def loss_of_kind(
-    matcher: Matcher, gallery: Any, words: Fragments, exact: Found, kind: str, top: int = TOP
+    matcher: Matcher, gallery: Any, words: Fragments, exact: Ranking, kind: str, top: int = TOP
 ) -> dict[str, float]:
     """Return how storing regions with fewer bits changes the exact ranking.
 

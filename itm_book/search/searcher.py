@@ -47,7 +47,7 @@ class Hit:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class SearchResult:
     """The results of a method for one query.
 
     Attributes:
@@ -112,7 +112,7 @@ class Searcher:
             scores[places] = score_fragments(self._matcher, regions, words).numpy()[0]
         return scores
 
-    def images_for(self, sentence: str, count: int = BEST) -> Found:
+    def images_for(self, sentence: str, count: int = BEST) -> SearchResult:
         """Return the best images of a sentence.
 
         Images with this sentence as a caption are relevant; for other sentences relevance is
@@ -130,7 +130,7 @@ class Searcher:
         pairs = [(int(image), sentence) for image in order[: _some(count)]]
         return self._found(sentence, "images", order, pairs, right)
 
-    def captions_for(self, image: int, count: int = BEST) -> Found:
+    def captions_for(self, image: int, count: int = BEST) -> SearchResult:
         """Return the best captions of an image; its own captions are relevant.
 
         Raises `InputError` for an image that the split does not have.
@@ -148,7 +148,7 @@ class Searcher:
         order: np.ndarray,
         pairs: Sequence[tuple[int, str]],
         right: np.ndarray | None,
-    ) -> Found:
+    ) -> SearchResult:
         """Return the top ``pairs`` with explanations, and the rank of the first relevant item."""
         records = records_of(
             self.run, self.split, pairs, name=self.name, matcher=self._matcher, small=True
@@ -164,7 +164,7 @@ class Searcher:
             for place, (image, text), record in zip(order, pairs, records, strict=False)
         ]
         rank = None if right is None else int(right[order].argmax()) + 1
-        return Found(self.name, query, target, hits, rank, len(order))
+        return SearchResult(self.name, query, target, hits, rank, len(order))
 
 
 def _some(count: int) -> int:

@@ -42,7 +42,7 @@ CANDIDATES, TOP = 2000, 10
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class Ranking:
     """The best images of each caption, best first.
 
     Attributes:
@@ -67,7 +67,7 @@ class TwoStage:
     index: VectorIndex
 
     @torch.no_grad()
-    def search(self, words: Fragments, candidates: int = CANDIDATES, top: int = TOP) -> Found:
+    def search(self, words: Fragments, candidates: int = CANDIDATES, top: int = TOP) -> Ranking:
         """Return the best images of encoded captions, among ``candidates`` for each.
 
         More candidates miss less and take longer; with all images as candidates the ranking is
@@ -92,7 +92,7 @@ class TwoStage:
                 best = fine.topk(top)
             images.append(shortlist[best.indices.numpy()])
             scores.append(best.values.numpy())
-        return Found(np.stack(images), np.stack(scores), seconds)
+        return Ranking(np.stack(images), np.stack(scores), seconds)
 
 
 @torch.no_grad()

@@ -109,17 +109,17 @@ def dots(table: pd.DataFrame, key: str = "rsum") -> pd.DataFrame:
     return table[["name", "group"]].assign(value=table[key], spread=table[f"{key}_sd"], **limits)
 
 
-def made_and_recorded(made: Results, recorded: Results) -> pd.DataFrame:
+def trained_and_recorded(trained: Results, recorded: Results) -> pd.DataFrame:
     """Return R@1 in both directions and rSum of runs made for a page, and of the recorded ones.
 
     ``as expected``: whether each rSum lies where one more run is expected, given the recorded
     seeds and rounding (`rounding.outside`). Cells of a row without a record are empty.
     """
-    records, fresh = compare(recorded).set_index("name"), compare(made)
+    records, fresh = compare(recorded).set_index("name"), compare(trained)
     rows = []
     for row in fresh.to_dict("records"):
         shown: dict[str, object] = {"method": row["name"]}
-        shown["as expected"] = _as_expected(made[row["name"]], recorded.get(row["name"], ()))
+        shown["as expected"] = _as_expected(trained[row["name"]], recorded.get(row["name"], ()))
         for key, title in SHOWN.items():
             shown[title] = f"{row[key]:.1f}{spread(row[f'{key}_sd'])}"
             shown[f"{title}, recorded"] = ""

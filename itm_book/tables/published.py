@@ -151,11 +151,11 @@ def status(row: Mapping[Any, Any], results: Sequence[Result]) -> str:
     here`` without a result on that dataset with the same number of test images.
     """
     folder, images = OURS.get(row["dataset"]), IMAGES.get(row["split"])
-    here = [r for r in results if r.dataset == folder and len(r.ranks.i2t) == images]
-    if not here:
+    candidates = [r for r in results if r.dataset == folder and len(r.ranks.i2t) == images]
+    if not candidates:
         return NOT_RUN
     names = [n for n in (RECALLS if pd.isna(row["rsum"]) else ["rsum"]) if not pd.isna(row[n])]
-    gaps, p = zip(*(_differs(name, float(row[name]), here) for name in names), strict=True)
+    gaps, p = zip(*(_differs(name, float(row[name]), candidates) for name in names), strict=True)
     effects = statistics.effects(gaps, p)
     if set(effects) <= {statistics.UNTESTABLE}:
         return statistics.UNTESTABLE

@@ -63,8 +63,10 @@ def claim(
     effects = statistics.effects(list(tested[of]), p)
     records = tested.to_dict("records")
     label = statistics.verdict(list(tested[of]), p)
-    each = zip(records, effects, statistics.holm(p), strict=True)
-    lines = [_evidence(row, of, effect, corrected) for row, effect, corrected in each] + lines
+    judged_rows = zip(records, effects, statistics.holm(p), strict=True)
+    lines = [
+        _evidence(row, of, effect, corrected) for row, effect, corrected in judged_rows
+    ] + lines
     label = _detailed(label, records, effects, of)
     if missing:
         label += f", {len(missing)} {NOT_RUN}"

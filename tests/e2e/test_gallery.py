@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page
 
 from itm_book.explorer.gallery import gallery
-from itm_book.search.searcher import Found, Hit, Searcher
+from itm_book.search.searcher import Hit, Searcher, SearchResult
 from tests import scenes_pair
 from tests.e2e.conftest import open_page
 
@@ -28,7 +28,7 @@ def searchers(tmp_path_factory: pytest.TempPathFactory) -> list[Searcher]:
 
 
 @pytest.fixture(scope="module")
-def sentences(searchers: list[Searcher]) -> list[list[Found]]:
+def sentences(searchers: list[Searcher]) -> list[list[SearchResult]]:
     known = searchers[0].split.captions[5]
     return [[one.images_for(text) for one in searchers] for text in (known, OWN)]
 
@@ -38,11 +38,11 @@ def show(page: Page, place: Path, *shown: str) -> Locator:
     return open_page(page, place, ".itm-gallery", *shown)
 
 
-def sections(root: Locator, query: list[Found]) -> list[tuple[Found, Locator]]:
+def sections(root: Locator, query: list[SearchResult]) -> list[tuple[SearchResult, Locator]]:
     return list(zip(query, root.locator("section").all(), strict=True))
 
 
-def results(section: Locator, found: Found) -> list[tuple[Hit, Locator]]:
+def results(section: Locator, found: SearchResult) -> list[tuple[Hit, Locator]]:
     return list(zip(found.hits, section.locator("li").all(), strict=True))
 
 
@@ -66,7 +66,7 @@ def best(values: np.ndarray) -> set[int]:
 
 
 def test_results_stand_in_the_order_of_their_scores(
-    page: Page, sentences: list[list[Found]], tmp_path: Path
+    page: Page, sentences: list[list[SearchResult]], tmp_path: Path
 ) -> None:
     root = show(page, tmp_path, gallery(sentences).data)
     for found, section in sections(root, sentences[0]):
@@ -82,7 +82,7 @@ def test_results_stand_in_the_order_of_their_scores(
 
 
 def test_bars_add_up_and_the_regions_that_decided_are_outlined(
-    page: Page, sentences: list[list[Found]], tmp_path: Path
+    page: Page, sentences: list[list[SearchResult]], tmp_path: Path
 ) -> None:
     root = show(page, tmp_path, gallery(sentences).data)
     for found, section in sections(root, sentences[0]):
@@ -98,7 +98,7 @@ def test_bars_add_up_and_the_regions_that_decided_are_outlined(
 
 
 def test_a_word_shows_its_region_in_all_results(
-    page: Page, sentences: list[list[Found]], tmp_path: Path
+    page: Page, sentences: list[list[SearchResult]], tmp_path: Path
 ) -> None:
     root = show(page, tmp_path, gallery(sentences).data)
     word = root.locator(".query [data-word='2']")
@@ -114,7 +114,7 @@ def test_a_word_shows_its_region_in_all_results(
     assert root.locator("[aria-pressed='true']").count() == 0
 
 
-def check_word(root: Locator, query: list[Found], word: int) -> None:
+def check_word(root: Locator, query: list[SearchResult], word: int) -> None:
     for found, section in sections(root, query):
         for hit, result in results(section, found):
             sizes = np.abs(hit.record.evidence()[word])
@@ -125,7 +125,7 @@ def check_word(root: Locator, query: list[Found], word: int) -> None:
 
 
 def test_queries_are_chosen_and_unknown_words_shown_as_such(
-    page: Page, sentences: list[list[Found]], tmp_path: Path
+    page: Page, sentences: list[list[SearchResult]], tmp_path: Path
 ) -> None:
     root = show(page, tmp_path, gallery(sentences).data)
     assert root.locator(".query .unknown").count() == 0
@@ -168,7 +168,7 @@ def test_captions_with_the_words_that_decided(
 
 
 def test_the_keyboard_reaches_everything(
-    page: Page, sentences: list[list[Found]], tmp_path: Path
+    page: Page, sentences: list[list[SearchResult]], tmp_path: Path
 ) -> None:
     root = show(page, tmp_path, gallery(sentences).data)
     page.keyboard.press("Tab")
@@ -185,7 +185,7 @@ def test_the_keyboard_reaches_everything(
 
 
 def test_a_caption_made_of_html_stays_text(
-    page: Page, sentences: list[list[Found]], searchers: list[Searcher], tmp_path: Path
+    page: Page, sentences: list[list[SearchResult]], searchers: list[Searcher], tmp_path: Path
 ) -> None:
     pages = []
     for found in (sentences[0][0], searchers[0].captions_for(1)):
@@ -210,7 +210,7 @@ def evil(hit: Hit) -> Hit:
 
 
 def test_it_fits_a_phone_and_the_dark(
-    browser: Browser, sentences: list[list[Found]], searchers: list[Searcher], tmp_path: Path
+    browser: Browser, sentences: list[list[SearchResult]], searchers: list[Searcher], tmp_path: Path
 ) -> None:
     context = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme="dark")
     page = context.new_page()

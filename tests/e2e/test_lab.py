@@ -88,7 +88,7 @@ FIRST, TYPED = "a red ball", "a blue giraffe on the grass"
 LIVE = """
 from pathlib import Path
 from itm_core.data.dataset import load_dataset
-from itm_core.figures import explorer_widget, gallery_widget
+from itm_book.explorer import explorer_widget, gallery_widget
 from itm_core.experiments.runs import all_runs
 from ipywidgets import VBox
 place = Path({place!r})

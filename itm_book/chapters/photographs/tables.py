@@ -32,7 +32,7 @@ from itm_book.records import results
 from itm_book.records.grids import Grid
 from itm_book.records.results import KEY, Result, Results
 from itm_book.tables import report
-from itm_book.tables.comparison import made_and_recorded, spread
+from itm_book.tables.comparison import spread, trained_and_recorded
 from itm_book.tables.run_links import linked
 from itm_core.data.dataset import load_split
 from itm_core.errors import InputError
@@ -276,19 +276,21 @@ def _recall_titles() -> dict[str, str]:
     return {"rsum": "rSum", **cuts}
 
 
-def trained_here(made: Results, recorded: Results) -> HTML | Markdown:
+def trained_here(trained: Results, recorded: Results) -> HTML | Markdown:
     """Return rows trained for this copy of the page beside the recorded ones.
 
     A note instead where there are none, or where their datasets differ.
     """
-    datasets = [{r.dataset for group in f.values() for r in group} for f in (made, recorded)]
-    if not made:
+    datasets = [{r.dataset for group in f.values() for r in group} for f in (trained, recorded)]
+    if not trained:
         return Markdown("No row was trained for this copy of the page.")
     if datasets[0] != datasets[1]:
-        here, there = (", ".join(sorted(names)) for names in datasets)
-        return Markdown(f"Trained here on {here}, recorded on {there}: not to be compared.")
-    caption = f"{results.status(made)}; beside the record (recalls in percent)"
-    return report.html(made_and_recorded(made, recorded), caption)
+        trained_names, recorded_names = (", ".join(sorted(names)) for names in datasets)
+        return Markdown(
+            f"Trained here on {trained_names}, recorded on {recorded_names}: not to be compared."
+        )
+    caption = f"{results.status(trained)}; beside the record (recalls in percent)"
+    return report.html(trained_and_recorded(trained, recorded), caption)
 
 
 def spread_between_seeds(gains: pd.DataFrame) -> pd.DataFrame:

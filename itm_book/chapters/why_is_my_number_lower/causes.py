@@ -391,7 +391,7 @@ def _train_again(run: Run, data: Dataset, device: torch.device) -> tuple[np.ndar
 
 def epoch_choice(epochs: Sequence[Epochs], runs: Sequence[Run]) -> pd.DataFrame:
     """Return the epoch chosen on the development split minus the one chosen on the test split."""
-    pairs = [(each.hits[each.dev.argmax()], each.hits[each.test.argmax()]) for each in epochs]
+    pairs = [(epoch.hits[epoch.dev.argmax()], epoch.hits[epoch.test.argmax()]) for epoch in epochs]
     name, against = "epoch chosen on dev", "epoch chosen on test"
     dataset, places = runs[0].config["dataset"], [run.place for run in runs]
     return score_differences({name: pairs}, against=against, group="epoch", on=dataset, runs=places)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from itm_book.chapters import search_at_scale
-from itm_book.search.two_stage import Found
+from itm_book.search.two_stage import Ranking
 from itm_book.tables.report import Note, note_of
 
 ROWS = pd.DataFrame(
@@ -56,8 +56,8 @@ def test_hardness_has_the_share_of_this_page_and_that_of_the_record() -> None:
 
 def test_rankings_stand_side_by_side() -> None:
     images, scores = np.array([[3, 0]]), np.array([[0.9, 0.8]])
-    exact = Found(np.array([[3, 1, 0]]), np.array([[0.9, 0.85, 0.8]]))
-    shown = search_at_scale.side_by_side(exact, Found(images, scores), real=2)
+    exact = Ranking(np.array([[3, 1, 0]]), np.array([[0.9, 0.85, 0.8]]))
+    shown = search_at_scale.side_by_side(exact, Ranking(images, scores), real=2)
     assert shown["exact: image"].tolist() == ["distractor 1", "picture 1"]
     assert shown["two stages: image"].tolist() == ["distractor 1", "picture 0"]
     assert shown["two stages: score"].tolist() == ["0.9000", "0.8000"]

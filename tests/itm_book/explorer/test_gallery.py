@@ -13,7 +13,7 @@ import pytest
 from itm_book.explorer import gallery_widget, in_page
 from itm_book.explorer.gallery import gallery, payload
 from itm_book.explorer.live import NONE
-from itm_book.search.searcher import Found, Searcher
+from itm_book.search.searcher import Searcher, SearchResult
 from itm_core.errors import InputError
 from tests import scenes_pair
 
@@ -34,7 +34,7 @@ def searchers(folder: Path) -> list[Searcher]:
 
 
 @pytest.fixture(scope="module")
-def query(searchers: list[Searcher]) -> list[Found]:
+def query(searchers: list[Searcher]) -> list[SearchResult]:
     return [one.images_for(OWN) for one in searchers]
 
 
@@ -44,13 +44,13 @@ def data_of(page: str) -> dict[str, object]:
     return json.loads(found[1])
 
 
-def test_it_is_small(query: list[Found], searchers: list[Searcher]) -> None:
+def test_it_is_small(query: list[SearchResult], searchers: list[Searcher]) -> None:
     assert len((in_page.FOLDER / "gallery.js").read_bytes()) <= 20_000
     assert len(gallery([query]).data.encode()) <= 300_000
     assert len(gallery([[one.captions_for(1) for one in searchers]]).data.encode()) <= 300_000
 
 
-def test_the_page_holds_what_was_found(query: list[Found]) -> None:
+def test_the_page_holds_what_was_found(query: list[SearchResult]) -> None:
     data = data_of(gallery([query, query[:1]]).data)
     assert data["target"] == "images"
     queries, images = data["queries"], data["images"]
@@ -76,7 +76,7 @@ def test_captions_share_the_picture_of_their_image(searchers: list[Searcher]) ->
     assert data["images"][2]["picture"].startswith("data:image/webp;base64,")
 
 
-def test_what_a_caption_says_cannot_end_its_script(query: list[Found]) -> None:
+def test_what_a_caption_says_cannot_end_its_script(query: list[SearchResult]) -> None:
     hit = query[0].hits[0]
     pair = replace(hit.record.pair, caption=EVIL, words=[EVIL, *hit.record.pair.words[1:]])
     evil = replace(hit, record=replace(hit.record, pair=pair))
@@ -86,7 +86,7 @@ def test_what_a_caption_says_cannot_end_its_script(query: list[Found]) -> None:
     assert data_of(page)["queries"][0]["query"] == EVIL  # type: ignore[index]
 
 
-def test_what_does_not_fit_is_refused(query: list[Found], searchers: list[Searcher]) -> None:
+def test_what_does_not_fit_is_refused(query: list[SearchResult], searchers: list[Searcher]) -> None:
     captions = [searchers[0].captions_for(0)]
     for wrong in ([], [[]], [query, captions]):
         with pytest.raises(InputError, match="shows either images or captions"):

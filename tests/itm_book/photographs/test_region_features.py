@@ -44,7 +44,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in names}
 
 
-def made(pictures: Path, folder: Path, **options: bool) -> region_features.Made:
+def made(pictures: Path, folder: Path, **options: bool) -> region_features.MadeFeatures:
     task = Task(sources=of_folder(pictures), backbone=Colour())
     return make_features(task, folder, progress=False, **options)
 

@@ -53,10 +53,10 @@ def grid(home: Path) -> Grid:
 @pytest.fixture(scope="module")
 def made(home: Path, grid: Grid, committed: str) -> dict[str, list[Result]]:
     options = {"root": home / "runs", "device": "cpu", "workers": 1, "progress": False}
-    results.made(grid, "tiny", data=home, **options)
+    results.trained(grid, "tiny", data=home, **options)
     for path in (home / "runs").glob("*/*/*/environment.json"):  # made in processes of their own
         write_json(path, read_json(path) | {"commit": committed})
-    return results.made(grid, "tiny", data=home, **options)
+    return results.trained(grid, "tiny", data=home, **options)
 
 
 def test_rows_are_runs_and_ensembles_are_averages(
@@ -112,7 +112,7 @@ def test_a_grid_finds_its_rows_on_the_data_of_another(
 
 
 def test_no_rows_ask_for_no_data(grid: Grid, tmp_path: Path) -> None:
-    assert results.made(grid, "tiny", data=tmp_path / "nowhere", rows=[]) == {}
+    assert results.trained(grid, "tiny", data=tmp_path / "nowhere", rows=[]) == {}
 
 
 def test_exporting_again_replaces_and_keeps_the_rest(

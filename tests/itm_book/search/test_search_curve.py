@@ -19,7 +19,7 @@ from itm_book.search.search_curve import (
     recalls,
     synthetic_share,
 )
-from itm_book.search.two_stage import Found, build_two_stage, encode_captions
+from itm_book.search.two_stage import Ranking, build_two_stage, encode_captions
 from itm_core.errors import InputError
 from itm_core.evaluation.scoring import score_matrix
 from itm_core.experiments import recipes
@@ -92,7 +92,7 @@ def test_a_loss_that_fewer_images_cannot_show_is_not_sure(matcher: Matcher) -> N
     words = encode_captions(matcher, captions)
     exact = exact_tops(matcher, encoded(matcher, gallery, [42]), words, [42], 42)[42]
     assert loss_of_kind(matcher, gallery, words, exact, "int8")["sure"] == 1
-    ten = Found(exact.images[:, :10], exact.scores[:, :10])  # the eleventh could come up
+    ten = Ranking(exact.images[:, :10], exact.scores[:, :10])  # the eleventh could come up
     assert loss_of_kind(matcher, gallery, words, ten, "int8")["sure"] == 0
 
 

@@ -199,7 +199,7 @@ def test_the_matrix_has_a_cell_for_every_gain() -> None:
 
 
 def test_rows_made_here_stand_beside_the_recorded_ones() -> None:
-    table = comparison.made_and_recorded({"a": three(2.0), "new": three(2.0)}, {"a": three(2.0)})
+    table = comparison.trained_and_recorded({"a": three(2.0), "new": three(2.0)}, {"a": three(2.0)})
     assert table["rSum, recorded"][0] == table["rSum"][0]
     assert table["rSum, recorded"][1] == ""
 
@@ -243,16 +243,16 @@ def test_a_fresh_row_outside_what_is_expected_is_flagged(monkeypatch: pytest.Mon
         "unknown": of_recipe("b-full", [300]),
     }
     near = {name: of_recipe(group[0].recipe, [332.0]) for name, group in recorded.items()}
-    assert comparison.made_and_recorded(near, recorded)["as expected"].tolist() == [
+    assert comparison.trained_and_recorded(near, recorded)["as expected"].tolist() == [
         "yes",
         "yes",
         "unknown: one seed",
     ]
     far = {"three": of_recipe("a-smoke", [349.8]), "one": of_recipe("a-smoke", [300, 333, 267])}
-    assert comparison.made_and_recorded(far, recorded)["as expected"].tolist() == [
+    assert comparison.trained_and_recorded(far, recorded)["as expected"].tolist() == [
         "no",
         "no: 2 of 3 outside",
     ]
-    assert comparison.made_and_recorded({"new": near["one"]}, recorded)["as expected"].tolist() == [
-        ""
-    ]
+    assert comparison.trained_and_recorded({"new": near["one"]}, recorded)[
+        "as expected"
+    ].tolist() == [""]

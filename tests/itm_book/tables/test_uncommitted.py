@@ -82,7 +82,7 @@ def test_claims_and_counts_on_rows_of_uncommitted_code_are_marked() -> None:
 
 
 def test_what_was_made_here_is_not_marked_beside_the_record() -> None:
-    shown = comparison.made_and_recorded({"other": three(2.0)}, FOUND)
+    shown = comparison.trained_and_recorded({"other": three(2.0)}, FOUND)
     assert note_of(shown.loc[0, "rSum"]).uncommitted is False
     assert note_of(shown.loc[0, "rSum, recorded"]).uncommitted is True
 
