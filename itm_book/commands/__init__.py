@@ -8,6 +8,6 @@ from itm_book.commands import authors, bench, book, data, grid, results, scenes,
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Add them to the commands of `itm_core`; what each needs is imported when it runs."""
+    """Add the commands of the book to ``itm``; each imports what it needs when it runs."""
     for command in (scenes, score, results, grid, authors, book, data, bench, search):
         command.add(commands)

@@ -90,7 +90,7 @@ def unpack(archive: Path, folder: Path, wanted: Unpack) -> dict[str, Written]:
     return written
 
 
-def is_whole(archive: Path) -> bool:
+def is_complete(archive: Path) -> bool:
     """Return whether all members of an archive can be listed."""
     try:
         with _opened(archive):

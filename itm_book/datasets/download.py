@@ -111,7 +111,7 @@ def _from_source(
                 pooch.retrieve(url, expected_hash, file.name, arriving, downloader=download)
             )
             download.forget()
-            if not (expected_hash or is_whole(path)):
+            if not (expected_hash or is_complete(path)):
                 path.unlink()
                 raise _RefusedError("has a truncated file, or one of another type")
             return path
@@ -134,7 +134,7 @@ def _from_source(
             corrupted = True  # once, the connection may be the cause
 
 
-def is_whole(path: Path) -> bool:
+def is_complete(path: Path) -> bool:
     """Return whether a file is complete, as far as its type shows."""
     if path.suffix == ".npy":
         try:
@@ -142,7 +142,7 @@ def is_whole(path: Path) -> bool:
         except (ValueError, OSError, EOFError):
             return False
     if path.suffix in (".zip", ".tar", ".gz", ".tgz"):
-        return archives.is_whole(path)
+        return archives.is_complete(path)
     return path.stat().st_size > 0
 
 

@@ -20,7 +20,7 @@ import pooch
 from tqdm import tqdm
 
 from itm_book.datasets.archives import unpack
-from itm_book.datasets.download import ARRIVING, DownloadError, RetryPolicy, fetch, is_whole
+from itm_book.datasets.download import ARRIVING, DownloadError, RetryPolicy, fetch, is_complete
 from itm_book.datasets.registry import RECORD, FileEntry, SetEntry
 from itm_core.errors import InputError
 from itm_core.files import amount, locked, read_json, require_space, write_json
@@ -138,7 +138,7 @@ class DatasetStatus:
             return "its content differs from the expected hash" + (
                 "" if file.known_hash else REPLACED
             )
-        if not digits and not is_whole(path):
+        if not digits and not is_complete(path):
             return "is truncated, or not a file of this type"
         if recorded != {"size": size, "sha256": sha256}:
             self.record["files"][file.name] = {"size": size, "sha256": sha256}

@@ -28,21 +28,14 @@ FLICKR8K = {"train": "trainImages", "dev": "devImages", "test": "testImages"}
 class Source:
     """The pictures of one split, in order.
 
-        Attributes:
-            ids: id of each picture; the names of files.
-            stamps: sizes and modification times of files, which change when a picture does.
-            picture: returns the k-th ``[H, W, 3]``; raises `PhotographError` for a damaged one.
-    <<<<<<< HEAD
-            captions: k captions of each picture, or None.
-            boxes: boxes of the dataset ``[I, R, 4]``, or None.
-            carried: files that are copied unchanged.
-            home: the folder of the files, which the dataset will link to; None for arrays.
-    =======
-            captions: the same number for each, or None.
-            boxes: the dataset's own ``[I, R, 4]``, or None.
-            carried: files that go along unchanged.
-            home: the folder of the files, which the dataset will point to; None for arrays.
-    >>>>>>> main
+    Attributes:
+        ids: id of each picture; the names of files.
+        stamps: sizes and modification times of files, which change when a picture does.
+        picture: returns the k-th ``[H, W, 3]``; raises `PhotographError` for a damaged one.
+        captions: k captions of each picture, or None.
+        boxes: boxes of the dataset ``[I, R, 4]``, or None.
+        carried: files that are copied unchanged.
+        home: the folder of the files, which the dataset will link to; None for arrays.
     """
 
     split: str

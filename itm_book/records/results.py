@@ -2,7 +2,7 @@
 
 A run in the store is *fresh*: its scores, weights and executed notebook exist. Runs that take
 longer than a build of the book are *recorded*: ``itm results export`` writes one line for each to
-``data/results/runs.csv``, with the rank of the best right answer to every query of the test split
+``data/results/runs.csv``, with the rank of the best relevant item to every query of the test split
 (at most ten), so that intervals and paired tests are computed from a record as from a run. Tables
 say which of the two they show.
 
@@ -57,7 +57,7 @@ class Result:
         dataset, recipe, changes, seed: what was run; ``changes`` joined by spaces.
         run: the folder of the run below the store; of an ensemble several, joined by ``" + "``.
             `Uncommitted` where it is recorded and its code, or that of a member, is in no commit.
-        ranks: of the best right answer to every image and caption, from 0, at most `MAX_RANK`.
+        ranks: of the best relevant item to every image and caption, from 0, at most `MAX_RANK`.
         metrics: recalls in percent, attention quality as fractions, as in ``metrics.json``.
         where: minutes of training, device, machine, versions, commit and date.
         recorded: read from `RECORD`, not from the store.

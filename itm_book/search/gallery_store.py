@@ -96,7 +96,7 @@ def quantised(vectors: Tensor) -> tuple[Tensor, Tensor]:
     return steps.round().to(torch.int8), scales
 
 
-def as_kept(vectors: Tensor, kind: str) -> Tensor:
+def as_stored(vectors: Tensor, kind: str) -> Tensor:
     """Return vectors ``[..., D]`` float32 after storing and loading them in a number format."""
     one_of("kind", kind, KINDS)
     if kind == "int8":

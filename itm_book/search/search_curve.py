@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 
 from itm_book.search.distractors import ConcatGallery, SyntheticDistractors
-from itm_book.search.gallery_store import AT_ONCE, as_kept
+from itm_book.search.gallery_store import AT_ONCE, as_stored
 from itm_book.search.two_stage import TOP, Ranking, TwoStage, encode_captions, rerank
 from itm_book.shipped import shipped
 from itm_core.encoders.fragments import Fragments
@@ -165,7 +165,7 @@ def loss_of_kind(
     for row, (images, scores) in enumerate(zip(exact.images, exact.scores, strict=True)):
         with torch.no_grad():
             regions = matcher.regions(torch.from_numpy(gallery.take(images)))
-        regions = Fragments.of(as_kept(regions.vectors, kind), pooled=regions.pooled)
+        regions = Fragments.of(as_stored(regions.vectors, kind), pooled=regions.pooled)
         fine = rerank(matcher, regions, words.take(torch.tensor([row]))).numpy()
         order = np.argsort(-fine, kind="stable")
         recall.append((order[:top] < top).mean())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from itm_book.datasets.archives import is_whole, unpack
+from itm_book.datasets.archives import is_complete, unpack
 from itm_book.datasets.registry import Unpack
 from itm_core.errors import InputError
 
@@ -227,10 +227,10 @@ def test_a_listed_member_is_missing(tmp_path: Path, pack: Pack) -> None:
 def test_a_broken_archive(tmp_path: Path, pack: Pack) -> None:
     noise = b"".join(hashlib.sha256(bytes([n])).digest() for n in range(25))
     archive = pack(tmp_path / "archive", {"top/a.txt": noise})
-    assert is_whole(archive)
+    assert is_complete(archive)
     content = archive.read_bytes()
     archive.write_bytes(content[: len(content) // 2])
-    assert not is_whole(archive)
+    assert not is_complete(archive)
     refused(archive, tmp_path, "damaged archive")
 
 
