@@ -7,9 +7,9 @@ SHELL := bash
 
 VENV := .venv
 BIN := $(VENV)/bin
-# Written last, so an installation that was cut off is never taken for a whole one.
+# Written last, so an installation that was cut off is never taken for a complete one.
 COMPLETE := $(VENV)/.complete
-# There while a whole environment is brought up to date: then it is not made anew.
+# Present while a complete environment is updated: then it is not made anew.
 UPDATING := $(VENV)/.updating
 EXTRAS := bert,book,cluster,photographs,search,test
 

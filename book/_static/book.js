@@ -195,9 +195,9 @@ class DataTable {
       // After the \\ of the row before, a bracket or a star would be read as its option.
       return `${/^[[*]/.test(line) ? "{}" : ""}${line} \\\\`;
     };
-    const said = this.table.closest("figure")?.querySelector("figcaption") || this.table.caption;
+    const caption = this.table.closest("figure")?.querySelector("figcaption") || this.table.caption;
     return [
-      ...(textOf(said) ? [`% ${textOf(said)}`] : []),
+      ...(textOf(caption) ? [`% ${textOf(caption)}`] : []),
       `\\begin{tabular}{${this.numeric.map((is) => (is ? "r" : "l")).join("")}}`,
       "\\toprule",
       ...(this.head.length ? [row(this.labels), "\\midrule"] : []),

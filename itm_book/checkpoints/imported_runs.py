@@ -6,8 +6,10 @@ Page: "Use the authors' checkpoints".
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from itm_core.data.dataset import Dataset, load_dataset
 from itm_core.data.feature_notes import require_same_features
@@ -17,11 +19,7 @@ from itm_core.errors import InputError
 from itm_core.experiments.evaluate import write_metrics, write_test_scores
 from itm_core.experiments.prepare import prepare
 from itm_core.experiments.run import COMPLETE, IMPORT, VOCABULARY, Run, load
-from itm_core.experiments.runs import (
-    ROOT,
-    configuration,
-    folder_of,
-)
+from itm_core.experiments.runs import ROOT, configuration, folder_of
 from itm_core.files import whole_file, write_json
 from itm_core.settings import instance
 
@@ -71,14 +69,21 @@ def scored(
     place = folder_of(config, root)
     if (place / COMPLETE).exists():
         return Run(place)
-    write_json(place / "config.json", config)
-    words.save(place / VOCABULARY)
-    write_json(place / "environment.json", describe(where) | {"seconds_training": 0})
-    for name in ("best.safetensors", IMPORT):
-        with whole_file(place / name) as partial:
-            shutil.copyfile(imported.folder / name, partial)
+    environment = describe(where) | {"seconds_training": 0}
+    _write_run(place, imported, {"config.json": config, "environment.json": environment})
     matcher = imported.matcher(device)
     test = prepare(data, imported.recipe).test
     write_test_scores(place, matcher, test, progress=progress)
     write_metrics(place, matcher, test)
     return Run(place)
+
+
+def _write_run(place: Path, imported: Run, notes: Mapping[str, dict[str, Any]]) -> None:
+    """Write the notes, the vocabulary and copies of the imported files to a run's folder."""
+    for name, content in notes.items():
+        write_json(place / name, content)
+    assert isinstance(imported.vocabulary, Vocabulary)
+    imported.vocabulary.save(place / VOCABULARY)
+    for name in ("best.safetensors", IMPORT):
+        with whole_file(place / name) as partial:
+            shutil.copyfile(imported.folder / name, partial)

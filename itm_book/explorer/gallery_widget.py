@@ -32,18 +32,7 @@ def live(
     """
     methods = Methods(runs)
     split.place(image, 0)
-    text = widgets.Text(
-        value=sentence or split.captions[0],
-        description="sentence",
-        continuous_update=False,
-        layout={"width": "100%", "max_width": "46em"},
-    )
-    pictures = widgets.Dropdown(
-        options=[(f"{k}: {name}", k) for k, name in enumerate(split.ids)],
-        value=image,
-        description="image",
-    )
-    target = widgets.ToggleButtons(options=["images", "captions"], description="find")
+    text, pictures, target = _choices(split, sentence, image)
     shown = widget_class("gallery")()
     searchers: dict[str, Searcher] = {}
 
@@ -75,3 +64,22 @@ def live(
     methods.observe(show)
     show()
     return widgets.VBox([text, widgets.HBox([pictures, target]), methods.row, shown])
+
+
+def _choices(
+    split: Split, sentence: str, image: int
+) -> tuple[widgets.Text, widgets.Dropdown, widgets.ToggleButtons]:
+    """Return the widgets that choose the sentence, the image, and what is retrieved."""
+    text = widgets.Text(
+        value=sentence or split.captions[0],
+        description="sentence",
+        continuous_update=False,
+        layout={"width": "100%", "max_width": "46em"},
+    )
+    pictures = widgets.Dropdown(
+        options=[(f"{k}: {name}", k) for k, name in enumerate(split.ids)],
+        value=image,
+        description="image",
+    )
+    target = widgets.ToggleButtons(options=["images", "captions"], description="find")
+    return text, pictures, target

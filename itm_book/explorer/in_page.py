@@ -1,6 +1,7 @@
 """Self-contained interactive parts of a page: data and code are in the page.
 
-Each kind of part is a module of this folder, ``<kind>.js``, with ``drawing.js`` before it.
+Each kind of part is a module of this folder: ``drawing.js``, which all share, the files
+``<kind>_*.js``, and ``<kind>.js``, joined in this order.
 
 Page: "First match".
 """
@@ -18,8 +19,8 @@ FOLDER = Path(__file__).parent
 
 def module(kind: str) -> str:
     """Return the source of a module, with the shared code before it."""
-    names = ("drawing.js", f"{kind}.js")
-    return "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in names)
+    pieces = [FOLDER / "drawing.js", *sorted(FOLDER.glob(f"{kind}_*.js")), FOLDER / f"{kind}.js"]
+    return "\n".join(piece.read_text(encoding="utf-8") for piece in pieces)
 
 
 def part(kind: str, data: dict[str, Any], without: str) -> str:

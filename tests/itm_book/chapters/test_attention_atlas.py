@@ -1,4 +1,4 @@
-"""The atlas: pairs drawn by lot, sorted by what was measured, with the worst among them."""
+"""The atlas: pairs drawn at random, sorted by attention quality, with the worst among them."""
 
 from __future__ import annotations
 
