@@ -27,7 +27,7 @@ class Loopback(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files: dict[str, bytes] = {}
         self.moods: dict[str, list[int | str]] = {}
-        self.asked: list[tuple[str, str | None]] = []  # path, Range header
+        self.requests: list[tuple[str, str | None]] = []  # path, Range header
         self.over = threading.Event()
 
     def put(self, path: str, content: bytes, *moods: int | str) -> str:
@@ -44,7 +44,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Loopback
 
     def do_GET(self) -> None:
-        self.server.asked.append((self.path, self.headers["Range"]))
+        self.server.requests.append((self.path, self.headers["Range"]))
         moods = self.server.moods[self.path]
         mood = moods.pop(0) if len(moods) > 1 else moods[0]
         self.close_connection = True

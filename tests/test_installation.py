@@ -161,5 +161,5 @@ def test_what_needs_an_extra_says_which_in_one_line(
 ) -> None:
     done = call(bare, place, "itm", *words)
     assert done.returncode == 2
-    said = f'itm: itm {words[0]} needs the extra "{extra}": pip install "itm-core[{extra}]"\n'
-    assert done.stderr == said
+    message = f'itm: itm {words[0]} needs the extra "{extra}": pip install "itm-core[{extra}]"\n'
+    assert done.stderr == message

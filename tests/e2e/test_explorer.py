@@ -137,8 +137,8 @@ def test_the_truth_and_its_numbers(page: Page, records: list[PairRecord], tmp_pa
     root.locator(f"[data-word='{word}']").click()
     quality = records[0].directions[0].quality[0][word]
     assert quality is not None
-    said = "precision {:.2f}, recall {:.2f}, F1 {:.2f}".format(*quality)
-    assert said in root.locator(".facts").inner_text()
+    message = "precision {:.2f}, recall {:.2f}, F1 {:.2f}".format(*quality)
+    assert message in root.locator(".facts").inner_text()
     assert records[0].pair.true_boxes is not None
     assert root.locator("[data-true]").count() == len(records[0].pair.true_boxes[word])
 

@@ -39,10 +39,10 @@ def test_training_prints_the_numbers_and_the_folder(
         *overrides(),
     ]
     assert main(arguments) == 0
-    said = capsys.readouterr().out
-    assert "R@1" in said
-    assert "rSum" in said
-    assert str(tmp_path / "runs") in said
+    printed = capsys.readouterr().out
+    assert "R@1" in printed
+    assert "rSum" in printed
+    assert str(tmp_path / "runs") in printed
     assert main(["runs", "--root", str(tmp_path / "runs")]) == 0
     assert "scan-t2i-mean" in capsys.readouterr().out
 
@@ -78,7 +78,7 @@ def break_texts(folder: Path, change: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ("nan", "train_ims.npy, row 3: a region feature is not finite"),
         (
@@ -96,7 +96,7 @@ def break_texts(folder: Path, change: str) -> None:
     ],
 )
 def test_bad_data_is_one_message_and_trains_nothing(
-    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, said: str
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, message: str
 ) -> None:
     break_features(dataset, change)
     break_texts(dataset, change)
@@ -106,14 +106,14 @@ def test_bad_data_is_one_message_and_trains_nothing(
     )
     error = capsys.readouterr().err
     assert code == 2
-    assert said in error
+    assert message in error
     assert "Traceback" not in error
     assert len(error.strip().splitlines()) == 1
     assert not root.exists()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--recipe", "scam"], "unknown recipe"),
         (["--recipe", "scan-t2i-mean", "--set", "training.epoch=1"], "unknown key of training"),
@@ -122,10 +122,10 @@ def test_bad_data_is_one_message_and_trains_nothing(
     ],
 )
 def test_bad_arguments_are_one_message(
-    dataset: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+    dataset: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     assert main(["train", "--dataset", str(dataset), *arguments]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_plan_with_a_seed_that_cannot_be_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,18 +161,20 @@ def test_exporting_records_what_is_there_and_says_how_much(
     assert main([*train, "--root", str(root), "--device", "cpu", *overrides()]) == 0
     export = ["results", "export", str(grid), "--size", "tiny", "--data", str(tmp_path)]
     assert main([*export, "--root", str(root), "--record", str(record)]) == 0
-    said = capsys.readouterr().out
-    assert "one: 1 results of 2 runs and ensembles" in said
+    printed = capsys.readouterr().out
+    assert "one: 1 results of 2 runs and ensembles" in printed
     assert record.read_text(encoding="utf-8").count("\n") == 2
     assert main(["results", "export", "nothing"]) == 2
     before = record.read_bytes()
     (environment,) = root.glob("*/*/*/environment.json")
     write_json(environment, read_json(environment) | {"commit": "c0082a58b567+"})
     assert main([*export, "--root", str(root), "--record", str(record)]) == 2
-    said = capsys.readouterr()
-    assert "1 of 1: micro/scan-t2i-mean/0-" in said.err
-    assert "(c0082a58b567+). Remedy: commit the code, delete the folders of these runs" in said.err
-    assert "recorded in" not in said.out
+    printed = capsys.readouterr()
+    assert "1 of 1: micro/scan-t2i-mean/0-" in printed.err
+    assert (
+        "(c0082a58b567+). Remedy: commit the code, delete the folders of these runs" in printed.err
+    )
+    assert "recorded in" not in printed.out
     assert record.read_bytes() == before
 
 
@@ -181,8 +183,8 @@ def test_exporting_everything_leaves_out_what_has_no_data(
 ) -> None:
     record = tmp_path / "runs.csv"
     assert main(["results", "export", "--data", str(tmp_path), "--record", str(record)]) == 0
-    said = capsys.readouterr().out
-    assert f"flickr8k: left out, {tmp_path / 'flickr8k-2500'} does not exist" in said
+    printed = capsys.readouterr().out
+    assert f"flickr8k: left out, {tmp_path / 'flickr8k-2500'} does not exist" in printed
     named = ["results", "export", "flickr8k", "--data", str(tmp_path), "--record", str(record)]
     assert main(named) == 2
     assert "flickr8k-2500" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The constraints against a plain twin that forms every content vector, one query at a time."""
+"""The constraints against a plain reference with every content vector, query by query."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def negative_weights(a: Tensor, kind: str) -> Tensor:
 
 def plain_ccr(V: Tensor, W: Tensor, direction: str, kind: str, margin: float) -> Tensor:
     total = torch.zeros((), dtype=torch.float64)
-    seens = attended(V, W, direction)
-    for seen in seens:
+    passes = attended(V, W, direction)
+    for attention_pass in passes:
         for i in range(5):
-            w = seen.weights[i, : LENS[i], 0, : COUNTS[i]]
+            w = attention_pass.weights[i, : LENS[i], 0, : COUNTS[i]]
             words, regions = W[i, : LENS[i]], V[i, : COUNTS[i]]
-            words_ask = seen.key_axis == REGIONS
-            A, Q, K = (w, words, regions) if words_ask else (w.T, regions, words)
-            places = range(1, LENS[i] - 1) if words_ask else range(COUNTS[i])
+            words_are_queries = attention_pass.key_axis == REGIONS
+            A, Q, K = (w, words, regions) if words_are_queries else (w.T, regions, words)
+            places = range(1, LENS[i] - 1) if words_are_queries else range(COUNTS[i])
             hinges = []
             for q in places:
                 v = negative_weights(A[q], kind)
@@ -82,7 +82,7 @@ def plain_ccr(V: Tensor, W: Tensor, direction: str, kind: str, margin: float) ->
                 hinges.append(gap.clamp_min(0))
             if hinges:
                 total = total + torch.stack(hinges).mean()
-    return total / len(seens)
+    return total / len(passes)
 
 
 @pytest.mark.parametrize("kind", NEGATIVES)
@@ -98,8 +98,8 @@ def test_the_closed_form_equals_the_plain_one_forward_and_backward(
         if plain:
             loss = plain_ccr(v, w, direction, kind, 0.2)
         else:
-            seens = attended(v, w, direction)
-            loss, _ = constraint_loss(seens, settings, tokens=tokens, image=IMAGE)
+            passes = attended(v, w, direction)
+            loss, _ = constraint_loss(passes, settings, tokens=tokens, image=IMAGE)
         values.append(loss.item())
         slopes.append(torch.autograd.grad(loss, (v, w)))
     assert values[0] == pytest.approx(values[1], abs=1e-12)
@@ -107,16 +107,21 @@ def test_the_closed_form_equals_the_plain_one_forward_and_backward(
     torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-9, atol=1e-12)
 
 
-def plain_ccs(seen: AttentionPass, settings: ConstraintSettings, tokens: Tensor) -> Tensor:
+def plain_ccs(
+    attention_pass: AttentionPass, settings: ConstraintSettings, tokens: Tensor
+) -> Tensor:
     """The generator's ring names the other pair; its next numbers order the candidates."""
     draw = torch.Generator().manual_seed(3)
     other, apart = derangement(IMAGE, draw)
-    words_ask = seen.key_axis == REGIONS
-    V, W = seen.pairing.regions.vectors, seen.pairing.words.vectors
-    Q, K = (W, V) if words_ask else (V, W)
-    A = seen.weights[:, :, 0] if words_ask else seen.weights[:, :, 0].mT
+    words_are_queries = attention_pass.key_axis == REGIONS
+    V, W = attention_pass.pairing.regions.vectors, attention_pass.pairing.words.vectors
+    Q, K = (W, V) if words_are_queries else (V, W)
+    A = attention_pass.weights[:, :, 0] if words_are_queries else attention_pass.weights[:, :, 0].mT
     order = torch.rand(5, Q.shape[1], Q.shape[1], generator=draw)
-    asking = [range(1, n - 1) if words_ask else range(m) for n, m in zip(LENS, COUNTS, strict=True)]
+    asking = [
+        range(1, n - 1) if words_are_queries else range(m)
+        for n, m in zip(LENS, COUNTS, strict=True)
+    ]
     saw = [[(A[i, q, :, None] * K[i]).sum(0) for q in range(Q.shape[1])] for i in range(5)]
     total = torch.zeros((), dtype=torch.float64)
     for i in range(5):
@@ -124,7 +129,7 @@ def plain_ccs(seen: AttentionPass, settings: ConstraintSettings, tokens: Tensor)
         for q in asking[i] if apart[i] else ():
             found = []
             for m in asking[j]:
-                if words_ask and tokens[j, m] == tokens[i, q]:
+                if words_are_queries and tokens[j, m] == tokens[i, q]:
                     continue
                 keys = settings.swap == "keys"
                 R = cosine(Q[i, q], saw[j][m]) if keys else cosine(Q[j, m], saw[i][q])
@@ -146,11 +151,11 @@ def test_swaps_equal_the_plain_ones_forward_and_backward(direction: str, swap: s
     values, slopes = [], []
     for plain in (False, True):
         v, w = V.clone().requires_grad_(), W.clone().requires_grad_()
-        seens, draw = attended(v, w, direction), torch.Generator().manual_seed(3)
+        passes, draw = attended(v, w, direction), torch.Generator().manual_seed(3)
         if plain:
-            loss = plain_ccs(seens[0], settings, tokens)
+            loss = plain_ccs(passes[0], settings, tokens)
         else:
-            loss, _ = constraint_loss(seens, settings, tokens=tokens, image=IMAGE, generator=draw)
+            loss, _ = constraint_loss(passes, settings, tokens=tokens, image=IMAGE, generator=draw)
         values.append(loss.item())
         slopes.append(torch.autograd.grad(loss, (v, w)))
     assert values[0] == pytest.approx(values[1], abs=1e-12)
@@ -161,11 +166,11 @@ def test_swaps_equal_the_plain_ones_forward_and_backward(direction: str, swap: s
 @pytest.mark.parametrize("direction", ["t2i", "i2t"])
 def test_reverse_softmax_turns_the_scores_upside_down(direction: str) -> None:
     V, W, tokens = embeddings()
-    (seen,) = attended(V, W, direction)
-    asked = QueryKeyBatch.of(seen, ConstraintSettings(), tokens, IMAGE)
-    found, _ = CCR(ConstraintSettings(negative="reverse_softmax")).negative(asked)
+    (attention_pass,) = attended(V, W, direction)
+    batch = QueryKeyBatch.of(attention_pass, ConstraintSettings(), tokens, IMAGE)
+    found, _ = CCR(ConstraintSettings(negative="reverse_softmax")).negative(batch)
     asking, asked_side = (WORDS, REGIONS) if direction == "t2i" else (REGIONS, WORDS)
-    Z = normalise(seen.dots, "clipped_l2norm", asking)
+    Z = normalise(attention_pass.dots, "clipped_l2norm", asking)
     for i in range(5):
         z, words, regions = Z[i, : LENS[i], 0, : COUNTS[i]], W[i, : LENS[i]], V[i, : COUNTS[i]]
         z, Q, K = (z, words, regions) if asked_side == REGIONS else (z.T, regions, words)
@@ -176,9 +181,11 @@ def test_reverse_softmax_turns_the_scores_upside_down(direction: str) -> None:
 
 def test_the_gate_keeps_the_half_of_the_regions_that_agrees_best() -> None:
     V, W, tokens = embeddings()
-    (seen,) = attended(V, W, "i2t")
-    everyone = QueryKeyBatch.of(seen, ConstraintSettings(), tokens, IMAGE)
-    kept = QueryKeyBatch.of(seen, ConstraintSettings(gate_regions=True), tokens, IMAGE).constrained
+    (attention_pass,) = attended(V, W, "i2t")
+    everyone = QueryKeyBatch.of(attention_pass, ConstraintSettings(), tokens, IMAGE)
+    kept = QueryKeyBatch.of(
+        attention_pass, ConstraintSettings(gate_regions=True), tokens, IMAGE
+    ).constrained
     agree = everyone.relevance(everyone.weights)
     assert kept.sum(1).tolist() == [2, 2, 2, 1, 2]  # of four, four, three, two and four
     for i in range(5):
@@ -241,18 +248,18 @@ def test_uniform_attention_costs_the_margin_and_is_pulled_towards_what_agrees() 
         3, 4, EncoderSettings(embedding=8), AttendingSettings(attention_temperature=1e-9)
     )
     V = l2norm(torch.randn(5, 4, 8, dtype=torch.float64))
-    seens = matcher.attend(Matched(Fragments.of(V), Fragments.of(W, torch.tensor(LENS))))
-    weights = seens[0].weights.detach().requires_grad_()
-    seens[0].__dict__["weights"] = weights
+    passes = matcher.attend(Matched(Fragments.of(V), Fragments.of(W, torch.tensor(LENS))))
+    weights = passes[0].weights.detach().requires_grad_()
+    passes[0].__dict__["weights"] = weights
     loss, watched = constraint_loss(
-        seens, ConstraintSettings(ccr=1.0, ccr_margin=0.17), tokens=tokens, image=IMAGE
+        passes, ConstraintSettings(ccr=1.0, ccr_margin=0.17), tokens=tokens, image=IMAGE
     )
     assert loss.item() == pytest.approx(5 * 0.17, abs=1e-6)
     assert watched["t2i_active"] == 1
     assert watched["t2i_gap"] == pytest.approx(0, abs=1e-6)
     assert watched["t2i_entropy"] == pytest.approx(torch.tensor(4.0).log().item(), abs=1e-6)
     (slope,) = torch.autograd.grad(loss, weights)
-    push, dots = -slope[0, 1, 0], seens[0].dots[0, 1, 0].detach()
+    push, dots = -slope[0, 1, 0], passes[0].dots[0, 1, 0].detach()
     assert torch.corrcoef(torch.stack([push, dots]))[0, 1] > 0.9
 
 
@@ -260,8 +267,8 @@ def test_a_single_key_is_skipped() -> None:
     V, W, tokens = embeddings()
     one = Fragments.of(V[:, :1])
     matcher = Attending(3, 4, EncoderSettings(embedding=8), AttendingSettings())
-    seens = matcher.attend(Matched(one, Fragments.of(W, torch.tensor(LENS))))
-    loss, _ = constraint_loss(seens, ConstraintSettings(ccr=1.0), tokens=tokens, image=IMAGE)
+    passes = matcher.attend(Matched(one, Fragments.of(W, torch.tensor(LENS))))
+    loss, _ = constraint_loss(passes, ConstraintSettings(ccr=1.0), tokens=tokens, image=IMAGE)
     assert loss == 0
 
 
@@ -280,10 +287,12 @@ def test_detached_values_keep_the_gradient_of_what_was_passed_over_out_of_the_ke
     values, slopes = [], []
     for detach in (False, True):
         v = V.clone().requires_grad_()
-        (seen,) = attended(v, W, "t2i")
-        seen.__dict__["weights"] = seen.weights.detach()  # the keys' own part alone
+        (attention_pass,) = attended(v, W, "t2i")
+        attention_pass.__dict__["weights"] = (
+            attention_pass.weights.detach()
+        )  # the keys' own part alone
         settings = ConstraintSettings(ccr=1.0, detach_values=detach)
-        found, _ = CCR(settings).negative(QueryKeyBatch.of(seen, settings, tokens, IMAGE))
+        found, _ = CCR(settings).negative(QueryKeyBatch.of(attention_pass, settings, tokens, IMAGE))
         values.append(found.sum().item())
         found = found.sum() + 0 * v.sum()  # so that there is a graph in either case
         slopes.append(torch.autograd.grad(found, v)[0].abs().max().item())
@@ -302,17 +311,17 @@ def test_impossible_settings_are_refused(key: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "host", "said"),
+    ("changes", "host", "message"),
     [
         ({}, {"attention": "hard"}, "soft attention"),
         ({"direction": "i2t"}, {}, "no attention to constrain"),
     ],
 )
 def test_constraints_that_would_do_nothing_are_refused(
-    changes: dict[str, str], host: dict[str, str], said: str
+    changes: dict[str, str], host: dict[str, str], message: str
 ) -> None:
     fits = {"attention": "soft", "direction": "t2i"}
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         check_constraints(ConstraintSettings(ccr=1.0, **changes), **{**fits, **host})
     check_constraints(ConstraintSettings(**changes), **{**fits, **host})  # off: nothing to say
     check_constraints(ConstraintSettings(ccr=1.0), **fits)

@@ -194,12 +194,12 @@ def test_a_package_that_git_does_not_know_is_in_no_commit(
 
 def test_what_is_in_no_commit_is_refused_with_the_remedy() -> None:
     require_committed("c0082a58b567")
-    for commit, said in (
+    for commit, message in (
         ("c0082a58b567+", "uncommitted changes since c0082a58b567"),
         (None, "no commit of this package"),
         ("", "no commit of this package"),
     ):
-        with pytest.raises(InputError, match=f"found {said}. Remedy: commit the changes"):
+        with pytest.raises(InputError, match=f"found {message}. Remedy: commit the changes"):
             require_committed(commit)
 
 

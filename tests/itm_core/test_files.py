@@ -73,11 +73,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_folder_is_no_file_and_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
-    for path, said in (
+    for path, message in (
         (tmp_path / "folder", "folder: not a file; found a folder, not a file"),
         (tmp_path / "file" / "below.json", r"below\.json: .*found a file in the place of a folder"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             read_json(path)
 
 

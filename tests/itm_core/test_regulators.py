@@ -61,21 +61,21 @@ def test_controls_and_pooling_weights_are_in_their_bounds(
 ) -> None:
     V, W = pairs(lens, seed)
     with torch.no_grad():
-        look = matcher(kind, direction).match(AllPairs(V, W)).directions[0]
-    for seen in look.passes[1:]:
-        assert seen.control.factors is not None
-        assert seen.control.factors.abs().max() <= 1
-        assert isinstance(seen.control.temperature, Tensor)
-        assert seen.control.temperature.min() >= 0
-    for weights in look.pooling:
+        output = matcher(kind, direction).match(AllPairs(V, W)).directions[0]
+    for attention_pass in output.passes[1:]:
+        assert attention_pass.control.factors is not None
+        assert attention_pass.control.factors.abs().max() <= 1
+        assert isinstance(attention_pass.control.temperature, Tensor)
+        assert attention_pass.control.temperature.min() >= 0
+    for weights in output.pooling:
         torch.testing.assert_close(
-            weights.sum(look.query_axis), torch.ones_like(weights.sum(look.query_axis))
+            weights.sum(output.query_axis), torch.ones_like(weights.sum(output.query_axis))
         )
         if direction == "t2i":
             padded = torch.arange(max(lens)) >= torch.tensor(lens)[:, None]
             assert (weights[padded] == 0).all()
     counts = {"rcr": (4, 0), "rar": (1, 3), "rcar": (3, 3)}[kind]
-    assert (len(look.passes), len(look.pooling)) == counts
+    assert (len(output.passes), len(output.pooling)) == counts
 
 
 @pytest.mark.parametrize("direction", ["t2i", "i2t"])
@@ -116,7 +116,7 @@ RELEASED = (  # our names of a regulator's parameters, and the releases'
 
 
 def released(m: Attending, direction: str) -> dict[str, Tensor]:
-    """The weights of the regulator under the names that the twins know."""
+    """The weights of the regulator under the names of the references."""
     found = {}
     for name, value in m.directions[direction].regulator.state_dict().items():
         for ours, theirs in RELEASED:
@@ -166,10 +166,10 @@ def test_rar_without_a_step_scores_the_plain_mean(direction: str) -> None:
         attention_temperature=0.5,
     )
     torch.testing.assert_close(m(AllPairs(V, W)).T, expected, rtol=1e-6, atol=1e-7)
-    look = m.match(AllPairs(V, W)).directions[0]
-    shares = look.contribution.sum(look.query_axis)
-    torch.testing.assert_close(shares.flatten(1) + look.bias, look.score, rtol=1e-9, atol=1e-12)
-    (weights,) = look.pooling
+    output = m.match(AllPairs(V, W)).directions[0]
+    shares = output.contribution.sum(output.query_axis)
+    torch.testing.assert_close(shares.flatten(1) + output.bias, output.score, rtol=1e-9, atol=1e-12)
+    (weights,) = output.pooling
     if direction == "t2i":
         each = weights[..., 0].transpose(1, 2)[:, 0]  # [C, L], the same for every image
         assert each[2].tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0, 0])
@@ -198,9 +198,9 @@ def test_rar_without_a_step_is_another_model_than_its_host() -> None:
 
 def test_a_first_correction_only_lowers_factors_from_one() -> None:
     V, W = pairs([4, 3])
-    look = matcher("rcr", steps=1).match(AllPairs(V, W)).directions[0]
-    assert look.passes[0].control.factors is None
-    factors = look.passes[1].control.factors
+    output = matcher("rcr", steps=1).match(AllPairs(V, W)).directions[0]
+    assert output.passes[0].control.factors is None
+    factors = output.passes[1].control.factors
     assert factors is not None
     assert factors.min() > 0  # tanh + 1, clamped at one
 
@@ -255,8 +255,8 @@ def test_a_regulator_of_ones_own_plugs_into_every_host(host: str, kind: str) -> 
     words = m.words(torch.tensor([[1, 4, 5, 2], [1, 6, 2, 0]]), torch.tensor([4, 3]))
     with torch.no_grad():
         scores = m(AllPairs(regions, words))
-        reading = m.explain(regions, words)
-    torch.testing.assert_close(reading.total()[:, 0], scores.diagonal(), atol=1e-6, rtol=0)
+        output = m.explain(regions, words)
+    torch.testing.assert_close(output.total()[:, 0], scores.diagonal(), atol=1e-6, rtol=0)
 
 
 @pytest.mark.usefixtures("own")

@@ -23,9 +23,9 @@ def test_it_is_a_dictionary_or_an_error(pairs: list[tuple[str, int]]) -> None:
 
 
 def test_both_sources_are_named() -> None:
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as error:
         unique_keys([("1", "a/1.jpg"), ("2", "2.jpg"), ("1", "b/1.jpg")], "caps.txt")
-    assert str(told.value) == (
+    assert str(error.value) == (
         "caps.txt: two images share the key '1'; found a/1.jpg and b/1.jpg. "
         "Remedy: rename one of them, or remove it"
     )

@@ -147,13 +147,13 @@ def test_a_failing_cell_stops_no_other_and_is_the_only_one_run_again(
     bad.mkdir(parents=True)
     (bad / "break").touch()
     assert main(words(place)) == 1
-    said = capsys.readouterr()
-    assert "failed: t2i, seed 0: ValueError: told to fail" in said.err
-    assert "failed: t2i, seed 0: ValueError: told to fail" in said.out
-    assert f"1 finished, 1 failed; log: {planned.home / 'snakemake.log'}" in said.out
-    told = (bad / "error.txt").read_text().splitlines()
-    assert told[-1] == "ValueError: told to fail"
-    assert any('raise ValueError("told' in line for line in told)
+    printed = capsys.readouterr()
+    assert "failed: t2i, seed 0: ValueError: told to fail" in printed.err
+    assert "failed: t2i, seed 0: ValueError: told to fail" in printed.out
+    assert f"1 finished, 1 failed; log: {planned.home / 'snakemake.log'}" in printed.out
+    lines = (bad / "error.txt").read_text().splitlines()
+    assert lines[-1] == "ValueError: told to fail"
+    assert any('raise ValueError("told' in line for line in lines)
     assert "ValueError" in (bad / "experiment.failed.ipynb").read_text()
     assert main(words(place, "--dry-run")) == 0
     assert "failed        t2i, seed 0  ValueError: told to fail" in capsys.readouterr().out
@@ -206,10 +206,10 @@ def test_a_dry_run_counts_and_runs_nothing(place: Path, capsys: pytest.CaptureFi
     first, second = folders(place)
     before = sorted(place.rglob("*"))
     assert main(words(place, "--workers", "2", "--dry-run")) == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     assert sorted(place.rglob("*")) == before
-    assert "2 empty" in said
-    assert "to run: 2 of 2, about 3 minutes with 2 at once" in said
+    assert "2 empty" in printed
+    assert "to run: 2 of 2, about 3 minutes with 2 at once" in printed
     write_json(first / "config.json", {})
     write_json(first / "metrics.json", {})
     write_json(first / "environment.json", {"seconds_training": 1200})
@@ -218,9 +218,9 @@ def test_a_dry_run_counts_and_runs_nothing(place: Path, capsys: pytest.CaptureFi
     write_json(first.parent / "1-other" / "metrics.json", {})
     write_json(first.parent / "1-other" / "environment.json", {"seconds_training": 600})
     assert main(words(place, "--seeds", "0", "1", "--workers", "1", "--dry-run")) == 0
-    said = capsys.readouterr().out
-    assert "1 no notebook, 1 interrupted, 2 empty" in said
-    assert "to run: 4 of 4, about 22 minutes with 1 at once" in said  # 0.2 + 15.2 + 3.2 + 3.2
+    printed = capsys.readouterr().out
+    assert "1 no notebook, 1 interrupted, 2 empty" in printed
+    assert "to run: 4 of 4, about 22 minutes with 1 at once" in printed  # 0.2 + 15.2 + 3.2 + 3.2
     (first / "experiment.ipynb").touch()
     assert main(words(place, "--rows", "t2i", "--dry-run")) == 0
     assert "to run: 0 of 1\n" in capsys.readouterr().out
@@ -235,7 +235,7 @@ def test_scenes_need_not_be_there_for_a_dry_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         (["--size", "huge"], "unknown value of size of grid two"),
         (["--rows", "t2t"], "unknown value of row of grid two"),
@@ -246,11 +246,11 @@ def test_scenes_need_not_be_there_for_a_dry_run(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_not_known_is_refused_before_anything_starts(
-    place: Path, more: list[str], said: str, capfd: pytest.CaptureFixture[str]
+    place: Path, more: list[str], message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = sorted(place.rglob("*"))
     assert main(words(place, *more)) == 2
-    assert re.search(said, capfd.readouterr().err)
+    assert re.search(message, capfd.readouterr().err)
     assert sorted(place.rglob("*")) == before
 
 
@@ -266,9 +266,9 @@ def test_an_unknown_grid_or_parameter_is_refused(
 
 def test_the_grids_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["grid"]) == 0
-    said = capsys.readouterr().out
-    assert [line.split()[0] for line in said.splitlines()] == grids.names()
-    assert "Regulators, step by step (13 rows); runs: tiny 13, smoke 39" in said
+    printed = capsys.readouterr().out
+    assert [line.split()[0] for line in printed.splitlines()] == grids.names()
+    assert "Regulators, step by step (13 rows); runs: tiny 13, smoke 39" in printed
 
 
 # --- GPUs --------------------------------------------------------------------------------------

@@ -144,16 +144,16 @@ def test_all_at_once_needs_no_batch(
     words += ["--out", str(tmp_path)]
     assert main(words) == 0
     assert np.array_equal(np.load(tmp_path / "scores.npy"), at_once(run))
-    said = capsys.readouterr().out
-    assert "rSum" in said
+    printed = capsys.readouterr().out
+    assert "rSum" in printed
     made = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert main(words) == 0
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == made
-    assert capsys.readouterr().out == said
+    assert capsys.readouterr().out == printed
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         ({"shards": 14}, "expected 1 to 13 shards"),
         ({"shards": -1}, "wrong number of shards"),
@@ -164,9 +164,9 @@ def test_all_at_once_needs_no_batch(
     ],
 )
 def test_what_makes_no_sense_is_refused(
-    more: dict[str, object], said: str, run: runs.Run, tmp_path: Path
+    more: dict[str, object], message: str, run: runs.Run, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         prepare(run, tmp_path, **more)
     assert not list(tmp_path.iterdir())
 
@@ -189,10 +189,10 @@ def test_a_folder_with_anything_else_is_refused(
     before = {path: path.read_bytes() for path in run.folder.iterdir() if path.is_file()}
     words = ["score", str(run.folder), str(data(run)), "--split", "dev", "--device", "cpu"]
     assert main([*words, "--out", str(run.folder)]) == 2
-    said = capsys.readouterr()
-    assert "not a folder of scores; expected an empty folder, or one with job.json" in said.err
-    assert "name another folder with --out" in said.err
-    assert not said.out
+    printed = capsys.readouterr()
+    assert "not a folder of scores; expected an empty folder, or one with job.json" in printed.err
+    assert "name another folder with --out" in printed.err
+    assert not printed.out
     after = {path: path.read_bytes() for path in run.folder.iterdir() if path.is_file()}
     assert after == before
     (tmp_path / ".job.json.12.partial").touch()  # a process that was killed has left it

@@ -79,13 +79,13 @@ def test_every_recipe_has_every_seed_and_variant() -> None:
 
 
 def test_settings_are_checked() -> None:
-    for wrong, said in (
+    for wrong, message in (
         ({"recipe": "scam-smoke"}, "unknown recipe"),
         ({"variant": "abacus"}, "unknown value of variant"),
         ({"changes": ("training.epoch=3",)}, "unknown key of training"),
         ({"seed": -1}, "seed"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             VariantTraining(**{"dataset": "data/x", "recipe": RECIPE} | wrong)
 
 

@@ -75,7 +75,7 @@ def test_positions_widen_the_features_of_a_batch() -> None:
 
 
 def test_settings_are_checked() -> None:
-    for wrong, said in (
+    for wrong, message in (
         ({"recipe": "scam-f30k"}, "unknown recipe"),
         ({"negatives": "some"}, "negatives"),
         ({"precision": "bfloat16"}, "float32, tf32"),
@@ -84,7 +84,7 @@ def test_settings_are_checked() -> None:
         ({"tile": 0}, "tile"),
         ({"device": "tpu"}, "device"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             settings(**wrong)
 
 

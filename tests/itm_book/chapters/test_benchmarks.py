@@ -38,7 +38,9 @@ def test_a_target_is_met_missed_or_beyond_reach() -> None:
     rows = [
         row(),
         row(times_reference=2.0),
-        row(times_reference=1.2, floor=4.0),  # even the floor is only twice as fast as the twin
+        row(
+            times_reference=1.2, floor=4.0
+        ),  # even the floor is only twice as fast as the reference
     ]
     found = benchmarks.cpu_targets(pd.DataFrame(rows))
     assert found["met"].tolist() == ["yes", "no", "no"]

@@ -180,11 +180,11 @@ def test_data_that_do_not_fit_are_refused(place: Path, tmp_path: Path) -> None:
         return folder
 
     given = {"root": tmp_path / "runs", "device": "cpu", "progress": False}
-    for folder, said in (
+    for folder, message in (
         (changed("narrow", (36, 20)), "another width than .* expected 24, .* found 20"),
         (changed("few", (30, 24)), "another number than .* expected 36, .* found 30"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             imported_runs.scored(place / "sgraf_saf", folder, **given)  # type: ignore[arg-type]
         out = tmp_path / "out"
         assert main(["score", str(place / "sgraf_saf"), str(folder), "--out", str(out)]) == 2

@@ -101,16 +101,16 @@ def test_every_key_is_accounted_for(tmp_path: Path) -> None:
     assert found.used.keys() | found.unused.keys() == names
     assert {n for n in found.unused if "bns.1" in n} == {n for n in names if "bns.1" in n}
     assert "sim_enc.sim_eval_w.weight" in found.unused
-    kept = json.loads((tmp_path / "imported" / "import.json").read_text())
-    assert kept["unused"] == found.unused
-    assert kept["used"] == found.used
+    text = json.loads((tmp_path / "imported" / "import.json").read_text())
+    assert text["unused"] == found.unused
+    assert text["used"] == found.used
     assert "unused" in "\n".join(found.lines())
 
 
-def refused(path: Path, said: str) -> None:
+def refused(path: Path, message: str) -> None:
     """The file is refused with this text and exit code 2, and nothing is left behind."""
     before = sorted(p.name for p in path.parent.iterdir())
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         import_checkpoint(path, path.parent / "imported")
     assert str(caught.value).replace("\n", "").isprintable()
     assert main(["import", str(path), "--folder", str(path.parent / "imported")]) == 2
@@ -136,7 +136,7 @@ def with_weights(path: Path, part: int, changes: dict[str, Any]) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("part", "changes", "said"),
+    ("part", "changes", "message"),
     [
         (1, {"rnn.weight_ih_l9": torch.zeros(2)}, r"rnn\.weight_ih_l9: has no place"),
         (0, {"fc.\x1b[31mred": torch.zeros(2)}, r"fc\.\\x1b\[31mred: has no place"),
@@ -158,9 +158,9 @@ def with_weights(path: Path, part: int, changes: dict[str, Any]) -> Path:
     ],
 )
 def test_weights_that_are_not_the_methods_are_refused(
-    part: int, changes: dict[str, Any], said: str, tmp_path: Path
+    part: int, changes: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    refused(with_weights(tmp_path / "model.pth.tar", part, changes), said)
+    refused(with_weights(tmp_path / "model.pth.tar", part, changes), message)
 
 
 def test_half_an_encoder_is_refused(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_trial_run_that_gives_no_numbers_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"agg_func": "Median\x1b[2J"}, r"unknown or missing option.*Median.{0,4}x1b"),
         ({"embed_size": "many"}, "encoder.embedding; expected a valid integer"),
@@ -197,9 +197,9 @@ def test_a_trial_run_that_gives_no_numbers_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_options_that_describe_no_method_are_refused(
-    changes: dict[str, Any], said: str, tmp_path: Path
+    changes: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    refused(write(tmp_path / "model.pth.tar", "scan_t2i_lse", **changes), said)
+    refused(write(tmp_path / "model.pth.tar", "scan_t2i_lse", **changes), message)
 
 
 def test_options_that_no_setting_reads_may_be_anything(tmp_path: Path) -> None:
@@ -208,9 +208,9 @@ def test_options_that_no_setting_reads_may_be_anything(tmp_path: Path) -> None:
     odd = {"logger": circle, "table": {(1, 2): torch.ones(1)}, "name": "a\x1bb"}
     path = write(tmp_path / "model.pth.tar", "scan_t2i_lse", **odd)
     import_checkpoint(path, tmp_path / "imported")
-    kept = json.loads((tmp_path / "imported" / "import.json").read_text())["options"]
-    assert kept["logger"] == "[[...]]"
-    assert kept["lambda_lse"] == 6.0
+    content = json.loads((tmp_path / "imported" / "import.json").read_text())["options"]
+    assert content["logger"] == "[[...]]"
+    assert content["lambda_lse"] == 6.0
 
 
 def test_so_many_steps_that_building_them_would_not_end_are_refused(tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_an_existing_folder_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ({"weights": 1}, "a dictionary with `model` and `opt`"),
         ({"model": [{}], "opt": None}, "no options"),
@@ -281,9 +281,9 @@ def test_an_existing_folder_is_left_alone(tmp_path: Path) -> None:
         ({"model": [{}, {}], "opt": argparse.Namespace(cross_attn="t2i")}, "missing option"),
     ],
 )
-def test_what_is_no_checkpoint_is_named(content: Any, said: str, tmp_path: Path) -> None:
+def test_what_is_no_checkpoint_is_named(content: Any, message: str, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "model.pth.tar")
-    refused(tmp_path / "model.pth.tar", said)
+    refused(tmp_path / "model.pth.tar", message)
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
@@ -374,8 +374,8 @@ def test_an_import_that_is_cut_off_leaves_nothing(
 def test_the_command_prints_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path / "model_best.pth.tar", "rcar_t2i_rcar3")
     assert main(["import", str(path), "--folder", str(tmp_path / "imported")]) == 0
-    said = capsys.readouterr().out
-    assert "keys used" in said
-    assert "bns.1" in said
+    printed = capsys.readouterr().out
+    assert "keys used" in printed
+    assert "bns.1" in printed
     assert main(["import", str(path), "--folder", str(tmp_path / "imported")]) == 2
     assert isinstance(runs.load(tmp_path / "imported").matcher(), Attending)

@@ -195,12 +195,12 @@ def test_layouts_are_flattened(tmp_path: Path) -> None:
     parts = flattened([{"module.x": one}, {"y": one}, {"z": one}, {}], path)
     assert list(parts) == ["img_enc.x", "txt_enc.y", "sim_enc.z"]
     assert list(flattened([{}, {}, {}, {"w": one}], path)) == ["criterion.w"]
-    for wrong, said in (
+    for wrong, message in (
         (3, "unknown layout"),
         ([], "unknown layout"),
         ([{}] * 5, "unknown layout"),
         ([{"a": 1}], "one tensor for each name; found int|int at a"),
         ({"a": one, "module.a": one}, "two weights of this name"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             flattened(wrong, path)

@@ -81,13 +81,13 @@ def test_the_authors_scores_come_out(
     """With the folder of results that is the default, and the numbers as papers print them."""
     monkeypatch.chdir(tmp_path)
     assert main(["score", str(originals / name), str(DATASET)]) == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     out = Path("data/scores/dataset-test") / name
     theirs = np.load(FILES / f"{name}_scores.npy")
     np.testing.assert_allclose(np.load(out / "scores.npy"), theirs, atol=2e-5)
-    assert str(out / "scores.npy") in said
+    assert str(out / "scores.npy") in printed
     found = retrieval.metrics(theirs).flat()
-    numbers = [float(x) for x in said.splitlines()[1].split()]
+    numbers = [float(x) for x in printed.splitlines()[1].split()]
     assert numbers == pytest.approx([found[k] for k in retrieval.NUMBERS], abs=0.05)
     assert found["rsum"] == pytest.approx(numbers[-1], abs=0.05)
 
@@ -188,13 +188,13 @@ def test_an_ensemble_averages_the_authors_scores(
     np.testing.assert_allclose(scores, theirs, atol=2e-5)
     folds = [theirs[2 * k : 2 * k + 2, 10 * k : 10 * k + 10] for k in range(5)]
     mean = np.mean([retrieval.metrics(fold).rsum for fold in folds])
-    kept = json.loads((tmp_path / "out" / "metrics-5-folds.json").read_text())
-    assert kept["rsum"] == pytest.approx(mean)
+    text = json.loads((tmp_path / "out" / "metrics-5-folds.json").read_text())
+    assert text["rsum"] == pytest.approx(mean)
     assert f"{mean:8.1f}" in capsys.readouterr().out.split("means over 5 folds")[1]
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--folds", "3"], r"cannot be divided into these folds.*10 in all.*--folds 3"),
         (["--folds", "1"], "2 or more folds"),
@@ -204,7 +204,7 @@ def test_an_ensemble_averages_the_authors_scores(
 )
 def test_what_cannot_be_computed_is_refused_before_anything_is_scored(
     words: list[str],
-    said: str,
+    message: str,
     originals: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -212,7 +212,7 @@ def test_what_cannot_be_computed_is_refused_before_anything_is_scored(
     command = ["score", str(originals / "scan_t2i_lse"), str(DATASET), "--out", str(tmp_path / "o")]
     assert main([*command, *words]) == 2
     assert not (tmp_path / "o").exists()
-    assert re.search(said, capsys.readouterr().err)
+    assert re.search(message, capsys.readouterr().err)
 
 
 def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def test_from_nothing_to_a_whole_set(
     assert "next: itm data get toy" in output
 
     assert main(["data", "get", "toy", "caps.txt", *places]) == 0
-    assert server.asked[-1] == ("/caps", "bytes=300-")
+    assert server.requests[-1] == ("/caps", "bytes=300-")
     assert (tmp_path / "data" / "toy" / "caps.txt").read_bytes() == CONTENT
     assert "next: itm check data/toy" in capsys.readouterr().out
 
@@ -74,7 +74,7 @@ def test_from_nothing_to_a_whole_set(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["get", "toys"], "unknown dataset; expected one of toy, found toys"),
         (["doctor", "toys"], "unknown dataset"),
@@ -82,11 +82,11 @@ def test_from_nothing_to_a_whole_set(
     ],
 )
 def test_bad_input_is_one_message(
-    places: list[str], capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+    places: list[str], capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     assert main(["data", *arguments, *places]) == 2
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert "Traceback" not in error
 
 

@@ -19,9 +19,9 @@ def test_flickr8k_lands_beside_its_photographs(
     write_flickr8k(tmp_path / "flickr8k")
     arguments = ["data", "make", "flickr8k", "--data", str(tmp_path), "--backbone", "colour"]
     assert main(arguments) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("train: 3 images, 36 regions of 92\ndev: 1 images")
-    assert said.endswith(f"{tmp_path / 'flickr8k-regions'}\n")
+    printed = capsys.readouterr().out
+    assert printed.startswith("train: 3 images, 36 regions of 92\ndev: 1 images")
+    assert printed.endswith(f"{tmp_path / 'flickr8k-regions'}\n")
     assert main(["check", str(tmp_path / "flickr8k-regions")]) == 0
 
 
@@ -59,7 +59,7 @@ def test_a_dataset_with_another_layout(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["nothing", "--backbone", "colour"], "unknown source of photographs; expected flickr8k"),
         (["flickr8k", "--backbone", "colour"], "Flickr8k is missing"),
@@ -73,14 +73,14 @@ def test_bad_input_is_one_message(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
-    said: str,
+    message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_captions(write_photographs(tmp_path / "photos") / "t", [0])
     (tmp_path / "data").mkdir()
     assert main(["data", "make", *arguments]) == 2
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert "Traceback" not in error
 
 

@@ -37,9 +37,9 @@ def test_a_split_is_indexed_and_a_sentence_finds_its_images(
         progress=False,
     )
     assert main(["index", str(dataset), str(folder), "--run", str(run.folder)]) == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     images = len(set((dataset / "test_ids.txt").read_text().split())) or len(run.scores)
-    assert f"{images} images" in said
+    assert f"{images} images" in printed
     assert main(["search", str(folder), "a red ball", "--top", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("a red ball: ")
@@ -56,13 +56,13 @@ def test_a_split_is_indexed_and_a_sentence_finds_its_images(
         ("zebra giraffe!", "unknown: zebra, giraffe"),
     ):
         assert main(["search", str(folder), "a red ball", sentence]) == 2
-        said = capsys.readouterr()
-        assert told in said.err
-        assert not said.out
+        printed = capsys.readouterr()
+        assert told in printed.err
+        assert not printed.out
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "said"),
+    ("option", "value", "message"),
     [
         ("--top", "0", "top is too small; expected 1 or more, found 0"),
         ("--top", "-1", "top is too small; expected 1 or more, found -1"),
@@ -70,13 +70,13 @@ def test_a_split_is_indexed_and_a_sentence_finds_its_images(
     ],
 )
 def test_less_than_one_is_refused(
-    option: str, value: str, said: str, gallery: Path, capsys: pytest.CaptureFixture[str]
+    option: str, value: str, message: str, gallery: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
     assert main(["search", str(gallery), "a red ball", option, value]) == 2
-    told = capsys.readouterr()
-    assert said in told.err
-    assert not told.out
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert not printed.out
 
 
 def test_where_no_gallery_is_the_remedy_is_to_make_one(
@@ -90,10 +90,10 @@ def test_where_no_gallery_is_the_remedy_is_to_make_one(
         (tmp_path / "file" / "below", "no such folder"),
     ):
         assert main(["search", str(place), "a red ball"]) == 2
-        said = capsys.readouterr().err
+        printed = capsys.readouterr().err
         assert (
             f"{place}: no gallery in this folder; found {found}. Remedy: make one with itm index"
-            in said
+            in printed
         )
 
 
@@ -119,8 +119,8 @@ def test_a_damaged_note_is_one_message(
     write_json(copy / "search.json", {k: v for k, v in note.items() if v is not None})
     capsys.readouterr()
     assert main(["search", str(copy), "a red ball"]) == 2
-    told = capsys.readouterr()
-    assert f"{copy / 'search.json'}: the note of the gallery is damaged" in told.err
-    assert f"found {found}" in told.err
-    assert "itm index" in told.err
-    assert not told.out
+    printed = capsys.readouterr()
+    assert f"{copy / 'search.json'}: the note of the gallery is damaged" in printed.err
+    assert f"found {found}" in printed.err
+    assert "itm index" in printed.err
+    assert not printed.out

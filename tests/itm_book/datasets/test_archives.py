@@ -76,13 +76,13 @@ def test_an_older_folder_is_replaced_as_a_whole(tmp_path: Path, pack: Pack) -> N
     assert set(tree(tmp_path / "set")) == {"texts/a.txt", "texts/b.txt"}
 
 
-def refused(archive: Path, tmp_path: Path, said: str, wanted: Unpack = TEXTS) -> None:
+def refused(archive: Path, tmp_path: Path, message: str, wanted: Unpack = TEXTS) -> None:
     """An archive is refused with a reason, and the folder is as it was, as is all around it."""
     old = tmp_path / "set" / "texts" / "old.txt"
     old.parent.mkdir(parents=True)
     old.write_text("as it was")
     before = tree(tmp_path)
-    with pytest.raises(InputError, match=said) as error:
+    with pytest.raises(InputError, match=message) as error:
         unpack(archive, tmp_path / "set", wanted)
     assert str(archive) in str(error.value)
     assert tree(tmp_path) == before
@@ -90,7 +90,7 @@ def refused(archive: Path, tmp_path: Path, said: str, wanted: Unpack = TEXTS) ->
 
 @BOTH
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("../out.txt", "leads out"),
         ("top/../../out.txt", "leads out"),
@@ -107,13 +107,13 @@ def refused(archive: Path, tmp_path: Path, said: str, wanted: Unpack = TEXTS) ->
         ("top/a.txt ", None),
     ],
 )
-def test_names_that_mean_harm(tmp_path: Path, pack: Pack, name: str, said: str | None) -> None:
+def test_names_that_mean_harm(tmp_path: Path, pack: Pack, name: str, message: str | None) -> None:
     wanted = Unpack(into="texts", members=("top/*.[tT][xX][tT]",), strip=1, most=1000)
     archive = pack(tmp_path / "archive", GOOD | {name: b"evil"})
-    if said is None:  # strange, but neither listed nor harmful
+    if message is None:  # strange, but neither listed nor harmful
         assert set(unpack(archive, tmp_path / "set", wanted)) == {"texts/a.txt", "texts/b.txt"}
     else:
-        refused(archive, tmp_path, said, wanted)
+        refused(archive, tmp_path, message, wanted)
 
 
 @BOTH
@@ -193,15 +193,15 @@ def test_more_than_the_list_allows(tmp_path: Path, pack: Pack) -> None:
     refused(archive, tmp_path, r"expected 1.0 kB at most, found 2.0 kB")
 
 
-@pytest.mark.parametrize(("declared", "said"), [(9, "damaged archive"), (990, "declared")])
+@pytest.mark.parametrize(("declared", "message"), [(9, "damaged archive"), (990, "declared")])
 def test_a_member_of_another_length_than_it_declares(
-    tmp_path: Path, declared: int, said: str
+    tmp_path: Path, declared: int, message: str
 ) -> None:
     archive = zipped(tmp_path / "archive", {"top/a.txt": b"x" * 900})
     content, true = archive.read_bytes(), (900).to_bytes(4, "little")
     assert content.count(true) == 2  # its own header, and the directory's
     archive.write_bytes(content.replace(true, declared.to_bytes(4, "little")))
-    refused(archive, tmp_path, said)
+    refused(archive, tmp_path, message)
 
 
 def test_a_bomb_beside_the_listed_members_of_a_tar(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def spoil(line: bytes, how: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "message"),
     [
         ("cut off", r"all.tsv, row 7: not a line of region features"),
         ("columns", r"all.tsv, row 7: .*found 5 columns"),
@@ -152,7 +152,9 @@ def spoil(line: bytes, how: str) -> bytes:
         ("regions", r"image 44 has another number of regions.*expected 3 regions of 5.*found 4"),
     ],
 )
-def test_a_broken_source_is_named_and_leaves_nothing(tmp_path: Path, how: str, said: str) -> None:
+def test_a_broken_source_is_named_and_leaves_nothing(
+    tmp_path: Path, how: str, message: str
+) -> None:
     source = write_tsv(tmp_path / "all.tsv", IDS)
     lines = source.read_bytes().splitlines(keepends=True)
     if how == "missing":
@@ -163,7 +165,7 @@ def test_a_broken_source_is_named_and_leaves_nothing(tmp_path: Path, how: str, s
         lines[-1] = spoil(lines[-1], how)
     source.write_bytes(b"".join(lines))
     captions = write_karpathy(tmp_path / "dataset.json")
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         convert(source, tmp_path / "made", captions, progress=False)
     assert not (tmp_path / "made").exists()
     assert not list(tmp_path.glob(".made*"))

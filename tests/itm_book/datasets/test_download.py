@@ -56,7 +56,7 @@ def test_a_file_comes_whole_and_nothing_else_stays(server: Loopback, tmp_path: P
     assert path == tmp_path / "ims.bin"
     assert path.read_bytes() == CONTENT
     assert (only(tmp_path), arrived(tmp_path)) == (["ims.bin"], [])
-    assert server.asked == [("/a", None)]
+    assert server.requests == [("/a", None)]
 
 
 @pytest.mark.parametrize("expected", [HASH, None])
@@ -66,7 +66,7 @@ def test_a_broken_line_is_gone_on_with_from_there(
     url = server.put("/a", CONTENT, "drop", "drop", "whole")
     path = fetch(entry(url), tmp_path, expected_hash=expected, retry=QUICK)
     assert path.read_bytes() == CONTENT
-    ranges = [asked for _, asked in server.asked]
+    ranges = [asked for _, asked in server.requests]
     assert ranges == [None, f"bytes={HALF}-", f"bytes={HALF + HALF // 2}-"]
 
 
@@ -90,12 +90,12 @@ def test_a_bad_moment_is_survived(
 ) -> None:
     url = server.put("/a", CONTENT, *moods)
     assert fetch(entry(url), tmp_path, expected_hash=HASH, retry=QUICK).read_bytes() == CONTENT
-    assert len(server.asked) == requests
+    assert len(server.requests) == requests
     assert arrived(tmp_path) == []
 
 
 @pytest.mark.parametrize(
-    ("mood", "said", "requests"),
+    ("mood", "message", "requests"),
     [
         (404, "404 Not Found", 1),
         (403, "403 Forbidden", 1),
@@ -112,16 +112,16 @@ def test_a_bad_moment_is_survived(
     ],
 )
 def test_a_source_that_stays_bad_is_left_for_the_next(
-    server: Loopback, tmp_path: Path, mood: int | str, said: str, requests: int
+    server: Loopback, tmp_path: Path, mood: int | str, message: str, requests: int
 ) -> None:
     bad, good = server.put("/bad", CONTENT, mood), server.put("/good", CONTENT)
     if mood == "drop":  # each attempt gets half of the rest, so it would end: let it not
         server.moods["/bad"] = ["drop", 500]
-        said = "500"
-    with pytest.raises(DownloadError, match=said):
+        message = "500"
+    with pytest.raises(DownloadError, match=message):
         fetch(entry(bad), tmp_path, expected_hash=HASH, retry=QUICK)
     assert only(tmp_path) == []
-    assert len(server.asked) == requests
+    assert len(server.requests) == requests
     assert (
         fetch(entry(bad, good), tmp_path, expected_hash=HASH, retry=QUICK).read_bytes() == CONTENT
     )
@@ -133,7 +133,7 @@ def test_what_one_source_began_another_ends(server: Loopback, tmp_path: Path) ->
     good = server.put("/good", CONTENT)
     path = fetch(entry(bad, good), tmp_path, expected_hash=HASH, retry=QUICK)
     assert path.read_bytes() == CONTENT
-    assert server.asked[-1] == ("/good", f"bytes={HALF}-")
+    assert server.requests[-1] == ("/good", f"bytes={HALF}-")
 
 
 def test_without_a_hash_another_source_begins_anew(server: Loopback, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_without_a_hash_another_source_begins_anew(server: Loopback, tmp_path: P
     good = server.put("/good", CONTENT)
     path = fetch(entry(bad, good), tmp_path, expected_hash=None, retry=QUICK)
     assert path.read_bytes() == CONTENT
-    assert server.asked[-1] == ("/good", None)
+    assert server.requests[-1] == ("/good", None)
 
 
 @pytest.mark.parametrize("mood", ["whole", "careless"])
@@ -152,10 +152,10 @@ def test_without_a_hash_a_file_that_changed_meanwhile_begins_anew(
     with pytest.raises(DownloadError):
         fetch(entry(url), tmp_path, expected_hash=None, retry=QUICK)
     server.put("/a", CONTENT, mood)
-    server.asked.clear()
+    server.requests.clear()
     assert fetch(entry(url), tmp_path, expected_hash=None, retry=QUICK).read_bytes() == CONTENT
     again = [] if mood == "whole" else [("/a", None)]  # a server that heeds If-Range sends it all
-    assert server.asked == [("/a", f"bytes={HALF}-"), *again]
+    assert server.requests == [("/a", f"bytes={HALF}-"), *again]
 
 
 def test_without_a_hash_another_part_than_asked_for_is_not_joined(
@@ -178,7 +178,7 @@ def test_without_hash_and_sign_nothing_is_gone_on_with(server: Loopback, tmp_pat
     part.parent.mkdir()
     part.write_bytes(b"of something else")
     assert fetch(entry(url), tmp_path, expected_hash=None, retry=QUICK).read_bytes() == CONTENT
-    assert server.asked == [("/a", None)]
+    assert server.requests == [("/a", None)]
 
 
 def test_a_line_that_breaks_again_and_again_may_as_long_as_it_gets_on(
@@ -202,7 +202,7 @@ def test_a_second_command_goes_on_with_what_has_arrived(server: Loopback, tmp_pa
     assert only(tmp_path) == []
     server.put("/a", CONTENT)
     assert fetch(entry(url), tmp_path, expected_hash=HASH, retry=QUICK).read_bytes() == CONTENT
-    assert server.asked[-1] == ("/a", f"bytes={HALF}-")
+    assert server.requests[-1] == ("/a", f"bytes={HALF}-")
 
 
 @pytest.mark.parametrize("size", [None, len(CONTENT)])
@@ -216,7 +216,7 @@ def test_what_had_arrived_before_a_kill_is_only_checked(
     (arriving / "tmpabc").write_bytes(CONTENT)  # pooch's, of the process that was killed
     path = fetch(entry(url, size=size), tmp_path, expected_hash=HASH, retry=QUICK)
     assert path.read_bytes() == CONTENT
-    assert server.asked == ([] if size else [("/a", f"bytes={len(CONTENT)}-")])
+    assert server.requests == ([] if size else [("/a", f"bytes={len(CONTENT)}-")])
     assert arrived(tmp_path) == []
 
 

@@ -85,8 +85,8 @@ def test_a_sentence_by_hand() -> None:
     assert " ".join(found.words) == (
         "Two young guys with shaggy hair look at each other in the yard ."
     )
-    said = [(p.first, p.last, p.chain, p.kinds) for p in found.phrases]
-    assert said == [
+    message = [(p.first, p.last, p.chain, p.kinds) for p in found.phrases]
+    assert message == [
         (0, 3, "283585", ("people",)),
         (4, 6, "283587", ("bodyparts",)),
         (8, 10, "0", ("notvisual",)),

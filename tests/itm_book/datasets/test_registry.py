@@ -46,7 +46,7 @@ def test_a_good_list_is_read_whole(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ('title = "Toy"', "", r"\[toy\]: missing title"),
         ('title = "Toy"', 'titel = "Toy"\ntitle = "T"', "unknown key.*one of name, title.*titel"),
@@ -80,10 +80,10 @@ def test_a_good_list_is_read_whole(path: Path) -> None:
         ("[toy]", '["../toy"]', "expected the name of a file|not a table|missing"),
     ],
 )
-def test_a_mistake_is_named(path: Path, old: str, new: str, said: str) -> None:
+def test_a_mistake_is_named(path: Path, old: str, new: str, message: str) -> None:
     assert old in GOOD
     path.write_text(GOOD.replace(old, new, 1))
-    with pytest.raises(InputError, match=said) as error:
+    with pytest.raises(InputError, match=message) as error:
         registry.load(path)
     assert str(path) in str(error.value)
 

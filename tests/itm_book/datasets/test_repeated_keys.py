@@ -45,39 +45,41 @@ def test_karpathy_records_of_one_key(
     tmp_path: Path, names: tuple[str, str], splits: tuple[str, str]
 ) -> None:
     files = [("0.jpg", "val"), *zip(names, splits, strict=True)]
-    said = rf"two images share the key '1'; found images\[1\] {names[0]} and images\[2\] {names[1]}"
-    with pytest.raises(InputError, match=said):
+    message = (
+        rf"two images share the key '1'; found images\[1\] {names[0]} and images\[2\] {names[1]}"
+    )
+    with pytest.raises(InputError, match=message):
         read_captioned(karpathy(tmp_path / "d.json", files))
     kept = read_captioned(karpathy(tmp_path / "d.json", files[:2]))
     assert [(c.image, c.captions[4]) for c in kept] == [("0", "0 4"), ("1", "1 4")]
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "message"),
     [
         ([(3, "a/1.jpg"), (4, "b/1.jpg")], r"key '1'; found a/1.jpg \(id 3\) and b/1.jpg \(id 4\)"),
         ([(3, "1.jpg"), (3, "2.jpg")], r"by their id\) share the key 3; found 1.jpg and 2.jpg"),
     ],
 )
-def test_coco_images_of_one_key(tmp_path: Path, files: list[tuple[int, str]], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_coco_images_of_one_key(tmp_path: Path, files: list[tuple[int, str]], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         read_captioned(coco(tmp_path / "d.json", files), "dev")
 
 
 @pytest.mark.parametrize(
-    ("extra", "said"),
+    ("extra", "message"),
     [
         ("b/1.jpg#0\tanother\n", r"key '1'; found a/1.jpg and b/1.jpg"),
         ("a/1.jpg#4\tanother\n", r"two captions share the key 'a/1.jpg#4'; found row 5 and row 6"),
     ],
 )
-def test_lines_of_a_text_with_one_key(tmp_path: Path, extra: str, said: str) -> None:
+def test_lines_of_a_text_with_one_key(tmp_path: Path, extra: str, message: str) -> None:
     lines = "".join(f"a/1.jpg#{k}\tsays {k}\n" for k in range(5))
     path = tmp_path / "caps.token"
     path.write_text(lines)
     assert [c.image for c in read_captioned(path, "dev")] == ["1"]
     path.write_text(lines + extra)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         read_captioned(path, "dev")
 
 
@@ -98,10 +100,10 @@ def test_regions_of_two_images_with_one_name(
     other_regions(parts / "b.tsv", "7")
     given = ["data", "convert", str(parts), str(tmp_path / "made"), "--captions", str(captions)]
     assert main([*given, "--split", "dev"]) == 2
-    told = capsys.readouterr().err
-    assert "two images share the key '7'" in told
-    assert "a.tsv, row 1" in told
-    assert "b.tsv, row 1" in told
+    printed = capsys.readouterr().err
+    assert "two images share the key '7'" in printed
+    assert "a.tsv, row 1" in printed
+    assert "b.tsv, row 1" in printed
     assert not (tmp_path / "made").exists()
 
     # the same regions under another name are another image, too
@@ -138,8 +140,8 @@ def test_photographs_of_one_stem_and_images_of_two_splits(tmp_path: Path) -> Non
     both = write_captions(tmp_path / "both.token", [1, 2])
     with pytest.raises(InputError, match=r"key 'p1'; found .*p1.jpg and .*p1.png"):
         of_folder(pictures, {"train": both})
-    said = r"key 'p2'; found one of the train split and one of the test split"
-    with pytest.raises(InputError, match=said):
+    message = r"key 'p2'; found one of the train split and one of the test split"
+    with pytest.raises(InputError, match=message):
         of_folder(pictures, {"train": first, "test": both})
 
 
@@ -159,10 +161,10 @@ def test_one_split_captioned_by_two_files(
     files = [write_captions(tmp_path / f"{k}.token", [k]) for k in range(2)]
     given = ["data", "make", str(pictures), "--backbone", "colour", "--out", str(tmp_path / "out")]
     assert main([*given, *(f"--captions=train={file}" for file in files)]) == 2
-    told = capsys.readouterr().err
-    assert "two --captions share the key 'train'" in told
-    assert "0.token" in told
-    assert "1.token" in told
+    printed = capsys.readouterr().err
+    assert "two --captions share the key 'train'" in printed
+    assert "0.token" in printed
+    assert "1.token" in printed
     assert not (tmp_path / "out").exists()
 
 
@@ -173,8 +175,8 @@ def test_boxes_of_one_stem(tmp_path: Path, twice: str) -> None:
     if twice == "files":
         np.savez(tmp_path / "1.jpg.npz", boxes=[[0.0, 0, 2, 2]])
         names.pop()
-    said = {"files": r"1.jpg.npz and .*1.npz", "photographs": r"1.jpg of own and 1.png of own"}
-    with pytest.raises(InputError, match=rf"key '1'; found .*{said[twice]}"):
+    message = {"files": r"1.jpg.npz and .*1.npz", "photographs": r"1.jpg of own and 1.png of own"}
+    with pytest.raises(InputError, match=rf"key '1'; found .*{message[twice]}"):
         BoxFile(tmp_path, [(OWN, names)])
 
 
@@ -187,14 +189,14 @@ def first_image_again(ids: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("per_image", "change", "said"),
+    ("per_image", "change", "message"),
     [
         (True, first_id_again, "key '2000'; found row 1 and row 12"),
         (False, first_image_again, "key '2000'; found row 1 and row 56"),
     ],
 )
 def test_ids_of_a_split(
-    tmp_path: Path, per_image: bool, change: Callable[[list[str]], list[str]], said: str
+    tmp_path: Path, per_image: bool, change: Callable[[list[str]], list[str]], message: str
 ) -> None:
     folder = write_dataset(tmp_path / "micro")
     path = folder / "test_ids.txt"
@@ -202,7 +204,7 @@ def test_ids_of_a_split(
     path.write_text("\n".join(ids))
     assert len(load_split(folder, "test").ids) == 12
     path.write_text("\n".join(change(ids)))
-    with pytest.raises(InputError, match=rf"test_ids.txt: two images share the {said}"):
+    with pytest.raises(InputError, match=rf"test_ids.txt: two images share the {message}"):
         load_split(folder, "test")
 
 

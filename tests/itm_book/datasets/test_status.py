@@ -99,10 +99,10 @@ def test_what_is_there_is_not_fetched_again(
 ) -> None:
     get(entry, data=tmp_path, retry=QUICK)
     (tmp_path / "toy" / "texts.zip").unlink()  # what was unpacked is enough
-    server.asked.clear()
+    server.requests.clear()
     statuses = get(entry, data=tmp_path, retry=QUICK)
     assert [status.state for status in statuses] == [PRESENT, PRESENT, MISSING]
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_an_archive_put_there_by_hand_is_only_unpacked(
@@ -114,7 +114,7 @@ def test_an_archive_put_there_by_hand_is_only_unpacked(
     assert (status.state, status.detail) == (MISSING, "the archive is present, but not unpacked")
     (status,) = get(entry, ["texts.zip"], data=tmp_path, retry=QUICK)
     assert status.state == PRESENT
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_another_archive_put_there_by_hand_is_replaced(entry: SetEntry, tmp_path: Path) -> None:
@@ -143,10 +143,10 @@ def test_damage_is_found_and_repaired(
     assert states(entry, tmp_path)[which] == (absent if damage == "gone" else CORRUPT)
     if damage == "content":
         assert states(entry, tmp_path, quick=True)[which] == PRESENT
-    server.asked.clear()
+    server.requests.clear()
     get(entry, data=tmp_path, retry=QUICK)
     assert path.read_bytes() == good
-    assert [asked for asked, _ in server.asked] == (["/caps"] if which == 0 else [])
+    assert [asked for asked, _ in server.requests] == (["/caps"] if which == 0 else [])
 
 
 def test_a_file_of_unknown_hash_must_stay_what_it_was_at_first_use(
@@ -219,7 +219,7 @@ def test_space_is_asked_for_all_files_at_once(
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=5000))
     with pytest.raises(InputError, match=r"expected 8.0 kB free, found 5.0 kB free"):
         get(entry.replace(files=files), data=tmp_path, retry=QUICK)
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_two_do_not_fetch_one_set_at_once(entry: SetEntry, tmp_path: Path) -> None:

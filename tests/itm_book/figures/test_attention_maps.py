@@ -111,8 +111,8 @@ def test_without_boxes_there_is_a_matrix_and_without_a_picture_the_boxes_alone()
 def test_where_regions_ask_no_word_has_a_share() -> None:
     regions = replace(made().direction(), direction="i2t", quality=[])
     record = replace(made("SCAN i2t"), directions=[regions])
-    said = [axes.get_xlabel() for axes in panels(attention_maps.maps(record, truth=True))]
-    assert said == ["region 0: 0.50", "region 2: 1.00"]
+    message = [axes.get_xlabel() for axes in panels(attention_maps.maps(record, truth=True))]
+    assert message == ["region 0: 0.50", "region 2: 1.00"]
     for draw in (attention_maps.maps, attention_maps.matrix):
         with pytest.raises(InputError, match="does not attend in that direction"):
             draw(record, direction="t2i")

@@ -40,9 +40,9 @@ def test_right_items_are_marked() -> None:
     figure = retrieval_examples.retrieved_images(shown, [0.5, 0.4], [False, True])
     assert [axes.get_title() for axes in figure.axes] == ["1. ", "2. right"]
     figure = retrieval_examples.retrieved_captions(shown[0], ["x", "y"], [0.5, 0.4], [True, False])
-    said = [t.get_text() for t in figure.axes[1].texts]
-    assert "1. right  0.500" in said
-    assert "2. other  0.400" in said
+    message = [t.get_text() for t in figure.axes[1].texts]
+    assert "1. right  0.500" in message
+    assert "2. other  0.400" in message
 
 
 def test_tensors_keep_their_values() -> None:

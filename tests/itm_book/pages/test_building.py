@@ -108,8 +108,8 @@ def test_the_landing_page_opens_with_the_explorer(tiny_book: Path) -> None:
 
 def test_the_execution_page_tells_device_versions_and_duration(tiny_book: Path) -> None:
     page = (tiny_book.parent / "book" / "execution.html").read_text()
-    for said in ("first_match", "word=ball", "torch", "Processor cores", "together took"):
-        assert said in page
+    for message in ("first_match", "word=ball", "torch", "Processor cores", "together took"):
+        assert message in page
 
 
 def test_a_warning_fails_the_build_and_the_last_book_stays(tmp_path: Path) -> None:

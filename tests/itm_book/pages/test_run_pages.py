@@ -53,10 +53,10 @@ def write_run(
     }
     folder = runs.folder_of(config, root)
     folder.mkdir(parents=True)
-    said = {"config.json": config}
+    message = {"config.json": config}
     if finished:
-        said |= {"metrics.json": METRICS, "environment.json": ENVIRONMENT}
-    for name, content in said.items():
+        message |= {"metrics.json": METRICS, "environment.json": ENVIRONMENT}
+    for name, content in message.items():
         (folder / name).write_text(json.dumps(content))
     for name, text in files.items():
         path = folder / name.replace("_", ".")

@@ -77,17 +77,17 @@ def test_rounded_numbers_still_add_up_and_stay_small(
 def test_every_pass_and_step_is_there(folder: Path, split: Split, method: str) -> None:
     run, place, found = record(folder, split, method)
     (side,) = found.directions
-    look = read_pair(run, split, scenes_pair.IMAGE, place).directions[0]
+    output = read_pair(run, split, scenes_pair.IMAGE, place).directions[0]
     shown = slice(1, -1) if method == "rcar-t2i" else slice(None)
-    assert len(side.weights) == len(side.temperature) == len(look.passes) == 2
-    for k, seen in enumerate(look.passes):
-        np.testing.assert_array_equal(side.weights[k], seen.weights[0, 1:-1, 0].numpy())
-        whole = look.pooling[k].flatten().numpy()
+    assert len(side.weights) == len(side.temperature) == len(output.passes) == 2
+    for k, attention_pass in enumerate(output.passes):
+        np.testing.assert_array_equal(side.weights[k], attention_pass.weights[0, 1:-1, 0].numpy())
+        whole = output.pooling[k].flatten().numpy()
         assert whole.sum() == pytest.approx(1, abs=1e-5)
         np.testing.assert_array_equal(side.pooling[k], whole[shown])
     start = run.recipe.matcher.attention_temperature  # type: ignore[union-attr]
     np.testing.assert_array_equal(side.temperature[0], np.float32(start))
-    later = torch.as_tensor(look.passes[1].control.temperature).flatten().numpy()
+    later = torch.as_tensor(output.passes[1].control.temperature).flatten().numpy()
     np.testing.assert_array_equal(side.temperature[1], later[shown])
 
 

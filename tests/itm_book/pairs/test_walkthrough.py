@@ -26,9 +26,9 @@ def trained(folder: Path, recipe: str) -> runs.Run:
 def test_the_steps_are_those_of_the_score(tmp_path: Path) -> None:
     run = trained(tmp_path, "scan-t2i-mean")
     split = load_dataset(tmp_path / "micro").test
-    look = read_pair(run, split, 0, 0).directions[0]
+    output = read_pair(run, split, 0, 0).directions[0]
     steps = scan_steps(run, split, 0, 0)
-    np.testing.assert_array_equal(steps.weights, look.passes[0].weights[0, :, 0].numpy())
+    np.testing.assert_array_equal(steps.weights, output.passes[0].weights[0, :, 0].numpy())
     assert steps.relevance.mean() == pytest.approx(steps.score, abs=1e-5)
 
 

@@ -148,9 +148,9 @@ def test_a_damaged_or_pickled_file_is_refused_and_runs_nothing(
     with pytest.raises(InputError, match=r"bad\.npz"):
         read(path)
     assert main(["parity", str(path)]) == 1
-    said = capsys.readouterr().out
-    assert "FAIL bad.npz" in said
-    assert "0 agree, 1 fail, 0 unknown" in said
+    printed = capsys.readouterr().out
+    assert "FAIL bad.npz" in printed
+    assert "0 agree, 1 fail, 0 unknown" in printed
     assert not (tmp_path / "ran").exists()
 
 
@@ -162,10 +162,10 @@ def test_a_missing_array_is_that_file_s_failure_alone(
     write(tmp_path, arrays)
     (tmp_path / "whole.npz").write_bytes((GOLDEN / "hinge_loss_matrix.npz").read_bytes())
     assert main(["parity", str(tmp_path)]) == 1
-    said = capsys.readouterr().out
-    assert "FAIL made.npz" in said
-    assert "inputs/lengths" in said
-    assert "1 agree, 1 fail, 0 unknown" in said
+    printed = capsys.readouterr().out
+    assert "FAIL made.npz" in printed
+    assert "inputs/lengths" in printed
+    assert "1 agree, 1 fail, 0 unknown" in printed
 
 
 def test_whatever_a_checker_stumbles_over_is_that_file_s_failure(tmp_path: Path) -> None:

@@ -370,10 +370,10 @@ def test_what_lies_beside_references_is_skipped_by_name(
     assert "no reference files here" in capsys.readouterr().err
     (tmp_path / "eval.npz").write_bytes((GOLDEN / "eval_random.npz").read_bytes())
     assert main(["parity", str(tmp_path)]) == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for name in ("model.pth.tar", "old.pth", "dev_caps.txt", "vocab.json", "dev_ims.npy"):
-        assert f"skip {name}" in said
-    assert "1 agree, 0 fail, 0 unknown, 5 skipped" in said
+        assert f"skip {name}" in printed
+    assert "1 agree, 0 fail, 0 unknown, 5 skipped" in printed
     (tmp_path / "notes.xyz").write_text("?")
     (tmp_path / "other.json").write_text("{}")
     assert main(["parity", str(tmp_path)]) == 1

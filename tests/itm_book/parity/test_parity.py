@@ -88,10 +88,10 @@ def test_the_command_lists_every_file_and_its_verdict(
     np.savez(tmp_path / "stranger.npz", x=np.ones(2))
     (tmp_path / "cut.npz").write_bytes((GOLDEN / "scan_t2i_lse.npz").read_bytes()[:5000])
     assert main(["parity", str(tmp_path)]) == 1
-    said = capsys.readouterr().out
-    assert "???? stranger.npz" in said
-    assert "FAIL cut.npz" in said
-    assert "1 agree, 1 fail, 1 unknown" in said
+    printed = capsys.readouterr().out
+    assert "???? stranger.npz" in printed
+    assert "FAIL cut.npz" in printed
+    assert "1 agree, 1 fail, 1 unknown" in printed
 
 
 def test_an_empty_or_missing_folder_is_bad_input(tmp_path: Path) -> None:

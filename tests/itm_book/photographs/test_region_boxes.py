@@ -54,13 +54,13 @@ def test_boxes_come_from_a_file_for_each_photograph(tmp_path: Path) -> None:
     np.savez(tmp_path / "p3.npz", boxes=[[3.0, 2, 1, 4]])
     boxes = BoxFile(tmp_path, [("own", ["p0.jpg", "p1.jpg", "p2.jpg", "p3.jpg"])])
     assert boxes("own", 0, "p0.jpg", noise(0))[0].tolist() == [1, 2, 3, 4]
-    for name, said in (
+    for name, message in (
         ("p1.jpg", "p1.npz: no boxes in this file"),
         ("p2.jpg", "p2.npz: damaged .npz file"),
         ("p3.jpg", "invalid boxes of p3.jpg"),
         ("p9.jpg", "p9.npz: no boxes for p9.jpg"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             boxes("own", 0, name, noise(0))
 
 
@@ -69,11 +69,11 @@ def test_boxes_come_from_one_array_in_the_order_of_the_photographs(tmp_path: Pat
     np.save(tmp_path / "a.npy", rows)
     boxes = BoxFile(tmp_path / "a.npy", [("own", ["a", "b"])])
     assert boxes("own", 1, "any", noise(0))[0].tolist() == [4, 5, 6, 7]
-    for splits, said in (
+    for splits, message in (
         ([("own", [*"abc"])], "wrong shape"),
         ([("a", ["x"]), ("b", ["y"])], "one split"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             BoxFile(tmp_path / "a.npy", splits)
     with pytest.raises(InputError, match="no files of boxes"):
         BoxFile(tmp_path / "nowhere", [("own", ["a", "b"])])

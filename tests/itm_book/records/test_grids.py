@@ -55,7 +55,7 @@ def test_a_cell_knows_the_folder_of_its_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("was", "becomes", "said"),
+    ("was", "becomes", "message"),
     [
         ("title: a table\n", "", "title.*required"),
         ("fresh:", "refresh:", "unknown key of Grid.*found refresh"),
@@ -77,10 +77,10 @@ def test_a_cell_knows_the_folder_of_its_run(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_with_a_mistake_is_refused(
-    was: str, becomes: str, said: str, tmp_path: Path
+    was: str, becomes: str, message: str, tmp_path: Path
 ) -> None:
     assert was in GOOD
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         grids.load(write(tmp_path, GOOD.replace(was, becomes)))
     assert "table.yml" in str(caught.value)
 

@@ -105,9 +105,9 @@ def test_a_gain_is_paired_by_seed_and_image() -> None:
 
 
 def test_seeds_without_a_partner_and_rows_without_a_host_are_left_out() -> None:
-    found = comparison.gains({"host": [fake(0, 1.5)], "host + RCR": three(2.2)}, GRID)
-    assert found["seeds"].tolist() == [1]
-    assert found["effect"].tolist() == ["not testable"]  # a single seed tells nothing
+    table = comparison.gains({"host": [fake(0, 1.5)], "host + RCR": three(2.2)}, GRID)
+    assert table["seeds"].tolist() == [1]
+    assert table["effect"].tolist() == ["not testable"]  # a single seed tells nothing
     assert comparison.gains({"host + RCR": three(2.2)}, GRID).empty
 
 

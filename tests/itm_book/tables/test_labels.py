@@ -31,15 +31,15 @@ def test_a_difference_must_pass_both_tests() -> None:
 
 
 @pytest.mark.parametrize(
-    ("difference", "p", "said"),
+    ("difference", "p", "message"),
     [
         (3.0, 0.049, GAIN), (-3.0, 0.049, LOSS), (3.0, 0.05, NO_EFFECT), (-3.0, 0.05, NO_EFFECT),
         (3.0, 0.9, NO_EFFECT), (0.0, 0.0, NO_EFFECT), (3.0, NAN, UNTESTABLE),
         (NAN, 0.01, UNTESTABLE), (1e-9, 0.0, GAIN),
     ],
 )  # fmt: skip
-def test_a_difference_counts_below_five_percent(difference: float, p: float, said: str) -> None:
-    assert labels.effect(difference, p) == said
+def test_a_difference_counts_below_five_percent(difference: float, p: float, message: str) -> None:
+    assert labels.effect(difference, p) == message
 
 
 @pytest.mark.parametrize(

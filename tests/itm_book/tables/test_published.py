@@ -41,7 +41,7 @@ def test_scan_is_as_in_its_paper() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"i2t_r1": 120.0}, "0..100"),
         ({"source": ""}, "without a source"),
@@ -49,12 +49,12 @@ def test_scan_is_as_in_its_paper() -> None:
         (dict.fromkeys(published.RECALLS, float("nan")), "without a recall"),
     ],
 )
-def test_a_wrong_row_is_named(tmp_path: Path, change: dict[str, object], said: str) -> None:
+def test_a_wrong_row_is_named(tmp_path: Path, change: dict[str, object], message: str) -> None:
     table = pd.read_csv(published.FOLDER / "hosts.csv").head(2).astype({"source": object})
     for column, value in change.items():
         table.loc[1, column] = value
     table.to_csv(tmp_path / "hosts.csv", index=False)
-    with pytest.raises(InputError, match=f"hosts.csv, row 3: .*{said}"):
+    with pytest.raises(InputError, match=f"hosts.csv, row 3: .*{message}"):
         published.load(tmp_path)
 
 
@@ -71,9 +71,9 @@ def test_another_table_is_refused(tmp_path: Path) -> None:
 
 
 def test_rows_are_chosen_by_method_and_dataset() -> None:
-    found = published.rows(method="CHAN", dataset="Flickr30K")
-    assert set(found["method"]) == {"CHAN"}
-    assert set(found["dataset"]) == {"Flickr30K"}
+    table = published.rows(method="CHAN", dataset="Flickr30K")
+    assert set(table["method"]) == {"CHAN"}
+    assert set(table["dataset"]) == {"Flickr30K"}
     assert published.rows(dataset="Scenes").empty
 
 

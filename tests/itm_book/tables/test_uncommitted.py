@@ -76,8 +76,8 @@ def test_claims_and_counts_on_rows_of_uncommitted_code_are_marked() -> None:
         (FOUND | {"other": recorded(CLEAN, CLEAN, CLEAN)}, False),
     ):
         gained = comparison.gains(found, GRID)
-        said = report.claims([verdicts.claim(1, "it helps", gained, list(gained["name"]))])
-        for shown in (said, plugin_matrix.tally(gained)):
+        message = report.claims([verdicts.claim(1, "it helps", gained, list(gained["name"]))])
+        for shown in (message, plugin_matrix.tally(gained)):
             assert (MARK in report.html(shown, "table").data) is expected
 
 

@@ -11,7 +11,7 @@ from itm_book.tables import comparison, labels, verdicts
 from itm_core.evaluation import statistics
 from tests.itm_book.tables.test_comparison import GRID, three
 
-TIMES = pd.DataFrame({"method": ["hard", "soft", "twin"], "milliseconds": [50.0, 200.0, 55.0]})
+TIMES = pd.DataFrame({"method": ["hard", "soft", "reference"], "milliseconds": [50.0, 200.0, 55.0]})
 NAN = float("nan")
 
 
@@ -20,15 +20,15 @@ NAN = float("nan")
     [
         ("hard", "soft", "holds"),
         ("soft", "hard", "against"),
-        ("hard", "twin", "no effect found"),
-        ("twin", "hard", "no effect found"),
+        ("hard", "reference", "no effect found"),
+        ("reference", "hard", "no effect found"),
         ("hard", "unknown", "not testable"),
     ],
 )
 def test_a_time_is_only_a_difference_beyond_noise(name: str, than: str, verdict: str) -> None:
-    said = verdicts.faster(3, "fast", TIMES, name, than)
-    assert said["verdict"] == verdict
-    evidence = said["evidence"]
+    message = verdicts.faster(3, "fast", TIMES, name, than)
+    assert message["verdict"] == verdict
+    evidence = message["evidence"]
     assert evidence.startswith("not run here" if verdict == "not testable" else "a timing")
 
 
@@ -72,15 +72,15 @@ ONE_SEED = row("alone", 3.0, NAN, seeds=1, spread=NAN)
     ],
 )
 def test_verdicts_on_claims_by_hand(rows: tuple[dict[str, Any], ...], verdict: str) -> None:
-    said = claim(*rows)
-    assert said["verdict"].split(" (")[0] == verdict
+    message = claim(*rows)
+    assert message["verdict"].split(" (")[0] == verdict
 
 
 def test_the_evidence_names_what_gains_and_what_loses() -> None:
-    said = claim(A, LOST, ONE_SEED)["evidence"].split("; ")
-    assert said[0] == "a over host: +5.0 [+4.0, +6.0] ± 10.0, gain, p = 0.010"
-    assert said[1] == "lost over host: -5.0 [-6.0, -4.0] ± 10.0, loss, p = 0.002"  # twice 0.001
-    assert said[2] == "alone over host: +3.0 [+2.0, +4.0], not testable, one seed"
+    message = claim(A, LOST, ONE_SEED)["evidence"].split("; ")
+    assert message[0] == "a over host: +5.0 [+4.0, +6.0] ± 10.0, gain, p = 0.010"
+    assert message[1] == "lost over host: -5.0 [-6.0, -4.0] ± 10.0, loss, p = 0.002"  # twice 0.001
+    assert message[2] == "alone over host: +3.0 [+2.0, +4.0], not testable, one seed"
 
 
 def test_where_nothing_is_found_the_gain_that_could_have_been_is_named() -> None:
@@ -98,27 +98,27 @@ def test_where_nothing_is_found_the_gain_that_could_have_been_is_named() -> None
 
 def test_what_was_not_run_is_said() -> None:
     table = pd.DataFrame([A])
-    said = verdicts.claim(1, "it helps", table, ["a", "absent"])
-    assert said["verdict"] == "holds, 1 not run here"
-    assert said["evidence"].endswith("p = 0.010; not run here: absent")
+    verdict = verdicts.claim(1, "it helps", table, ["a", "absent"])
+    assert verdict["verdict"] == "holds, 1 not run here"
+    assert verdict["evidence"].endswith("p = 0.010; not run here: absent")
     for empty in (table, pd.DataFrame()):
-        said = verdicts.claim(1, "it helps", empty, ["absent"])
-        assert (said["verdict"], said["evidence"]) == ("not testable", "not run here: absent")
+        verdict = verdicts.claim(1, "it helps", empty, ["absent"])
+        assert (verdict["verdict"], verdict["evidence"]) == ("not testable", "not run here: absent")
 
 
 def test_a_reconstruction_is_named_before_every_label() -> None:
     ours = "our reconstruction"
     assert claim(LOST, subject=ours)["verdict"] == "our reconstruction: against"
-    said = verdicts.untested(5, "on photographs", "needs photographs", subject=ours)
-    assert said["verdict"] == "our reconstruction: not testable"
-    assert said["evidence"] == "needs photographs"
+    table = verdicts.untested(5, "on photographs", "needs photographs", subject=ours)
+    assert table["verdict"] == "our reconstruction: not testable"
+    assert table["evidence"] == "needs photographs"
 
 
 def test_a_claim_on_runs_follows_their_numbers() -> None:
     groups = {"host": three(1.5), "host + RCR": three(2.5), "other": three(0.7)}
     table = comparison.gains(groups, GRID)
-    said = verdicts.claim(1, "it helps", table, ["host + RCR"])
-    assert said["verdict"] == "holds"
+    verdict = verdicts.claim(1, "it helps", table, ["host + RCR"])
+    assert verdict["verdict"] == "holds"
     assert verdicts.claim(1, "it helps", table, ["other"])["verdict"] == "against"
     alone = comparison.gains({name: group[:1] for name, group in groups.items()}, GRID)
     assert verdicts.claim(1, "it helps", alone, ["other"])["verdict"] == "not testable"

@@ -31,8 +31,8 @@ def test_five_captions_belong_to_each_image(tmp_path: Path) -> None:
 def test_a_pair_that_is_not_there_is_refused(tmp_path: Path) -> None:
     test = load_split(write_dataset(tmp_path), "test")
     assert test.place(2, 3) == 13
-    for image, caption, said in ((12, 0, "no such image"), (0, 5, "no such caption")):
-        with pytest.raises(InputError, match=said):
+    for image, caption, message in ((12, 0, "no such image"), (0, 5, "no such caption")):
+        with pytest.raises(InputError, match=message):
             test.place(image, caption)
 
 
@@ -67,7 +67,7 @@ def test_boxes_sizes_and_pictures_are_read_where_they_are(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "said"),
+    ("name", "values", "message"),
     [
         ("boxes", np.zeros((12, 3, 4)), r"wrong shape; expected \[12, 4, 4\], found \[12, 3, 4\]"),
         ("boxes", np.tile([5.0, 0.0, 3.0, 9.0], (12, 4, 1)), "row 0: the box of region 0 makes no"),
@@ -77,10 +77,10 @@ def test_boxes_sizes_and_pictures_are_read_where_they_are(tmp_path: Path) -> Non
     ],
 )
 def test_wrong_boxes_and_sizes_are_named(
-    tmp_path: Path, name: str, values: np.ndarray, said: str
+    tmp_path: Path, name: str, values: np.ndarray, message: str
 ) -> None:
     np.save(write_dataset(tmp_path) / f"test_{name}.npy", values)
-    with pytest.raises(InputError, match=f"test_{name}.npy.*{said}"):
+    with pytest.raises(InputError, match=f"test_{name}.npy.*{message}"):
         load_split(tmp_path, "test")
 
 
@@ -239,7 +239,7 @@ def test_captions_of_other_editors_are_the_same_captions(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (b"a dog\n\nb\nc\nd\n", "row 2: an empty caption"),
         (b"a dog\nb\nc\nd\ne\n\n", "row 6: an empty caption.*take the line out"),
@@ -247,9 +247,9 @@ def test_captions_of_other_editors_are_the_same_captions(tmp_path: Path) -> None
         (b"a dog\n12.jpg#1\ta cat\n", "row 2: a file name before the caption.*cut -f 2"),
     ],
 )
-def test_lines_that_are_no_caption_are_named(tmp_path: Path, text: bytes, said: str) -> None:
+def test_lines_that_are_no_caption_are_named(tmp_path: Path, text: bytes, message: str) -> None:
     (write_dataset(tmp_path) / "dev_caps.txt").write_bytes(text)
-    with pytest.raises(InputError, match=f"dev_caps.txt, {said}"):
+    with pytest.raises(InputError, match=f"dev_caps.txt, {message}"):
         load_split(tmp_path, "dev")
 
 

@@ -53,10 +53,10 @@ def test_the_note_decides(tmp_path: Path) -> None:
         (None, known, rf"expected features of an unknown backbone.*dataset trained, found {net}"),
         (NET, unknown, rf"expected {net}.*dataset trained, found features of an unknown backbone"),
     ]
-    for trained, split, said in cases:
-        with pytest.raises(InputError, match=rf"trained on other features.*{said}") as told:
+    for trained, split, message in cases:
+        with pytest.raises(InputError, match=rf"trained on other features.*{message}") as error:
             require_same_features(config(trained), split)
-        assert "itm data make" in str(told.value)
+        assert "itm data make" in str(error.value)
     (known.folder / NOTE).write_text("{}")
     with pytest.raises(InputError, match="not a note on features"):
         read_note(known.folder)
@@ -100,9 +100,9 @@ def test_commands_refuse_features_of_another_extractor(
         "index": ["index", str(dataset), str(out), "--run", str(trained.folder)],
     }[command]
     assert main(given) == 2
-    told = capsys.readouterr().err
-    assert "weights abababababab" in told
-    assert ("weights cdcdcdcdcdcd" if features else "an unknown backbone") in told
+    printed = capsys.readouterr().err
+    assert "weights abababababab" in printed
+    assert ("weights cdcdcdcdcdcd" if features else "an unknown backbone") in printed
     assert not out.exists()
     note(dataset, NET)
     if command == "score":
@@ -111,7 +111,7 @@ def test_commands_refuse_features_of_another_extractor(
 
 @pytest.mark.parametrize("command", ["score", "index"])
 @pytest.mark.parametrize(
-    ("recipe", "shape", "said"),
+    ("recipe", "shape", "message"),
     [
         ("scan-t2i-mean", (12, 4, 3), "another width than those that the run was trained on"),
         ("saf", (12, 5, 11), "another number than those that the run was trained on"),
@@ -123,7 +123,7 @@ def test_commands_refuse_features_of_another_size(
     command: str,
     recipe: str,
     shape: tuple[int, int, int],
-    said: str,
+    message: str,
 ) -> None:
     run, out = train(micro(tmp_path / "micro"), tmp_path, recipe), tmp_path / "out"
     dataset = micro(tmp_path / "other")
@@ -133,14 +133,14 @@ def test_commands_refuse_features_of_another_size(
         "index": ["index", str(dataset), str(out), "--run", str(run.folder)],
     }[command]
     assert main(given) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not out.exists()
 
 
 def test_searching_and_explaining_refuse_them(trained: runs.Run, tmp_path: Path) -> None:
-    own = load_split(trained.folder.parents[3] / "micro", "test")
-    assert len(Searcher(trained, own).scores_of_images("a red ball")) == 12
-    assert word_maps.explain(trained, own, 0, 3).words
+    split = load_split(trained.folder.parents[3] / "micro", "test")
+    assert len(Searcher(trained, split).scores_of_images("a red ball")) == 12
+    assert word_maps.explain(trained, split, 0, 3).words
     foreign = load_split(micro(tmp_path / "foreign", OTHER_NET), "test")
     with pytest.raises(InputError, match="trained on other features"):
         Searcher(trained, foreign)

@@ -26,8 +26,10 @@ def copy_images(folder: Path, taken: dict[int, int], *, into: str) -> None:
 @pytest.mark.parametrize("into", ["dev", "test"])
 def test_equal_features_in_two_splits_are_refused(tmp_path: Path, into: str) -> None:
     copy_images(write_dataset(tmp_path), {5: 2, 7: 9}, into=into)
-    said = rf"{into}_ims.npy: images are in the train split too.*2 of the 12.* 5, which is image 2 "
-    with pytest.raises(InputError, match=said):
+    message = (
+        rf"{into}_ims.npy: images are in the train split too.*2 of the 12.* 5, which is image 2 "
+    )
+    with pytest.raises(InputError, match=message):
         load_dataset(tmp_path)
 
 

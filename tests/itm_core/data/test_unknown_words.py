@@ -64,12 +64,12 @@ def test_a_small_dataset_is_refused_until_it_has_a_vocabulary(
     recaption(dataset, SPLITS, "one{k} two{k}")  # each word stands three times, and needs four
     for command in (["check", str(dataset)], train(dataset)):
         assert main(command) == 2
-        told = capsys.readouterr()
-        assert "train_caps.txt: most words of the train split are unknown" in told.err
-        assert "found train 100.0 %, dev 100.0 %, test 100.0 %" in told.err
-        assert f"itm data vocab {dataset} --threshold 1" in told.err
-        assert len(told.err.strip().splitlines()) == 1
-        assert "60 captions, 100.0 % of words unknown" in told.out or command[0] == "train"
+        printed = capsys.readouterr()
+        assert "train_caps.txt: most words of the train split are unknown" in printed.err
+        assert "found train 100.0 %, dev 100.0 %, test 100.0 %" in printed.err
+        assert f"itm data vocab {dataset} --threshold 1" in printed.err
+        assert len(printed.err.strip().splitlines()) == 1
+        assert "60 captions, 100.0 % of words unknown" in printed.out or command[0] == "train"
     with pytest.raises(InputError, match="most words of the train split"):
         runs.train_or_load(dataset, "scan-t2i-mean", root=dataset.parent / "runs", device="cpu")
     assert not (dataset.parent / "runs").exists()
@@ -91,9 +91,9 @@ def test_one_half_is_not_too_much(dataset: Path, capsys: pytest.CaptureFixture[s
     recaption(dataset, ("test",), "red cat ball dog")
     recaption(dataset, ("dev",), "cat dog")  # only reported
     assert main(["check", str(dataset)]) == 0
-    said = capsys.readouterr().out
-    assert "60 captions, 50.0 % of words unknown" in said
-    assert "60 captions, 100.0 % of words unknown" in said
+    printed = capsys.readouterr().out
+    assert "60 captions, 50.0 % of words unknown" in printed
+    assert "60 captions, 100.0 % of words unknown" in printed
     recaption(dataset, ("test",), "red cat ball dog cat")
     assert main(["check", str(dataset)]) == 2
     assert "most words of the test split are unknown" in capsys.readouterr().err
@@ -112,9 +112,9 @@ def test_a_language_without_spaces_is_refused(
     assert main(train(dataset)) == 2
     assert "put spaces between the words" in capsys.readouterr().err
     assert main(["data", "vocab", str(dataset), "--threshold", "1"]) == 2
-    told = capsys.readouterr().err
-    assert "most words of the test split are unknown" in told
-    assert "found train 0.0 %, dev 100.0 %, test 100.0 %" in told
+    printed = capsys.readouterr().err
+    assert "most words of the test split are unknown" in printed
+    assert "found train 0.0 %, dev 100.0 %, test 100.0 %" in printed
     assert not (dataset / "vocab.json").exists()
     recaption(dataset, SPLITS, "一只 红色 的 狗 在 跑")
     assert main(["check", str(dataset)]) == 0
@@ -129,9 +129,9 @@ def test_a_vocabulary_is_only_replaced_on_request(
     WORDS.save(path)
     before = path.read_bytes()
     assert main(["data", "vocab", str(dataset), "--threshold", "1"]) == 2
-    told = capsys.readouterr().err
-    assert f"{path.name}: the dataset has a vocabulary" in told
-    assert "--replace" in told
+    printed = capsys.readouterr().err
+    assert f"{path.name}: the dataset has a vocabulary" in printed
+    assert "--replace" in printed
     assert path.read_bytes() == before
     assert (dataset / "vocab.json").exists() == (place == "vocab.json")
     assert main(["data", "vocab", str(dataset), "--threshold", "1", "--replace"]) == 0
@@ -178,7 +178,7 @@ def test_pieces_count_like_words(dataset: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sentence", "said"),
+    ("sentence", "message"),
     [
         ("", "no sentence to search with.*found ''"),
         (" . !", "no sentence to search with.*found ' . !'"),
@@ -190,8 +190,8 @@ def test_pieces_count_like_words(dataset: Path, tmp_path: Path) -> None:
         ("ball " * 201, "the sentence is too long; expected 1 to 200 words, found 201"),
     ],
 )
-def test_sentences_that_are_refused(sentence: str, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_sentences_that_are_refused(sentence: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         require_sentence(WORDS, sentence)
 
 

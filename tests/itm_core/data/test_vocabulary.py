@@ -67,7 +67,7 @@ def test_a_vocabulary_does_not_change() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ('{"word2idx": {"<start>": 1, "<end>": 2}}', "no <unk>"),
         ('{"word2idx": {"<start>": 1, "<end>": 1, "<unk>": 3}}', "share an id"),
@@ -82,10 +82,10 @@ def test_a_vocabulary_does_not_change() -> None:
         ('{"words": []}', "word2idx"),
     ],
 )
-def test_a_broken_vocabulary_is_named(tmp_path: Path, content: str, said: str) -> None:
+def test_a_broken_vocabulary_is_named(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "vocab.json"
     path.write_text(content)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         Vocabulary.load(path)
 
 

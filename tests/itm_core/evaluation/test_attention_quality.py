@@ -48,7 +48,7 @@ REGIONS_OF_DOG = np.array(
     ],
     float,
 )
-LOOKS = {
+WEIGHTS_BY_CASE = {
     "hard": [1.0, 0, 0, 0, 0, 0],
     "sharp": [0.6, 0.1, 0.05, 0.05, 0.1, 0.1],
     "diffuse": [0.2, 0.18, 0.17, 0.17, 0.18, 0.1],
@@ -59,7 +59,7 @@ LOOKS = {
 
 def looked(name: str, threshold: float = 0.5) -> Quality:
     relevant = torch.from_numpy(iou(REGIONS_OF_DOG, DOG)[:, 0] >= threshold)
-    weights = torch.tensor([LOOKS[name]], dtype=torch.float64)
+    weights = torch.tensor([WEIGHTS_BY_CASE[name]], dtype=torch.float64)
     return measure(weights, relevant[None], torch.tensor([6]))
 
 
@@ -280,9 +280,9 @@ def test_a_split_is_measured_as_one_caption_after_another(name: str, tmp_path: P
             for place, named in enumerate(truth[c], 1)  # <start> stands before the first
             if named
         }
-        for look in matcher.explain(V, W).directions:
-            weights = look.weights[0, :, 0].detach().numpy()
-            if look.key_axis == REGIONS:
+        for output in matcher.explain(V, W).directions:
+            weights = output.weights[0, :, 0].detach().numpy()
+            if output.key_axis == REGIONS:
                 found = rows.setdefault("t2i", [])
                 found += [plain(weights[place], right) for place, right in shown.items()]
             else:

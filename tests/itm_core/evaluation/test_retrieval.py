@@ -1,4 +1,4 @@
-"""Ranks, recalls, folds, intervals and tests against slow twins and hand-worked cases."""
+"""Ranks, recalls, folds, intervals and tests against slow references and hand-worked cases."""
 
 from __future__ import annotations
 

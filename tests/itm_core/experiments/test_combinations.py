@@ -132,10 +132,10 @@ def check(recipe: Recipe) -> None:
     with torch.no_grad():
         regions, words = matcher.regions(b.features), matcher.words(b.tokens, b.lens)
         scores = matcher(AllPairs(regions, words))
-        reading = matcher.explain(regions, words)
-    torch.testing.assert_close(reading.score[:, 0], scores.diagonal(), atol=1e-6, rtol=0)
-    torch.testing.assert_close(reading.total()[:, 0], scores.diagonal(), atol=1e-6, rtol=0)
-    for look in reading.directions:
+        output = matcher.explain(regions, words)
+    torch.testing.assert_close(output.score[:, 0], scores.diagonal(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(output.total()[:, 0], scores.diagonal(), atol=1e-6, rtol=0)
+    for look in output.directions:
         sums = look.weights.sum(look.key_axis)
         real = (torch.arange(5) < b.lens[:, None])[:, :, None, None]
         sums = sums if look.key_axis == 1 else sums[real.expand(-1, -1, 1, 1).squeeze(3)]

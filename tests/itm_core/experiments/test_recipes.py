@@ -149,7 +149,7 @@ def test_plug_ins_are_part_of_the_name(name: str, regulator: str, ccr: float, cc
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "said"),
+    ("name", "changes", "message"),
     [
         ("vse-gpo+rcr", (), "one vector per image and caption"),
         ("chan+rcr", (), "no gradient"),
@@ -171,8 +171,10 @@ def test_plug_ins_are_part_of_the_name(name: str, regulator: str, ccr: float, cc
         ("chan", ("regulator.kind=memory",), "steers soft attention"),
     ],
 )
-def test_an_impossible_combination_says_why(name: str, changes: tuple[str, ...], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_an_impossible_combination_says_why(
+    name: str, changes: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
         recipes.get(name).replace(*changes)
 
 
@@ -209,7 +211,7 @@ def test_replacing_reads_each_type() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ("training.epoch=3", "one of epochs"),
         ("epochs=3", "PART.KEY=VALUE"),
@@ -221,8 +223,8 @@ def test_replacing_reads_each_type() -> None:
         ("training.learning_rate=nan", "expected a finite number"),
     ],
 )
-def test_a_wrong_change_says_what_would_be_right(change: str, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_a_wrong_change_says_what_would_be_right(change: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         recipes.get("scan-t2i-mean").replace(change)
 
 

@@ -123,16 +123,19 @@ CALLS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
         lambda w: measure(COUNTS[0], ~COUNTS[1], torch.tensor([3, 3]), averaging=w),
         tuple(AVERAGINGS),
     ),
-    "twin's direction": (lambda w: scan_scores(*ONE, direction=w), ("t2i", "i2t")),
-    "twin's normalisation": (lambda w: normalised(S, w), KINDS),
-    "twin's aggregation": (lambda w: pool(S[:, :, 0, 0], w, 1.0), ("mean", "LSE", "max", "sum")),
-    "twin's gate": (lambda w: focal(S, w), ("equal", "prob")),
-    "twin's gate in its scores": (lambda w: bfan_scores(*ONE, gate=w), ("equal", "prob")),
-    "twin's pooling": (
+    "reference's direction": (lambda w: scan_scores(*ONE, direction=w), ("t2i", "i2t")),
+    "reference's normalisation": (lambda w: normalised(S, w), KINDS),
+    "reference's aggregation": (
+        lambda w: pool(S[:, :, 0, 0], w, 1.0),
+        ("mean", "LSE", "max", "sum"),
+    ),
+    "reference's gate": (lambda w: focal(S, w), ("equal", "prob")),
+    "reference's gate in its scores": (lambda w: bfan_scores(*ONE, gate=w), ("equal", "prob")),
+    "reference's pooling": (
         lambda w: chan_scores(ONE[0], [3, 3], *ONE[1:], coding="hard_word", pooling=w),
         tuple(AGGREGATIONS),
     ),
-    "twin's coding": (
+    "reference's coding": (
         lambda w: chan_scores(ONE[0], [3, 3], *ONE[1:], coding=w, pooling="mean"),
         ("hard_word", "hard_region", "soft_region"),
     ),
@@ -148,9 +151,9 @@ def test_a_wrong_name_runs_nothing(name: str) -> None:
     for wrong in ("misspelt", "", known[0].upper() + "_", known[-1] + "l2norm"):
         with pytest.raises(InputError) as error:
             call(wrong)
-        said = str(error.value)
-        assert repr(wrong) in said or wrong in said
-        assert all(right in said for right in known)
+        message = str(error.value)
+        assert repr(wrong) in message or wrong in message
+        assert all(right in message for right in known)
 
 
 def test_settings_refuse_what_has_no_hash() -> None:

@@ -55,7 +55,7 @@ def test_a_file_that_is_named_comes_first(place: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words", "said"),
+    ("name", "words", "message"),
     [
         ("scan", 41, r"expected 42 words for the 42 rows.*found 41 words.*--vocabulary FILE"),
         ("scan", 43, r"expected 42 words for the 42 rows.*found 43 words"),
@@ -65,13 +65,13 @@ def test_a_file_that_is_named_comes_first(place: Path, tmp_path: Path) -> None:
 def test_a_vocabulary_of_another_size_is_refused(
     name: str,
     words: int,
-    said: str,
+    message: str,
     place: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     file = vocabulary(tmp_path / "other.json", words)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         load(place / name, vocabulary=file)
     shutil.copytree(DATASET, tmp_path / "data")
     shutil.copy(file, tmp_path / "data" / "vocab.json")
@@ -140,10 +140,10 @@ def test_a_damaged_import_is_told_with_its_remedy(
         (whole | {"recipe": {"name": "scan"}}, "no proper encoder of the recipe"),
         (whole | {"imported": {"file": "a"}}, "no proper spare_rows"),
     ]
-    for k, (config, said) in enumerate(configs):
+    for k, (config, message) in enumerate(configs):
         shutil.copytree(place / "scan", tmp_path / str(k))
         (tmp_path / str(k) / "config.json").write_text(json.dumps(config))
-        with pytest.raises(InputError, match=rf"config\.json: .* damaged; found {said}"):
+        with pytest.raises(InputError, match=rf"config\.json: .* damaged; found {message}"):
             load(tmp_path / str(k), dataset=DATASET)
     for name, file in (("weights", "best.safetensors"), ("account", "import.json")):
         shutil.copytree(place / "scan", tmp_path / name)
@@ -159,9 +159,9 @@ def test_a_damaged_import_is_told_with_its_remedy(
         out = tmp_path / f"{name}-scores"
         words = ["score", str(tmp_path / name), str(DATASET), "--device", "cpu"]
         assert main([*words, "--out", str(out)]) == 2
-        said = capsys.readouterr().err
-        assert told in said
-        assert f"delete {tmp_path / name} and import the checkpoint again" in said
+        message = capsys.readouterr().err
+        assert told in message
+        assert f"delete {tmp_path / name} and import the checkpoint again" in message
         assert name == "half" or not out.exists()
 
 
@@ -169,8 +169,8 @@ def test_where_no_run_is_the_remedy_is_to_name_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["score", str(tmp_path / "none"), str(DATASET)]) == 2
-    said = capsys.readouterr().err
-    assert "found no run. Remedy: name the folder of a run (itm runs lists them)" in said
+    printed = capsys.readouterr().err
+    assert "found no run. Remedy: name the folder of a run (itm runs lists them)" in printed
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(InputError, match=r"found a run that was interrupted\. Remedy: train it"):
         load(tmp_path)

@@ -201,8 +201,8 @@ def test_runs_that_are_there_start_no_process(
 def test_a_device_that_is_not_there_is_refused_before_training(
     dataset: Path, tmp_path: Path
 ) -> None:
-    for device, said in (("cuda:99", "does not exist"), ("tpu", "unknown device")):
-        with pytest.raises(InputError, match=said):
+    for device, message in (("cuda:99", "does not exist"), ("tpu", "unknown device")):
+        with pytest.raises(InputError, match=message):
             runs.train_or_load(dataset, "scan-t2i-mean", root=tmp_path, device=device)
     with pytest.raises(InputError, match="mixed precision"):
         runs.train_or_load(
@@ -225,7 +225,7 @@ def test_a_seed_from_papermill_is_the_same_run(
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         *(({"seed": seed}, "not a seed") for seed in (None, 1.0, -1, 1e20, 2**32, True, "1.0")),
         ({"recipe": 3}, "recipe has the wrong type"),
@@ -239,11 +239,11 @@ def test_a_seed_from_papermill_is_the_same_run(
     ],
 )
 def test_a_wrong_argument_is_refused_before_a_folder_is_made(
-    wrong: dict[str, object], said: str, dataset: Path, tmp_path: Path
+    wrong: dict[str, object], message: str, dataset: Path, tmp_path: Path
 ) -> None:
     right = {"dataset": dataset, "recipe": "scan-t2i-mean", "overrides": SMALL, "device": "cpu"}
     given: dict[str, Any] = {"root": tmp_path / "runs", "progress": False, **right, **wrong}
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         runs.train_or_load(given.pop("dataset"), given.pop("recipe"), **given)
     assert not list(tmp_path.iterdir())
 
@@ -253,12 +253,12 @@ def test_many_runs_with_a_wrong_one_are_not_begun(dataset: Path, tmp_path: Path)
         with pytest.raises(InputError):
             Spec(*wrong)  # type: ignore[arg-type]
     specs = [Spec("scan-t2i-mean", 0, SMALL)]
-    for wrong, said in (
+    for wrong, message in (
         ({"workers": 0}, "workers"),
         ({"root": 1}, "root"),
         ({"progress": 1}, "pro"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             runs.train_many(dataset, specs, **({"root": tmp_path} | wrong))
     assert not list(tmp_path.iterdir())
 

@@ -90,14 +90,14 @@ def test_the_record_holds_every_pass_and_every_step(
     name: str, axes: list[int], passes: int, pooling: int
 ) -> None:
     matcher = built(name)
-    reading = matcher.explain(*encoded(matcher))
-    assert [look.key_axis for look in reading.directions] == axes
-    for look in reading.directions:
+    output = matcher.explain(*encoded(matcher))
+    assert [look.key_axis for look in output.directions] == axes
+    for look in output.directions:
         assert (len(look.passes), len(look.pooling)) == (passes, pooling)
-    torch.testing.assert_close(reading.total(), reading.score)
+    torch.testing.assert_close(output.total(), output.score)
     regulator = recipes.get(name).regulator
-    for look in reading.directions:
-        steered = [seen.control.factors for seen in look.passes]
+    for look in output.directions:
+        steered = [attention_pass.control.factors for attention_pass in look.passes]
         assert steered[0] is None
         for factors in steered[1:]:
             assert (factors is not None) == (regulator.kind in ("rcr", "rcar"))
@@ -105,7 +105,7 @@ def test_the_record_holds_every_pass_and_every_step(
         assert all(list(weights.shape) == queries for weights in look.pooling)
         assert list(look.contribution.shape) == queries
     for attention, look in zip(
-        matcher.attend(Matched(*encoded(matcher))), reading.directions, strict=True
+        matcher.attend(Matched(*encoded(matcher))), output.directions, strict=True
     ):
         assert torch.equal(attention.weights, look.weights)
 
@@ -113,14 +113,14 @@ def test_the_record_holds_every_pass_and_every_step(
 def test_hard_attention_is_recorded_as_the_region_that_won() -> None:
     matcher = built("chan")
     V, W = encoded(matcher)
-    look = matcher.explain(V, W).directions[0]
-    seen = look.passes[0]
-    assert seen.chosen is not None
-    assert look.weights.sum(REGIONS).allclose(torch.ones(()).double())
+    output = matcher.explain(V, W).directions[0]
+    attention_pass = output.passes[0]
+    assert attention_pass.chosen is not None
+    assert output.weights.sum(REGIONS).allclose(torch.ones(()).double())
     real = W.mask[:, :, None, None]
-    best = seen.dots.amax(REGIONS, keepdim=True)
-    assert look.relevance is not None
-    torch.testing.assert_close(look.relevance[real], best[real])
+    best = attention_pass.dots.amax(REGIONS, keepdim=True)
+    assert output.relevance is not None
+    torch.testing.assert_close(output.relevance[real], best[real])
 
 
 @pytest.mark.parametrize(("direction", "axis"), [("t2i", REGIONS), ("i2t", WORDS)])
@@ -129,12 +129,14 @@ def test_hard_attention_gives_each_query_its_best_similarity_as_its_share(
 ) -> None:
     matcher = built("chan", f"matcher.direction={direction}", "matcher.aggregation=mean")
     V, W = encoded(matcher)
-    look = matcher.explain(V, W).directions[0]
-    assert look.contribution is not None
+    output = matcher.explain(V, W).directions[0]
+    assert output.contribution is not None
     for i, (regions, words, n) in enumerate(
         zip(V.vectors, W.vectors, W.lens.tolist(), strict=True)
     ):
         best = (words[:n] @ regions.T).amax(1 if axis == REGIONS else 0)
-        share = look.contribution[i, :n, 0, 0] if axis == REGIONS else look.contribution[i, 0, 0]
+        share = (
+            output.contribution[i, :n, 0, 0] if axis == REGIONS else output.contribution[i, 0, 0]
+        )
         torch.testing.assert_close(share, best / len(best))
-        torch.testing.assert_close(look.score[i, 0], best.mean())
+        torch.testing.assert_close(output.score[i, 0], best.mean())

@@ -1,4 +1,4 @@
-"""Attention, alignment and aggregation against plain twins and hand-worked cases."""
+"""Attention, alignment and aggregation against plain references and hand-worked cases."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_scan_equals_its_plain_twin(direction: str, kind: str, aggregation: str)
     V, W = some_fragments(4, 6, [5, 1, 7, 3], 8)
     choices = {"direction": direction, "normalisation": kind, "aggregation": aggregation}
     scores = scan(**choices)(AllPairs(V, W)).T
-    twin = scan_scores(V.vectors, W.vectors, W.lens.tolist(), **choices)
-    torch.testing.assert_close(scores, twin, rtol=1e-10, atol=1e-10)
+    reference = scan_scores(V.vectors, W.vectors, W.lens.tolist(), **choices)
+    torch.testing.assert_close(scores, reference, rtol=1e-10, atol=1e-10)
 
 
 @given(
@@ -61,8 +61,8 @@ def test_any_shape_equals_the_twin(
 ) -> None:
     V, W = some_fragments(images, regions, lens, 5, seed)
     scores = scan(direction=direction)(AllPairs(V, W)).T
-    twin = scan_scores(V.vectors, W.vectors, lens, direction=direction)
-    torch.testing.assert_close(scores, twin, rtol=1e-9, atol=1e-9)
+    reference = scan_scores(V.vectors, W.vectors, lens, direction=direction)
+    torch.testing.assert_close(scores, reference, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("direction", ["t2i", "i2t"])
@@ -177,10 +177,10 @@ def test_aggregations_by_hand() -> None:
 def test_explanations_add_up_to_what_all_pairs_scored(direction: str, aggregation: str) -> None:
     V, W = some_fragments(4, 5, [3, 6, 2, 4], 7)
     matcher = scan(direction=direction, aggregation=aggregation)
-    told = matcher.explain(V, W)
-    torch.testing.assert_close(told.total(), told.score)
+    output = matcher.explain(V, W)
+    torch.testing.assert_close(output.total(), output.score)
     scored = matcher(AllPairs(V, W)).diagonal()
-    torch.testing.assert_close(told.score[:, 0], scored, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(output.score[:, 0], scored, rtol=1e-9, atol=1e-9)
 
 
 def test_max_contribution_names_the_winner_alone() -> None:

@@ -54,9 +54,9 @@ def test_measures_by_hand() -> None:
 
 
 def test_an_explanation_is_the_score_and_nothing_looks() -> None:
-    reading = Pooled(3, 5, ENCODER, PooledSettings()).explain(*sides())
-    assert reading.directions == ()
-    assert torch.equal(reading.total(), reading.score)
+    output = Pooled(3, 5, ENCODER, PooledSettings()).explain(*sides())
+    assert output.directions == ()
+    assert torch.equal(output.total(), output.score)
 
 
 def test_a_matcher_of_whole_vectors_needs_them() -> None:

@@ -1,4 +1,4 @@
-"""The hinge loss against its term-by-term twin."""
+"""The hinge loss against its term-by-term reference."""
 
 from __future__ import annotations
 

@@ -322,7 +322,7 @@ def test_double_precision_reaches_every_weight_and_the_loss(tmp_path: Path) -> N
 def test_training_on_a_gpu_lowers_the_loss(tmp_path: Path, precision: str) -> None:
     recipe = RECIPE.replace(f"training.precision={precision}", "loss.warmup_epochs=3")
     torch.manual_seed(0)
-    made = Trainer(
+    trainer = Trainer(
         recipe.build(5, 21, 4).cuda(),
         some_pairs(),
         recipe,
@@ -332,7 +332,7 @@ def test_training_on_a_gpu_lowers_the_loss(tmp_path: Path, precision: str) -> No
         score_dev=lambda _: {"rsum": 0.0},
         progress=False,
     )
-    curve = made.run().curve
+    curve = trainer.run().curve
     assert curve[-1]["loss"] < curve[0]["loss"]
 
 

@@ -152,7 +152,7 @@ def test_judgements_find_their_images_and_captions(tmp_path: Path, packed: bool)
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("2000_a.jpg\t2001_b.jpg#2\t1\t1", r"row 2: not a judgement.*ratings 1, 1"),
         ("2000_a.jpg\t2001_b.jpg#2\t1\t1\t5", r"row 2: not a judgement.*found ratings 1, 1, 5"),
@@ -161,11 +161,11 @@ def test_judgements_find_their_images_and_captions(tmp_path: Path, packed: bool)
         ("2000_a.jpg\t2001_b.jpg#7\t1\t1\t1", r"no such caption; expected 0 to 4, found 7"),
     ],
 )
-def test_lines_that_are_no_judgement_are_named(tmp_path: Path, line: str, said: str) -> None:
+def test_lines_that_are_no_judgement_are_named(tmp_path: Path, line: str, message: str) -> None:
     split = split_with_names(tmp_path)
     path = tmp_path / "expert.txt"
     path.write_text(f"{LINES[0]}\n{line}\n")
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         read_expert(path, split)
 
 

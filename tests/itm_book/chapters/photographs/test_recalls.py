@@ -33,9 +33,9 @@ def test_rows_trained_here_stand_beside_their_own_dataset_only() -> None:
     beside = tables.trained_here({"host": three(2.0)[:1]}, recorded)
     assert "rSum, recorded" in beside.data
     drawn = {"host": [replace(result, dataset="scenes") for result in three(2.0)]}
-    said = tables.trained_here(drawn, recorded).data
-    assert "scenes, recorded on fake: not to be compared" in said
-    assert f"{drawn['host'][0].metrics['rsum']:.1f}" not in said
+    table = tables.trained_here(drawn, recorded).data
+    assert "scenes, recorded on fake: not to be compared" in table
+    assert f"{drawn['host'][0].metrics['rsum']:.1f}" not in table
 
 
 def test_the_spread_between_seeds_is_that_of_gains_with_several_seeds() -> None:

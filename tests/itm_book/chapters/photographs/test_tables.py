@@ -53,9 +53,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "micro" / "id_mapping.json").write_text(json.dumps(names))
     draw, files = np.random.default_rng(1), list(names.values())
     lines = [
-        f"{files[i]}\t{files[(i + step) % 12]}#{step % 5}\t" + "\t".join(map(str, said))
+        f"{files[i]}\t{files[(i + step) % 12]}#{step % 5}\t" + "\t".join(map(str, message))
         for i in range(12)
-        for step, said in enumerate(draw.integers(1, 5, (4, 3)).tolist())
+        for step, message in enumerate(draw.integers(1, 5, (4, 3)).tolist())
     ]
     (folder / "ExpertAnnotations.txt").write_text("\n".join(lines) + "\n")
     (folder / "photographs.yml").write_text(GRID)
@@ -250,10 +250,10 @@ def test_a_run_that_was_made_again_has_no_gap_to_what_it_was(
     path = tmp_path / "judgements.csv"
     changed = lines.replace({"against": {run: f"{run}-old" for run in set(lines["run"]) - {""}}})
     tables.export(changed, path)
-    found = tables.recorded(grid, "tiny", path=path)
-    assert tables.differences(found, "SCAN").empty
-    assert len(tables.compare(found)) == 4
-    assert "tau-c over SCAN" not in tables.readable(found, "SCAN")
+    table = tables.recorded(grid, "tiny", path=path)
+    assert tables.differences(table, "SCAN").empty
+    assert len(tables.compare(table)) == 4
+    assert "tau-c over SCAN" not in tables.readable(table, "SCAN")
 
 
 def test_the_command_records_and_mistakes_are_named(
@@ -271,13 +271,13 @@ def test_the_command_records_and_mistakes_are_named(
     assert main([*judge, annotations, *root]) == 0
     assert "photographs: 8 runs and ensembles judged" in capsys.readouterr().out
     before = record.read_bytes()
-    for arguments, said in (
+    for arguments, message in (
         ([annotations, "--root", str(tmp_path)], "no run of this grid is finished"),
         ([str(tmp_path / "none.txt"), *root], "judgements not found"),
         ([annotations, *root, "--over", "BFAN"], "row of grid photographs"),
     ):
         assert main([*judge, *arguments]) == 2
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     monkeypatch.setattr(environment, "current_commit", lambda: "c0082a58b567+")
     assert main([*judge, annotations, *root]) == 2
     assert "uncommitted changes since c0082a58b567. Remedy: commit" in capsys.readouterr().err
@@ -287,9 +287,9 @@ def test_the_command_records_and_mistakes_are_named(
 def test_the_record_that_ships_is_of_recorded_runs() -> None:
     known = {result.run for result in results.every_recorded()}
     grid = grids.load("flickr8k")
-    found = tables.recorded(grid, "smoke")
-    methods = found[found["name"] != tables.PEOPLE]
+    table = tables.recorded(grid, "smoke")
+    methods = table[table["name"] != tables.PEOPLE]
     assert set(methods["run"]) <= known
     assert set(methods["against"]) - {""} <= known
-    assert set(found["over"]) - {""} <= set(grid.rows)
-    assert ((found["low"] <= found["value"]) & (found["value"] <= found["high"])).all()
+    assert set(table["over"]) - {""} <= set(grid.rows)
+    assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()

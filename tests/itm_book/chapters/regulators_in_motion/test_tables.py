@@ -75,9 +75,9 @@ def test_the_interval_of_a_rank_correlation_ranks_each_resample_anew() -> None:
     for count in np.random.default_rng(0).multinomial(8, np.full(8, 1 / 8), size=2000):
         rows = np.arange(24).repeat(count.repeat(3) * known)
         slow.append(stats.spearmanr(x[rows], y[rows]).statistic)
-    found = tables.rank_correlation(x, y, images)
+    table = tables.rank_correlation(x, y, images)
     value = stats.spearmanr(x[known], y[known]).statistic
-    assert found == pytest.approx((value, *np.nanpercentile(slow, [2.5, 97.5])))
+    assert table == pytest.approx((value, *np.nanpercentile(slow, [2.5, 97.5])))
 
 
 def test_what_only_kinds_have_in_common_is_no_correlation_within_them(split: Split) -> None:
