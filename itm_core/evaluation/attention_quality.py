@@ -131,7 +131,7 @@ def annotated_passes(
     matcher.eval()
     for start in range(0, len(tokens), CAPTIONS_AT_ONCE):
         rows = slice(start, start + CAPTIONS_AT_ONCE)
-        relevant, naming = (padded(part[rows]) for part in annotation)
+        relevant, naming = (pad(part[rows], bool)[0] for part in annotation)
         images, place = np.unique(split.caption_image[rows], return_inverse=True)
         values = torch.from_numpy(np.array(features[images], np.float32))
         ids, lens = pad(tokens[rows])
@@ -165,15 +165,6 @@ def attention_quality(
         name: measure(*_concatenated(parts), multiple=multiple, fixed=fixed, averaging=averaging)
         for name, parts in queries.items()
     }
-
-
-def padded(rows: Sequence[np.ndarray]) -> Tensor:
-    """Return rows of different lengths as one tensor, padded with False."""
-    longest = max(len(row) for row in rows)
-    tensor = np.zeros((len(rows), longest, *rows[0].shape[1:]), bool)
-    for target, row in zip(tensor, rows, strict=True):
-        target[: len(row)] = row
-    return torch.from_numpy(tensor)
 
 
 def _concatenated(parts: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:

@@ -248,53 +248,36 @@ def hits(scores: np.ndarray, *, ties: str = "pessimistic") -> np.ndarray:
     A caption's hits are averaged with those of its image's other captions, so that an image
     with its captions is one unit of resampling.
     """
-    i2t, t2i = (
-        np.stack([side.hits(cut, ties) for cut in CUTS], 1) for side in _counts(scores, ties)
-    )
-    return _by_image(i2t, t2i)
+    return _by_image(*([side.hits(cut, ties) for cut in CUTS] for side in _counts(scores, ties)))
 
 
 def hits_of(ranks: Ranks) -> np.ndarray:
     """Return what `hits` does, from ranks."""
-    i2t, t2i = (
-        np.stack([side < cut for cut in CUTS], 1).astype(float) for side in (ranks.i2t, ranks.t2i)
-    )
-    return _by_image(i2t, t2i)
+    return _by_image(*([side < cut for cut in CUTS] for side in (ranks.i2t, ranks.t2i)))
 
 
-def _by_image(i2t: np.ndarray, t2i: np.ndarray) -> np.ndarray:
-    captions = t2i.reshape(len(i2t), -1, len(CUTS)).mean(1)
-    both = 100.0 * np.concatenate([i2t, captions], 1)
+def _by_image(i2t: Sequence[np.ndarray], t2i: Sequence[np.ndarray]) -> np.ndarray:
+    images, captions = (np.stack(side, 1).astype(float) for side in (i2t, t2i))
+    captions = captions.reshape(len(images), -1, len(CUTS)).mean(1)
+    both = 100.0 * np.concatenate([images, captions], 1)
     return np.concatenate([both, both.sum(1, keepdims=True)], 1)
-
-
-def bootstrap(
-    *scores: np.ndarray,
-    ties: str = "pessimistic",
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> dict[str, tuple[float, float]]:
-    """Return the 95 % interval of every recall and of rSum; of their mean for several runs.
-
-    Percentile bootstrap over images, each with its captions, which are not independent queries.
-    Ranks are kept: the gallery stays the full test set. The variation between seeds is not
-    included, and a number at 0 or 100 has an interval of zero width.
-
-    Raises `InputError` when there are no scores or their shapes differ.
-    """
-    _one_shape(scores)
-    each = [hits(run, ties=ties) for run in scores]
-    return interval(*each, resamples=resamples, seed=seed)
 
 
 def interval(
     *hits: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """Return what `bootstrap` does, from the ``[I, 7]`` hits of one or several runs."""
+    """Return the 95 % interval of every recall and of rSum, from the `hits` of a run.
+
+    Of the mean of several runs where there are more. Percentile bootstrap over images, each with
+    its captions, which are not independent queries. Ranks are kept: the gallery stays the full
+    test set. The variation between seeds is not included, and a number at 0 or 100 has an
+    interval of zero width.
+
+    Raises `InputError` when there are no hits or their shapes differ.
+    """
     _one_shape(hits)
-    low, high = statistics.interval(
-        statistics.bootstrap_means(np.mean(hits, axis=0), resamples, seed)
-    )
+    means = statistics.bootstrap_means(np.mean(hits, axis=0), resamples, seed)
+    low, high = statistics.interval(means)
     return {name: (float(a), float(b)) for name, a, b in zip(NUMBERS, low, high, strict=True)}
 
 
@@ -328,7 +311,7 @@ def paired_bootstrap(
 def report(scores: np.ndarray) -> dict[str, Any]:
     """Return all numbers that a run records of a score matrix, ready for JSON."""
     numbers = metrics(scores)
-    limits = bootstrap(scores)
+    limits = interval(hits(scores))
     return {
         **numbers.flat(),
         "images": scores.shape[0],

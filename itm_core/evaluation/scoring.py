@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -41,13 +41,18 @@ ENCODED_FLOATS = {"cpu": 120_000_000, "cuda": 1_000_000_000}  # of encoded regio
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
-def pad(captions: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Return token ids ``[C, L]`` padded with zeros, and their lengths ``[C]``."""
-    lens = torch.tensor([len(tokens) for tokens in captions])
-    ids = np.zeros((len(captions), int(lens.max())), np.int64)
-    for row, tokens in zip(ids, captions, strict=True):
-        row[: len(tokens)] = tokens
-    return torch.from_numpy(ids), lens
+def pad(
+    rows: Sequence[Sequence[int]] | Sequence[np.ndarray], dtype: Any = np.int64
+) -> tuple[Tensor, Tensor]:
+    """Return rows of different lengths padded with zeros, and their lengths ``[C]``.
+
+    Shapes: ids of tokens give ``[C, L]``; arrays ``[l, ...]`` of a ``dtype`` give ``[C, L, ...]``.
+    """
+    lens = torch.tensor([len(row) for row in rows])
+    padded = np.zeros((len(rows), int(lens.max()), *np.shape(rows[0])[1:]), dtype)
+    for target, row in zip(padded, rows, strict=True):
+        target[: len(row)] = row
+    return torch.from_numpy(padded), lens
 
 
 def longest_first(captions: Sequence[Sequence[int]]) -> np.ndarray:
@@ -179,18 +184,15 @@ def encoded_blocks(
     matcher: Matcher,
     features: np.ndarray,
     rows: slice = slice(None),
-    *,
-    max_floats: int | None = None,
 ) -> Iterator[tuple[slice, list[Fragments]]]:
     """Yield runs of the images in ``rows`` and their regions, in chunks the size of a tile.
 
-    A run has as many images as fit ``max_floats``, by default `ENCODED_FLOATS` of the device.
+    A run has as many images as fit the `ENCODED_FLOATS` of the device.
 
     Shapes: ``features [I, R, F]`` (a memory map is read piece by piece); chunks ``[i, R, D]``.
     """
     device = next(matcher.parameters()).device
-    if max_floats is None:
-        max_floats = ENCODED_FLOATS.get(device.type, ENCODED_FLOATS["cpu"])
+    max_floats = ENCODED_FLOATS.get(device.type, ENCODED_FLOATS["cpu"])
     first, last, _ = rows.indices(len(features))
     chunks: list[Fragments] = []
     floats = 0
@@ -290,9 +292,9 @@ def score_matrix(
         features: ``[I, R, F]`` region features, in memory or mapped.
         captions: token ids of each caption, ``<start>`` and ``<end>`` included; `Captions` where
             they are scored more than once.
-        precision: ``float32``; ``tf32``, the fast float32 of NVIDIA's tensor cores, which moves
-            few ranks; or ``bfloat16`` for products of half the width: faster by a third or more
-            where the hardware supports it, but many ranks move, so not for reported numbers.
+        precision: see `matmul_precision`; ``tf32`` moves few ranks. ``bfloat16`` is faster by a
+            third or more where the hardware supports it, but many ranks move: not for reported
+            numbers.
         progress: show a progress bar.
         devices: each scores a shard of the images (see `image_shards`) at the same time; by
             default the matcher's device scores all.

@@ -21,7 +21,7 @@ from itm_core.data.dataset import Split
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.evaluation.attention_measures import attention_threshold, counted, of_counts
-from itm_core.evaluation.attention_quality import padded, truth
+from itm_core.evaluation.attention_quality import truth
 from itm_core.evaluation.scoring import longest_first, pad
 from itm_core.experiments.prepare import encode, run_features
 from itm_core.experiments.runs import Run
@@ -125,7 +125,7 @@ def regulator_trace(
         )
         relevant = None
         if ground_truth and same_tokens:
-            relevant = padded([ground_truth[0][c] for c in captions])
+            relevant, _ = pad([ground_truth[0][c] for c in captions], bool)
         output = match.directions[0]
         parts.append(_batch_arrays(output, captions, relevant))
     direction = "t2i" if output.key_axis == REGIONS else "i2t"
