@@ -126,12 +126,7 @@ def _without_nan(scores: np.ndarray, nan: str) -> np.ndarray:
     return np.where(np.isnan(scores), np.inf, scores)  # as the released evaluation sorts them
 
 
-def ranks(
-    scores: np.ndarray,
-    *,
-    ties: str = "pessimistic",
-    nan: str = "refuse",
-) -> Ranks:
+def ranks(scores: np.ndarray, *, ties: str = "pessimistic", nan: str = "refuse") -> Ranks:
     """Return the rank of the best correct item of every query, from 0.
 
     Args:
@@ -173,12 +168,7 @@ def _direction(counts: _Counts, ties: str) -> Direction:
     return Direction(r1, r5, r10, float(np.floor(np.median(ranks)) + 1), float(ranks.mean() + 1))
 
 
-def metrics(
-    scores: np.ndarray,
-    *,
-    ties: str = "pessimistic",
-    nan: str = "refuse",
-) -> Metrics:
+def metrics(scores: np.ndarray, *, ties: str = "pessimistic", nan: str = "refuse") -> Metrics:
     """Return the retrieval numbers of a score matrix ``[I, C]``; arguments as for `ranks`.
 
     >>> metrics(np.repeat(np.eye(20), 5, axis=1)).rsum
@@ -188,12 +178,7 @@ def metrics(
     return Metrics(_direction(i2t, ties), _direction(t2i, ties))
 
 
-def five_folds(
-    scores: np.ndarray,
-    *,
-    folds: int = 5,
-    ties: str = "pessimistic",
-) -> Metrics:
+def five_folds(scores: np.ndarray, *, folds: int = 5, ties: str = "pessimistic") -> Metrics:
     """Return the means over folds of the images, each fold scored by itself (COCO 1K).
 
     rSum is that of the means; the summary lines that SCAN's release prints here are mislabelled.
@@ -298,12 +283,7 @@ def paired_bootstrap(
     means = statistics.bootstrap_means(gap, resamples, seed)
     low, high = statistics.interval(means)
     return pd.DataFrame(
-        {
-            "difference": gap.mean(0),
-            "low": low,
-            "high": high,
-            "p": statistics.image_p(means),
-        },
+        {"difference": gap.mean(0), "low": low, "high": high, "p": statistics.image_p(means)},
         index=pd.Index(NUMBERS, name="number"),
     )
 

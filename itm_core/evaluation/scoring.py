@@ -41,9 +41,7 @@ ENCODED_FLOATS = {"cpu": 120_000_000, "cuda": 1_000_000_000}  # of encoded regio
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
-def pad(
-    rows: Sequence[Sequence[int]] | Sequence[np.ndarray], dtype: Any = np.int64
-) -> tuple[Tensor, Tensor]:
+def pad(rows: Sequence[Sequence[int] | np.ndarray], dtype: Any = np.int64) -> tuple[Tensor, Tensor]:
     """Return rows of different lengths padded with zeros, and their lengths ``[C]``.
 
     Shapes: ids of tokens give ``[C, L]``; arrays ``[l, ...]`` of a ``dtype`` give ``[C, L, ...]``.
@@ -181,9 +179,7 @@ def _images_per_tile(device: torch.device) -> int:
 
 @torch.no_grad()
 def encoded_blocks(
-    matcher: Matcher,
-    features: np.ndarray,
-    rows: slice = slice(None),
+    matcher: Matcher, features: np.ndarray, rows: slice = slice(None)
 ) -> Iterator[tuple[slice, list[Fragments]]]:
     """Yield runs of the images in ``rows`` and their regions, in chunks the size of a tile.
 
