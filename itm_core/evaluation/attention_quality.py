@@ -102,13 +102,6 @@ class AnnotatedPass:
         keys = self.attention.pairing.words.lens[:, None].expand(-1, regions).flatten()
         return weights.mT.flatten(0, 1), relevant.mT.flatten(0, 1), keys
 
-    def captions(self) -> Tensor:
-        """Return the caption ``[M]`` of every query, its number in the split."""
-        count, words, regions = self.attention.weights[:, :, 0].shape
-        if self.direction == "t2i":
-            return self.start + self.naming[:, :words].nonzero()[:, 0]
-        return self.start + torch.arange(count).repeat_interleave(regions)
-
 
 @torch.no_grad()
 def annotated_passes(
