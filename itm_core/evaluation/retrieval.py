@@ -62,8 +62,7 @@ class Metrics:
 
     def flat(self) -> dict[str, float]:
         """Return the numbers as one row: ``rsum``, ``i2t_r1`` ... ``t2i_mean``."""
-        sides = {"i2t": self.i2t, "t2i": self.t2i}
-        named = {f"{s}_{k}": v for s, side in sides.items() for k, v in asdict(side).items()}
+        named = {f"{s}_{k}": v for s, side in asdict(self).items() for k, v in side.items()}
         return {"rsum": self.rsum, **named}
 
 
@@ -194,11 +193,8 @@ def five_folds(scores: np.ndarray, *, folds: int = 5, ties: str = "pessimistic")
     size = images // folds
     starts = range(0, images, size)
     parts = [metrics(scores[i : i + size, k * i : k * (i + size)], ties=ties) for i in starts]
-    means = {
-        side: np.mean([getattr(p, side).values() for p in parts], axis=0).tolist()
-        for side in ("i2t", "t2i")
-    }
-    return Metrics(Direction(*means["i2t"]), Direction(*means["t2i"]))
+    i2t, t2i = ([part.i2t.values() for part in parts], [part.t2i.values() for part in parts])
+    return Metrics(*(Direction(*np.mean(side, axis=0).tolist()) for side in (i2t, t2i)))
 
 
 def ensemble(scores: Iterable[np.ndarray]) -> np.ndarray:
@@ -208,11 +204,10 @@ def ensemble(scores: Iterable[np.ndarray]) -> np.ndarray:
     Raises `InputError` when there are none or their shapes differ.
     """
     total, count = np.zeros(0), 0
-    for matrix in scores:
-        if count:
+    for count, matrix in enumerate(scores, 1):
+        if count > 1:
             _one_shape([total, matrix])
-        total = total + matrix if count else np.asarray(matrix, np.float64).copy()
-        count += 1
+        total = total + matrix if count > 1 else np.array(matrix, np.float64, order="C")
     if not count:
         _one_shape([])
     return total / count
@@ -271,8 +266,7 @@ def paired_bootstrap(
 ) -> pd.DataFrame:
     """Return the differences of two runs on the same test set, one row per number of `NUMBERS`.
 
-    Args:
-        ours, theirs: ``[I, 7]`` `hits` of a run, or the mean of several.
+    ``ours`` and ``theirs [I, 7]`` are the `hits` of a run, or the mean of several.
 
     Columns: ``difference`` (ours - theirs), ``low`` and ``high`` (95 % interval), ``p`` (two
     sided), from one paired bootstrap over images. Raises `InputError` when the shapes differ:

@@ -124,10 +124,8 @@ def score_fragments(
 ) -> Tensor:
     """Return scores ``[I, C]`` of encoded images (given in chunks) and encoded captions.
 
-    Equal to `score_all` of everything at once, in tiles that fit the cache.
-
-    Args:
-        order: ``[C]`` the captions from short to long; by default they are sorted here.
+    Equal to `score_all` of everything at once, in tiles that fit the cache. ``order [C]`` is that
+    of the captions from short to long; by default they are sorted here.
     """
     device = words.vectors.device
     order = torch.argsort(words.lens) if order is None else order
@@ -250,11 +248,8 @@ def score_blocks(
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Yield images, the columns ``[c]`` of captions, and their scores ``[i, c]``, block by block.
 
-    Args:
-        rows: the images to score. They come in order, each run of them with all captions before
-            the next.
-
-    The matcher must be in evaluation mode; other arguments as for `score_matrix`.
+    The images in ``rows`` come in order, each run of them with all captions before the next. The
+    matcher must be in evaluation mode; other arguments as for `score_matrix`.
     """
     device = next(matcher.parameters()).device
     captions = Captions.of(captions)
@@ -291,7 +286,6 @@ def score_matrix(
         precision: see `matmul_precision`; ``tf32`` moves few ranks. ``bfloat16`` is faster by a
             third or more where the hardware supports it, but many ranks move: not for reported
             numbers.
-        progress: show a progress bar.
         devices: each scores a shard of the images (see `image_shards`) at the same time; by
             default the matcher's device scores all.
         compile: score through `compiled`, for long jobs where the benchmark says that it pays.
@@ -312,11 +306,10 @@ def score_matrix(
             scores[images, columns] = block
 
     shards = image_shards(len(features), min(len(devices), len(features)) or 1)
+    copies = [copy.deepcopy(matcher).to(device) for device in devices[: len(shards)]]
     if len(shards) == 1:
-        scorer = matcher if not devices else copy.deepcopy(matcher).to(devices[0])
-        fill(scorer, shards[0], progress)
+        fill(copies[0] if copies else matcher, shards[0], progress)
     else:
-        copies = [copy.deepcopy(matcher).to(device) for device in devices[: len(shards)]]
         show = [progress, *[False] * (len(shards) - 1)]
         with ThreadPoolExecutor(len(shards)) as pool:
             list(pool.map(fill, copies, shards, show))

@@ -41,10 +41,8 @@ def launch(arguments: Sequence[str], processes: int) -> int:
 
     The output is that of the first process; the errors of another are printed when it failed
     first. Interrupts and terminations are forwarded to all processes. When one fails, all are
-    terminated; when this process is killed, the others terminate.
-
-    Args:
-        arguments: of the interpreter, such as ``["-m", "itm_core", "train"]``.
+    terminated; when this process is killed, the others terminate. ``arguments`` are those of the
+    interpreter, such as ``["-m", "itm_core", "train"]``.
 
     Raises `InputError` for fewer than one process.
     """
