@@ -22,12 +22,7 @@ from itm_core.encoders.fragments import l2norm, linear
 from itm_core.errors import InputError
 from itm_core.models.alignment import along_last
 from itm_core.models.pair_dropout import PairDropout
-from itm_core.models.regulation import (
-    AttentionPass,
-    Regulator,
-    RegulatorFactory,
-    RegulatorState,
-)
+from itm_core.models.regulation import AttentionPass, Regulator, RegulatorFactory, RegulatorState
 from itm_core.settings import Fraction, Settings, name_in
 
 OUTPUTS = ("sigmoid", "tanh")
@@ -71,10 +66,8 @@ class RCR(Regulator):
 
     def __init__(self, embedding: int, settings: RegulatorSettings) -> None:
         super().__init__(embedding, settings)
-        self.correct = nn.ModuleList(
-            _Correction(embedding, settings.width)
-            for _ in range(self.updates - 1 if self.pools else self.updates)
-        )
+        count = self.updates - 1 if self.pools else self.updates
+        self.correct = nn.ModuleList(_Correction(embedding, settings.width) for _ in range(count))
 
     def update(self, k: int, attention: AttentionPass, state: RegulatorState) -> RegulatorState:
         """Return the state with corrected channel factors and temperatures."""
@@ -95,12 +88,9 @@ class _Correction(nn.Module):
 
     def __init__(self, embedding: int, width: int) -> None:
         super().__init__()
-        self.factors = nn.Sequential(
-            linear(width, 2 * width), nn.Tanh(), linear(2 * width, embedding)
-        )
-        self.temperature = nn.Sequential(
-            linear(width, width // 2), nn.Tanh(), linear(width // 2, 1)
-        )
+        wide, narrow = 2 * width, width // 2
+        self.factors = nn.Sequential(linear(width, wide), nn.Tanh(), linear(wide, embedding))
+        self.temperature = nn.Sequential(linear(width, narrow), nn.Tanh(), linear(narrow, 1))
 
     def forward(self, alignment: Tensor) -> tuple[Tensor, Tensor]:
         change = along_last(self.temperature, alignment).squeeze(-1)
@@ -111,8 +101,7 @@ class RAR(Regulator):
     """Recurrent aggregation regulator: re-weights the alignments in each step.
 
     ``beta = softmax(w . (tanh(W_l a_i) * tanh(W_g a_g)) + b)``, ``a_g <- unit(sum beta_i a_i)``;
-    a_g starts as the mean, the score is ``sigmoid(w_s . a_g + b_s)``. With no step the mean itself
-    is scored.
+    a_g starts as the mean, the score is ``sigmoid(w_s . a_g + b_s)``.
     """
 
     pools = True
@@ -133,9 +122,9 @@ class RAR(Regulator):
             state = self.pool(step, attention, alignment, state)
         if self.steps:
             return state
-        weights = torch.ones_like(alignment)
-        weights = weights if attention.mask is None else weights * attention.mask
-        weights = (weights / weights.sum(attention.query_axis, keepdim=True))[..., 0]
+        ones = torch.ones_like(alignment[..., 0])
+        weights = ones if attention.mask is None else ones * attention.mask[..., 0]
+        weights = weights / weights.sum(attention.query_axis, keepdim=True)
         return state.with_pooling(alignment, weights, attention.mean(alignment))
 
     def pool(
@@ -201,12 +190,7 @@ class Memory(Regulator):
         return state.with_control(query=l2norm(refined) if self.normalised else refined)
 
 
-REGULATORS: dict[str, type[Regulator]] = {
-    "rcr": RCR,
-    "rar": RAR,
-    "rcar": RCAR,
-    "memory": Memory,
-}
+REGULATORS: dict[str, type[Regulator]] = {"rcr": RCR, "rar": RAR, "rcar": RCAR, "memory": Memory}
 
 
 def register(name: str, regulator: type[Regulator]) -> None:
@@ -222,9 +206,8 @@ def register(name: str, regulator: type[Regulator]) -> None:
         )
     built_in = REGULATORS.get(name)
     if name == "none" or (built_in is not None and built_in.__module__ == __name__):
-        raise InputError(
-            "a built-in regulator has this name", found=name, remedy="choose another one"
-        )
+        remedy = "choose another one"
+        raise InputError("a built-in regulator has this name", found=name, remedy=remedy)
     REGULATORS[name] = regulator
 
 
