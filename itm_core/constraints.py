@@ -34,8 +34,6 @@ from itm_core.models.regulation import AttentionPass
 from itm_core.settings import Count, NotNegative, Settings, name_in, one_of, registered
 
 RELEVANCES = ("cosine", "dot")
-QUERIES = ("all", "content")
-PAIRS = ("matched", "all")
 
 
 class ConstraintSettings(Settings):
@@ -69,10 +67,10 @@ class ConstraintSettings(Settings):
     detach_values: bool = False
     swap: Annotated[str, name_in(lambda: SWAPS)] = "random"
     exclude_same_word: bool = True
-    queries: Annotated[str, name_in(QUERIES)] = "all"
+    queries: Annotated[str, name_in(("all", "content"))] = "all"
     gate_regions: bool = False
     direction: Annotated[str, name_in(("all", "t2i", "i2t"))] = "all"
-    pairs: Annotated[str, name_in(PAIRS)] = "matched"
+    pairs: Annotated[str, name_in(("matched", "all"))] = "matched"
     from_epoch: Annotated[int, Field(ge=0)] = 0
 
     @property

@@ -2,8 +2,7 @@
 
 Diao, Zhang, Liu, Ruan, Lu, *Plug-and-Play Regulators for Image-Text Matching*, TIP 2023.
 
-A regulator is one class with one method `update`, which changes the attention of the next pass,
-pools the alignment in place of the host's aggregation, or both; see `models.regulation`.
+The interface of a regulator is in `models.regulation`.
 
 Page: the RCAR chapter, and "Add your own regulator".
 """
@@ -25,8 +24,6 @@ from itm_core.models.pair_dropout import PairDropout
 from itm_core.models.regulation import AttentionPass, Regulator, RegulatorFactory, RegulatorState
 from itm_core.settings import Fraction, Settings, name_in
 
-OUTPUTS = ("sigmoid", "tanh")
-
 
 class RegulatorSettings(Settings):
     """The regulator and its options.
@@ -46,7 +43,7 @@ class RegulatorSettings(Settings):
     steps: Annotated[int, Field(ge=0)] = 2
     width: Annotated[int, Field(ge=2)] = 256
     dropout: Fraction = 0.4
-    output: Annotated[str, name_in(OUTPUTS)] = "sigmoid"
+    output: Annotated[str, name_in(("sigmoid", "tanh"))] = "sigmoid"
     normalise_memory: bool = False
 
     @property
