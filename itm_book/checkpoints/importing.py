@@ -32,6 +32,7 @@ from torch import Tensor
 
 from itm_book.checkpoints.options import BROKEN, family_of, no_method, recipe_of, with_facts
 from itm_book.checkpoints.reading import flattened, options_of, plain, read_checkpoint
+from itm_book.folders import whole_folder
 from itm_book.parity.models import name_in
 from itm_book.parity.names import UNUSED
 from itm_core.data.vocabulary import Vocabulary
@@ -42,7 +43,7 @@ from itm_core.experiments.prepare import build
 from itm_core.experiments.recipes import Recipe
 from itm_core.experiments.run import IMPORT, VOCABULARY, check_vocabulary
 from itm_core.experiments.weights import save_matcher
-from itm_core.files import whole_folder, write_json
+from itm_core.files import write_json
 from itm_core.models import Matcher
 from itm_core.models.pairing import AllPairs
 from itm_core.settings import seed_of

@@ -132,7 +132,8 @@ def _scoring(given: argparse.Namespace) -> int:
 
 def _check_record(given: argparse.Namespace) -> None:
     """Refuse before anything is measured what could not be recorded."""
-    from itm_core.environment import current_commit, require_committed
+    from itm_book.records.commits import require_committed
+    from itm_core.environment import current_commit
 
     if given.record:
         require_committed(current_commit())

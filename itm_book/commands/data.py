@@ -59,7 +59,7 @@ def _sets(given: argparse.Namespace) -> dict[str, SetEntry]:
 
 
 def _list(given: argparse.Namespace) -> int:
-    from itm_core.files import amount
+    from itm_book.folders import amount
 
     for entry in _sets(given).values():
         folder = given.data / entry.name

@@ -39,11 +39,12 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _index(given: argparse.Namespace) -> int:
+    from itm_book.folders import amount
     from itm_book.search.two_stage import build_two_stage
     from itm_core.data.dataset import load_split
     from itm_core.experiments.prepare import encode, run_features, vocabulary_hash
     from itm_core.experiments.run import load
-    from itm_core.files import amount, write_json
+    from itm_core.files import write_json
 
     run = load(given.run_folder, dataset=given.dataset, vocabulary=given.vocabulary)
     split = load_split(given.dataset, given.split)

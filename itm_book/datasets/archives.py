@@ -29,8 +29,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NoReturn
 
 from itm_book.datasets.registry import Unpack
+from itm_book.folders import amount, require_space, swap
 from itm_core.errors import InputError
-from itm_core.files import amount, require_space, space_checked, swap
+from itm_core.files import space_checked
 
 MEMBERS = 500_000  # far above any release of the field
 RATIO = 100  # bytes out for a byte in; texts of captions stay below 10

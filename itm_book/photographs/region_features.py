@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from itm_book.datasets.layout_writing import open_array, require_loadable, save_array, write_texts
+from itm_book.folders import require_space, swap
 from itm_book.photographs.backbones import Backbone
 from itm_book.photographs.own_split import load_own
 from itm_book.photographs.picture_sources import Source
@@ -31,7 +32,7 @@ from itm_book.photographs.region_boxes import Boxes, Grid
 from itm_core.data.feature_notes import read_note, write_note
 from itm_core.data.photographs import PhotographError
 from itm_core.errors import InputError
-from itm_core.files import read_json, require_space, space_checked, swap, write_json
+from itm_core.files import read_json, space_checked, write_json
 
 GRID = Grid()
 AT_ONCE = 32  # pictures between two notes of how far it is

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from itm_book.records.commits import is_committed
 from itm_book.records.grids import Cell, Grid, Size, folders
 from itm_book.shipped import shipped
-from itm_core.environment import is_committed
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.experiments import recipes

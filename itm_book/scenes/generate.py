@@ -23,13 +23,14 @@ import numpy as np
 from filelock import FileLock
 from tqdm.auto import tqdm
 
+from itm_book.folders import reserve
 from itm_book.scenes import captions as scene_captions
 from itm_book.scenes import regions as scene_regions
 from itm_book.scenes.render import render
 from itm_book.scenes.world import SIDE, Draws, relations, scene
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.errors import InputError
-from itm_core.files import read_json, reserve, space_checked, write_json
+from itm_core.files import read_json, space_checked, write_json
 
 VERSION = 1
 PRESETS = {  # images of train, dev and test
