@@ -2,7 +2,7 @@
 
 A release's ``model_best.pth.tar`` is a pickled dictionary: ``model`` (one state dict, or a list
 of them for image encoder, text encoder and similarity) and ``opt``, an ``argparse.Namespace``.
-`import_checkpoint` turns it into a folder that `runs.load` takes:
+`import_checkpoint` turns it into a folder that `imported_runs.load_run` takes:
 
 =====================  =====================================================================
 ``config.json``        the recipe that the options amount to, the sizes, the source's SHA-256
@@ -30,6 +30,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from itm_book.checkpoints.imported_runs import check_vocabulary
 from itm_book.checkpoints.options import BROKEN, family_of, no_method, recipe_of, with_facts
 from itm_book.checkpoints.reading import flattened, options_of, plain, read_checkpoint
 from itm_book.folders import whole_folder
@@ -41,7 +42,7 @@ from itm_core.environment import describe
 from itm_core.errors import InputError
 from itm_core.experiments.prepare import build
 from itm_core.experiments.recipes import Recipe
-from itm_core.experiments.run import IMPORT, VOCABULARY, check_vocabulary
+from itm_core.experiments.run import IMPORT, VOCABULARY
 from itm_core.experiments.weights import save_matcher
 from itm_core.files import write_json
 from itm_core.models import Matcher

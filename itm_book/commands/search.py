@@ -39,14 +39,14 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _index(given: argparse.Namespace) -> int:
+    from itm_book.checkpoints.imported_runs import ImportedRun, load_run, vocabulary_hash
     from itm_book.folders import amount
     from itm_book.search.two_stage import build_two_stage
     from itm_core.data.dataset import load_split
-    from itm_core.experiments.prepare import encode, run_features, vocabulary_hash
-    from itm_core.experiments.run import load
+    from itm_core.experiments.prepare import encode, run_features
     from itm_core.files import write_json
 
-    run = load(given.run_folder, dataset=given.dataset, vocabulary=given.vocabulary)
+    run = load_run(given.run_folder, dataset=given.dataset, vocabulary=given.vocabulary)
     split = load_split(given.dataset, given.split)
     features = run_features(run, split)
     captions = encode(load_split(given.dataset, "train"), run.vocabulary)
@@ -59,7 +59,8 @@ def _index(given: argparse.Namespace) -> int:
         vocabulary=vocabulary_hash(run.vocabulary) if run.imported else None,
         progress=True,
     )
-    if run.words is not None:  # of imported weights: sentences are looked up in the same file
+    if isinstance(run, ImportedRun) and run.words is not None:
+        # sentences are looked up in the same file
         run.words.save(given.folder / VOCABULARY)
     write_json(given.folder / NOTE, {"run": str(given.run_folder.resolve()), "ids": split.ids})
     print(f"{given.folder}: {len(ready.store)} images, regions {amount(ready.store.bytes)}")
@@ -67,13 +68,13 @@ def _index(given: argparse.Namespace) -> int:
 
 
 def _search(given: argparse.Namespace) -> int:
+    from itm_book.checkpoints.imported_runs import load_run
     from itm_book.search.sentences import require_sentence
     from itm_book.search.two_stage import encode_captions, open_two_stage
-    from itm_core.experiments.run import load
 
     note = _read_note(given.folder)
     words = given.folder / VOCABULARY
-    run = load(note["run"], vocabulary=words if words.exists() else None)
+    run = load_run(note["run"], vocabulary=words if words.exists() else None)
     unknown = [require_sentence(run.vocabulary, sentence) for sentence in given.sentences]
     ready = open_two_stage(run.matcher(), given.folder)
     if len(note["ids"]) != len(ready.store):

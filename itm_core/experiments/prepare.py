@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from dataclasses import dataclass
 from functools import cached_property
@@ -132,9 +130,3 @@ def run_features(run: Run, split: Split) -> Any:
 def encode(split: Split, vocabulary: Words) -> list[list[int]]:
     """Return the token ids of every caption of a split."""
     return [vocabulary.encode(caption) for caption in split.captions]
-
-
-def vocabulary_hash(vocabulary: Words) -> str:
-    """Return what tells vocabularies apart: a SHA-256 of their ids, cut to 16 digits."""
-    text = json.dumps(dict(vocabulary.ids), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
