@@ -22,13 +22,13 @@ import torch
 from itm_book.batch import engine, top_lists
 from itm_book.batch.profiles import resources
 from itm_book.checkpoints.imported_runs import vocabulary_hash, weights_hash
+from itm_book.datasets.run_features import require_same_features, run_features
 from itm_core.data.dataset import Split, load_split
-from itm_core.data.feature_notes import require_same_features
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.evaluation.scoring import image_shards, score_matrix
-from itm_core.experiments.prepare import encode, run_features
+from itm_core.experiments.prepare import encode
 from itm_core.experiments.run import Run, RunState
 from itm_core.files import read_json, whole_file, write_json
 

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from itm_book.datasets.run_features import require_same_features
 from itm_core.data.dataset import Dataset, load_dataset, vocabulary_file
-from itm_core.data.feature_notes import require_same_features
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.environment import describe, pick_device
 from itm_core.errors import InputError

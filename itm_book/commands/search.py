@@ -40,10 +40,11 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _index(given: argparse.Namespace) -> int:
     from itm_book.checkpoints.imported_runs import ImportedRun, load_run, vocabulary_hash
+    from itm_book.datasets.run_features import run_features
     from itm_book.folders import amount
     from itm_book.search.two_stage import build_two_stage
     from itm_core.data.dataset import load_split
-    from itm_core.experiments.prepare import encode, run_features
+    from itm_core.experiments.prepare import encode
     from itm_core.files import write_json
 
     run = load_run(given.run_folder, dataset=given.dataset, vocabulary=given.vocabulary)

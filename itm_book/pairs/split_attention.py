@@ -12,11 +12,12 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from itm_book.datasets.run_features import run_features
 from itm_book.pairs.pair_records import PairRecord, pair_record
 from itm_core.data.dataset import Split
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.evaluation.attention_quality import by_caption
-from itm_core.experiments.prepare import encode, run_features
+from itm_core.experiments.prepare import encode
 from itm_core.experiments.runs import Run
 from itm_core.models import Matcher
 

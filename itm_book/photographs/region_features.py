@@ -29,7 +29,7 @@ from itm_book.photographs.backbones import Backbone
 from itm_book.photographs.own_split import load_own
 from itm_book.photographs.picture_sources import Source
 from itm_book.photographs.region_boxes import Boxes, Grid
-from itm_core.data.feature_notes import read_note, write_note
+from itm_core.data.feature_notes import NOTE, read_note
 from itm_core.data.photographs import PhotographError
 from itm_core.errors import InputError
 from itm_core.files import read_json, space_checked, write_json
@@ -233,8 +233,8 @@ def _assembled(
     regions = read_json(work / "making.json")["regions"]
     made_with = {**task.backbone.made_with, "numpy": np.__version__}
     made_with |= {"regions": regions, "boxes": task.boxes_name}
-    write_note(
-        whole,
+    write_json(
+        whole / NOTE,
         {
             "features": task.backbone.identity,
             "made_with": made_with,

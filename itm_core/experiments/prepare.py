@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from itm_core.data.dataset import Dataset, Split
-from itm_core.data.feature_notes import require_same_features
 from itm_core.data.unknown_words import Words, require_known, shares_text, unknown_shares
 from itm_core.data.vocabulary import EMPTY_WORDS
 from itm_core.data.word_pieces import WordPieces
@@ -16,9 +15,6 @@ from itm_core.encoders.positions import POSITION_WIDTH, with_positions
 from itm_core.experiments.recipes import Recipe
 from itm_core.models import Matcher
 from itm_core.training.batches import Pairs
-
-if TYPE_CHECKING:
-    from itm_core.experiments.runs import Run
 
 log = logging.getLogger(__name__)
 
@@ -116,15 +112,6 @@ def features_of(split: Split, recipe: Recipe) -> Any:
     Raises `InputError` for a recipe with positions on a split without boxes.
     """
     return split.regions if recipe.encoder.positions == "none" else with_positions(split)
-
-
-def run_features(run: Run, split: Split) -> Any:
-    """Return a split's features ``[I, R, F]`` for a finished run, as `features_of` does.
-
-    Raises `InputError` for features that the run was not trained on (`require_same_features`).
-    """
-    require_same_features(run.config, split)
-    return features_of(split, run.recipe)
 
 
 def encode(split: Split, vocabulary: Words) -> list[list[int]]:
