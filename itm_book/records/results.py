@@ -87,11 +87,6 @@ class Result:
         """`RECORDED`, or `RunState.FINISHED` where the run is in the store."""
         return RECORDED if self.recorded else RunState.FINISHED
 
-    @property
-    def error(self) -> str:
-        """No error: a run that has failed has no result."""
-        return ""
-
     @cached_property
     def config(self) -> dict[str, Any]:
         """Dataset, seed and recipe, as `Run.config`.

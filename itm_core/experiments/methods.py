@@ -177,37 +177,30 @@ def _chan() -> dict[str, Method]:
 
 def _rcar() -> dict[str, Method]:
     """RCR, RAR and both, with SCAN's attention and the region branch of VSE-infinity."""
+    on_real_images = {
+        "encoder.word_dropout": 0.4,
+        "training.optimiser": "adamw",
+        "training.weight_decay": 0.01,
+        "training.token_dropout": 0.2,
+        "training.keep_special_tokens": True,
+        "training.drop_last": True,
+    }
+    published = {
+        "f30k": {**SCHEDULE, "epochs": 40, "lr_decay_epochs": 30, "loss.warmup_epochs": 3},
+        "coco": {**SCHEDULE, "loss.warmup_epochs": 5},
+    }
     rows = {}
-    for kind, t2i_steps, i2t_steps in (
-        ("none", 0, 0),
-        ("rcr", 2, 3),
-        ("rar", 3, 2),
-        ("rcar", 2, 2),
-    ):
-        for direction, temperature, steps in (("t2i", 10.0, t2i_steps), ("i2t", 3.0, i2t_steps)):
+    steps_of = {"none": (0, 0), "rcr": (2, 3), "rar": (3, 2), "rcar": (2, 2)}  # t2i, i2t
+    for kind, (t2i, i2t) in steps_of.items():
+        for direction, temperature, steps in (("t2i", 10.0, t2i), ("i2t", 3.0, i2t)):
             name = f"rcar-{direction}-base" if kind == "none" else f"{kind}-{direction}"
             rows[name] = Method(
                 paper=RCAR,
                 matcher=AttendingSettings(direction=direction, attention_temperature=temperature),
                 regulator=RegulatorSettings(kind=kind, steps=steps),
                 encoder={"region_encoder": "mlp"},
-                on_real_images={
-                    "encoder.word_dropout": 0.4,
-                    "training.optimiser": "adamw",
-                    "training.weight_decay": 0.01,
-                    "training.token_dropout": 0.2,
-                    "training.keep_special_tokens": True,
-                    "training.drop_last": True,
-                },
-                published={
-                    "f30k": {
-                        **SCHEDULE,
-                        "epochs": 40,
-                        "lr_decay_epochs": 30,
-                        "loss.warmup_epochs": 3,
-                    },
-                    "coco": {**SCHEDULE, "loss.warmup_epochs": 5},
-                },
+                on_real_images=on_real_images,
+                published=published,
             )
     return rows
 
@@ -242,16 +235,9 @@ def _pooled() -> dict[str, Method]:
     }
 
 
-METHODS: dict[str, Method] = {
-    **_scan(),
-    **_bfan(),
-    **_pfan(),
-    **_sgraf(),
-    **_imram(),
-    **_chan(),
-    **_rcar(),
-    **_pooled(),
-}
+METHODS: dict[str, Method] = (
+    _scan() | _bfan() | _pfan() | _sgraf() | _imram() | _chan() | _rcar() | _pooled()
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,15 +48,12 @@ class RunState(StrEnum):
     FINISHED = "finished"  # weights, scores and metrics, trained or imported
 
 
-def state_of(folder: Path) -> RunState:
-    """Return the state of the folder of a run, from the names of its files."""
-    if (folder / COMPLETE).exists():
-        return RunState.FINISHED
-    if (folder / IMPORT).exists():
-        return RunState.IMPORTED
-    if (folder / ERROR).exists():
-        return RunState.FAILED
-    return RunState.INTERRUPTED if (folder / CONFIGURATION).exists() else RunState.EMPTY
+STATES = {  # the first of these files that exists decides
+    COMPLETE: RunState.FINISHED,
+    IMPORT: RunState.IMPORTED,
+    ERROR: RunState.FAILED,
+    CONFIGURATION: RunState.INTERRUPTED,
+}
 
 
 @dataclass(frozen=True)
@@ -67,20 +64,11 @@ class Run:
 
     @property
     def state(self) -> RunState:
-        """The state of its folder now."""
-        return state_of(self.folder)
-
-    @property
-    def error(self) -> str:
-        """The last line of ``error.txt``; empty when there is no such file."""
-        try:
-            text = (self.folder / ERROR).read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
-        except OSError as error:
-            return type(error).__name__
-        lines = [line.strip() for line in text.split("\n")]
-        return next(filter(None, reversed(lines)), "no reason given")
+        """The state of its folder now, from the names of its files."""
+        for file, state in STATES.items():
+            if (self.folder / file).exists():
+                return state
+        return RunState.EMPTY
 
     @property
     def place(self) -> str:
