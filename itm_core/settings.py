@@ -74,7 +74,7 @@ def _as_input_error(kind: type[Settings], file: Path | None = None) -> Iterator[
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, InputError):  # raised by a validator
         raise cause
-    name = ".".join(map(str, filter(None, (kind.part, *first["loc"]))))
+    name = ".".join(str(step) for step in (kind.part, *first["loc"]) if step != "")
     if first["type"] == "extra_forbidden":
         owner, _, key = name.rpartition(".")
         known = ", ".join(kind.model_fields) if len(first["loc"]) == 1 else None
@@ -84,11 +84,13 @@ def _as_input_error(kind: type[Settings], file: Path | None = None) -> Iterator[
             expected=known and f"one of {known}",
             found=key,
         )
+    if first["type"] == "missing":
+        raise InputError(f"missing {name}", file=file, expected=", ".join(kind.model_fields))
     raise InputError(
         f"wrong value of {name or kind.__name__}",
         file=file,
         expected=first["msg"].removeprefix("Input should be "),
-        found=None if first["type"] == "missing" else reprlib.repr(first["input"]),
+        found=reprlib.repr(first["input"]),
     )
 
 

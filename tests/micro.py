@@ -11,9 +11,9 @@ THINGS = ("dog", "cat", "ball", "kite", "boat")
 
 
 def write_dataset(
-    folder: Path, *, images: int = 12, regions: int = 4, seed: int = 0, captions: int = 5
+    folder: Path, *, images: int = 12, regions: int = 4, captions: int = 5, seed: int = 0
 ) -> Path:
-    """Write three splits whose regions tell the colour and the thing of their captions."""
+    """Write three splits whose regions encode the colour and the thing of their captions."""
     folder.mkdir(parents=True, exist_ok=True)
     draw = np.random.default_rng(seed)
     for number, split in enumerate(("train", "dev", "test")):

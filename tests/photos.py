@@ -22,8 +22,9 @@ def write_photographs(folder: Path, count: int = 4) -> Path:
     return folder
 
 
-def write_captions(path: Path, images: list[int], ending: str = "png") -> Path:
-    lines = [f"p{i}.{ending}#{k}\ta picture {i} says {k}\n" for i in images for k in range(5)]
+def write_captions(path: Path, images: list[int], ending: str = "png", captions: int = 5) -> Path:
+    numbered = ((i, k) for i in images for k in range(captions))
+    lines = [f"p{i}.{ending}#{k}\ta picture {i} says {k}\n" for i, k in numbered]
     path.write_text("".join(lines))
     return path
 

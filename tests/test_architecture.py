@@ -122,3 +122,17 @@ def test_the_page_of_the_code_has_every_package() -> None:
         if path.suffix == ".py" or (path / "__init__.py").exists()
     }
     assert set(listed) == {name for name in children if "._" not in name} - NOT_FOR_READERS
+
+
+def chapters_in(notebook: Path) -> set[str]:
+    """The modules of `itm_book.chapters` that a notebook names."""
+    text = notebook.read_text(encoding="utf-8")
+    return set(re.findall(r"itm_book\.chapters(?:\.| import )(\w+)", text))
+
+
+def test_a_chapter_module_is_used_by_its_notebook_alone() -> None:
+    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        assert chapters_in(notebook) <= {notebook.stem}, notebook.name
+    folder = ROOT / "itm_book" / "chapters"
+    names = {path.stem for path in folder.iterdir() if not path.name.startswith("_")}
+    assert names <= {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}

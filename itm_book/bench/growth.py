@@ -1,8 +1,8 @@
-"""Time and memory as the gallery grows: ``score_matrix`` on ever more images, a process for each.
+"""Time and memory of ``score_matrix`` against the number of images; one process per size.
 
-Features lie in a sparse file, which is read as a dataset's is; captions stay the same. The cost of
-exact scoring grows like the number of images to a power that is fitted here (one, if nothing
-else grows), memory should stop growing when the budget of held images is full.
+Features are memory-mapped from a sparse file, as a dataset's are; the captions stay the same. The
+time of exact scoring is fitted by a power of the number of images (one when it is linear). Memory
+should stop growing once the budget of encoded images is full.
 
 Page: "What it costs".
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from itm_book.bench import alone
+from itm_book.bench.isolated import peak_bytes, run_isolated
 from itm_book.bench.methods import LONGEST, METHODS, REGIONS, SHORTEST
 from itm_core.evaluation.scoring import score_matrix
 from itm_core.models import Attending
@@ -34,12 +34,12 @@ MIB = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class ScalingPoint:
-    """What one size of the gallery took.
+    """Time and memory of one method at one number of images.
 
     Attributes:
-        seconds: of scoring, encoding included.
-        peak: MiB of memory at its largest, of the process (CPU) or of the device (CUDA).
-        before: MiB before scoring began.
+        seconds: time of scoring, encoding included.
+        peak: peak memory in MiB, of the process (CPU) or of the device (CUDA).
+        before: memory in MiB before scoring began.
     """
 
     method: str
@@ -50,34 +50,33 @@ class ScalingPoint:
     before: float
 
     def line(self) -> str:
-        """Return the numbers in a line."""
+        """Return the numbers as one line of text."""
         return (
             f"{self.method}, {self.images} x {self.captions}: {self.seconds:.2f} s, "
             f"{self.peak:.0f} MiB at most ({self.before:.0f} before)"
         )
 
 
-def grow(
+def time_growth(
     methods: Sequence[str],
     images: Sequence[int] = IMAGES,
     captions: int = CAPTIONS,
     device: str = "cpu",
 ) -> Iterator[ScalingPoint]:
-    """Yield what each method took on each gallery; processes of their own, so no peak is shared."""
+    """Yield time and memory of each method at each number of images, each in its own process."""
     for name in methods:
         for count in images:
-            asked = [name, count, captions, device, torch.get_num_threads()]
-            told = alone.answer(
+            measured = run_isolated(
                 "itm_book.bench.growth",
-                asked,
-                what=f"{name} on {count} images",
-                remedy="ask for fewer images",
+                [name, count, captions, device, torch.get_num_threads()],
+                label=f"{name} on {count} images",
+                remedy="choose fewer --images",
             )
-            yield ScalingPoint(**told)
+            yield ScalingPoint(**measured)
 
 
 def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
-    """Return p of the best fit ``seconds = c * sizes ** p``, least squares of the logarithms.
+    """Return p of the least-squares fit of ``log(seconds) = log(c) + p * log(sizes)``.
 
     >>> round(exponent([1, 2, 4], [3, 6, 12]), 6)
     1.0
@@ -85,28 +84,28 @@ def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
     return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
 
 
-def measure(name: str, images: int, captions: int, device: str) -> ScalingPoint:
-    """Return what one method takes on one gallery; for a process of its own."""
+def measure(name: str, images: int, captions: int, device_name: str) -> ScalingPoint:
+    """Return time and memory of one method at one number of images; call it in a new process."""
     torch.manual_seed(0)
     method = METHODS[name]
     encoder = method.encoder.replace(embedding=1024, word_width=300)
     regulator = regulator_factory(method.regulator)
     matcher = Attending(FEATURES, WORDS, encoder, method.settings, regulator, REGIONS)
-    draw = np.random.default_rng(0)
-    lens = draw.integers(SHORTEST, LONGEST + 1, captions)
-    tokens = [draw.integers(4, WORDS, n).tolist() for n in lens]
+    rng = np.random.default_rng(0)
+    lens = rng.integers(SHORTEST, LONGEST + 1, captions)
+    tokens = [rng.integers(4, WORDS, n).tolist() for n in lens]
     with tempfile.TemporaryDirectory() as folder:
         shape = (images, REGIONS, FEATURES)
-        place = Path(folder) / "ims.npy"
-        np.lib.format.open_memmap(place, "w+", np.float32, shape).flush()
-        features = np.load(place, mmap_mode="r")
-        there = torch.device(device)
-        matcher.eval().to(there)
+        path = Path(folder) / "ims.npy"
+        np.lib.format.open_memmap(path, "w+", np.float32, shape).flush()
+        features = np.load(path, mmap_mode="r")
+        device = torch.device(device_name)
+        matcher.eval().to(device)
         score_matrix(matcher, features[:64], tokens[:4])
-        before, started = alone.peak(there), time.perf_counter()
+        before, started = peak_bytes(device), time.perf_counter()
         score_matrix(matcher, features, tokens)
         seconds = time.perf_counter() - started
-        peak = alone.peak(there)
+        peak = peak_bytes(device)
     return ScalingPoint(
         method=name,
         images=images,
@@ -119,8 +118,8 @@ def measure(name: str, images: int, captions: int, device: str) -> ScalingPoint:
 
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="python -m itm_book.bench.growth")
-    parser.add_argument("asked", type=json.loads)
-    name, images, captions, device, threads = parser.parse_args().asked
+    parser.add_argument("argument", type=json.loads)
+    name, images, captions, device, threads = parser.parse_args().argument
     torch.set_num_threads(threads)
     print(json.dumps(asdict(measure(name, images, captions, device))))
 

@@ -1,7 +1,7 @@
 """The recorded benchmarks: ``data/results/bench_<kind>.csv``, with machine, versions and commit.
 
-Seconds belong to a machine; ratios between things that were timed in turn travel. So the check
-compares ratios alone.
+Absolute times depend on the machine; ratios of interleaved timings carry over to another one. So
+`regressions` compares ratios only.
 
 Page: "What it costs".
 """
@@ -18,7 +18,7 @@ import torch
 
 from itm_book.bench.growth import ScalingPoint
 from itm_book.bench.methods import METHODS
-from itm_book.bench.scoring import Asked, ScoringTiming
+from itm_book.bench.scoring import ScoringSettings, ScoringTiming
 from itm_book.bench.training import NEGATIVES, RECIPES, StepTiming
 from itm_book.records.commits import require_committed
 from itm_book.shipped import shipped
@@ -30,58 +30,63 @@ from itm_core.files import reading, whole_file
 FOLDER = shipped("results")
 KINDS = ("scoring", "growth", "training")
 SIZE = ["images", "captions", "width", "similarity"]
-RACE = [*SIZE, "device", "precision", "machine"]
-STEP = ["batch", "device", "precision", "machine"]
+SCORING_SETUP = [*SIZE, "device", "precision", "machine"]
+STEP_SETUP = ["batch", "device", "precision", "machine"]
 KEYS = {
-    "scoring": ["method", *RACE],
+    "scoring": ["method", *SCORING_SETUP],
     "growth": ["method", "images", "captions", "device", "machine"],
-    "training": ["recipe", "negatives", *STEP],
+    "training": ["recipe", "negatives", *STEP_SETUP],
 }
-ALLOWED = 1.5  # a ratio may be this much worse than the recorded one: timings are noisy
+ALLOWED = 1.5  # a speed-up may be lower than the recorded one by this factor: timings are noisy
 
 
-def scoring_rows(raced: Iterable[ScoringTiming], asked: Asked) -> pd.DataFrame:
-    """Return a line for each method, with its floor and ratios, and where it was made."""
-    size = {name: getattr(asked, name) for name in SIZE}
+def scoring_rows(timings: Iterable[ScoringTiming], settings: ScoringSettings) -> pd.DataFrame:
+    """Return a row per method: its timing, floor, ratios, and the environment."""
+    size = {name: getattr(settings, name) for name in SIZE}
     rows = [
-        asdict(one)
+        asdict(timing)
         | size
-        | {"floor": one.floor, "times_twin": one.twin / one.ours, "times_bare": one.ours / one.bare}
-        | {"times_floor": one.ours / one.floor, "precision": asked.precision}
-        | _where(asked.device)
-        for one in raced
+        | {
+            "floor": timing.floor,
+            "times_reference": timing.reference / timing.ours,
+            "times_bare": timing.ours / timing.bare,
+            "times_floor": timing.ours / timing.floor,
+            "precision": settings.precision,
+        }
+        | _environment(settings.device)
+        for timing in timings
     ]
     return pd.DataFrame(rows)
 
 
-def growth_rows(grown: Iterable[ScalingPoint], device: str) -> pd.DataFrame:
-    """Return a line for each method and size of the gallery, and where it was made."""
-    return pd.DataFrame([asdict(one) | _where(device) for one in grown])
+def growth_rows(points: Iterable[ScalingPoint], device: str) -> pd.DataFrame:
+    """Return a row per method and number of images, with the environment."""
+    return pd.DataFrame([asdict(point) | _environment(device) for point in points])
 
 
-def training_rows(stepped: Iterable[StepTiming], device: str) -> pd.DataFrame:
-    """Return a line for each recipe and kind of negatives, and where it was made."""
-    return pd.DataFrame([asdict(one) | _where(device) for one in stepped])
+def training_rows(timings: Iterable[StepTiming], device: str) -> pd.DataFrame:
+    """Return a row per recipe and kind of negatives, with the environment."""
+    return pd.DataFrame([asdict(timing) | _environment(device) for timing in timings])
 
 
-def _where(device: str) -> dict[str, Any]:
-    known = describe(pick_device(device))
-    packages = known["packages"]
+def _environment(device: str) -> dict[str, Any]:
+    environment = describe(pick_device(device))
+    packages = environment["packages"]
     assert isinstance(packages, Mapping)
     return {
-        "device": known["device"],
-        "machine": known["device_name"],
+        "device": environment["device"],
+        "machine": environment["device_name"],
         "threads": torch.get_num_threads(),
         "torch": packages["torch"],
-        "commit": known["commit"] or "",
-        "made": str(known["started"])[:10],
+        "commit": environment["commit"] or "",
+        "made": str(environment["started"])[:10],
     }
 
 
 def save(kind: str, rows: pd.DataFrame, folder: Path = FOLDER) -> Path:
-    """Add rows to the record of a kind, in the place of older ones of the same key.
+    """Add rows to the record of a kind, replacing older rows of the same key; return its path.
 
-    Raises `InputError`, and writes nothing, unless code in a commit made every row.
+    Raises `InputError`, and writes nothing, unless every row was made by committed code.
     """
     for commit in rows["commit"]:
         require_committed(commit)
@@ -95,9 +100,9 @@ def save(kind: str, rows: pd.DataFrame, folder: Path = FOLDER) -> Path:
 
 
 def read(kind: str, folder: Path = FOLDER) -> pd.DataFrame:
-    """Return the record of a kind.
+    """Return the record of a kind, one of `KINDS`.
 
-    Raises `InputError` when there is none, it may not be read, or it is not one of ours.
+    Raises `InputError` when it does not exist, cannot be read, or lacks a column.
     """
     path = folder / f"bench_{kind}.csv"
     empty = {"energy": [""], "compiled": [""]}
@@ -109,59 +114,62 @@ def read(kind: str, folder: Path = FOLDER) -> pd.DataFrame:
     return table
 
 
-def at(rows: pd.DataFrame, **chosen: Any) -> pd.DataFrame:
-    """Return the rows of a race with these values, of the machine that was last recorded alone.
+def at(rows: pd.DataFrame, **values: Any) -> pd.DataFrame:
+    """Return the scoring rows with these values, from the machine that was recorded last.
 
     Raises `InputError` when there are none.
     """
-    return _ordered(_last(rows, RACE, chosen), "method", METHODS)
+    return _ordered(_last_machine(rows, SCORING_SETUP, values), "method", METHODS)
 
 
-def training_at(rows: pd.DataFrame, **chosen: Any) -> pd.DataFrame:
-    """Return the rows of training steps with these values, as `at` does those of a race."""
-    return _ordered(_last(rows, STEP, chosen), "recipe", RECIPES)
+def training_at(rows: pd.DataFrame, **values: Any) -> pd.DataFrame:
+    """Return the training rows with these values, from the machine that was recorded last.
+
+    Raises `InputError` when there are none.
+    """
+    return _ordered(_last_machine(rows, STEP_SETUP, values), "recipe", RECIPES)
 
 
-def _last(rows: pd.DataFrame, same: list[str], chosen: Mapping[str, Any]) -> pd.DataFrame:
-    for name, value in chosen.items():
+def _last_machine(rows: pd.DataFrame, setup: list[str], values: Mapping[str, Any]) -> pd.DataFrame:
+    for name, value in values.items():
         rows = rows[rows[name] == value]
     if rows.empty:
-        asked = ", ".join(f"{name} {value}" for name, value in chosen.items())
-        raise InputError("nothing of this kind is recorded", expected=asked, found="no row")
+        expected = ", ".join(f"{name} {value}" for name, value in values.items())
+        raise InputError("nothing of this kind is recorded", expected=expected, found="no row")
     last = rows.sort_values("made", kind="stable").iloc[-1]
-    return rows[(rows[same] == last[same]).all(axis=1)]
+    return rows[(rows[setup] == last[setup]).all(axis=1)]
 
 
 def _ordered(rows: pd.DataFrame, column: str, names: Iterable[str]) -> pd.DataFrame:
     order = {name: place for place, name in enumerate(names)}
-    rows = rows.sort_values(column, key=lambda found: found.map(order), kind="stable")
+    rows = rows.sort_values(column, key=lambda values: values.map(order), kind="stable")
     return rows.reset_index(drop=True)
 
 
 def readable(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a race as text, ratios beside seconds."""
+    """Return scoring rows formatted for display: seconds, then ratios."""
     columns: dict[str, Any] = {
         "method": rows["method"],
         "MFLOP a pair": rows["flops"].map(lambda v: f"{v / 1e6:.2f}"),
         "ours, s": rows["ours"].map("{:.3f}".format),
-        "loop, s": rows["twin"].map("{:.3f}".format),
+        "loop, s": rows["reference"].map("{:.3f}".format),
         "floor, s": rows["floor"].map("{:.3f}".format),
-        "x the loop's speed": rows["times_twin"].map("{:.1f}".format),
+        "x the loop's speed": rows["times_reference"].map("{:.1f}".format),
         "x the bare product's time": rows["times_bare"].map("{:.2f}".format),
         "x the floor": rows["times_floor"].map("{:.2f}".format),
         "time in products": rows["products"].map("{:.0%}".format),
         "largest difference": rows["error"].map("{:.0e}".format),
     }
-    spent = rows["energy"]
-    if spent.notna().any():
-        columns["joules"] = spent.map(lambda v: "" if pd.isna(v) else f"{v:.0f}")
+    energy = rows["energy"]
+    if energy.notna().any():
+        columns["joules"] = energy.map(lambda v: "" if pd.isna(v) else f"{v:.0f}")
     return marked(pd.DataFrame(columns), "ours, s", rows["commit"])
 
 
-def beside_compiled(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the methods of a race that ran compiled too, both in seconds."""
+def eager_and_compiled(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the methods that were also timed compiled: both times in seconds, and the ratio."""
     rows = rows[rows["compiled"].notna()]
-    shown = pd.DataFrame(
+    table = pd.DataFrame(
         {
             "method": rows["method"],
             "as written, s": rows["ours"].map("{:.3f}".format),
@@ -169,86 +177,89 @@ def beside_compiled(rows: pd.DataFrame) -> pd.DataFrame:
             "faster by": (rows["ours"] / rows["compiled"]).map("{:.2f} x".format),
         }
     )
-    return marked(shown, "as written, s", rows["commit"])
+    return marked(table, "as written, s", rows["commit"])
 
 
 def by_precision(recorded: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the speed of every recorded precision, of the methods, size and machine of ``rows``.
+    """Return the speed of every recorded precision, for the methods, size and machine of ``rows``.
 
-    Races of different precisions ran one after the other, so each stands beside the loop, always
-    float32, that ran in turn with it.
+    Precisions are timed in separate calls, so each is given relative to the float32 loop that was
+    interleaved with it.
     """
-    one = rows.iloc[0]
-    same = [*SIZE, "device", "machine"]
-    here = recorded[(recorded[same] == one[same]).all(axis=1)]
-    table = here.pivot_table("times_twin", "method", "precision").reindex(rows["method"]).dropna()
-    shown = table.map("{:.1f}".format).add_suffix(", x the loop's speed").reset_index()
-    for precision in table:
-        raced = here[here["precision"] == precision].drop_duplicates("method", keep="last")
-        commits = raced.set_index("method")["commit"].reindex(shown["method"])
-        shown = marked(shown, f"{precision}, x the loop's speed", commits)
-    return shown
+    first = rows.iloc[0]
+    setup = [*SIZE, "device", "machine"]
+    comparable = recorded[(recorded[setup] == first[setup]).all(axis=1)]
+    ratios = comparable.pivot_table("times_reference", "method", "precision")
+    ratios = ratios.reindex(rows["method"]).dropna()
+    table = ratios.map("{:.1f}".format).add_suffix(", x the loop's speed").reset_index()
+    for precision in ratios:
+        latest = comparable[comparable["precision"] == precision]
+        latest = latest.drop_duplicates("method", keep="last")
+        commits = latest.set_index("method")["commit"].reindex(table["method"])
+        table = marked(table, f"{precision}, x the loop's speed", commits)
+    return table
 
 
 def readable_training(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of `training_at` as text: a line for each recipe, both kinds side by side.
+    """Return the rows of `training_at` formatted for display: a row per recipe.
 
-    A kind that is not recorded leaves its cells empty.
+    Cells of a kind of negatives that is not recorded are empty.
     """
     names = rows["recipe"].unique()
-    both = rows.groupby("recipe")[["before", "tile"]].max().reindex(names)
+    shared = rows.groupby("recipe")[["before", "tile"]].max().reindex(names)
     columns: dict[str, Any] = {"recipe": pd.Series(names, index=names)}
     commits = {}
     for value, unit in (("seconds", "a step, s"), ("peak", "peak, GiB")):
         for kind in NEGATIVES:
-            own = rows[rows["negatives"] == kind].set_index("recipe").reindex(names)
+            of_kind = rows[rows["negatives"] == kind].set_index("recipe").reindex(names)
             title = f"{kind} negatives: {unit}"
-            columns[title] = own[value].map("{:.2f}".format, na_action="ignore")
-            commits[title] = own["commit"]
-    columns["before, GiB"] = both["before"].map("{:.2f}".format)
-    columns["tile, million floats"] = (both["tile"] / 1e6).map("{:.1f}".format)
-    shown = pd.DataFrame(columns).fillna("").reset_index(drop=True)
-    for title, made_by in commits.items():
-        shown = marked(shown, title, made_by)
-    return shown
+            columns[title] = of_kind[value].map("{:.2f}".format, na_action="ignore")
+            commits[title] = of_kind["commit"]
+    columns["before, GiB"] = shared["before"].map("{:.2f}".format)
+    columns["tile, million floats"] = (shared["tile"] / 1e6).map("{:.1f}".format)
+    table = pd.DataFrame(columns).fillna("").reset_index(drop=True)
+    for title, column_commits in commits.items():
+        table = marked(table, title, column_commits)
+    return table
 
 
-def status(rows: pd.DataFrame) -> str:
-    """Return what a caption says of a race: sizes, machine, versions, day."""
-    one = rows.iloc[0]
+def scoring_caption(rows: pd.DataFrame) -> str:
+    """Return the caption of a table of scoring rows: sizes, machine, versions, date."""
+    row = rows.iloc[0]
     return (
-        f"{one['images']} images x {one['captions']} captions, D = {one['width']}, "
-        f"K = {one['similarity']}, {one['precision']}; {_made(one)}"
+        f"{row['images']} images x {row['captions']} captions, D = {row['width']}, "
+        f"K = {row['similarity']}, {row['precision']}; {_machine(row)}"
     )
 
 
-def training_status(rows: pd.DataFrame) -> str:
-    """Return what a caption says of training steps: size, machine, versions, day."""
-    one = rows.iloc[0]
-    return f"Steps of {one['batch']} pairs, {one['precision']}; {_made(one)}"
+def training_caption(rows: pd.DataFrame) -> str:
+    """Return the caption of a table of training steps: size, machine, versions, date."""
+    row = rows.iloc[0]
+    return f"Steps of {row['batch']} pairs, {row['precision']}; {_machine(row)}"
 
 
-def _made(one: pd.Series) -> str:
+def _machine(row: pd.Series) -> str:
     return (
-        f"{one['machine']} ({one['device']}, {one['threads']} threads), torch {one['torch']}, "
-        f"{one['made']}"
+        f"{row['machine']} ({row['device']}, {row['threads']} threads), torch {row['torch']}, "
+        f"{row['made']}"
     )
 
 
 def regressions(fresh: pd.DataFrame, recorded: pd.DataFrame, allowed: float = ALLOWED) -> list[str]:
-    """Return a sentence for each method whose ratio to its twin is worse than any record of it.
+    """Return a sentence for each method that has become slower relative to its reference.
 
-    Compared are runs of the same size, device and precision, whatever the machine; the lowest
-    recorded ratio counts, less what is ``allowed``. Methods without a record are passed over.
+    Runs of the same size, device and precision are compared, on any machine. A method is slower
+    when its speed-up is below the lowest recorded one divided by ``allowed``. Methods without a
+    record are skipped.
     """
-    same = ["method", *SIZE, "device", "precision"]
-    known = recorded.groupby(same)["times_twin"].min()
-    found = []
+    setup = ["method", *SIZE, "device", "precision"]
+    lowest = recorded.groupby(setup)["times_reference"].min()
+    sentences = []
     for row in fresh.to_dict("records"):
-        before = known.get(tuple(row[name] for name in same))
-        if before is not None and row["times_twin"] < before / allowed:
-            found.append(
-                f"{row['method']}: {row['times_twin']:.1f} x its twin's speed, "
-                f"recorded were {before:.1f} x"
+        before = lowest.get(tuple(row[name] for name in setup))
+        if before is not None and row["times_reference"] < before / allowed:
+            sentences.append(
+                f"{row['method']}: {row['times_reference']:.1f} x the speed of its reference, "
+                f"recorded: {before:.1f} x"
             )
-    return found
+    return sentences

@@ -1,11 +1,11 @@
-"""Scoring raced: each method, its plain twin and the bare product, in turn in one process.
+"""Time of scoring: each method, its naive reference and the bare product, interleaved.
 
-*Ours* is what `score_matrix` does with fragments that are encoded already. The *twin* is the
-paper's equations in a loop over captions; on many captions it is timed on the first ones and
-counted up, which is fair, since its time is the same for each. The *bare product* is the one
-matrix product that every method needs, all words with all regions. The *floor* is the time that
-the floating-point operations of our form (counted while it runs, products alone) would take at the
-speed that one large square product reaches here in the same precision.
+*Ours* is what `score_matrix` does with fragments that are already encoded. The *reference* is the
+paper's equations in a loop over captions; with many captions it is timed on the first ones and
+scaled up, since its time per caption is constant. The *bare product* is the one matrix product
+that every method needs, all words with all regions. The *floor* is the time that the
+floating-point operations of our form (those of matrix products, counted while it runs) would take
+at the speed that one large square product reaches on this machine in the same precision.
 
 Page: "What it costs".
 """
@@ -24,13 +24,21 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from itm_book.bench.methods import METHODS, Given, Method, build, draw, score, weights_of_twin
+from itm_book.bench.methods import (
+    METHODS,
+    Embeddings,
+    Method,
+    build,
+    random_embeddings,
+    reference_weights,
+    score,
+)
 from itm_core.evaluation.compiled import compiled
 from itm_core.evaluation.scoring import PRECISIONS, matmul_precision
 from itm_core.models import Attending, Matcher
 from itm_core.settings import at_least, one_of
 
-SQUARE = 2048  # of the product that says what this machine reaches
+SQUARE = 2048  # side of the product that measures the speed of this machine
 SQUARE_GPU = 8192
 COUNTED = 32  # images, and captions, of the run that counts operations
 PRODUCTS = ("aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm")
@@ -38,18 +46,18 @@ RAPL = Path("/sys/class/powercap")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What is raced, and on what.
+class ScoringSettings:
+    """Methods, sizes and device of a benchmark of scoring.
 
     Attributes:
         methods: names of `methods.METHODS`; all by default.
-        images, captions: how many meet.
+        images, captions: numbers of images and captions; all pairs are scored.
         width, similarity: D and K.
         device: ``cpu`` or ``cuda``.
         precision: of ours and of the bare product, one of `scoring.PRECISIONS`.
-        compile: time ours compiled too (see `compiled`); the compiling itself is not counted.
-        repeats: by default each method's own.
-        twin_captions: on how many captions the twin is timed.
+        compile: also time ours compiled (see `compiled`), without the time of compilation.
+        repeats: number of timings; by default each method's own.
+        reference_captions: number of captions on which the reference is timed.
     """
 
     methods: Sequence[str] = tuple(METHODS)
@@ -61,32 +69,32 @@ class Asked:
     precision: str = "float32"
     compile: bool = False
     repeats: int | None = None
-    twin_captions: int = 500
+    reference_captions: int = 500
 
     def __post_init__(self) -> None:
         for name in self.methods:
             one_of("method", name, METHODS)
         one_of("precision", self.precision, PRECISIONS)
-        for name in ("images", "captions", "width", "similarity", "twin_captions"):
+        for name in ("images", "captions", "width", "similarity", "reference_captions"):
             at_least(name, getattr(self, name), 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringTiming:
-    """What came of one method; seconds are medians.
+    """Times of one method in seconds (medians), and what they are compared with.
 
     Attributes:
-        flops: of the products that our form needs for a pair.
-        reached: floating-point operations a second of a large product here.
-        products: share of our time that is spent in matrix products, by torch's profiler.
-        error: largest difference of a score from the twin's.
-        energy: joules of one scoring of ours, where the machine tells; else None.
-        compiled: seconds of ours compiled; None where that was not asked for.
+        flops: floating-point operations per pair of the matrix products in our form.
+        reached: floating-point operations per second of a large product on this machine.
+        products: fraction of our time spent in matrix products, by torch's profiler.
+        error: largest difference of a score from the reference's.
+        energy: joules of one scoring of ours; None where the machine has no readable counter.
+        compiled: seconds of ours compiled; None when it was not timed.
     """
 
     method: str
     ours: float
-    twin: float
+    reference: float
     bare: float
     flops: float
     reached: float
@@ -99,125 +107,126 @@ class ScoringTiming:
 
     @property
     def floor(self) -> float:
-        """Seconds that the products alone would take."""
+        """Seconds that the matrix products alone would take."""
         return self.flops * self.pairs / self.reached
 
     def line(self) -> str:
-        """Return the numbers in a line."""
-        fast = "" if self.compiled is None else f"; compiled {self.compiled:.3f} s"
-        spent = "" if self.energy is None else f", {self.energy:.0f} J"
+        """Return the numbers as one line of text."""
+        compiled_part = "" if self.compiled is None else f"; compiled {self.compiled:.3f} s"
+        energy_part = "" if self.energy is None else f", {self.energy:.0f} J"
         return (
-            f"{self.method}: ours {self.ours:.3f} s, twin {self.twin:.3f} s "
-            f"({self.twin / self.ours:.1f} x), bare product {self.bare:.3f} s "
+            f"{self.method}: ours {self.ours:.3f} s, reference {self.reference:.3f} s "
+            f"({self.reference / self.ours:.1f} x), bare product {self.bare:.3f} s "
             f"({self.ours / self.bare:.2f} x), floor {self.floor:.3f} s "
-            f"({self.ours / self.floor:.2f} x){spent}; {self.flops / 1e6:.2f} MFLOP a pair, "
+            f"({self.ours / self.floor:.2f} x){energy_part}; {self.flops / 1e6:.2f} MFLOP a pair, "
             f"{self.products:.0%} of the time in products, "
-            f"largest difference {self.error:.0e}, {self.repeats} repeats{fast}"
+            f"largest difference {self.error:.0e}, {self.repeats} repeats{compiled_part}"
         )
 
 
-def race_all(asked: Asked) -> Iterator[ScoringTiming]:
-    """Yield what came of each method, one after the other; the same fragments for all."""
+def time_scoring(settings: ScoringSettings) -> Iterator[ScoringTiming]:
+    """Yield the timing of each method, all on the same fragments."""
     torch.manual_seed(0)
-    given = draw(asked.images, asked.captions, asked.width, asked.device)
-    reached = speed_of_products(asked.device, asked.precision)
-    for name in asked.methods:
-        yield race(name, METHODS[name], given, asked, reached)
+    inputs = random_embeddings(settings.images, settings.captions, settings.width, settings.device)
+    reached = product_speed(settings.device, settings.precision)
+    for name in settings.methods:
+        yield time_method(name, METHODS[name], inputs, settings, reached)
 
 
 @torch.no_grad()
-def race(name: str, method: Method, given: Given, asked: Asked, reached: float) -> ScoringTiming:
-    """Return the times of one method, of its twin and of the bare product, run in turn."""
-    matcher = build(method, asked.width, asked.similarity).to(asked.device)
-    weights = weights_of_twin(matcher, method)
-    few = given.first(min(asked.twin_captions, len(given.words)))
-    flat = given.regions.flatten(0, 1).T.contiguous()
-    fast = compiled(matcher) if asked.compile else matcher
+def time_method(
+    name: str, method: Method, inputs: Embeddings, settings: ScoringSettings, reached: float
+) -> ScoringTiming:
+    """Return the interleaved times of one method, its reference and the bare product."""
+    matcher = build(method, settings.width, settings.similarity).to(settings.device)
+    weights = reference_weights(matcher, method)
+    first = inputs.first(min(settings.reference_captions, len(inputs.words)))
+    flat_regions = inputs.regions.flatten(0, 1).T.contiguous()
+    compiled_matcher = compiled(matcher) if settings.compile else matcher
 
     def ours(matcher: Matcher = matcher) -> Tensor:
-        with matmul_precision(torch.device(asked.device), asked.precision):
-            return score(matcher, given).float()
+        with matmul_precision(torch.device(settings.device), settings.precision):
+            return score(matcher, inputs).float()
 
-    def twin() -> Tensor:
-        return method.twin(few.regions, few.words, few.lens.tolist(), weights)
+    def reference() -> Tensor:
+        return method.reference(first.regions, first.words, first.lens.tolist(), weights)
 
     def bare() -> Tensor:
-        with matmul_precision(torch.device(asked.device), asked.precision):
-            return given.packed @ flat
+        with matmul_precision(torch.device(settings.device), settings.precision):
+            return inputs.packed @ flat_regions
 
-    mine = ours()
-    error = (mine[:, : len(few.words)] - twin()).abs().max().item()
-    repeats = asked.repeats or method.repeats
-    racing = [ours, twin, bare]
-    if asked.compile:
-        ours(fast)
-        racing.append(lambda: ours(fast))
-    took = [median(times) for times in in_turn(racing, repeats, asked.device)]
-    with metered() as spent:
+    scores = ours()
+    error = (scores[:, : len(first.words)] - reference()).abs().max().item()
+    repeats = settings.repeats or method.repeats
+    functions = [ours, reference, bare]
+    if settings.compile:
+        ours(compiled_matcher)
+        functions.append(lambda: ours(compiled_matcher))
+    seconds = [median(times) for times in interleaved(functions, repeats, settings.device)]
+    with energy_meter() as energy:
         ours()
     return ScoringTiming(
         method=name,
-        ours=took[0],
-        twin=took[1] * len(given.words) / len(few.words),
-        bare=took[2],
-        flops=operations(matcher, given),
+        ours=seconds[0],
+        reference=seconds[1] * len(inputs.words) / len(first.words),
+        bare=seconds[2],
+        flops=flops_per_pair(matcher, inputs),
         reached=reached,
-        pairs=mine.numel(),
-        products=share_of_products(ours),
+        pairs=scores.numel(),
+        products=product_fraction(ours),
         error=error,
         repeats=repeats,
-        energy=spent(),
-        compiled=took[3] if asked.compile else None,
+        energy=energy(),
+        compiled=seconds[3] if settings.compile else None,
     )
 
 
-def operations(matcher: Attending, given: Given) -> float:
-    """Return the floating-point operations of all products, for a pair of usual length.
+def flops_per_pair(matcher: Attending, inputs: Embeddings) -> float:
+    """Return the floating-point operations of all matrix products per image-caption pair.
 
-    Counted on a few images and captions, all with as many words as the mean, so that no padding
-    is counted. Some grow with the pairs and some with the images or captions alone (whole
-    vectors, roots of Gram matrices): four counts tell them apart, and each is scaled to the sizes
-    that were given.
+    Counted on a few images and captions of mean length, without padding. Some operations grow
+    with the pairs and some with the images or captions only (pooled vectors, roots of Gram
+    matrices): four counts separate these terms, and each is scaled to the sizes of ``inputs``.
     """
-    mean = round(given.lens.float().mean().item())
+    mean = round(inputs.lens.float().mean().item())
 
     def counted(images: int, captions: int) -> int:
-        words = given.packed[: captions * mean].view(captions, mean, -1)
-        few = Given(given.regions[:images], words, torch.full((captions,), mean))
+        words = inputs.packed[: captions * mean].view(captions, mean, -1)
+        few = Embeddings(inputs.regions[:images], words, torch.full((captions,), mean))
         with FlopCounterMode(display=False) as counter:
             score(matcher, few)
         return counter.get_total_flops()
 
-    images, captions = len(given.regions), len(given.words)
-    n, m = (min(COUNTED, count) for count in (images, min(captions, len(given.packed) // mean)))
+    images, captions = len(inputs.regions), len(inputs.words)
+    n, m = (min(COUNTED, count) for count in (images, min(captions, len(inputs.packed) // mean)))
     if n < 2 or m < 2:
         return counted(n, m) / (n * m)
     i, c = n // 2, m // 2
-    all_, fewer, shorter, least = counted(n, m), counted(i, m), counted(n, c), counted(i, c)
-    a_pair = (all_ - fewer - shorter + least) / ((n - i) * (m - c))
-    an_image = (all_ - fewer) / (n - i) - a_pair * m
-    a_caption = (all_ - shorter) / (m - c) - a_pair * n
-    return a_pair + an_image / captions + a_caption / images
+    full, fewer_images, fewer_captions = counted(n, m), counted(i, m), counted(n, c)
+    per_pair = (full - fewer_images - fewer_captions + counted(i, c)) / ((n - i) * (m - c))
+    per_image = (full - fewer_images) / (n - i) - per_pair * m
+    per_caption = (full - fewer_captions) / (m - c) - per_pair * n
+    return per_pair + per_image / captions + per_caption / images
 
 
-def share_of_products(function: Callable[[], Tensor]) -> float:
-    """Return the share of a function's time that its matrix products take."""
+def product_fraction(function: Callable[[], Tensor]) -> float:
+    """Return the fraction of a function's time that is spent in matrix products."""
     gpu = torch.cuda.is_available()
     kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]
     with profile(activities=kinds) as profiled:
         function()
         if gpu:
             torch.cuda.synchronize()
-    spent = {
-        one.key: one.self_device_time_total or one.self_cpu_time_total
-        for one in profiled.key_averages()
+    times = {
+        event.key: event.self_device_time_total or event.self_cpu_time_total
+        for event in profiled.key_averages()
     }
-    return sum(spent.get(name, 0) for name in PRODUCTS) / max(sum(spent.values()), 1e-9)
+    return sum(times.get(name, 0) for name in PRODUCTS) / max(sum(times.values()), 1e-9)
 
 
 @torch.no_grad()
-def speed_of_products(device: str, precision: str, repeats: int = 7) -> float:
-    """Return the operations a second that one large square product reaches here."""
+def product_speed(device: str, precision: str, repeats: int = 7) -> float:
+    """Return the operations per second of one large square product on this machine."""
     size = SQUARE_GPU if device != "cpu" else SQUARE
     square = torch.randn(size, size, device=device)
 
@@ -226,29 +235,32 @@ def speed_of_products(device: str, precision: str, repeats: int = 7) -> float:
             return square @ square
 
     product()
-    return 2 * size**3 / median(in_turn([product], repeats, device)[0])
+    return 2 * size**3 / median(interleaved([product], repeats, device)[0])
 
 
-def in_turn(
+def interleaved(
     functions: Sequence[Callable[[], Tensor]], repeats: int, device: str = "cpu"
 ) -> list[list[float]]:
-    """Return the seconds of every call; a machine that slows down slows all functions."""
-    times: list[list[float]] = [[] for _ in functions]
+    """Return the seconds of ``repeats`` calls of each function, called in turn.
+
+    So a change in the speed of the machine affects all functions alike.
+    """
+    seconds: list[list[float]] = [[] for _ in functions]
     for _ in range(repeats):
-        for function, took in zip(functions, times, strict=True):
+        for function, times in zip(functions, seconds, strict=True):
             started = time.perf_counter()
             function()
             if device != "cpu":
                 torch.cuda.synchronize()
-            took.append(time.perf_counter() - started)
-    return times
+            times.append(time.perf_counter() - started)
+    return seconds
 
 
 @contextmanager
-def metered() -> Iterator[Callable[[], float | None]]:
-    """Give a function that returns the joules spent inside, None where nothing tells.
+def energy_meter() -> Iterator[Callable[[], float | None]]:
+    """Yield a function that returns the joules spent in the block; None without a counter.
 
-    On a GPU its own counter, on a CPU that of the package, which Linux lets root read.
+    Reads the counter of the GPU, or that of the CPU package, which on Linux needs root.
     """
     before = joules()
     after: list[float | None] = []
@@ -259,7 +271,7 @@ def metered() -> Iterator[Callable[[], float | None]]:
 
 
 def joules() -> float | None:
-    """Return what the energy counter shows; None where there is none that can be read."""
+    """Return the energy counter in joules; None where none can be read."""
     if torch.cuda.is_available():
         try:
             import pynvml  # comes with the CUDA builds of torch on some systems
@@ -272,7 +284,7 @@ def joules() -> float | None:
             return None
     counters = RAPL.glob("intel-rapl:?/energy_uj")
     try:
-        found = [int(counter.read_text()) for counter in counters]
+        microjoules = [int(counter.read_text()) for counter in counters]
     except OSError:
         return None
-    return sum(found) / 1e6 if found else None
+    return sum(microjoules) / 1e6 if microjoules else None

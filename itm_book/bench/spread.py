@@ -1,9 +1,9 @@
-"""The same recipe and seed trained under several rounding variants, a process for each.
+"""The same recipe and seed trained under several rounding variants, each in its own process.
 
 Rounding differs between processors and thread counts. Training amplifies it: two trainings that
-differ in nothing else end in different weights. A *rounding variant* changes how sums are made and
-nothing else; most of them imitate another processor on this one. Rows are recorded as they are
-made, and rows that are recorded are not made again.
+differ in nothing else end in different weights. A *rounding variant* changes only the order or
+precision of sums; most variants imitate another processor on this one. Rows are recorded as soon
+as they are measured, and recorded trainings are not repeated.
 
 Page: "Why is my number lower?".
 """
@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from itm_book.bench import alone
+from itm_book.bench.isolated import run_isolated
 from itm_book.records import rounding
 from itm_book.records.commits import require_committed
 from itm_core.environment import current_commit
@@ -34,10 +34,10 @@ ROOT = Path("data/runs-spread")
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One way of rounding.
+    """A rounding variant.
 
     Attributes:
-        threads: of torch; sums are split among them.
+        threads: number of torch threads; sums are split among them.
         precision: of weights and features, a value of ``training.precision``.
         environment: variables that choose the code paths of torch (``ATEN_CPU_CAPABILITY``) and of
             its matrix products (``MKL_CBWR``).
@@ -60,16 +60,16 @@ VARIANTS: dict[str, Variant] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """One training: what, and under which rounding.
+class VariantTraining:
+    """One training under one rounding variant.
 
     Attributes:
         dataset: a folder in the SCAN layout.
-        recipe: its name.
-        changes: of the recipe, each ``part.key=value``.
+        recipe: name of the recipe.
+        changes: changes of the recipe, each ``part.key=value``.
         seed: of weights and batches.
         variant: a key of `VARIANTS`.
-        root: the run store; a variant has a folder of its own in it.
+        root: the run store; each variant has a folder in it.
 
     Raises `InputError` for an unknown recipe, change or variant.
     """
@@ -88,53 +88,56 @@ class Asked:
         seed_of(self.seed)
         if any(change.split("=")[0].strip() == "training.precision" for change in self.changes):
             raise InputError(
-                "the variant decides the precision",
+                "the precision is set by the variant",
                 found="a change of training.precision",
                 expected="the variant float64, or one of the others for float32",
             )
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What `rounding.KEY` says of this training."""
+        """The values of the columns `rounding.KEY` for this training."""
         changes = " ".join(self.changes)
         return Path(self.dataset).name, self.recipe, changes, self.seed, self.variant
 
 
-def asked_for(
+def variant_trainings(
     names: Sequence[str],
     seeds: Sequence[int],
     variants: Sequence[str],
-    **same: Any,
-) -> list[Asked]:
-    """Return the trainings of all recipes, seeds and variants; ``same`` is common to all.
+    **shared: Any,
+) -> list[VariantTraining]:
+    """Return the trainings of all recipes, seeds and variants; ``shared`` is common to all.
 
-    Raises `InputError` as `Asked` does.
+    Raises `InputError` as `VariantTraining` does.
     """
     return [
-        Asked(recipe=recipe, seed=seed, variant=variant, **same)
+        VariantTraining(recipe=recipe, seed=seed, variant=variant, **shared)
         for recipe in dict.fromkeys(names)
         for seed in dict.fromkeys(seeds)
         for variant in dict.fromkeys(variants)
     ]
 
 
-def train_all(asked: Sequence[Asked], *, record: bool = False) -> Iterator[dict[str, Any]]:
-    """Yield the row of each training, one after the other, in processes of their own.
+def train_all(
+    trainings: Sequence[VariantTraining], *, record: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Yield the row of each training; each runs in its own process.
 
-    With ``record`` each is added to the record as it comes, and those that are there are left out.
-    Raises `InputError` for a record from a tree with uncommitted changes, before any training.
+    With ``record`` each row is added to the record when its training ends, and trainings that are
+    already recorded are skipped. Raises `InputError`, before any training, when rows are to be
+    recorded and there are uncommitted changes.
     """
     if record:
         require_committed(current_commit())
-        known = rounding.keys(rounding.read()) if rounding.RECORD.exists() else set()
-        asked = [one for one in asked if one.key not in known]
-    for one in asked:
-        variant = VARIANTS[one.variant]
-        row = alone.answer(
+        recorded = rounding.keys(rounding.read()) if rounding.RECORD.exists() else set()
+        trainings = [training for training in trainings if training.key not in recorded]
+    for training in trainings:
+        variant = VARIANTS[training.variant]
+        row = run_isolated(
             "itm_book.bench.spread",
-            asdict(one),
-            what=f"{one.recipe}, seed {one.seed}, {one.variant}",
-            remedy="run the same command again: what was finished is kept",
+            asdict(training),
+            label=f"{training.recipe}, seed {training.seed}, {training.variant}",
+            remedy="run the same command again: finished trainings are kept",
             environment={"OMP_NUM_THREADS": str(variant.threads), **variant.environment},
         )
         if record:
@@ -142,40 +145,40 @@ def train_all(asked: Sequence[Asked], *, record: bool = False) -> Iterator[dict[
         yield row
 
 
-def measure(asked: Asked) -> dict[str, Any]:
-    """Return the row of a training, columns `rounding.COLUMNS`; for a process of its own.
+def measure(training: VariantTraining) -> dict[str, Any]:
+    """Return the row of a training, columns `rounding.COLUMNS`; call it in a new process.
 
-    The threads and the environment are those of the process.
+    Threads and environment variables of the variant must be set for that process.
     """
-    variant = VARIANTS[asked.variant]
+    variant = VARIANTS[training.variant]
     run = train_or_load(
-        asked.dataset,
-        asked.recipe,
-        seed=asked.seed,
+        training.dataset,
+        training.recipe,
+        seed=training.seed,
         device="cpu",
-        root=Path(asked.root) / asked.variant.replace(" ", "-"),
-        overrides=(*asked.changes, f"training.precision={variant.precision}"),
+        root=Path(training.root) / training.variant.replace(" ", "-"),
+        overrides=(*training.changes, f"training.precision={variant.precision}"),
         progress=False,
     )
-    made = run.environment
-    return dict(zip(rounding.KEY, asked.key, strict=True)) | {
+    environment = run.environment
+    return dict(zip(rounding.KEY, training.key, strict=True)) | {
         **{name: float(run.metrics[name]) for name in rounding.NUMBERS},
-        "threads": made["threads"],
+        "threads": environment["threads"],
         "dtype": variant.precision,
-        "minutes": made["seconds_training"] / 60,
-        "machine": made["device_name"],
-        "torch": made["packages"]["torch"],
-        "commit": made["commit"] or "",
-        "made": made["started"][:10],
+        "minutes": environment["seconds_training"] / 60,
+        "machine": environment["device_name"],
+        "torch": environment["packages"]["torch"],
+        "commit": environment["commit"] or "",
+        "made": environment["started"][:10],
     }
 
 
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="python -m itm_book.bench.spread")
-    parser.add_argument("asked", type=json.loads)
-    asked = Asked(**parser.parse_args().asked)
-    torch.set_num_threads(VARIANTS[asked.variant].threads)
-    print(json.dumps(measure(asked)))
+    parser.add_argument("argument", type=json.loads)
+    training = VariantTraining(**parser.parse_args().argument)
+    torch.set_num_threads(VARIANTS[training.variant].threads)
+    print(json.dumps(measure(training)))
 
 
 if __name__ == "__main__":

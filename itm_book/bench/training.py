@@ -1,9 +1,9 @@
-"""Time and memory of a training step at the size of Flickr30K's batches, a process for each.
+"""Time and memory of a training step at the size of Flickr30K's batches, each in its own process.
 
-36 regions, 8-20 words, the recipe's own widths; a step is the trainer's: gradient, its clipping
-and the optimiser, on a batch that is on the device already. Every recipe runs twice, with all
-negatives (as in epochs of warm-up) and with the hardest alone, each in a process of its own, since
-the peak of a process never falls. The first step is not timed: it makes the optimiser's state.
+36 regions, 8-20 words, the recipe's own widths; a step is the trainer's: gradient, clipping and
+optimiser, on a batch that is already on the device. Every recipe is measured twice, with all
+negatives (as in warm-up epochs) and with the hardest only, each in its own process, since the peak
+memory of a process never falls. The first step is not timed: it allocates the optimiser's state.
 
 Page: "What it costs".
 """
@@ -20,7 +20,7 @@ from statistics import median
 import torch
 from torch import nn
 
-from itm_book.bench import alone
+from itm_book.bench.isolated import peak_bytes, run_isolated
 from itm_book.bench.methods import LONGEST, REGIONS, SHORTEST
 from itm_core.environment import pick_device
 from itm_core.evaluation import scoring
@@ -47,17 +47,17 @@ GIB = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What is measured, and on what.
+class StepSettings:
+    """Recipe, batch and device of a benchmark of training steps.
 
     Attributes:
-        recipe: its name.
-        negatives: ``all`` of a batch, or the ``hardest`` alone.
-        batch: pairs of a step.
+        recipe: name of the recipe.
+        negatives: ``all`` negatives of a batch, or the ``hardest`` only.
+        batch: pairs per step.
         device: ``cpu`` or ``cuda``.
         precision: ``float32`` or ``tf32``, which on a CPU is float32.
-        repeats: steps that are timed, by default as many as `REPEATS` has for the device.
-        tile: floats of the largest tensor that a tile may hold; by default the device's own.
+        repeats: number of timed steps; by default `REPEATS` of the device.
+        tile: largest tensor of a tile in floats; by default that of the device.
     """
 
     recipe: str
@@ -81,13 +81,14 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class StepTiming:
-    """What a step took.
+    """Time and memory of a training step.
 
     Attributes:
-        seconds: the median.
-        peak: GiB of memory at its largest, of the process (CPU) or of what torch allocated (CUDA).
-        before: GiB before the first step: matcher and batch, on a CPU also Python and torch.
-        tile: floats of the largest tensor that a tile might hold.
+        seconds: median time of a step.
+        peak: peak memory in GiB, of the process (CPU) or allocated by torch (CUDA).
+        before: memory in GiB before the first step: matcher and batch, on a CPU also Python and
+            torch.
+        tile: largest tensor of a tile in floats.
     """
 
     recipe: str
@@ -101,7 +102,7 @@ class StepTiming:
     repeats: int
 
     def line(self) -> str:
-        """Return the numbers in a line."""
+        """Return the numbers as one line of text."""
         return (
             f"{self.recipe}, {self.negatives} negatives: {self.seconds:.4g} s a step of "
             f"{self.batch} pairs, {self.peak:.2f} GiB at most ({self.before:.2f} before), "
@@ -109,36 +110,36 @@ class StepTiming:
         )
 
 
-def step_all(asked: Sequence[Asked]) -> Iterator[StepTiming]:
-    """Yield what each took, one after the other, in processes of their own."""
-    for one in asked:
-        told = alone.answer(
+def time_steps(benchmarks: Sequence[StepSettings]) -> Iterator[StepTiming]:
+    """Yield the timing of each benchmark; each runs in its own process."""
+    for settings in benchmarks:
+        measured = run_isolated(
             "itm_book.bench.training",
-            [asdict(one), torch.get_num_threads()],
-            what=f"{one.recipe} with {one.negatives} negatives",
+            [asdict(settings), torch.get_num_threads()],
+            label=f"{settings.recipe} with {settings.negatives} negatives",
             remedy="a smaller --batch or --tile, or leave this recipe out",
         )
-        yield StepTiming(**told)
+        yield StepTiming(**measured)
 
 
-def measure(asked: Asked) -> StepTiming:
-    """Return what a step takes; for a process of its own."""
+def measure(settings: StepSettings) -> StepTiming:
+    """Return time and memory of a training step; call it in a new process."""
     torch.manual_seed(0)
-    device, recipe = torch.device(asked.device), recipes.get(asked.recipe)
-    wide = FEATURES + (30 if recipe.encoder.positions != "none" else 0)
-    matcher = recipe.build(wide, WORDS, REGIONS).to(device).train()
+    device, recipe = torch.device(settings.device), recipes.get(settings.recipe)
+    width = FEATURES + (30 if recipe.encoder.positions != "none" else 0)
+    matcher = recipe.build(width, WORDS, REGIONS).to(device).train()
     optimiser = make_optimiser(matcher, recipe.training)
-    batch = random_batch(asked.batch, wide, device)
-    before = alone.peak(device)
-    repeats = asked.repeats or REPEATS[device.type]
-    times = [_seconds(matcher, optimiser, batch, recipe, asked) for _ in range(1 + repeats)]
+    batch = random_batch(settings.batch, width, device)
+    before = peak_bytes(device)
+    repeats = settings.repeats or REPEATS[device.type]
+    times = [_seconds(matcher, optimiser, batch, recipe, settings) for _ in range(1 + repeats)]
     return StepTiming(
-        recipe=asked.recipe,
-        negatives=asked.negatives,
-        batch=asked.batch,
-        precision=asked.precision,
+        recipe=settings.recipe,
+        negatives=settings.negatives,
+        batch=settings.batch,
+        precision=settings.precision,
         seconds=median(times[1:]),
-        peak=alone.peak(device) / GIB,
+        peak=peak_bytes(device) / GIB,
         before=before / GIB,
         tile=scoring.tile_floats(matcher, device),
         repeats=repeats,
@@ -150,39 +151,39 @@ def _seconds(
     optimiser: torch.optim.Optimizer,
     batch: Batch,
     recipe: Recipe,
-    asked: Asked,
+    settings: StepSettings,
 ) -> float:
-    """Return the seconds of a step, from a device without work to one without work."""
+    """Return the seconds of a step, with the device synchronised before and after."""
     device = batch.features.device
-    _wait(device)
+    _synchronise(device)
     started = time.perf_counter()
     optimiser.zero_grad(set_to_none=True)
-    with scoring.matmul_precision(device, asked.precision):
+    with scoring.matmul_precision(device, settings.precision):
         gradient_step(
             matcher,
             batch,
             recipe.loss,
-            hardest=asked.negatives == "hardest",
+            hardest=settings.negatives == "hardest",
             constraints=recipe.constraints,
             generator=torch.Generator().manual_seed(0),
         )
     nn.utils.clip_grad_norm_(matcher.parameters(), recipe.training.grad_clip)
     optimiser.step()
-    _wait(device)
+    _synchronise(device)
     return time.perf_counter() - started
 
 
-def _wait(device: torch.device) -> None:
+def _synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def random_batch(size: int, wide: int, device: torch.device) -> Batch:
-    """Return random pairs, the longest caption first."""
+def random_batch(size: int, width: int, device: torch.device) -> Batch:
+    """Return ``size`` random pairs with features ``[size, 36, width]``, longest caption first."""
     lens = torch.randint(SHORTEST, LONGEST + 1, (size,)).sort(descending=True).values
     tokens = torch.randint(4, WORDS, (size, LONGEST)) * (torch.arange(LONGEST) < lens[:, None])
-    features = torch.randn(size, REGIONS, wide).relu()
-    if wide > FEATURES:
+    features = torch.randn(size, REGIONS, width).relu()
+    if width > FEATURES:
         features[..., -30:-15] = torch.randint(0, 256, (size, REGIONS, 15)).float()
         features[..., -15:] = 1 / 15
     tokens = tokens[:, : int(lens[0])].to(device)
@@ -191,13 +192,13 @@ def random_batch(size: int, wide: int, device: torch.device) -> Batch:
 
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="python -m itm_book.bench.training")
-    parser.add_argument("asked", type=json.loads)
-    given, threads = parser.parse_args().asked
-    asked = Asked(**given)
+    parser.add_argument("argument", type=json.loads)
+    values, threads = parser.parse_args().argument
+    settings = StepSettings(**values)
     torch.set_num_threads(threads)
-    if asked.tile:
-        scoring.CACHE_TILE = scoring.VECTOR_TILE = scoring.MEMORY_TILE = asked.tile
-    print(json.dumps(asdict(measure(asked))))
+    if settings.tile:
+        scoring.CACHE_TILE = scoring.VECTOR_TILE = scoring.MEMORY_TILE = settings.tile
+    print(json.dumps(asdict(measure(settings))))
 
 
 if __name__ == "__main__":

@@ -38,14 +38,14 @@ from itm_core.experiments.runs import Run
 from itm_core.models import Matcher
 
 MARKERS = (
-    ("twin", "reference: loop over captions", FAINT, "o"),
+    ("reference", "reference: loop over captions", FAINT, "o"),
     ("ours", "ours", INK, "D"),
     ("floor", "floor: the products alone", RIGHT, "|"),
     ("bare", "one product of all words with all regions", RIGHT, "."),
 )
 
 FAST = ("SCAN t2i", "SCAN i2t", "BFAN", "CHAN")
-TIMES_TWIN = dict.fromkeys(FAST, 7.0) | dict.fromkeys(("SAF", "SGR", "RCAR-2 t2i"), 3.0)
+TIMES_REFERENCE = dict.fromkeys(FAST, 7.0) | dict.fromkeys(("SAF", "SGR", "RCAR-2 t2i"), 3.0)
 TIMES_BARE = dict.fromkeys(FAST, 1.6)
 MEMORY = {"cpu": 2, "cuda": 8}  # GiB while scoring
 SECONDS = {"SCAN t2i": 0.6, "SCAN i2t": 0.6, "CHAN": 0.6, "BFAN": 1.2}
@@ -75,7 +75,7 @@ def timing_chart(rows: pd.DataFrame) -> Figure:
     with styled():
         figure, axes = plt.subplots(figsize=(8.2, 1.5 + 0.42 * len(rows)))
         places = range(len(rows))
-        axes.hlines(places, rows["bare"], rows["twin"], color=FAINT, lw=0.8, alpha=0.6)
+        axes.hlines(places, rows["bare"], rows["reference"], color=FAINT, lw=0.8, alpha=0.6)
         for column, label, colour, mark in MARKERS:
             size = 14 if mark == "|" else 7
             axes.plot(rows[column], places, mark, color=colour, label=label, ms=size, mew=2)
@@ -128,8 +128,8 @@ def cpu_targets(recorded: pd.DataFrame) -> pd.DataFrame:
     commits: list[str | None] = []
     for row in recorded[recorded["device"] == "cpu"].to_dict("records"):
         name = str(row["method"])
-        if name in TIMES_TWIN:
-            rows.append(_against_reference(row, TIMES_TWIN[name]))
+        if name in TIMES_REFERENCE:
+            rows.append(_against_reference(row, TIMES_REFERENCE[name]))
         if name in TIMES_BARE:
             rows.append(_against_bare(row, TIMES_BARE[name]))
         commits += [row.get("commit")] * (len(rows) - len(commits))
@@ -137,7 +137,7 @@ def cpu_targets(recorded: pd.DataFrame) -> pd.DataFrame:
 
 
 def _against_reference(row: Mapping, target: float) -> dict[str, str]:
-    reached, limit = row["times_twin"], row["twin"] / row["floor"]
+    reached, limit = row["times_reference"], row["reference"] / row["floor"]
     return {
         "method": row["method"],
         "target": f"at least {target:.0f} x the speed of the loop over captions",

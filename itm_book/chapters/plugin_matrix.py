@@ -8,9 +8,9 @@ from __future__ import annotations
 import pandas as pd
 
 from itm_book.tables.comparison import plugin_names
+from itm_book.tables.labels import GAIN, LOSS, NO_EFFECT, UNTESTABLE
 from itm_book.tables.report import Note, noted
 from itm_book.tables.run_links import uncommitted
-from itm_core.evaluation.statistics import GAIN, LOSS, NO_EFFECT, UNTESTABLE
 
 
 def tally(gains: pd.DataFrame) -> pd.DataFrame:

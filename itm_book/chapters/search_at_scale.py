@@ -123,10 +123,10 @@ def storage_precision(table: pd.DataFrame) -> pd.DataFrame:
 def distractor_hardness(here: float, curve: pd.DataFrame) -> pd.DataFrame:
     """Return the share of synthetic pictures in the top ten of a half-synthetic gallery.
 
-    ``here`` is `search_curve.share_of_glued` of this page; the record has its own share. At 50 %
+    ``here`` is `search_curve.synthetic_share` of this page; the record has its own share. At 50 %
     synthetic pictures are as hard as real ones.
     """
-    shares = {"this page": here, "the record": float(curve.iloc[0]["share_of_glued"])}
+    shares = {"this page": here, "the record": float(curve.iloc[0]["synthetic_share"])}
     return pd.DataFrame(
         {
             "gallery of": shares.keys(),

@@ -1,19 +1,19 @@
-"""The authors' checkpoints: read safely, converted once, and then runs like any other.
+"""Converts the authors' checkpoints to run folders, safely.
 
 A release's ``model_best.pth.tar`` is a pickled dictionary: ``model`` (one state dict, or a list
 of them for image encoder, text encoder and similarity) and ``opt``, an ``argparse.Namespace``.
 `import_checkpoint` turns it into a folder that `imported_runs.load_run` takes:
 
 =====================  =====================================================================
-``config.json``        the recipe that the options amount to, the sizes, the source's SHA-256
+``config.json``        the recipe of the options, the sizes, the source's SHA-256
 ``best.safetensors``   the weights under our names
 ``environment.json``   where and when it was imported
 ``import.json``        the options, and every key: used, or unused with the reason
-``vocabulary.json``    where one was given: the file itself has none
+``vocabulary.json``    if it is given: the checkpoint has none
 =====================  =====================================================================
 
-Every weight of the file must have its place and every parameter its weight; both encoders and
-one score are computed before the folder is put in its place. `imported_runs.scored` gives the run
+Every weight of the file must match a parameter and vice versa; both encoders and one score are
+computed before the folder is moved to its place. `imported_runs.scored` gives the run
 of an imported checkpoint on a dataset, with the scores of its test split.
 
 Page: "Use the authors' checkpoints".
@@ -30,12 +30,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from itm_book.checkpoints.authors_names import UNUSED, name_in
 from itm_book.checkpoints.imported_runs import check_vocabulary
 from itm_book.checkpoints.options import BROKEN, family_of, no_method, recipe_of, with_facts
 from itm_book.checkpoints.reading import flattened, options_of, plain, read_checkpoint
 from itm_book.folders import whole_folder
-from itm_book.parity.models import name_in
-from itm_book.parity.names import UNUSED
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.encoders.positions import BLOCKS_KEPT
 from itm_core.environment import describe
@@ -59,14 +58,14 @@ Scalar = str | int | float | bool
 
 @dataclass(frozen=True)
 class Imported:
-    """What a checkpoint became.
+    """The result of an import.
 
     Attributes:
-        folder: where it is now.
-        recipe: what its options amount to.
+        folder: the written folder.
+        recipe: the recipe of its options.
         used: release's name -> ours.
         unused: release's name -> why its own scores do not depend on it.
-        misfits: release's name -> why nothing takes it.
+        misfits: release's name -> why it matches no parameter.
         missing: parameters of the method that the file does not have.
     """
 
@@ -89,7 +88,7 @@ class Imported:
 
 
 def import_checkpoint(path: Path, folder: Path, *, vocabulary: Path | None = None) -> Imported:
-    """Convert a release's checkpoint into ``folder`` and return what became of every key.
+    """Convert a release's checkpoint to ``folder``, and return the use of every key.
 
     Args:
         vocabulary: the authors' vocabulary file, kept with the weights.
@@ -103,7 +102,7 @@ def import_checkpoint(path: Path, folder: Path, *, vocabulary: Path | None = Non
 
 
 def _converted(path: Path, folder: Path, partial: Path, vocabulary: Path | None) -> Imported:
-    """Do what `import_checkpoint` says, writing to ``partial``."""
+    """Convert to the temporary folder ``partial``, see `import_checkpoint`."""
     content = read_checkpoint(path)
     options = options_of(content, path)
     weights = flattened(content["model"], path)
@@ -169,7 +168,7 @@ def _config(
 
 
 def _seed(value: object) -> int:
-    """Return the seed that a release trained with; 0 for what is no seed."""
+    """Return the training seed of a release; 0 for an invalid one."""
     try:
         return seed_of(value)
     except InputError:
@@ -184,7 +183,7 @@ def _sha256(path: Path) -> str:
 def _sorted(
     matcher: Matcher, weights: Mapping[str, Tensor], family: str, found: Imported
 ) -> Imported:
-    """Say of every key whether it is used, and of every parameter whether it is there."""
+    """Enter the use of every key and the missing parameters, and return ``found``."""
     wanted = matcher.state_dict()
     for theirs, value in weights.items():
         ours = name_in(matcher, theirs, family)

@@ -1,22 +1,18 @@
-"""What the options of a release's checkpoint amount to: the family, and the recipe.
+"""Family and recipe of a checkpoint, from the options of the authors' release.
 
 Page: "Use the authors' checkpoints".
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from itm_book.checkpoints.authors_options import MARKS, SETTINGS, family_named
 from itm_book.checkpoints.reading import plain
-from itm_book.parity.chan import chan_settings
-from itm_book.parity.models import FAMILIES, MARKS, family_named
-from itm_book.parity.pfan import pfan_settings
-from itm_book.parity.pooled import pooled_settings
 from itm_core.encoders.encoder import EncoderSettings
 from itm_core.errors import InputError
 from itm_core.experiments.methods import METHODS
@@ -38,22 +34,14 @@ METHOD_OF = {
     "vseinf": "vse-gpo",
     "vsepp": "vse-mean",
 }
-SETTINGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
-    **FAMILIES,
-    "pfan": pfan_settings,
-    "chan": chan_settings,
-    **{
-        family: functools.partial(pooled_settings, family) for family in ("vsrn", "vseinf", "vsepp")
-    },
-}
-TRAINING = {  # option -> setting; what is not named here leaves no trace in the scores
+TRAINING = {  # option -> setting; other options do not affect scores
     "num_epochs": "epochs",
     "batch_size": "batch",
     "learning_rate": "learning_rate",
     "lr_update": "lr_decay_epochs",
     "grad_clip": "grad_clip",
 }
-MOST_LAYERS = 100  # or steps: releases have up to three; building each takes time
+MAX_LAYERS = 100  # or steps; releases have up to three
 BROKEN = (
     TypeError,
     ValueError,
@@ -78,7 +66,7 @@ def family_of(options: Mapping[str, Any], weights: Mapping[str, Tensor], path: P
 def with_facts(
     options: Mapping[str, Any], weights: Mapping[str, Tensor], family: str
 ) -> Mapping[str, Any]:
-    """Return the options, with what the weights say better than they do."""
+    """Return the options, corrected by what the weights show."""
     if family != "vsrn":
         return options
     # VSRN's variants differ by data set; the batch norm is in the one for Flickr30K alone
@@ -87,7 +75,7 @@ def with_facts(
 
 
 def no_method(path: Path, error: BaseException) -> InputError:
-    """Return the error for options that no method is built from."""
+    """Return the error for options that describe no method."""
     return InputError(
         "the options describe no method",
         file=path,
@@ -97,7 +85,7 @@ def no_method(path: Path, error: BaseException) -> InputError:
 
 
 def recipe_of(options: Mapping[str, Any], family: str, path: Path) -> Recipe:
-    """Return what the options amount to; raises `InputError` for those that ours lacks."""
+    """Return the recipe of the options; raises `InputError` for unsupported ones."""
     if options.get("text_enc_type") == "bert":
         raise InputError(
             "models with BERT cannot be imported yet",
@@ -136,21 +124,21 @@ def recipe_of(options: Mapping[str, Any], family: str, path: Path) -> Recipe:
 def _require_buildable(
     encoder: EncoderSettings, settings: object, regulator: RegulatorSettings
 ) -> None:
-    """Raise `InputError` for so many layers or steps that building them would not end."""
+    """Raise `InputError` for more than `MAX_LAYERS` layers or steps."""
     counts = {
         "encoder.gru_layers": encoder.gru_layers,
         "matcher.node_steps": getattr(settings, "node_steps", 1),
         "regulator.steps": regulator.steps,
     }
     for name, count in counts.items():
-        if not count <= MOST_LAYERS:
+        if not count <= MAX_LAYERS:
             raise InputError(
-                f"{name} is too large", expected=f"up to {MOST_LAYERS}", found=plain(count)
+                f"{name} is too large", expected=f"up to {MAX_LAYERS}", found=plain(count)
             )
 
 
 def _training(options: Mapping[str, Any]) -> TrainingSettings:
-    """Return how the release trained, as far as its options say; scores do not depend on it."""
+    """Return the training settings in the options; scores do not depend on them."""
     try:
         return TrainingSettings(
             **{ours: options[o] for o, ours in TRAINING.items() if o in options}
@@ -160,7 +148,7 @@ def _training(options: Mapping[str, Any]) -> TrainingSettings:
 
 
 def _loss(options: Mapping[str, Any]) -> LossSettings:
-    """Return the loss; releases with a warm-up turn to the hardest negatives when it ends."""
+    """Return the loss; after a warm-up, releases train with the hardest negatives."""
     warm = options.get("vse_mean_warmup_epochs")
     try:
         return LossSettings(

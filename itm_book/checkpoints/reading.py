@@ -1,8 +1,8 @@
-"""Releases' checkpoint files, opened without running anything that they contain.
+"""Reads the authors' checkpoint files without executing code that they contain.
 
-A pickle can call any function when it is opened. These files are read with ``weights_only`` and an
-allow-list of what a checkpoint needs. Text from a file is shown with its control characters
-escaped, and messages are this project's own: torch's advise to switch the protection off.
+A pickle can call any function when it is loaded. These files are read with ``weights_only`` and an
+allow-list of the types of a checkpoint. Text from a file is shown with its control characters
+escaped. Messages of torch, which advise to switch the protection off, are not shown.
 
 Page: "Use the authors' checkpoints".
 """
@@ -42,7 +42,7 @@ LONGEST = 120  # characters of a name or a value from a file that a message show
 
 
 def plain(value: object) -> str:
-    """Return text from a file for people: one line, no control characters, not endless.
+    """Return text from a file for display: one line, without control characters, shortened.
 
     >>> plain("fc\\x1b[31m.weight\\n")
     'fc\\\\x1b[31m.weight\\\\n'
@@ -52,7 +52,7 @@ def plain(value: object) -> str:
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
-    """Return the dictionary in a checkpoint; nothing in the file is run.
+    """Return the dictionary in a checkpoint; no code in the file is executed.
 
     Raises `InputError` when the file is missing, damaged, of another kind, unsafe (the class or
     function that it refers to is named), or no dictionary with ``model``.

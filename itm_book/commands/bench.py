@@ -1,4 +1,4 @@
-"""``itm bench``: what the methods cost here, beside what is recorded.
+"""``itm bench``: time and memory of the methods on this machine, and their record.
 
 Page: "What it costs".
 """
@@ -17,45 +17,49 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add ``bench`` to the commands."""
-    outer = commands.add_parser("bench", help="measure speed and memory, beside twin and floor")
+    outer = commands.add_parser("bench", help="measure speed and memory; check the record")
     inner = outer.add_subparsers(required=True, metavar="PART")
-    command = inner.add_parser("scoring", help="each method, its plain twin, the bare product")
-    command.add_argument("--methods", nargs="+", metavar="METHOD", help="default: all")
-    for name, value, what in (
-        ("images", 100, "how many"),
-        ("captions", 500, "how many; MSCOCO 5K is --images 5000 --captions 25000"),
-        ("width", 1024, "D"),
-        ("similarity", 256, "K"),
-        ("twin-captions", 500, "on how many the loop is timed"),
-    ):
-        command.add_argument(f"--{name}", type=int, default=value, help=f"{what}; default {value}")
-    command.add_argument("--repeats", type=int, help="default: 7, of slow methods 3")
-    command.add_argument("--precision", default="float32", help="float32, tf32 or bfloat16")
-    command.add_argument("--compile", action="store_true", help="ours through torch.compile too")
-    command.add_argument("--check", action="store_true", help="fail where the record is better")
-    _add_shared(command)
+    command = inner.add_parser("scoring", help="each method, its naive reference, the bare product")
+    _scoring_options(command)
     command.set_defaults(run=_scoring)
     command = inner.add_parser("growth", help="time and memory as the gallery grows")
     command.add_argument("--methods", nargs="+", metavar="METHOD", default=["SCAN t2i", "CHAN"])
     command.add_argument("--images", nargs="+", type=int, help="default: 1000 to 16000")
     command.add_argument("--captions", type=int, default=50)
-    _add_shared(command)
+    _shared_options(command)
     command.set_defaults(run=_growth)
     command = inner.add_parser("training", help="time and memory of a training step")
     command.add_argument("recipes", nargs="*", metavar="RECIPE", help="default: one of each kind")
     command.add_argument("--batch", type=int, default=128, help="pairs; default 128")
     command.add_argument("--repeats", type=int, help="default: 3 on a CPU, 20 on CUDA")
     command.add_argument("--precision", default="float32", help="float32 or tf32")
-    command.add_argument("--tile", type=int, help="floats that a tile may hold")
-    _add_shared(command)
+    command.add_argument("--tile", type=int, help="largest tensor of a tile, in floats")
+    _shared_options(command)
     command.set_defaults(run=_training)
-    command = inner.add_parser("spread", help="one training under several ways of rounding")
+    command = inner.add_parser("spread", help="one training under several rounding variants")
     _spread_options(command)
     command.set_defaults(run=_spread)
-    for name, (what, add_options) in OTHERS.items():
-        command = inner.add_parser(name, help=what)
+    for name, (text, add_options) in OTHERS.items():
+        command = inner.add_parser(name, help=text)
         add_options(command)
         command.set_defaults(run=_other, part=name)
+
+
+def _scoring_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--methods", nargs="+", metavar="METHOD", help="default: all")
+    for name, value, text in (
+        ("images", 100, "number of images"),
+        ("captions", 500, "number of captions; MSCOCO 5K is --images 5000 --captions 25000"),
+        ("width", 1024, "D"),
+        ("similarity", 256, "K"),
+        ("reference-captions", 500, "number of captions on which the reference is timed"),
+    ):
+        command.add_argument(f"--{name}", type=int, default=value, help=f"{text}; default {value}")
+    command.add_argument("--repeats", type=int, help="default: 7, for slow methods 3")
+    command.add_argument("--precision", default="float32", help="float32, tf32 or bfloat16")
+    command.add_argument("--compile", action="store_true", help="also time ours compiled by torch")
+    command.add_argument("--check", action="store_true", help="fail when slower than the record")
+    _shared_options(command)
 
 
 def _loading_options(command: argparse.ArgumentParser) -> None:
@@ -64,9 +68,9 @@ def _loading_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--steps", type=int, default=5)
     command.add_argument("--recipe", default="scan-t2i-mean-coco")
     command.add_argument("--device", default="cpu")
-    command.add_argument("--held", default="auto", help="auto, never or float16")
+    command.add_argument("--feature-cache", default="auto", help="auto, never or float16")
     command.add_argument("--dense", action="store_true", help="random features, not a sparse file")
-    command.add_argument("--folder", type=Path, help="where to make it; default: a temporary one")
+    command.add_argument("--folder", type=Path, help="for the file; default: a temporary folder")
 
 
 def _search_options(command: argparse.ArgumentParser) -> None:
@@ -95,119 +99,119 @@ OTHERS = {
 }
 
 
-def _add_shared(command: argparse.ArgumentParser) -> None:
+def _shared_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", default="cpu", help="cpu or cuda")
     command.add_argument("--threads", type=int, default=os.cpu_count(), help="of a CPU")
     command.add_argument("--record", action="store_true", help="write to data/results/")
 
 
-def _scoring(given: argparse.Namespace) -> int:
+def _scoring(options: argparse.Namespace) -> int:
     import torch
 
     from itm_book.bench import record
-    from itm_book.bench.scoring import METHODS, Asked, race_all
+    from itm_book.bench.scoring import METHODS, ScoringSettings, time_scoring
 
-    _check_record(given)
-    torch.set_num_threads(given.threads)
-    names = ("images", "captions", "width", "similarity", "twin_captions")
-    asked = Asked(
-        methods=tuple(given.methods or METHODS),
-        device=given.device,
-        precision=given.precision,
-        compile=given.compile,
-        repeats=given.repeats,
-        **{name: getattr(given, name) for name in names},
+    _check_record(options)
+    torch.set_num_threads(options.threads)
+    names = ("images", "captions", "width", "similarity", "reference_captions")
+    settings = ScoringSettings(
+        methods=tuple(options.methods or METHODS),
+        device=options.device,
+        precision=options.precision,
+        compile=options.compile,
+        repeats=options.repeats,
+        **{name: getattr(options, name) for name in names},
     )
-    before = record.read("scoring") if given.check else None
-    worse = []
-    for one in race_all(asked):
-        print(one.line(), flush=True)
-        rows = record.scoring_rows([one], asked)
-        if before is not None:
-            worse += record.regressions(rows, before)
-        _keep(given, "scoring", rows)
-    print("\n".join(worse))
-    return 1 if worse else 0
+    recorded = record.read("scoring") if options.check else None
+    regressions = []
+    for timing in time_scoring(settings):
+        print(timing.line(), flush=True)
+        rows = record.scoring_rows([timing], settings)
+        if recorded is not None:
+            regressions += record.regressions(rows, recorded)
+        _save(options, "scoring", rows)
+    print("\n".join(regressions))
+    return 1 if regressions else 0
 
 
-def _check_record(given: argparse.Namespace) -> None:
-    """Refuse before anything is measured what could not be recorded."""
+def _check_record(options: argparse.Namespace) -> None:
+    """Raise `InputError` before anything is measured that could not be recorded."""
     from itm_book.records.commits import require_committed
     from itm_core.environment import current_commit
 
-    if given.record:
+    if options.record:
         require_committed(current_commit())
 
 
-def _keep(given: argparse.Namespace, kind: str, rows: pd.DataFrame) -> None:
-    """Record rows if that was asked for, as they come: whoever stops early keeps them."""
+def _save(options: argparse.Namespace, kind: str, rows: pd.DataFrame) -> None:
+    """Record rows with ``--record``, at once, so that an interrupted command keeps them."""
     from itm_book.bench import record
 
-    if given.record:
+    if options.record:
         record.save(kind, rows)
 
 
-def _growth(given: argparse.Namespace) -> int:
+def _growth(options: argparse.Namespace) -> int:
     import torch
 
     from itm_book.bench import growth, record
 
-    _check_record(given)
-    torch.set_num_threads(given.threads)
-    images, grown = given.images or growth.IMAGES, []
-    for one in growth.grow(given.methods, images, given.captions, given.device):
-        print(one.line(), flush=True)
-        grown.append(one)
-        _keep(given, "growth", record.growth_rows([one], given.device))
-    for name in given.methods:
-        own = [one for one in grown if one.method == name]
-        power = growth.exponent([o.images for o in own], [o.seconds for o in own])
-        print(f"{name}: grows as images to the power of {power:.2f}")
+    _check_record(options)
+    torch.set_num_threads(options.threads)
+    images, points = options.images or growth.IMAGES, []
+    for point in growth.time_growth(options.methods, images, options.captions, options.device):
+        print(point.line(), flush=True)
+        points.append(point)
+        _save(options, "growth", record.growth_rows([point], options.device))
+    for name in options.methods:
+        of_method = [point for point in points if point.method == name]
+        sizes, seconds = [p.images for p in of_method], [p.seconds for p in of_method]
+        print(f"{name}: time grows as images ** {growth.exponent(sizes, seconds):.2f}")
     return 0
 
 
-def _training(given: argparse.Namespace) -> int:
+def _training(options: argparse.Namespace) -> int:
     import torch
 
     from itm_book.bench import record, training
 
-    _check_record(given)
-    torch.set_num_threads(given.threads)
+    _check_record(options)
+    torch.set_num_threads(options.threads)
     names = ("batch", "device", "precision", "repeats", "tile")
-    asked = [
-        training.Asked(
+    benchmarks = [
+        training.StepSettings(
             recipe=recipe,
             negatives=negatives,
-            **{name: getattr(given, name) for name in names},
+            **{name: getattr(options, name) for name in names},
         )
-        for recipe in given.recipes or training.RECIPES
+        for recipe in options.recipes or training.RECIPES
         for negatives in training.NEGATIVES
     ]
-    for one in training.step_all(asked):
-        print(one.line(), flush=True)
-        _keep(given, "training", record.training_rows([one], given.device))
+    for timing in training.time_steps(benchmarks):
+        print(timing.line(), flush=True)
+        _save(options, "training", record.training_rows([timing], options.device))
     return 0
 
 
-def _spread(given: argparse.Namespace) -> int:
+def _spread(options: argparse.Namespace) -> int:
     from itm_book.bench import spread
     from itm_book.records import rounding
     from itm_core.data.dataset import load_dataset
 
-    load_dataset(given.dataset)  # what is wrong with it is said before anything is trained
-    wanted = spread.asked_for(
-        given.recipes or spread.RECIPES,
-        given.seeds,
-        given.variants or list(spread.VARIANTS),
-        dataset=str(given.dataset),
-        changes=tuple(given.changes),
-        root=str(given.root),
+    load_dataset(options.dataset)  # raises for a broken dataset before anything is trained
+    trainings = spread.variant_trainings(
+        options.recipes or spread.RECIPES,
+        options.seeds,
+        options.variants or list(spread.VARIANTS),
+        dataset=str(options.dataset),
+        changes=tuple(options.changes),
+        root=str(options.root),
     )
-    for row in spread.train_all(wanted, record=given.record):
+    for row in spread.train_all(trainings, record=options.record):
         print(rounding.line(row), flush=True)
     return 0
 
 
-def _other(given: argparse.Namespace) -> int:
-    import_module(f"itm_core.bench.{given.part}").measure(given)
+def _other(options: argparse.Namespace) -> int:
+    import_module(f"itm_book.bench.{options.part}").measure(options)
     return 0

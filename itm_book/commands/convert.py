@@ -1,4 +1,4 @@
-"""What others hand out, made ready for a dataset: ``itm data convert`` and ``itm data entities``.
+"""``itm data convert`` and ``itm data entities``: external features and annotations.
 
 Page: "How to use it three ways", "Your own data".
 """
@@ -23,10 +23,10 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="FILE",
         help="Karpathy's or COCO's .json, or lines of name.jpg#0<TAB>caption",
     )
-    command.add_argument("--split", help="train, dev or test, where the captions don't say it")
+    command.add_argument("--split", help="train, dev or test, if the caption file has no splits")
     command.set_defaults(run=_convert)
     command = commands.add_parser(
-        "entities", help="write what words name, from Flickr30K Entities, beside a split"
+        "entities", help="write the boxes that words refer to, from Flickr30K Entities"
     )
     command.add_argument("root", type=Path, help="the folder of Entities")
     command.add_argument("folder", type=Path, metavar="DATASET", help="in the SCAN layout")
@@ -35,18 +35,20 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(run=_entities)
 
 
-def _convert(given: argparse.Namespace) -> int:
+def _convert(options: argparse.Namespace) -> int:
     from itm_book.datasets.convert import convert
 
-    done = convert(given.source, given.folder, given.captions, split=given.split)
-    print("\n".join([*done.lines(), str(done.folder)]))
+    converted = convert(options.source, options.folder, options.captions, split=options.split)
+    print("\n".join([*converted.lines(), str(converted.folder)]))
     return 0
 
 
-def _entities(given: argparse.Namespace) -> int:
+def _entities(options: argparse.Namespace) -> int:
     from itm_book.datasets.entities import write_truth
     from itm_core.data.dataset import load_split
 
-    counts = write_truth(load_split(given.folder, given.split), given.root, words=given.words)
+    counts = write_truth(
+        load_split(options.folder, options.split), options.root, words=options.words
+    )
     print("\n".join(counts.lines()))
     return 0

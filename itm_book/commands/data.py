@@ -1,4 +1,4 @@
-"""``itm data``: which data there is, getting it, whether it is whole, making it ready.
+"""``itm data``: list, download, verify, convert and make datasets.
 
 Page: "The data".
 """
@@ -19,90 +19,92 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add ``data`` to the commands."""
-    outer = commands.add_parser("data", help="list, get, check, convert and make data")
+    outer = commands.add_parser("data", help="list, get, check, convert and make datasets")
     inner = outer.add_subparsers(required=True, metavar="COMMAND")
-    command = inner.add_parser("list", help="which sets there are, their terms, what is here")
+    command = inner.add_parser("list", help="the datasets, their terms, and which are present")
     command.set_defaults(run=_list)
-    _add_places(command)
-    command = inner.add_parser("get", help="download, check and unpack a set")
+    _folder_options(command)
+    command = inner.add_parser("get", help="download, verify and unpack a dataset")
     command.add_argument("name", metavar="NAME", help="a name from `itm data list`")
     command.add_argument(
         "files", nargs="*", metavar="FILE", help="default: all but the optional ones"
     )
     command.set_defaults(run=_get)
-    _add_places(command)
-    command = inner.add_parser("doctor", help="what is there, missing or damaged; what to do")
+    _folder_options(command)
+    command = inner.add_parser("doctor", help="which files are missing or corrupt; what to do")
     command.add_argument("name", metavar="NAME", help="a name from `itm data list`")
     command.add_argument("--quick", action="store_true", help="compare sizes, not contents")
     command.set_defaults(run=_doctor)
-    _add_places(command)
+    _folder_options(command)
     command = inner.add_parser("vocab", help="write the vocabulary of the training captions")
     command.add_argument("folder", type=Path, metavar="FOLDER", help="in the SCAN layout")
-    command.add_argument("--threshold", type=int, help="occurrences that a word needs (default: 4)")
+    command.add_argument("--threshold", type=int, help="minimum occurrences of a word (default: 4)")
     command.add_argument(
-        "--replace", action="store_true", help="when the dataset has a vocabulary already"
+        "--replace", action="store_true", help="replace the vocabulary of the dataset"
     )
     command.set_defaults(run=_vocab)
     convert.add(inner)
     make.add(inner)
 
 
-def _add_places(command: argparse.ArgumentParser) -> None:
+def _folder_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
     command.add_argument("--registry", type=Path, help="default: data/registry.toml")
 
 
-def _sets(given: argparse.Namespace) -> dict[str, SetEntry]:
+def _sets(options: argparse.Namespace) -> dict[str, SetEntry]:
     from itm_book.datasets import registry
 
-    return registry.load(given.registry or registry.REGISTRY)
+    return registry.load(options.registry or registry.REGISTRY)
 
 
-def _list(given: argparse.Namespace) -> int:
+def _list(options: argparse.Namespace) -> int:
     from itm_book.folders import amount
 
-    for entry in _sets(given).values():
-        folder = given.data / entry.name
+    for entry in _sets(options).values():
+        folder = options.data / entry.name
         size = sum(file.size or file.about or 0 for file in entry.files if not file.optional)
         login = any(not file.sources for file in entry.files)
         print(f"{entry.name}: {entry.title}. {entry.what[0].upper()}{entry.what[1:]}.")
         print(f"    {entry.terms}")
-        about = f"about {amount(size)}" if size else "of unknown size"
-        way = "by hand, with a login elsewhere" if login else f"itm data get {entry.name}"
-        print(f"    {about}; {way}; {folder}{'' if folder.exists() else ' is not there'}")
+        size_text = f"about {amount(size)}" if size else "of unknown size"
+        method = "manually, with a login elsewhere" if login else f"itm data get {entry.name}"
+        print(f"    {size_text}; {method}; {folder}{'' if folder.exists() else ' is missing'}")
     return 0
 
 
-def _get(given: argparse.Namespace) -> int:
+def _get(options: argparse.Namespace) -> int:
     from itm_book.datasets import registry, status
 
-    entry = registry.find(given.name, given.registry or registry.REGISTRY)
-    return _told(entry, status.get(entry, given.files, data=given.data))
+    entry = registry.find(options.name, options.registry or registry.REGISTRY)
+    return _report(entry, status.get(entry, options.files, data=options.data))
 
 
-def _doctor(given: argparse.Namespace) -> int:
+def _doctor(options: argparse.Namespace) -> int:
     from itm_book.datasets import registry, status
 
-    entry = registry.find(given.name, given.registry or registry.REGISTRY)
-    return _told(entry, status.DatasetStatus(entry, given.data, quick=given.quick).examine())
+    entry = registry.find(options.name, options.registry or registry.REGISTRY)
+    return _report(
+        entry, status.DatasetStatus(entry, options.data, quick=options.quick).all_files()
+    )
 
 
-def _vocab(given: argparse.Namespace) -> int:
+def _vocab(options: argparse.Namespace) -> int:
     from itm_book.datasets.vocabulary_writing import write_vocabulary
     from itm_core.data.vocabulary import THRESHOLD
 
-    threshold = THRESHOLD if given.threshold is None else given.threshold
-    done = write_vocabulary(given.folder, threshold=threshold, replace=given.replace)
-    print("\n".join(done.lines()))
+    threshold = THRESHOLD if options.threshold is None else options.threshold
+    written = write_vocabulary(options.folder, threshold=threshold, replace=options.replace)
+    print("\n".join(written.lines()))
     return 0
 
 
-def _told(entry: SetEntry, found: Collection[FileStatus]) -> int:
-    """Print how the files are and what to do next; return 1 when something is to be done."""
+def _report(entry: SetEntry, statuses: Collection[FileStatus]) -> int:
+    """Print the status of the files and the next command; return 1 for incomplete datasets."""
     from itm_book.datasets.status import next_command
 
-    print("\n".join(finding.line() for finding in found))
-    following = next_command(entry, found)
-    if following:
-        print(f"next: {following}")
-    return 0 if all(finding.fine for finding in found) else 1
+    print("\n".join(status.line() for status in statuses))
+    command = next_command(entry, statuses)
+    if command:
+        print(f"next: {command}")
+    return 0 if all(status.complete for status in statuses) else 1

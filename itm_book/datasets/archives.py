@@ -1,10 +1,9 @@
-"""Taking listed members out of an archive that nobody trusts: all of them, or nothing.
+"""Extracts listed members from an untrusted archive: all of them, or none.
 
-Whoever makes an archive chooses the names in it, what kind of thing each is, and how much it
-unfolds to. So names are checked before anything is written: none absolute, none with ``..``, none
-that a file system would take for another. Links and devices are refused wherever they stand, as no
-dataset needs them. What is written is counted as it is written, beside its place, and renamed when
-it is whole.
+The names, types and sizes in an archive are chosen by its author. So names are checked before
+anything is written: no absolute path, no ``..``, no two names that a file system takes for one.
+Links and devices are refused, as no dataset needs them. Bytes are counted while they are written
+to a temporary folder, which is renamed when it is complete.
 
 Page: "The data".
 """
@@ -33,9 +32,9 @@ from itm_book.folders import amount, require_space, swap
 from itm_core.errors import InputError
 from itm_core.files import space_checked
 
-MEMBERS = 500_000  # far above any release of the field
-RATIO = 100  # bytes out for a byte in; texts of captions stay below 10
-SMALL = 2**20  # bytes out that are never too many
+MAX_MEMBERS = 500_000  # far above any release of the field
+MAX_RATIO = 100  # unpacked bytes per packed byte; texts of captions stay below 10
+ALLOWED = 2**20  # unpacked bytes that are always allowed
 LONGEST_NAME = 255  # bytes that file systems allow
 CHUNK = 2**20
 BROKEN = (
@@ -51,7 +50,7 @@ BROKEN = (
 
 @dataclass(frozen=True)
 class Member:
-    """One member of an archive: its name, its declared size, and how to read it."""
+    """One member of an archive: its name, its declared size, and a function that opens it."""
 
     name: str
     size: int
@@ -60,17 +59,17 @@ class Member:
 
 @dataclass(frozen=True)
 class Written:
-    """A file that was written: its size in bytes and its SHA-256."""
+    """Size in bytes and SHA-256 of a written file."""
 
     size: int
     sha256: str
 
 
 def unpack(archive: Path, folder: Path, wanted: Unpack) -> dict[str, Written]:
-    """Return what was written, by path below ``folder``: the wanted members, whole.
+    """Extract the wanted members and return the written files by their path below ``folder``.
 
-    They take the place of the folder ``folder / wanted.into``. Raises `InputError` for an archive
-    that is broken, hostile, too large, or lacks a wanted member; then nothing has changed.
+    They replace the folder ``folder / wanted.into``. Raises `InputError`, and changes nothing, for
+    an archive that is damaged, unsafe, too large, or lacks a wanted member.
     """
     place = folder / wanted.into
     new = folder / f".{wanted.into}.partial"
@@ -93,7 +92,7 @@ def unpack(archive: Path, folder: Path, wanted: Unpack) -> dict[str, Written]:
 
 
 def is_whole(archive: Path) -> bool:
-    """Return whether a file can be listed as an archive to its end."""
+    """Return whether all members of an archive can be listed."""
     try:
         with _opened(archive):
             return True
@@ -103,7 +102,7 @@ def is_whole(archive: Path) -> bool:
 
 @contextmanager
 def _opened(archive: Path) -> Iterator[list[Member]]:
-    """Give the regular files of an archive; raises `InputError` for anything that is no file."""
+    """Yield the regular files of an archive; raises `InputError` for links and devices."""
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as zipped:
@@ -112,13 +111,15 @@ def _opened(archive: Path) -> Iterator[list[Member]]:
             with tarfile.open(archive) as tarred:
                 yield _of_tar(archive, tarred)
     except BROKEN as error:
-        if isinstance(error, OSError) and error.errno:  # of this machine, not of the archive
+        if (
+            isinstance(error, OSError) and error.errno
+        ):  # an error of this machine, not of the archive
             raise
-        raise InputError("not a whole archive", file=archive, found=str(error)) from None
+        raise InputError("damaged archive", file=archive, found=str(error)) from None
 
 
 def _of_zip(archive: Path, zipped: zipfile.ZipFile) -> list[Member]:
-    found = []
+    members = []
     for info in zipped.infolist():
         _checked_name(archive, info.orig_filename)
         kind = stat.S_IFMT(info.external_attr >> 16)
@@ -127,34 +128,34 @@ def _of_zip(archive: Path, zipped: zipfile.ZipFile) -> list[Member]:
         if info.flag_bits & 1:
             _refuse(archive, info.filename, "is encrypted")
         if not info.is_dir():
-            found.append(Member(info.filename, info.file_size, partial(zipped.open, info)))
-    return _few(archive, found)
+            members.append(Member(info.filename, info.file_size, partial(zipped.open, info)))
+    return _require_few(archive, members)
 
 
 def _of_tar(archive: Path, tarred: tarfile.TarFile) -> list[Member]:
-    found, total = [], 0
+    members, total = [], 0
     for info in tarred:
         total += info.size
-        _bounded(archive, total)  # here, as going on to the next one unfolds this one
+        _bounded(archive, total)  # here, as reading the next one unpacks this one
         _checked_name(archive, info.name)
         if not (info.isreg() or info.isdir()):
             _refuse(archive, info.name, "is a link or a device")
         if info.isreg():
-            found.append(Member(info.name, info.size, partial(_read_from, tarred, info)))
-        _few(archive, found)
-    return found
+            members.append(Member(info.name, info.size, partial(_read_from, tarred, info)))
+        _require_few(archive, members)
+    return members
 
 
 def _read_from(tarred: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
     stream = tarred.extractfile(info)
-    if stream is None:  # for what is no file; `_of_tar` lets none through
-        raise tarfile.ReadError(f"{info.name} can't be read")
+    if stream is None:  # not a file; refused by `_of_tar`
+        raise tarfile.ReadError(f"{info.name} cannot be read")
     return stream
 
 
-def _few(archive: Path, members: list[Member]) -> list[Member]:
-    if len(members) > MEMBERS:
-        raise InputError("too many members", file=archive, expected=f"{MEMBERS} at most")
+def _require_few(archive: Path, members: list[Member]) -> list[Member]:
+    if len(members) > MAX_MEMBERS:
+        raise InputError("too many members", file=archive, expected=f"{MAX_MEMBERS} at most")
     return members
 
 
@@ -166,7 +167,7 @@ def _checked_name(archive: Path, name: str) -> None:
         _refuse(archive, name, "leads out of its folder")
     controls = any(unicodedata.category(letter) == "Cc" for letter in name)
     if not name or controls or "\\" in name or max(map(_length, parts)) > LONGEST_NAME:
-        _refuse(archive, name[:LONGEST_NAME], "has a name that is none")
+        _refuse(archive, name[:LONGEST_NAME], "has an invalid name")
 
 
 def _length(part: str) -> int:
@@ -174,24 +175,24 @@ def _length(part: str) -> int:
 
 
 def _chosen(archive: Path, members: Sequence[Member], wanted: Unpack) -> dict[str, Member]:
-    """Return the wanted members by the path that they get; each pattern must have found one."""
+    """Return the wanted members by their new path; each pattern must match at least one."""
     chosen: dict[str, Member] = {}
     taken: set[str] = set()
     for pattern in wanted.members:
-        found = [member for member in members if _matches(member.name, pattern)]
-        if not found:
+        matching = [member for member in members if _matches(member.name, pattern)]
+        if not matching:
             raise InputError("a listed member is missing", file=archive, expected=pattern)
-        for member in found:
+        for member in matching:
             parts = PurePosixPath(member.name).parts[wanted.strip :]
-            # file systems differ in whether case and composed letters make two names
+            # some file systems ignore case, or composition of letters
             plain = unicodedata.normalize("NFC", "/".join(parts)).casefold()
             if plain in taken:
-                _refuse(archive, member.name, "has the name of another, but for case")
+                _refuse(archive, member.name, "has the name of another member, but for case")
             taken.add(plain)
             chosen["/".join(parts)] = member
     folders = {str(parent) for name in taken for parent in PurePosixPath(name).parents}
-    if both := sorted(folders & taken):
-        _refuse(archive, both[0], "is a file and a folder")
+    if conflicts := sorted(folders & taken):
+        _refuse(archive, conflicts[0], "is a file and a folder")
     return chosen
 
 
@@ -201,11 +202,11 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def _bounded(archive: Path, total: int, most: int | None = None) -> None:
-    allowed = max(RATIO * archive.stat().st_size, SMALL)
+    allowed = max(MAX_RATIO * archive.stat().st_size, ALLOWED)
     allowed = allowed if most is None else min(most, allowed)
     if total > allowed:
         raise InputError(
-            "unfolds to too much",
+            "the unpacked files are too large",
             file=archive,
             expected=f"{amount(allowed)} at most",
             found=amount(total),
@@ -213,7 +214,7 @@ def _bounded(archive: Path, total: int, most: int | None = None) -> None:
 
 
 def _write(archive: Path, member: Member, path: Path) -> Written:
-    """Write a member, no byte more than it declared."""
+    """Write a member; raises `InputError` unless it has its declared size."""
     path.parent.mkdir(parents=True, exist_ok=True)
     digest, size = hashlib.sha256(), 0
     with member.open() as stream, path.open("xb") as file:
@@ -224,7 +225,7 @@ def _write(archive: Path, member: Member, path: Path) -> Written:
             digest.update(chunk)
             file.write(chunk)
     if size != member.size:
-        _refuse(archive, member.name, "is not as long as it declares")
+        _refuse(archive, member.name, "does not have its declared size")
     return Written(size, digest.hexdigest())
 
 
@@ -232,5 +233,5 @@ def _refuse(archive: Path, member: str, why: str) -> NoReturn:
     raise InputError(
         f"the member {member!r} {why}",
         file=archive,
-        remedy="don't use this archive; nothing was unpacked",
+        remedy="do not use this archive; nothing was unpacked",
     )

@@ -1,12 +1,12 @@
-"""Captions as datasets are handed out, by image: Karpathy's json, COCO's json, or a text file.
+"""Captions by image, from the files that datasets publish: Karpathy's json, COCO's json, or text.
 
 * Karpathy: ``{"images": [{"filename", "split", "sentences": [{"raw"}]}]}``; ``val`` is dev here,
-  and ``restval`` belongs to training, as all work since VSE++ has it.
+  and ``restval`` belongs to training, as in all work since VSE++.
 * COCO: ``{"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}``.
 * Text: ``name.jpg#0<TAB>caption`` in each line (Flickr8k, Flickr30K).
 
-The last two know no split. All images get the same number of captions: the number that most
-images have, at most five. Of more the first are taken, as in the SCAN release of MSCOCO.
+The last two have no splits. The number k of captions per image is the most frequent one in the
+file. Of an image with more captions the first k are taken, as in the SCAN release of MSCOCO.
 
 Page: "How to use it three ways", "Your own data".
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,6 @@ from itm_core.data.vocabulary import read_captions
 from itm_core.errors import InputError
 from itm_core.files import read_json, unique_keys
 
-MOST_CAPTIONS = 5  # of an image; the field's datasets have five or a few more
 KARPATHY = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
 ENDING = re.compile(r"\.(jpe?g|png|npz|npy)$", re.IGNORECASE)
 COCO_NAME = re.compile(r"COCO_\w+?_0*(\d+)")
@@ -32,7 +31,7 @@ COCO_NAME = re.compile(r"COCO_\w+?_0*(\d+)")
 
 @dataclass(frozen=True)
 class Captioned:
-    """An image with its captions, and the split that it belongs to."""
+    """The key of an image, its split and its captions."""
 
     image: str
     split: str
@@ -40,7 +39,7 @@ class Captioned:
 
 
 def image_key(name: str | int) -> str:
-    """Return what an image is called in every file, whatever was put around it.
+    """Return the key of an image: its name without folder, extension and COCO prefix.
 
     >>> image_key("COCO_val2014_000000058350.jpg.npz"), image_key(58350), image_key("a_1.JPG")
     ('58350', '58350', 'a_1')
@@ -53,63 +52,64 @@ def image_key(name: str | int) -> str:
 
 
 def photographs(split: Split) -> list[str]:
-    """Return the name of each image of a split: its id, or what ``id_mapping.json`` makes of it.
+    """Return the key of each image of a split: its id, translated by ``id_mapping.json``.
 
     Raises `InputError` when two images of the split have one name.
     """
     path = split.folder / "id_mapping.json"
-    named = read_json(path) if path.exists() else {}
-    keys = ((image_key(named.get(image, image)), f"id {image}") for image in split.ids)
-    return list(unique_keys(keys, path if named else split.folder / f"{split.name}_ids.txt"))
+    names = read_json(path) if path.exists() else {}
+    keys = ((image_key(names.get(image, image)), f"id {image}") for image in split.ids)
+    return list(unique_keys(keys, path if names else split.folder / f"{split.name}_ids.txt"))
 
 
 def read_captioned(path: Path, split: str | None = None) -> list[Captioned]:
     """Return the images of a file with their captions, in its order.
 
     Args:
-        path: a .json as Karpathy or COCO have it, or a text file.
-        split: where the file's images belong; for files that don't say it themselves.
+        path: a .json in Karpathy's or COCO's format, or a text file.
+        split: the split of all images; for files without splits.
 
-    Raises `InputError` for a file that is none of these, an image with fewer captions than most,
-    two images that share a key (see `image_key`), and a split that is missing or not wanted.
+    Raises `InputError` for a file of another format, an image with fewer captions than most have,
+    an empty caption, two images that share a key (see `image_key`), and a split that is missing or
+    not allowed.
     """
-    said: dict[tuple[str, str], list[str]] = {}
-    for image, where, caption in _read(path, split):
-        said.setdefault((image, where), []).append(" ".join(caption.split()))
-    n = _captions_per_image(len(captions) for captions in said.values())
-    for (image, _), captions in said.items():
-        if len([c for c in captions[:n] if c]) < n:
+    by_image: dict[tuple[str, str], list[str]] = {}
+    for image, image_split, caption in _read(path, split):
+        by_image.setdefault((image, image_split), []).append(" ".join(caption.split()))
+    if not by_image:
+        raise InputError("no captions in this file", file=path)
+    per_image = _captions_per_image(by_image.values())
+    for (image, _), captions in by_image.items():
+        if len([caption for caption in captions[:per_image] if caption]) < per_image:
             raise InputError(
                 f"image {image} has too few captions, or an empty one",
                 file=path,
-                expected=f"{n} for each image",
+                expected=f"{per_image} captions, as most images of this file have",
                 found=len(captions),
             )
-    if not said:
-        raise InputError("no captions in this file", file=path)
-    return [Captioned(*key, tuple(captions[:n])) for key, captions in said.items()]
+    return [Captioned(*key, tuple(captions[:per_image])) for key, captions in by_image.items()]
 
 
-def _captions_per_image(counts: Iterable[int]) -> int:
-    """Return the most frequent number of captions of an image, at most `MOST_CAPTIONS`."""
-    frequent = Counter(min(count, MOST_CAPTIONS) for count in counts).most_common(1)
-    return frequent[0][0] if frequent else MOST_CAPTIONS
+def _captions_per_image(captions: Iterable[Sequence[str]]) -> int:
+    """Return the most frequent number of captions; the larger one of two equally frequent."""
+    frequencies = Counter(map(len, captions))
+    return max(frequencies, key=lambda count: (frequencies[count], count))
 
 
 def _read(path: Path, split: str | None) -> Iterable[tuple[str, str, str]]:
     """Yield image, split and caption."""
     if path.suffix != ".json":
-        return _text(path, _needed(path, split))
+        return _text(path, _require_split(path, split))
     content = read_json(path)
     images = content.get("images")
     try:
         if isinstance(content.get("annotations"), list) and isinstance(images, list):
-            return _coco(path, content, _needed(path, split))
+            return _coco(path, content, _require_split(path, split))
         if isinstance(images, list):
             return _karpathy(path, images, split)
     except (KeyError, TypeError) as error:
         found = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise InputError("an image or caption lacks something", file=path, found=found) from error
+        raise InputError("an image or caption lacks a field", file=path, found=found) from error
     raise InputError(
         "not a file of captions",
         file=path,
@@ -118,17 +118,17 @@ def _read(path: Path, split: str | None) -> Iterable[tuple[str, str, str]]:
     )
 
 
-def _needed(path: Path, split: str | None) -> str:
+def _require_split(path: Path, split: str | None) -> str:
     if split is None:
-        remedy = "name it: --split train, dev or test"
-        raise InputError("this file doesn't say what its split is", file=path, remedy=remedy)
+        remedy = "add --split train, dev or test"
+        raise InputError("this file has no splits", file=path, remedy=remedy)
     return split
 
 
 def _karpathy(path: Path, images: list[dict], split: str | None) -> list[tuple[str, str, str]]:
     if split is not None:
         remedy = f"leave out --split {split}"
-        raise InputError("this file says itself what its splits are", file=path, remedy=remedy)
+        raise InputError("this file has splits of its own", file=path, remedy=remedy)
     unknown = {str(image["split"]) for image in images} - KARPATHY.keys()
     if unknown:
         raise InputError(
@@ -149,10 +149,10 @@ def _coco(path: Path, content: dict, split: str) -> list[tuple[str, str, str]]:
     keyed = ((image_key(file), (number, file)) for number, file in file_of.items())
     by_key = unique_keys(keyed, path, source=lambda it: f"{it[1]} (id {it[0]})")
     place = {key: i for i, key in enumerate(by_key)}
-    said = [
+    rows = [
         (image_key(file_of[a["image_id"]]), split, a["caption"]) for a in content["annotations"]
     ]
-    return sorted(said, key=lambda row: place[row[0]])  # annotations stand in any order
+    return sorted(rows, key=lambda row: place[row[0]])  # annotations are in any order
 
 
 def _text(path: Path, split: str) -> list[tuple[str, str, str]]:

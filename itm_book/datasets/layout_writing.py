@@ -1,4 +1,4 @@
-"""Writing a folder in the SCAN layout: texts, arrays, and a look at it with the loader's eyes.
+"""Writes a folder in the SCAN layout: texts, arrays, and a check that it can be loaded.
 
 Page: "Your own data".
 """
@@ -17,7 +17,7 @@ from itm_core.files import whole_file
 
 
 def open_array(path: Path, kind: type, shape: tuple[int, ...]) -> np.memmap:
-    """Return a new mapped array of zeros whose blocks are claimed."""
+    """Return a new memory-mapped array of zeros whose disk blocks are allocated."""
     values = np.lib.format.open_memmap(path, "w+", np.dtype(kind), shape)
     reserve(path)
     return values
@@ -26,23 +26,23 @@ def open_array(path: Path, kind: type, shape: tuple[int, ...]) -> np.memmap:
 def write_texts(
     folder: Path, split: str, ids: Sequence[str], captions: Sequence[Sequence[str]] | None
 ) -> None:
-    """Write ids, and captions where there are any, one a line."""
+    """Write the ids, and the captions unless they are None, one per line."""
     rows = {"ids": list(ids)}
     if captions is not None:
-        rows["caps"] = [caption for said in captions for caption in said]
+        rows["caps"] = [caption for of_image in captions for caption in of_image]
     for ending, lines in rows.items():
         text = "".join(f"{line}\n" for line in lines)
         (folder / f"{split}_{ending}.txt").write_text(text, encoding="utf-8", newline="\n")
 
 
 def save_array(path: Path, values: np.ndarray) -> None:
-    """Write an array, whole or not at all."""
+    """Write an array atomically."""
     with whole_file(path) as partial, partial.open("wb") as file:
         np.save(file, values)
 
 
 def require_loadable(partial: Path, split: str, folder: Path) -> None:
-    """Raise what the loader would raise, with the place that the split will have."""
+    """Raise `InputError` unless the split in ``partial`` loads; it names ``folder``."""
     try:
         load_split(partial, split)
     except InputError as error:

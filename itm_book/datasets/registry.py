@@ -1,8 +1,8 @@
-"""The list of data: what there is, where from, on what terms (``data/registry.toml``).
+"""The registry of datasets: files, sources and terms (``data/registry.toml``).
 
-A set is a folder ``data/<name>/``; its files are listed one by one. An archive is a file with an
-``unpack`` table: which of its members are taken, and where they go. The list is read strictly: an
-unknown key, a bad address or a hash of the wrong length is an error with the place of the entry.
+A dataset is a folder ``data/<name>/``; its files are listed one by one. An archive is a file with
+an ``unpack`` table: which of its members are extracted, and where to. The registry is validated
+strictly: an unknown key, an invalid address or hash is an `InputError` that names the entry.
 
 Page: "The data".
 """
@@ -11,73 +11,155 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from pathlib import Path, PurePosixPath
-from typing import Any, NoReturn
+from typing import Annotated, Any, Self, TypeVar
 from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from itm_book.shipped import shipped
 from itm_core.errors import InputError
+from itm_core.settings import Count, Settings
 
 REGISTRY = shipped("registry.toml")
-RECORD = "hashes.json"  # what a set's folder keeps beside the data
-HEXADECIMAL = {"sha256": 64, "md5": 32}
+RECORD = "hashes.json"  # written to the folder of a dataset
+Entry = TypeVar("Entry", bound=Settings)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Unpack:
-    """What is taken out of an archive.
+def _valid(check: Callable[[str], bool], expected: str) -> AfterValidator:
+    """Return the validator of a text that satisfies ``check``."""
+
+    def validate(value: str) -> str:
+        if not check(value):
+            raise PydanticCustomError("text", "Input should be {expected}", {"expected": expected})
+        return value
+
+    return AfterValidator(validate)
+
+
+def _is_file_name(text: str) -> bool:  # it becomes a file below data/
+    return bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text)) and text != RECORD
+
+
+def _is_member(text: str) -> bool:
+    return bool(text) and not text.startswith("/") and ".." not in PurePosixPath(text).parts
+
+
+def _is_address(text: str) -> bool:
+    parts = urlsplit(text)
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def _hash_of(digits: int) -> AfterValidator:
+    pattern = re.compile(rf"[0-9a-f]{{{digits}}}")
+    expected = f"{digits} hexadecimal digits in lower case"
+    return _valid(lambda text: bool(pattern.fullmatch(text)), expected)
+
+
+FileName = Annotated[str, _valid(_is_file_name, "the name of a file: letters, digits, . _ -")]
+MemberName = Annotated[str, _valid(_is_member, "a path within the archive")]
+Address = Annotated[str, _valid(_is_address, "an address with http:// or https://")]
+Sha256 = Annotated[str, _hash_of(64)]
+Md5 = Annotated[str, _hash_of(32)]
+
+
+class Unpack(Settings):
+    """The members to extract from an archive.
 
     Attributes:
-        into: the folder below the set's that the members become.
-        members: names or patterns; ``*`` stays within a folder, and each must be there.
-        strip: how many leading folders of a member's name are left out.
-        most: bytes that the members may have together.
+        into: the folder below the dataset's folder that the members are extracted to.
+        members: names or patterns; ``*`` matches within a folder; each must match a member.
+        most: maximum of the members' total size in bytes.
+        strip: number of leading folders that are removed from the members' names.
     """
 
-    into: str
-    members: tuple[str, ...]
-    most: int
-    strip: int = 0
+    into: FileName
+    members: Annotated[tuple[MemberName, ...], Field(min_length=1)]
+    most: Count
+    strip: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _names_are_left(self) -> Self:
+        for member in self.members:
+            if len(PurePosixPath(member).parts) <= self.strip:
+                raise InputError(
+                    "strip removes the whole name of a member",
+                    expected=f"more than {self.strip} parts",
+                    found=member,
+                )
+        return self
 
 
-@dataclass(frozen=True, kw_only=True)
-class FileEntry:
-    """One file of a set: ``size`` in bytes where it is known exactly, ``about`` where roughly."""
+class FileEntry(Settings):
+    """One file of a dataset.
 
-    name: str
+    Attributes:
+        name: name of the file below the dataset's folder.
+        what: its content.
+        size: size in bytes, where it is known exactly.
+        about: approximate size in bytes.
+        sha256, md5: published hashes.
+        sources: addresses, tried in this order; empty where a login is needed.
+        unpack: the members to extract, for an archive.
+        optional: whether it is downloaded only when it is named.
+    """
+
+    name: FileName
     what: str
-    size: int | None = None
-    about: int | None = None
-    sha256: str | None = None
-    md5: str | None = None
-    sources: tuple[str, ...] = ()
+    size: Count | None = None
+    about: Count | None = None
+    sha256: Sha256 | None = None
+    md5: Md5 | None = None
+    sources: tuple[Address, ...] = ()
     unpack: Unpack | None = None
     optional: bool = False
 
     @property
     def known_hash(self) -> str | None:
-        """The published hash as pooch writes it, ``algorithm:digits``, or None."""
-        found = ((name, getattr(self, name)) for name in HEXADECIMAL)
-        return next((f"{name}:{value}" for name, value in found if value), None)
+        """The published hash in pooch's notation, ``algorithm:digits``, or None."""
+        hashes = {"sha256": self.sha256, "md5": self.md5}
+        return next((f"{name}:{digits}" for name, digits in hashes.items() if digits), None)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SetEntry:
-    """One set: its files, its terms, and how to get it by hand where that is needed."""
+class SetEntry(Settings):
+    """One dataset.
 
-    name: str
+    Attributes:
+        name: name of its folder.
+        title, what, terms: title, content and terms of use, for display.
+        files: its files.
+        by_hand: how to get the files that have no source.
+        gone: addresses that stopped working.
+        then: the next command when all files are present.
+    """
+
+    name: FileName
     title: str
     what: str
     terms: str
-    files: tuple[FileEntry, ...]
+    files: Annotated[tuple[FileEntry, ...], Field(min_length=1)]
     by_hand: str = ""
     gone: tuple[str, ...] = ()
     then: str = ""
 
+    @model_validator(mode="after")
+    def _files_can_be_had(self) -> Self:
+        names = [file.name.casefold() for file in self.files]
+        names += [file.unpack.into.casefold() for file in self.files if file.unpack]
+        if len(set(names)) < len(names):
+            raise InputError("two files or folders have the same name", found=", ".join(names))
+        without_source = [file.name for file in self.files if not file.sources]
+        if without_source and not self.by_hand:
+            raise InputError(
+                f"{without_source[0]} has no source",
+                expected="sources, or by_hand, which says how to get it",
+            )
+        return self
+
     def chosen(self, names: Collection[str]) -> list[FileEntry]:
-        """Return the files of these names; raises `InputError` for one that the set lacks."""
+        """Return the files of these names; raises `InputError` for an unknown one."""
         unknown = sorted(set(names) - {file.name for file in self.files})
         if unknown:
             raise InputError(
@@ -89,16 +171,19 @@ class SetEntry:
 
 
 def load(path: Path = REGISTRY) -> dict[str, SetEntry]:
-    """Return the listed sets by name; raises `InputError` with the entry that is wrong."""
+    """Return the registered datasets by name.
+
+    Raises `InputError` for a file that cannot be read, and for an invalid entry, which it names.
+    """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        remedy = "run this in a clone of the project, or name a list with --registry"
-        raise InputError("the list of data is not there", file=path, remedy=remedy) from None
+        remedy = "run this in a clone of the project, or name a registry with --registry"
+        raise InputError("the registry of datasets is missing", file=path, remedy=remedy) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError("not readable as TOML", file=path, found=str(error)) from None
     try:
-        return {name: _set(name, table) for name, table in tables.items()}
+        return {name: _set_entry(name, table) for name, table in tables.items()}
     except InputError as error:
         raise InputError(
             error.problem, file=path, expected=error.expected, found=error.found
@@ -106,106 +191,43 @@ def load(path: Path = REGISTRY) -> dict[str, SetEntry]:
 
 
 def find(name: str, path: Path = REGISTRY) -> SetEntry:
-    """Return the set of this name; raises `InputError` when it isn't listed."""
+    """Return the dataset of this name; raises `InputError` when it is not registered."""
     sets = load(path)
     if name not in sets:
-        raise InputError("unknown set of data", expected=f"one of {', '.join(sets)}", found=name)
+        raise InputError("unknown dataset", expected=f"one of {', '.join(sets)}", found=name)
     return sets[name]
 
 
-# --- reading strictly --------------------------------------------------------------------------
-
-
-def _set(name: str, table: object) -> SetEntry:
+def _set_entry(name: str, table: object) -> SetEntry:
     where = f"[{name}]"
-    _name(where, name)
-    kinds = {"title": str, "what": str, "terms": str, "files": list}
-    given = _checked(where, table, kinds, {"by_hand": str, "gone": list, "then": str})
-    files = tuple(_file(where, number, file) for number, file in enumerate(given.pop("files"), 1))
-    names = [file.name.casefold() for file in files]
-    names += [file.unpack.into.casefold() for file in files if file.unpack]
-    if not files or len(set(names)) < len(names):
-        _bad(where, "two files or folders of one name" if files else "a set without files")
-    found = SetEntry(name=name, files=files, gone=_texts(where, given.pop("gone", [])), **given)
-    without = [file.name for file in files if not file.sources]
-    if without and not found.by_hand:
-        _bad(where, f"{without[0]} has no source and the set no by_hand, so nobody can get it")
-    return found
+    values = {"name": name, **_values(where, table)}
+    if isinstance(values.get("files"), tuple):
+        files = enumerate(values["files"], 1)
+        values["files"] = tuple(_file_entry(where, number, file) for number, file in files)
+    return _entry(SetEntry, where, values)
 
 
-def _file(where: str, number: int, table: object) -> FileEntry:
-    if isinstance(table, dict) and isinstance(table.get("name"), str):
-        where = f"{where}, {table['name']}"
-    else:
-        where = f"{where}, file {number}"
-    others: dict[str, type] = {"size": int, "about": int, "sha256": str, "md5": str}
-    others |= {"sources": list, "unpack": dict, "optional": bool}
-    given = _checked(where, table, {"name": str, "what": str}, others)
-    _name(where, given["name"])
-    for key in {"size", "about"} & given.keys():
-        _at_least(where, key, given[key], 1)
-    for key in HEXADECIMAL.keys() & given.keys():
-        if not re.fullmatch(rf"[0-9a-f]{{{HEXADECIMAL[key]}}}", given[key]):
-            digits = f"{HEXADECIMAL[key]} hexadecimal digits in lower case"
-            _bad(where, f"{key} is no such hash", digits, given[key])
-    sources = _texts(where, given.pop("sources", []))
-    for source in sources:
-        parts = urlsplit(source)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            _bad(where, "a source is no address", "http:// or https://", source)
-    unpack = _unpack(where, given.pop("unpack")) if "unpack" in given else None
-    return FileEntry(sources=sources, unpack=unpack, **given)
+def _file_entry(where: str, number: int, table: object) -> FileEntry:
+    values = _values(f"{where}, file {number}", table)
+    where = f"{where}, {values.get('name', f'file {number}')}"
+    if "unpack" in values:
+        unpack_table = _values(f"{where}, unpack", values["unpack"])
+        values["unpack"] = _entry(Unpack, f"{where}, unpack", unpack_table)
+    return _entry(FileEntry, where, values)
 
 
-def _unpack(where: str, table: object) -> Unpack:
-    where += ", unpack"
-    kinds = {"into": str, "members": list, "most": int}
-    given = _checked(where, table, kinds, {"strip": int})
-    _name(where, given["into"])
-    _at_least(where, "most", given["most"], 1)
-    _at_least(where, "strip", given.get("strip", 0), 0)
-    members = _texts(where, given.pop("members"))
-    for member in members:
-        parts = PurePosixPath(member).parts
-        if member.startswith("/") or ".." in parts or len(parts) <= given.get("strip", 0):
-            _bad(where, "no name of a member", "a path within the archive", member)
-    if not members:
-        _bad(where, "no members, so nothing would be taken")
-    return Unpack(members=members, **given)
-
-
-def _checked(
-    where: str, table: object, required: Mapping[str, type], others: Mapping[str, type]
-) -> dict[str, Any]:
+def _values(where: str, table: object) -> dict[str, Any]:
+    """Return a table with tuples in place of lists; raises `InputError` unless it is a table."""
     if not isinstance(table, dict):
-        _bad(where, "not a table", found=type(table).__name__)
-    unknown = sorted(table.keys() - required.keys() - others.keys())
-    missing = sorted(required.keys() - table.keys())
-    if unknown or missing:
-        problem = f"missing {missing[0]}" if missing else "unknown key"
-        _bad(where, problem, ", ".join((*required, *others)), ", ".join(unknown) or None)
-    for key, kind in {**required, **others}.items():
-        if key in table and type(table[key]) is not kind:  # True is no number here
-            _bad(where, f"{key} is of the wrong type", kind.__name__, repr(table[key]))
-    return dict(table)
+        raise InputError(f"{where}: not a table", found=type(table).__name__)
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in table.items()}
 
 
-def _texts(where: str, values: list[object]) -> tuple[str, ...]:
-    if not all(isinstance(value, str) for value in values):
-        _bad(where, "not a list of texts", found=values)
-    return tuple(map(str, values))
-
-
-def _name(where: str, name: str) -> None:
-    """Refuse what is no plain name of a file: it becomes one below ``data/``."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name == RECORD:
-        _bad(where, "not usable as the name of a file", "letters, digits, . _ -", name)
-
-
-def _at_least(where: str, key: str, value: int, least: int) -> None:
-    if value < least:
-        _bad(where, f"{key} is too small", f"{least} or more", value)
-
-
-def _bad(where: str, problem: str, expected: object = None, found: object = None) -> NoReturn:
-    raise InputError(f"{where}: {problem}", expected=expected, found=found)
+def _entry(kind: type[Entry], where: str, values: dict[str, Any]) -> Entry:
+    """Return a validated entry; an `InputError` names its place in the registry."""
+    try:
+        return kind(**values)
+    except InputError as error:
+        raise InputError(
+            f"{where}: {error.problem}", expected=error.expected, found=error.found
+        ) from None

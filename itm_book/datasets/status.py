@@ -1,8 +1,8 @@
-"""What of a set is there, missing or damaged, and how to get the rest.
+"""Status of a dataset's files: present, missing or corrupt; and downloading what is needed.
 
-A folder keeps ``hashes.json``: the size and the SHA-256 of each of its files, written when a file
-is first seen whole, and compared ever after. An archive is there when what was unpacked from it is;
-the archive itself may be removed.
+A dataset's folder has a file ``hashes.json`` with the size and the SHA-256 of each of its files,
+written when a file is first verified, and compared afterwards. An archive counts as present when
+the files unpacked from it are; the archive itself may be removed.
 
 Page: "The data".
 """
@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pooch
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from itm_book.datasets.archives import unpack
@@ -26,135 +24,146 @@ from itm_book.datasets.download import ARRIVING, DownloadError, RetryPolicy, fet
 from itm_book.datasets.registry import RECORD, FileEntry, SetEntry
 from itm_book.folders import amount, require_space
 from itm_core.errors import InputError
-from itm_core.files import read_json, write_json
+from itm_core.files import locked, read_json, write_json
 
 log = logging.getLogger(__name__)
-THERE, MISSING, DAMAGED = "there", "missing", "damaged"
-LONG = 10**9  # bytes that take seconds to read
-MEANT = "; if it was replaced on purpose, remove hashes.json"
+PRESENT, MISSING, CORRUPT = "present", "missing", "corrupt"
+LARGE = 10**9  # bytes that take seconds to read
+REPLACED = "; if you replaced it on purpose, remove hashes.json"
 
 
 @dataclass(frozen=True)
 class FileStatus:
-    """How a file is: there, missing or damaged; what more is to say."""
+    """State of one file (`PRESENT`, `MISSING` or `CORRUPT`) and a detail for display."""
 
     file: FileEntry
     state: str
     detail: str = ""
 
     @property
-    def fine(self) -> bool:
-        """Whether nothing needs to be done: it is there, or missing and optional."""
-        return self.state == THERE or (self.state == MISSING and self.file.optional)
+    def complete(self) -> bool:
+        """Whether nothing needs to be done: the file is present, or missing and optional."""
+        return self.state == PRESENT or (self.state == MISSING and self.file.optional)
 
     def line(self) -> str:
-        """Return one line about it."""
+        """Return the status as one line of text."""
         state = "optional" if self.state == MISSING and self.file.optional else self.state
         return f"{state:9}{self.file.name}: {self.detail or self.file.what}"
 
 
 class DatasetStatus:
-    """The folder of a set, and what is recorded of it.
+    """Compares the folder of a dataset with the registry and with its recorded hashes.
 
-    ``quick`` compares sizes and leaves the hashes of recorded files alone.
+    ``quick`` compares sizes only for files that are recorded already.
+
+    Raises `InputError` for a record that cannot be read.
     """
 
     def __init__(self, entry: SetEntry, data: Path, *, quick: bool = False) -> None:
         self.entry, self.folder, self.quick = entry, data / entry.name, quick
         self.path = self.folder / RECORD
-        kept = read_json(self.path) if self.path.exists() else {}
-        self.record: dict[str, Any] = {"files": {}, "unpacked": {}} | kept
+        recorded = read_json(self.path) if self.path.exists() else {}
+        self.record: dict[str, Any] = {"files": {}, "unpacked": {}} | recorded
         if not all(isinstance(part, dict) for part in self.record.values()):
-            remedy = "remove it; what is there is taken as it is then"
+            remedy = "remove it; the present files are then recorded as they are"
             raise InputError("not a record of files", file=self.path, remedy=remedy)
-        self._seen: dict[tuple[str, int, int], str] = {}
+        self._problems: dict[tuple[str, int, int], str] = {}
 
-    def examine(self) -> list[FileStatus]:
-        """Return how each file of the set is; a whole one without a record gets one."""
-        return [self.look(file) for file in self.entry.files]
+    def all_files(self) -> list[FileStatus]:
+        """Return the status of each file of the dataset; intact files are recorded."""
+        return [self.of(file) for file in self.entry.files]
 
-    def look(self, file: FileEntry) -> FileStatus:
-        """Return how a file is."""
+    def of(self, file: FileEntry) -> FileStatus:
+        """Return the status of one file."""
         unpacked = self.record["unpacked"].get(file.name)
         if unpacked is not None:
-            return self._compared(file, unpacked)
+            return self._unpacked_status(file, unpacked)
         path = self.folder / file.name
         if not path.is_file():
-            arrived = self.folder / ARRIVING / f"{file.name}.part"
-            so_far = f"{amount(arrived.stat().st_size)} have arrived" if arrived.exists() else ""
-            return FileStatus(file, MISSING, so_far)
-        wrong = self.wrong_with(file)
-        if wrong:
-            return FileStatus(file, DAMAGED, wrong)
+            part = self.folder / ARRIVING / f"{file.name}.part"
+            received = f"{amount(part.stat().st_size)} downloaded so far" if part.exists() else ""
+            return FileStatus(file, MISSING, received)
+        problem = self.problem(file)
+        if problem:
+            return FileStatus(file, CORRUPT, problem)
         if file.unpack:
-            return FileStatus(file, MISSING, "the archive is there, but not unpacked")
-        return FileStatus(file, THERE, f"{amount(path.stat().st_size)}, {self._kept(file)[:12]}…")
+            return FileStatus(file, MISSING, "the archive is present, but not unpacked")
+        sha256 = self._recorded_hash(file)[:12]
+        return FileStatus(file, PRESENT, f"{amount(path.stat().st_size)}, {sha256}…")
 
-    def known(self, file: FileEntry) -> str | None:
-        """Return the hash a file must have: the listed SHA-256, else the recorded, else MD5."""
-        kept = self._kept(file)
-        return f"sha256:{kept}" if kept and not file.sha256 else file.known_hash
+    def expected_hash(self, file: FileEntry) -> str | None:
+        """Return the hash of a file: the listed SHA-256, else the recorded one, else the MD5."""
+        recorded = self._recorded_hash(file)
+        return f"sha256:{recorded}" if recorded and not file.sha256 else file.known_hash
 
-    def take_in(self, file: FileEntry) -> None:
-        """Unpack and record a file that is there; raises `InputError` when it is damaged."""
+    def accept(self, file: FileEntry) -> None:
+        """Verify, record and unpack a present file; raises `InputError` when it is corrupt."""
         path = self.folder / file.name
-        wrong = self.wrong_with(file)
-        if wrong:
-            raise InputError(wrong, file=path, remedy="remove it and type the command again")
+        problem = self.problem(file)
+        if problem:
+            raise InputError(problem, file=path, remedy="remove it and run the command again")
         if file.unpack:
             log.info("unpacking %s", path)
             written = unpack(path, self.folder, file.unpack)
             self.record["unpacked"][file.name] = {
-                name: {"size": one.size, "sha256": one.sha256} for name, one in written.items()
+                name: {"size": member.size, "sha256": member.sha256}
+                for name, member in written.items()
             }
             write_json(self.path, self.record)
 
-    def _kept(self, file: FileEntry) -> str:
+    def problem(self, file: FileEntry) -> str:
+        """Return what is wrong with a present file; empty when it is intact and recorded."""
+        stat = (self.folder / file.name).stat()
+        key = (file.name, stat.st_size, stat.st_mtime_ns)
+        if key not in self._problems:  # gigabytes are read once
+            self._problems[key] = self._verify(file, self.folder / file.name)
+        return self._problems[key]
+
+    def _recorded_hash(self, file: FileEntry) -> str:
         return str(self.record["files"].get(file.name, {}).get("sha256", ""))
 
-    def wrong_with(self, file: FileEntry) -> str:
-        """Return what is wrong with a file that is there, or nothing; then it has a record."""
-        about = (self.folder / file.name).stat()
-        key = (file.name, about.st_size, about.st_mtime_ns)
-        if key not in self._seen:  # gigabytes are read once
-            self._seen[key] = self._verified(file, self.folder / file.name)
-        return self._seen[key]
-
-    def _verified(self, file: FileEntry, path: Path) -> str:
-        size, kept = path.stat().st_size, self.record["files"].get(file.name)
-        expected = file.size or (kept and kept["size"])
-        if expected and size != expected:
-            return f"has {size} bytes instead of {expected}" + ("" if file.size else MEANT)
-        if kept and self.quick:
+    def _verify(self, file: FileEntry, path: Path) -> str:
+        size, recorded = path.stat().st_size, self.record["files"].get(file.name)
+        expected_size = file.size or (recorded and recorded["size"])
+        if expected_size and size != expected_size:
+            hint = "" if file.size else REPLACED
+            return f"has {size} bytes instead of {expected_size}{hint}"
+        if recorded and self.quick:
             return ""
-        if size > LONG:
+        if size > LARGE:
             log.info("checking %s, %s", path, amount(size))
-        algorithm, digits = (self.known(file) or "sha256:").split(":")
-        digest = pooch.file_hash(str(path))
-        found = digest if algorithm == "sha256" else pooch.file_hash(str(path), algorithm)
-        if digits and found != digits:
-            return "has another content than it should" + ("" if file.known_hash else MEANT)
+        algorithm, digits = (self.expected_hash(file) or "sha256:").split(":")
+        sha256 = pooch.file_hash(str(path))
+        digest = sha256 if algorithm == "sha256" else pooch.file_hash(str(path), algorithm)
+        if digits and digest != digits:
+            return "its content differs from the expected hash" + (
+                "" if file.known_hash else REPLACED
+            )
         if not digits and not is_whole(path):
-            return "is cut off, or no such file at all"
-        if kept != {"size": size, "sha256": digest}:
-            self.record["files"][file.name] = {"size": size, "sha256": digest}
+            return "is truncated, or not a file of this type"
+        if recorded != {"size": size, "sha256": sha256}:
+            self.record["files"][file.name] = {"size": size, "sha256": sha256}
             write_json(self.path, self.record)
         return ""
 
-    def _compared(self, file: FileEntry, unpacked: Mapping[str, Mapping[str, Any]]) -> FileStatus:
-        wrong = []
-        for name, one in tqdm(unpacked.items(), file.name, unit="files", disable=None, leave=False):
+    def _unpacked_status(
+        self, file: FileEntry, unpacked: Mapping[str, Mapping[str, Any]]
+    ) -> FileStatus:
+        problems = []
+        bar = tqdm(unpacked.items(), file.name, unit="files", disable=None, leave=False)
+        for name, recorded in bar:
             path = self.folder / name
             if not path.is_file():
-                wrong.append(f"{name} is missing")
-            elif path.stat().st_size != one["size"] or (
-                not self.quick and pooch.file_hash(str(path)) != one["sha256"]
+                problems.append(f"{name} is missing")
+            elif path.stat().st_size != recorded["size"] or (
+                not self.quick and pooch.file_hash(str(path)) != recorded["sha256"]
             ):
-                wrong.append(f"{name} has another content")
-        if wrong:
-            return FileStatus(file, DAMAGED, f"{len(wrong)} of {len(unpacked)}: {wrong[0]}, ...")
-        total = amount(sum(one["size"] for one in unpacked.values()))
-        return FileStatus(file, THERE, f"unpacked, {len(unpacked)} files, {total}")
+                problems.append(f"{name} has changed")
+        if problems:
+            detail = f"{len(problems)} of {len(unpacked)}: {problems[0]}, ..."
+            return FileStatus(file, CORRUPT, detail)
+        total = amount(sum(recorded["size"] for recorded in unpacked.values()))
+        return FileStatus(file, PRESENT, f"unpacked, {len(unpacked)} files, {total}")
 
 
 def get(
@@ -162,81 +171,72 @@ def get(
     names: Collection[str] = (),
     *,
     data: Path = Path("data"),
-    patience: RetryPolicy | None = None,
+    retry: RetryPolicy | None = None,
 ) -> list[FileStatus]:
-    """Return how the files are after fetching those that were missing or damaged.
+    """Return the status of the files after downloading those that were missing or corrupt.
 
-    Without ``names`` all but the optional ones are fetched. A file that no source has is told as
-    missing, and the others are fetched all the same. Raises `InputError` for an unknown name, too
-    little space, a hostile archive, or another process at work in the folder.
+    Without ``names`` all but the optional files are downloaded. A file that no source provides is
+    returned as missing; the others are downloaded nevertheless. Raises `InputError` for an unknown
+    name, too little disk space, an unsafe archive, or another process that downloads into the
+    folder.
     """
-    wanted = entry.chosen(names) if names else [file for file in entry.files if not file.optional]
-    with _alone(data / entry.name):
-        holdings = DatasetStatus(entry, data)
-        found = {file.name: holdings.look(file) for file in wanted}
-        lacking = [file for file in wanted if found[file.name].state != THERE]
-        fetched = [file for file in lacking if file.sources and not _usable(holdings, file)]
-        _announce(entry, fetched, holdings.folder)
-        for file in lacking:
-            found[file.name] = _got(holdings, file, found[file.name], patience)
-    return list(found.values())
+    files = entry.chosen(names) if names else [file for file in entry.files if not file.optional]
+    folder = data / entry.name
+    lock, busy = folder / ARRIVING / "lock", "another process downloads this dataset"
+    with locked(lock, busy, "wait until it has ended", file=folder):
+        status = DatasetStatus(entry, data)
+        by_name = {file.name: status.of(file) for file in files}
+        incomplete = [file for file in files if by_name[file.name].state != PRESENT]
+        downloads = [file for file in incomplete if file.sources and not _archive(status, file)]
+        _announce(entry, downloads, status.folder)
+        for file in incomplete:
+            by_name[file.name] = _complete(status, file, by_name[file.name], retry)
+    return list(by_name.values())
 
 
-def _got(
-    holdings: DatasetStatus, file: FileEntry, before: FileStatus, patience: RetryPolicy | None
+def _complete(
+    status: DatasetStatus, file: FileEntry, before: FileStatus, retry: RetryPolicy | None
 ) -> FileStatus:
-    if not _usable(holdings, file):
+    """Return the status of a file after downloading and unpacking it where needed."""
+    if not _archive(status, file):
         if not file.sources:
             return before
         try:
-            fetch(file, holdings.folder, known=holdings.known(file), patience=patience)
+            fetch(file, status.folder, expected_hash=status.expected_hash(file), retry=retry)
         except DownloadError as error:
             return FileStatus(file, before.state, str(error))
-    holdings.take_in(file)
-    return holdings.look(file)
+    status.accept(file)
+    return status.of(file)
 
 
-def _usable(holdings: DatasetStatus, file: FileEntry) -> bool:
-    """Return whether an archive needs unpacking only."""
-    there = (holdings.folder / file.name).is_file()
-    return file.unpack is not None and there and not holdings.wrong_with(file)
+def _archive(status: DatasetStatus, file: FileEntry) -> bool:
+    """Return whether a file is an intact archive, which only needs to be unpacked."""
+    present = (status.folder / file.name).is_file()
+    return file.unpack is not None and present and not status.problem(file)
 
 
 def _announce(entry: SetEntry, files: Collection[FileEntry], folder: Path) -> None:
-    """Say what will be downloaded and unfolded; raises `InputError` when it would not fit."""
+    """Log what will be downloaded and unpacked; raises `InputError` when there is no space."""
     if not files:
         return
     parts = (folder / ARRIVING / f"{file.name}.part" for file in files)
-    arrived = sum(part.stat().st_size for part in parts if part.exists())
-    needed = max(0, sum(file.size or file.about or 0 for file in files) - arrived)
-    unfolded = sum(file.unpack.most for file in files if file.unpack)
+    received = sum(part.stat().st_size for part in parts if part.exists())
+    needed = max(0, sum(file.size or file.about or 0 for file in files) - received)
+    unpacked = sum(file.unpack.most for file in files if file.unpack)
     unknown = sum(not (file.size or file.about) for file in files)
     more = f", and {unknown} of unknown size" if unknown else ""
     log.info("%s: %s", entry.title, entry.terms)
     free = amount(shutil.disk_usage(folder).free)
-    log.info("to download: %s%s; unpacked at most %s", amount(needed), more, amount(unfolded))
-    log.info("free here: %s", free)
+    log.info("to download: %s%s; unpacked at most %s", amount(needed), more, amount(unpacked))
+    log.info("free disk space: %s", free)
     require_space(folder, needed, f"download {entry.name}")
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; raises `InputError` when another process fetches into it."""
-    (folder / ARRIVING).mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / ARRIVING / "lock", timeout=0):
-            yield
-    except Timeout:
-        raise InputError(
-            "another process is fetching this set", file=folder, remedy="wait until it is done"
-        ) from None
-
-
-def next_command(entry: SetEntry, found: Collection[FileStatus]) -> str:
-    """Return what to type next, or how to get by hand what has no source."""
-    lacking = [finding.file for finding in found if not finding.fine]
-    if not lacking:
+def next_command(entry: SetEntry, statuses: Collection[FileStatus]) -> str:
+    """Return the next command, or how to get manually the files that have no source."""
+    incomplete = [status.file for status in statuses if not status.complete]
+    if not incomplete:
         return entry.then
-    if any(file.sources for file in lacking):
+    if any(file.sources for file in incomplete):
         return f"itm data get {entry.name}"
     return entry.by_hand.strip()

@@ -17,41 +17,41 @@ from itm_core.settings import at_least
 
 @dataclass(frozen=True)
 class WrittenVocabulary:
-    """A vocabulary that was written, and the share of unknown words of each split, 0 to 1."""
+    """A written vocabulary, and the fraction of unknown words of each split."""
 
     file: Path
     vocabulary: Vocabulary
     shares: dict[str, float]
 
     def lines(self) -> list[str]:
-        """Return what to print: one line for the file, one for each split."""
-        said = [
+        """Return one line of text for the file, and one for each split."""
+        splits = [
             f"{name}: {100 * share:.1f} % of words unknown" for name, share in self.shares.items()
         ]
-        return [f"{self.file}: {len(self.vocabulary)} words", *said]
+        return [f"{self.file}: {len(self.vocabulary)} words", *splits]
 
 
 def write_vocabulary(
     folder: Path | str, *, threshold: int = THRESHOLD, replace: bool = False
 ) -> WrittenVocabulary:
-    """Write ``vocab.json`` of the words that the training captions have ``threshold`` times.
+    """Write ``vocab.json`` of the words that occur ``threshold`` times in training captions.
 
     Args:
         folder: a dataset in the SCAN layout.
-        threshold: occurrences that a word needs, 1 or more.
-        replace: write it although the dataset has a vocabulary.
+        threshold: minimum occurrences of a word, 1 or more.
+        replace: overwrite an existing vocabulary.
 
-    Raises `InputError` for a dataset that is broken or has a vocabulary, and for a vocabulary that
-    would leave most words unknown. Nothing is written then.
+    Raises `InputError`, and writes nothing, for an invalid dataset, an existing vocabulary, and a
+    vocabulary that lacks most words.
     """
     at_least("--threshold", threshold, 1)
     folder = Path(folder)
-    there = vocabulary_file(folder)
-    if there is not None and not replace:
+    existing = vocabulary_file(folder)
+    if existing is not None and not replace:
         raise InputError(
             "the dataset has a vocabulary",
-            file=there,
-            remedy="--replace writes another one; runs keep the vocabulary they were trained with",
+            file=existing,
+            remedy="--replace writes a new one; runs keep the vocabulary they were trained with",
         )
     splits = [load_split(folder, name) for name in SPLITS]
     vocabulary = Vocabulary.from_captions(splits[0].captions, threshold)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from itm_book.figures.style import FAINT, INK, colour_of, colour_of_row, finished, styled
-from itm_core.evaluation.statistics import GAIN, LOSS, NO_EFFECT, UNTESTABLE
+from itm_book.tables.labels import GAIN, LOSS, NO_EFFECT, UNTESTABLE
 
 STRONG, PALE = 1.0, 0.35
 OPACITY = {GAIN: STRONG, LOSS: STRONG, NO_EFFECT: PALE, UNTESTABLE: PALE}

@@ -5,18 +5,21 @@ Page: "Attention atlas"; "Figure gallery".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from itm_book.datasets.run_features import run_features
 from itm_book.pairs.pair_records import PairRecord, pair_record
 from itm_core.data.dataset import Split
 from itm_core.data.vocabulary import Vocabulary
-from itm_core.evaluation.attention_quality import by_caption
+from itm_core.evaluation.attention_measures import attention_threshold, counted, of_counts
+from itm_core.evaluation.attention_quality import annotated_passes
 from itm_core.experiments.prepare import encode
 from itm_core.experiments.runs import Run
 from itm_core.models import Matcher
@@ -63,9 +66,8 @@ class SplitAttention:
         measured: dict[str, np.ndarray] = {}
         if isinstance(run.vocabulary, Vocabulary):  # annotations are of the dataset's own tokens
             features = run_features(run, split)
-            measured = by_caption(
-                self.matchers[name], split, encode(split, run.vocabulary), features
-            )
+            tokens = encode(split, run.vocabulary)
+            measured = by_caption(self.matchers[name], split, tokens, features)
         unknown = {"t2i": np.full((len(images), 3), np.nan)}
         columns = {
             "method": name,
@@ -80,3 +82,26 @@ class SplitAttention:
             for direction, values in (measured or unknown).items()
         ]
         return pd.concat(parts, ignore_index=True)
+
+
+def by_caption(
+    matcher: Matcher, split: Split, tokens: Sequence[Sequence[int]], features: Any = None
+) -> dict[str, np.ndarray]:
+    """Return precision, recall and F1 of every caption with its own image, ``[C, 3]``.
+
+    By direction, ``t2i`` and ``i2t``: means over the caption's queries at the mean weight, NaN
+    for a caption without a query that has a relevant key. Empty where `attention_quality` is,
+    whose numbers are means over all queries, so that a long caption counts more there.
+    """
+    sums: dict[str, torch.Tensor] = {}
+    for attention in annotated_passes(matcher, split, tokens, features):
+        weights, relevant, keys = attention.queries()
+        some = relevant.any(1)
+        counts = counted(weights[some].double(), relevant[some], attention_threshold(keys[some]))
+        measures = of_counts(counts)
+        rows = torch.cat([measures, torch.ones_like(measures[:1])]).T  # the last column counts
+        empty = torch.zeros(len(split.captions), 4, dtype=torch.double)
+        total = sums.setdefault(attention.direction, empty)
+        total.index_add_(0, attention.captions()[some], rows)
+    # 0 / 0 is NaN for a caption without a query
+    return {name: (total[:, :3] / total[:, 3:]).numpy() for name, total in sums.items()}

@@ -1,9 +1,9 @@
-"""Reference numbers of the authors' implementations, read into our modules and compared.
+"""Compares this package with reference numbers of the authors' implementations.
 
 A reference file is an ``.npz`` with ``weights/*``, ``inputs/*``, ``outputs/*`` and a JSON
-``config``; nothing in it is pickled. Each kind of file has one *checker*, which rebuilds what
-the file describes and yields a `Difference` for every number stored in it. A number that no
-checker compares is a failure, as is a file that no checker knows: nothing is passed over.
+``config``, without pickled objects. Each kind of file has a *checker*, which rebuilds the model
+or function of the file and yields a `Difference` for every stored number. A number that no checker
+compares is a failure, as is a file of an unknown kind: nothing is skipped silently.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itm_book.parity.measures import other_kind, text_checker_of
 from itm_core.errors import InputError
 
 DOCUMENTS = {".md", ".rst"}  # prose beside the numbers: nothing to compare
-HELD = ("weights/", "inputs/")  # what is read; everything else in a file is to be compared
+READ = ("weights/", "inputs/")  # everything else in a file is compared
 
 
 def compare(folder_or_file: Path) -> list[Report]:
@@ -42,9 +42,9 @@ def compare(folder_or_file: Path) -> list[Report]:
 
 
 def compare_file(path: Path) -> Report:
-    """Return how our modules compare with one reference file.
+    """Return the report of one reference file.
 
-    Whatever is wrong with a file is that file's failure: the others are compared all the same.
+    An error is reported as a failure of this file, so that the others are still compared.
     """
     try:
         if path.suffix == ".npz":
@@ -52,21 +52,21 @@ def compare_file(path: Path) -> Report:
         other = other_kind(path)
         if other is not None:
             return Report(path, other, skipped=True)
-        known = text_checker_of(path)
-        return Report(path, known[0], list(known[1])) if known else _unknown(path)
+        checked = text_checker_of(path)
+        return Report(path, checked[0], list(checked[1])) if checked else _unknown(path)
     except InputError as error:
         return Report(path, "reference", problem=str(error))
-    except Exception as error:  # whatever a missing or misshapen array makes a checker raise
-        said = f"{type(error).__name__}: {error}"
-        return Report(path, "reference", problem=f"cannot be compared: {said}")
+    except Exception as error:  # missing or misshapen arrays raise many types
+        reason = f"{type(error).__name__}: {error}"
+        return Report(path, "reference", problem=f"cannot be compared: {reason}")
 
 
 def _compare_arrays(path: Path) -> Report:
     stored = read(path)
-    known = kind_of(stored)
-    if known is None:
+    recognised = kind_of(stored)
+    if recognised is None:
         return _unknown(path)
-    kind, checker = known
+    kind, checker = recognised
     return _complete(stored, kind, list(checker(stored)))
 
 
@@ -74,8 +74,8 @@ def _unknown(path: Path) -> Report:
     return Report(path, "unknown", problem="no module of this package knows it", known=False)
 
 
-def _complete(stored: Stored, kind: str, found: list[Difference]) -> Report:
-    held = {key.removeprefix("outputs/") for key in stored.arrays if not key.startswith(HELD)}
-    left = held - {d.name for d in found}
+def _complete(stored: Stored, kind: str, differences: list[Difference]) -> Report:
+    expected = {key.removeprefix("outputs/") for key in stored.arrays if not key.startswith(READ)}
+    left = expected - {d.name for d in differences}
     problem = f"not compared: {', '.join(sorted(left))}" if left else None
-    return Report(stored.path, kind, found, problem)
+    return Report(stored.path, kind, differences, problem)

@@ -10,76 +10,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from itm_book.checkpoints.authors_options import chan_settings, coding_settings
 from itm_book.parity.format import Difference, Stored, gradient_differences, value_difference
-from itm_book.parity.models import Settings, encoder_of, load, scores_difference, slopes
+from itm_book.parity.models import load, scores_difference, slopes
 from itm_core.encoders.encoder import EncoderSettings
 from itm_core.encoders.fragments import Fragments
 from itm_core.errors import InputError
 from itm_core.models import Attending, AttendingSettings, DirectionOutput
 from itm_core.models.aggregation import aggregate
 from itm_core.models.pairing import REGIONS, WORDS, AllPairs
-from itm_core.regulators import RegulatorSettings
 from itm_core.training.losses import hinge, info_nce
 
-BLOCKS = {
-    "basic": "linear",
-    "selfattention": "self_attention",
-    "transformer": "transformer_over_images",
-}
-POOLINGS = {
-    "LSEPooling": "LSE",
-    "MeanPooling": "mean",
-    "SumPooling": "sum",
-    "MaxPooling": "max",
-    "SoftmaxPooling": "softmax",
-}
 NAN = "NaN in the release: a padded weight of zero times minus infinity"
 OVERFLOW = "infinite in the release, which exponentiates without a shift"
-PADDING = "what the release leaves in padding, where no score looks; ours is zero"
+PADDING = "values in padding, which do not affect scores; ours are zero"
 NUMBER = r"[\d.]+(?:e[+-]?\d+)?"
 LOSS = re.compile(rf"(contrastive|infonce)_(max|sum|t{NUMBER})_m({NUMBER})")
 LOG_LARGEST = math.log(torch.finfo(torch.float32).max)
 
 
-def coding_settings(c: Mapping[str, Any]) -> AttendingSettings:
-    """Return the matcher that a coding and a pooling amount to."""
-    if c["coding_type"] == "T2ICrossAttentionPool":
-        return AttendingSettings(attention_temperature=9.0)
-    hard: dict[str, Any] = {"attention": "hard"}
-    soft = {
-        "normalisation": "no_norm",
-        "attention_temperature": 1 / c["alpha"],
-        "alignment": "dot",
-    }
-    kinds = {
-        "VHACoding": {"direction": "t2i", **hard},
-        "THACoding": {"direction": "i2t", **hard},
-        "VSACoding": {"direction": "i2t", **soft},
-    }
-    return AttendingSettings(
-        aggregation=POOLINGS[c["pooling_type"]],
-        lse_temperature=1 / c["belta"],
-        lse_scaled=False,
-        **kinds[c["coding_type"]],
-    )
-
-
-def chan_settings(c: Mapping[str, Any]) -> Settings:
-    """Return CHAN's settings from its options."""
-    bert = c["text_enc_type"] == "bert"
-    encoder = encoder_of(
-        {"bi_gru": True, **c},
-        region_encoder=BLOCKS[c["precomp_enc_type"]],
-        text_encoder="bert" if bert else "gru",
-        word_init="xavier",
-    )
-    return encoder, coding_settings(c), RegulatorSettings()
-
-
 def build(stored: Stored, *, masked: bool = False) -> Attending:
-    """Return the matcher that a file describes, with its weights; raises `InputError`.
+    """Return the matcher of a file's options and weights; raises `InputError`.
 
-    ``masked`` keeps padded regions out of the block's attention, as the release does not.
+    ``masked`` masks padded regions in the attention of the encoder, unlike the release.
     """
     c = stored.config
     try:
@@ -104,8 +57,8 @@ def _empty(
         return Attending(width, words, encoder, settings)
     from itm_core.encoders.bert import BertWordEncoder, transformers
 
-    known = {k: v for k, v in bert.items() if k not in ("pooler", "transformers")}
-    config = transformers().BertConfig(vocab_size=words, **known)
+    values = {k: v for k, v in bert.items() if k not in ("pooler", "transformers")}
+    config = transformers().BertConfig(vocab_size=words, **values)
     plain = encoder.replace(text_encoder="gru")
     matcher = Attending(width, words, plain, settings)
     matcher.words = BertWordEncoder(encoder, config)
@@ -122,12 +75,12 @@ def check_model(stored: Stored) -> Iterator[Difference]:
     yield from _row_differences("img_emb", regions, theirs["img_emb"], PADDING)
     bert = stored.config["text_enc_type"] == "bert"
     yield from _row_differences("cap_emb", words, theirs["cap_emb"], PADDING if bert else None)
-    alone = build(stored, masked=True)
+    masked = build(stored, masked=True)
     if "img_emb_alone" in theirs:
-        yield from _alone(alone, images, sizes, theirs["img_emb_alone"])
+        yield from _single_image_differences(masked, images, sizes, theirs["img_emb_alone"])
     with torch.no_grad():
-        look = matcher.match(AllPairs(regions, words)).directions[0]
-    yield from _look_differences(look, regions, words, theirs)
+        direction = matcher.match(AllPairs(regions, words)).directions[0]
+    yield from _code_differences(direction, regions, words, theirs)
     yield scores_difference(matcher, regions, words, theirs["sims"])
     image, caption = (stored.tensor(f"inputs/sub_{k}_index") for k in ("image", "caption"))
     square = matcher(
@@ -146,7 +99,7 @@ def check_model(stored: Stored) -> Iterator[Difference]:
 def _row_differences(
     name: str, ours: Fragments, theirs: Tensor, exempt: str | None = None
 ) -> Iterator[Difference]:
-    """Compare the real rows, and the padded ones; ``exempt`` says why those may differ."""
+    """Yield differences of rows, and of padding, which ``exempt`` may except with a reason."""
     vectors = _widened(ours.vectors.detach(), theirs.shape[1], 0.0, dim=1)
     mask = _widened(ours.mask, theirs.shape[1], False, dim=1)
     if vectors.shape != theirs.shape:
@@ -159,7 +112,7 @@ def _row_differences(
 
 
 def _widened(x: Tensor, width: int, value: float, dim: int = -1) -> Tensor:
-    """Return ``x`` with padding up to a width that the release's own batch may have had."""
+    """Return ``x`` padded to the width of the release's batch."""
     missing = width - x.shape[dim]
     if missing <= 0:
         return x
@@ -168,12 +121,12 @@ def _widened(x: Tensor, width: int, value: float, dim: int = -1) -> Tensor:
     return torch.cat([x, x.new_full(shape, value)], dim)
 
 
-def _alone(
+def _single_image_differences(
     matcher: Attending, images: Tensor, sizes: Tensor, theirs: Tensor
 ) -> Iterator[Difference]:
-    """Compare a mask-respecting encoder with each image encoded by itself.
+    """Yield differences of a masked encoder from images that are encoded one at a time.
 
-    The released "transformer" attends over the images of a batch: alone means a batch of one.
+    The released "transformer" attends over the images of a batch, so this is a batch of one.
     """
     with torch.no_grad():
         if getattr(matcher.regions.block, "over_images", False):
@@ -185,22 +138,22 @@ def _alone(
     yield from _row_differences("img_emb_alone", regions, theirs)
 
 
-def _look_differences(
-    look: DirectionOutput, regions: Fragments, words: Fragments, theirs: Mapping[str, Tensor]
+def _code_differences(
+    direction: DirectionOutput, regions: Fragments, words: Fragments, theirs: Mapping[str, Tensor]
 ) -> Iterator[Difference]:
     """Yield the differences of codes, laid out ``[I, C, words or regions]`` with -1 for padding."""
-    assert look.relevance is not None
-    words_ask = look.key_axis == REGIONS
-    if words_ask:
-        codes = look.relevance[..., 0].permute(2, 0, 1)
+    assert direction.relevance is not None
+    words_are_queries = direction.key_axis == REGIONS
+    if words_are_queries:
+        codes = direction.relevance[..., 0].permute(2, 0, 1)
     else:
-        codes = look.relevance[:, 0].transpose(0, 1)
-    mask = words.mask[None] if words_ask else regions.mask[:, None]
+        codes = direction.relevance[:, 0].transpose(0, 1)
+    mask = words.mask[None] if words_are_queries else regions.mask[:, None]
     codes = codes.masked_fill(~mask, -1)
     if "coding" in theirs:
         codes = _widened(codes, theirs["coding"].shape[-1], -1)
         yield value_difference("coding", codes, theirs["coding"])
-    chosen = look.passes[-1].chosen
+    chosen = direction.passes[-1].chosen
     if "best_region" in theirs and chosen is not None:
         ours = chosen[..., 0].permute(2, 0, 1).masked_fill(~mask, -1)
         ours = _widened(ours, theirs["best_region"].shape[-1], -1)
@@ -212,46 +165,46 @@ def loss_differences(square: Tensor, theirs: Mapping[str, Tensor]) -> Iterator[D
     square = square.detach()
     for name, value in theirs.items():
         if name.startswith("loss_"):
-            called = name.removeprefix("loss_")
-            found = value_difference(name, loss_called(called, square), value)
-            yield _excused(found, value, called, square)
+            loss_name = name.removeprefix("loss_")
+            found = value_difference(name, named_loss(loss_name, square), value)
+            yield _excused(found, value, loss_name, square)
         elif name.startswith("float64_loss_"):
-            ours = loss_called(name.removeprefix("float64_loss_"), square)
+            ours = named_loss(name.removeprefix("float64_loss_"), square)
             yield value_difference(name, ours, value)
 
 
-def _excused(found: Difference, theirs: Tensor, called: str, square: Tensor) -> Difference:
+def _excused(found: Difference, theirs: Tensor, loss_name: str, square: Tensor) -> Difference:
     """Return the difference of a loss or of its gradient, exempt where the release overflows."""
-    if theirs.isfinite().all() or not _overflows(called, square):
+    if theirs.isfinite().all() or not _overflows(loss_name, square):
         return found
     return Difference(found.name, found.error, found.limit, exempt=OVERFLOW)
 
 
 def _overflows(name: str, square: Tensor) -> bool:
-    """Return whether a loss exponentiates beyond float32 when nothing is shifted."""
-    kind, how, margin = _parts(name)
+    """Return whether a loss without a shift overflows float32."""
+    kind, variant, margin = _parts(name)
     if kind != "infonce":
         return False
     right = square.diagonal()
     gaps = torch.stack([square - right[:, None], square - right[None]])
-    exponents = (gaps.double() + float(margin)) / float(how[1:])
+    exponents = (gaps.double() + float(margin)) / float(variant[1:])
     return bool(exponents.logsumexp((1, 2)).max() > LOG_LARGEST)
 
 
-def loss_called(name: str, square: Tensor) -> Tensor:
-    """Return the loss that a name such as ``contrastive_max_m0.2`` or ``infonce_t0.1_m0`` means."""
-    kind, how, margin = _parts(name)
+def named_loss(name: str, square: Tensor) -> Tensor:
+    """Return the loss of a name such as ``contrastive_max_m0.2`` or ``infonce_t0.1_m0``."""
+    kind, variant, margin = _parts(name)
     if kind == "contrastive":
-        return hinge(square, float(margin), hardest=how == "max")
-    return info_nce(square, float(how[1:]), float(margin))
+        return hinge(square, float(margin), hardest=variant == "max")
+    return info_nce(square, float(variant[1:]), float(margin))
 
 
 def _parts(name: str) -> tuple[str, str, str]:
     match = LOSS.fullmatch(name)
     if match is None:
         raise InputError("unknown loss", found=name)
-    kind, how, margin = match.groups()
-    return kind, how, margin
+    kind, variant, margin = match.groups()
+    return kind, variant, margin
 
 
 def _slope_differences(matcher: Attending, theirs: Mapping[str, Tensor]) -> Iterator[Difference]:
@@ -279,18 +232,18 @@ def check_coding(stored: Stored) -> Iterator[Difference]:
     regions, words = Fragments.of(V, sizes), Fragments.of(W, stored.tensor("inputs/lengths"))
     matcher = Attending(1, 1, EncoderSettings(embedding=1, word_width=1), settings).eval()
     theirs = {name: torch.from_numpy(v) for name, v in stored.folder("outputs").items()}
-    reading = matcher.match(AllPairs(regions, words))
-    yield from _look_differences(
-        reading.directions[0], regions, words, {k: v for k, v in theirs.items() if k == "coding"}
+    output = matcher.match(AllPairs(regions, words))
+    yield from _code_differences(
+        output.directions[0], regions, words, {k: v for k, v in theirs.items() if k == "coding"}
     )
-    sims = reading.score.T
+    sims = output.score.T
     finite = theirs["sims"].isfinite()
     found = value_difference("sims", sims.detach()[finite], theirs["sims"][finite])
     yield Difference("sims", found.error, found.limit, exempt=None if finite.all() else NAN)
     if not finite.all():  # those without padding agree all the same
         yield Difference("sims without padding", found.error, found.limit)
-        words_ask = reading.directions[0].key_axis == REGIONS
-        full = words.mask.all(1)[None] if words_ask else regions.mask.all(1)[:, None]
+        words_are_queries = output.directions[0].key_axis == REGIONS
+        full = words.mask.all(1)[None] if words_are_queries else regions.mask.all(1)[:, None]
         yield Difference("NaN elsewhere than in padding", float((full != finite).sum()), 0.0)
         yield Difference("NaN in ours", float((~sims.isfinite()).sum()), 0.0)
     image, caption = (stored.tensor(f"inputs/sub_{k}_index") for k in ("image", "caption"))
@@ -322,18 +275,18 @@ def check_poolings(stored: Stored) -> Iterator[Difference]:
 
 
 def check_losses(stored: Stored) -> Iterator[Difference]:
-    """Yield the differences of losses and their gradients on score matrices of any names."""
+    """Yield the differences of losses and their gradients on named score matrices."""
     for name in stored.folder("outputs"):
         found = re.fullmatch(r"(?:float64_)?(loss|grad)/(.+)/([^/]+)", name)
         if not found:
             continue
-        what, matrix, called = found.groups()
+        what, matrix, loss_name = found.groups()
         scores = stored.tensor(f"inputs/sims_{matrix}").requires_grad_()
-        ours = loss_called(called, scores)
+        ours = named_loss(loss_name, scores)
         theirs = stored.tensor(f"outputs/{name}")
         difference = value_difference(name, ours.detach(), theirs)
         if what == "grad":
             (slope,) = torch.autograd.grad(ours, scores)
             (of_slope,) = gradient_differences({name: slope}, {name: theirs})
             difference = Difference(name, of_slope.error, of_slope.limit)
-        yield _excused(difference, theirs, called, scores.detach())
+        yield _excused(difference, theirs, loss_name, scores.detach())

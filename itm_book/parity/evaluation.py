@@ -20,18 +20,18 @@ def check_evaluation(stored: Stored) -> Iterator[Difference]:
     value is then compared with the interval between our optimistic and pessimistic ranks, and
     stored bounds are compared with ours exactly.
     """
-    found = _Evaluated(stored.arrays["inputs/sims"])
+    ours = _Evaluated(stored.arrays["inputs/sims"])
     for name, value in stored.folder("bounds").items():
         what, ties = name.rsplit("_", 1)
-        if ties in found.bounds and what in found.bounds[ties]:
-            error = _outside(value, found.bounds[ties][what])
+        if ties in ours.bounds and what in ours.bounds[ties]:
+            error = _outside(value, ours.bounds[ties][what])
             yield Difference(f"bounds/{name}", error, VALUE_LIMIT)
     for name, value in stored.folder("outputs").items():
         what = name.split("@")[0]
-        if what in found.names:
-            yield found.difference(name, what, value)
+        if what in ours.names:
+            yield ours.difference(name, what, value)
         ranks = stored.arrays.get(f"outputs/{what}_ranks{name.removeprefix(what)}")
-        if ranks is not None:  # in whatever order the ties were
+        if ranks is not None:  # in the order of ties of the release
             error = _outside(value, _of_ranks(ranks))
             yield Difference(f"{name} of its own ranks", error, VALUE_LIMIT)
 
@@ -42,7 +42,7 @@ def _of_ranks(ranks: np.ndarray) -> np.ndarray:
 
 
 class _Evaluated:
-    """What we make of one matrix ``[I, C]``, between the best and the worst order of ties."""
+    """Our evaluation of one matrix ``[I, C]``, for the best and the worst order of ties."""
 
     def __init__(self, scores: np.ndarray) -> None:
         scores = scores.astype(np.float64)
@@ -58,8 +58,8 @@ class _Evaluated:
                 return Difference(name, float("nan"), 0.0)
             wrong = rows[np.arange(len(rows)), value] != rows.max(1)
             return Difference(name, float(wrong.sum()), 0.0)
-        one, two = (self.bounds[ties][what] for ties in ("optimistic", "pessimistic"))
-        return Difference(name, _outside(value, one, two), VALUE_LIMIT)
+        bounds = (self.bounds[ties][what] for ties in ("optimistic", "pessimistic"))
+        return Difference(name, _outside(value, *bounds), VALUE_LIMIT)
 
 
 def _numbers(scores: np.ndarray, ties: str) -> dict[str, np.ndarray]:
@@ -128,8 +128,8 @@ def check_ensemble(stored: Stored) -> Iterator[Difference]:
         yield Difference(name, _outside(outputs[name], ours[name]()), VALUE_LIMIT)
 
 
-def _row(found: retrieval.Metrics) -> np.ndarray:
-    return np.array(found.i2t.values() + found.t2i.values())
+def _row(metrics: retrieval.Metrics) -> np.ndarray:
+    return np.array(metrics.i2t.values() + metrics.t2i.values())
 
 
 def _folds(scores: np.ndarray, count: int) -> np.ndarray:
@@ -144,8 +144,8 @@ def _matrix_differences(
     outputs: Mapping[str, np.ndarray], scores: np.ndarray, before: str = "", after: str = ""
 ) -> Iterator[Difference]:
     """Yield the differences of what is stored of one matrix, its tag ``before`` or ``after``."""
-    found = _Evaluated(scores)
-    for what in sorted(found.names):
+    ours = _Evaluated(scores)
+    for what in sorted(ours.names):
         name = f"{before}{what}{after}"
         if name in outputs:
-            yield found.difference(name, what, outputs[name])
+            yield ours.difference(name, what, outputs[name])

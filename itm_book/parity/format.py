@@ -1,4 +1,4 @@
-"""What a reference file holds, and how far our numbers are from it."""
+"""Reading reference files; differences of our numbers from theirs; reports."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 
 @dataclass(frozen=True)
 class Difference:
-    """How far one stored number (or array) is from ours.
+    """The error of ours for one stored number or array.
 
     Attributes:
         name: its key without ``outputs/``.
         error: the largest of its entries' errors, see `value_error`.
         limit: what is allowed.
-        exempt: why this number is not held against ours; the report says so by name.
+        exempt: why a difference of this number is accepted; shown in the report.
     """
 
     name: str
@@ -46,15 +46,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class Report:
-    """What comparing one file gave.
+    """The result of comparing one file.
 
     Attributes:
         file: the file.
-        kind: what it holds.
-        differences: one for every number stored in it.
-        problem: why it could not be compared, wholly or in part.
-        known: whether any checker knows this kind of file.
-        skipped: whether it holds no reference numbers; ``kind`` says what it is.
+        kind: its kind, such as the family of a model.
+        differences: one for every stored number.
+        problem: why it could not be compared completely.
+        known: whether a checker for this kind of file exists.
+        skipped: whether it has no reference numbers; then ``kind`` is what it is instead.
     """
 
     file: Path
@@ -75,20 +75,20 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """``ok``, ``FAIL``, ``????`` for a kind that is not known, ``skip``."""
+        """``ok``, ``FAIL``, ``????`` for an unknown kind, ``skip``."""
         if self.skipped:
             return "skip"
         return "ok" if self.passed else "FAIL" if self.known else "????"
 
     def line(self) -> str:
         """Return the report as one line: verdict, file, kind, the error of every number."""
-        said = "  ".join(_said(d) for d in self.differences)
-        said = self.problem or said or "nothing in it was compared"
-        said = "not a file of reference numbers" if self.skipped else said
-        return f"{self.verdict:4} {self.file.name}  [{self.kind}]  {said}"
+        errors = "  ".join(_error_text(d) for d in self.differences)
+        text = self.problem or errors or "nothing in it was compared"
+        text = "not a file of reference numbers" if self.skipped else text
+        return f"{self.verdict:4} {self.file.name}  [{self.kind}]  {text}"
 
 
-def _said(difference: Difference) -> str:
+def _error_text(difference: Difference) -> str:
     if difference.exempt is not None:
         return f"{difference.name} exempt ({difference.exempt})"
     over = "" if difference.passed else f" > {difference.limit:.1e}!"
@@ -121,10 +121,10 @@ class Stored:
 
 
 def read(path: Path) -> Stored:
-    """Return the content of an ``.npz`` reference; nothing in it is unpickled.
+    """Return the content of an ``.npz`` reference; without unpickling.
 
-    Raises `InputError` when the file is damaged, holds objects or a ``config`` that is no
-    dictionary.
+    Raises `InputError` when the file is damaged, or has pickled objects or a ``config`` that is
+    not a dictionary.
     """
     try:
         file = np.load(path, allow_pickle=False)
@@ -137,7 +137,7 @@ def read(path: Path) -> Stored:
         raise InputError("not readable as a reference", file=path, found=str(error)) from error
     if not isinstance(config, dict):
         raise InputError(
-            "the config is no JSON object", file=path, expected="options by name", found=config
+            "the config is not a JSON object", file=path, expected="options by name", found=config
         )
     imaginary = [name for name, values in arrays.items() if values.dtype.kind == "c"]
     if imaginary:
@@ -157,7 +157,7 @@ def value_difference(
 def value_error(ours: Tensor, theirs: Tensor) -> float:
     """Return the largest ``|ours - theirs| / max(1, |theirs|)``, NaN for another shape.
 
-    Whole numbers are counts, ranks or ids: of them the difference itself.
+    For integers (counts, ranks, ids) the absolute difference.
 
     >>> round(value_error(torch.tensor([0.001, 502.0]), torch.tensor([0.002, 500.0])), 6)
     0.004
@@ -177,14 +177,14 @@ def gradient_differences(
 ) -> Iterator[Difference]:
     """Yield the difference of each gradient, measured against its largest entry.
 
-    A gradient that is zero on paper is rounding noise; it is measured against a hundredth of
-    the largest gradient of the case.
+    A gradient that is mathematically zero is rounding noise; it is compared with a hundredth of
+    the largest gradient of the file.
     """
     largest = max((g.abs().max().item() for g in theirs.values()), default=0.0)
     for name, gradient in theirs.items():
         scale = max(gradient.abs().max().item(), largest / 100)
-        mine = ours.get(name)
+        our_gradient = ours.get(name)
         error = float("nan")
-        if mine is not None and mine.shape == gradient.shape:
-            error = (mine.double() - gradient.double()).abs().max().item()
+        if our_gradient is not None and our_gradient.shape == gradient.shape:
+            error = (our_gradient.double() - gradient.double()).abs().max().item()
         yield Difference(f"grad/{name}", error, GRADIENT_LIMIT * scale)

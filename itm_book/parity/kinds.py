@@ -1,7 +1,7 @@
-"""Which kind of reference a file is, told by its options and by what it holds.
+"""Determines the kind of a reference file from its options and the names of its arrays.
 
-Neither by its name nor by that of a repository: temperatures, margins, tags and counts in the
-names of arrays are data, and may be any.
+The names of files and repositories are not used; temperatures, margins, tags and counts in the
+names of arrays may have any value.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from itm_book.parity.evaluation import (
 )
 from itm_book.parity.format import Difference, Stored
 from itm_book.parity.measures import check_loss, check_numbered_losses, check_tokens
-from itm_book.parity.models import check_model, family_of
-from itm_book.parity.pfan import check_pfan
+from itm_book.parity.models import check_model, check_pfan, family_of
 from itm_book.parity.pooled import check_gpo, check_pooled
 from itm_book.parity.steps import check_steps
 
 Checker = Callable[[Stored], Iterable[Difference]]
-NUMBERS = r"(i2t|t2i)(_ranks|_top1)?"  # what an evaluation stores of one score matrix
+NUMBERS = r"(i2t|t2i)(_ranks|_top1)?"  # arrays that an evaluation stores for one score matrix
 MODELS: dict[str, tuple[str, Checker]] = {
     "scan": ("SCAN", check_model("scan")),
     "bfan": ("BFAN", check_model("bfan")),
@@ -40,7 +39,7 @@ MODELS: dict[str, tuple[str, Checker]] = {
 
 
 def kind_of(stored: Stored) -> tuple[str, Checker] | None:
-    """Return what a file holds and its checker; None when nothing here knows it."""
+    """Return the kind of a file and its checker; None for an unknown kind."""
     has, config = stored.has, stored.config
     if has("weights", ".+"):
         return _with_weights(stored)
@@ -67,7 +66,7 @@ def _with_weights(stored: Stored) -> tuple[str, Checker] | None:
 
 
 def _of_scores(stored: Stored) -> tuple[str, Checker] | None:
-    """Return the kind of a file that holds score matrices and what was made of them."""
+    """Return the kind of a file with score matrices and their losses or evaluation."""
     has = stored.has
     if has("inputs", "scores") and has("outputs", r"loss_\w+_margin.+"):
         return "loss", check_loss

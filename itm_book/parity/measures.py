@@ -17,7 +17,7 @@ from itm_core.data.vocabulary import Vocabulary, tokenise
 from itm_core.errors import InputError
 from itm_core.training.losses import hinge
 
-OTHERS = {  # by suffix: files that lie beside reference numbers, and belong to other commands
+OTHERS = {  # by suffix: files of other commands in folders of reference numbers
     ".pth": "checkpoint, see itm import",
     ".tar": "checkpoint, see itm import",
     ".npy": "one array: features, or scores for itm score",
@@ -105,7 +105,7 @@ def text_checker_of(path: Path) -> tuple[str, Iterable[Difference]] | None:
 
 
 def other_kind(path: Path) -> str | None:
-    """Return what a file is that may lie beside reference numbers; None for any other file.
+    """Return the kind of a file without reference numbers; None for any other file.
 
     Raises `InputError` for a file that is not JSON though its name says so.
     """
@@ -129,10 +129,10 @@ def _json(path: Path) -> Any:
 
 
 def _check_token_list(entries: list[dict[str, Any]]) -> Iterator[Difference]:
-    told = [e for e in entries if "tokens" in e]
-    wrong = sum(tokenise(e["text"]) != e["tokens"] for e in told)
-    none = None if told else "no caption has one answer"
-    yield Difference(f"captions that differ of {len(told)}", float(wrong), 0.0, exempt=none)
+    comparable = [e for e in entries if "tokens" in e]
+    wrong = sum(tokenise(e["text"]) != e["tokens"] for e in comparable)
+    none = None if comparable else "no caption has one answer"
+    yield Difference(f"captions that differ of {len(comparable)}", float(wrong), 0.0, exempt=none)
     for name in sorted({key for e in entries for key in e if key.startswith("ids_")}):
         yield Difference(name, 0.0, 0.0, exempt="compared where the vocabulary is stored too")
 
@@ -145,7 +145,7 @@ def _check_captions(path: Path) -> Iterator[Difference]:
 
 
 def _check_folds(means: dict[str, Any]) -> Iterator[Difference]:
-    """The matrices are not stored: what can be checked is that the parts make up the whole."""
+    """Check sums and means; the score matrices themselves are not stored."""
     parts = sum(means["i2t"][:3]) + sum(means["t2i"][:3])
     yield Difference("rsum", abs(parts - means["rsum"]), 1e-6)
     for side in ("i2t", "t2i"):

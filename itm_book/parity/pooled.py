@@ -1,72 +1,26 @@
-"""Reference numbers of the hosts with one vector a side, and of GPO alone."""
+"""Reference numbers of hosts with one vector per image and caption, and of GPO."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
+from itm_book.checkpoints.authors_options import pooled_settings
 from itm_book.parity.format import Difference, Stored, gradient_differences, value_difference
 from itm_book.parity.models import load, scores_difference, square_of
 from itm_book.parity.models import slopes as slopes_of
-from itm_core.encoders.encoder import EncoderSettings
 from itm_core.encoders.fragments import Fragments
 from itm_core.encoders.pooling import Gpo
 from itm_core.errors import InputError
-from itm_core.models import Pooled, PooledSettings
+from itm_core.models import Pooled
 from itm_core.models.pairing import AllPairs
-from itm_core.regulators import RegulatorSettings
 from itm_core.training.losses import hinge
-
-RAW = {"normalise_regions": False, "normalise_words": False}  # the whole vectors get unit length
-
-
-def _sizes(c: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "embedding": c["embed_size"],
-        "word_width": c["word_dim"],
-        "gru_layers": c["num_layers"],
-        **RAW,
-    }
-
-
-ENCODERS: dict[str, dict[str, Any]] = {
-    "vsepp": {"bidirectional": False, "image_pooling": "mean", "text_pooling": "last"},
-    "vsrn": {
-        "bidirectional": False,
-        "region_encoder": "graph",
-        "image_pooling": "gru_norm",
-        "text_pooling": "last",
-    },
-    "vseinf": {"region_encoder": "mlp", "image_pooling": "gpo", "text_pooling": "gpo"},
-}
-
-
-def pooled_settings(
-    family: str, c: Mapping[str, Any]
-) -> tuple[EncoderSettings, PooledSettings, RegulatorSettings]:
-    """Return the settings of a family from its options.
-
-    Raises `InputError` for vectors that do not get unit length, which `pooling` cannot leave out.
-    """
-    raw = [name for name in ("no_imgnorm", "no_txtnorm") if c.get(name)]
-    if raw:
-        raise InputError(
-            "models without unit length are not supported here",
-            found=f"option {raw[0]}",
-            expected="whole vectors of unit length",
-        )
-    encoder = EncoderSettings(**_sizes(c), **ENCODERS[family])
-    if family == "vsrn" and c["data_name"] != "f30k_precomp":
-        encoder = encoder.replace(region_encoder="graph_coco", image_pooling="gru")
-    settings = PooledSettings(measure=c.get("measure", "cosine"), absolute=c.get("use_abs", False))
-    return encoder, settings, RegulatorSettings()
 
 
 def pooled_of(stored: Stored, family: str) -> Pooled:
-    """Return the matcher that a file describes, with its weights; raises `InputError`."""
+    """Return the matcher of a file's options and weights; raises `InputError`."""
     c = stored.config
     try:
         encoder, settings, _ = pooled_settings(family, c)
@@ -78,7 +32,7 @@ def pooled_of(stored: Stored, family: str) -> Pooled:
 
 
 def check_pooled(family: str) -> Callable[[Stored], Iterator[Difference]]:
-    """Return the checker of a family of models with one vector a side."""
+    """Return the checker of a family with one vector per image and caption."""
 
     def check(stored: Stored) -> Iterator[Difference]:
         matcher = pooled_of(stored, family)
@@ -100,12 +54,12 @@ def _differences(
     square = matcher(AllPairs(regions.take(image), words.take(caption))).T
     margin = stored.config["margin"]
     hard = hinge(square, margin, hardest=True)
-    wholes = [regions.pooled, words.pooled]
+    pooled_vectors = [regions.pooled, words.pooled]
     if matcher.settings.absolute:
-        wholes = [None if whole is None else whole.abs() for whole in wholes]
+        pooled_vectors = [None if pooled is None else pooled.abs() for pooled in pooled_vectors]
     ours: dict[str, Tensor | None] = {
-        "img_emb": wholes[0],
-        "cap_emb": wholes[1],
+        "img_emb": pooled_vectors[0],
+        "cap_emb": pooled_vectors[1],
         "gcn_emb": regions.vectors,
         "loss_sum": hinge(square, margin, hardest=False),
         "loss_max": hard,

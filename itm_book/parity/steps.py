@@ -1,6 +1,6 @@
-"""Training steps: the same losses, gradient norms, weights and running averages, step by step.
+"""Reference numbers of training steps: losses, gradient norms, weights, running averages.
 
-They are made by `optimisation.train_step` and `optimisation.make_optimiser`, which train every run.
+Ours are computed by `optimisation.train_step` and `optimisation.make_optimiser`, as in every run.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from itm_book.checkpoints.authors_names import UNUSED, name_in
+from itm_book.checkpoints.authors_options import POOLED_ENCODERS, SETTINGS
 from itm_book.parity import chan
 from itm_book.parity.format import VALUE_LIMIT, Difference, Stored, value_difference
-from itm_book.parity.models import FAMILIES, build, family_of, name_in
-from itm_book.parity.names import UNUSED
-from itm_book.parity.pooled import ENCODERS, pooled_of
+from itm_book.parity.models import build, family_of
+from itm_book.parity.pooled import pooled_of
 from itm_core.errors import InputError
 from itm_core.models import Matcher
 from itm_core.models.pair_dropout import PairDropout
@@ -31,7 +32,7 @@ from itm_core.training.settings import TrainingSettings
 DOUBLE_LIMITS = {"losses": 1e-10, "weights": 1e-7}
 SOFT_CODING_LIMITS = {"losses": 1e-7, "weights": 1e-6}
 SINGLE_LIMITS = {"losses": VALUE_LIMIT, "weights": VALUE_LIMIT}
-# a softmax and a batch norm take a constant out: Adam makes steps of the rounding that is left
+# softmax and batch norm are invariant to these biases: their gradients are rounding noise
 FREE = r".*rar_v_w\.0\.bias|img_enc\.mlp\.layers\.0\.bias"
 COUNTER = r".*SAF_module\.bn\.num_batches_tracked"
 
@@ -44,7 +45,7 @@ def check_steps(stored: Stored) -> Iterator[Difference]:
     c = stored.config
     family = _family(stored)
     matcher = _matcher_of(stored, family).train()
-    _silence(matcher)
+    _disable_dropout(matcher)
     training = _training(stored)
     optimiser = make_optimiser(matcher, training)
     for group in optimiser.param_groups:
@@ -76,19 +77,19 @@ def check_steps(stored: Stored) -> Iterator[Difference]:
 
 def _family(stored: Stored) -> str:
     family = family_of(stored)
-    if family in (*FAMILIES, *ENCODERS, "chan"):
+    if family in SETTINGS and family != "pfan":
         return family
-    raise InputError("training steps of a method that is not known", file=stored.path, found=family)
+    raise InputError("training steps of an unknown method", file=stored.path, found=family)
 
 
 def _matcher_of(stored: Stored, family: str) -> Matcher:
     if family == "chan":
         return chan.build(stored)
-    return build(stored, family) if family in FAMILIES else pooled_of(stored, family)
+    return pooled_of(stored, family) if family in POOLED_ENCODERS else build(stored, family)
 
 
 def _training(stored: Stored) -> TrainingSettings:
-    """Return how the file was trained, by either name that the releases have for an option."""
+    """Return the training settings of a file; releases have two names for some options."""
     c = stored.config
     adamw = str(c["optimizer"]).startswith("AdamW")
     decay = c.get("weight_decay", c.get("adamw_weight_decay", 0.0))
@@ -108,7 +109,7 @@ def _limits(stored: Stored) -> Mapping[str, float]:
 
 
 def _batch(stored: Stored, step: int) -> Batch:
-    """Return the batch of a step: its own where each has one, else the one for all."""
+    """Return the batch of a step, or the one batch of all steps."""
     start = f"inputs/step{step}/" if stored.has("inputs", r"step\d+/.+") else "inputs/"
     images = stored.tensor(f"{start}images")
     ragged = f"{start}image_lengths"
@@ -127,15 +128,15 @@ def _scores(matcher: Matcher, batch: Batch) -> torch.Tensor:
     return matcher(AllPairs(regions, matcher.words(batch.tokens, batch.lens))).T
 
 
-def _silence(matcher: Matcher) -> None:
-    """Turn dropout off, as the reference did, while batch norm still learns."""
+def _disable_dropout(matcher: Matcher) -> None:
+    """Turn dropout off, as in the reference, while batch norm is in training mode."""
     for part in matcher.modules():
         if isinstance(part, (torch.nn.Dropout, PairDropout)):
             part.p = 0.0
 
 
 def _trusted(stored: Stored) -> Iterator[Difference]:
-    """Yield by name what says which entries are compared, and how many are not."""
+    """Yield an exempt difference for each mask of compared entries, with their number."""
     for name, flags in stored.folder("outputs/trusted").items():
         left = f"says what to compare: all but {(flags == 0).sum()} of {flags.size} entries"
         yield Difference(f"trusted/{name}", 0.0, 0.0, exempt=left)
@@ -144,7 +145,7 @@ def _trusted(stored: Stored) -> Iterator[Difference]:
 def _weight_differences(
     stored: Stored, matcher: Matcher, family: str, folder: str, limit: float
 ) -> Iterator[Difference]:
-    """Yield the differences of the weights in a folder; what rounding drives is exempt."""
+    """Yield the differences of the weights in a folder; those driven by rounding are exempt."""
     state: dict[str, Any] = matcher.state_dict()
     for theirs, value in stored.folder(f"outputs/{folder}").items():
         name, ours = f"{folder}/{theirs}", name_in(matcher, theirs, family)
@@ -156,10 +157,10 @@ def _weight_differences(
         elif not trusted.any():
             yield Difference(name, 0.0, 0.0, exempt="the file trusts no entry of it")
         elif ours != UNUSED:
-            mine = state[ours].view(value.shape)[trusted]
-            yield value_difference(name, mine, torch.from_numpy(value)[trusted], limit)
+            our_values = state[ours].view(value.shape)[trusted]
+            yield value_difference(name, our_values, torch.from_numpy(value)[trusted], limit)
         elif re.fullmatch(COUNTER, theirs):
             yield Difference(name, 0.0, 0.0, exempt="a count of batches that ours does not keep")
-        else:  # ours does not have it; never used, so never moved
+        else:  # we do not have it; unused, so never updated
             start = torch.from_numpy(stored.arrays[f"weights/{theirs}"])
             yield value_difference(name, start, torch.from_numpy(value), limit)

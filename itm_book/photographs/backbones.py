@@ -1,9 +1,10 @@
-"""What turns the boxes of a photograph into features: a pretrained network, or colours by hand.
+"""Backbones, which compute features of the boxes of a photograph: pretrained, or by hand.
 
-A network is a folder as ``hf download`` makes it: ``config.json``, the weights as safetensors,
-``preprocessor_config.json`` with the numbers that pixels are normalised by. Any model of the
-transformers library whose last states are a map (ResNet, ConvNeXT) or patches (ViT, DINOv2) will
-do. A photograph passes through it once, and `box_means` reads all boxes off the last map.
+A pretrained network is a folder as written by ``hf download``: ``config.json``, the weights as
+safetensors, ``preprocessor_config.json`` with mean and deviation of pixels. Any model of the
+transformers library whose last hidden states are a feature map (ResNet, ConvNeXT) or patches (ViT,
+DINOv2) can be used. A photograph passes through it once, and `box_means` averages the last map in
+all boxes.
 
 Page: "Your pictures", "The data".
 """
@@ -30,9 +31,12 @@ from itm_core.extras import optional
 from itm_core.files import read_json
 
 COLOUR = "colour"
-SIDE = 320  # pixels of a photograph's longer side when it is shown to a network
+SIDE = 320  # longer side of a photograph at the input of a network, in pixels
 STEP = 32  # pixels between the cells of a convolutional network's last map
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet; without a file of numbers
+MEAN, STD = (
+    (0.485, 0.456, 0.406),
+    (0.229, 0.224, 0.225),
+)  # of ImageNet, the default
 NEEDED = ("config.json", "preprocessor_config.json", "*.safetensors")
 HOW_TO_GET = (
     "`hf download microsoft/resnet-50 --local-dir data/resnet-50` and --backbone data/resnet-50"
@@ -43,11 +47,11 @@ class Backbone(Protocol):
     """Features ``[R, F]`` float32 of boxes ``[R, 4]`` in a picture ``[H, W, 3]`` uint8."""
 
     width: int
-    identity: dict[str, Any]  # what decides the features; two that are equal give the same
-    made_with: dict[str, Any]  # what else to remember: names and versions
+    identity: dict[str, Any]  # determines the features; equal identities give equal features
+    made_with: dict[str, Any]  # further provenance: names and versions
 
     def __call__(self, picture: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-        """Return the features."""
+        """Return the features ``[R, F]`` of the boxes."""
 
 
 def open_backbone(
@@ -56,8 +60,8 @@ def open_backbone(
     """Return a backbone: ``colour``, or the network in a folder or of the Hugging Face hub.
 
     Args:
-        side: at which a network sees the longer side of a photograph, in pixels.
-        download: fetch a network of the hub that isn't in its cache; never without being asked.
+        side: longer side of a photograph at the input of a network, in pixels.
+        download: download a network of the hub that is not in its cache.
 
     Raises `InputError` when the library or the weights are missing, damaged, or of another kind.
     """
@@ -89,15 +93,15 @@ def library() -> Any:
 
 
 def find_model(name: str, *, download: bool = False) -> Path:
-    """Return the folder of a model: a folder as it is, a hub's name from the hub's cache."""
+    """Return the folder of a model, given as a folder or as a name of the Hugging Face hub."""
     folder = Path(name)
     if not folder.is_dir():
-        if len(folder.parts) > 1 and folder.parent.is_dir():  # not a repository of one "data"
-            raise InputError("no such folder of a model", file=folder, remedy=HOW_TO_GET)
+        if len(folder.parts) > 1 and folder.parent.is_dir():  # not a repository of the hub
+            raise InputError("no such folder", file=folder, remedy=HOW_TO_GET)
         folder = _from_hub(name, download)
     for pattern in ("config.json", "*.safetensors"):
         if not any(folder.glob(pattern)):
-            raise InputError("no model here", file=folder / pattern, remedy=HOW_TO_GET)
+            raise InputError("no model in this folder", file=folder / pattern, remedy=HOW_TO_GET)
     return folder
 
 
@@ -106,28 +110,28 @@ def _from_hub(name: str, download: bool) -> Path:
     import huggingface_hub as hub
 
     try:
-        found = hub.snapshot_download(
+        folder = hub.snapshot_download(
             name, allow_patterns=list(NEEDED), local_files_only=not download
         )
-    except Exception as error:  # of the hub, of its client, of the name: many kinds
+    except Exception as error:  # hub and client raise many types
         raise InputError(
-            "the backbone is not there" if not download else "the backbone could not be fetched",
+            "the backbone is missing" if not download else "the backbone could not be downloaded",
             file=name,
             expected="colour, a folder, or a model of the hub that was downloaded before",
             found=str(error).strip().split("\n")[0][:200] if download else None,
             remedy=HOW_TO_GET,
         ) from None
-    return Path(found)
+    return Path(folder)
 
 
 def load(kind: str, folder: Path) -> Any:
     """Return the model of an ``Auto`` class with the folder's weights, in evaluation mode.
 
-    Raises `InputError` for weights that are damaged or leave a part of it out: the library alone
-    would start that part from random numbers. No program that comes with a model is ever run.
+    Raises `InputError` for weights that are damaged or incomplete: the library alone would
+    initialise missing parts at random. No code from the model's folder is executed.
     """
     try:
-        model, told = getattr(library(), kind).from_pretrained(
+        model, info = getattr(library(), kind).from_pretrained(
             folder,
             local_files_only=True,
             use_safetensors=True,
@@ -135,15 +139,15 @@ def load(kind: str, folder: Path) -> Any:
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
-        found = str(error).strip().split("\n")[0][:200]
+        reason = str(error).strip().split("\n")[0][:200]
         raise InputError(
-            "the model does not load", file=folder, found=found, remedy=HOW_TO_GET
+            "the model cannot be loaded", file=folder, found=reason, remedy=HOW_TO_GET
         ) from None
-    # a pooling layer on top is not used here, and many files come without one
-    missing = sorted(k for k in told["missing_keys"] if not k.startswith("pooler."))
+    # a pooling layer is not used here, and many files lack it
+    missing = sorted(k for k in info["missing_keys"] if not k.startswith("pooler."))
     if missing:
         raise InputError(
-            "these weights leave parts of the model out",
+            "the weights of this model are incomplete",
             file=folder,
             expected=missing[0],
             found=f"no such name, and {len(missing) - 1} others missing",
@@ -153,7 +157,7 @@ def load(kind: str, folder: Path) -> Any:
 
 
 def weights_hash(folder: Path) -> str:
-    """Return the SHA-256 of a model's weights and of its configuration, in one."""
+    """Return one SHA-256 of a model's weights and configuration."""
     digest = hashlib.sha256()
     for path in [folder / "config.json", *sorted(folder.glob("*.safetensors"))]:
         with path.open("rb") as file:
@@ -161,31 +165,33 @@ def weights_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def normalising(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and deviation of each channel that a model's pixels are normalised by."""
+def pixel_statistics(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation per channel for the normalisation of pixels."""
     path = folder / "preprocessor_config.json"
-    said = read_json(path) if path.exists() else {}
-    mean, std = tuple(said.get("image_mean", MEAN)), tuple(said.get("image_std", STD))
+    settings = read_json(path) if path.exists() else {}
+    mean, std = tuple(settings.get("image_mean", MEAN)), tuple(settings.get("image_std", STD))
     numbers = all(isinstance(v, int | float) for v in (*mean, *std))
     if not numbers or len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-        raise InputError("not three means and deviations", file=path, found=[mean, std])
+        raise InputError(
+            "pixel normalisation needs three means and deviations", file=path, found=[mean, std]
+        )
     return mean, std
 
 
 class Pixels:
-    """A picture as a network takes it: shrunk in whole steps of its map, normalised."""
+    """Resizes a picture to a multiple of the network's stride, and normalises its pixels."""
 
     def __init__(self, folder: Path, side: int, step: int, device: torch.device) -> None:
         self.side, self.step, self.device = side, step, device
-        self.mean, self.std = normalising(folder)
+        self.mean, self.std = pixel_statistics(folder)
 
     def __call__(self, picture: np.ndarray) -> Tensor:
         """Return ``[1, 3, H', W']`` float32."""
         high, wide = picture.shape[:2]
         scale = self.side / max(high, wide)
         width, height = (max(1, round(n * scale / self.step)) * self.step for n in (wide, high))
-        shown = torch.tensor(shrunk(picture, width, height), device=self.device)
-        values = shown.permute(2, 0, 1)[None].float() / 255
+        resized = torch.tensor(shrunk(picture, width, height), device=self.device)
+        values = resized.permute(2, 0, 1)[None].float() / 255
         mean, std = (
             torch.tensor(v, device=self.device)[:, None, None] for v in (self.mean, self.std)
         )
@@ -193,26 +199,24 @@ class Pixels:
 
 
 class Pretrained:
-    """The last map of a pretrained network, averaged in each box.
+    """The last feature map of a pretrained network, averaged in each box.
 
-    Photographs pass one at a time, so what else is made with them changes no bit.
+    Photographs are processed one at a time, so features do not depend on the batch.
     """
 
     def __init__(self, folder: Path, name: str, *, side: int = SIDE, device: str = "auto") -> None:
-        where = pick_device(device)
-        self.folder, self.model = folder, load("AutoModel", folder).to(where)
+        torch_device = pick_device(device)
+        self.folder, self.model = folder, load("AutoModel", folder).to(torch_device)
         if self.model.main_input_name != "pixel_values":
-            raise self._no_map()
+            raise self._no_map_error()
         patch = getattr(self.model.config, "patch_size", None)
         self.patch = patch if isinstance(patch, int) and patch >= 8 else None  # ConvNeXT's is 4
         if side < STEP:
-            raise InputError(
-                "photographs would be too small", expected=f"{STEP} pixels", found=side
-            )
-        self.pixels = Pixels(folder, side, self.patch or STEP, where)
-        known = inspect.signature(self.model.forward).parameters
-        self.others = (
-            {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in known else {}
+            raise InputError("side is too small", expected=f"{STEP} pixels", found=side)
+        self.pixels = Pixels(folder, side, self.patch or STEP, torch_device)
+        arguments = inspect.signature(self.model.forward).parameters
+        self.options = (
+            {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in arguments else {}
         )
         self.width = int(self._map(np.zeros((STEP, STEP, 3), np.uint8)).shape[0])
         self.identity: dict[str, Any] = {
@@ -227,12 +231,12 @@ class Pretrained:
         self.made_with: dict[str, Any] = {
             "name": name,
             "revision": folder.name if folder.parent.name == "snapshots" else None,
-            "device": where.type,
+            "device": torch_device.type,
             **{package: version(package) for package in packages},
         }
 
     def __call__(self, picture: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-        """Return ``[R, F]``, F as wide as the network's last map."""
+        """Return ``[R, F]``; F is the number of channels of the last map."""
         height, width = picture.shape[:2]
         return box_means(self._map(picture), boxes, width, height).cpu().numpy()
 
@@ -240,18 +244,18 @@ class Pretrained:
     def _map(self, picture: np.ndarray) -> Tensor:
         """Return the last map ``[C, h, w]`` of a picture."""
         pixels = self.pixels(picture)
-        states = getattr(self.model(pixels, **self.others), "last_hidden_state", None)
+        states = getattr(self.model(pixels, **self.options), "last_hidden_state", None)
         if states is not None and states.ndim == 4:
             return states[0]
         if states is not None and states.ndim == 3 and self.patch:
             high, wide = (n // self.patch for n in pixels.shape[2:])
-            if states.shape[1] >= high * wide:  # class and register tokens stand before the patches
+            if states.shape[1] >= high * wide:  # class and register tokens come first
                 return states[0, -high * wide :].T.reshape(-1, high, wide)
-        raise self._no_map()
+        raise self._no_map_error()
 
-    def _no_map(self) -> InputError:
+    def _no_map_error(self) -> InputError:
         return InputError(
-            "this model gives no map of a picture",
+            "this model has no feature map",
             file=self.folder,
             expected="a model such as ResNet, ConvNeXT, ViT or DINOv2",
             found=self.model.config.model_type,

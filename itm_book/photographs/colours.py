@@ -1,14 +1,14 @@
-"""A region described by hand: its colours, its edges, its place. No weights, nothing learned.
+"""Hand-crafted features of a region: colours, edges, position. No learned weights.
 
-It stands where a pretrained backbone would, for trying the way from photographs to a search when
-none is there. What it sees of a region ``[92]``:
+They replace a pretrained backbone where none is available, to try the path from photographs to a
+search. Features of a region ``[92]``:
 
-* shares of 28 colours, in the box and in its inner half: 12 hues dark and bright, 4 greys;
-* shares of 8 directions of edges in each quarter of the box;
+* fractions of 28 colours, in the box and in its inner half: 12 hues dark and bright, 4 greys;
+* fractions of 8 edge directions in each quarter of the box;
 * centre and size of the box.
 
-Shares are counted in whole numbers and only then divided, so the bytes are the same everywhere.
-It knows no object: an orange cat and an orange dress are much the same to it.
+Pixels are counted in integers before the division, so the result is identical on every machine.
+The features do not describe objects: an orange cat and an orange dress are similar.
 
 Page: "Your pictures".
 """
@@ -19,12 +19,12 @@ import numpy as np
 
 from itm_book.photographs.picture_files import shrunk
 
-SIDE = 160  # the longer side at which a picture is looked at
+SIDE = 160  # longer side of the resized picture, in pixels
 HUES, GREYS, DIRECTIONS = 12, 4, 8
 COLOURS = 2 * HUES + GREYS
-PALE = 40  # a difference of the strongest and the weakest channel below which it is grey
+PALE = 40  # difference of largest and smallest channel below which a colour is grey
 WIDTH = 2 * COLOURS + 4 * DIRECTIONS + 4
-VERSION = 1  # of what is computed here; features of another one are other features
+VERSION = 1  # of this algorithm; part of the identity of features
 
 
 def describe(picture: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -34,11 +34,11 @@ def describe(picture: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     small = shrunk(picture, max(1, round(width * scale)), max(1, round(height * scale)))
     high, wide = small.shape[:2]
     shares = np.asarray(boxes, np.float64) / [width, height, width, height]
-    pixels = _whole(shares * [wide, high, wide, high], wide, high)
+    pixels = _integer_boxes(shares * [wide, high, wide, high], wide, high)
     colour = _Sums(np.eye(COLOURS, dtype=np.int32)[colours(small)])
     edges = _Sums(_edges(small))
-    parts = [_shares(colour(box), 0) for box in (pixels, _inner(pixels))]
-    parts += [_shares(edges(box), 64) for box in _quarters(pixels)]
+    parts = [_fractions(colour(box), 0) for box in (pixels, _inner(pixels))]
+    parts += [_fractions(edges(box), 64) for box in _quarters(pixels)]
     place = np.concatenate([(shares[:, :2] + shares[:, 2:]) / 2, shares[:, 2:] - shares[:, :2]], 1)
     return np.concatenate([*parts, place], 1).astype(np.float32)
 
@@ -55,20 +55,18 @@ def colours(picture: np.ndarray) -> np.ndarray:
     """
     values = picture.astype(np.int64)
     most, least = values.max(-1), values.min(-1)
-    chroma = np.maximum(most - least, 1)  # no division by zero; such pixels are grey anyway
+    chroma = np.maximum(most - least, 1)  # avoids division by zero; such pixels are grey
     red, green, blue = np.moveaxis(values, -1, 0)
     top = values.argmax(-1)
-    turned = np.choose(
-        top, [green - blue, blue - red, red - green]
-    )  # within its sixth of the circle
-    hue = (4 * (2 * top * chroma + turned) + chroma) // (2 * chroma) % HUES
+    offset = np.choose(top, [green - blue, blue - red, red - green])  # within a sixth of the circle
+    hue = (4 * (2 * top * chroma + offset) + chroma) // (2 * chroma) % HUES
     bright = (most >= 128).astype(np.int64)
     grey = 2 * HUES + most * GREYS // 256
     return np.where(most - least < PALE, grey, hue + HUES * bright)
 
 
 def _edges(picture: np.ndarray) -> np.ndarray:
-    """``[H, W, 8]`` the change of brightness at each pixel, in the plane of its direction."""
+    """Return the brightness gradient ``[H, W, 8]`` of each pixel in the plane of its direction."""
     grey = picture.astype(np.int64).sum(-1) // 3
     right, down = np.zeros_like(grey), np.zeros_like(grey)
     right[:, 1:-1] = grey[:, 2:] - grey[:, :-2]
@@ -92,21 +90,21 @@ class _Sums:
         return t[bottom, right] - t[top, right] - t[bottom, left] + t[top, left]
 
 
-def _shares(counts: np.ndarray, floor: int) -> np.ndarray:
-    """``[R, P]`` roots of shares; the root lets small shares count. ``floor`` stills noise."""
+def _fractions(counts: np.ndarray, floor: int) -> np.ndarray:
+    """Return square roots of fractions ``[R, P]``; ``floor`` damps regions of few counts."""
     total = np.maximum(counts.sum(1, keepdims=True) + floor, 1)
     return np.sqrt(counts / total)
 
 
-def _whole(boxes: np.ndarray, wide: int, high: int) -> np.ndarray:
-    """Boxes of whole pixels, inside the picture and never empty."""
+def _integer_boxes(boxes: np.ndarray, wide: int, high: int) -> np.ndarray:
+    """Return boxes in whole pixels, inside the picture and never empty."""
     low = np.floor(boxes[:, :2] + 0.5).astype(np.int64).clip(0, [wide - 1, high - 1])
     ends = np.floor(boxes[:, 2:] + 0.5).astype(np.int64).clip(low + 1, [wide, high])
     return np.concatenate([low, ends], 1)
 
 
 def _inner(boxes: np.ndarray) -> np.ndarray:
-    """The inner half of each box, along both sides."""
+    """Return the inner half of each box, along both axes."""
     rim = (boxes[:, 2:] - boxes[:, :2]) // 4
     return np.concatenate([boxes[:, :2] + rim, boxes[:, 2:] - rim], 1)
 

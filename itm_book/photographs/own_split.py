@@ -1,4 +1,4 @@
-"""Pictures without captions, as `region_features` writes them, loaded for a search.
+"""Loads pictures without captions, written by `region_features`, for a search.
 
 Page: "Your pictures".
 """
@@ -17,19 +17,21 @@ from itm_core.files import unique_keys
 def load_own(folder: Path | str) -> Split:
     """Return the pictures of a folder that ``itm data make`` wrote, as a split without captions.
 
-    Raises `InputError` for a folder without such features, or for spoilt ones.
+    Raises `InputError` for a folder without such features, or for damaged ones.
     """
     folder = Path(folder)
     path = folder / f"{OWN}_ims.npy"
     if not path.exists():
         remedy = "itm data make PHOTOGRAPHS --out FOLDER"
-        raise InputError("no features of pictures here", file=path, remedy=remedy)
+        raise InputError("no features of pictures in this folder", file=path, remedy=remedy)
     regions = array(path, ("images", "regions", "width"), "float32")
     finite(path, regions)
     boxes, sizes = boxes_and_sizes(folder, OWN, regions.shape[:2], 1)
-    names = folder / f"{OWN}_ids.txt"
-    ids = names.read_text(encoding="utf-8").splitlines()
+    ids_file = folder / f"{OWN}_ids.txt"
+    ids = ids_file.read_text(encoding="utf-8").splitlines()
     if len(ids) != len(regions):
-        raise InputError("wrong number of ids", file=names, expected=len(regions), found=len(ids))
-    unique_keys(((name, f"row {row}") for row, name in enumerate(ids, 1)), names)
+        raise InputError(
+            "wrong number of ids", file=ids_file, expected=len(regions), found=len(ids)
+        )
+    unique_keys(((name, f"row {row}") for row, name in enumerate(ids, 1)), ids_file)
     return Split(folder, OWN, regions, [], ids, 0, boxes, sizes)

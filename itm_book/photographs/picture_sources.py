@@ -1,4 +1,4 @@
-"""Where pictures come from that shall get features: a folder of them, Flickr8k, another dataset.
+"""Sources of pictures for region features: a folder of photographs, Flickr8k, a dataset.
 
 Page: "The data", "Your pictures".
 """
@@ -19,8 +19,8 @@ from itm_core.errors import InputError
 from itm_core.files import unique_keys
 
 OWN = "own"  # the split of pictures without captions
-ONE_SPLIT = "an image may be in one split only, and there once"
-TRUTH = ("words.json", "objects.json", "meanings.json", "pictures.npy")  # of Scenes and Entities
+ONE_SPLIT = "list an image once, in one split"
+CARRIED = ("words.json", "objects.json", "meanings.json", "pictures.npy")  # Scenes, Entities
 FLICKR8K = {"train": "trainImages", "dev": "devImages", "test": "testImages"}
 
 
@@ -28,14 +28,21 @@ FLICKR8K = {"train": "trainImages", "dev": "devImages", "test": "testImages"}
 class Source:
     """The pictures of one split, in order.
 
-    Attributes:
-        ids: what each is called; of files their names.
-        stamps: what changes when a picture does: sizes and times of files.
-        picture: returns the k-th ``[H, W, 3]``; raises `PhotographError` for a damaged one.
-        captions: the same number for each, or None.
-        boxes: the dataset's own ``[I, R, 4]``, or None.
-        carried: files that go along unchanged.
-        home: the folder of the files, which the dataset will point to; None for arrays.
+        Attributes:
+            ids: id of each picture; the names of files.
+            stamps: sizes and modification times of files, which change when a picture does.
+            picture: returns the k-th ``[H, W, 3]``; raises `PhotographError` for a damaged one.
+    <<<<<<< HEAD
+            captions: k captions of each picture, or None.
+            boxes: boxes of the dataset ``[I, R, 4]``, or None.
+            carried: files that are copied unchanged.
+            home: the folder of the files, which the dataset will link to; None for arrays.
+    =======
+            captions: the same number for each, or None.
+            boxes: the dataset's own ``[I, R, 4]``, or None.
+            carried: files that go along unchanged.
+            home: the folder of the files, which the dataset will point to; None for arrays.
+    >>>>>>> main
     """
 
     split: str
@@ -49,51 +56,51 @@ class Source:
 
 
 def stamp(path: Path) -> tuple[int, int]:
-    """Return size and time of a file."""
+    """Return size and modification time of a file."""
     state = path.stat()
     return state.st_size, state.st_mtime_ns
 
 
 def of_folder(folder: Path, captions: Mapping[str | None, Path] | None = None) -> list[Source]:
-    """Return the photographs of a folder: one split without captions, or those of the captions.
+    """Return the photographs of a folder: one split without captions, or the captions' splits.
 
     Args:
-        captions: files as `caption_sources` reads them, by the split that each is of; None for
-            one that says it itself. Photographs without a caption are left out.
+        captions: caption files (see `caption_sources`) by split; None is the key of a file with
+            splits of its own. Photographs without captions are skipped.
 
-    Raises `InputError` for captions of photographs that are not there, an image that is captioned
-    in two splits, and two photographs that share a key (``1.jpg`` and ``1.png``).
+    Raises `InputError` for captions of missing photographs, an image with captions in two splits,
+    and two photographs that share a key (``1.jpg`` and ``1.png``).
     """
     files = photographs_in(folder)
     if not captions:
         return [_files(OWN, files, None)]
-    found = [c for split, path in captions.items() for c in read_captioned(path, split)]
-    return _captioned(folder, files, found)
+    images = [image for split, path in captions.items() for image in read_captioned(path, split)]
+    return _captioned(folder, files, images)
 
 
 def of_flickr8k(folder: Path) -> list[Source]:
-    """Return Flickr8k's splits, from the files that ``itm data get flickr8k`` unpacks."""
+    """Return the splits of Flickr8k, from the files of ``itm data get flickr8k``."""
     text, pictures = folder / "text", folder / "pictures"
-    needed = [
+    required = [
         text / "Flickr8k.token.txt",
         *(text / f"Flickr_8k.{n}.txt" for n in FLICKR8K.values()),
     ]
-    for path in (*needed, pictures):
+    for path in (*required, pictures):
         if not path.exists():
-            raise InputError("Flickr8k is not there", file=path, remedy="itm data get flickr8k")
-    said = {c.image: c.captions for c in read_captioned(needed[0], "train")}
-    found = []
-    for (split, _), path in zip(FLICKR8K.items(), needed[1:], strict=True):
+            raise InputError("Flickr8k is missing", file=path, remedy="itm data get flickr8k")
+    captions = {c.image: c.captions for c in read_captioned(required[0], "train")}
+    images = []
+    for (split, _), path in zip(FLICKR8K.items(), required[1:], strict=True):
         for row, name in enumerate(path.read_text(encoding="utf-8").split(), 1):
             key = image_key(name)
-            if key not in said:
+            if key not in captions:
                 raise InputError(f"{name} has no captions", file=path, row=row)
-            found.append(Captioned(key, split, said[key]))
-    return _captioned(pictures, photographs_in(pictures), found)
+            images.append(Captioned(key, split, captions[key]))
+    return _captioned(pictures, photographs_in(pictures), images)
 
 
 def of_dataset(folder: Path) -> list[Source]:
-    """Return the pictures of a dataset in the SCAN layout, with all that is known of them.
+    """Return the pictures of a dataset in the SCAN layout, with captions, boxes and annotations.
 
     Raises `InputError` for a dataset without pictures.
     """
@@ -109,13 +116,13 @@ def of_dataset(folder: Path) -> list[Source]:
 
 def _of_split(split: Split) -> Source:
     def picture(k: int) -> np.ndarray:
-        found = split.picture(k)
-        if found is None:
+        pixels = split.picture(k)
+        if pixels is None:
             raise InputError(f"no picture of {split.ids[k]}", file=split.folder / "pictures")
-        return found
+        return pixels
 
-    places = [split.folder / f"{split.name}_{ending}" for ending in TRUTH]
-    carried = [path for path in places if path.exists()]
+    paths = [split.folder / f"{split.name}_{ending}" for ending in CARRIED]
+    carried = [path for path in paths if path.exists()]
     vocabulary = split.folder / "vocab.json"
     n = split.captions_per_image
     arrays = [p for p in carried if p.suffix == ".npy"]
@@ -143,22 +150,25 @@ def _files(split: str, files: Sequence[Path], captions: Sequence[Sequence[str]] 
     )
 
 
-def _captioned(folder: Path, files: Sequence[Path], found: Sequence[Captioned]) -> list[Source]:
-    splits = ((c.image, c.split) for c in found)
-    wanted = unique_keys(splits, folder, source=lambda s: f"one of the {s} split", remedy=ONE_SPLIT)
+def _captioned(folder: Path, files: Sequence[Path], images: Sequence[Captioned]) -> list[Source]:
+    splits = ((image.image, image.split) for image in images)
+    split_of = unique_keys(
+        splits, folder, source=lambda s: f"one of the {s} split", remedy=ONE_SPLIT
+    )
     keyed = ((image_key(path.name), path) for path in files)
-    by_key = unique_keys(((key, path) for key, path in keyed if key in wanted), folder)
-    missing = [c.image for c in found if c.image not in by_key]
+    by_key = unique_keys(((key, path) for key, path in keyed if key in split_of), folder)
+    missing = [image.image for image in images if image.image not in by_key]
     if missing:
         raise InputError(
-            "captioned photographs are not there",
+            "captioned photographs are missing",
             file=folder,
-            expected=f"{len(found)} photographs",
+            expected=f"{len(images)} photographs",
             found=f"{len(missing)} missing, such as {', '.join(missing[:3])}",
             remedy="add them, or take captions of these photographs only",
         )
     sources = []
-    for split in dict.fromkeys(c.split for c in found):
-        own = [c for c in found if c.split == split]
-        sources.append(_files(split, [by_key[c.image] for c in own], [c.captions for c in own]))
+    for split in dict.fromkeys(image.split for image in images):
+        of_split = [image for image in images if image.split == split]
+        paths = [by_key[image.image] for image in of_split]
+        sources.append(_files(split, paths, [image.captions for image in of_split]))
     return sources

@@ -1,6 +1,6 @@
-"""Where the regions of a photograph are: a fixed layout of 36 boxes, or boxes of a detector.
+"""Boxes of the regions of a photograph: a fixed layout of 36 boxes, or boxes from files.
 
-The layout, in shares of the width and the height, coarse before fine:
+The layout, in fractions of width and height, from coarse to fine:
 
 =====================  ============================  =====
 boxes                  side of each                  sum
@@ -12,7 +12,7 @@ the whole picture      1                             1
 4 x 4                  1/3                           36
 =====================  ============================  =====
 
-The boxes of a row stand at equal distances from edge to edge, so neighbours overlap.
+The boxes of a row are equally spaced from edge to edge, so neighbours overlap.
 
 Page: "The data".
 """
@@ -46,7 +46,7 @@ NAMES = ("boxes", "bbox")  # in an .npz
 
 
 class Boxes(Protocol):
-    """What gives the boxes ``[36, 4]`` float32 in pixels of the k-th picture of a split."""
+    """Returns the boxes ``[36, 4]`` float32 in pixels of the k-th picture of a split."""
 
     name: str
 
@@ -60,13 +60,13 @@ def layout(width: int, height: int) -> np.ndarray:
     >>> layout(90, 60)[:3].tolist()
     [[0.0, 0.0, 90.0, 60.0], [0.0, 0.0, 60.0, 40.0], [30.0, 0.0, 90.0, 40.0]]
     """
-    shares = [
+    relative = [
         (left, top, left + wide, top + high)
         for columns, rows, wide, high in GRIDS
         for top in _starts(rows, high)
         for left in _starts(columns, wide)
     ]
-    return (np.array(shares, np.float64) * [width, height, width, height]).astype(np.float32)
+    return (np.array(relative, np.float64) * [width, height, width, height]).astype(np.float32)
 
 
 def _starts(count: int, side: Fraction) -> list[Fraction]:
@@ -76,10 +76,10 @@ def _starts(count: int, side: Fraction) -> list[Fraction]:
 
 
 def filled_up(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Return 36 boxes: the first of ``[n, 4]``, cut off at the picture, then the layout's."""
+    """Return 36 boxes: the first of ``[n, 4]``, clipped to the picture, then the layout's."""
     limits = np.array([width, height, width, height], np.float32)
-    own = np.clip(np.asarray(boxes, np.float32)[:REGIONS], 0, limits)
-    return np.concatenate([own, layout(width, height)])[:REGIONS]
+    clipped = np.clip(np.asarray(boxes, np.float32)[:REGIONS], 0, limits)
+    return np.concatenate([clipped, layout(width, height)])[:REGIONS]
 
 
 class Grid:
@@ -96,15 +96,15 @@ class BoxFile:
     """Boxes from files: a folder with an ``.npz`` for each photograph, or one ``.npy``.
 
     An ``.npz`` is named after its photograph and holds ``boxes`` (or ``bbox``) ``[n, 4]`` in
-    pixels, best first; the first 36 are taken, and fewer are filled up with the layout. An
-    ``.npy [I, n, 4]`` has a row for each photograph, in their order, and goes with one split.
+    pixels, best first; the first 36 are taken, fewer are filled up with the layout. An
+    ``.npy [I, n, 4]`` has a row for each photograph, in their order, and serves one split.
     """
 
     def __init__(self, path: Path, splits: Sequence[tuple[str, Sequence[str]]]) -> None:
         """Read the boxes of some splits, each given with the names of its photographs.
 
-        Raises `InputError` when there are no such files, not a row for each photograph, or two
-        files or two photographs share a key.
+        Raises `InputError` when there are no such files, the number of rows differs from the
+        photographs, or two files or two photographs share a key.
         """
         self.path = path
         self.rows: np.ndarray | None = None
@@ -112,19 +112,21 @@ class BoxFile:
         if path.suffix == ".npy":
             if len(splits) != 1:
                 raise InputError(
-                    "one .npy goes with one split", file=path, found=f"{len(splits)} splits"
+                    "an .npy file of boxes serves one split",
+                    file=path,
+                    found=f"{len(splits)} splits",
                 )
             self.rows = array(path, (len(splits[0][1]), "boxes", 4), "number")
         elif path.is_dir():
             files = sorted(path.glob("*.npz"))
             self.files = unique_keys(((image_key(file.name), file) for file in files), path)
-            named = (
+            keyed = (
                 (image_key(name), f"{name} of {split}") for split, ids in splits for name in ids
             )
-            unique_keys(named, path, what="photographs")
+            unique_keys(keyed, path, what="photographs")
         if self.rows is None and not self.files:
             raise InputError(
-                "no boxes here", file=path, expected="a folder of .npz files, or one .npy"
+                "no files of boxes", file=path, expected="a folder of .npz files, or one .npy"
             )
         digest = hashlib.sha256()
         for file in self.files.values() or [path]:
@@ -134,16 +136,16 @@ class BoxFile:
     def __call__(self, split: str, k: int, name: str, picture: np.ndarray) -> np.ndarray:
         """Return the boxes of the k-th photograph; raises `InputError` for one without."""
         height, width = picture.shape[:2]
-        found = self._of(name) if self.rows is None else np.asarray(self.rows[k])
-        good = found.ndim == 2 and found.shape[-1] == 4 and np.isfinite(found).all()
-        if not good or (found[:, 2:] < found[:, :2]).any():
+        boxes = self._of(name) if self.rows is None else np.asarray(self.rows[k])
+        valid = boxes.ndim == 2 and boxes.shape[-1] == 4 and np.isfinite(boxes).all()
+        if not valid or (boxes[:, 2:] < boxes[:, :2]).any():
             raise InputError(
-                f"the boxes of {name} make no sense",
+                f"invalid boxes of {name}",
                 file=self.path,
                 expected="[n, 4] of x1 <= x2 and y1 <= y2 in pixels",
-                found=f"shape {list(found.shape)}",
+                found=f"shape {list(boxes.shape)}",
             )
-        return filled_up(found, width, height)
+        return filled_up(boxes, width, height)
 
     def _of(self, name: str) -> np.ndarray:
         file = self.files.get(image_key(name))
@@ -155,5 +157,5 @@ class BoxFile:
                 if key is not None:
                     return np.asarray(content[key])
         except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
-            raise InputError("not a whole .npz file", file=file, found=str(error)) from None
+            raise InputError("damaged .npz file", file=file, found=str(error)) from None
         raise InputError("no boxes in this file", file=file, expected=" or ".join(NAMES))

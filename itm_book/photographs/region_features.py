@@ -1,9 +1,8 @@
 """From pictures to region features in the SCAN layout: ``itm data make``.
 
-Each picture is read, gets its boxes, and passes through the backbone by itself; its rows are
-written, and after every few pictures a note says how far they are. A process that was killed is
-thus continued where it stopped, and ends with the bytes of one that was not. The folder is there
-whole, or not at all.
+Each picture is read and passes through the backbone by itself; its rows are written, and the
+progress is noted every few pictures. So a killed process is resumed where it stopped, and ends with
+the same bytes as an uninterrupted one. The folder is written atomically.
 
 Page: "The data", "Your pictures".
 """
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from itm_book.datasets.layout_writing import open_array, require_loadable, save_array, write_texts
@@ -32,10 +30,10 @@ from itm_book.photographs.region_boxes import Boxes, Grid
 from itm_core.data.feature_notes import NOTE, read_note
 from itm_core.data.photographs import PhotographError
 from itm_core.errors import InputError
-from itm_core.files import read_json, space_checked, write_json
+from itm_core.files import locked, read_json, space_checked, write_json
 
 GRID = Grid()
-AT_ONCE = 32  # pictures between two notes of how far it is
+BLOCK = 32  # pictures between two notes of the progress
 ARRAYS = {"ims": np.float32, "boxes": np.float32, "img_sizes": np.int32}
 
 
@@ -45,23 +43,23 @@ def _hash(content: bytes) -> str:
 
 @dataclass(frozen=True)
 class Made:
-    """A finished folder: images of each split, ``(R, F)``, and what was damaged and left out."""
+    """A finished folder: images per split, ``(R, F)``, and the skipped damaged files."""
 
     folder: Path
     images: dict[str, int]
     shape: tuple[int, int]
-    left_out: list[str]
+    skipped: list[str]
 
     def lines(self) -> list[str]:
-        """Return what to tell: a line for each split, then the damaged files."""
+        """Return a line of text for each split, then for each damaged file."""
         regions, width = self.shape
-        said = [f"{s}: {n} images, {regions} regions of {width}" for s, n in self.images.items()]
-        return [*said, *(f"left out, damaged: {name}" for name in self.left_out)]
+        splits = [f"{s}: {n} images, {regions} regions of {width}" for s, n in self.images.items()]
+        return [*splits, *(f"skipped, damaged: {name}" for name in self.skipped)]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Task:
-    """What is to be made. Without ``boxes`` a dataset's own are taken, else the layout."""
+    """Pictures, backbone and boxes; without ``boxes`` the dataset's own, else the layout."""
 
     sources: Sequence[Source]
     backbone: Backbone
@@ -69,16 +67,16 @@ class Task:
 
     @property
     def total(self) -> int:
-        """All pictures."""
+        """Number of all pictures."""
         return sum(len(source.ids) for source in self.sources)
 
     @property
     def boxes_name(self) -> str:
-        """Where the boxes are from."""
+        """Name of the source of the boxes."""
         if self.boxes is not None:
             return self.boxes.name
-        own = any(source.boxes is not None for source in self.sources)
-        return "the dataset's own" if own else GRID.name
+        with_boxes = any(source.boxes is not None for source in self.sources)
+        return "the dataset's own" if with_boxes else GRID.name
 
     def boxes_of(self, source: Source, k: int, picture: np.ndarray) -> np.ndarray:
         """Return the boxes ``[R, 4]`` of a picture."""
@@ -87,55 +85,53 @@ class Task:
         return (self.boxes or GRID)(source.split, k, source.ids[k], picture)
 
     def fingerprint(self) -> str:
-        """Return a hash of everything that the features are made of."""
+        """Return a hash of everything that determines the features."""
         parts: list[Any] = [self.backbone.identity, self.boxes_name]
         for source in self.sources:
-            own = b"" if source.boxes is None else np.ascontiguousarray(source.boxes).tobytes()
-            parts.append([source.split, source.ids, source.stamps, source.captions, _hash(own)])
+            boxes = b"" if source.boxes is None else np.ascontiguousarray(source.boxes).tobytes()
+            parts.append([source.split, source.ids, source.stamps, source.captions, _hash(boxes)])
         return _hash(json.dumps(parts, default=list).encode())
 
 
 def make_features(
     task: Task, folder: Path | str, *, skip_damaged: bool = False, progress: bool = True
 ) -> Made:
-    """Return the folder with the features of a task, making what is not there already.
+    """Compute the features of a task unless they exist, and return their folder.
 
-    A folder that was made before is returned as it is, or made anew when pictures, boxes or
-    backbone have changed since.
+    An existing folder is returned unchanged, or replaced when pictures, boxes or backbone have
+    changed.
 
     Args:
-        skip_damaged: leave out photographs that cannot be read, instead of stopping there.
+        skip_damaged: skip photographs that cannot be read, instead of raising.
 
-    Raises `InputError` for a damaged photograph (what was made until then is kept), a folder that
-    holds something else, too little space, or another process at work.
+    Raises `InputError` for a damaged photograph (finished ones are kept), a folder with other
+    files, too little disk space, or another process that writes to it.
     """
     folder = Path(folder)
     source = task.fingerprint()
-    done = _there(folder, source)
-    if done:
-        return done
+    existing = _existing(folder, source)
+    if existing:
+        return existing
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = folder.with_name(f".{folder.name}.partial")
-    try:
-        with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0), space_checked(folder):
-            damaged = _Work(work, task, source, folder).run(skip_damaged, progress)
-            whole = _assembled(work / "whole", work, task, damaged, source, folder)
-            swap(whole, folder)
-            shutil.rmtree(work)
-    except Timeout:
-        raise InputError("another process makes these features", file=folder) from None
-    found = _there(folder, source)
-    assert found is not None
-    return found
+    lock = folder.with_name(f".{folder.name}.lock")
+    with locked(lock, "another process makes these features", file=folder), space_checked(folder):
+        damaged = _Work(work, task, source, folder).run(skip_damaged, progress)
+        whole = _assembled(work / "whole", work, task, damaged, source, folder)
+        swap(whole, folder)
+        shutil.rmtree(work)
+    made = _existing(folder, source)
+    assert made is not None
+    return made
 
 
-def _there(folder: Path, source: str) -> Made | None:
-    """Return what is in a folder; None when it is to be made or made anew."""
+def _existing(folder: Path, source: str) -> Made | None:
+    """Return the finished features in a folder; None when they are missing or outdated."""
     note = read_note(folder)
     if note is None:
         if folder.exists() and any(folder.iterdir()):
             remedy = "name another folder: --out"
-            raise InputError("this folder holds something else", file=folder, remedy=remedy)
+            raise InputError("this folder has other files", file=folder, remedy=remedy)
         return None
     if note["source"] != source:
         return None
@@ -144,7 +140,7 @@ def _there(folder: Path, source: str) -> Made | None:
 
 
 class _Work:
-    """The unfinished folder: arrays as long as if nothing were damaged, and how far they are."""
+    """The unfinished folder: arrays with a row for every picture, and the progress."""
 
     def __init__(self, work: Path, task: Task, source: str, folder: Path) -> None:
         self.task, self.place, self.path = task, folder, work / "making.json"
@@ -155,29 +151,29 @@ class _Work:
             work.mkdir(parents=True)
         self.state: dict[str, Any] = state
         self.arrays: dict[tuple[str, str], np.memmap] = {}
-        if state["regions"]:  # else nothing has been written yet
+        if state["regions"]:  # otherwise nothing has been written yet
             for name in ((s.split, kind) for s in task.sources for kind in ARRAYS):
                 self.arrays[name] = np.load(self._file(*name), mmap_mode="r+")
 
     def run(self, skip_damaged: bool, progress: bool) -> list[int]:
-        """Make what is lacking; return the places of damaged pictures among all of them."""
+        """Compute the missing features; return the indices of damaged pictures."""
         pictures = [(source, k) for source in self.task.sources for k in range(len(source.ids))]
         start = self.state["done"]
         bar = tqdm(pictures, desc="features", unit="image", initial=start, disable=not progress)
         bar.total = len(pictures)
         try:
             for place in range(start, len(pictures)):
-                self._one(place, *pictures[place], skip_damaged)
+                self._compute(place, *pictures[place], skip_damaged)
                 self.state["done"] = place + 1
                 bar.update()
-                if (place + 1) % AT_ONCE == 0:
-                    self._keep()
+                if (place + 1) % BLOCK == 0:
+                    self._save()
         finally:
-            self._keep()
+            self._save()
             bar.close()
         return list(self.state["damaged"])
 
-    def _one(self, place: int, source: Source, k: int, skip_damaged: bool) -> None:
+    def _compute(self, place: int, source: Source, k: int, skip_damaged: bool) -> None:
         try:
             picture = source.picture(k)
         except PhotographError:
@@ -207,8 +203,8 @@ class _Work:
     def _file(self, split: str, kind: str) -> Path:
         return self.path.with_name(f"{split}_{kind}.npy")
 
-    def _keep(self) -> None:
-        """Write rows to the disk, then how many they are: never the other way round."""
+    def _save(self) -> None:
+        """Write the rows to disk, then the progress, in this order."""
         for values in self.arrays.values():
             values.flush()
         write_json(self.path, self.state)
@@ -217,19 +213,19 @@ class _Work:
 def _assembled(
     whole: Path, work: Path, task: Task, damaged: Sequence[int], source: str, folder: Path
 ) -> Path:
-    """Return the finished folder, beside its place: damaged rows taken out, texts, the note."""
+    """Return the finished temporary folder: without damaged rows, with texts and the note."""
     shutil.rmtree(whole, ignore_errors=True)  # of a process that was killed
     whole.mkdir()
-    images, left_out, start = {}, [], 0
-    for one in task.sources:
-        bad = {place - start for place in damaged if start <= place < start + len(one.ids)}
-        kept = [k for k in range(len(one.ids)) if k not in bad]
-        if not kept:
-            raise InputError(f"no picture of {one.split} can be read", file=one.home)
-        left_out += [one.ids[k] for k in sorted(bad)]
-        _write_split(whole, work, one, kept)
-        images[one.split] = len(kept)
-        start += len(one.ids)
+    images, skipped, start = {}, [], 0
+    for part in task.sources:
+        bad = {place - start for place in damaged if start <= place < start + len(part.ids)}
+        rows = [k for k in range(len(part.ids)) if k not in bad]
+        if not rows:
+            raise InputError(f"no picture of {part.split} can be read", file=part.home)
+        skipped += [part.ids[k] for k in sorted(bad)]
+        _write_split(whole, work, part, rows)
+        images[part.split] = len(rows)
+        start += len(part.ids)
     regions = read_json(work / "making.json")["regions"]
     made_with = {**task.backbone.made_with, "numpy": np.__version__}
     made_with |= {"regions": regions, "boxes": task.boxes_name}
@@ -240,47 +236,46 @@ def _assembled(
             "made_with": made_with,
             "source": source,
             "images": images,
-            "left_out": left_out,
+            "left_out": skipped,
         },
     )
     _link_pictures(whole, task.sources, folder)
-    for one in task.sources:
-        if one.captions is None:
+    for part in task.sources:
+        if part.captions is None:
             load_own(whole)
         else:
-            require_loadable(whole, one.split, folder)
+            require_loadable(whole, part.split, folder)
     return whole
 
 
-def _write_split(whole: Path, work: Path, source: Source, kept: Sequence[int]) -> None:
+def _write_split(whole: Path, work: Path, source: Source, rows: Sequence[int]) -> None:
     for kind in ARRAYS:
         name = f"{source.split}_{kind}.npy"
-        if len(kept) == len(source.ids):
-            _same(work / name, whole / name)
+        if len(rows) == len(source.ids):
+            _link_or_copy(work / name, whole / name)
         elif kind == "ims":
-            _taken(work / name, whole / name, kept)
+            _copy_rows(work / name, whole / name, rows)
         else:
-            save_array(whole / name, np.load(work / name)[kept])
-    said = source.captions
-    captions = None if said is None else [said[k] for k in kept]
-    write_texts(whole, source.split, [source.ids[k] for k in kept], captions)
-    if len(kept) == len(source.ids):  # truths of a dataset count its images
+            save_array(whole / name, np.load(work / name)[rows])
+    captions = None if source.captions is None else [source.captions[k] for k in rows]
+    write_texts(whole, source.split, [source.ids[k] for k in rows], captions)
+    if len(rows) == len(source.ids):  # annotations have an entry for every image
         for path in source.carried:
             if not (whole / path.name).exists():
-                _same(path, whole / path.name)
+                _link_or_copy(path, whole / path.name)
 
 
-def _taken(path: Path, out: Path, kept: Sequence[int]) -> None:
+def _copy_rows(path: Path, out: Path, rows: Sequence[int]) -> None:
     """Copy some rows of a large array, a few at a time."""
     values = np.load(path, mmap_mode="r")
-    rows = open_array(out, np.float32, (len(kept), *values.shape[1:]))
-    for start in range(0, len(kept), AT_ONCE):
-        rows[start : start + AT_ONCE] = values[kept[start : start + AT_ONCE]]
-    rows.flush()
+    copied = open_array(out, np.float32, (len(rows), *values.shape[1:]))
+    for start in range(0, len(rows), BLOCK):
+        copied[start : start + BLOCK] = values[rows[start : start + BLOCK]]
+    copied.flush()
 
 
-def _same(path: Path, out: Path) -> None:
-    """Put a file in a second place, without a copy where the disk can."""
+def _link_or_copy(path: Path, out: Path) -> None:
+    """Hard-link a file to ``out``, or copy it where links are not possible."""
     try:
         os.link(path, out)
     except OSError:
@@ -288,7 +283,7 @@ def _same(path: Path, out: Path) -> None:
 
 
 def _link_pictures(whole: Path, sources: Sequence[Source], folder: Path) -> None:
-    """Let ``pictures`` lead to the photographs, which stay where they are."""
+    """Link ``pictures`` to the folder of the photographs."""
     home = sources[0].home
     if home is not None:
         (whole / "pictures").symlink_to(os.path.relpath(home.resolve(), folder.resolve()))

@@ -1,7 +1,7 @@
-"""Slow plain twins: the papers' equations as loops, one caption at a time.
+"""Naive reference implementations: the papers' equations as loops, one caption at a time.
 
-Nothing here shares mathematics with the package, only its check of names; tests compare the two,
-benchmarks race them. They take embedded regions ``[I, R, D]`` and words ``[C, L, D]`` and, where
+They share no mathematics with the package, only its validation of names; tests compare the two,
+benchmarks time both. They take embedded regions ``[I, R, D]`` and words ``[C, L, D]`` and, where
 a method has parameters, a dictionary of them under the names of the authors' release. Each is
 checked against the authors' own numbers in ``tests/itm_book/reference/test_reference.py``.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from itm_book.reference.plain import cosine, meet
+from itm_book.reference.plain import cosine, query_and_key
 from itm_book.reference.scan import soft_weights
 from itm_core.settings import registered
 
@@ -23,7 +23,7 @@ def bfan_scores(
     for caption, length in zip(words, lens, strict=True):
         score = torch.zeros(len(regions), dtype=regions.dtype)
         for direction in ("t2i", "i2t"):
-            query, context = meet(regions, caption[:length], direction)
+            query, context = query_and_key(regions, caption[:length], direction)
             weights = soft_weights(query, context, temperature=attention_temperature)
             attended = focal(weights, gate) @ context
             score = score + cosine(query, attended).mean(1)
@@ -32,10 +32,10 @@ def bfan_scores(
 
 
 def focal(weights: Tensor, gate: str) -> Tensor:
-    """Return ``[..., n]`` weights with the fragments of ``F_i <= 0`` gone, the rest summing to 1.
+    """Return ``[..., n]`` weights without the fragments of ``F_i <= 0``, normalised to sum 1.
 
-    ``F_i = sum_t (w_i - w_t) g(w_t)``, g being 1 (equal) or the square root (prob). Where
-    nothing is left, everything is kept.
+    ``F_i = sum_t (w_i - w_t) g(w_t)``, g is 1 (equal) or the square root (prob). If no
+    fragment remains, all are kept.
     """
     confidences = {"equal": torch.ones_like(weights), "prob": weights.sqrt()}
     confidence = registered("gate", gate, confidences)

@@ -22,7 +22,7 @@ def chan_scores(
     coding_temperature: float = 0.1,
     pooling_temperature: float = 0.1,
 ) -> Tensor:
-    """Return CHAN's scores ``[I, C]``; LSE is not divided by anything, as in the release."""
+    """Return CHAN's scores ``[I, C]``; LSE is not scaled, as in the release."""
     one_of("coding", coding, CODINGS)
     places = torch.arange(regions.shape[1])
     real = places < torch.tensor(region_lens)[:, None]  # [I, R]
@@ -44,7 +44,7 @@ def chan_scores(
 
 
 def _pooled(codes: Tensor, real: Tensor, kind: str, temperature: float) -> Tensor:
-    """Return ``[I]`` from codes ``[I, n]`` where they are real."""
+    """Return ``[I]`` from codes ``[I, n]`` where ``real`` is true."""
     one_of("pooling", kind, POOLINGS)
     shown = torch.where(real, codes, torch.zeros_like(codes))
     if kind == "mean":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from itm_book.reference.plain import Weights, cosine, linear, meet, unit
+from itm_book.reference.plain import Weights, cosine, linear, query_and_key, unit
 from itm_book.reference.scan import soft_weights
 
 
@@ -22,14 +22,14 @@ def imram_scores(
 ) -> Tensor:
     """Return the scores ``[I, C]``: cosines of all steps and directions, each averaged, added.
 
-    The memory asks; what is compared with the answer stays the word or region itself. The answer
-    enters the memory at the length that the mix gives it.
+    The memory is the query; the attended vector is compared with the word or region itself, and
+    enters the memory without normalisation.
     """
     columns = []
     for caption, length in zip(words, lens, strict=True):
         score = torch.zeros(len(regions), dtype=regions.dtype)
         for direction in directions:
-            original, context = meet(regions, caption[:length], direction)
+            original, context = query_and_key(regions, caption[:length], direction)
             query = original
             for _ in range(steps):
                 attention = soft_weights(query, context, temperature=attention_temperature)
@@ -43,7 +43,7 @@ def imram_scores(
 
 
 def memory(query: Tensor, attended: Tensor, weights: Weights, direction: str) -> Tensor:
-    """Return ``g q + (1 - g) o``: how much of the query stays, channel by channel."""
+    """Return ``g q + (1 - g) o``: g is a gate per channel."""
     both = torch.cat([query, attended], -1)
     gate = torch.sigmoid(linear(both, weights, f"gate_{direction}"))
     new = torch.tanh(linear(both, weights, f"linear_{direction}"))

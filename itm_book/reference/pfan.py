@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from itm_book.reference.plain import Weights, cosine, linear, meet
+from itm_book.reference.plain import Weights, cosine, linear, query_and_key
 from itm_book.reference.scan import pool, soft_weights
 from itm_core.settings import one_of
 
@@ -22,7 +22,7 @@ def positions(box: list[float], width: float, height: float) -> tuple[list[int],
             across = min(x2, (column + 1) * wide) - max(x1, column * wide)
             down = min(y2, (row + 1) * high) - max(y1, row * high)
             overlaps.append((max(across, 0.0) * max(down, 0.0), 16 * column + row))
-    # of areas equal up to rounding the first counts
+    # of areas that are equal up to rounding, the first is taken
     kept = sorted(overlaps, key=lambda o: (-round(o[0] / (wide * high), 9), o[1]))[:15]
     total = sum(area for area, _ in kept)
     blocks = [block if area > 0 else 256 for area, block in kept]
@@ -35,8 +35,8 @@ def pfan_features(images: Tensor, boxes: Tensor, weights: Weights, *, rule: str)
     table = weights["img_enc.position_embedding.weight"]
     joined = []
     for v, box in zip(images.flatten(0, 1), boxes.flatten(0, 1), strict=True):
-        asks = linear(v, weights, "img_enc.fc_att")
-        beta = [float(torch.tanh(asks @ table[int(block)])) for block in box[:15]]
+        query = linear(v, weights, "img_enc.fc_att")
+        beta = [float(torch.tanh(query @ table[int(block)])) for block in box[:15]]
         gamma = [s * float(a) for s, a in zip(_softmax(beta), box[15:], strict=True)]
         if rule == "released":
             gamma = _softmax(gamma)
@@ -68,7 +68,7 @@ def pfan_scores(
     """Return PFAN's scores ``[I, C]``: SCAN's, and half the pooled largest weights."""
     columns = []
     for caption, length in zip(words, lens, strict=True):
-        query, context = meet(regions, caption[:length], direction)
+        query, context = query_and_key(regions, caption[:length], direction)
         weights = soft_weights(query, context, temperature=attention_temperature)
         score = pool(cosine(query, weights @ context), aggregation, lse_temperature)
         if bonus:

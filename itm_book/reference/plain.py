@@ -1,4 +1,4 @@
-"""What the twins have in common: who meets whom, a linear map, a cosine, by hand."""
+"""Functions shared by the references: query and key, linear map, batch norm, cosine."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def batch_norm(
     shape = [1] * x.ndim
     shape[axis] = x.shape[axis]
     if training:
-        rest = [k for k in range(x.ndim) if k != axis]
-        mean, var = x.mean(rest), x.var(rest, correction=0)
+        others = [k for k in range(x.ndim) if k != axis]
+        mean, var = x.mean(others), x.var(others, correction=0)
     else:
         mean, var = weights[f"{name}.running_mean"], weights[f"{name}.running_var"]
     scale, shift = weights[f"{name}.weight"], weights[f"{name}.bias"]
@@ -39,10 +39,10 @@ def batch_norm(
     return (x - mean) / (var + 1e-5).sqrt() * scale + shift
 
 
-def meet(regions: Tensor, caption: Tensor, direction: str) -> tuple[Tensor, Tensor]:
-    """Return what asks and what is asked, ``[I, asking, D]`` and ``[I, asked, D]``.
+def query_and_key(regions: Tensor, caption: Tensor, direction: str) -> tuple[Tensor, Tensor]:
+    """Return query and key fragments, ``[I, Q, D]`` and ``[I, K, D]``.
 
-    ``caption [l, D]`` has no padding; it is copied for every image. ``direction`` is ``t2i`` or
+    ``caption [l, D]`` has no padding; it is repeated for every image. ``direction`` is ``t2i`` or
     ``i2t``.
     """
     words = caption.repeat(len(regions), 1, 1)
@@ -51,6 +51,6 @@ def meet(regions: Tensor, caption: Tensor, direction: str) -> tuple[Tensor, Tens
 
 
 def cosine(x: Tensor, y: Tensor) -> Tensor:
-    """Return the cosine along the last axis, the denominator kept from zero."""
+    """Return the cosine along the last axis, with a guarded denominator."""
     lengths = x.pow(2).sum(-1).sqrt() * y.pow(2).sum(-1).sqrt()
     return (x * y).sum(-1) / torch.clamp(lengths, min=EPSILON)

@@ -1,11 +1,11 @@
-"""SCAN (ECCV 2018), caption by caption; and the hinge loss that all share."""
+"""SCAN (ECCV 2018), caption by caption; and the hinge loss of all methods."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from itm_book.reference.plain import cosine, meet
+from itm_book.reference.plain import cosine, query_and_key
 from itm_core.settings import one_of
 
 KINDS = ("softmax", "no_norm", "l2norm", "l1norm", "clipped", "clipped_l2norm", "clipped_l1norm")
@@ -28,7 +28,7 @@ def scan_scores(
     """
     columns = []
     for caption, length in zip(words, lens, strict=True):
-        query, context = meet(regions, caption[:length], direction)
+        query, context = query_and_key(regions, caption[:length], direction)
         weights = soft_weights(query, context, normalisation, attention_temperature)
         relevance = cosine(query, weights @ context)
         columns.append(pool(relevance, aggregation, lse_temperature))
@@ -38,13 +38,13 @@ def scan_scores(
 def soft_weights(
     query: Tensor, context: Tensor, kind: str = "clipped_l2norm", temperature: float = 9.0
 ) -> Tensor:
-    """Return attention ``[I, asking, asked]``; dot products are normalised over who asks."""
-    raw = context @ query.transpose(1, 2)  # [I, asked, asking]
+    """Return attention ``[I, Q, K]``; dot products are normalised over the queries."""
+    raw = context @ query.transpose(1, 2)  # [I, K, Q]
     return torch.softmax(normalised(raw, kind).transpose(1, 2) * temperature, dim=2)
 
 
 def normalised(raw: Tensor, kind: str) -> Tensor:
-    """Return dot products ``[I, asked, asking]`` normalised along the last axis."""
+    """Return dot products ``[I, K, Q]`` normalised along the last axis."""
     one_of("normalisation", kind, KINDS)
     if kind == "softmax":
         return torch.softmax(raw, dim=2)
@@ -58,7 +58,7 @@ def normalised(raw: Tensor, kind: str) -> Tensor:
 
 
 def pool(relevance: Tensor, kind: str, temperature: float) -> Tensor:
-    """Return one score ``[I]`` from the relevance ``[I, asking]``."""
+    """Return one score ``[I]`` from the relevance ``[I, Q]``."""
     one_of("aggregation", kind, ("LSE", "max", "sum", "mean"))
     if kind == "LSE":
         return (relevance * temperature).exp().sum(1).log() / temperature

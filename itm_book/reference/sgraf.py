@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from itm_book.reference.plain import EPSILON, Weights, batch_norm, linear, meet, unit
+from itm_book.reference.plain import EPSILON, Weights, batch_norm, linear, query_and_key, unit
 from itm_book.reference.scan import soft_weights
 
 SAF_NORM = "sim_enc.SAF_module.bn"
@@ -16,14 +16,14 @@ def sgr_scores(
 ) -> Tensor:
     """Return the scores ``[I, C]`` of similarity graph reasoning, in evaluation."""
     columns = []
-    wholes = image_wholes(regions, weights)
+    pooled = pooled_images(regions, weights)
     for caption, length in zip(words, lens, strict=True):
-        X = nodes(regions, wholes, caption[:length], weights)
+        X = nodes(regions, pooled, caption[:length], weights)
         for k in range(steps):
             name = f"sim_enc.SGR_module.{k}"
-            asks = linear(X, weights, f"{name}.graph_query_w")
-            answers = linear(X, weights, f"{name}.graph_key_w")
-            edges = torch.softmax(asks @ answers.transpose(1, 2), dim=2)
+            queries = linear(X, weights, f"{name}.graph_query_w")
+            keys = linear(X, weights, f"{name}.graph_key_w")
+            edges = torch.softmax(queries @ keys.transpose(1, 2), dim=2)
             X = torch.relu(linear(edges @ X, weights, f"{name}.sim_graph_w"))
         columns.append(torch.sigmoid(linear(X[:, 0], weights, "sim_enc.sim_eval_w"))[:, 0])
     return torch.stack(columns, 1)
@@ -32,9 +32,9 @@ def sgr_scores(
 def saf_scores(regions: Tensor, words: Tensor, lens: list[int], weights: Weights) -> Tensor:
     """Return the scores ``[I, C]`` of similarity attention filtration, in evaluation."""
     columns = []
-    wholes = image_wholes(regions, weights)
+    pooled = pooled_images(regions, weights)
     for caption, length in zip(words, lens, strict=True):
-        X = nodes(regions, wholes, caption[:length], weights)
+        X = nodes(regions, pooled, caption[:length], weights)
         raw = linear(X, weights, "sim_enc.SAF_module.attn_sim_w").transpose(1, 2)
         columns.append(_filtered(X, batch_norm(raw, weights, SAF_NORM, axis=1)[:, 0], weights))
     return torch.stack(columns, 1)
@@ -49,10 +49,10 @@ def saf_training_scores(
     variance move a tenth of the way at every caption, in the order of the captions.
     """
     columns = []
-    wholes = image_wholes(regions, weights, training=True)
+    pooled = pooled_images(regions, weights, training=True)
     mean, var = (float(weights[f"{SAF_NORM}.running_{what}"]) for what in ("mean", "var"))
     for caption, length in zip(words, lens, strict=True):
-        X = nodes(regions, wholes, caption[:length], weights)
+        X = nodes(regions, pooled, caption[:length], weights)
         raw = linear(X, weights, "sim_enc.SAF_module.attn_sim_w").transpose(1, 2)
         mean = 0.9 * mean + 0.1 * float(raw.mean())
         var = 0.9 * var + 0.1 * float(raw.var(correction=1))
@@ -62,34 +62,34 @@ def saf_training_scores(
 
 
 def _filtered(X: Tensor, relevance: Tensor, weights: Weights) -> Tensor:
-    share = torch.sigmoid(relevance)
-    share = share / (share.abs().sum(1, keepdim=True) + EPSILON)
-    pooled = unit((share[:, :, None] * X).sum(1))
+    attention = torch.sigmoid(relevance)
+    attention = attention / (attention.abs().sum(1, keepdim=True) + EPSILON)
+    pooled = unit((attention[:, :, None] * X).sum(1))
     return torch.sigmoid(linear(pooled, weights, "sim_enc.sim_eval_w"))[:, 0]
 
 
-def nodes(regions: Tensor, wholes: Tensor, caption: Tensor, weights: Weights) -> Tensor:
-    """Return the similarity vectors ``[I, 1 + l, K]`` of a caption: the whole one, its words."""
-    query, context = meet(regions, caption, "t2i")
+def nodes(regions: Tensor, pooled: Tensor, caption: Tensor, weights: Weights) -> Tensor:
+    """Return the similarity vectors ``[I, 1 + l, K]`` of a caption: pooled, then words."""
+    query, context = query_and_key(regions, caption, "t2i")
     attended = unit(soft_weights(query, context, temperature=9.0) @ context)
     local = unit(linear((query - attended).pow(2), weights, "sim_enc.sim_tranloc_w"))
-    whole = caption_whole(caption, weights).expand_as(wholes)
-    first = unit(linear((wholes - whole).pow(2), weights, "sim_enc.sim_tranglo_w"))
+    whole = pooled_caption(caption, weights).expand_as(pooled)
+    first = unit(linear((pooled - whole).pow(2), weights, "sim_enc.sim_tranglo_w"))
     return torch.cat([first[:, None], local], 1)
 
 
-def image_wholes(regions: Tensor, weights: Weights, *, training: bool = False) -> Tensor:
-    """Return one vector ``[I, D]`` for each image; a place among the regions is a channel."""
+def pooled_images(regions: Tensor, weights: Weights, *, training: bool = False) -> Tensor:
+    """Return one vector ``[I, D]`` for each image; the batch norm has a channel per region."""
     name = "sim_enc.v_global_w.embedding"
     local = linear(regions, weights, f"{name}_local.0")
     local = batch_norm(local, weights, f"{name}_local.1", axis=1, training=training)
     whole = linear(regions.mean(1), weights, f"{name}_global.0")
     whole = batch_norm(whole, weights, f"{name}_global.1", axis=1, training=training)
-    together = torch.tanh(local) * torch.tanh(whole)[:, None]
-    return _mixed(regions, linear(together, weights, f"{name}_common.0"))
+    joint = torch.tanh(local) * torch.tanh(whole)[:, None]
+    return _mixed(regions, linear(joint, weights, f"{name}_common.0"))
 
 
-def caption_whole(caption: Tensor, weights: Weights) -> Tensor:
+def pooled_caption(caption: Tensor, weights: Weights) -> Tensor:
     """Return one vector ``[D]`` for a caption ``[l, D]``."""
     name = "sim_enc.t_global_w.embedding"
     local = torch.tanh(linear(caption, weights, f"{name}_local.0"))

@@ -10,18 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
-from tqdm.auto import tqdm
 
 from itm_book.folders import reserve
 from itm_book.scenes import captions as scene_captions
@@ -30,7 +25,8 @@ from itm_book.scenes.render import render
 from itm_book.scenes.world import SIDE, Draws, relations, scene
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.errors import InputError
-from itm_core.files import read_json, space_checked, write_json
+from itm_core.files import locked, read_json, space_checked, write_json
+from itm_core.parallel import run_parallel
 
 VERSION = 1
 PRESETS = {  # images of train, dev and test
@@ -99,7 +95,7 @@ def make_scenes(
         raise InputError("unknown preset", expected=f"one of {', '.join(PRESETS)}", found=preset)
     wanted = {"version": VERSION, "preset": preset, "seed": seed}
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):  # a second process waits, then loads
+    with locked(folder.with_name(f".{folder.name}.lock")):  # a second process waits, then loads
         if not _is_complete(folder, wanted):
             _make(folder, wanted, workers, progress)
     return folder
@@ -162,19 +158,21 @@ def _write_all(
 ) -> dict[str, str]:
     hashes: dict[str, str] = {}
     texts: list[str] = []
-    total = sum(PRESETS[preset])
-    with (
-        ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool,
-        tqdm(total=total, desc="Scenes", unit="image", disable=not progress) as bar,
-    ):
-        for number, (name, images) in enumerate(zip(SPLITS, PRESETS[preset], strict=True)):
-            jobs = [(seed, number, start, images) for start in range(0, images, CHUNK_SIZE)]
-            writer = _Writer(folder, name, images)
-            for samples in pool.map(_chunk, jobs):
-                writer.add(samples)
-                bar.update(len(samples))
-            hashes |= writer.close()
-            texts += writer.texts
+    jobs = [
+        (seed, number, start, images)
+        for number, images in enumerate(PRESETS[preset])
+        for start in range(0, images, CHUNK_SIZE)
+    ]
+    title = f"Scenes, {CHUNK_SIZE} images each"
+    chunks = run_parallel(
+        _chunk, jobs, workers=workers, title=title, unit="chunk", progress=progress
+    )
+    for name, images in zip(SPLITS, PRESETS[preset], strict=True):
+        writer = _Writer(folder, name, images)
+        while writer.filled < images:
+            writer.add(next(chunks))
+        hashes |= writer.close()
+        texts += writer.texts
     Vocabulary.from_captions(texts, threshold=1).save(folder / "vocab.json")
     hashes["vocab.json"] = _hash((folder / "vocab.json").read_bytes())
     return hashes

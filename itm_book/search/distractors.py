@@ -1,10 +1,10 @@
-"""Pictures glued from halves of others: galleries of any size whose features are honest.
+"""Synthetic distractors, composed of halves of real images: galleries of any size.
 
-A large gallery is made by adding pictures that no caption describes. Random vectors would be too
-easy to tell apart, so each distractor is two real pictures of the same kind put side by side: the
-regions whose boxes lie in one half of the one, and those in the other half of the other. Every
-region is one that a real picture has, next to some that it had there, with as many objects as
-usual. How hard they are beside real pictures is measured: `search_curve.share_of_glued`.
+A large gallery is made by adding images that no caption describes. Random vectors would be too
+easy distractors, so each synthetic image combines two real images of the same kind: the regions
+whose boxes lie in one half of the first, and those in the other half of the second. Every region
+is a real one, together with some of the regions of its image, and the number of objects is as
+usual. `search_curve.synthetic_share` measures how hard they are compared with real images.
 
 Page: "Search at scale".
 """
@@ -27,17 +27,17 @@ _GOLDEN, _MIX1, _MIX2 = (
 
 @dataclass(frozen=True, eq=False)
 class SyntheticDistractors:
-    """``count`` glued pictures, made when they are asked for; each follows from its place alone.
+    """``count`` synthetic images, computed on access; each depends on its index and the seed only.
 
-    Sliced like an array: ``glued[start:stop]`` gives features ``[n, R, F]`` float32.
+    Sliced like an array: ``distractors[start:stop]`` gives features ``[n, R, F]`` float32.
 
     Attributes:
-        features: ``[I, R, F]`` region features of real pictures.
-        boxes: ``[I, R, 4]`` their boxes, or None: every second region of either then.
-        count: how many there are.
-        seed: another seed glues other pairs.
+        features: ``[I, R, F]`` region features of real images.
+        boxes: ``[I, R, 4]`` their boxes; None takes every second region of both images.
+        count: number of synthetic images.
+        seed: another seed combines other pairs.
 
-    Raises `InputError` for fewer than two pictures.
+    Raises `InputError` for fewer than two real images.
     """
 
     features: Any
@@ -47,7 +47,11 @@ class SyntheticDistractors:
 
     def __post_init__(self) -> None:
         if len(self.features) < 2:
-            raise InputError("gluing needs pictures", expected="2 or more", found=1)
+            raise InputError(
+                "synthetic distractors need real images",
+                expected="2 or more",
+                found=len(self.features),
+            )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -61,42 +65,42 @@ class SyntheticDistractors:
         return self.take(np.arange(self.count)[part])
 
     def take(self, places: np.ndarray) -> np.ndarray:
-        """Return the features ``[n, R, F]`` of the pictures at some places."""
-        pictures, regions = self.parts(places)
-        return np.asarray(self.features[pictures, regions], np.float32)
+        """Return the features ``[n, R, F]`` of the synthetic images at ``places [n]``."""
+        images, regions = self.parts(places)
+        return np.asarray(self.features[images, regions], np.float32)
 
     def parts(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return for each region of some glued pictures where it is from: picture, region.
+        """Return the source of each region of some synthetic images: real image, its region.
 
         Both are ``[n, R]``.
         """
         total, count = self.features.shape[:2]
-        drawn = [_drawn(places, self.seed, k) for k in range(3)]
-        one = (drawn[0] % np.uint64(total)).astype(np.int64)
-        other = (drawn[1] % np.uint64(total - 1)).astype(np.int64)
-        other += other >= one  # never with itself
-        depth = self._depth(one, other, (drawn[2] & np.uint64(1)).astype(np.int64))
-        kept = np.sort(np.argsort(-depth, axis=1, kind="stable")[:, :count], axis=1)
-        return np.where(kept < count, one[:, None], other[:, None]), kept % count
+        random = [_random_bits(places, self.seed, stream) for stream in range(3)]
+        first = (random[0] % np.uint64(total)).astype(np.int64)
+        second = (random[1] % np.uint64(total - 1)).astype(np.int64)
+        second += second >= first  # never the same image twice
+        depth = self._depth(first, second, (random[2] & np.uint64(1)).astype(np.int64))
+        chosen = np.sort(np.argsort(-depth, axis=1, kind="stable")[:, :count], axis=1)
+        return np.where(chosen < count, first[:, None], second[:, None]), chosen % count
 
-    def _depth(self, one: np.ndarray, other: np.ndarray, axis: np.ndarray) -> np.ndarray:
-        """Return how deep each of the 2 R regions lies in the half that is kept, ``[n, 2 R]``."""
+    def _depth(self, first: np.ndarray, second: np.ndarray, axis: np.ndarray) -> np.ndarray:
+        """Return the depth of each of the 2 R regions in the half that is used, ``[n, 2 R]``."""
         if self.boxes is None:
             count = self.features.shape[1]
-            turn = np.arange(2 * count) % 2 == np.arange(2 * count) // count
-            return np.broadcast_to(turn.astype(np.float32), (len(one), 2 * count))
-        middle = np.asarray(self.boxes[..., :2] + self.boxes[..., 2:], np.float32) / 2  # [I, R, 2]
+            chosen = np.arange(2 * count) % 2 == np.arange(2 * count) // count
+            return np.broadcast_to(chosen.astype(np.float32), (len(first), 2 * count))
+        centres = np.asarray(self.boxes[..., :2] + self.boxes[..., 2:], np.float32) / 2  # [I, R, 2]
         low, high = self.boxes[..., :2].min(1), self.boxes[..., 2:].max(1)
-        offset = middle - ((low + high) / 2)[:, None]  # from the middle of what is boxed
+        offset = centres - ((low + high) / 2)[:, None]  # from the centre of all boxes
         rows = axis[:, None]
-        first = np.take_along_axis(offset[one], rows[:, None], 2)[..., 0]
-        second = np.take_along_axis(offset[other], rows[:, None], 2)[..., 0]
-        return np.concatenate([-first, second], axis=1)
+        of_first = np.take_along_axis(offset[first], rows[:, None], 2)[..., 0]
+        of_second = np.take_along_axis(offset[second], rows[:, None], 2)[..., 0]
+        return np.concatenate([-of_first, of_second], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
 class ConcatGallery:
-    """The images of an array ``[I, R, F]``, then glued ones; sliced like an array."""
+    """The images of an array ``[I, R, F]``, then synthetic ones; sliced like an array."""
 
     first: np.ndarray
     second: SyntheticDistractors
@@ -112,21 +116,21 @@ class ConcatGallery:
     def __getitem__(self, part: slice) -> np.ndarray:
         start, stop, _ = part.indices(len(self))
         edge = len(self.first)
-        one = self.first[start : min(stop, edge)]
-        other = self.second[max(start - edge, 0) : max(stop - edge, 0)]
-        return np.concatenate([np.asarray(one, np.float32), other])
+        real = self.first[start : min(stop, edge)]
+        synthetic = self.second[max(start - edge, 0) : max(stop - edge, 0)]
+        return np.concatenate([np.asarray(real, np.float32), synthetic])
 
     def take(self, places: np.ndarray) -> np.ndarray:
-        """Return the features ``[n, R, F]`` of the images at some places."""
-        found = np.empty((len(places), *self.shape[1:]), np.float32)
+        """Return the features ``[n, R, F]`` of the images at ``places [n]``."""
+        features = np.empty((len(places), *self.shape[1:]), np.float32)
         real = places < len(self.first)
-        found[real] = self.first[places[real]]
-        found[~real] = self.second.take(places[~real] - len(self.first))
-        return found
+        features[real] = self.first[places[real]]
+        features[~real] = self.second.take(places[~real] - len(self.first))
+        return features
 
 
-def _drawn(places: np.ndarray, seed: int, stream: int) -> np.ndarray:
-    """Return a number out of 2**64 for each place: splitmix64, so that no order is needed."""
+def _random_bits(places: np.ndarray, seed: int, stream: int) -> np.ndarray:
+    """Return 64 random bits for each place, by splitmix64: independent of the order of access."""
     with np.errstate(over="ignore"):
         state = (places.astype(np.uint64) * np.uint64(4) + np.uint64(stream)) * _GOLDEN
         state += np.uint64(seed) * _MIX1

@@ -1,18 +1,17 @@
-"""A pooled embedding for any matcher: one vector a side whose product stands for the fine score.
+"""A pooled embedding for any matcher: one vector per image and caption that approximates scores.
 
-The score of a caption is gathered from its words, and words that mean the same ask the same of
-an image. So a few hundred *anchors*, centres of the words of training captions, are shown to
-every image, as words are: each anchor looks at the regions softly, and its cosine with what it saw
-is one of the image's features f. A caption's features g say how near its words are to the anchors,
-averaged over the words. The mean region and the mean word are features too: a matcher whose
-attention is nearly even needs little else. Between the two sides stands one matrix M, the ridge
+The score of a caption is a sum over its words, and words with similar vectors attend to the same
+regions. So a few hundred *anchors*, cluster centres of the words of training captions, are used as
+queries for every image: each anchor attends to the regions, and its cosine with the attended vector
+is one of the image's features f. A caption's features g are the similarities of its words to the
+anchors, averaged over the words. The mean region and the mean word are features too; they suffice
+for a matcher whose attention is nearly uniform. One matrix M relates both sides, the ridge
 regression of the matcher's own scores::
 
     score(image, caption) ~ (f - mean f)' M g,    M = X Y',  rank P
 
-X and Y are then the image's and the caption's vectors of width P. Nothing is trained by steps and
-no label is asked for: M is fitted to the scores that the matcher gives some images of the gallery
-with some training captions, in seconds.
+X and Y map f and g to vectors of width P. There is no iterative training, and no label is used: M
+is fitted in seconds to the matcher's scores of some images of the gallery with training captions.
 
 Page: "Search at scale".
 """
@@ -35,21 +34,22 @@ from itm_core.models import Matcher
 WIDTH = 64  # P
 ANCHORS = 256
 # these two were chosen by hand: 60 test captions of Scenes and 40,000 images
-LOOK = 5.0  # temperature of an anchor's attention over the regions
-NEAR = 5.0  # temperature of a word's nearness to the anchors
-IMAGE_RIDGE, CAPTION_RIDGE = 1e-2, 1e-3  # shares of the mean variance of a feature
-ROUNDS = 15  # of k-means
+ATTENTION_TEMPERATURE = 5.0  # of an anchor's attention over the regions
+ANCHOR_TEMPERATURE = 5.0  # of a word's softmax over the anchors
+IMAGE_RIDGE, CAPTION_RIDGE = 1e-2, 1e-3  # relative to the mean variance of a feature
+ITERATIONS = 15  # of k-means
 IMAGES_AT_ONCE = 256
 
 
 @dataclass(frozen=True, eq=False)
 class FirstStage:
-    """Vectors of images and captions whose dot product orders the images of a caption.
+    """Maps images and captions to vectors whose dot product ranks the images of a caption.
 
-    The product follows the fine score only up to a number for each caption, which orders nothing.
+    The product approximates the fine score up to a constant per caption, which does not affect the
+    ranking.
 
     Attributes:
-        anchors: ``[K, D]`` at unit length.
+        anchors: ``[K, D]`` with unit norm.
         centre: ``[K + D]`` the mean features of images.
         image_map: ``[K + D, P]`` X.
         caption_map: ``[K + D, P]`` Y.
@@ -63,25 +63,28 @@ class FirstStage:
     @torch.no_grad()
     def images(self, regions: Fragments) -> Tensor:
         """Return the vectors ``[I, P]`` of images."""
-        return (_seen(self.anchors, regions) - self.centre) @ self.image_map
+        return (_image_features(self.anchors, regions) - self.centre) @ self.image_map
 
     @torch.no_grad()
     def captions(self, words: Fragments) -> Tensor:
         """Return the vectors ``[C, P]`` of captions."""
-        return _said(self.anchors, words) @ self.caption_map
+        return _caption_features(self.anchors, words) @ self.caption_map
 
     def save(self, path: Path) -> None:
-        """Write the four arrays as safetensors, whole or not at all."""
+        """Write the four arrays as safetensors, atomically."""
         with whole_file(path) as partial:
             save_file({f.name: getattr(self, f.name).contiguous() for f in fields(self)}, partial)
 
     @classmethod
     def load(cls, path: Path) -> FirstStage:
-        """Return what `save` wrote.
+        """Return the first stage in a file written by `save`.
 
-        Raises `InputError` when it is not there, may not be read, or is damaged.
+        Raises `InputError` when it does not exist, cannot be read, or is damaged.
         """
-        with reading(path, "no first stage here", "build the index again"), path.open("rb"):
+        with (
+            reading(path, "no first stage in this folder", "build the index again"),
+            path.open("rb"),
+        ):
             pass
         try:
             return cls(**load_file(path))
@@ -101,10 +104,10 @@ def fit_first_stage(
     anchors: int = ANCHORS,
     seed: int = 0,
 ) -> FirstStage:
-    """Return the first stage that follows the matcher's scores of some images and captions.
+    """Return the first stage fitted to the matcher's scores of some images and captions.
 
     Args:
-        regions: a sample of the gallery; no caption of theirs is asked for.
+        regions: a sample of the gallery, without captions.
         words: training captions.
         width: P, at most the number of features.
         anchors: K, at most the number of words.
@@ -113,82 +116,84 @@ def fit_first_stage(
     """
     if min(len(regions.lens), len(words.lens)) < 2:
         raise InputError(
-            "too little to fit a first stage to",
+            "too few images or captions to fit a first stage",
             expected="2 images and 2 captions or more",
             found=f"{len(regions.lens)} and {len(words.lens)}",
         )
     scores = score_fragments(matcher, chunked(regions), words).double()
     centres = _centres(l2norm(words.vectors[words.mask]), anchors, seed)
-    seen, said = _seen(centres, regions).double(), _said(centres, words).double()
-    middle = seen.mean(0)
-    seen = seen - middle
-    # captions count alike, and what is added to all images of a caption orders nothing
+    image_features = _image_features(centres, regions).double()
+    caption_features = _caption_features(centres, words).double()
+    mean = image_features.mean(0)
+    image_features = image_features - mean
+    # captions have equal weight; a constant per caption does not affect the ranking
     scores = scores - scores.mean(0)
     scores = scores / scores.std(0).clamp_min(TINY)
-    image_map, caption_map = _low_rank(seen, said, scores, min(width, len(middle)))
-    return FirstStage(centres, middle.float(), image_map.float(), caption_map.float())
+    rank = min(width, len(mean))
+    image_map, caption_map = _low_rank(image_features, caption_features, scores, rank)
+    return FirstStage(centres, mean.float(), image_map.float(), caption_map.float())
 
 
-def _low_rank(seen: Tensor, said: Tensor, scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Return X and Y ``[K + D, P]`` with ``seen X Y' said'`` nearest to the scores ``[I, C]``.
+def _low_rank(f: Tensor, g: Tensor, scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Return X and Y ``[K + D, P]`` such that ``f X Y' g'`` approximates scores ``[I, C]``.
 
-    The ridge solution is cut to rank P where its predictions vary most, not its entries: the
-    singular values are those of M between the whitened features.
+    The ridge solution M is truncated to rank P by the singular values of M between the whitened
+    features, so that the variance of its predictions is kept.
     """
-    one, two = _ridged(seen, IMAGE_RIDGE), _ridged(said, CAPTION_RIDGE)
-    middle = torch.linalg.solve(one, seen.T @ scores @ said)
-    middle = torch.linalg.solve(two, middle.T).T
-    left, right = torch.linalg.cholesky(one), torch.linalg.cholesky(two)
-    u, s, v = torch.linalg.svd(left.T @ middle @ right)
+    image_gram, caption_gram = _ridged(f, IMAGE_RIDGE), _ridged(g, CAPTION_RIDGE)
+    M = torch.linalg.solve(image_gram, f.T @ scores @ g)
+    M = torch.linalg.solve(caption_gram, M.T).T
+    left, right = torch.linalg.cholesky(image_gram), torch.linalg.cholesky(caption_gram)
+    u, s, v = torch.linalg.svd(left.T @ M @ right)
     root = s[:width].sqrt()
     X = torch.linalg.solve_triangular(left.T, u[:, :width] * root, upper=True)
     Y = torch.linalg.solve_triangular(right.T, v[:width].T * root, upper=True)
     return X, Y
 
 
-def _ridged(features: Tensor, share: float) -> Tensor:
+def _ridged(features: Tensor, relative: float) -> Tensor:
     gram = features.T @ features
-    ridge = share * gram.diagonal().mean() + TINY
+    ridge = relative * gram.diagonal().mean() + TINY
     return gram + ridge * torch.eye(len(gram), dtype=gram.dtype)
 
 
-def _seen(anchors: Tensor, regions: Fragments) -> Tensor:
-    """Return the features of images ``[I, K + D]``: what anchors see, and the mean region.
+def _image_features(anchors: Tensor, regions: Fragments) -> Tensor:
+    """Return the features of images ``[I, K + D]``.
 
-    What an anchor sees is told by its cosine with it; the mean is taken at unit length.
+    The cosine of each anchor with its attended vector, and the normalised sum of the regions.
     """
-    found = []
+    features = []
     for chunk in regions.chunks(IMAGES_AT_ONCE):
         V = l2norm(chunk.vectors)
         dots = anchors @ V.mT  # [i, K, R]
-        shown = dots * LOOK
+        logits = dots * ATTENTION_TEMPERATURE
         if chunk.ragged:
-            shown = shown.masked_fill(~chunk.mask[:, None], -torch.inf)
-        weights = shown.softmax(-1)
+            logits = logits.masked_fill(~chunk.mask[:, None], -torch.inf)
+        weights = logits.softmax(-1)
         towards = (weights * dots).sum(-1)
         cosines = towards / length(weights @ V).squeeze(-1).clamp_min(TINY)
-        found.append(torch.cat([cosines, l2norm(V.sum(1))], 1))
-    return torch.cat(found)
+        features.append(torch.cat([cosines, l2norm(V.sum(1))], 1))
+    return torch.cat(features)
 
 
-def _said(anchors: Tensor, words: Fragments) -> Tensor:
-    """Return the features of captions ``[C, K + D]``, of each the mean over its words.
+def _caption_features(anchors: Tensor, words: Fragments) -> Tensor:
+    """Return the features of captions ``[C, K + D]``, means over the words.
 
-    How near a word is to the anchors, and the word itself at unit length.
+    A softmax over a word's similarities to the anchors, and the normalised word itself.
     """
     W = l2norm(words.vectors)
-    near = (W @ anchors.T * NEAR).softmax(-1)
+    nearness = (W @ anchors.T * ANCHOR_TEMPERATURE).softmax(-1)
     mask = words.mask[..., None]
-    return (torch.cat([near, W], -1) * mask).sum(1) / mask.sum(1).clamp_min(1)
+    return (torch.cat([nearness, W], -1) * mask).sum(1) / mask.sum(1).clamp_min(1)
 
 
 def _centres(words: Tensor, count: int, seed: int) -> Tensor:
-    """Return k-means centres ``[K, D]`` of unit vectors ``[N, D]``, at unit length."""
+    """Return k-means centres ``[K, D]`` of unit vectors ``[N, D]``, with unit norm."""
     draw = torch.Generator().manual_seed(seed)
     centres = words[torch.randperm(len(words), generator=draw)[:count]].clone()
-    for _ in range(ROUNDS):
+    for _ in range(ITERATIONS):
         nearest = (words @ centres.T).argmax(1)
         sums = torch.zeros_like(centres).index_add_(0, nearest, words)
-        empty = sums.abs().sum(1, keepdim=True) == 0  # a centre that nothing is near stays
+        empty = sums.abs().sum(1, keepdim=True) == 0  # a centre without words is kept
         centres = l2norm(torch.where(empty, centres, sums))
     return centres

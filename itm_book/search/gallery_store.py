@@ -1,16 +1,16 @@
-"""The encoded regions of a gallery on disk: a million images that need not fit in memory.
+"""The encoded regions of a gallery on disk, memory-mapped: a million images on a small machine.
 
-A folder with what a matcher made of every image, once:
+Each image is encoded once by a matcher. The folder contains:
 
 ==================  ==========================================================================
-``gallery.json``    what is in it, from which weights and features, and how many images are done
+``gallery.json``    content, hashes of weights and features, number of encoded images
 ``regions.npy``     ``[I, R, D]`` float32, float16 or int8
-``scales.npy``      ``[I, R]`` float32, the step of int8: one for each region, largest value / 127
-``whole.npy``       ``[I, D]`` float32, where the encoder makes one vector for the whole image
+``scales.npy``      ``[I, R]`` float32, the step of int8 per region: largest value / 127
+``whole.npy``       ``[I, D]`` float32 pooled vectors, for encoders that compute them
 ==================  ==========================================================================
 
-The arrays are mapped, so that a search reads the images that it re-ranks and no others. A build
-that was killed goes on where it stopped and ends with the same bytes.
+The arrays are memory-mapped, so a search reads only the images that it re-ranks. A killed build
+is resumed where it stopped, and ends with the same bytes.
 
 Page: "Search at scale".
 """
@@ -37,37 +37,37 @@ from itm_core.files import read_json, space_checked, write_json
 from itm_core.models import Matcher
 from itm_core.settings import one_of
 
-KINDS = {"float32": 4, "float16": 2, "int8": 1}  # and their bytes
-AT_ONCE = 2048  # images between two notes of how far a build is
-SAMPLED = 16  # images that stand for the features in the note of what was encoded
-STEPS = 127  # of int8 to either side of zero
+KINDS = {"float32": 4, "float16": 2, "int8": 1}  # number formats and their bytes
+AT_ONCE = 2048  # images between two notes of the progress
+SAMPLED = 16  # images whose features are hashed for the note
+STEPS = 127  # largest int8 value
 NOTE = "gallery.json"
 
 
 @dataclass(frozen=True, eq=False)
 class GalleryStore:
-    """Encoded regions on disk; `fragments` gives those of some images as a matcher takes them.
+    """Encoded regions on disk; `fragments` returns those of some images for a matcher.
 
     Attributes:
-        kind: how the regions are kept, one of `KINDS`.
-        regions: ``[I, R, D]`` mapped.
-        scales: ``[I, R]`` mapped; None unless ``kind`` is int8.
-        whole: ``[I, D]`` mapped, or None.
+        kind: number format of the regions, one of `KINDS`.
+        regions: ``[I, R, D]`` memory-mapped.
+        scales: ``[I, R]`` memory-mapped; None unless ``kind`` is int8.
+        pooled: ``[I, D]`` mapped, or None.
     """
 
     folder: Path
     kind: str
     regions: np.ndarray
     scales: np.ndarray | None = None
-    whole: np.ndarray | None = None
+    pooled: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.regions)
 
     @property
     def bytes(self) -> int:
-        """How large the arrays are on disk."""
-        parts = (self.regions, self.scales, self.whole)
+        """Size of the arrays on disk."""
+        parts = (self.regions, self.scales, self.pooled)
         return sum(part.nbytes for part in parts if part is not None)
 
     def fragments(self, images: np.ndarray | slice) -> Fragments:
@@ -75,11 +75,11 @@ class GalleryStore:
         vectors = torch.from_numpy(np.array(self.regions[images])).float()
         if self.scales is not None:
             vectors *= torch.from_numpy(np.array(self.scales[images]))[..., None]
-        whole = None if self.whole is None else torch.from_numpy(np.array(self.whole[images]))
-        return Fragments.of(vectors, pooled=whole)
+        pooled = None if self.pooled is None else torch.from_numpy(np.array(self.pooled[images]))
+        return Fragments.of(vectors, pooled=pooled)
 
     def blocks(self, stop: int | None = None) -> Iterator[Fragments]:
-        """Yield all images (the first ``stop`` of them), block by block, from the start."""
+        """Yield the (first ``stop``) images in blocks, from the start."""
         end = len(self) if stop is None else stop
         for start in range(0, end, AT_ONCE):
             yield self.fragments(slice(start, min(start + AT_ONCE, end)))
@@ -87,10 +87,10 @@ class GalleryStore:
 
 
 def quantised(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Return vectors ``[..., D]`` as int8 and the step ``[...]`` float32 of each.
+    """Return vectors ``[..., D]`` as int8 and the quantisation step ``[...]`` float32 of each.
 
-    The step is a vector's largest absolute value / 127, so no value is off by more than half of
-    it. A zero vector stays one.
+    The step is a vector's largest absolute value / 127, so the error is at most half a step. A zero
+    vector stays zero.
     """
     scales = vectors.abs().amax(-1) / STEPS
     steps = vectors / torch.where(scales > 0, scales, 1.0)[..., None]
@@ -98,7 +98,7 @@ def quantised(vectors: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def as_kept(vectors: Tensor, kind: str) -> Tensor:
-    """Return vectors ``[..., D]`` float32 as they come back from a store of a kind."""
+    """Return vectors ``[..., D]`` float32 after storing and loading them in a number format."""
     one_of("kind", kind, KINDS)
     if kind == "int8":
         steps, scales = quantised(vectors)
@@ -115,16 +115,16 @@ def build_store(
     vocabulary: str | None = None,
     progress: bool = False,
 ) -> GalleryStore:
-    """Return the store of a gallery, encoding what is not there yet.
+    """Return the store of a gallery, and encode the missing images.
 
     Args:
-        features: ``[I, R, F]``, in memory, mapped, or anything that is sliced like an array
+        features: ``[I, R, F]``, in memory, memory-mapped, or any object sliced like an array
             (`distractors.SyntheticDistractors`).
         kind: ``float16``, ``int8`` or ``float32``.
-        vocabulary: the hash of the vocabulary that sentences will be looked up in, where the
-            weights alone do not decide it; it is a part of what the folder is for.
+        vocabulary: hash of the vocabulary, for weights that do not determine it; stored in the
+            note, and compared when the build is resumed.
 
-    Raises `InputError` for another kind, a folder that holds something else, or a full disk.
+    Raises `InputError` for an unknown kind, a folder with other files, or a full disk.
     """
     one_of("kind", kind, KINDS)
     folder = Path(folder)
@@ -152,11 +152,11 @@ def open_store(folder: Path | str) -> GalleryStore:
     images, regions, width = shape = tuple(note["shape"])
     if note["done"] < images:
         raise InputError(
-            "a gallery that is not finished",
+            "the gallery is not finished",
             file=folder,
             expected=f"{images} images",
             found=f"{note['done']} done",
-            remedy="build it again: the same command goes on where it stopped",
+            remedy="run the same command again: it resumes the build",
         )
     return GalleryStore(
         folder,
@@ -171,19 +171,19 @@ def open_store(folder: Path | str) -> GalleryStore:
 
 def require_encoded_by(matcher: Matcher, folder: Path | str) -> None:
     """Raise `InputError` when the gallery in a folder was encoded with other weights."""
-    made, own = _read_note(Path(folder))["weights"], _weights_hash(matcher)
-    if made != own:
+    encoded_by, expected = _read_note(Path(folder))["weights"], _weights_hash(matcher)
+    if encoded_by != expected:
         raise InputError(
             "the gallery was encoded with other weights than this matcher has",
             file=folder,
-            expected=f"weights {own}",
-            found=made,
+            expected=f"weights {expected}",
+            found=encoded_by,
             remedy="build the gallery again: itm index",
         )
 
 
 def _read_note(folder: Path) -> dict[str, Any]:
-    """Return what a gallery's note says; raises `InputError` when a part of it is missing."""
+    """Return the note of a gallery; raises `InputError` when a part of it is missing."""
     note = read_json(folder / NOTE)
     parts = {"kind": str, "shape": list, "whole": bool, "weights": str, "done": int}
     wrong = [name for name, kind in parts.items() if not isinstance(note.get(name), kind)]
@@ -191,18 +191,18 @@ def _read_note(folder: Path) -> dict[str, Any]:
         raise InputError(
             "the note of the gallery is damaged",
             file=folder / NOTE,
-            found=f"no proper {', '.join(wrong)}",
+            found=f"no valid {', '.join(wrong)}",
             remedy="delete the folder and build the gallery again: itm index",
         )
     return note
 
 
 def _done(folder: Path, wanted: dict[str, Any]) -> int:
-    """Return how many images of the wanted gallery are encoded in a folder."""
+    """Return the number of encoded images of the wanted gallery in a folder."""
     if not (folder / NOTE).exists():
         if folder.exists() and any(folder.iterdir()):
             raise InputError(
-                "this folder holds something else",
+                "this folder has other files",
                 file=folder,
                 found=f"no {NOTE} in it",
                 remedy="name another folder, or delete this one",
@@ -212,7 +212,7 @@ def _done(folder: Path, wanted: dict[str, Any]) -> int:
     differs = [name for name, value in wanted.items() if note.get(name) != value]
     if differs:
         raise InputError(
-            "this folder holds another gallery",
+            "this folder has another gallery",
             file=folder,
             expected=f"the same {', '.join(differs)}",
             remedy="name another folder, or delete this one",
@@ -242,7 +242,7 @@ def _encode(
 
 
 def _opened(folder: Path, wanted: dict[str, Any], *, fresh: bool) -> dict[str, np.memmap]:
-    """Return the arrays to be written; of a build that was killed those that it left."""
+    """Return the arrays to write: new ones, or those of an interrupted build."""
     kind, shape = wanted["kind"], tuple(wanted["shape"])
     shapes = {"regions": (kind, shape)}
     if kind == "int8":
@@ -274,16 +274,16 @@ def _write(arrays: dict[str, np.memmap], rows: slice, chunks: list[Fragments]) -
 
 
 def _weights_hash(matcher: Matcher) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name, weight in sorted(matcher.state_dict().items()):
-        found.update(name.encode())
-        found.update(weight.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()[:16]
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _features_hash(features: Any) -> str:
-    """Return what tells features apart: their shape and some images spread over them."""
-    found = hashlib.sha256(repr(tuple(features.shape)).encode())
+    """Return a hash of the features' shape and of some evenly spaced images."""
+    digest = hashlib.sha256(repr(tuple(features.shape)).encode())
     for place in np.linspace(0, len(features) - 1, SAMPLED).astype(int).tolist():
-        found.update(np.array(features[place : place + 1], np.float32).tobytes())
-    return found.hexdigest()[:16]
+        digest.update(np.array(features[place : place + 1], np.float32).tobytes())
+    return digest.hexdigest()[:16]

@@ -1,9 +1,9 @@
-"""What a search in two stages misses and what it takes, against the exact ranking.
+"""Recall and time of a search in two stages, compared with the exact ranking.
 
-The exact ranking scores a caption with every image, from float32 regions. Of its best ten a search
-finds a share that grows with the number of candidates, as does its time: that is the curve. Times
-are told twice, as the clock on the wall has them and as the time that processors spent, which
-others on the same machine do not add to.
+The exact ranking scores a caption with every image, from float32 regions. The recall of its best
+ten grows with the number of candidates, as does the time of the search: that is the curve. Times
+are given as wall-clock time and as processor time, which other work on the same machine does not
+increase.
 
 Page: "Search at scale".
 """
@@ -39,7 +39,7 @@ CURVE_COLUMNS = (
 
 
 def encoded(matcher: Matcher, features: Any, stops: Sequence[int]) -> Iterator[Fragments]:
-    """Yield the encoded images of a gallery, block by block, with a cut at every stop."""
+    """Yield the encoded images of a gallery in blocks, of which one ends at every stop."""
     cuts = sorted({*range(0, stops[-1], AT_ONCE), *stops})
     for begin, end in pairwise(cuts):
         chunks = encode_images(matcher, features[begin:end])
@@ -58,14 +58,14 @@ def exact_tops(
     stops: Sequence[int],
     top: int = TOP,
 ) -> dict[int, Found]:
-    """Return the best images of each caption among the first so many, for every stop.
+    """Return for every stop the best images of each caption among the images before the stop.
 
-    Every image is scored with every caption; blocks must end at the stops (`encoded`), and only
-    the best are kept of each.
+    Every image is scored with every caption. One block must end at every stop (`encoded`). Only
+    the best ``top`` are kept.
     """
     count = len(words.lens)
     scores, images = torch.empty(count, 0), torch.empty(count, 0, dtype=torch.int64)
-    found, done = {}, 0
+    rankings, done = {}, 0
     for block in blocks:
         fine = score_fragments(matcher, chunked(block), words).T
         places = torch.arange(done, done + fine.shape[1]).expand(count, -1)
@@ -74,12 +74,12 @@ def exact_tops(
         scores, images = best.values, images.gather(1, best.indices)
         done += fine.shape[1]
         if done in stops:
-            found[done] = Found(images.numpy(), scores.numpy())
-    return found
+            rankings[done] = Found(images.numpy(), scores.numpy())
+    return rankings
 
 
-def shares(found: np.ndarray, exact: np.ndarray) -> np.ndarray:
-    """Return for each caption the share of the exact best ``[C, K]`` that was found ``[C, k]``."""
+def recalls(found: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """Return per caption the fraction of ``exact [C, K]`` that is among ``found [C, k]``."""
     return (exact[:, :, None] == found[:, None]).any(2).mean(1)
 
 
@@ -89,91 +89,91 @@ def curve(
     exact: np.ndarray,
     counts: Sequence[int],
 ) -> pd.DataFrame:
-    """Return one row for each number of candidates; captions are searched for one by one.
+    """Return a row for each number of candidates; captions are searched for one at a time.
 
     Args:
         captions: token ids.
         exact: ``[C, K]`` the best images of the exact ranking.
 
-    Columns: ``candidates``; ``recall``, the share of the exact best that was found, and
-    ``worst``, that of the worst caption; ``milliseconds`` for a caption, encoding included
-    (median), ``milliseconds_p90``, ``processor_milliseconds``; and the medians of the parts
-    ``first`` (vectors and index), ``read`` (regions) and ``rank`` (fine scores).
+    Columns: ``candidates``; ``recall`` of the exact best, and ``worst``, that of the worst
+    caption; ``milliseconds`` per caption, encoding included (median), ``milliseconds_p90``,
+    ``processor_milliseconds``; and the medians of the parts ``first`` (vectors and index),
+    ``read`` (regions) and ``rank`` (fine scores).
     """
     rows = []
     for count in counts:
-        _one(search, captions[0], count, exact.shape[1])  # the first call makes threads and buffers
-        each = [_one(search, caption, count, exact.shape[1]) for caption in captions]
-        kept = shares(np.concatenate([found.images for found, *_ in each]), exact)
-        wall, spent = [wall for _, wall, _ in each], [spent for *_, spent in each]
+        _timed_search(search, captions[0], count, exact.shape[1])  # creates threads and buffers
+        searches = [_timed_search(search, caption, count, exact.shape[1]) for caption in captions]
+        recall = recalls(np.concatenate([found.images for found, *_ in searches]), exact)
+        wall, processor = [wall for _, wall, _ in searches], [spent for *_, spent in searches]
         parts = {
-            name: 1e3 * median(found.seconds[name] for found, *_ in each)
+            name: 1e3 * median(found.seconds[name] for found, *_ in searches)
             for name in ("first", "read", "rank")
         }
         rows.append(
             {
                 "candidates": count,
-                "recall": kept.mean(),
-                "worst": kept.min(),
+                "recall": recall.mean(),
+                "worst": recall.min(),
                 "milliseconds": median(wall),
                 "milliseconds_p90": float(np.percentile(wall, 90)),
-                "processor_milliseconds": median(spent),
+                "processor_milliseconds": median(processor),
                 **parts,
             }
         )
     return pd.DataFrame(rows, columns=CURVE_COLUMNS)
 
 
-def _one(
+def _timed_search(
     search: TwoStage, caption: Sequence[int], count: int, top: int
 ) -> tuple[Found, float, float]:
-    """Return what is found for a caption, and the milliseconds of the wall and of processors."""
+    """Return the result of a search, its wall-clock and its processor time in milliseconds."""
     started = clocks()
     with torch.no_grad():
         words = encode_captions(search.matcher, [caption])
     found = search.search(words, count, top)
-    return (found, *since(started))
+    return (found, *elapsed(started))
 
 
 def clocks() -> tuple[float, float]:
-    """Return the seconds of the clock on the wall, and those that processors spent on this."""
+    """Return wall-clock time and processor time of this process, in seconds."""
     return time.perf_counter(), time.process_time()
 
 
-def since(started: tuple[float, float]) -> tuple[float, float]:
-    """Return the milliseconds of both clocks since ``started``."""
+def elapsed(started: tuple[float, float]) -> tuple[float, float]:
+    """Return wall-clock and processor time in milliseconds since ``started``, see `clocks`."""
     return 1e3 * (time.perf_counter() - started[0]), 1e3 * (time.process_time() - started[1])
 
 
 def loss_of_kind(
     matcher: Matcher, gallery: Any, words: Fragments, exact: Found, kind: str, top: int = TOP
 ) -> dict[str, float]:
-    """Return what keeping regions in fewer bits does to the exact ranking.
+    """Return how storing regions with fewer bits changes the exact ranking.
 
-    Only the images of ``exact`` are scored again, so it must hold more than ``top`` of each
-    caption: as many that no image beyond could come up, which ``sure`` tells.
+    Only the images of ``exact`` are scored again, so it must hold more than ``top`` images per
+    caption: so many that no other image can enter the best ``top``, which ``sure`` reports.
 
     Args:
         gallery: the features; ``gallery.take(places)`` gives ``[n, R, F]``.
-        exact: the best images from float32, some hundred of each caption.
+        exact: the best images from float32, about a hundred per caption.
 
-    Keys: ``recall``, the share of the exact best that stay among them; ``first``, the share of
-    captions whose best image stays; ``largest_difference`` and ``mean_difference`` of scores;
-    ``sure``, the share of captions of which more images need not have been looked at.
+    Keys: ``recall``, the fraction of the exact best that remain among the best; ``first``, the
+    fraction of captions whose best image remains; ``largest_difference`` and ``mean_difference``
+    of scores; ``sure``, the fraction of captions for which no image outside ``exact`` can enter.
     """
-    kept, first, sure, differences = [], [], [], []
+    recall, first, sure, differences = [], [], [], []
     for row, (images, scores) in enumerate(zip(exact.images, exact.scores, strict=True)):
         with torch.no_grad():
             regions = matcher.regions(torch.from_numpy(gallery.take(images)))
         regions = Fragments.of(as_kept(regions.vectors, kind), pooled=regions.pooled)
         fine = rerank(matcher, regions, words.take(torch.tensor([row]))).numpy()
         order = np.argsort(-fine, kind="stable")
-        kept.append((order[:top] < top).mean())
+        recall.append((order[:top] < top).mean())
         first.append(order[0] == 0)
         differences.append(np.abs(fine - scores))
         sure.append(fine[order[top - 1]] > scores[-1] + differences[-1].max())
     return {
-        "recall": float(np.mean(kept)),
+        "recall": float(np.mean(recall)),
         "first": float(np.mean(first)),
         "largest_difference": float(np.max(differences)),
         "mean_difference": float(np.mean(differences)),
@@ -181,38 +181,42 @@ def loss_of_kind(
     }
 
 
-def share_of_glued(
+def synthetic_share(
     matcher: Matcher,
     real: np.ndarray,
-    glued: SyntheticDistractors,
+    synthetic: SyntheticDistractors,
     words: Fragments,
     top: int = TOP,
 ) -> float:
-    """Return the share of glued pictures among the best of real and glued ones, half and half.
+    """Return the share of synthetic images among the best ``top`` of a gallery of half each.
 
-    0.5 where they are as hard to tell from the right image as real pictures are, less where they
-    are easier. The images of the captions must not be among the real ones.
+    0.5 when synthetic images are as hard distractors as real ones, less when they are easier. The
+    images of the captions must not be among the real ones.
 
-    Raises `InputError` unless there are as many of either.
+    Raises `InputError` unless there are as many synthetic as real images.
     """
-    if len(real) != len(glued):
-        raise InputError("half and half", expected=f"{len(real)} glued", found=len(glued))
-    both = ConcatGallery(real, glued)
-    stops = [len(both)]
-    found = exact_tops(matcher, encoded(matcher, both, stops), words, stops, top)
-    return float((found[len(both)].images >= len(real)).mean())
+    if len(real) != len(synthetic):
+        raise InputError(
+            "the numbers of real and synthetic images must be equal",
+            expected=f"{len(real)} synthetic",
+            found=len(synthetic),
+        )
+    gallery = ConcatGallery(real, synthetic)
+    stops = [len(gallery)]
+    rankings = exact_tops(matcher, encoded(matcher, gallery, stops), words, stops, top)
+    return float((rankings[len(gallery)].images >= len(real)).mean())
 
 
 @torch.no_grad()
 def all_scores(matcher: Matcher, features: np.ndarray, words: Fragments) -> np.ndarray:
-    """Return the scores ``[I, C]`` of images, ``features [I, R, F]``, with encoded captions."""
+    """Return the scores ``[I, C]`` of ``features [I, R, F]`` with encoded captions."""
     return score_fragments(matcher, encode_images(matcher, features), words).numpy()
 
 
 def recorded(path: Path) -> pd.DataFrame:
-    """Return the measured curve (`CURVE`) or the loss of each kind (`KINDS`) from the record.
+    """Return a recorded table: the curve (`CURVE`) or the losses of number formats (`KINDS`).
 
-    Raises `InputError` when there is none, or it may not be read.
+    Raises `InputError` when it does not exist or cannot be read.
     """
     with reading(path, "no record", "itm bench search"):
         return pd.read_csv(path, dtype={"commit": str}).fillna({"commit": ""})

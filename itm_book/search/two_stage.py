@@ -1,13 +1,12 @@
-"""Search in two stages: a vector index names candidates, the fine-grained matcher ranks them.
+"""Search in two stages: a vector index returns candidates, the fine-grained matcher ranks them.
 
-Scoring a sentence with every image of a large gallery takes too long for someone who waits. So
-the first stage compares one vector of the sentence with one vector of every image
-(`first_stage`, `vector_index`), and only the images that come out first have their regions read
-(`gallery_store`) and are scored by the matcher itself, as `Candidates`. The scores of what is
-found are those of the exact ranking; what can be missed is an image that the first stage ranked
-too low, and the number of candidates says how many of those there are.
+Scoring a sentence with every image of a large gallery is too slow for interactive use. So the
+first stage compares one vector of the sentence with one vector of every image (`first_stage`,
+`vector_index`); only the regions of the best images are read (`gallery_store`) and scored by the
+matcher itself, as `Candidates`. The scores of the results equal those of the exact ranking; an
+image is missed when the first stage ranks it below the candidates, so more candidates miss less.
 
-A folder holds all of it: the store, ``first_stage.safetensors`` and ``index.faiss``.
+One folder contains everything: the store, ``first_stage.safetensors`` and ``index.faiss``.
 
 Page: "Search at scale".
 """
@@ -37,19 +36,19 @@ from itm_core.models.pairing import Candidates
 from itm_core.settings import at_least
 
 FIRST, INDEX = "first_stage.safetensors", "index.faiss"
-FITTED = (2000, 1200)  # images of the gallery and captions of the training split
-PAIRS_AT_ONCE = 256  # candidates in one step: their regions stay in the cache
+FITTED = (2000, 1200)  # images of the gallery and training captions
+PAIRS_AT_ONCE = 256  # candidates per step: their regions fit into the cache
 CANDIDATES, TOP = 2000, 10
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a search found for each caption, best first.
+    """The best images of each caption, best first.
 
     Attributes:
-        images: ``[C, K]`` int64 places in the gallery.
-        scores: ``[C, K]`` float32, the matcher's own.
-        seconds: of each part of the search: ``first`` (vectors and index), ``read`` (regions of
+        images: ``[C, K]`` int64 indices into the gallery.
+        scores: ``[C, K]`` float32 scores of the matcher.
+        seconds: time of each part: ``first`` (vectors and index), ``read`` (regions of
             candidates), ``rank`` (their fine scores).
     """
 
@@ -60,7 +59,7 @@ class Found:
 
 @dataclass(frozen=True, eq=False)
 class TwoStage:
-    """A gallery that is searched in two stages; the matcher must be the one that encoded it."""
+    """A gallery for search in two stages; ``matcher`` must be the one that encoded it."""
 
     matcher: Matcher
     store: GalleryStore
@@ -71,9 +70,8 @@ class TwoStage:
     def search(self, words: Fragments, candidates: int = CANDIDATES, top: int = TOP) -> Found:
         """Return the best images of encoded captions, among ``candidates`` for each.
 
-        More candidates miss less and take longer; with as many as there are images the ranking
-        is the exact one. Raises `InputError` for fewer candidates than are to be found, and for
-        less than one of either.
+        More candidates miss less and take longer; with all images as candidates the ranking is
+        exact. Raises `InputError` for fewer candidates than ``top``, and for values below one.
         """
         at_least("top", top, 1)
         at_least("candidates", candidates, 1)
@@ -86,7 +84,7 @@ class TwoStage:
             shortlists = self.index.nearest(self.first.captions(words).numpy(), count)
         images, scores = [], []
         for row, shortlist in enumerate(shortlists):
-            shortlist.sort()  # neighbours on disk are read together
+            shortlist.sort()  # so that neighbours on disk are read together
             with _timed(seconds, "read"):
                 regions = self.store.fragments(shortlist)
             with _timed(seconds, "rank"):
@@ -100,16 +98,16 @@ class TwoStage:
 @torch.no_grad()
 def rerank(matcher: Matcher, regions: Fragments, caption: Fragments) -> Tensor:
     """Return the fine scores ``[P]`` of one caption with its candidates' ``regions [P, R, D]``."""
-    found = []
+    scores = []
     for chunk in regions.chunks(PAIRS_AT_ONCE):
-        everyone = torch.arange(len(chunk.lens))[None]
-        found.append(matcher(Candidates(chunk, caption, everyone))[0])
-    return torch.cat(found)
+        candidates = torch.arange(len(chunk.lens))[None]
+        scores.append(matcher(Candidates(chunk, caption, candidates))[0])
+    return torch.cat(scores)
 
 
 @torch.no_grad()
 def encode_captions(matcher: Matcher, captions: Sequence[Sequence[int]]) -> Fragments:
-    """Return the words of captions (token ids, ``<start>`` and ``<end>`` included), encoded."""
+    """Return the encoded words of captions: token ids with ``<start>`` and ``<end>``."""
     return matcher.words(*pad(captions))
 
 
@@ -124,13 +122,13 @@ def build_two_stage(
     vocabulary: str | None = None,
     progress: bool = False,
 ) -> TwoStage:
-    """Return a gallery ready to be searched, making what is not there yet.
+    """Return a gallery for searching, and build the missing parts.
 
     Args:
         features: ``[I, R, F]`` of the gallery, see `gallery_store.build_store`.
         captions: token ids of training captions.
-        kind: how regions are kept: ``float16``, ``int8`` or ``float32``.
-        fitted: how many images and captions the first stage is fitted to, evenly spread ones.
+        kind: number format of the stored regions: ``float16``, ``int8`` or ``float32``.
+        fitted: numbers of images and captions that the first stage is fitted to, evenly spaced.
         vocabulary: the hash of the vocabulary that gave the token ids, see
             `gallery_store.build_store`.
 
@@ -141,9 +139,9 @@ def build_two_stage(
     )
     folder = Path(folder)
     if not (folder / FIRST).exists():
-        sample = store.fragments(_spread(len(store), fitted[0]))
-        chosen = [captions[i] for i in _spread(len(captions), fitted[1])]
-        fit_first_stage(matcher, sample, encode_captions(matcher, chosen)).save(folder / FIRST)
+        sample = store.fragments(_evenly_spaced(len(store), fitted[0]))
+        sampled = [captions[i] for i in _evenly_spaced(len(captions), fitted[1])]
+        fit_first_stage(matcher, sample, encode_captions(matcher, sampled)).save(folder / FIRST)
     if not (folder / INDEX).exists():
         first = FirstStage.load(folder / FIRST)
         write_index(pooled(first, store, progress=progress), folder / INDEX)
@@ -151,9 +149,9 @@ def build_two_stage(
 
 
 def open_two_stage(matcher: Matcher, folder: Path | str) -> TwoStage:
-    """Return a gallery that was built.
+    """Return an existing gallery.
 
-    Raises `InputError` when a part of it is missing, or for another matcher than encoded it.
+    Raises `InputError` when a part is missing, or for a matcher with other weights.
     """
     folder = Path(folder)
     require_encoded_by(matcher, folder)
@@ -161,7 +159,7 @@ def open_two_stage(matcher: Matcher, folder: Path | str) -> TwoStage:
     index = VectorIndex(folder / INDEX)
     if len(index) != len(store):
         raise InputError(
-            "the index is of another gallery",
+            "the index belongs to another gallery",
             file=folder / INDEX,
             expected=f"{len(store)} images",
             found=len(index),
@@ -173,15 +171,15 @@ def open_two_stage(matcher: Matcher, folder: Path | str) -> TwoStage:
 def pooled(
     first: FirstStage, store: GalleryStore, stop: int | None = None, *, progress: bool = False
 ) -> np.ndarray:
-    """Return the first stage's vectors ``[I, P]`` of the images of a store, or the first few."""
+    """Return the first stage's vectors ``[I, P]`` of the (first ``stop``) images of a store."""
     blocks = tqdm(
         store.blocks(stop), desc="pooling", unit="block", disable=not progress, leave=False
     )
     return np.concatenate([first.images(block).numpy() for block in blocks])
 
 
-def _spread(total: int, wanted: int) -> np.ndarray:
-    return np.unique(np.linspace(0, total - 1, min(total, wanted)).astype(int))
+def _evenly_spaced(total: int, count: int) -> np.ndarray:
+    return np.unique(np.linspace(0, total - 1, min(total, count)).astype(int))
 
 
 @contextmanager

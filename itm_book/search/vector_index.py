@@ -1,12 +1,12 @@
-"""The vector index of the first stage: FAISS, all vectors in eight bits, mapped from its file.
+"""The vector index of the first stage: FAISS, 8-bit vectors, memory-mapped.
 
-Why FAISS and not USearch, the other library that is well kept: a shortlist has thousands of
-images, and a graph (HNSW, USearch's index) is made for tens. So vectors are scanned one after
-another, which misses nothing but the rounding and needs no training; a scan of a million vectors of
-128 numbers in eight bits took USearch half as long again. Both are mapped from disk, both have
-wheels for Linux and macOS from Python 3.11 on and a permissive licence (FAISS MIT, USearch Apache
-2.0). What speaks against FAISS: on macOS its OpenMP and that of torch can meet in one process and
-end it, so one thread is used there; that has not been tried here.
+Why FAISS and not USearch, another maintained library: a shortlist has thousands of images, and a
+graph index (HNSW, as in USearch) is designed for tens. So all vectors are scanned, which is exact
+up to rounding and needs no training; a scan of a million 8-bit vectors of 128 numbers took USearch
+1.5 times as long. Both can be memory-mapped, have wheels for Linux and macOS from Python 3.11 on
+and a permissive licence (FAISS MIT, USearch Apache 2.0). A disadvantage of FAISS: on macOS its
+OpenMP and that of torch can conflict and crash the process, so one thread is used there; this has
+not been tested.
 
 Page: "Search at scale".
 """
@@ -24,19 +24,19 @@ from itm_core.errors import InputError
 from itm_core.extras import optional
 from itm_core.files import whole_file
 
-KIND = "SQ8"  # eight bits a number, scanned whole
-TRAINED_ON = 100_000  # vectors from which the range of each number is taken
+KIND = "SQ8"  # eight bits per number, exhaustive scan
+TRAINED_ON = 100_000  # vectors that determine the range of each number
 
 
 def _library() -> ModuleType:
     faiss = optional("faiss", "searching in two stages")
-    # its OpenMP and torch's do not get on with each other on macOS
+    # its OpenMP conflicts with torch's on macOS
     faiss.omp_set_num_threads(1 if sys.platform == "darwin" else torch.get_num_threads())
     return faiss
 
 
 def write_index(vectors: np.ndarray, path: Path) -> None:
-    """Write an index of vectors ``[I, P]`` float32; images are numbered from 0.
+    """Write an index of vectors ``[I, P]`` float32.
 
     Raises `InputError` when FAISS is not installed.
     """
@@ -50,9 +50,9 @@ def write_index(vectors: np.ndarray, path: Path) -> None:
 
 
 class VectorIndex:
-    """An index that `write_index` wrote, mapped.
+    """A memory-mapped index, written by `write_index`.
 
-    Raises `InputError` when FAISS is not installed, or the file is no index.
+    Raises `InputError` when FAISS is not installed, or the file is not an index.
     """
 
     def __init__(self, path: Path) -> None:
@@ -71,5 +71,5 @@ class VectorIndex:
         return int(self._index.ntotal)
 
     def nearest(self, queries: np.ndarray, count: int) -> np.ndarray:
-        """Return the places ``[C, count]`` with the largest products with queries ``[C, P]``."""
+        """Return the images ``[C, count]`` with the largest products with queries ``[C, P]``."""
         return self._index.search(np.ascontiguousarray(queries, np.float32), count)[1]

@@ -16,8 +16,9 @@ import pandas as pd
 from itm_book.records.grids import Grid
 from itm_book.records.results import Result, Results
 from itm_book.tables.comparison import gain_over_seeds, paired, spread
+from itm_book.tables.labels import GAIN, LOSS
 from itm_book.tables.run_links import linked
-from itm_core.evaluation.statistics import GAIN, LOSS, sd
+from itm_core.evaluation.statistics import sd
 
 SIDES = {"t2i": "words", "i2t": "regions"}
 MEASURES = ("precision", "recall", "f1")

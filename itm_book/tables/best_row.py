@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from itm_book.records.results import Result, Results
+from itm_book.tables import labels
 from itm_book.tables.comparison import p_value, paired, spread_floor
+from itm_book.tables.labels import GAIN, LOSS, NO_EFFECT, UNTESTABLE
 from itm_book.tables.run_links import linked
 from itm_core.evaluation import retrieval, statistics
-from itm_core.evaluation.statistics import GAIN, LOSS, NO_EFFECT, UNTESTABLE
 
 # GAIN: the row is better than the best one on the seeds that both have
 TITLES = {LOSS: "below the best", NO_EFFECT: NO_EFFECT, GAIN: NO_EFFECT, UNTESTABLE: UNTESTABLE}
@@ -44,7 +45,7 @@ def against_best(
         differences, images, seeds = tests.T
         one_seed = bool(np.isnan(seeds).all())
         p = (images if one_seed else np.maximum(images, seeds)).tolist()
-        effects = statistics.effects(differences.tolist(), p)
+        effects = labels.effects(differences.tolist(), p)
         for name, gap, value, effect in zip(
             others, differences, statistics.holm(p), effects, strict=True
         ):

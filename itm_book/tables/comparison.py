@@ -19,6 +19,7 @@ import pandas as pd
 from itm_book.records import rounding
 from itm_book.records.grids import Grid
 from itm_book.records.results import MAX_RANK, Result, Results
+from itm_book.tables import labels
 from itm_book.tables.run_links import linked
 from itm_core.evaluation import retrieval, statistics
 
@@ -166,7 +167,7 @@ def gains(
     Columns: ``name``, ``host``, ``group``; ``gain``, ``low`` and ``high`` (paired bootstrap over
     images, `retrieval.paired_bootstrap`); the columns of `over_seeds` for the gain between seeds;
     ``p_images``, ``p_seeds`` and ``p``, the larger of the two; ``effect``, one of
-    `statistics.EFFECTS`; ``runs``, the row's and then the host's. The gain of attention F1 in
+    `labels.EFFECTS`; ``runs``, the row's and then the host's. The gain of attention F1 in
     points, tested over seeds, as ``words`` and ``regions``, see `gain_over_seeds`.
     """
     rows = []
@@ -203,7 +204,7 @@ def _gain(pairs: Sequence[tuple[Result, Result]], key: str, floor: float) -> dic
     row, host = (np.mean([pair[k].hits for pair in pairs], axis=0) for k in (0, 1))
     images = retrieval.paired_bootstrap(row, host).to_dict("index")[key]
     seeds = statistics.over_seeds([a.metrics[key] - b.metrics[key] for a, b in pairs], floor=floor)
-    gain, p = images["difference"], statistics.combined_p(images["p"], seeds.p)
+    gain, p = images["difference"], labels.combined_p(images["p"], seeds.p)
     return {
         "gain": gain,
         "low": images["low"],
@@ -212,7 +213,7 @@ def _gain(pairs: Sequence[tuple[Result, Result]], key: str, floor: float) -> dic
         "p_images": images["p"],
         "p_seeds": seeds.p,
         "p": p,
-        "effect": statistics.effect(gain, p),
+        "effect": labels.effect(gain, p),
     }
 
 
@@ -245,7 +246,7 @@ def gain_over_seeds(name: str, differences: Sequence[float] | np.ndarray) -> dic
         f"{name}_spread": seeds.sd,
         f"{name}_p": seeds.p,
         f"{name}_detectable": seeds.detectable,
-        f"{name}_effect": statistics.effect(seeds.mean, seeds.p),
+        f"{name}_effect": labels.effect(seeds.mean, seeds.p),
     }
 
 
@@ -286,7 +287,7 @@ def _number(value: float) -> str:
 
 def needed(row: Mapping[Hashable, Any]) -> str:
     """Return how many seeds would detect the gain of a row of `gains`, if it is not significant."""
-    if row["effect"] != statistics.NO_EFFECT:
+    if row["effect"] != labels.NO_EFFECT:
         return ""
     if np.isnan(row["needed"]):
         return f"> {statistics.MAX_SEEDS}"

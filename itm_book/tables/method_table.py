@@ -55,9 +55,7 @@ def qualities(runs: Mapping[str, Run], data: Dataset, direction: str = "t2i") ->
     for name, run in runs.items():
         if f"{direction}_attention_f1" in run.metrics:
             features = run_features(run, data.test)
-            quality = attention_quality(
-                run.matcher(), data.test, encode(data.test, run.vocabulary), features
-            )
-            assert quality is not None  # its metrics have it
-            of_runs[name] = quality.directions[direction]
+            tokens = encode(data.test, run.vocabulary)
+            quality = attention_quality(run.matcher(), data.test, tokens, features)
+            of_runs[name] = quality[direction]
     return of_runs

@@ -16,11 +16,12 @@ from itm_book.records import results
 from itm_book.records.grids import Grid
 from itm_book.records.results import Result
 from itm_book.shipped import shipped
+from itm_book.tables import labels
+from itm_book.tables.labels import GAIN, LOSS
 from itm_book.tables.report import noted
 from itm_book.tables.run_links import linked
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval, statistics
-from itm_core.evaluation.statistics import GAIN, LOSS
 from itm_core.files import reading
 
 FOLDER = shipped("published")
@@ -156,9 +157,9 @@ def status(row: Mapping[Any, Any], results: Sequence[Result]) -> str:
         return NOT_RUN
     names = [n for n in (RECALLS if pd.isna(row["rsum"]) else ["rsum"]) if not pd.isna(row[n])]
     gaps, p = zip(*(_differs(name, float(row[name]), here) for name in names), strict=True)
-    effects = statistics.effects(gaps, p)
-    if set(effects) <= {statistics.UNTESTABLE}:
-        return statistics.UNTESTABLE
+    effects = labels.effects(gaps, p)
+    if set(effects) <= {labels.UNTESTABLE}:
+        return labels.UNTESTABLE
     off = [gap for gap, effect in zip(gaps, effects, strict=True) if effect in (GAIN, LOSS)]
     return "agrees" if not off else "above" if sum(off) > 0 else "below"
 
@@ -170,7 +171,7 @@ def _differs(name: str, published: float, results: Sequence[Result]) -> tuple[fl
     at = retrieval.NUMBERS.index(name)
     hits = np.mean([result.hits[:, [at]] for result in results], axis=0)
     images = statistics.image_p(statistics.bootstrap_means(hits) - published)
-    return gap, statistics.combined_p(float(images[0]), statistics.one_more_p(published, values))
+    return gap, labels.combined_p(float(images[0]), statistics.one_more_p(published, values))
 
 
 def with_ours(

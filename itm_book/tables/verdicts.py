@@ -1,6 +1,6 @@
 """Verdicts on the claims of a paper, with their evidence.
 
-The rule is that of `evaluation.statistics`.
+The rule is that of `labels`.
 
 Page: the chapters on RCAR, CHAN and the constraints; "How sure" in the chapter on the task.
 """
@@ -12,18 +12,12 @@ from typing import Any
 
 import pandas as pd
 
+from itm_book.tables import labels
 from itm_book.tables.comparison import p_value, spread
+from itm_book.tables.labels import EFFECTS, GAIN, LOSS, MIXED, NONE_FOUND, UNTESTABLE
 from itm_book.tables.report import Note, with_note
 from itm_book.tables.run_links import uncommitted
 from itm_core.evaluation import statistics
-from itm_core.evaluation.statistics import (
-    EFFECTS,
-    GAIN,
-    LOSS,
-    MIXED,
-    NONE_FOUND,
-    UNTESTABLE,
-)
 
 NOISE = 1.25  # timings of a shared machine vary by less than this factor without a cause
 NOT_RUN = "not run here"
@@ -43,7 +37,7 @@ def claim(
 ) -> dict[str, str]:
     """Return the verdict on a claim that some rows gain over their hosts, with its evidence.
 
-    The label is `statistics.verdict` of p values corrected by Holm's method for the number of
+    The label is `labels.verdict` of p values corrected by Holm's method for the number of
     rows; the evidence has the corrected p value of each row. *Mixed* has the counts of effects,
     *no effect found* the gain detectable with this number of seeds.
 
@@ -60,9 +54,9 @@ def claim(
     if tested.empty:
         return _cell(number, text, UNTESTABLE, "; ".join(lines) or NOT_RUN, subject)
     p = list(tested[_column(of, "p")])
-    effects = statistics.effects(list(tested[of]), p)
+    effects = labels.effects(list(tested[of]), p)
     records = tested.to_dict("records")
-    label = statistics.verdict(list(tested[of]), p)
+    label = labels.verdict(list(tested[of]), p)
     each = zip(records, effects, statistics.holm(p), strict=True)
     lines = [_evidence(row, of, effect, corrected) for row, effect, corrected in each] + lines
     label = _detailed(label, records, effects, of)
@@ -156,12 +150,12 @@ def faster(number: int, text: str, times: pd.DataFrame, name: str, than: str) ->
     if len(milliseconds) < 2:
         return _cell(number, text, UNTESTABLE, NOT_RUN)
     ratio = milliseconds[than] / milliseconds[name]
-    against = statistics.AGAINST if ratio < 1 / NOISE else NONE_FOUND
+    against = labels.AGAINST if ratio < 1 / NOISE else NONE_FOUND
     evidence = (
         f"a timing, {name}: {milliseconds[name]:.0f} ms, {than}: {milliseconds[than]:.0f} ms "
         f"({ratio:.1f} times), the test split, when this page was built"
     )
-    return _cell(number, text, statistics.HOLDS if ratio > NOISE else against, evidence)
+    return _cell(number, text, labels.HOLDS if ratio > NOISE else against, evidence)
 
 
 def _made(table: pd.DataFrame) -> bool:

@@ -5,7 +5,6 @@ Page: the SCAN chapter, "Encode".
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Annotated, ClassVar, Self
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from itm_core.encoders.fragments import Fragments
+from itm_core.encoders.fragments import Fragments, linear
 from itm_core.encoders.pooling import POOLINGS, make_pooling, to_fragments
 from itm_core.encoders.positions import POSITION_RULES, POSITION_WIDTH, BlockPositions
 from itm_core.encoders.region_blocks import ATTENDING_BLOCKS, HEADS, REGION_BLOCKS, make_block
@@ -39,8 +38,7 @@ class EncoderSettings(Settings):
         normalise_regions, normalise_words: give embeddings unit length.
         weight_norm: weight normalisation of the region layer (SCAN's option).
         region_encoder: the block beside or after the linear region layer, see `region_blocks`.
-        mask_regions: exclude padded regions from the keys of the block's attention (off as
-            released in CHAN).
+        mask_regions: exclude padding from the keys of the block's attention (CHAN's code does not).
         positions: PFAN's position features: ``none``, ``paper`` or ``released``.
         text_encoder: ``gru``, or ``bert``.
         bert: folder of a BERT model in the layout of the transformers library.
@@ -81,8 +79,7 @@ class EncoderSettings(Settings):
 class RegionEncoder(nn.Module):
     """A linear layer on each region, optionally a block, then unit length.
 
-    SCAN section 3.2, equation before 1. The blocks are those of VSE-infinity (mlp), CHAN
-    (self_attention, transformer) and VSRN (graph), the positions those of PFAN.
+    SCAN section 3.2, equation before 1.
 
     >>> RegionEncoder(2048, EncoderSettings(embedding=8))(torch.randn(2, 36, 2048)).vectors.shape
     torch.Size([2, 36, 8])
@@ -94,18 +91,13 @@ class RegionEncoder(nn.Module):
         super().__init__()
         width = settings.embedding
         self.positions = None
-        input_width = feature_width
         if settings.positions != "none":  # the last columns of the features are the positions
             self.positions = BlockPositions(feature_width - POSITION_WIDTH, settings.positions)
-            input_width = self.positions.joined_width
-        fc = nn.Linear(input_width, width)
-        bound = math.sqrt(6 / (fc.in_features + fc.out_features))  # Xavier, as the release does
-        nn.init.uniform_(fc.weight, -bound, bound)
-        nn.init.zeros_(fc.bias)
-        self.fc = fc
+            feature_width = self.positions.joined_width
+        self.fc = linear(feature_width, width)
         if settings.weight_norm:  # one norm for the whole matrix, as in the release
-            self.fc = weight_norm(fc, dim=None)  # type: ignore[arg-type]
-        self.block = make_block(settings.region_encoder, input_width, width)
+            self.fc = weight_norm(self.fc, dim=None)  # type: ignore[arg-type]
+        self.block = make_block(settings.region_encoder, feature_width, width)
         self.pooling = make_pooling(settings.image_pooling, width, region_count)
         self.masked = settings.mask_regions
         self.normalised = settings.normalise_regions

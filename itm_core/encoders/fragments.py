@@ -26,8 +26,7 @@ def length(x: Tensor, dim: int = -1) -> Tensor:
 def l2norm(x: Tensor) -> Tensor:
     """Return ``x`` with unit length along its last axis (zero vectors stay zero).
 
-    SCAN, section 3.2: both embeddings are L2-normalised. The epsilon is added to the norm, as
-    the released code does, so a padded (zero) word stays exactly zero.
+    The epsilon is added to the norm, as SCAN's released code does (section 3.2 of the paper).
     """
     return x / (length(x) + TINY)
 
@@ -117,10 +116,10 @@ class Fragments:
     def root(self) -> Tensor:
         """``[N, K, K]`` upper triangular T with ``T'T = gram``, a Cholesky factor.
 
-        ``|T a|`` is the length of the weighted sum with weights ``a``: never negative, and
-        accurate even when the summed fragments nearly cancel. The Gram matrix is computed in
-        float64 for that, with a small jitter on its diagonal for equal or zero fragments. A QR
-        factorisation of the fragments would be computed row by row on a GPU.
+        ``|T a|`` is the length of the weighted sum with weights ``a``: accurate even when the
+        summed fragments nearly cancel. The Gram matrix is computed in float64 for that, with a
+        small jitter on its diagonal for equal or zero fragments. A QR factorisation of the
+        fragments would be computed row by row on a GPU.
         """
         exact = self.vectors.double()
         gram = exact @ exact.mT

@@ -55,28 +55,19 @@ def mean(fragments: Fragments) -> Tensor:
     return (fragments.vectors * mask).sum(1) / mask.sum(1)
 
 
-def unit_mean(fragments: Fragments) -> Tensor:
-    """Return the mean of the real fragments at unit length, ``[N, D]``."""
-    return l2norm(mean(fragments))
+def _unit_max(fragments: Fragments) -> Tensor:
+    return l2norm(_padded_with(-torch.inf, fragments.vectors, fragments).amax(1))
 
 
-def unit_max(fragments: Fragments) -> Tensor:
-    """Return the largest value of each channel at unit length, ``[N, D]``."""
-    x = fragments.vectors
-    if fragments.ragged:
-        x = x.masked_fill(~fragments.mask[..., None], -torch.inf)
-    return l2norm(x.amax(1))
+def _padded_with(value: float, x: Tensor, fragments: Fragments) -> Tensor:
+    """Return ``x [N, K, D]`` with a value in place of the padding of fragments."""
+    return x.masked_fill(~fragments.mask[..., None], value) if fragments.ragged else x
 
 
 def last(vectors: Tensor, lens: Tensor) -> Tensor:
     """Return the last real vector of each row, ``[N, D]``: the final state of a forward GRU."""
     rows = torch.arange(len(vectors), device=vectors.device)
     return vectors[rows, (lens - 1).to(vectors.device)]
-
-
-def unit_last(fragments: Fragments) -> Tensor:
-    """Return the last fragment at unit length, ``[N, D]``."""
-    return l2norm(last(fragments.vectors, fragments.lens))
 
 
 class Gpo(nn.Module):
@@ -114,19 +105,13 @@ class Gpo(nn.Module):
         """Return the pooled vectors ``[N, D]``, not normalised."""
         x = fragments.vectors
         weights = self.weights(fragments.lens, x.shape[1], x)
-        if fragments.ragged:  # padding is sorted to the end
-            x = x.masked_fill(~fragments.mask[..., None], -torch.inf)
-        ordered = x.sort(1, descending=True).values
-        if fragments.ragged:
-            ordered = ordered.masked_fill(~fragments.mask[..., None], 0)
-        return (weights[..., None] * ordered).sum(1)
+        last_padded = _padded_with(-torch.inf, x, fragments)  # padding is sorted to the end
+        ordered = last_padded.sort(1, descending=True).values
+        return (weights[..., None] * _padded_with(0, ordered, fragments)).sum(1)
 
 
-class UnitGpo(Gpo):
-    """GPO at unit length."""
-
+class _UnitGpo(Gpo):
     def forward(self, fragments: Fragments) -> Tensor:
-        """Return ``[N, D]``."""
         return l2norm(super().forward(fragments))
 
 
@@ -181,10 +166,10 @@ class SelfAttention(nn.Module):
 
 POOLINGS: dict[str, Callable[[int, int | None], Pooling | None]] = {
     "none": lambda width, count: None,
-    "mean": lambda width, count: unit_mean,
-    "max": lambda width, count: unit_max,
-    "last": lambda width, count: unit_last,
-    "gpo": lambda width, count: UnitGpo(),
+    "mean": lambda width, count: lambda x: l2norm(mean(x)),
+    "max": lambda width, count: _unit_max,
+    "last": lambda width, count: lambda x: l2norm(last(x.vectors, x.lens)),
+    "gpo": lambda width, count: _UnitGpo(),
     "gru": lambda width, count: GruPooling(width, normed=False),
     "gru_norm": lambda width, count: GruPooling(width, normed=True),
     "self_attention": SelfAttention,

@@ -67,9 +67,8 @@ class BlockPositions(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features and positions joined."""
-        plain, blocks, overlaps = features.split(
-            [self.feature_width, BLOCKS_KEPT, BLOCKS_KEPT], dim=-1
-        )
+        widths = [self.feature_width, BLOCKS_KEPT, BLOCKS_KEPT]
+        plain, blocks, overlaps = features.split(widths, dim=-1)
         weights, vectors = self.weigh(plain, blocks, overlaps)
         return torch.cat([plain, (weights.unsqueeze(-2) @ vectors).squeeze(-2)], -1)
 

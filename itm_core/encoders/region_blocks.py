@@ -43,10 +43,9 @@ class Mlp(nn.Module):
 
     def __init__(self, feature_width: int, width: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            [nn.Linear(feature_width, width // 2), nn.Linear(width // 2, width)]
-        )
-        self.bns = nn.ModuleList([nn.BatchNorm1d(width // 2)])
+        inner = width // 2
+        self.layers = nn.ModuleList([nn.Linear(feature_width, inner), nn.Linear(inner, width)])
+        self.bns = nn.ModuleList([nn.BatchNorm1d(inner)])
 
     def forward(self, vectors: Tensor, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the regions with the branch added."""
@@ -104,16 +103,13 @@ class GraphStep(nn.Module):
         super().__init__()
         self.g, self.theta, self.phi = (nn.Linear(width, width) for _ in range(3))
         self.out, self.norm = nn.Linear(width, width), nn.BatchNorm1d(width)
-        nn.init.zeros_(
-            self.norm.weight
-        )  # each step is initialised as the identity, as in the release
+        nn.init.zeros_(self.norm.weight)  # each step starts as the identity, as in the release
         nn.init.zeros_(self.norm.bias)
 
     def forward(self, v: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the regions ``[I, R, D]`` after the step.
 
-        With a mask ``[I, R]`` padding is excluded: K counts the real regions of each image, and
-        the batch norm is over the real regions. Without a mask every row is a region.
+        With a mask K counts the real regions of each image, and the batch norm is over them.
         """
         messages = self.g(v)
         count: int | Tensor = v.shape[1]
@@ -146,14 +142,10 @@ class RegionGraph(nn.Module):
         if mask is not None:  # the length over the regions must not count padding
             vectors = vectors * mask[..., None]
         if self.before:
-            vectors = _over_regions(vectors)
+            vectors = vectors / length(vectors, 1).clamp_min(TINY)  # the release has no guard here
         for step in self.steps:
             vectors = step(vectors, mask)
-        return _over_regions(vectors)
-
-
-def _over_regions(vectors: Tensor) -> Tensor:
-    return vectors / length(vectors, 1).clamp_min(TINY)  # the release has no guard here
+        return vectors / length(vectors, 1).clamp_min(TINY)
 
 
 REGION_BLOCKS: dict[str, BlockFactory] = {

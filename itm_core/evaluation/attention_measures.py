@@ -9,6 +9,7 @@ Page: "What attention metrics can and cannot say".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
@@ -26,9 +27,9 @@ AVERAGINGS: dict[str, Callable[[Tensor], Tensor]] = {  # of counts [3, M]
 MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 18.0)  # of the mean weight
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Quality:
-    """Attention quality of one direction; shares in 0..1, averaged over queries.
+    """Attention quality of one direction; shares in 0..1, averaged over queries; NaN without any.
 
     Attributes:
         precision, recall, f1: of the attended sets, by default at the mean weight.
@@ -41,14 +42,14 @@ class Quality:
         curve: ``[T, 3]`` precision, recall, F1 at `MULTIPLES` of the mean weight.
     """
 
-    precision: float
-    recall: float
-    f1: float
-    f1_of_means: float
-    mass: float
-    average_precision: float
-    pointing: float
-    chance: float
+    precision: float = math.nan
+    recall: float = math.nan
+    f1: float = math.nan
+    f1_of_means: float = math.nan
+    mass: float = math.nan
+    average_precision: float = math.nan
+    pointing: float = math.nan
+    chance: float = math.nan
     queries: int
     dropped: int
     curve: np.ndarray
@@ -71,26 +72,18 @@ def sets(
 
     Shapes: ``weights [M, N]``, ``relevant [M, N]`` bool with a True in every row.
     """
-    counts = registered("averaging", averaging, AVERAGINGS)(_counts(weights, relevant, threshold))
-    precision, recall, f1 = _measures(counts).mean(1)
+    counts = registered("averaging", averaging, AVERAGINGS)(counted(weights, relevant, threshold))
+    precision, recall, f1 = of_counts(counts).mean(1)
     return float(precision), float(recall), float(f1)
 
 
-def of_each(
-    weights: Tensor, relevant: Tensor, threshold: Tensor | float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return precision, recall and F1 of every query, ``[M]``, before `sets` averages them."""
-    precision, recall, f1 = _measures(_counts(weights, relevant, threshold))
-    return precision, recall, f1
-
-
-def _counts(weights: Tensor, relevant: Tensor, threshold: Tensor | float) -> Tensor:
+def counted(weights: Tensor, relevant: Tensor, threshold: Tensor | float) -> Tensor:
     """Return how many keys are attended and relevant, attended, relevant: ``[3, M]``."""
     attended = weights >= threshold
     return torch.stack([x.sum(1) for x in (attended & relevant, attended, relevant)]).to(weights)
 
 
-def _measures(counts: Tensor) -> Tensor:
+def of_counts(counts: Tensor) -> Tensor:
     """Return precision, recall and F1 of counts ``[3, M]``, ``[3, M]``."""
     hits, attended, relevant = counts
     precision, recall = hits / attended.clamp_min(1), hits / relevant.clamp_min(1)
@@ -154,30 +147,22 @@ def pointing(weights: Tensor, relevant: Tensor) -> Tensor:
 def _with_relevant_keys(
     weights: Tensor, relevant: Tensor, keys: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, int]:
-    """Return the arguments of `measure` for queries with relevant keys; how many have none."""
+    """Return the arguments of `measure` for queries with relevant keys; how many have none.
+
+    Raises `InputError` for weights of them that are NaN or infinite.
+    """
     real = torch.arange(weights.shape[1], device=keys.device) < keys[:, None]
     # below every weight, so that padding does not tie with a real key of weight zero
     weights, relevant = weights.double().masked_fill(~real, -1), relevant & real
     some = relevant.any(1)
-    return weights[some], relevant[some], keys[some], int((~some).sum())
-
-
-def _undefined(dropped: int) -> Quality:
-    """Return the quality where there is no query."""
-    nan = float("nan")
-    curve = np.full((len(MULTIPLES), 3), nan)
-    return Quality(nan, nan, nan, nan, nan, nan, nan, nan, 0, dropped, curve)
-
-
-def _require_finite(weights: Tensor) -> None:
-    """Raise `InputError` for weights ``[M, N]`` that are NaN or infinite."""
-    wrong = int((~weights.isfinite()).any(1).sum())
+    wrong = int((~weights[some].isfinite()).any(1).sum())
     if wrong:
         raise InputError(
             "an attention weight is not a number",
-            found=f"{wrong} of {len(weights)} queries",
+            found=f"{wrong} of {int(some.sum())} queries",
             remedy="look for non-finite weights or features of the matcher",
         )
+    return weights[some], relevant[some], keys[some], int((~some).sum())
 
 
 def measure(
@@ -211,9 +196,9 @@ def measure(
     if fixed is not None:
         not_negative("fixed", fixed)
     weights, relevant, keys, dropped = _with_relevant_keys(weights, relevant, keys)
-    _require_finite(weights)
     if not len(weights):
-        return _undefined(dropped)
+        curve = np.full((len(MULTIPLES), 3), math.nan)
+        return Quality(queries=0, dropped=dropped, curve=curve)
     threshold = attention_threshold(keys, multiple) if fixed is None else fixed
     precision, recall, f1 = sets(weights, relevant, threshold, averaging)
     thresholds = (attention_threshold(keys, m) for m in MULTIPLES)

@@ -25,29 +25,13 @@ import torch
 from torch import Tensor
 
 from itm_core.data.dataset import Split
-from itm_core.encoders.fragments import Fragments
-from itm_core.evaluation.attention_measures import Quality, attention_threshold, measure, of_each
+from itm_core.evaluation.attention_measures import Quality, measure
 from itm_core.evaluation.scoring import pad
 from itm_core.models import AttentionPass, Matcher
 from itm_core.models.pairing import REGIONS, Matched
 
 IOU = 0.5
-PAIRS_AT_ONCE = 256
-
-
-@dataclass(frozen=True, eq=False)
-class AttentionQuality:
-    """The quality of every direction that a matcher attends in, by ``t2i`` and ``i2t``."""
-
-    directions: dict[str, Quality]
-
-    def flat(self) -> dict[str, float]:
-        """Return ``<direction>_attention_<measure>`` for every measure."""
-        return {
-            key: value
-            for name, quality in self.directions.items()
-            for key, value in quality.flat(f"{name}_attention").items()
-        }
+CAPTIONS_AT_ONCE = 256
 
 
 def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -83,7 +67,80 @@ def truth(split: Split, threshold: float = IOU) -> tuple[list[np.ndarray], list[
     return relevant, naming
 
 
+@dataclass(frozen=True, eq=False)
+class AnnotatedPass:
+    """The attention of a matcher in one direction on some captions, each with its own image.
+
+    Attributes:
+        start: the first of the captions in the split.
+        attention: weights of the passes, of which the first is measured.
+        relevant, naming: ``[c, L, R]`` and ``[c, L]``, see `truth`.
+    """
+
+    start: int
+    attention: AttentionPass
+    relevant: Tensor
+    naming: Tensor
+
+    @property
+    def direction(self) -> str:
+        """``t2i`` where words are the queries, ``i2t`` where regions are."""
+        return "t2i" if self.attention.key_axis == REGIONS else "i2t"
+
+    def queries(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return weights ``[M, N]``, relevance and number of keys of the queries.
+
+        Queries are the words that name an object, or all regions: `measure` drops those without
+        a relevant key.
+        """
+        weights = self.attention.weights[:, :, 0].float().cpu()
+        _, words, regions = weights.shape
+        relevant = self.relevant[:, :words]
+        if self.direction == "t2i":
+            naming = self.naming[:, :words]
+            return weights[naming], relevant[naming], torch.full((int(naming.sum()),), regions)
+        keys = self.attention.pairing.words.lens[:, None].expand(-1, regions).flatten()
+        return weights.mT.flatten(0, 1), relevant.mT.flatten(0, 1), keys
+
+    def captions(self) -> Tensor:
+        """Return the caption ``[M]`` of every query, its number in the split."""
+        count, words, regions = self.attention.weights[:, :, 0].shape
+        if self.direction == "t2i":
+            return self.start + self.naming[:, :words].nonzero()[:, 0]
+        return self.start + torch.arange(count).repeat_interleave(regions)
+
+
 @torch.no_grad()
+def annotated_passes(
+    matcher: Matcher,
+    split: Split,
+    tokens: Sequence[Sequence[int]],
+    features: Any = None,
+    *,
+    threshold: float = IOU,
+) -> Iterator[AnnotatedPass]:
+    """Yield the attention on a split, `CAPTIONS_AT_ONCE` captions at a time, by direction.
+
+    Arguments are those of `attention_quality`, which says when there is nothing to yield.
+    """
+    annotation = truth(split, threshold)
+    if annotation is None:
+        return
+    features = split.regions if features is None else features
+    device, training = next(matcher.parameters()).device, matcher.training
+    matcher.eval()
+    for start in range(0, len(tokens), CAPTIONS_AT_ONCE):
+        rows = slice(start, start + CAPTIONS_AT_ONCE)
+        relevant, naming = (padded(part[rows]) for part in annotation)
+        images, place = np.unique(split.caption_image[rows], return_inverse=True)
+        values = torch.from_numpy(np.array(features[images], np.float32))
+        ids, lens = pad(tokens[rows])
+        regions, words = matcher.regions(values.to(device)), matcher.words(ids.to(device), lens)
+        for attention in matcher.attend(Matched(regions.take(torch.from_numpy(place)), words)):
+            yield AnnotatedPass(start, attention, relevant, naming)
+    matcher.train(training)
+
+
 def attention_quality(
     matcher: Matcher,
     split: Split,
@@ -94,106 +151,20 @@ def attention_quality(
     multiple: float = 1.0,
     fixed: float | None = None,
     averaging: str = "queries",
-) -> AttentionQuality | None:
-    """Return the attention quality of every caption of a split with its own image.
+) -> dict[str, Quality]:
+    """Return the attention quality of every caption of a split with its own image, by direction.
 
-    ``tokens`` are the token ids of the captions; ``features`` replace ``split.regions`` where a
-    recipe adds positions; ``threshold`` is that of the IoU, the rest as in `measure`. None for a
-    split without annotated words, and for a matcher without attention.
+    ``t2i`` and ``i2t``, those in which the matcher attends; none for a split without annotated
+    words. ``tokens`` are the token ids of the captions; ``features`` replace ``split.regions``
+    where a recipe adds positions; ``threshold`` is that of the IoU, the rest as in `measure`.
     """
-    annotation = truth(split, threshold)
-    if annotation is None:
-        return None
     queries: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {}
-    for batch in _batches(matcher, split, tokens, features, annotation):
-        queries.setdefault(batch.direction, []).append(_queries(batch))
-    options: dict[str, Any] = {"multiple": multiple, "fixed": fixed, "averaging": averaging}
-    measured = {name: measure(*_concatenated(parts), **options) for name, parts in queries.items()}
-    return AttentionQuality(measured) if measured else None
-
-
-@torch.no_grad()
-def by_caption(
-    matcher: Matcher, split: Split, tokens: Sequence[Sequence[int]], features: Any = None
-) -> dict[str, np.ndarray]:
-    """Return precision, recall and F1 of every caption with its own image, ``[C, 3]``.
-
-    By direction, ``t2i`` and ``i2t``: means over the caption's queries at the mean weight, NaN
-    for a caption without a query that has a relevant key. Empty where `attention_quality` is
-    None, whose numbers are means over all queries, so that a long caption counts more there.
-    """
-    annotation = truth(split)
-    sums: dict[str, Tensor] = {}
-    for batch in _batches(matcher, split, tokens, features, annotation):
-        weights, relevant, keys = _queries(batch)
-        some = relevant.any(1)
-        threshold = attention_threshold(keys[some])
-        measures = torch.stack(of_each(weights[some].double(), relevant[some], threshold))
-        rows = torch.cat([measures, torch.ones_like(measures[:1])]).T  # the last column counts
-        empty = torch.zeros(len(split.captions), 4, dtype=torch.double)
-        total = sums.setdefault(batch.direction, empty)
-        total.index_add_(0, batch.start + _caption_of_query(batch)[some], rows)
-    # 0 / 0 is NaN for a caption without a query
-    return {name: (total[:, :3] / total[:, 3:]).numpy() for name, total in sums.items()}
-
-
-@dataclass(frozen=True, eq=False)
-class _Batch:
-    """The attention of some captions, from ``start`` on, in one direction, and its annotation."""
-
-    start: int
-    attention: AttentionPass
-    relevant: Tensor  # [c, L, R]
-    naming: Tensor  # [c, L]
-
-    @property
-    def direction(self) -> str:
-        return "t2i" if self.attention.key_axis == REGIONS else "i2t"
-
-
-def _batches(
-    matcher: Matcher,
-    split: Split,
-    tokens: Sequence[Sequence[int]],
-    features: Any,
-    annotation: tuple[list[np.ndarray], list[np.ndarray]] | None,
-) -> Iterator[_Batch]:
-    """Yield the attention of a matcher on a split, batch by batch, each direction in turn."""
-    if annotation is None:
-        return
-    features = split.regions if features is None else features
-    training = matcher.training
-    matcher.eval()
-    for start in range(0, len(tokens), PAIRS_AT_ONCE):
-        chosen = range(start, min(start + PAIRS_AT_ONCE, len(tokens)))
-        relevant, naming = (padded([rows[i] for i in chosen]) for rows in annotation)
-        for attention in _attend(matcher, features, split, [tokens[i] for i in chosen], chosen):
-            yield _Batch(start, attention, relevant, naming)
-    matcher.train(training)
-
-
-def _caption_of_query(batch: _Batch) -> Tensor:
-    """Return the caption within the batch of every query of `_queries`."""
-    count, words, regions = batch.attention.weights[:, :, 0].shape
-    if batch.attention.key_axis == REGIONS:
-        return batch.naming[:, :words].nonzero()[:, 0]
-    return torch.arange(count).repeat_interleave(regions)
-
-
-def _attend(
-    matcher: Matcher,
-    features: Any,
-    split: Split,
-    captions: Sequence[Sequence[int]],
-    chosen: range,
-) -> Sequence[AttentionPass]:
-    device = next(matcher.parameters()).device
-    images = split.caption_image[list(chosen)]
-    unique, place = np.unique(images, return_inverse=True)
-    regions = matcher.regions(torch.from_numpy(np.array(features[unique], np.float32)).to(device))
-    ids, lens = pad(captions)
-    words: Fragments = matcher.words(ids.to(device), lens)
-    return matcher.attend(Matched(regions.take(torch.from_numpy(place)), words))
+    for attention in annotated_passes(matcher, split, tokens, features, threshold=threshold):
+        queries.setdefault(attention.direction, []).append(attention.queries())
+    return {
+        name: measure(*_concatenated(parts), multiple=multiple, fixed=fixed, averaging=averaging)
+        for name, parts in queries.items()
+    }
 
 
 def padded(rows: Sequence[np.ndarray]) -> Tensor:
@@ -203,21 +174,6 @@ def padded(rows: Sequence[np.ndarray]) -> Tensor:
     for target, row in zip(tensor, rows, strict=True):
         target[: len(row)] = row
     return torch.from_numpy(tensor)
-
-
-def _queries(batch: _Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """Return weights ``[M, N]``, relevance and number of keys of the queries.
-
-    Queries are the words that name an object, or all regions: `measure` drops those without one.
-    """
-    weights = batch.attention.weights[:, :, 0].float().cpu()
-    _, words, regions = weights.shape
-    relevant = batch.relevant[:, :words]
-    if batch.attention.key_axis == REGIONS:
-        naming = batch.naming[:, :words]
-        return weights[naming], relevant[naming], torch.full((int(naming.sum()),), regions)
-    keys = batch.attention.pairing.words.lens[:, None].expand(-1, regions).flatten()
-    return weights.mT.flatten(0, 1), relevant.mT.flatten(0, 1), keys
 
 
 def _concatenated(parts: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:

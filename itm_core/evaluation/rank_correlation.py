@@ -1,7 +1,7 @@
 """Rank correlation of two lists, of rows, and of weighted observations.
 
 scipy computes those of lists and rows. A bootstrap over images weights each observation by how
-often its image was drawn (`statistics.over_drawn_images`), which scipy does not offer: `Ranked`.
+often its image was drawn, which scipy does not offer: `Ranked`.
 
 Page: "Real photographs", "Does attention explain?", "Regulators in motion".
 """

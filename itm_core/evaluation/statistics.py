@@ -12,10 +12,9 @@ Page: every chapter with a table; "How sure" in the chapter on the task.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize, stats
@@ -25,17 +24,6 @@ POWER = 0.8
 RESAMPLES = 2000
 DIGITS = 9
 MAX_SEEDS = 1000  # `seeds_needed` reports no larger number
-
-GAIN, LOSS, NO_EFFECT = "gain", "loss", "not significant"
-HOLDS, MIXED, NONE_FOUND, AGAINST, UNTESTABLE = (
-    "holds",
-    "mixed",
-    "no effect found",
-    "against",
-    "not testable",
-)
-EFFECTS = (GAIN, LOSS, NO_EFFECT, UNTESTABLE)  # of one difference
-VERDICTS = (HOLDS, MIXED, NONE_FOUND, AGAINST, UNTESTABLE)  # on a claim
 
 
 # --- over seeds --------------------------------------------------------------------------------
@@ -230,22 +218,6 @@ def bootstrap_means(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 
     return image_counts(len(values), resamples, seed) @ values / len(values)
 
 
-def over_drawn_images(
-    statistic: Callable[[np.ndarray], object],
-    image: np.ndarray,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> np.ndarray:
-    """Return a statistic of weighted observations in every resample of their images, ``[B, ...]``.
-
-    ``statistic`` takes weights ``[N]``: how often the image of each observation was drawn, of
-    ``image [N]``. For statistics that are not means, such as those of `rank_correlation.Ranked`.
-    """
-    _, index = np.unique(image, return_inverse=True)
-    counts = image_counts(int(index.max()) + 1, resamples, seed)
-    return np.array([statistic(count[index]) for count in counts])
-
-
 def interval(bootstrap_means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the ends of the 95 % percentile interval of resampled statistics ``[B, ...]``.
 
@@ -267,15 +239,7 @@ def image_p(bootstrap_means: np.ndarray) -> np.ndarray:
         return np.clip(2 * smaller / count, 1 / count, 1.0)
 
 
-# --- verdicts ------------------------------------------------------------------------------------
-
-
-def combined_p(images: float, seeds: float) -> float:
-    """Return the p value of a difference that must hold over images *and* over seeds.
-
-    NaN where either is, as with a single seed.
-    """
-    return float(np.maximum(images, seeds))
+# --- several tests -----------------------------------------------------------------------------
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -292,88 +256,3 @@ def holm(p: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(ordered) - done) * value))
         corrected[k] = largest
     return corrected
-
-
-def effect(difference: float, p: float) -> str:
-    """Return one of `EFFECTS` for a difference, significant where ``p < ALPHA``.
-
-    >>> effect(-3.0, 0.01), effect(3.0, 0.05), effect(3.0, math.nan)
-    ('loss', 'not significant', 'not testable')
-    """
-    if math.isnan(p) or math.isnan(difference):
-        return UNTESTABLE
-    if p >= ALPHA or not difference:
-        return NO_EFFECT
-    return GAIN if difference > 0 else LOSS
-
-
-def effects(differences: Sequence[float], p: Sequence[float]) -> list[str]:
-    """Return the `effect` of each row under one claim, corrected by `holm`."""
-    return [effect(d, q) for d, q in zip(differences, holm(p), strict=True)]
-
-
-def verdict(differences: Sequence[float], p: Sequence[float]) -> str:
-    """Return one of `VERDICTS` on the claim that every row is a gain.
-
-    ``p`` are uncorrected p values, see `effects`. Rows that cannot be tested are left out.
-
-    ==================  =============================================================
-    not testable        no row can be tested
-    holds               every row is a significant gain
-    against             every row is a significant loss
-    no effect found     no row is significant
-    mixed               any other combination
-    ==================  =============================================================
-
-    >>> verdict([3.0, 4.0], [0.01, 0.02]), verdict([3.0, -4.0], [0.01, 0.02])
-    ('holds', 'mixed')
-    """
-    distinct = set(effects(differences, p)) - {UNTESTABLE}
-    if not distinct:
-        return UNTESTABLE
-    if len(distinct) > 1:
-        return MIXED
-    return {GAIN: HOLDS, LOSS: AGAINST, NO_EFFECT: NONE_FOUND}[distinct.pop()]
-
-
-# --- a mean over images ------------------------------------------------------------------------
-
-
-class Estimate(NamedTuple):
-    """A statistic with its 95 % interval over images; NaN without any value."""
-
-    value: float
-    low: float
-    high: float
-
-    def __format__(self, spec: str) -> str:
-        """Return ``value [low, high]``, each by ``spec`` (default ``.2f``); nothing for a NaN.
-
-        >>> f"{Estimate(0.5, 0.25, 1.0):+.1f}"
-        '+0.5 [+0.2, +1.0]'
-        """
-        spec = spec or ".2f"
-        if math.isnan(self.value):
-            return ""
-        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
-
-    def __str__(self) -> str:
-        return format(self)
-
-
-UNKNOWN = Estimate(math.nan, math.nan, math.nan)
-
-
-def mean_over_images(values: np.ndarray, image: np.ndarray) -> Estimate:
-    """Return the mean over images of the mean of their values, each image counting the same.
-
-    Shapes: ``values [N]``; ``image [N]`` is the image of each. NaN values are left out, and so
-    are images without others.
-    """
-    valid = ~np.isnan(values)
-    if not valid.any():
-        return UNKNOWN
-    _, index = np.unique(image[valid], return_inverse=True)
-    means = np.bincount(index, values[valid]) / np.bincount(index)
-    low, high = interval(bootstrap_means(means[:, None])[:, 0])
-    return Estimate(float(means.mean()), float(low), float(high))

@@ -49,7 +49,8 @@ def write_metrics(folder: Path, matcher: Matcher, test: PreparedSplit) -> None:
     """
     metrics = retrieval.report(np.load(folder / SCORES))
     if not isinstance(test.vocabulary, WordPieces):
-        quality = attention_quality(matcher, test.split, test.tokens, test.features)
-        metrics |= quality.flat() if quality else {}
+        qualities = attention_quality(matcher, test.split, test.tokens, test.features)
+        for direction, quality in qualities.items():
+            metrics |= quality.flat(f"{direction}_attention")
     write_json(folder / COMPLETE, metrics)
     (folder / "state.pt").unlink(missing_ok=True)

@@ -34,8 +34,6 @@ def aggregate(
 
     Shapes: ``relevance`` ``[C, L, P, 1]`` or ``[C, 1, P, R]``; result ``[C, P]``. Raises
     `InputError` for a kind that is not in `AGGREGATIONS`.
-
-    Page: the CHAN chapter, "Pool".
     """
     rule = registered("aggregation", kind, AGGREGATIONS)
     return rule.score(relevance, axis, temperature, mask)[:, 0, :, 0]
@@ -79,11 +77,11 @@ def _masked(relevance: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _sum(relevance: Tensor, axis: int, temperature: float, mask: Tensor | None) -> Tensor:
-    return (relevance if mask is None else relevance * mask).sum(axis, keepdim=True)
+    return _sum_parts(relevance, axis, temperature, mask).sum(axis, keepdim=True)
 
 
 def _sum_parts(relevance: Tensor, axis: int, temperature: float, mask: Tensor | None) -> Tensor:
-    return relevance if mask is None else relevance * mask.expand_as(relevance).to(relevance)
+    return relevance if mask is None else relevance * mask
 
 
 def _count(relevance: Tensor, axis: int, mask: Tensor | None) -> Tensor | int:
@@ -103,10 +101,8 @@ def _max(relevance: Tensor, axis: int, temperature: float, mask: Tensor | None) 
 
 
 def _max_parts(relevance: Tensor, axis: int, temperature: float, mask: Tensor | None) -> Tensor:
-    masked = _masked(relevance, mask)
-    winner = torch.zeros_like(relevance)
-    winner.scatter_(axis, masked.argmax(axis, keepdim=True), 1.0)
-    return torch.where(winner == 1, relevance, 0.0)
+    best = _masked(relevance, mask).argmax(axis, keepdim=True)
+    return torch.zeros_like(relevance).scatter_(axis, best, relevance.gather(axis, best))
 
 
 def _lse(relevance: Tensor, axis: int, temperature: float, mask: Tensor | None) -> Tensor:

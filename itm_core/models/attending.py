@@ -1,7 +1,5 @@
 """The matcher with cross-attention: attend, align, aggregate, optionally regulated.
 
-The methods differ in their settings (see `methods`) and in the regulator.
-
 Page: the chapters on SCAN, RCAR and CHAN, "The hosts".
 """
 
@@ -33,6 +31,7 @@ from itm_core.settings import Count, Positive, Settings, name_in
 
 ATTENTIONS = ("soft", "hard")
 ALIGNMENTS = ("cosine", "dot")
+SUMMED = ("score", "relevance", "contribution", "bias")  # over passes, for IMRAM
 
 
 class AttendingSettings(Settings):
@@ -44,9 +43,9 @@ class AttendingSettings(Settings):
         attention: ``soft``, or ``hard``: each query attends to its most similar key (CHAN).
         normalisation: of the dot products before the softmax, see `attention.normalise`.
         attention_temperature: lambda_1; SCAN's is 9 for t2i and 4 for i2t.
+        gate: BFAN's focal gate, ``none``, ``equal`` or ``prob``.
         alignment: of a query with its attended vector under soft attention: their ``cosine``, or
             the ``dot`` product with the vector at unit length (CHAN's soft coding).
-        gate: BFAN's focal gate, ``none``, ``equal`` or ``prob``.
         aggregation: of cosines: ``mean`` (AVG), ``LSE``, ``max``, ``sum``, ``softmax``; of
             similarity vectors: ``SAF``, ``SGR``.
         lse_temperature: lambda_2; used by LSE and softmax alone.
@@ -114,10 +113,9 @@ class Attending(Matcher):
                 for name, key_axis in DIRECTIONS[settings.direction].items()
             }
         )
-        if any(isinstance(direction.nodes, SAF) for direction in self._directions):
-            self.scope = "caption"
-        if any(direction.forms_vectors for direction in self._directions):
-            self.forms_vectors = True
+        nodes = [direction.nodes for direction in self._directions]
+        self.forms_vectors = regulator is not None or any(x is not None for x in nodes)
+        self.scope = "caption" if any(isinstance(x, SAF) for x in nodes) else "pair"
 
     @property
     def _directions(self) -> list[CrossAttention]:
@@ -156,13 +154,8 @@ class CrossAttention(nn.Module):
         self.regulator = None if regulator is None else regulator(embedding)
         self.nodes: NodeAggregation | None = None
         if settings.uses_nodes and not (self.regulator and self.regulator.pools):
-            aggregation = NODE_AGGREGATIONS[settings.aggregation]
-            self.nodes = aggregation(embedding, settings.width, settings.node_steps)
-
-    @property
-    def forms_vectors(self) -> bool:
-        """Whether attended vectors are formed in full."""
-        return self.regulator is not None or self.nodes is not None
+            nodes = NODE_AGGREGATIONS[settings.aggregation]
+            self.nodes = nodes(embedding, settings.width, settings.node_steps)
 
     def forward(self, pairing: Pairing, dots: Tensor) -> Tensor:
         """Return this direction's scores ``[C, P]``; ``dots [C, L, P, R]`` are the pairing's."""
@@ -184,13 +177,15 @@ class CrossAttention(nn.Module):
     ) -> Iterator[tuple[AttentionPass, RegulatorState]]:
         """Yield each pass of attention and the regulator's state after it."""
         control, regulator = AttentionControl(self.settings.attention_temperature), self.regulator
-        state = RegulatorState(control) if regulator is None else regulator.start(control)
-        if regulator is not None:
-            for k in range(regulator.updates):
-                attention = self._attend(pairing, dots, state.control)
-                state = regulator.update(k, attention, state)
-                yield attention, state
-        if regulator is None or not regulator.pools:
+        if regulator is None:
+            yield self._attend(pairing, dots, control), RegulatorState(control)
+            return
+        state = regulator.start(control)
+        for k in range(regulator.updates):
+            attention = self._attend(pairing, dots, state.control)
+            state = regulator.update(k, attention, state)
+            yield attention, state
+        if not regulator.pools:
             yield self._attend(pairing, dots, state.control), state
 
     def explain(self, pairing: Pairing, dots: Tensor) -> DirectionOutput:
@@ -205,7 +200,9 @@ class CrossAttention(nn.Module):
         output = replace(self._explain_score(passes[-1]), passes=passes)
         if self.regulator is not None and self.regulator.sums_scores:
             for attention in passes[:-1]:
-                output = _added(output, self._explain_score(attention))
+                earlier = self._explain_score(attention)
+                sums = {x: getattr(output, x) + getattr(earlier, x) for x in SUMMED}
+                output = replace(output, **sums)
         return output
 
     def _attend(self, pairing: Pairing, dots: Tensor, control: AttentionControl) -> AttentionPass:
@@ -222,13 +219,9 @@ class CrossAttention(nn.Module):
         if settings.attention == "hard":
             chosen = choose(controlled.detach(), pairing, key_axis)
             return AttentionPass(pairing, key_axis, dots, None, query, control, chosen)
+        kind, gate, temperature = settings.normalisation, settings.gate, control.temperature
         weights = attend(
-            controlled,
-            pairing,
-            key_axis,
-            kind=settings.normalisation,
-            temperature=control.temperature,
-            gate=settings.gate,
+            controlled, pairing, key_axis, kind=kind, temperature=temperature, gate=gate
         )
         return AttentionPass(pairing, key_axis, dots, weights, query, control)
 
@@ -236,7 +229,7 @@ class CrossAttention(nn.Module):
         """Return the aggregated scores ``[C, P]`` of one pass."""
         if self.nodes is not None:
             return self.nodes(attention)
-        return self._sum_terms(aggregate, self._terms(attention), attention)
+        return self._aggregated(aggregate, attention, self._relevance(attention))
 
     def _explain_score(self, attention: AttentionPass) -> DirectionOutput:
         """Return the scores of one pass with the contributions of its queries."""
@@ -245,56 +238,31 @@ class CrossAttention(nn.Module):
             return DirectionOutput(
                 self.key_axis, [attention], score, contribution, bias, pooling=[pooling]
             )
-        terms = self._terms(attention)
-        score = self._sum_terms(aggregate, terms, attention)
-        contribution = self._sum_terms(contributions, terms, attention)
-        return DirectionOutput(
-            self.key_axis, [attention], score, contribution, torch.zeros_like(score), terms[0][0]
-        )
+        relevance = self._relevance(attention)
+        score = self._aggregated(aggregate, attention, relevance)
+        contribution = self._aggregated(contributions, attention, relevance)
+        bias = torch.zeros_like(score)
+        return DirectionOutput(self.key_axis, [attention], score, contribution, bias, relevance)
 
-    def _terms(self, attention: AttentionPass) -> list[tuple[Tensor, float]]:
-        """Return what is aggregated, ``[C, L, P, 1]`` or ``[C, 1, P, R]``, each with its factor."""
-        s, key_axis = self.settings, self.key_axis
+    def _relevance(self, attention: AttentionPass) -> Tensor:
+        """Return the relevance of each query, ``[C, L, P, 1]`` or ``[C, 1, P, R]``."""
+        dots, key_axis = attention.dots, self.key_axis
         if attention.chosen is not None:  # CHAN: the chosen similarity itself
-            relevance = attention.dots.gather(key_axis, attention.chosen)
-        else:
-            relevance = cosine(
-                attention.dots,
-                attention.weights,
-                attention.pairing,
-                key_axis,
-                scaled=s.alignment == "cosine",
-            )
-        factor = s.lse_temperature if s.aggregation == "LSE" and not s.lse_scaled else 1.0
-        terms = [(relevance, factor)]
-        if s.max_attention_bonus:
-            terms.append((attention.weights.amax(key_axis, keepdim=True), factor / 2))
-        return terms
+            return dots.gather(key_axis, attention.chosen)
+        scaled = self.settings.alignment == "cosine"
+        return cosine(dots, attention.weights, attention.pairing, key_axis, scaled=scaled)
 
-    def _sum_terms(
-        self,
-        rule: Callable[..., Tensor],
-        terms: Sequence[tuple[Tensor, float]],
-        attention: AttentionPass,
+    def _aggregated(
+        self, rule: Callable[..., Tensor], attention: AttentionPass, relevance: Tensor
     ) -> Tensor:
-        """Return the sum of `aggregate` or `contributions` over the terms."""
-        kind, temperature = self.settings.aggregation, self.settings.lse_temperature
-        axis, mask = attention.query_axis, attention.pairing.mask(attention.query_axis)
-        parts = [
-            rule(x, axis, kind=kind, temperature=temperature, mask=mask) * factor
-            for x, factor in terms
-        ]
-        return sum(parts[1:], parts[0])
-
-
-def _added(output: DirectionOutput, earlier: DirectionOutput) -> DirectionOutput:
-    """Return the output with the score of an earlier pass added (cosines alone are summed)."""
-    assert output.relevance is not None
-    assert earlier.relevance is not None
-    return replace(
-        output,
-        score=output.score + earlier.score,
-        relevance=output.relevance + earlier.relevance,
-        contribution=output.contribution + earlier.contribution,
-        bias=output.bias + earlier.bias,
-    )
+        """Return the result of `aggregate` or `contributions`, with the attention bonus if set."""
+        s, axis = self.settings, attention.query_axis
+        mask, temperature = attention.pairing.mask(axis), s.lse_temperature
+        factor = temperature if s.aggregation == "LSE" and not s.lse_scaled else 1.0
+        total = rule(relevance, axis, kind=s.aggregation, temperature=temperature, mask=mask)
+        total = total * factor
+        if s.max_attention_bonus:
+            most = attention.weights.amax(self.key_axis, keepdim=True)
+            bonus = rule(most, axis, kind=s.aggregation, temperature=temperature, mask=mask)
+            total = total + bonus * (factor / 2)
+        return total

@@ -1,9 +1,6 @@
 """Cross-attention weights: soft attention, normalisations, focal gates, hard assignment.
 
-SCAN equations 1-2 (image-text) and 6-7 (text-image); the default of the whole family,
-``clipped_l2norm``, is equation 1 with the slope of the released code.
-
-Page: the SCAN chapter, "Attend"; the CHAN chapter, "Code".
+SCAN equations 1-2 (image-text) and 6-7 (text-image). Page: the SCAN chapter, "Attend".
 """
 
 from __future__ import annotations
@@ -29,14 +26,11 @@ def normalise(
     """Return the dot products ``S`` normalised along ``axis``, the axis of the queries.
 
     A key that is similar to every query then attracts no more attention than one that is similar
-    to a single query. Raises `InputError` for an unknown kind.
+    to a single query. Raises `InputError` for a kind that is not in `NORMALISATIONS`.
 
     Args:
         S: ``[C, L, P, R]`` dot products.
-        kind: one of `NORMALISATIONS`.
-        axis: `WORDS` when words are the queries (t2i), `REGIONS` when regions are (i2t).
-        mask: True where a query is real; padded queries are zero and do not change a norm, so
-            only ``softmax`` needs it.
+        mask: True where a query is real; only ``softmax`` needs it, as padded queries are zero.
         scale: multiplies the result, within the division by the norm.
     """
     return registered("normalisation", kind, NORMALISATIONS)(S, axis, mask, scale)
@@ -61,14 +55,10 @@ def _no_norm(S: Tensor, axis: int, mask: Tensor | None, scale: float) -> Tensor:
 
 def _clipped(normalisation: Normalisation) -> Normalisation:
     """Return the normalisation after a leaky ReLU of the dot products."""
-
-    def clipped(S: Tensor, axis: int, mask: Tensor | None, scale: float) -> Tensor:
-        return normalisation(leaky_relu(S, SLOPE), axis, mask, scale)
-
-    return clipped
+    return lambda S, axis, mask, scale: normalisation(leaky_relu(S, SLOPE), axis, mask, scale)
 
 
-NORMALISATIONS: dict[str, Normalisation] = {
+NORMALISATIONS: dict[str, Normalisation] = {  # the family's default is the first: equation 1
     "clipped_l2norm": _clipped(_l2norm),
     "clipped_l1norm": _clipped(_l1norm),
     "clipped": _clipped(_no_norm),
@@ -90,16 +80,14 @@ def attend(
 ) -> Tensor:
     """Return attention weights over the keys on ``key_axis``, summing to one for each query.
 
-    ``softmax(temperature * normalise(S))``: SCAN equations 2 and 7, with lambda_1 the
-    temperature. ``key_axis`` is `REGIONS` for t2i, `WORDS` for i2t.
-
-    Shapes: ``S`` and the result are ``[C, L, P, R]``; a temperature per query broadcasts to that.
-    Padded keys get weight zero.
+    ``softmax(temperature * normalise(S))``: SCAN equations 2 and 7, with lambda_1 the temperature.
+    ``S`` and the result are ``[C, L, P, R]``; a temperature per query broadcasts to that. Padded
+    keys get weight zero.
     """
     query_axis = query_axis_of(key_axis)
-    scale = temperature if isinstance(temperature, (int, float)) else 1.0
+    scale = 1.0 if isinstance(temperature, Tensor) else temperature
     Z = normalise(S, kind, query_axis, pairing.mask(query_axis), scale=scale)
-    if not isinstance(temperature, (int, float)):
+    if isinstance(temperature, Tensor):
         Z = Z * temperature
     mask = pairing.mask(key_axis)
     if mask is not None:
@@ -113,9 +101,8 @@ def focused(weights: Tensor, axis: int, gate: str, mask: Tensor | None = None) -
     BFAN section 3.3; ``axis`` is that of the keys. ``equal`` keeps key i where
     ``sum_t (w_i - w_t) > 0``, that is above the mean; ``prob`` where
     ``sum_t (w_i - w_t) sqrt(w_t) > 0``, that is above ``sum w^1.5 / sum w^0.5``. Where no weight
-    is above (all are equal) all are kept: the released code divides zero by zero there.
-
-    Raises `InputError` for an unknown gate.
+    is above (all are equal) all are kept: the released code divides zero by zero there. Raises
+    `InputError` for an unknown gate.
     """
     return registered("gate", gate, GATES)(weights, axis, mask)
 
@@ -150,14 +137,7 @@ def choose(S: Tensor, pairing: Pairing, key_axis: int) -> Tensor:
     """Return the index of the key with the largest dot product; ``key_axis`` gets size 1.
 
     CHAN equation 7: hard assignment of each query to its nearest key, the first of equals.
-    Padded keys are never chosen.
-
-    Page: the CHAN chapter, "Code".
+    Padded keys are never chosen. Page: the CHAN chapter, "Code".
     """
     mask = pairing.mask(key_axis)
     return (S if mask is None else S.masked_fill(~mask, -torch.inf)).argmax(key_axis, keepdim=True)
-
-
-def one_hot(chosen: Tensor, like: Tensor, key_axis: int) -> Tensor:
-    """Return the weights ``[C, L, P, R]`` that are one at the chosen key, else zero."""
-    return torch.zeros_like(like).scatter_(key_axis, chosen, 1.0)

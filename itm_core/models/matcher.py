@@ -38,13 +38,11 @@ class DirectionOutput:
 
     Attributes:
         key_axis: `REGIONS` (t2i) or `WORDS` (i2t).
-        passes: the passes of attention, in order.
+        passes: of attention, in order.
         score: ``[C, P]``, this direction's part of the score.
         contribution: ``[C, L, P, R]*`` each query's contribution to the score.
-        bias: ``[C, P]`` what is no query's: a global similarity, a bias. Contributions and bias
-            add up to the score.
-        relevance: ``[C, L, P, R]*`` cosine of each query with its attended vector; None where
-            similarity vectors are aggregated instead.
+        bias: ``[C, P]``, a global similarity or a bias: score less all contributions.
+        relevance: ``[C, L, P, R]*`` cosine with the attended vector; None with similarity vectors.
         pooling: aggregation weights of each step, ``[C, L, P, R]*``.
     """
 
@@ -69,19 +67,13 @@ class DirectionOutput:
 
 @dataclass(frozen=True, eq=False)
 class MatchOutput:
-    """The scores of a pairing, ``[C, P]``, and one `DirectionOutput` for each direction.
-
-    A matcher that compares pooled vectors has no directions.
-    """
+    """The scores of a pairing, ``[C, P]``, and one `DirectionOutput` for each direction, if any."""
 
     score: Tensor
     directions: Sequence[DirectionOutput] = ()
 
     def total(self) -> Tensor:
-        """Return the score as the sum of contributions and bias, ``[C, P]``.
-
-        Without directions it is the score itself.
-        """
+        """Return the sum of contributions and bias, ``[C, P]``; the score without directions."""
         if not self.directions:
             return self.score
         parts = [output.contribution.sum((1, 3)) + output.bias for output in self.directions]

@@ -19,8 +19,7 @@ class PairDropout(nn.Module):
 
     def __init__(self, p: float) -> None:
         super().__init__()
-        self.p = p
-        self.seed = 0
+        self.p, self.seed = p, 0
 
     def resample_dropout(self) -> None:
         """Draw a new seed from torch's random state."""

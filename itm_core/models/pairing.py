@@ -55,20 +55,38 @@ class Pairing(ABC):
         """Return the dot product of every word with every region, ``[C, L, P, R]``."""
 
     @abstractmethod
+    def partners(self, values: Tensor) -> Tensor:
+        """Return ``values [I, ...]`` of the partners of each caption, ``[1 or C, P, ...]``."""
+
+    @abstractmethod
+    def _product(self, x: Tensor, matrices: Tensor) -> Tensor:
+        """Return ``x [C, L, P, N]`` times the partners' ``matrices [1 or C, P, N, M]``."""
+
+    def _partner_vectors(self) -> Tensor:
+        """Return the regions of each caption's partners, ``[1 or C, P, R, D]``."""
+        return self.partners(self.regions.vectors)
+
     def dot_of(self, queries: Tensor, key_axis: int) -> Tensor:
         """Return the dot products of ``queries`` with the keys on ``key_axis``.
 
         For queries that differ from pair to pair, as regulators make them: ``[C, L, P, 1, D]``
         (``key_axis`` is `REGIONS`) or ``[C, 1, P, R, D]`` (`WORDS`); result ``[C, L, P, R]``.
         """
+        if key_axis == REGIONS:
+            return self._product(queries.squeeze(3), self._partner_vectors().mT)
+        flat = queries.flatten(1, 3)  # [C, P R, D]
+        return (self.words.vectors @ flat.mT).unflatten(2, queries.shape[2:4])
 
-    @abstractmethod
     def mix(self, weights: Tensor, key_axis: int) -> Tensor:
         """Return the weighted sums of the keys on ``key_axis``.
 
         ``[C, L, P, R]`` weights give ``[C, L, P, 1, D]`` (sums of regions for each word) or
         ``[C, 1, P, R, D]`` (sums of words for each region).
         """
+        if key_axis == REGIONS:
+            return self._product(weights, self._partner_vectors()).unsqueeze(3)
+        flat = weights.flatten(2).mT  # [C, P R, L]
+        return (flat @ self.words.vectors).unflatten(1, weights.shape[2:]).unsqueeze(1)
 
     def queries(self, key_axis: int) -> Tensor:
         """Return the queries for the keys on ``key_axis``.
@@ -78,14 +96,6 @@ class Pairing(ABC):
         if key_axis == REGIONS:
             return self.words.vectors[:, :, None, None]
         return self._partner_vectors()[:, None]
-
-    @abstractmethod
-    def partners(self, values: Tensor) -> Tensor:
-        """Return ``values [I, ...]`` of the partners of each caption, ``[1 or C, P, ...]``."""
-
-    def _partner_vectors(self) -> Tensor:
-        """Return the regions of each caption's partners, ``[1 or C, P, R, D]``."""
-        return self.partners(self.regions.vectors)
 
     def pooled(self) -> tuple[Tensor, Tensor]:
         """Return the pooled vectors of captions ``[C, 1, D]`` and partners ``[1 or C, P, D]``."""
@@ -97,35 +107,17 @@ class Pairing(ABC):
         """Return a number for each pair, ``[C, P]`` int64: the same in every pairing and tile."""
         return self.words.indices[:, None] * _MANY + self.partners(self.regions.indices)
 
-    @abstractmethod
-    def _region_mix(self, weights: Tensor, factors: Tensor) -> Tensor:
-        """Return the product of each image's ``factors [I, M, R]`` and its weights."""
-
-    def _word_mix(self, weights: Tensor, factors: Tensor) -> Tensor:
-        """Return the product of each caption's ``factors [C, M, L]`` and its weights."""
-        captions, length, partners, regions = weights.shape
-        mixed = factors @ weights.reshape(captions, length, partners * regions)
-        return mixed.view(captions, -1, partners, regions)
-
-    def region_values(self, values: Tensor) -> Tensor:
-        """Return per-region ``values`` ``[I, R]`` laid out as ``[1 or C, 1, P, R]``."""
-        return self.partners(values)[:, None]
-
-    def word_values(self, values: Tensor) -> Tensor:
-        """Return per-word ``values`` ``[C, L]`` laid out as ``[C, L, 1, 1]``."""
-        return values[:, :, None, None]
-
     def norms(self, axis: int) -> Tensor:
         """Return the lengths of the fragments on ``axis``, broadcastable to ``[C, L, P, R]``."""
         if axis == WORDS:
-            return self.word_values(self.words.norms)
-        return self.region_values(self.regions.norms)
+            return self.words.norms[:, :, None, None]
+        return self.partners(self.regions.norms)[:, None]
 
     def mask(self, axis: int) -> Tensor | None:
         """Return where the fragments on ``axis`` are real; None without padding."""
         if axis == WORDS:
-            return self.word_values(self.words.mask) if self.words.ragged else None
-        return self.region_values(self.regions.mask) if self.regions.ragged else None
+            return self.words.mask[:, :, None, None] if self.words.ragged else None
+        return self.partners(self.regions.mask)[:, None] if self.regions.ragged else None
 
     def unit_mix(self, weights: Tensor, key_axis: int) -> Tensor:
         """Return the weighted sums of `mix` at unit length (a zero sum stays zero)."""
@@ -147,12 +139,17 @@ class Pairing(ABC):
         for duplicate and zero fragments.
         """
         side = self.words if key_axis == WORDS else self.regions
-        apply = self._word_mix if key_axis == WORDS else self._region_mix
-        if torch.is_grad_enabled() and side.vectors.requires_grad:
-            squared = (apply(weights, side.gram) * weights).sum(key_axis, keepdim=True)
+        training = torch.is_grad_enabled() and side.vectors.requires_grad
+        factors = side.gram if training else side.root
+        if key_axis == WORDS:
+            mixed = (factors @ weights.flatten(2)).unflatten(2, weights.shape[2:])
+        else:
+            mixed = self._product(weights, self.partners(factors).mT)
+        if training:
+            squared = (mixed * weights).sum(key_axis, keepdim=True)
             # the square root has no gradient at zero, where all keys are zero
             return squared.clamp_min(1e-30).sqrt()
-        return length(apply(weights, side.root), key_axis)
+        return length(mixed, key_axis)
 
 
 class AllPairs(Pairing):
@@ -168,24 +165,13 @@ class AllPairs(Pairing):
         V, W = self.regions.vectors, self.words.vectors
         return (W.flatten(0, 1) @ V.flatten(0, 1).T).view(*W.shape[:2], *V.shape[:2])
 
-    def dot_of(self, queries: Tensor, key_axis: int) -> Tensor:
-        """Return the dot products, one matrix product for each caption or image."""
-        if key_axis == WORDS:
-            flat = queries.flatten(1, 3)  # [C, P R, D]
-            return (self.words.vectors @ flat.mT).unflatten(2, queries.shape[2:4])
-        per_image = queries.flatten(0, 1).squeeze(2).transpose(0, 1)  # [P, C L, D], a view
-        dots = (per_image @ self.regions.vectors.mT).transpose(0, 1)
-        return dots.unflatten(0, queries.shape[:2])
+    def partners(self, values: Tensor) -> Tensor:
+        """Return the values of all images, the same for every caption."""
+        return values[None]
 
-    def mix(self, weights: Tensor, key_axis: int) -> Tensor:
-        """Return the weighted sums, one matrix product for each caption or image."""
-        if key_axis == WORDS:
-            flat = weights.flatten(2).mT  # [C, I R, L]
-            mixed = (flat @ self.words.vectors).unflatten(1, weights.shape[2:])
-            return mixed.unsqueeze(1)
-        per_image = weights.flatten(0, 1).transpose(0, 1)  # [I, C L, R]
-        mixed = (per_image @ self.regions.vectors).transpose(0, 1)
-        return mixed.unflatten(0, weights.shape[:2]).unsqueeze(3)
+    def _product(self, x: Tensor, matrices: Tensor) -> Tensor:
+        per_image = x.flatten(0, 1).transpose(0, 1)  # [I, C L, N], a view
+        return (per_image @ matrices[0]).transpose(0, 1).unflatten(0, x.shape[:2])
 
     def difference(self, weights: Tensor, key_axis: int) -> Tensor:
         """Return the differences, subtracted within the matrix product."""
@@ -199,14 +185,6 @@ class AllPairs(Pairing):
         per_image = unit.flatten(0, 1).transpose(0, 1)
         flat = torch.baddbmm(queries, per_image, V, alpha=-1).transpose(0, 1)
         return flat.unflatten(0, weights.shape[:2]).unsqueeze(3)
-
-    def partners(self, values: Tensor) -> Tensor:
-        """Return the values of all images, the same for every caption."""
-        return values[None]
-
-    def _region_mix(self, weights: Tensor, factors: Tensor) -> Tensor:
-        per_image = weights.flatten(0, 1).transpose(0, 1)  # [I, C L, R], a view
-        return (per_image @ factors.mT).transpose(0, 1).unflatten(0, weights.shape[:2])
 
 
 class _ListedPartners(Pairing):
@@ -227,26 +205,11 @@ class _ListedPartners(Pairing):
 
     def dot(self) -> Tensor:
         """Return the dot products, one matrix product for each caption."""
-        V, W = self._listed, self.words.vectors
-        return (W @ V.flatten(1, 2).mT).unflatten(2, V.shape[1:3])
+        V = self._listed
+        return (self.words.vectors @ V.flatten(1, 2).mT).unflatten(2, V.shape[1:3])
 
-    def dot_of(self, queries: Tensor, key_axis: int) -> Tensor:
-        """Return the dot products, one matrix product for each pair."""
-        if key_axis == WORDS:
-            flat = queries.flatten(1, 3)
-            return (self.words.vectors @ flat.mT).unflatten(2, queries.shape[2:4])
-        return (queries.squeeze(3).transpose(1, 2) @ self._listed.mT).transpose(1, 2)
-
-    def mix(self, weights: Tensor, key_axis: int) -> Tensor:
-        """Return the weighted sums, one matrix product for each pair."""
-        if key_axis == WORDS:
-            flat = weights.flatten(2).mT
-            return (flat @ self.words.vectors).unflatten(1, weights.shape[2:]).unsqueeze(1)
-        mixed = weights.transpose(1, 2) @ self._listed  # [C, P, L, D]
-        return mixed.transpose(1, 2).unsqueeze(3)
-
-    def _region_mix(self, weights: Tensor, factors: Tensor) -> Tensor:
-        return (weights.transpose(1, 2) @ factors[self.partner].mT).transpose(1, 2)
+    def _product(self, x: Tensor, matrices: Tensor) -> Tensor:
+        return (x.transpose(1, 2) @ matrices).transpose(1, 2)
 
 
 class Matched(_ListedPartners):

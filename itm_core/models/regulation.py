@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from itm_core.encoders.fragments import TINY, lazy, length, linear
 from itm_core.models.aggregation import squashed_contributions
 from itm_core.models.alignment import SimilarityVector
-from itm_core.models.attention import one_hot
 from itm_core.models.pairing import Pairing, queries_first, query_axis_of, query_layout
 
 
@@ -67,7 +66,7 @@ class AttentionPass:
         if self.soft is not None:
             return self.soft
         assert self.chosen is not None  # one of the two is always set
-        return one_hot(self.chosen, self.dots, self.key_axis)
+        return torch.zeros_like(self.dots).scatter_(self.key_axis, self.chosen, 1.0)
 
     @property
     def mask(self) -> Tensor | None:
@@ -117,9 +116,7 @@ class RegulatorState:
 
 
 class Regulator(nn.Module, ABC):
-    """Alignment maps, a state between the passes of attention, and a score if it pools.
-
-    A subclass writes `update`.
+    """Alignment maps, and a score if it pools. A subclass writes `update`.
 
     Attributes:
         changes_attention: whether it changes the control of the next pass.
@@ -147,10 +144,7 @@ class Regulator(nn.Module, ABC):
 
     @property
     def updates(self) -> int:
-        """The number of passes after which the state is updated.
-
-        Without pooling the host aggregates one further pass. Pooling alone has one pass.
-        """
+        """The passes after which the state is updated; a host that aggregates has one more."""
         return self.steps if self.changes_attention else 1
 
     def start(self, control: AttentionControl) -> RegulatorState:
@@ -168,7 +162,6 @@ class Regulator(nn.Module, ABC):
     def score(self, state: RegulatorState) -> Tensor:
         """Return the scores ``[C, P]`` of the pooled alignment."""
         assert self.output is not None
-        assert state.pooled is not None
         return getattr(torch, self.activation)(self.output(state.pooled)).flatten(1, 4)
 
     def explain(self, attention: AttentionPass, state: RegulatorState) -> tuple[Tensor, Tensor]:

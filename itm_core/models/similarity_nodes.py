@@ -30,10 +30,7 @@ class NodeLogit(NamedTuple):
 
 
 class NodeAggregation(nn.Module, ABC):
-    """The nodes of a pair, and the sigmoid of the logit that a subclass computes from them.
-
-    Nodes are laid out ``[C, N, P, K]``, N = 1 + queries, the global similarity first.
-    """
+    """The nodes of a pair, and the sigmoid of the logit that a subclass computes from them."""
 
     def __init__(self, embedding: int, width: int, steps: int) -> None:
         super().__init__()
@@ -43,8 +40,8 @@ class NodeAggregation(nn.Module, ABC):
 
     def forward(self, attention: AttentionPass) -> Tensor:
         """Return the scores ``[C, P]`` of a pass of attention."""
-        logit = self.logit(attention)
-        return (logit.parts.sum(1) + logit.constant).sigmoid()
+        _, parts, constant = self.logit(attention)
+        return (parts.sum(1) + constant).sigmoid()
 
     def explain(self, attention: AttentionPass) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return score ``[C, P]``, each query's contribution, bias ``[C, P]``, node weights.
@@ -53,11 +50,9 @@ class NodeAggregation(nn.Module, ABC):
         """
         weights, parts, constant = self.logit(attention)
         score = (parts.sum(1) + constant).sigmoid()
-        contributions, bias = squashed_contributions(
-            "sigmoid", parts[:, 1:], constant + parts[:, 0]
-        )
-        contributions = query_layout(contributions, attention.key_axis)
-        return score, contributions, bias, query_layout(weights[:, 1:], attention.key_axis)
+        terms, bias = squashed_contributions("sigmoid", parts[:, 1:], constant + parts[:, 0])
+        key_axis = attention.key_axis
+        return score, query_layout(terms, key_axis), bias, query_layout(weights[:, 1:], key_axis)
 
     @abstractmethod
     def logit(self, attention: AttentionPass) -> NodeLogit:
@@ -109,23 +104,19 @@ class CaptionNorm(nn.Module):
     are normalised at once; `update_running_stats` updates the averages once in a step.
     """
 
-    running_mean: Tensor
-    running_var: Tensor
-
     def __init__(self, momentum: float = 0.1, eps: float = 1e-5) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(1))
-        self.bias = nn.Parameter(torch.zeros(1))
-        self.register_buffer("running_mean", torch.zeros(1))
-        self.register_buffer("running_var", torch.ones(1))
+        self.weight, self.bias = nn.Parameter(torch.ones(1)), nn.Parameter(torch.zeros(1))
+        self.running_mean = nn.Buffer(torch.zeros(1))
+        self.running_var = nn.Buffer(torch.ones(1))
         self.momentum, self.eps = momentum, eps
         self.collected: list[tuple[Tensor, Tensor]] = []  # indices [n] and statistics [n, 2]
 
     def forward(self, x: Tensor, mask: Tensor | None, indices: Tensor) -> Tensor:
         """Return ``x [C, N, P]`` normalised; ``indices [C]`` are the captions' in their batch."""
         if not self.training:
-            mean, var = self.running_mean, self.running_var
-            return (x - mean) * (self.weight * (var + self.eps).rsqrt()) + self.bias
+            scale = self.weight * (self.running_var + self.eps).rsqrt()
+            return (x - self.running_mean) * scale + self.bias
         real = torch.ones_like(x) if mask is None else mask.expand_as(x).to(x)
         count = real.sum((1, 2), keepdim=True)
         mean = (x * real).sum((1, 2), keepdim=True) / count
@@ -195,16 +186,10 @@ class SGR(NodeAggregation):
             if padded is not None:
                 edges = edges.masked_fill(padded, -torch.inf)
             edges = edges.softmax(-1)
-            if k == last:
-                return self._global_logit(X, edges[:, :, 0], update)
-            X = update(edges @ X).relu()
-        raise AssertionError("SGR has at least one step")
-
-    def _global_logit(self, X: Tensor, edges: Tensor, update: nn.Module) -> NodeLogit:
-        """Return the logit of the global node after the last step, split by sending node.
-
-        In channels where the ReLU is active the step is linear, so the parts add up exactly.
-        """
+            if k < last:
+                X = update(edges @ X).relu()
+        # where the ReLU is active the last step is linear: the parts of the nodes add up exactly
+        edges = edges[:, :, 0]
         received = (edges.unsqueeze(-1) * X).sum(2)  # [C, P, K]
         open_channels = (update(received) > 0).to(X)
         slope = (self.score.weight * open_channels) @ update.weight  # [C, P, K]

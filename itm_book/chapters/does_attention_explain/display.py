@@ -35,7 +35,7 @@ from itm_book.chapters.does_attention_explain.measures import (
 from itm_book.figures import attention_maps
 from itm_book.figures.style import FAINT, INK, finished, styled
 from itm_book.pairs.pair_records import PairRecord
-from itm_core.evaluation.statistics import Estimate, mean_over_images
+from itm_book.tables.over_images import Estimate, mean_over_images
 
 COLOURS = {OCCLUSION: "#e69f00", OVERLAPS: "#d55e00", GRADIENTS: "#0072b2", OTHER_WORD: FAINT}
 ORDER_COLOURS = dict(zip(ORDERS, ("#0072b2", "#d55e00", FAINT, "#56b4e9"), strict=True))

@@ -20,10 +20,10 @@ from itm_book.records import rounding
 from itm_book.records.grids import Grid
 from itm_book.records.results import Results
 from itm_book.records.rounding import Components, Spread
-from itm_book.tables import comparison
+from itm_book.tables import comparison, labels
+from itm_book.tables.labels import GAIN, LOSS, NO_EFFECT, UNTESTABLE
 from itm_book.tables.run_links import linked
 from itm_core.evaluation import retrieval, statistics
-from itm_core.evaluation.statistics import GAIN, LOSS, NO_EFFECT, UNTESTABLE
 
 COLUMNS = [
     "name", "against", "group", "on", "seeds", "gain", "low", "high", "spread",
@@ -83,7 +83,7 @@ def score_differences(
         row = {"name": name, "against": against, "group": group, "on": on, "seeds": len(hits)}
         row |= {"gain": images["difference"], "spread": statistics.sd(by_seed), "by": IMAGES}
         row |= {key: images[key] for key in ("low", "high", "p")}
-        row["effect"] = statistics.effect(images["difference"], images["p"])
+        row["effect"] = labels.effect(images["difference"], images["p"])
         rows.append(row | {"runs": list(runs)})
     return pd.DataFrame(rows, columns=COLUMNS)
 

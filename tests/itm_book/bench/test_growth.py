@@ -1,4 +1,4 @@
-"""The gallery grows: processes of their own, and what is fitted."""
+"""Scaling with the number of images: separate processes, and the fitted exponent."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def test_the_exponent_is_that_of_a_power_law() -> None:
 
 
 def test_a_process_measures_one_size() -> None:
-    (one,) = growth.grow(["CHAN"], [40], captions=3)
-    assert (one.method, one.images, one.captions) == ("CHAN", 40, 3)
-    assert one.seconds > 0
-    assert one.peak >= one.before > 50
-    assert "40 x 3" in one.line()
+    (point,) = growth.time_growth(["CHAN"], [40], captions=3)
+    assert (point.method, point.images, point.captions) == ("CHAN", 40, 3)
+    assert point.seconds > 0
+    assert point.peak >= point.before > 50
+    assert "40 x 3" in point.line()
 
 
 def test_a_process_that_fails_is_told() -> None:
     with pytest.raises(InputError, match="ended early.*SCAM"):
-        list(growth.grow(["SCAM"], [10], captions=2))
+        list(growth.time_growth(["SCAM"], [10], captions=2))

@@ -10,7 +10,7 @@ import torch
 
 from itm_book.bench import growth, record, scoring, search, training
 from itm_book.bench.growth import ScalingPoint
-from itm_book.bench.scoring import Asked, ScoringTiming
+from itm_book.bench.scoring import ScoringSettings, ScoringTiming
 from itm_book.search import search_curve
 from itm_book.tables import report
 from itm_book.tables.report import MARK, note_of
@@ -19,11 +19,11 @@ from itm_core.cli import main
 from itm_core.errors import InputError
 
 
-def raced(ours: float = 1.0, method: str = "SCAN t2i") -> ScoringTiming:
+def timing(ours: float = 1.0, method: str = "SCAN t2i") -> ScoringTiming:
     return ScoringTiming(
         method=method,
         ours=ours,
-        twin=8,
+        reference=8,
         bare=0.5,
         flops=1e6,
         reached=1e9,
@@ -35,47 +35,49 @@ def raced(ours: float = 1.0, method: str = "SCAN t2i") -> ScoringTiming:
 
 
 def test_a_record_keeps_the_newest_of_each(tmp_path: Path) -> None:
-    asked = Asked()
-    record.save("scoring", record.scoring_rows([raced(), raced(2, "CHAN")], asked), tmp_path)
-    record.save("scoring", record.scoring_rows([raced(0.5)], asked), tmp_path)
+    settings = ScoringSettings()
+    record.save("scoring", record.scoring_rows([timing(), timing(2, "CHAN")], settings), tmp_path)
+    record.save("scoring", record.scoring_rows([timing(0.5)], settings), tmp_path)
     found = record.read("scoring", tmp_path).set_index("method")
-    assert found.loc["SCAN t2i", "times_twin"] == 16
-    assert found.loc["CHAN", "times_twin"] == 4
+    assert found.loc["SCAN t2i", "times_reference"] == 16
+    assert found.loc["CHAN", "times_reference"] == 4
     assert found.loc["SCAN t2i", "times_bare"] == 1
     assert found.loc["SCAN t2i", "times_floor"] == pytest.approx(5)
     assert found["machine"].all()
-    grown = ScalingPoint(method="CHAN", images=5, captions=2, seconds=1, peak=9, before=4)
-    record.save("growth", record.growth_rows([grown], "cpu"), tmp_path)
+    point = ScalingPoint(method="CHAN", images=5, captions=2, seconds=1, peak=9, before=4)
+    record.save("growth", record.growth_rows([point], "cpu"), tmp_path)
     assert record.read("growth", tmp_path)["peak"].tolist() == [9]
 
 
-def test_compiled_stands_beside_written_where_it_ran(tmp_path: Path) -> None:
-    both = ScoringTiming(**{**raced(2.0).__dict__, "compiled": 1.6})
-    rows = record.scoring_rows([both, raced(1.0, "CHAN")], Asked(compile=True))
+def test_compiled_times_are_shown_where_they_were_measured(tmp_path: Path) -> None:
+    timed = ScoringTiming(**{**timing(2.0).__dict__, "compiled": 1.6})
+    rows = record.scoring_rows([timed, timing(1.0, "CHAN")], ScoringSettings(compile=True))
     record.save("scoring", rows, tmp_path)
-    found = record.beside_compiled(record.read("scoring", tmp_path))
+    found = record.eager_and_compiled(record.read("scoring", tmp_path))
     assert found["method"].tolist() == ["SCAN t2i"]
     assert found["faster by"].tolist() == ["1.25 x"]
 
 
-def test_precisions_stand_side_by_side_where_both_were_raced() -> None:
-    plain = record.scoring_rows([raced(2.0), raced(1.0, "CHAN")], Asked())
-    short = record.scoring_rows([raced(0.5)], Asked(precision="bfloat16"))
-    other = record.scoring_rows([raced(0.1)], Asked(precision="bfloat16", images=7))
+def test_precisions_stand_side_by_side_where_both_were_timing() -> None:
+    plain = record.scoring_rows([timing(2.0), timing(1.0, "CHAN")], ScoringSettings())
+    short = record.scoring_rows([timing(0.5)], ScoringSettings(precision="bfloat16"))
+    other = record.scoring_rows([timing(0.1)], ScoringSettings(precision="bfloat16", images=7))
     found = record.by_precision(pd.concat([plain, short, other]), plain)
     assert found.to_numpy().tolist() == [["SCAN t2i", "16.0", "4.0"]]
     assert list(found)[1].startswith("bfloat16")
 
 
 def test_a_worse_ratio_is_a_regression_and_seconds_are_not() -> None:
-    asked = Asked()
-    old = record.scoring_rows([raced(1.0)], asked)
-    assert not record.regressions(record.scoring_rows([raced(1.2)], asked), old)
-    slower = ScoringTiming(**{**raced().__dict__, "ours": 100.0, "twin": 800.0})  # a slower machine
-    assert not record.regressions(record.scoring_rows([slower], asked), old)
-    (said,) = record.regressions(record.scoring_rows([raced(2.0)], asked), old)
-    assert said == "SCAN t2i: 4.0 x its twin's speed, recorded were 8.0 x"
-    other = record.scoring_rows([raced(2.0)], Asked(images=7))
+    settings = ScoringSettings()
+    old = record.scoring_rows([timing(1.0)], settings)
+    assert not record.regressions(record.scoring_rows([timing(1.2)], settings), old)
+    slower = ScoringTiming(
+        **{**timing().__dict__, "ours": 100.0, "reference": 800.0}
+    )  # a slower machine
+    assert not record.regressions(record.scoring_rows([slower], settings), old)
+    (sentence,) = record.regressions(record.scoring_rows([timing(2.0)], settings), old)
+    assert sentence == "SCAN t2i: 4.0 x the speed of its reference, recorded: 8.0 x"
+    other = record.scoring_rows([timing(2.0)], ScoringSettings(images=7))
     assert not record.regressions(other, old)  # of another size nothing is recorded
 
 
@@ -102,7 +104,7 @@ def marks(table: pd.DataFrame) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("commit", [OLD, ""])
 def test_what_uncommitted_code_has_measured_is_not_recorded(tmp_path: Path, commit: str) -> None:
-    rows = record.scoring_rows([raced(), raced(2, "CHAN")], Asked())
+    rows = record.scoring_rows([timing(), timing(2, "CHAN")], ScoringSettings())
     with pytest.raises(InputError, match="a record needs code that is in a commit.*Remedy: commit"):
         record.save("scoring", rows.assign(commit=["c0082a58b567", commit]), tmp_path)
     assert not list(tmp_path.iterdir())
@@ -119,7 +121,11 @@ def test_nothing_is_measured_that_could_not_be_recorded(
     part: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(environment, "current_commit", lambda: OLD)
-    for module, name in ((scoring, "race_all"), (growth, "grow"), (training, "step_all")):
+    for module, name in (
+        (scoring, "time_scoring"),
+        (growth, "time_growth"),
+        (training, "time_steps"),
+    ):
         monkeypatch.setattr(module, name, lambda *_: pytest.fail("measured"))
     threads = ["--threads", str(torch.get_num_threads())]
     assert main(["bench", part, *threads, "--record"]) == 2
@@ -137,12 +143,14 @@ def test_the_search_is_not_measured_where_it_could_not_be_recorded(
 
 
 def test_tables_mark_what_uncommitted_code_has_measured() -> None:
-    both = ScoringTiming(**{**raced(2.0).__dict__, "compiled": 1.6})
-    rows = record.scoring_rows([both, raced(1.0, "CHAN")], Asked(compile=True))
+    timed = ScoringTiming(**{**timing(2.0).__dict__, "compiled": 1.6})
+    rows = record.scoring_rows([timed, timing(1.0, "CHAN")], ScoringSettings(compile=True))
     rows["commit"] = [OLD, "c0082a58b567"]
     assert marks(record.readable(rows)) == [("ours, s", "SCAN t2i")]
-    assert marks(record.beside_compiled(rows)) == [("as written, s", "SCAN t2i")]
-    short = record.scoring_rows([raced(0.5), raced(0.2, "CHAN")], Asked(precision="bfloat16"))
+    assert marks(record.eager_and_compiled(rows)) == [("as written, s", "SCAN t2i")]
+    short = record.scoring_rows(
+        [timing(0.5), timing(0.2, "CHAN")], ScoringSettings(precision="bfloat16")
+    )
     every = pd.concat([rows, short.assign(commit=["", OLD])])
     assert marks(record.by_precision(every, rows)) == [
         ("bfloat16, x the loop's speed", "SCAN t2i"),

@@ -1,4 +1,4 @@
-"""Trainings under several ways of rounding: what is asked, made, recorded and left out."""
+"""Trainings under rounding variants: settings, processes, records, skipped rows."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from itm_book.bench import alone, spread
-from itm_book.bench.spread import VARIANTS, Asked, asked_for, measure, train_all
+from itm_book.bench import spread
+from itm_book.bench.spread import VARIANTS, VariantTraining, measure, train_all, variant_trainings
 from itm_book.records import rounding
 from itm_core.cli import main
 from itm_core.errors import InputError
@@ -40,15 +40,15 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "spread.csv"
 
 
-def answered(asked: Any, environments: list[dict[str, str]]) -> dict[str, Any]:
-    """What a training's process would answer, without training."""
-    one = Asked(**asked)
-    return dict(zip(rounding.KEY, one.key, strict=True)) | {
-        "rsum": 300.0 + one.seed + len(environments),
+def row_of(argument: Any, environments: list[dict[str, str]]) -> dict[str, Any]:
+    """The row that a training's process would print, without training."""
+    training = VariantTraining(**argument)
+    return dict(zip(rounding.KEY, training.key, strict=True)) | {
+        "rsum": 300.0 + training.seed + len(environments),
         "i2t_r1": 20.0,
         "t2i_r1": 15.0,
-        "threads": VARIANTS[one.variant].threads,
-        "dtype": VARIANTS[one.variant].precision,
+        "threads": VARIANTS[training.variant].threads,
+        "dtype": VARIANTS[training.variant].precision,
         "minutes": 1.0,
         "machine": "a processor",
         "torch": "2",
@@ -59,24 +59,26 @@ def answered(asked: Any, environments: list[dict[str, str]]) -> dict[str, Any]:
 
 @pytest.fixture
 def environments(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
-    seen: list[dict[str, str]] = []
+    environments: list[dict[str, str]] = []
 
-    def answer(module: str, asked: Any, *, environment: dict[str, str], **_: Any) -> Any:
+    def run(module: str, argument: Any, *, environment: dict[str, str], **_: Any) -> Any:
         assert module == "itm_book.bench.spread"
-        seen.append(environment)
-        return answered(asked, seen)
+        environments.append(environment)
+        return row_of(argument, environments)
 
-    monkeypatch.setattr(alone, "answer", answer)
-    return seen
-
-
-def test_every_recipe_meets_every_seed_and_variant() -> None:
-    wanted = asked_for([RECIPE, "chan-smoke"], [0, 2], ["1 thread", "avx2"], dataset="data/x")
-    assert len({one.key for one in wanted}) == len(wanted) == 8
-    assert wanted[1].key == ("x", RECIPE, "", 0, "avx2")
+    monkeypatch.setattr(spread, "run_isolated", run)
+    return environments
 
 
-def test_what_is_asked_is_checked() -> None:
+def test_every_recipe_has_every_seed_and_variant() -> None:
+    trainings = variant_trainings(
+        [RECIPE, "chan-smoke"], [0, 2], ["1 thread", "avx2"], dataset="data/x"
+    )
+    assert len({training.key for training in trainings}) == len(trainings) == 8
+    assert trainings[1].key == ("x", RECIPE, "", 0, "avx2")
+
+
+def test_settings_are_checked() -> None:
     for wrong, said in (
         ({"recipe": "scam-smoke"}, "unknown recipe"),
         ({"variant": "abacus"}, "unknown value of variant"),
@@ -84,14 +86,14 @@ def test_what_is_asked_is_checked() -> None:
         ({"seed": -1}, "seed"),
     ):
         with pytest.raises(InputError, match=said):
-            Asked(**{"dataset": "data/x", "recipe": RECIPE} | wrong)
+            VariantTraining(**{"dataset": "data/x", "recipe": RECIPE} | wrong)
 
 
 def test_each_variant_has_the_threads_and_code_paths_of_its_name(
     environments: list[dict[str, str]],
 ) -> None:
-    asked = asked_for([RECIPE], [0], ["2 threads", "sse2"], dataset="data/x")
-    rows = list(train_all(asked))
+    trainings = variant_trainings([RECIPE], [0], ["2 threads", "sse2"], dataset="data/x")
+    rows = list(train_all(trainings))
     assert environments == [
         {"OMP_NUM_THREADS": "2"},
         {"OMP_NUM_THREADS": "1", "ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"},
@@ -99,18 +101,18 @@ def test_each_variant_has_the_threads_and_code_paths_of_its_name(
     assert [row["threads"] for row in rows] == [2, 1]
 
 
-def test_rows_are_recorded_as_they_come_and_never_made_again(
+def test_rows_are_recorded_at_once_and_not_repeated(
     record: Path, environments: list[dict[str, str]]
 ) -> None:
-    asked = asked_for([RECIPE], [0, 1], ["1 thread", "avx2"], dataset="data/x")
-    rows = train_all(asked, record=True)
+    trainings = variant_trainings([RECIPE], [0, 1], ["1 thread", "avx2"], dataset="data/x")
+    rows = train_all(trainings, record=True)
     next(rows), next(rows)
     assert len(rounding.read(record)) == 2
     rows.close()
-    again = list(train_all(asked, record=True))
+    again = list(train_all(trainings, record=True))
     assert [row["seed"] for row in again] == [1, 1]
     assert len(environments) == 4
-    assert list(train_all(asked, record=True)) == []
+    assert list(train_all(trainings, record=True)) == []
 
 
 @pytest.mark.parametrize("commit", ["0123456789ab+", None])
@@ -118,19 +120,19 @@ def test_a_record_comes_from_a_commit(
     commit: str | None, environments: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spread, "current_commit", lambda: commit)
-    asked = asked_for([RECIPE], [0], ["1 thread"], dataset="data/x")
+    trainings = variant_trainings([RECIPE], [0], ["1 thread"], dataset="data/x")
     with pytest.raises(InputError, match="a record needs code that is in a commit"):
-        list(train_all(asked, record=True))
+        list(train_all(trainings, record=True))
     assert environments == []
-    assert len(list(train_all(asked))) == 1  # without a record it may be any tree
+    assert len(list(train_all(trainings))) == 1  # without a record it may be any tree
 
 
 def test_a_training_in_double_precision_has_weights_in_double_precision(
     dataset: Path, tmp_path: Path
 ) -> None:
-    asked = {"dataset": str(dataset), "recipe": RECIPE, "changes": SHORT, "root": str(tmp_path)}
+    values = {"dataset": str(dataset), "recipe": RECIPE, "changes": SHORT, "root": str(tmp_path)}
     torch.set_num_threads(1)
-    rows = [measure(Asked(**asked, variant=name)) for name in ("1 thread", "float64")]
+    rows = [measure(VariantTraining(**values, variant=name)) for name in ("1 thread", "float64")]
     assert [row["dtype"] for row in rows] == ["float32", "float64"]
     assert set(rows[0]) == set(rounding.COLUMNS)
     weights = [load_file(next(tmp_path.glob(f"{n}/*/*/*/last.safetensors"))) for n in
@@ -149,13 +151,15 @@ def test_the_command_trains_in_a_process_of_its_own(
     assert main([*words, "--variants", "1 thread", "--set", *SHORT]) == 0
     shown = capsys.readouterr().out
     assert f"{RECIPE} ({' '.join(SHORT)}), seed 3, 1 thread: rSum" in shown
-    asked = Asked(dataset=str(dataset), recipe=RECIPE, changes=SHORT, seed=3, root=str(tmp_path))
+    training = VariantTraining(
+        dataset=str(dataset), recipe=RECIPE, changes=SHORT, seed=3, root=str(tmp_path)
+    )
     torch.set_num_threads(1)
-    assert f"rSum {measure(asked)['rsum']:.1f}" in shown  # loads the run that the process made
+    assert f"rSum {measure(training)['rsum']:.1f}" in shown  # loads the run that the process made
 
 
-def test_a_training_that_fails_is_told() -> None:
-    asked = Asked(dataset="data/none", recipe=RECIPE)
+def test_a_training_that_fails_is_named() -> None:
+    training = VariantTraining(dataset="data/none", recipe=RECIPE)
     with pytest.raises(InputError, match=f"ended early.*{RECIPE}, seed 0, 1 thread"):
-        list(train_all([asked]))
-    assert asdict(asked)["dataset"] == "data/none"
+        list(train_all([training]))
+    assert asdict(training)["dataset"] == "data/none"

@@ -1,4 +1,4 @@
-"""A training step: what is asked, measured and told. Times themselves are not tested."""
+"""A training step: settings, measurement, record. Times themselves are not tested."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from itm_book.bench import record, training
-from itm_book.bench.training import Asked, StepTiming
+from itm_book.bench.training import StepSettings, StepTiming
 from itm_book.tables.report import note_of
 from itm_core.cli import main
 from itm_core.errors import InputError
@@ -18,8 +18,8 @@ from itm_core.evaluation import scoring
 RECIPE = "scan-t2i-mean-smoke"
 
 
-def asked(**values: object) -> Asked:
-    return dataclasses.replace(Asked(recipe=RECIPE, negatives="hardest", batch=4), **values)
+def settings(**values: object) -> StepSettings:
+    return dataclasses.replace(StepSettings(recipe=RECIPE, negatives="hardest", batch=4), **values)
 
 
 @pytest.mark.parametrize("negatives", training.NEGATIVES)
@@ -32,30 +32,35 @@ def test_steps_are_measured(negatives: str, monkeypatch: pytest.MonkeyPatch) -> 
         return step(*given, **named)
 
     monkeypatch.setattr(training, "gradient_step", counted)
-    one = training.measure(asked(negatives=negatives, repeats=2))
+    step_timing = training.measure(settings(negatives=negatives, repeats=2))
     assert seen == [negatives == "hardest"] * 3  # one to warm up
-    assert one.seconds > 0
-    assert one.peak >= one.before > 0.05
-    assert one.tile == scoring.CACHE_TILE
-    assert (one.recipe, one.negatives, one.batch, one.repeats) == (RECIPE, negatives, 4, 2)
-    assert f"{negatives} negatives" in one.line()
+    assert step_timing.seconds > 0
+    assert step_timing.peak >= step_timing.before > 0.05
+    assert step_timing.tile == scoring.CACHE_TILE
+    assert (step_timing.recipe, step_timing.negatives, step_timing.batch, step_timing.repeats) == (
+        RECIPE,
+        negatives,
+        4,
+        2,
+    )
+    assert f"{negatives} negatives" in step_timing.line()
 
 
-def test_a_step_changes_the_weights_at_the_precision_that_is_asked(
+def test_a_step_changes_the_weights_at_the_precision_that_is_settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     precisions, optimisers = [], []
     matmul_precision, make = scoring.matmul_precision, training.make_optimiser
 
-    def told(device: torch.device, precision: str) -> object:
+    def recording(device: torch.device, precision: str) -> object:
         precisions.append(precision)
         return matmul_precision(device, precision)
 
-    monkeypatch.setattr(scoring, "matmul_precision", told)
+    monkeypatch.setattr(scoring, "matmul_precision", recording)
     monkeypatch.setattr(
         training, "make_optimiser", lambda *given: optimisers.append(make(*given)) or optimisers[0]
     )
-    training.measure(asked(precision="tf32", repeats=1))
+    training.measure(settings(precision="tf32", repeats=1))
     assert set(precisions) == {"tf32"}
     state = optimisers[0].state
     assert len(state) > 0
@@ -69,7 +74,7 @@ def test_positions_widen_the_features_of_a_batch() -> None:
     assert ((batch.tokens > 0).sum(1) == batch.lens).all()
 
 
-def test_what_is_asked_is_checked() -> None:
+def test_settings_are_checked() -> None:
     for wrong, said in (
         ({"recipe": "scam-f30k"}, "unknown recipe"),
         ({"negatives": "some"}, "negatives"),
@@ -80,7 +85,7 @@ def test_what_is_asked_is_checked() -> None:
         ({"device": "tpu"}, "device"),
     ):
         with pytest.raises(InputError, match=said):
-            asked(**wrong)
+            settings(**wrong)
 
 
 def test_the_command_measures_and_records(
@@ -99,14 +104,14 @@ def test_the_command_measures_and_records(
     assert found["torch"].all()
 
 
-def test_a_process_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = asked()
-    object.__setattr__(wrong, "recipe", "scam-f30k")  # past the door, so that the process finds it
+def test_a_process_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = settings()
+    object.__setattr__(wrong, "recipe", "scam-f30k")  # past the checks, so that the process fails
     with pytest.raises(InputError, match="ended early.*scam-f30k with hardest.*unknown recipe"):
-        list(training.step_all([wrong]))
+        list(training.time_steps([wrong]))
 
 
-def stepped(**values: object) -> StepTiming:
+def timing(**values: object) -> StepTiming:
     one = StepTiming(
         recipe="sgr-f30k",
         negatives="all",
@@ -124,10 +129,10 @@ def stepped(**values: object) -> StepTiming:
 def test_recorded_steps_are_shown_side_by_side() -> None:
     hardest = {"negatives": "hardest", "seconds": 1.5, "peak": 1.0}
     steps = [
-        stepped(),
-        stepped(**hardest),
-        stepped(recipe=training.RECIPES[0]),
-        stepped(batch=64),
+        timing(),
+        timing(**hardest),
+        timing(recipe=training.RECIPES[0]),
+        timing(batch=64),
     ]
     rows = record.training_at(record.training_rows(steps, "cpu"), batch=128)
     shown = record.readable_training(rows)
@@ -136,7 +141,7 @@ def test_recorded_steps_are_shown_side_by_side() -> None:
     assert shown["hardest negatives: a step, s"].tolist() == ["", "1.50"]
     assert shown["hardest negatives: peak, GiB"].tolist() == ["", "1.00"]
     assert shown["tile, million floats"].tolist() == ["4.0", "4.0"]
-    assert "128 pairs, float32" in record.training_status(rows)
+    assert "128 pairs, float32" in record.training_caption(rows)
     rows["commit"] = ["c0082a58b567", "c0082a58b567", "c0082a58b567+"]
     notes = record.readable_training(rows).map(note_of)
     marks = notes.map(lambda note: note is not None and note.uncommitted)

@@ -83,7 +83,6 @@ def test_words_weighted_by_their_number_make_the_measure_of_the_split(
     run, split = made.runs["bfan-equal"], made.split
     tokens = encode(split, run.vocabulary)
     whole = attention_quality(made.matchers["bfan-equal"], split, tokens)
-    assert whole is not None
     rows = made.table[made.table["queries"] == "words"].reset_index(drop=True)
     tokens, shown = split.words(), shown_objects(split)
     assert tokens is not None
@@ -98,7 +97,7 @@ def test_words_weighted_by_their_number_make_the_measure_of_the_split(
     known = count > 0
     assert rows["f1"].notna().tolist() == known.tolist()
     mean = np.average(rows["f1"][known], weights=count[known])
-    assert mean == pytest.approx(whole.directions["t2i"].f1, abs=1e-6)
+    assert mean == pytest.approx(whole["t2i"].f1, abs=1e-6)
 
 
 def shown_objects(split: Split) -> set[tuple[int, int]]:

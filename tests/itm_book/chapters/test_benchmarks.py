@@ -21,11 +21,11 @@ def row(**values: object) -> dict[str, object]:
         "method": "SAF",
         "device": "cpu",
         "precision": "float32",
-        "twin": 8.0,
+        "reference": 8.0,
         "floor": 1.0,
         "bare": 0.5,
         "products": 0.6,
-        "times_twin": 4.0,
+        "times_reference": 4.0,
         "times_bare": 4.0,
         "times_floor": 2.0,
         "ours": 2.0,
@@ -37,8 +37,8 @@ def row(**values: object) -> dict[str, object]:
 def test_a_target_is_met_missed_or_beyond_reach() -> None:
     rows = [
         row(),
-        row(times_twin=2.0),
-        row(times_twin=1.2, floor=4.0),  # even the floor is only twice as fast as the twin
+        row(times_reference=2.0),
+        row(times_reference=1.2, floor=4.0),  # even the floor is only twice as fast as the twin
     ]
     found = benchmarks.cpu_targets(pd.DataFrame(rows))
     assert found["met"].tolist() == ["yes", "no", "no"]
@@ -51,7 +51,7 @@ def test_a_target_is_met_missed_or_beyond_reach() -> None:
 
 def test_fast_methods_have_a_second_target() -> None:
     found = benchmarks.cpu_targets(
-        pd.DataFrame([row(method="CHAN", times_twin=9.0, times_bare=1.5)])
+        pd.DataFrame([row(method="CHAN", times_reference=9.0, times_bare=1.5)])
     )
     assert found["met"].tolist() == ["yes", "yes"]
     assert found["floor"].tolist()[1] == "2.00 x"

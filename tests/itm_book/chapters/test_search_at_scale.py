@@ -33,7 +33,7 @@ def record(recalls: dict[int, list[float]], wall: float = 1.0, spent: float = 0.
             times = {"milliseconds": wall * count, "processor_milliseconds": spent * count}
             rows.append(
                 {"gallery": size, "candidates": count, "recall": recall, "worst": recall}
-                | {"milliseconds_p90": 2 * wall * count, "share_of_glued": 0.4}
+                | {"milliseconds_p90": 2 * wall * count, "synthetic_share": 0.4}
                 | times
             )
     return pd.DataFrame(rows)

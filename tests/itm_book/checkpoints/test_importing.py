@@ -242,7 +242,7 @@ def test_what_is_no_seed_counts_as_0(seed: object, kept: int, tmp_path: Path) ->
 
 def test_models_without_unit_length_are_refused_by_name(tmp_path: Path) -> None:
     path = write(tmp_path / "model.pth.tar", "vsepp_cosine", no_imgnorm=True)
-    refused(path, "without unit length are not supported here.*option no_imgnorm")
+    refused(path, "without normalised vectors are not supported.*option no_imgnorm")
 
 
 def test_bert_is_refused_by_name(tmp_path: Path) -> None:

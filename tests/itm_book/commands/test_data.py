@@ -45,19 +45,19 @@ def test_from_nothing_to_a_whole_set(
     places: list[str], server: Loopback, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["data", "list", *places]) == 0
-    said = capsys.readouterr().out
-    assert "toy: Toy. Fifty captions.\n    Public domain.\n    about 600 bytes" in said
-    assert "is not there" in said
+    output = capsys.readouterr().out
+    assert "toy: Toy. Fifty captions.\n    Public domain.\n    about 600 bytes" in output
+    assert "is missing" in output
 
     assert main(["data", "doctor", "toy", *places]) == 1
-    said = capsys.readouterr().out
-    assert said == "missing  caps.txt: captions\nnext: itm data get toy\n"
+    output = capsys.readouterr().out
+    assert output == "missing  caps.txt: captions\nnext: itm data get toy\n"
 
     server.moods["/caps"] = ["drop", 404, "whole"]
     assert main(["data", "get", "toy", *places]) == 1
-    said = capsys.readouterr().out
-    assert "404" in said
-    assert "next: itm data get toy" in said
+    output = capsys.readouterr().out
+    assert "404" in output
+    assert "next: itm data get toy" in output
 
     assert main(["data", "get", "toy", "caps.txt", *places]) == 0
     assert server.asked[-1] == ("/caps", "bytes=300-")
@@ -65,19 +65,19 @@ def test_from_nothing_to_a_whole_set(
     assert "next: itm check data/toy" in capsys.readouterr().out
 
     assert main(["data", "doctor", "toy", *places]) == 0
-    assert capsys.readouterr().out.startswith("there    caps.txt: 600 bytes")
+    assert capsys.readouterr().out.startswith("present  caps.txt: 600 bytes")
 
     (tmp_path / "data" / "toy" / "caps.txt").write_bytes(CONTENT[:-1] + b"?")
     assert main(["data", "doctor", "toy", "--quick", *places]) == 0
     assert main(["data", "doctor", "toy", *places]) == 1
-    assert "damaged  caps.txt: has another content" in capsys.readouterr().out
+    assert "corrupt  caps.txt: its content differs" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["get", "toys"], "unknown set of data; expected one of toy, found toys"),
-        (["doctor", "toys"], "unknown set of data"),
+        (["get", "toys"], "unknown dataset; expected one of toy, found toys"),
+        (["doctor", "toys"], "unknown dataset"),
         (["get", "toy", "caps"], "toy has no such file; expected one of caps.txt, found caps"),
     ],
 )

@@ -61,11 +61,11 @@ def test_a_dataset_with_another_layout(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nothing", "--backbone", "colour"], "nothing of this name to make; expected flickr8k"),
-        (["flickr8k", "--backbone", "colour"], "Flickr8k is not there"),
-        (["photos"], "no such folder of a model"),
-        (["photos", "--backbone", "colour", "--boxes", "nowhere"], "no boxes here"),
-        (["photos", "--backbone", "colour", "--captions", "photos/t"], "what its split is"),
+        (["nothing", "--backbone", "colour"], "unknown source of photographs; expected flickr8k"),
+        (["flickr8k", "--backbone", "colour"], "Flickr8k is missing"),
+        (["photos"], "no such folder"),
+        (["photos", "--backbone", "colour", "--boxes", "nowhere"], "no files of boxes"),
+        (["photos", "--backbone", "colour", "--captions", "photos/t"], "this file has no splits"),
     ],
 )
 def test_bad_input_is_one_message(
@@ -91,5 +91,5 @@ def test_damaged_photographs_are_listed(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(given) == 2
     assert "p1.png: not readable as a picture" in capsys.readouterr().err
     assert main([*given, "--skip-damaged"]) == 0
-    assert "left out, damaged: p1.png" in capsys.readouterr().out
+    assert "skipped, damaged: p1.png" in capsys.readouterr().out
     assert len(load_own(tmp_path / "o").ids) == 3

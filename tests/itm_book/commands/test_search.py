@@ -91,7 +91,10 @@ def test_where_no_gallery_is_the_remedy_is_to_make_one(
     ):
         assert main(["search", str(place), "a red ball"]) == 2
         said = capsys.readouterr().err
-        assert f"{place}: no gallery here; found {found}. Remedy: make one with itm index" in said
+        assert (
+            f"{place}: no gallery in this folder; found {found}. Remedy: make one with itm index"
+            in said
+        )
 
 
 @pytest.mark.parametrize(
@@ -99,8 +102,8 @@ def test_where_no_gallery_is_the_remedy_is_to_make_one(
     [
         ({"run": None, "ids": None}, "run None"),
         ({"run": 3}, "run 3"),
-        ({"ids": "abc"}, "ids that are no list"),
-        ({"ids": [1, 2]}, "ids that are no list"),
+        ({"ids": "abc"}, "ids that are not a list"),
+        ({"ids": [1, 2]}, "ids that are not a list"),
         ({"ids": ["1"]}, "1 ids for"),
     ],
 )

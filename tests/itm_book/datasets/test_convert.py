@@ -45,14 +45,16 @@ def write_npz(folder: Path, images: list[int]) -> Path:
     return folder
 
 
-def write_karpathy(path: Path, captions: int = 5) -> Path:
+def write_karpathy(path: Path, captions: int = 5, first: int | None = None) -> Path:
+    """Every image has as many captions, but for the first one."""
+    counts = [captions if first is None else first, *[captions] * (len(IDS) - 1)]
     images = [
         {
             "filename": f"COCO_val2014_{image:012}.jpg",
             "split": split,
-            "sentences": [{"raw": f"picture {image}\n says {k} "} for k in range(captions)],
+            "sentences": [{"raw": f"picture {image}\n says {k} "} for k in range(count)],
         }
-        for image, split in zip(IDS, SPLIT_OF, strict=True)
+        for image, split, count in zip(IDS, SPLIT_OF, counts, strict=True)
     ]
     path.write_text(json.dumps({"images": images, "dataset": "coco"}))
     return path
@@ -78,10 +80,10 @@ def test_features_captions_boxes_and_sizes_arrive_at_their_images(
         source.mkdir()
         write_tsv(source / "a.tsv", shuffled[:4])
         write_tsv(source / "b.tsv", shuffled[3:])  # one image is in both
-    captions = write_karpathy(tmp_path / "dataset.json", captions=6)
+    captions = write_karpathy(tmp_path / "dataset.json", first=6)
     done = convert(source, tmp_path / "made", captions, progress=False)
     assert done.images == {"test": 2, "train": 3, "dev": 2}
-    assert (done.shape, done.left_out) == ((3, 5), 1)
+    assert (done.shape, done.skipped) == ((3, 5), 1)
     data = load_dataset(tmp_path / "made", full=True)
     expected = {"train": [124629, 7, 12], "dev": [9000, 44], "test": [58350, 31]}
     for split in (data.train, data.dev, data.test):
@@ -112,12 +114,15 @@ def test_splits_may_come_one_after_the_other(tmp_path: Path) -> None:
 def test_coco_annotations_follow_the_order_of_the_images(tmp_path: Path) -> None:
     path = tmp_path / "captions_val2014.json"
     images = [{"id": i, "file_name": f"COCO_val2014_{i:012}.jpg"} for i in (7, 12)]
-    notes = [{"image_id": i, "caption": f"{i} says {k}"} for k in range(6) for i in (12, 7)]
+    notes = [{"image_id": i, "caption": f"{i} says {k}"} for k in range(5) for i in (12, 7)]
+    notes.append({"image_id": 7, "caption": "7 says too much"})
+    images.append({"id": 9, "file_name": "9.jpg"})
+    notes += [{"image_id": 9, "caption": f"9 says {k}"} for k in range(5)]
     path.write_text(json.dumps({"images": images, "annotations": notes}))
     found = read_captioned(path, "test")
-    assert [image.image for image in found] == ["7", "12"]
+    assert [image.image for image in found] == ["7", "12", "9"]
     assert found[0].captions == tuple(f"7 says {k}" for k in range(5))
-    with pytest.raises(InputError, match="what its split is"):
+    with pytest.raises(InputError, match="this file has no splits"):
         read_captioned(path)
 
 
@@ -171,15 +176,12 @@ def test_broken_archives_and_captions_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"31.npz: no features or no boxes.*found x"):
         convert(source, tmp_path / "made", captions, progress=False)
     (source / "31.npz").write_bytes(b"PK\x03\x04 and no more")
-    with pytest.raises(InputError, match=r"31.npz: not a whole .npz file"):
+    with pytest.raises(InputError, match=r"31.npz: damaged .npz file"):
         convert(source, tmp_path / "made", captions, progress=False)
     with pytest.raises(InputError, match="no region features here"):
         convert(tmp_path / "nowhere", tmp_path / "made", captions, progress=False)
-    content = json.loads(captions.read_text())
-    content["images"][0]["sentences"].pop()
-    captions.write_text(json.dumps(content))
-    with pytest.raises(InputError, match="image 58350 has too few captions.*found 4"):
-        convert(source, tmp_path / "made", captions, progress=False)
+    with pytest.raises(InputError, match="image 58350 has too few captions.*expected 5.*found 4"):
+        convert(source, tmp_path / "made", write_karpathy(captions, first=4), progress=False)
     captions.write_text('{"annotations": []}')
     with pytest.raises(InputError, match="not a file of captions"):
         convert(source, tmp_path / "made", captions, progress=False)
@@ -187,3 +189,13 @@ def test_broken_archives_and_captions_are_named(tmp_path: Path) -> None:
     text.write_text("1.jpg#0\ta dog\na cat\n")
     with pytest.raises(InputError, match="row 2: no image before the caption"):
         convert(source, tmp_path / "made", text, split="dev", progress=False)
+
+
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_the_number_of_captions_per_image_is_that_of_the_file(tmp_path: Path, count: int) -> None:
+    source = write_tsv(tmp_path / "all.tsv", IDS)
+    captions = write_karpathy(tmp_path / "dataset.json", captions=count)
+    convert(source, tmp_path / "converted", captions, progress=False)
+    split = load_split(tmp_path / "converted", "test")
+    assert split.captions_per_image == count
+    assert split.captions[count - 1] == f"picture 58350 says {count - 1}"

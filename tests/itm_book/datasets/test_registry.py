@@ -1,4 +1,4 @@
-"""The list of data: the shipped one holds together, and mistakes in one are named."""
+"""The registry of datasets: the shipped one is valid, and errors name the wrong entry."""
 
 from __future__ import annotations
 
@@ -49,30 +49,35 @@ def test_a_good_list_is_read_whole(path: Path) -> None:
     ("old", "new", "said"),
     [
         ('title = "Toy"', "", r"\[toy\]: missing title"),
-        ('title = "Toy"', 'titel = "Toy"\ntitle = "T"', "unknown key; expected title.*found titel"),
-        ("size = 12", 'size = "12"', r"\[toy\], a.zip: size is of the wrong type; expected int"),
-        ("size = 12", "size = true", "size is of the wrong type"),
-        ("size = 12", "size = 0", "size is too small"),
-        ("size = 12", "sise = 12", "unknown key"),
-        ("0" * 64, "0" * 63, "sha256 is no such hash; expected 64"),
-        ("0" * 64, "A" * 64, "sha256 is no such hash"),
-        ('sha256 = "', 'md5 = "', "md5 is no such hash; expected 32"),
-        ("https://", "ftp://", "a source is no address"),
-        ("https://example.org", "file:///etc", "a source is no address"),
-        ('name = "a.zip"', 'name = "../a.zip"', "not usable as the name of a file"),
-        ('name = "a.zip"', 'name = "hashes.json"', "not usable as the name of a file"),
-        ('name = "a.zip"', 'name = ".arriving"', "not usable as the name of a file"),
+        ('title = "Toy"', 'titel = "Toy"\ntitle = "T"', "unknown key.*one of name, title.*titel"),
+        ("size = 12", 'size = "12"', r"\[toy\], a.zip: wrong value of size; .*integer, found '12'"),
+        ("size = 12", "size = true", "wrong value of size; expected a valid integer, found True"),
+        ("size = 12", "size = 0", "wrong value of size; expected greater than or equal to 1"),
+        ("size = 12", "sise = 12", r"\[toy\], a.zip: unknown key of FileEntry.*found sise"),
+        ("0" * 64, "0" * 63, "wrong value of sha256; expected 64 hexadecimal digits"),
+        ("0" * 64, "A" * 64, "wrong value of sha256"),
+        ('sha256 = "', 'md5 = "', "wrong value of md5; expected 32 hexadecimal digits"),
+        ("https://", "ftp://", "wrong value of sources.0; expected an address with http://"),
+        ("https://example.org", "file:///etc", "wrong value of sources.0; expected an address"),
+        ('name = "a.zip"', 'name = "../a.zip"', "wrong value of name; expected the name of a file"),
+        ('name = "a.zip"', 'name = "hashes.json"', "expected the name of a file"),
+        ('name = "a.zip"', 'name = ".arriving"', "expected the name of a file"),
         ('name = "a.zip"\n', "", r"\[toy\], file 1: missing name"),
-        ('name = "a.zip"', 'name = "Texts"', "two files or folders of one name"),
-        ('into = "texts"', 'into = "../texts"', "not usable as the name of a file"),
-        ('members = ["*.txt"]', "members = []", "no members"),
-        ('members = ["*.txt"]', 'members = ["../*.txt"]', "no name of a member"),
-        ('members = ["*.txt"]', 'members = ["/a.txt"]', "no name of a member"),
-        ('members = ["*.txt"]', 'members = ["a.txt"]\nstrip = 1', "no name of a member"),
-        ('members = ["*.txt"]', "members = [1]", "not a list of texts"),
-        ("most = 100", "most = 0", "most is too small"),
+        ('name = "a.zip"', 'name = "Texts"', "two files or folders have the same name"),
+        (
+            'into = "texts"',
+            'into = "../texts"',
+            r"a.zip, unpack: wrong value of into",
+        ),
+        ('members = ["*.txt"]', "members = []", "wrong value of members; .*at least 1 item"),
+        ('members = ["*.txt"]', 'members = ["../*.txt"]', "members.0; expected a path within"),
+        ('members = ["*.txt"]', 'members = ["/a.txt"]', "members.0; expected a path within"),
+        ('members = ["*.txt"]', 'members = ["a.txt"]\nstrip = 1', "strip removes the whole name"),
+        ('members = ["*.txt"]', "members = [1]", "wrong value of members.0; .*string, found 1"),
+        ('members = ["*.txt"]', 'members = "*.txt"', "wrong value of members"),
+        ("most = 100", "most = 0", "wrong value of most; expected greater than or equal to 1"),
         ("[toy]", "[Toy/x]", "not readable as TOML"),
-        ("[toy]", '["../toy"]', "not usable as the name of a file|not a table|missing"),
+        ("[toy]", '["../toy"]', "expected the name of a file|not a table|missing"),
     ],
 )
 def test_a_mistake_is_named(path: Path, old: str, new: str, said: str) -> None:
@@ -88,7 +93,7 @@ def test_without_a_source_someone_must_tell_how(path: Path) -> None:
     path.write_text(sourceless)
     assert registry.find("toy", path).files[0].sources == ()
     path.write_text(sourceless.replace('by_hand = "ask"\n', ""))
-    with pytest.raises(InputError, match="nobody can get it"):
+    with pytest.raises(InputError, match=r"\[toy\]: a.zip has no source; expected sources"):
         registry.load(path)
 
 
@@ -101,7 +106,7 @@ def test_unknown_names_list_the_known_ones(path: Path) -> None:
 
 
 def test_no_list(path: Path) -> None:
-    with pytest.raises(InputError, match="the list of data is not there"):
+    with pytest.raises(InputError, match="the registry of datasets is missing"):
         registry.load(path)
     path.write_bytes(b"\xff")
     with pytest.raises(InputError, match="not readable as TOML"):

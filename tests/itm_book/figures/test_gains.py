@@ -8,7 +8,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from itm_book.figures import gains
-from itm_core.evaluation.statistics import EFFECTS, GAIN, LOSS
+from itm_book.tables.labels import EFFECTS, GAIN, LOSS
 
 ROWS = pd.DataFrame(
     {

@@ -97,12 +97,12 @@ OTHER_OPTIONS: list[tuple[str, dict[str, Any]]] = [
 def test_a_model_with_other_temperatures_is_compared(
     tmp_path: Path, name: str, options: dict[str, Any]
 ) -> None:
-    """The embeddings are the stored ones; scores and losses are made anew by the slow twins."""
+    """Stored embeddings; scores and losses are recomputed by the naive references."""
     arrays = without(arrays_of(name), SCORED)
     config = config_of(arrays) | options | {"margin": 0.37}
     stored = read(write(tmp_path, arrays, config))
-    twin = getattr(test_reference, name.split("_")[0])
-    sims = twin(stored, config).double().numpy()
+    reference = getattr(test_reference, name.split("_")[0])
+    sims = reference(stored, config).double().numpy()
     assert abs(sims - arrays["outputs/sims"]).max() > 1e-4
     arrays["outputs/sims"] = sims.astype(np.float32)
     square = sims[np.ix_(*indices(arrays))]

@@ -215,7 +215,7 @@ def test_steps_of_an_unknown_method_fail_by_name(tmp_path: Path) -> None:
     config = {k: v for k, v in config_of(arrays).items() if k != "cross_attn"}
     report = compare_file(write(tmp_path, arrays, config))
     assert report.verdict == "FAIL"
-    assert "a method that is not known" in report.line()
+    assert "an unknown method" in report.line()
 
 
 def test_a_loss_that_is_not_finite_updates_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Means inside boxes, against a slow twin that cuts every cell by itself."""
+"""Means inside boxes, against a slow reference that cuts every cell by itself."""
 
 from __future__ import annotations
 

@@ -56,8 +56,8 @@ def test_boxes_come_from_a_file_for_each_photograph(tmp_path: Path) -> None:
     assert boxes("own", 0, "p0.jpg", noise(0))[0].tolist() == [1, 2, 3, 4]
     for name, said in (
         ("p1.jpg", "p1.npz: no boxes in this file"),
-        ("p2.jpg", "p2.npz: not a whole .npz file"),
-        ("p3.jpg", "the boxes of p3.jpg make no sense"),
+        ("p2.jpg", "p2.npz: damaged .npz file"),
+        ("p3.jpg", "invalid boxes of p3.jpg"),
         ("p9.jpg", "p9.npz: no boxes for p9.jpg"),
     ):
         with pytest.raises(InputError, match=said):
@@ -75,7 +75,7 @@ def test_boxes_come_from_one_array_in_the_order_of_the_photographs(tmp_path: Pat
     ):
         with pytest.raises(InputError, match=said):
             BoxFile(tmp_path / "a.npy", splits)
-    with pytest.raises(InputError, match="no boxes here"):
+    with pytest.raises(InputError, match="no files of boxes"):
         BoxFile(tmp_path / "nowhere", [("own", ["a", "b"])])
     np.save(tmp_path / "a.npy", rows + 1)
     assert BoxFile(tmp_path / "a.npy", [("own", ["a", "b"])]).name != boxes.name

@@ -70,7 +70,7 @@ def test_a_folder_of_photographs_becomes_features_boxes_sizes_and_ids(tmp_path: 
 def test_stopped_and_continued_gives_the_bytes_of_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    monkeypatch.setattr(region_features, "AT_ONCE", 2)
+    monkeypatch.setattr(region_features, "BLOCK", 2)
     pictures = write_photographs(tmp_path / "photos", 7)
     made(pictures, tmp_path / "whole")
     task = Task(sources=of_folder(pictures), backbone=Stopped(after))
@@ -97,7 +97,7 @@ class Killed(Stopped):
 def test_killed_between_two_notes_of_how_far_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(region_features, "AT_ONCE", 2)
+    monkeypatch.setattr(region_features, "BLOCK", 2)
     pictures = write_photographs(tmp_path / "photos", 7)
     made(pictures, tmp_path / "whole")
     task = Task(sources=of_folder(pictures), backbone=Killed(5))
@@ -146,7 +146,7 @@ def test_a_damaged_photograph_stops_it_or_is_left_out(tmp_path: Path, broken: in
     with pytest.raises(PhotographError, match=rf"p{broken}.png: .*--skip-damaged"):
         made(pictures, tmp_path / "out")
     done = made(pictures, tmp_path / "out", skip_damaged=True)
-    assert done.lines()[-1] == f"left out, damaged: p{broken}.png"
+    assert done.lines()[-1] == f"skipped, damaged: p{broken}.png"
     split = load_own(tmp_path / "out")
     kept = [k for k in range(4) if k != broken]
     assert split.ids == [f"p{k}.png" for k in kept]
@@ -178,9 +178,9 @@ def test_flickr8k_has_its_three_splits_in_their_order(tmp_path: Path) -> None:
     assert data.test.picture(1) is not None
     assert photographs(data.test) == ["p5", "p3"]  # as human judgements name them
     (tmp_path / "flickr8k" / "pictures" / "p4.jpg").unlink()
-    with pytest.raises(InputError, match=r"captioned photographs are not there.*p4"):
+    with pytest.raises(InputError, match=r"captioned photographs are missing.*p4"):
         of_flickr8k(tmp_path / "flickr8k")
-    with pytest.raises(InputError, match=r"Flickr8k is not there.*itm data get flickr8k"):
+    with pytest.raises(InputError, match=r"Flickr8k is missing.*itm data get flickr8k"):
         of_flickr8k(tmp_path / "nowhere")
 
 
@@ -229,7 +229,7 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     pictures = write_photographs(tmp_path / "photos")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("years")
-    with pytest.raises(InputError, match=r"this folder holds something else.*--out"):
+    with pytest.raises(InputError, match=r"this folder has other files.*--out"):
         made(pictures, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]
 

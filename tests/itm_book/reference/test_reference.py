@@ -1,4 +1,4 @@
-"""The twins against the authors' numbers: what judges the package is itself judged."""
+"""The naive reference implementations against the authors' numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from itm_book import reference
 from itm_book.parity.format import Stored, read
 from itm_book.reference.plain import Weights, batch_norm
-from itm_book.reference.sgraf import image_wholes, nodes
+from itm_book.reference.sgraf import nodes, pooled_images
 from tests.places import GOLDEN
 
 LIMIT = 5e-6  # float32; the values themselves are of size one
@@ -104,15 +104,17 @@ FAMILIES: dict[str, Callable[[Stored, dict[str, Any]], Tensor]] = {
     "rcar_t2i_*": rcar,
     "rcar_i2t_*": rcar,
 }
-CASES = [(path, twin) for pattern, twin in FAMILIES.items() for path in files(f"{pattern}.npz")]
+CASES = [
+    (path, reference) for pattern, reference in FAMILIES.items() for path in files(f"{pattern}.npz")
+]
 
 
-@pytest.mark.parametrize(("path", "twin"), CASES, ids=[path.stem for path, _ in CASES])
+@pytest.mark.parametrize(("path", "reference"), CASES, ids=[path.stem for path, _ in CASES])
 def test_a_twin_has_the_scores_of_the_authors(
-    path: Path, twin: Callable[[Stored, dict[str, Any]], Tensor]
+    path: Path, reference: Callable[[Stored, dict[str, Any]], Tensor]
 ) -> None:
     stored = read(path)
-    scores = twin(stored, stored.config)
+    scores = reference(stored, stored.config)
     assert (scores - stored.tensor("outputs/sims")).abs().max() < LIMIT
 
 
@@ -195,8 +197,8 @@ def test_saf_in_training_moves_its_statistics_caption_by_caption() -> None:
 def _saf_by_the_library(
     regions: Tensor, words: Tensor, lens: list[int], given: Weights, norm: nn.BatchNorm1d
 ) -> Tensor:
-    """Return SAF's scores in training, its normalisation made by torch; wholes as the twin's."""
-    wholes = image_wholes(regions, given, training=True)
+    """Return SAF's scores in training, with the batch normalisation of torch."""
+    wholes = pooled_images(regions, given, training=True)
     columns = []
     for caption, length in zip(words, lens, strict=True):
         X = nodes(regions, wholes, caption[:length], given)

@@ -1,4 +1,4 @@
-"""Glued pictures: whose regions they have, and that any slice gives the same ones."""
+"""Synthetic distractors: the sources of their regions; any slice gives the same ones."""
 
 from __future__ import annotations
 
@@ -26,21 +26,23 @@ def some_pictures() -> tuple[np.ndarray, np.ndarray]:
 @given(start=st.integers(0, 49), length=st.integers(1, 9), seed=st.integers(0, 3))
 @settings(max_examples=25, deadline=None)
 def test_a_slice_is_a_part_of_the_whole(start: int, length: int, seed: int) -> None:
-    glued = SyntheticDistractors(*some_pictures(), 50, seed)
-    whole = glued[0:50]
-    assert whole.shape == glued.shape == (len(glued), REGIONS, 2)
-    np.testing.assert_array_equal(glued[start : start + length], whole[start : start + length])
+    distractors = SyntheticDistractors(*some_pictures(), 50, seed)
+    whole = distractors[0:50]
+    assert whole.shape == distractors.shape == (len(distractors), REGIONS, 2)
+    np.testing.assert_array_equal(
+        distractors[start : start + length], whole[start : start + length]
+    )
 
 
 @pytest.mark.parametrize("boxed", [True, False])
 def test_each_is_of_two_pictures_with_no_region_twice(boxed: bool) -> None:
     features, boxes = some_pictures()
-    glued = SyntheticDistractors(features, boxes if boxed else None, 200)[0:200]
-    for picture in glued.astype(int):
+    distractors = SyntheticDistractors(features, boxes if boxed else None, 200)[0:200]
+    for picture in distractors.astype(int):
         assert len({tuple(region) for region in picture}) == REGIONS
         assert len(set(picture[:, 0])) <= 2
     there_can_be = PICTURES * (PICTURES - 1) * (2 if boxed else 1)
-    assert len({tuple(p.ravel()) for p in glued}) > 0.8 * there_can_be
+    assert len({tuple(p.ravel()) for p in distractors}) > 0.8 * there_can_be
 
 
 def test_the_regions_that_lie_deepest_in_their_half_are_kept() -> None:
@@ -63,12 +65,12 @@ def test_the_regions_that_lie_deepest_in_their_half_are_kept() -> None:
     assert mixed > 50
 
 
-def test_another_seed_glues_other_pictures() -> None:
+def test_another_seed_combines_other_images() -> None:
     one, other = (SyntheticDistractors(*some_pictures(), 20, seed)[0:20] for seed in (0, 1))
     assert (one != other).any()
 
 
-def test_one_picture_cannot_be_glued() -> None:
+def test_one_image_is_not_enough() -> None:
     features, boxes = some_pictures()
     with pytest.raises(InputError, match="2 or more"):
         SyntheticDistractors(features[:1], boxes[:1], 5)

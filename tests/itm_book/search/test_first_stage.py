@@ -85,5 +85,5 @@ def test_a_first_stage_on_disk_can_be_read_by_others_or_is_named(tmp_path: Path)
     assert path.stat().st_mode == (tmp_path / "another").stat().st_mode
     with closed(path), pytest.raises(InputError, match="may not be read"):
         FirstStage.load(path)
-    with pytest.raises(InputError, match="no first stage here.*build the index again"):
+    with pytest.raises(InputError, match="no first stage in this folder.*build the index again"):
         FirstStage.load(tmp_path / "absent.safetensors")

@@ -83,7 +83,7 @@ def test_a_build_that_was_killed_ends_with_the_same_bytes(
     monkeypatch.setattr(gallery_store, "encode_images", until_killed)
     with pytest.raises(KeyboardInterrupt):
         build_store(matcher, features, tmp_path / "cut", kind=kind)
-    with pytest.raises(InputError, match="15 done.*goes on where it stopped"):
+    with pytest.raises(InputError, match="15 done.*resumes the build"):
         open_store(tmp_path / "cut")
     build_store(matcher, features, tmp_path / "cut", kind=kind)
     assert calls == [5, 5, 5, 5, 5, 3]  # the first three blocks once, the fourth again, the rest
@@ -113,7 +113,7 @@ def test_a_damaged_note_is_named(tmp_path: Path) -> None:
         lambda: require_encoded_by(matcher, tmp_path / "g"),
         lambda: build_store(matcher, features, tmp_path / "g"),
     ):
-        with pytest.raises(InputError, match=r"gallery\.json: .* no proper whole, weights, done"):
+        with pytest.raises(InputError, match=r"gallery\.json: .* no valid whole, weights, done"):
             use()
 
 

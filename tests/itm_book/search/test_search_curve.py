@@ -16,8 +16,8 @@ from itm_book.search.search_curve import (
     encoded,
     exact_tops,
     loss_of_kind,
-    share_of_glued,
-    shares,
+    recalls,
+    synthetic_share,
 )
 from itm_book.search.two_stage import Found, build_two_stage, encode_captions
 from itm_core.errors import InputError
@@ -53,9 +53,9 @@ def test_the_exact_best_are_those_of_the_score_matrix(
         np.testing.assert_allclose(one.scores, np.take_along_axis(every.T, order, 1), atol=2e-6)
 
 
-def test_shares_by_hand() -> None:
+def test_recalls_by_hand() -> None:
     exact = np.array([[1, 2, 3, 4], [5, 6, 7, 8]])
-    np.testing.assert_array_equal(shares(np.array([[4, 9, 1], [0, 1, 2]]), exact), [0.5, 0])
+    np.testing.assert_array_equal(recalls(np.array([[4, 9, 1], [0, 1, 2]]), exact), [0.5, 0])
 
 
 def test_a_curve_ends_at_everything(matcher: Matcher, tmp_path: Path) -> None:
@@ -105,9 +105,9 @@ def test_copies_have_half_of_the_best_places(matcher: Matcher) -> None:
             return self.features[places]
 
     same = Same(features, None, len(features))
-    assert share_of_glued(matcher, features, same, words) == pytest.approx(0.5)
-    with pytest.raises(InputError, match="half and half"):
-        share_of_glued(matcher, features[:9], same, words)
+    assert synthetic_share(matcher, features, same, words) == pytest.approx(0.5)
+    with pytest.raises(InputError, match="must be equal"):
+        synthetic_share(matcher, features[:9], same, words)
 
 
 def test_without_a_record_the_command_is_named(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from itm_book.tables import comparison, verdicts
+from itm_book.tables import comparison, labels, verdicts
 from itm_core.evaluation import statistics
 from tests.itm_book.tables.test_comparison import GRID, three
 
@@ -37,7 +37,7 @@ def row(name: str, gain: float, p: float, seeds: int = 3, spread: float = 10.0) 
     return {
         "name": name, "host": "host", "seeds": seeds, "gain": gain, "low": gain - 1,
         "high": gain + 1, "spread": spread, "p": p,
-        "detectable": statistics.detectable(spread, seeds), "effect": statistics.effect(gain, p),
+        "detectable": statistics.detectable(spread, seeds), "effect": labels.effect(gain, p),
         "needed": 7.0,
     }  # fmt: skip
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from itm_book.parity.format import read
-from itm_book.parity.pfan import check_pfan
+from itm_book.parity.models import check_pfan
 from itm_book.reference import pfan_features
 from itm_book.reference.pfan import positions
 from itm_core.data.dataset import Split

@@ -12,17 +12,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from itm_core.evaluation import statistics
-from itm_core.evaluation.statistics import (
-    AGAINST,
-    GAIN,
-    HOLDS,
-    LOSS,
-    MIXED,
-    NO_EFFECT,
-    NONE_FOUND,
-    UNTESTABLE,
-    VERDICTS,
-)
 from tests.places import PROJECT
 
 NAN = math.nan
@@ -237,14 +226,7 @@ def test_an_interval_leaves_out_resamples_without_a_number() -> None:
     assert (low[0], high[0]) == pytest.approx((0.05, 1.95))
 
 
-# --- from numbers to words ---
-
-
-def test_a_difference_must_pass_both_tests() -> None:
-    assert statistics.combined_p(0.01, 0.2) == 0.2
-    assert statistics.combined_p(0.3, 0.002) == 0.3
-    assert math.isnan(statistics.combined_p(0.01, NAN))
-    assert math.isnan(statistics.combined_p(NAN, 0.01))
+# --- several tests ---
 
 
 def test_holm_by_hand() -> None:
@@ -281,67 +263,6 @@ def test_corrected_p_values_are_larger_and_know_no_order(p: list[float], random:
     places = list(range(len(p)))
     random.shuffle(places)  # type: ignore[attr-defined]
     assert statistics.holm([p[k] for k in places]) == [corrected[k] for k in places]
-
-
-@pytest.mark.parametrize(
-    ("difference", "p", "said"),
-    [
-        (3.0, 0.049, GAIN), (-3.0, 0.049, LOSS), (3.0, 0.05, NO_EFFECT), (-3.0, 0.05, NO_EFFECT),
-        (3.0, 0.9, NO_EFFECT), (0.0, 0.0, NO_EFFECT), (3.0, NAN, UNTESTABLE),
-        (NAN, 0.01, UNTESTABLE), (1e-9, 0.0, GAIN),
-    ],
-)  # fmt: skip
-def test_a_difference_counts_below_five_percent(difference: float, p: float, said: str) -> None:
-    assert statistics.effect(difference, p) == said
-
-
-@pytest.mark.parametrize(
-    ("differences", "p", "label"),
-    [
-        ([1, 1], [0.01, 0.02], HOLDS),
-        ([1], [0.04], HOLDS),
-        ([1, 1], [0.03, 0.04], NONE_FOUND),  # corrected 0.06 and 0.06
-        ([1, 1], [0.02, 0.04], HOLDS),  # corrected 0.04 and 0.04
-        ([-1, -2], [0.01, 0.02], AGAINST),
-        ([-1, 1], [0.01, 0.02], MIXED),
-        ([1, 1], [0.01, 0.5], MIXED),
-        ([-1, 1], [0.01, 0.5], MIXED),  # one loss beside an undecided row is no contradiction
-        ([-1, 5, -1], [0.01, 0.01, 0.9], MIXED),
-        ([3, -4, 5], [0.5, 0.6, 0.7], NONE_FOUND),
-        ([3, 4], [NAN, NAN], UNTESTABLE),
-        ([], [], UNTESTABLE),
-        ([3, 4], [0.04, NAN], HOLDS),  # of what could be tested
-    ],
-)
-def test_verdicts_by_hand(differences: list[float], p: list[float], label: str) -> None:
-    assert statistics.verdict(differences, p) == label
-
-
-ROWS = {
-    GAIN: (1.0, 0.0001), LOSS: (-1.0, 0.0001), NO_EFFECT: (1.0, 0.9), UNTESTABLE: (1.0, NAN),
-}  # fmt: skip
-
-
-def expected(kinds: tuple[str, ...]) -> str:
-    """The table of the docstring, read line by line."""
-    tested = [kind for kind in kinds if kind != UNTESTABLE]
-    if not tested:
-        return UNTESTABLE
-    for kind, label in ((GAIN, HOLDS), (LOSS, AGAINST), (NO_EFFECT, NONE_FOUND)):
-        if tested.count(kind) == len(tested):
-            return label
-    return MIXED
-
-
-def test_every_combination_of_rows_has_its_verdict() -> None:
-    seen = set()
-    for length in range(5):
-        for kinds in itertools.product(ROWS, repeat=length):
-            rows = [ROWS[kind] for kind in kinds]
-            label = statistics.verdict([d for d, _ in rows], [p for _, p in rows])
-            assert label == expected(kinds), kinds
-            seen.add(label)
-    assert seen == set(VERDICTS)
 
 
 def test_no_number_is_no_certainty() -> None:

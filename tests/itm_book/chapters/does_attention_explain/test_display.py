@@ -45,7 +45,7 @@ from itm_book.chapters.does_attention_explain.measures import (
     top_region_agreement,
     topk_overlap,
 )
-from itm_core.evaluation.statistics import Estimate, mean_over_images
+from itm_book.tables.over_images import Estimate, mean_over_images
 
 QUERIES, REGIONS, PAIRS = 80, 12, 20
 

@@ -10,8 +10,8 @@ from scipy import stats
 
 from itm_book.chapters.regulators_in_motion import figures, tables
 from itm_book.chapters.regulators_in_motion.measures import RegulatorTrace
+from itm_book.tables.over_images import mean_over_images
 from itm_core.data.dataset import Split, load_dataset
-from itm_core.evaluation.statistics import mean_over_images
 from tests.micro import write_dataset
 
 QUERIES = 4  # a caption

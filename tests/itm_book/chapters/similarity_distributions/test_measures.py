@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from itm_book.chapters.similarity_distributions import measures, tables
 from itm_book.scenes.errors import ERROR_TYPES
 from itm_book.tables import report
+from itm_book.tables.over_images import mean_over_images
 from itm_core.data.dataset import Split, load_dataset
 from itm_core.evaluation import retrieval
-from itm_core.evaluation.statistics import mean_over_images
 from itm_core.experiments import runs
 from tests import scenes_pair
 from tests.micro import SMALL, write_dataset

@@ -6,16 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from itm_core.evaluation.rank_correlation import Ranked
-from itm_core.evaluation.statistics import (
+from itm_book.tables.over_images import (
     UNKNOWN,
     Estimate,
-    bootstrap_means,
-    image_counts,
-    interval,
     mean_over_images,
     over_drawn_images,
 )
+from itm_core.evaluation.rank_correlation import Ranked
+from itm_core.evaluation.statistics import bootstrap_means, image_counts
 
 
 def test_images_count_the_same_however_many_values_they_have() -> None:
@@ -82,10 +80,6 @@ def test_means_of_weights_are_the_bootstrap_of_means() -> None:
     drawn = over_drawn_images(lambda w: (w @ values, w.sum()), np.arange(20), resamples=30, seed=6)
     np.testing.assert_allclose(drawn[:, 0] / 20, bootstrap_means(values[:, None], 30, 6)[:, 0])
     np.testing.assert_array_equal(drawn[:, 1], 20)
-
-
-def test_a_resample_without_the_statistic_is_left_out_of_its_interval() -> None:
-    assert interval(np.array([np.nan, 1.0, np.nan, 1.0])) == (1, 1)
 
 
 def test_an_estimate_as_text() -> None:

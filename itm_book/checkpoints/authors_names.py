@@ -1,12 +1,14 @@
-"""How the releases call their parameters, and how we do.
+"""Translates names of parameters between the authors' releases and this package.
 
-One list of rewriting rules for each family, tried in turn on the names in reference files and
-checkpoints. A name that becomes `UNUSED` is one that the release stores and never reads.
+Each family has a list of rewriting rules, of which the first match applies to a name of a
+reference file or checkpoint. A name that becomes `UNUSED` is stored by the release and never read.
 """
 
 from __future__ import annotations
 
 import re
+
+from itm_core.models import Attending, Matcher
 
 UNUSED = ""
 Rules = tuple[tuple[str, str], ...]
@@ -30,6 +32,11 @@ RULES: dict[str, Rules] = {
         (r"^img_enc\.feedforward\.mlp\.c_fc\.", "regions.block.wide."),
         (r"^img_enc\.feedforward\.mlp\.c_proj\.", "regions.block.narrow."),
         (r"^img_enc\.feedforward\.", "regions.block."),
+        *ENCODERS,
+    ),
+    "pfan": (
+        (r"^img_enc\.position_embedding\.", "regions.positions.table."),
+        (r"^img_enc\.fc_att\.", "regions.positions.query."),
         *ENCODERS,
     ),
     "vsepp": ENCODERS,
@@ -100,9 +107,9 @@ RULES: dict[str, Rules] = {
 
 
 def our_name(theirs: str, family: str, direction: str = "t2i") -> str:
-    """Return our name of a parameter of a release; `UNUSED` when it takes no part.
+    """Return our name of a parameter of a release; `UNUSED` when the release never reads it.
 
-    ``direction`` is that of the model, where the release's names do not say it.
+    ``direction`` is that of the model, for releases whose names do not contain it.
 
     >>> our_name("img_enc.fc.weight", "scan")
     'regions.fc.weight'
@@ -116,10 +123,10 @@ def our_name(theirs: str, family: str, direction: str = "t2i") -> str:
 
 
 def their_name(ours: str, family: str, direction: str = "t2i") -> str:
-    """Return the release's name of a parameter of what makes scores; encoders keep ours.
+    """Return the release's name of a parameter after the encoders; those of encoders are kept.
 
-    The inverse of `our_name` where names differ between the two by a rule of one to one, which
-    holds for everything behind the encoders' embeddings.
+    The inverse of `our_name` where the rule is one to one, which holds for all parameters after
+    the encoders' embeddings.
 
     >>> their_name("directions.t2i.nodes.query.2.weight", "sgraf")
     'sim_enc.SGR_module.2.graph_query_w.weight'
@@ -129,10 +136,25 @@ def their_name(ours: str, family: str, direction: str = "t2i") -> str:
             ("directions.", "regions.pooling", "words.pooling")
         ):
             continue
-        given = replacement.replace("directions.*", f"directions.{direction}")
-        found = re.match(re.escape(given).replace(r"\\1", r"(\w+)"), ours)
-        if found:
-            number = found[1] if found.groups() else ""
+        expected = replacement.replace("directions.*", f"directions.{direction}")
+        match = re.match(re.escape(expected).replace(r"\\1", r"(\w+)"), ours)
+        if match:
+            number = match[1] if match.groups() else ""
             start = re.sub(r"\(.*?\)", number, pattern).removeprefix("^").replace("\\.", ".")
-            return start + ours[found.end() :]
+            return start + ours[match.end() :]
     return ours
+
+
+def name_in(matcher: Matcher, theirs: str, family: str) -> str:
+    """Return our name of a release's parameter in a matcher; `UNUSED` when it has no effect."""
+    if not isinstance(matcher, Attending):
+        return our_name(theirs, family)
+    name = our_name(theirs, family, matcher.settings.direction)
+    scored = name.endswith(("regulator.output.weight", "regulator.output.bias"))
+    direction = name.split(".")[1] if name.startswith("directions.") else matcher.settings.direction
+    if (scored and name not in matcher.state_dict()) or direction not in (
+        *matcher.directions,
+        "both",
+    ):
+        return UNUSED  # RCAR's final map under a mean of cosines; IMRAM's other direction
+    return name
