@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from itm_book.datasets.run_features import run_features
 from itm_book.pairs.pair_records import PairRecord, pair_record
 from itm_core.data.dataset import Split
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.evaluation.attention_measures import attention_threshold, counted, of_counts
 from itm_core.evaluation.attention_quality import AnnotatedPass, annotated_passes
-from itm_core.experiments.prepare import encode, run_features
+from itm_core.experiments.prepare import encode
 from itm_core.experiments.runs import Run
 from itm_core.models import Matcher
 

@@ -73,7 +73,7 @@ class AnnotatedPass:
 
     Attributes:
         start: the first of the captions in the split.
-        attention: weights of the passes, of which the first is measured.
+        attention: of these pairs, with weights ``[c, L, 1, R]``.
         relevant, naming: ``[c, L, R]`` and ``[c, L]``, see `truth`.
     """
 
@@ -112,9 +112,9 @@ def annotated_passes(
     *,
     threshold: float = IOU,
 ) -> Iterator[AnnotatedPass]:
-    """Yield the attention on a split, `CAPTIONS_AT_ONCE` captions at a time, by direction.
+    """Yield the attention of each direction on `CAPTIONS_AT_ONCE` captions after the other.
 
-    Arguments are those of `attention_quality`, which says when there is nothing to yield.
+    Arguments as for `attention_quality`. There are none for a split without annotated words.
     """
     annotation = truth(split, threshold)
     if annotation is None:
