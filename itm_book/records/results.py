@@ -51,7 +51,7 @@ class Uncommitted(str):
 class Result:
     """The result of one run, or of an ensemble of runs, on its test split.
 
-    It has accessors of `Run`: `place`, `state`, `error`, `config`, `environment` and ``metrics``.
+    It has accessors of `Run`: `place`, `state`, `config`, `environment` and ``metrics``.
 
     Attributes:
         dataset, recipe, changes, seed: what was run; ``changes`` joined by spaces.
