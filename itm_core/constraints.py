@@ -10,8 +10,8 @@ body would answer is a setting.
 * *Content swapping* (CCS): attended content must be more relevant to its query than to a query of
   another pair: ``[m + R(q', attended) - R(q, attended)]+``.
 
-All is computed from dot products and Gram matrices; no content vector is formed. With weights
-w, dot products s and Gram matrix G, ``R(q, sum w_j k_j) = w.s / (|q| sqrt(w'Gw))``.
+No content vector is formed: with weights w, dot products s and Gram matrix G of the keys,
+``R(q, sum w_j k_j) = w.s / (|q| sqrt(w'Gw))``.
 
 Page: the chapter on the constraints, "The method, as we read it".
 """
@@ -34,8 +34,6 @@ from itm_core.models.regulation import AttentionPass
 from itm_core.settings import Count, NotNegative, Settings, name_in, one_of, registered
 
 RELEVANCES = ("cosine", "dot")
-QUERIES = ("all", "content")
-PAIRS = ("matched", "all")
 
 
 class ConstraintSettings(Settings):
@@ -45,8 +43,7 @@ class ConstraintSettings(Settings):
         ccr, ccs: weights of the constraints in the loss; 0 turns one off.
         ccr_margin, ccs_margin: m; by default the hosts' margin.
         negative: CCR's content: the ``complement`` of the weights, the keys ``below_mean``, the
-            ``bottom_k`` keys of least weight, or ``reverse_softmax``, the softmax with a negative
-            temperature.
+            ``bottom_k`` of least weight, or ``reverse_softmax``, with a negative temperature.
         relevance: R, the ``cosine``, or the ``dot`` product with the weighted mean.
         detach_values: no gradient of CCR through the keys of the negative content.
         swap: CCS takes a ``random`` query of another pair, the ``hard``-est of its queries, or
@@ -70,10 +67,10 @@ class ConstraintSettings(Settings):
     detach_values: bool = False
     swap: Annotated[str, name_in(lambda: SWAPS)] = "random"
     exclude_same_word: bool = True
-    queries: Annotated[str, name_in(QUERIES)] = "all"
+    queries: Annotated[str, name_in(("all", "content"))] = "all"
     gate_regions: bool = False
     direction: Annotated[str, name_in(("all", "t2i", "i2t"))] = "all"
-    pairs: Annotated[str, name_in(PAIRS)] = "matched"
+    pairs: Annotated[str, name_in(("matched", "all"))] = "matched"
     from_epoch: Annotated[int, Field(ge=0)] = 0
 
     @property
@@ -83,10 +80,7 @@ class ConstraintSettings(Settings):
 
 
 def check_constraints(settings: ConstraintSettings, *, attention: str, direction: str) -> None:
-    """Raise `InputError` where the constraints would have no effect on a host.
-
-    ``attention`` and ``direction`` are the host's (`AttendingSettings`).
-    """
+    """Raise `InputError` where constraints have no effect on a host's attention or direction."""
     if not settings.active:
         return
     if attention == "hard":
@@ -142,35 +136,28 @@ class QueryKeyBatch:
         weights, dots = (
             x[:, :, 0] if t2i else x[:, :, 0].mT for x in (attention.weights, attention.dots)
         )
-        tokens = tokens[:, : words.vectors.shape[1]]
-        index = torch.arange(tokens.shape[1])  # the first and the last are start and end
-        constrained = ((index > 0) & (index < words.lens[:, None] - 1)).to(tokens.device)
-        if settings.queries == "content" and stop is not None:
-            constrained = constrained & ~torch.isin(tokens, stop.to(tokens.device))
-        batch = cls(
-            weights,
-            dots,
-            queries.vectors,
-            keys.vectors,
-            keys.gram,
-            constrained if t2i else regions.mask,
-            keys.mask,
-            image,
-            tokens if t2i else None,
-        )
-        if not t2i and settings.gate_regions:
-            batch = replace(batch, constrained=batch.constrained & batch._better_half())
         # a single key has all the attention: there is no negative content
-        several = batch.real.sum(1, keepdim=True) > 1
-        return replace(batch, constrained=batch.constrained & several)
+        constrained = queries.mask & (keys.mask.sum(1, keepdim=True) > 1)
+        if t2i:
+            tokens = tokens[:, : words.vectors.shape[1]]
+            index = torch.arange(tokens.shape[1])  # the first and the last are start and end
+            inner = (index > 0) & (index < words.lens[:, None] - 1)
+            constrained = constrained & inner.to(tokens.device)
+            if settings.queries == "content" and stop is not None:
+                constrained = constrained & ~torch.isin(tokens, stop.to(tokens.device))
+        vectors = (queries.vectors, keys.vectors, keys.gram)
+        ids = tokens if t2i else None
+        batch = cls(weights, dots, *vectors, constrained, keys.mask, image, ids)
+        if not t2i and settings.gate_regions:
+            return replace(batch, constrained=constrained & batch._better_half(regions.mask))
+        return batch
 
-    def _better_half(self) -> Tensor:
-        """Return the half ``[n, Q]`` of the queries, rounded up, of largest relevance."""
-        relevance = self.relevance(self.weights).detach()
-        relevance = relevance.masked_fill(~self.constrained, -torch.inf)
+    def _better_half(self, real: Tensor) -> Tensor:
+        """Return the half ``[n, Q]`` of the real queries, rounded up, of largest relevance."""
+        relevance = self.relevance(self.weights).detach().masked_fill(~real, -torch.inf)
         # by rank: a comparison with the median would include it for an even number
         rank = relevance.argsort(dim=1, descending=True, stable=True).argsort(1)
-        return rank < (self.constrained.sum(1, keepdim=True) + 1) // 2
+        return rank < (real.sum(1, keepdim=True) + 1) // 2
 
     def norm(self, weights: Tensor) -> Tensor:
         """Return the length of each weighted sum of the keys, ``[n, Q]``."""
@@ -213,44 +200,34 @@ def constraint_loss(
 
     Page: the chapter on the constraints, "Together".
     """
-    chosen = [x for x in passes if settings.direction in ("all", _direction(x))]
-    active = {name: kind for name, kind in CONSTRAINTS.items() if getattr(settings, name)}
+    by_direction = {"t2i" if x.key_axis == REGIONS else "i2t": x for x in passes}
+    chosen = {k: x for k, x in by_direction.items() if settings.direction in ("all", k)}
     total = torch.zeros((), device=tokens.device)
     monitored: dict[str, float] = {}
-    for attention in chosen:
+    for direction, attention in chosen.items():
         batch = QueryKeyBatch.of(attention, settings, tokens, image, stop)
         positive = batch.relevance(batch.weights, kind=settings.relevance)
-        for name, constraint in active.items():
+        for name, constraint in CONSTRAINTS.items():
+            if not getattr(settings, name):
+                continue
             negative, exists = constraint(settings, generator).negative(batch)
             mask = batch.constrained & exists
             hinge = (getattr(settings, f"{name}_margin") + negative - positive).clamp_min(0)
-            total = total + getattr(settings, name) * _per_pair(hinge, mask)
-            column = _direction(attention) + constraint.suffix
-            monitored |= _monitor(column, hinge, positive - negative, batch, mask)
+            per_pair = torch.where(mask, hinge, 0.0).sum(1) / mask.sum(1).clamp_min(1)
+            total = total + getattr(settings, name) * per_pair.sum()
+            if mask.any():
+                values = _monitored(batch, hinge, positive - negative, mask)
+                monitored |= {f"{direction}{constraint.suffix}_{k}": v for k, v in values.items()}
     return total / max(len(chosen), 1), monitored
 
 
-def _direction(attention: AttentionPass) -> str:
-    return "t2i" if attention.key_axis == REGIONS else "i2t"
-
-
-def _per_pair(hinge: Tensor, mask: Tensor) -> Tensor:
-    """Return the sum over pairs of the mean over a pair's queries; pairs without any add 0."""
-    counted = torch.where(mask, hinge, 0.0)
-    return (counted.sum(1) / mask.sum(1).clamp_min(1)).sum()
-
-
-def _monitor(
-    name: str, hinge: Tensor, gap: Tensor, batch: QueryKeyBatch, mask: Tensor
-) -> dict[str, float]:
-    if not mask.any():
-        return {}
+def _monitored(batch: QueryKeyBatch, hinge: Tensor, gap: Tensor, mask: Tensor) -> dict[str, float]:
     w = batch.weights.detach()
     entropy = -(w * w.clamp_min(1e-20).log()).sum(-1)
     return {
-        f"{name}_active": float((hinge.detach() > 0)[mask].float().mean()),
-        f"{name}_gap": float(gap.detach()[mask].mean()),
-        f"{name}_entropy": float(entropy[mask].mean()),
+        "active": float((hinge.detach() > 0)[mask].float().mean()),
+        "gap": float(gap.detach()[mask].mean()),
+        "entropy": float(entropy[mask].mean()),
     }
 
 
@@ -330,19 +307,11 @@ def _foreign_queries(batch: QueryKeyBatch, other: Tensor) -> tuple[Tensor, Tenso
     return dots, attended[:, :, None] * batch.query[other].norm(dim=-1)[:, None]
 
 
-def _random(relevance: Tensor, generator: torch.Generator | None) -> Tensor:
-    return torch.rand(relevance.shape, generator=generator).to(relevance)
-
-
-def _hardest(relevance: Tensor, generator: torch.Generator | None) -> Tensor:
-    return relevance.detach()
-
-
-# dot products [n, Q, other's Q] and products of lengths; a ranking of the candidates
-SWAPS: dict[str, tuple[Callable[..., tuple[Tensor, Tensor]], Callable[..., Tensor]]] = {
-    "random": (_foreign_queries, _random),
-    "hard": (_foreign_queries, _hardest),
-    "keys": (_foreign_keys, _random),
+# dot products [n, Q, other's Q] and products of lengths; whether the candidate is drawn
+SWAPS: dict[str, tuple[Callable[..., tuple[Tensor, Tensor]], bool]] = {
+    "random": (_foreign_queries, True),
+    "hard": (_foreign_queries, False),
+    "keys": (_foreign_keys, True),
 }
 
 
@@ -357,16 +326,18 @@ class CCS(Constraint):
     def negative(self, batch: QueryKeyBatch) -> tuple[Tensor, Tensor]:
         """Return the relevance of the swapped content of the candidate of highest rank."""
         settings = self.settings
-        products, ranking = registered("constraints.swap", settings.swap, SWAPS)
-        other, differs = derangement(batch.image, self.generator)
-        other, differs = other.to(batch.query.device), differs.to(batch.query.device)
+        products, drawn = registered("constraints.swap", settings.swap, SWAPS)
+        device = batch.query.device
+        other, differs = (x.to(device) for x in derangement(batch.image, self.generator))
         dots, lengths = products(batch, other)
         relevance = dots if settings.relevance == "dot" else dots / lengths.clamp_min(TINY)
         candidate = batch.constrained[other][:, None] & differs[:, None, None]
         candidate = candidate.expand_as(relevance)
         if batch.tokens is not None and settings.exclude_same_word:
             candidate = candidate & (batch.tokens[:, :, None] != batch.tokens[other][:, None])
-        order = ranking(relevance, self.generator)
+        order = relevance.detach()
+        if drawn:
+            order = torch.rand(order.shape, generator=self.generator).to(order)
         best = order.masked_fill(~candidate, -torch.inf).argmax(-1, keepdim=True)
         return relevance.gather(-1, best).squeeze(-1), candidate.any(-1)
 

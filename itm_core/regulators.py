@@ -2,8 +2,7 @@
 
 Diao, Zhang, Liu, Ruan, Lu, *Plug-and-Play Regulators for Image-Text Matching*, TIP 2023.
 
-A regulator is one class with one method `update`, which changes the attention of the next pass,
-pools the alignment in place of the host's aggregation, or both; see `models.regulation`.
+The interface of a regulator is in `models.regulation`.
 
 Page: the RCAR chapter, and "Add your own regulator".
 """
@@ -22,15 +21,8 @@ from itm_core.encoders.fragments import l2norm, linear
 from itm_core.errors import InputError
 from itm_core.models.alignment import along_last
 from itm_core.models.pair_dropout import PairDropout
-from itm_core.models.regulation import (
-    AttentionPass,
-    Regulator,
-    RegulatorFactory,
-    RegulatorState,
-)
+from itm_core.models.regulation import AttentionPass, Regulator, RegulatorFactory, RegulatorState
 from itm_core.settings import Fraction, Settings, name_in
-
-OUTPUTS = ("sigmoid", "tanh")
 
 
 class RegulatorSettings(Settings):
@@ -51,7 +43,7 @@ class RegulatorSettings(Settings):
     steps: Annotated[int, Field(ge=0)] = 2
     width: Annotated[int, Field(ge=2)] = 256
     dropout: Fraction = 0.4
-    output: Annotated[str, name_in(OUTPUTS)] = "sigmoid"
+    output: Annotated[str, name_in(("sigmoid", "tanh"))] = "sigmoid"
     normalise_memory: bool = False
 
     @property
@@ -71,10 +63,8 @@ class RCR(Regulator):
 
     def __init__(self, embedding: int, settings: RegulatorSettings) -> None:
         super().__init__(embedding, settings)
-        self.correct = nn.ModuleList(
-            _Correction(embedding, settings.width)
-            for _ in range(self.updates - 1 if self.pools else self.updates)
-        )
+        count = self.updates - 1 if self.pools else self.updates
+        self.correct = nn.ModuleList(_Correction(embedding, settings.width) for _ in range(count))
 
     def update(self, k: int, attention: AttentionPass, state: RegulatorState) -> RegulatorState:
         """Return the state with corrected channel factors and temperatures."""
@@ -95,12 +85,9 @@ class _Correction(nn.Module):
 
     def __init__(self, embedding: int, width: int) -> None:
         super().__init__()
-        self.factors = nn.Sequential(
-            linear(width, 2 * width), nn.Tanh(), linear(2 * width, embedding)
-        )
-        self.temperature = nn.Sequential(
-            linear(width, width // 2), nn.Tanh(), linear(width // 2, 1)
-        )
+        wide, narrow = 2 * width, width // 2
+        self.factors = nn.Sequential(linear(width, wide), nn.Tanh(), linear(wide, embedding))
+        self.temperature = nn.Sequential(linear(width, narrow), nn.Tanh(), linear(narrow, 1))
 
     def forward(self, alignment: Tensor) -> tuple[Tensor, Tensor]:
         change = along_last(self.temperature, alignment).squeeze(-1)
@@ -111,8 +98,7 @@ class RAR(Regulator):
     """Recurrent aggregation regulator: re-weights the alignments in each step.
 
     ``beta = softmax(w . (tanh(W_l a_i) * tanh(W_g a_g)) + b)``, ``a_g <- unit(sum beta_i a_i)``;
-    a_g starts as the mean, the score is ``sigmoid(w_s . a_g + b_s)``. With no step the mean itself
-    is scored.
+    a_g starts as the mean, the score is ``sigmoid(w_s . a_g + b_s)``.
     """
 
     pools = True
@@ -133,9 +119,9 @@ class RAR(Regulator):
             state = self.pool(step, attention, alignment, state)
         if self.steps:
             return state
-        weights = torch.ones_like(alignment)
-        weights = weights if attention.mask is None else weights * attention.mask
-        weights = (weights / weights.sum(attention.query_axis, keepdim=True))[..., 0]
+        ones = torch.ones_like(alignment[..., 0])
+        weights = ones if attention.mask is None else ones * attention.mask[..., 0]
+        weights = weights / weights.sum(attention.query_axis, keepdim=True)
         return state.with_pooling(alignment, weights, attention.mean(alignment))
 
     def pool(
@@ -201,12 +187,7 @@ class Memory(Regulator):
         return state.with_control(query=l2norm(refined) if self.normalised else refined)
 
 
-REGULATORS: dict[str, type[Regulator]] = {
-    "rcr": RCR,
-    "rar": RAR,
-    "rcar": RCAR,
-    "memory": Memory,
-}
+REGULATORS: dict[str, type[Regulator]] = {"rcr": RCR, "rar": RAR, "rcar": RCAR, "memory": Memory}
 
 
 def register(name: str, regulator: type[Regulator]) -> None:
@@ -222,9 +203,8 @@ def register(name: str, regulator: type[Regulator]) -> None:
         )
     built_in = REGULATORS.get(name)
     if name == "none" or (built_in is not None and built_in.__module__ == __name__):
-        raise InputError(
-            "a built-in regulator has this name", found=name, remedy="choose another one"
-        )
+        remedy = "choose another one"
+        raise InputError("a built-in regulator has this name", found=name, remedy=remedy)
     REGULATORS[name] = regulator
 
 

@@ -30,6 +30,18 @@ NOTEBOOK = "experiment.ipynb"
 ERROR = "error.txt"
 
 
+def error_of(folder: Path) -> str:
+    """Return the last line of a run's ``error.txt``; empty when there is no such file."""
+    try:
+        text = (folder / ERROR).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return type(error).__name__
+    lines = [line.strip() for line in text.split("\n")]
+    return next(filter(None, reversed(lines)), "no reason given")
+
+
 def run_cell(
     notebook: Path,
     folder: Path,

@@ -64,7 +64,7 @@ class Job:
         run = Run(self.folder)
         if run.state != RunState.FINISHED or (self.folder / experiment.NOTEBOOK).exists():
             return run.state
-        return RunState.FAILED if run.error else NO_NOTEBOOK
+        return RunState.FAILED if self.error else NO_NOTEBOOK
 
     @property
     def trace(self) -> Path:
@@ -83,7 +83,7 @@ class Job:
     @property
     def error(self) -> str:
         """The last line of the traceback; empty when it has not failed."""
-        return Run(self.folder).error if self.folder else ""
+        return experiment.error_of(self.folder) if self.folder else ""
 
     @property
     def minutes_left(self) -> float:

@@ -21,13 +21,14 @@ import torch
 
 from itm_book.batch import engine, top_lists
 from itm_book.batch.profiles import resources
+from itm_book.checkpoints.imported_runs import vocabulary_hash, weights_hash
+from itm_book.datasets.run_features import require_same_features, run_features
 from itm_core.data.dataset import Split, load_split
-from itm_core.data.feature_notes import require_same_features
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.evaluation.scoring import image_shards, score_matrix
-from itm_core.experiments.prepare import encode, run_features, vocabulary_hash
+from itm_core.experiments.prepare import encode
 from itm_core.experiments.run import Run, RunState
 from itm_core.files import read_json, whole_file, write_json
 
@@ -126,7 +127,7 @@ class ScoreJob:
         words = [vocabulary_hash(run.vocabulary) for run in self.runs if run.imported]
         return {
             "run": " + ".join(run.place for run in self.runs),
-            "weights": " + ".join(run.weights_hash() for run in self.runs),
+            "weights": " + ".join(weights_hash(run) for run in self.runs),
             **({"vocabulary": " + ".join(words)} if words else {}),
             "split": self.split.name,
             "data": data.hexdigest(),

@@ -21,11 +21,13 @@ import torch
 
 from itm_book.batch import top_lists
 from itm_book.batch.experiment import claim_gpu
+from itm_book.checkpoints.imported_runs import load_members
+from itm_book.datasets.run_features import run_features
 from itm_core.data.dataset import Split, load_split
 from itm_core.evaluation import retrieval
 from itm_core.evaluation.scoring import score_blocks
-from itm_core.experiments.prepare import encode, run_features
-from itm_core.experiments.run import Run, load_members
+from itm_core.experiments.prepare import encode
+from itm_core.experiments.run import Run
 from itm_core.files import read_json, whole_file
 
 Blocks = Iterable[tuple[slice, np.ndarray, np.ndarray]]  # images, captions, and their scores

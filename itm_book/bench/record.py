@@ -20,9 +20,10 @@ from itm_book.bench.growth import ScalingPoint
 from itm_book.bench.methods import METHODS
 from itm_book.bench.scoring import ScoringSettings, ScoringTiming
 from itm_book.bench.training import NEGATIVES, RECIPES, StepTiming
+from itm_book.records.commits import require_committed
 from itm_book.shipped import shipped
 from itm_book.tables.run_links import marked
-from itm_core.environment import describe, pick_device, require_committed
+from itm_core.environment import describe, pick_device
 from itm_core.errors import InputError
 from itm_core.files import reading, whole_file
 

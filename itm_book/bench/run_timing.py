@@ -11,10 +11,11 @@ from statistics import median
 
 import pandas as pd
 
+from itm_book.datasets.run_features import run_features
 from itm_book.tables.run_links import linked
 from itm_core.data.dataset import Split
 from itm_core.evaluation.scoring import score_matrix
-from itm_core.experiments.prepare import encode, run_features
+from itm_core.experiments.prepare import encode
 from itm_core.experiments.runs import Run
 
 REPEATS = 5

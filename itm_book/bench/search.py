@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from itm_book.records.commits import require_committed
 from itm_book.scenes.generate import make_image
 from itm_book.search import search_curve
 from itm_book.search.distractors import ConcatGallery, SyntheticDistractors
@@ -47,7 +48,7 @@ from itm_book.search.two_stage import (
 from itm_book.search.vector_index import VectorIndex, write_index
 from itm_core.data.dataset import Dataset, load_dataset
 from itm_core.encoders.fragments import Fragments
-from itm_core.environment import current_commit, describe, require_committed
+from itm_core.environment import current_commit, describe
 from itm_core.experiments.prepare import encode
 from itm_core.experiments.runs import train_or_load
 from itm_core.files import whole_file

@@ -21,7 +21,8 @@ import torch
 
 from itm_book.bench.isolated import run_isolated
 from itm_book.records import rounding
-from itm_core.environment import current_commit, require_committed
+from itm_book.records.commits import require_committed
+from itm_core.environment import current_commit
 from itm_core.errors import InputError
 from itm_core.experiments import recipes
 from itm_core.experiments.runs import train_or_load

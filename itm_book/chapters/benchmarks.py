@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from itm_book.bench.growth import exponent
+from itm_book.datasets.run_features import run_features
 from itm_book.figures.style import FAINT, INK, RIGHT, colour_of, finished, styled
 from itm_book.tables.run_links import linked, marked
 from itm_core.data.dataset import Split
@@ -32,7 +33,7 @@ from itm_core.evaluation.scoring import (
     score_fragments,
     score_matrix,
 )
-from itm_core.experiments.prepare import encode, run_features
+from itm_core.experiments.prepare import encode
 from itm_core.experiments.runs import Run
 from itm_core.models import Matcher
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from itm_book.search.searcher import BEST, Searcher
 from itm_book.tables import report
-from itm_core.evaluation.rank_correlation import spearman
+from itm_core.evaluation.statistics import spearman
 
 
 def agreement(searchers: Sequence[Searcher], sentences: Sequence[str]) -> pd.DataFrame:

@@ -25,7 +25,7 @@ def controls_table(scores: Mapping[str, np.ndarray], chance: Mapping[str, float]
     rows = []
     for name, matrix in scores.items():
         recalls = retrieval.metrics(matrix, ties="mean").flat()
-        limits = retrieval.bootstrap(matrix, ties="mean")
+        limits = retrieval.interval(retrieval.hits(matrix, ties="mean"))
         row: dict[str, object] = {"matcher": name}
         for key in RECALLS:
             low, high = limits[key]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from itm_book.datasets.run_features import require_same_features, run_features
 from itm_book.photographs.backbones import Backbone
 from itm_book.photographs.own_split import load_own
 from itm_book.photographs.picture_sources import of_dataset, of_folder
@@ -19,9 +20,9 @@ from itm_book.photographs.region_boxes import Boxes
 from itm_book.photographs.region_features import Task, make_features
 from itm_book.search.sentences import require_sentence
 from itm_core.data.dataset import Dataset, Split, load_dataset
-from itm_core.data.feature_notes import features_of_folder, require_same_features
+from itm_core.data.feature_notes import features_of_folder
 from itm_core.evaluation.scoring import score_matrix
-from itm_core.experiments.prepare import encode, run_features
+from itm_core.experiments.prepare import encode
 from itm_core.experiments.runs import Run
 
 

@@ -2,7 +2,7 @@
 
 A release's ``model_best.pth.tar`` is a pickled dictionary: ``model`` (one state dict, or a list
 of them for image encoder, text encoder and similarity) and ``opt``, an ``argparse.Namespace``.
-`import_checkpoint` turns it into a folder that `runs.load` takes:
+`import_checkpoint` turns it into a folder that `imported_runs.load_run` takes:
 
 =====================  =====================================================================
 ``config.json``        the recipe of the options, the sizes, the source's SHA-256
@@ -31,17 +31,19 @@ import torch
 from torch import Tensor
 
 from itm_book.checkpoints.authors_names import UNUSED, name_in
+from itm_book.checkpoints.imported_runs import check_vocabulary
 from itm_book.checkpoints.options import BROKEN, family_of, no_method, recipe_of, with_facts
 from itm_book.checkpoints.reading import flattened, options_of, plain, read_checkpoint
+from itm_book.folders import whole_folder
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.encoders.positions import BLOCKS_KEPT
 from itm_core.environment import describe
 from itm_core.errors import InputError
 from itm_core.experiments.prepare import build
 from itm_core.experiments.recipes import Recipe
-from itm_core.experiments.run import IMPORT, VOCABULARY, check_vocabulary
+from itm_core.experiments.run import IMPORT, VOCABULARY
 from itm_core.experiments.weights import save_matcher
-from itm_core.files import whole_folder, write_json
+from itm_core.files import write_json
 from itm_core.models import Matcher
 from itm_core.models.pairing import AllPairs
 from itm_core.settings import seed_of

@@ -136,7 +136,8 @@ def _scoring(options: argparse.Namespace) -> int:
 
 def _check_record(options: argparse.Namespace) -> None:
     """Raise `InputError` before anything is measured that could not be recorded."""
-    from itm_core.environment import current_commit, require_committed
+    from itm_book.records.commits import require_committed
+    from itm_core.environment import current_commit
 
     if options.record:
         require_committed(current_commit())

@@ -59,7 +59,7 @@ def _sets(options: argparse.Namespace) -> dict[str, SetEntry]:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from itm_core.files import amount
+    from itm_book.folders import amount
 
     for entry in _sets(options).values():
         folder = options.data / entry.name

@@ -47,7 +47,8 @@ def _add_places(command: argparse.ArgumentParser) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     from itm_book.records import grids, results
-    from itm_core.environment import current_commit, require_committed
+    from itm_book.records.commits import require_committed
+    from itm_core.environment import current_commit
 
     record = options.record or results.RECORD
     require_committed(current_commit())  # whose code averages ensembles
@@ -75,7 +76,8 @@ def _export(options: argparse.Namespace) -> int:
 def _judge(options: argparse.Namespace) -> int:
     from itm_book.chapters.photographs import tables as judgements
     from itm_book.records import grids
-    from itm_core.environment import current_commit, require_committed
+    from itm_book.records.commits import require_committed
+    from itm_core.environment import current_commit
 
     grid, record = grids.load(options.grid), options.record or judgements.RECORD
     require_committed(current_commit())  # whose code computes the agreement

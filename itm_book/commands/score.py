@@ -57,8 +57,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 def score(options: argparse.Namespace) -> int:
     """Score, print the metrics and the folder; return 1 when a shard failed."""
     from itm_book.batch import score_job
+    from itm_book.checkpoints.imported_runs import load_members
     from itm_core.evaluation import retrieval
-    from itm_core.experiments.run import load_members
     from itm_core.files import read_json
 
     job = score_job.prepare(

@@ -39,13 +39,15 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _index(options: argparse.Namespace) -> int:
+    from itm_book.checkpoints.imported_runs import ImportedRun, load_run, vocabulary_hash
+    from itm_book.datasets.run_features import run_features
+    from itm_book.folders import amount
     from itm_book.search.two_stage import build_two_stage
     from itm_core.data.dataset import load_split
-    from itm_core.experiments.prepare import encode, run_features, vocabulary_hash
-    from itm_core.experiments.run import load
-    from itm_core.files import amount, write_json
+    from itm_core.experiments.prepare import encode
+    from itm_core.files import write_json
 
-    run = load(options.run_folder, dataset=options.dataset, vocabulary=options.vocabulary)
+    run = load_run(options.run_folder, dataset=options.dataset, vocabulary=options.vocabulary)
     split = load_split(options.dataset, options.split)
     features = run_features(run, split)
     captions = encode(load_split(options.dataset, "train"), run.vocabulary)
@@ -58,7 +60,7 @@ def _index(options: argparse.Namespace) -> int:
         vocabulary=vocabulary_hash(run.vocabulary) if run.imported else None,
         progress=True,
     )
-    if run.words is not None:  # of an imported checkpoint: sentences need the same file
+    if isinstance(run, ImportedRun) and run.words is not None:  # sentences need the same file
         run.words.save(options.folder / VOCABULARY)
     write_json(options.folder / NOTE, {"run": str(options.run_folder.resolve()), "ids": split.ids})
     print(f"{options.folder}: {len(search.store)} images, regions {amount(search.store.bytes)}")
@@ -66,13 +68,13 @@ def _index(options: argparse.Namespace) -> int:
 
 
 def _search(options: argparse.Namespace) -> int:
+    from itm_book.checkpoints.imported_runs import load_run
     from itm_book.search.sentences import require_sentence
     from itm_book.search.two_stage import encode_captions, open_two_stage
-    from itm_core.experiments.run import load
 
     note = _read_note(options.folder)
     vocabulary = options.folder / VOCABULARY
-    run = load(note["run"], vocabulary=vocabulary if vocabulary.exists() else None)
+    run = load_run(note["run"], vocabulary=vocabulary if vocabulary.exists() else None)
     unknown = [require_sentence(run.vocabulary, sentence) for sentence in options.sentences]
     search = open_two_stage(run.matcher(), options.folder)
     if len(note["ids"]) != len(search.store):

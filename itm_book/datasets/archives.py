@@ -28,8 +28,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NoReturn
 
 from itm_book.datasets.registry import Unpack
+from itm_book.folders import amount, require_space, swap
 from itm_core.errors import InputError
-from itm_core.files import amount, require_space, space_checked, swap
+from itm_core.files import space_checked
 
 MAX_MEMBERS = 500_000  # far above any release of the field
 MAX_RATIO = 100  # unpacked bytes per packed byte; texts of captions stay below 10

@@ -28,8 +28,9 @@ from urllib3.exceptions import HTTPError
 
 from itm_book.datasets import archives
 from itm_book.datasets.registry import FileEntry
+from itm_book.folders import amount, require_space
 from itm_core.errors import InputError
-from itm_core.files import amount, require_space, space_checked, write_json
+from itm_core.files import space_checked, write_json
 
 log = logging.getLogger(__name__)
 pooch.get_logger().setLevel(logging.WARNING)  # this module logs the same, more briefly

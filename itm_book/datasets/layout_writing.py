@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from itm_book.folders import reserve
 from itm_core.data.dataset import load_split
 from itm_core.errors import InputError
-from itm_core.files import reserve, whole_file
+from itm_core.files import whole_file
 
 
 def open_array(path: Path, kind: type, shape: tuple[int, ...]) -> np.memmap:

@@ -22,8 +22,9 @@ from tqdm import tqdm
 from itm_book.datasets.archives import unpack
 from itm_book.datasets.download import ARRIVING, DownloadError, RetryPolicy, fetch, is_complete
 from itm_book.datasets.registry import RECORD, FileEntry, SetEntry
+from itm_book.folders import amount, require_space
 from itm_core.errors import InputError
-from itm_core.files import amount, locked, read_json, require_space, write_json
+from itm_core.files import locked, read_json, write_json
 
 log = logging.getLogger(__name__)
 PRESENT, MISSING, CORRUPT = "present", "missing", "corrupt"

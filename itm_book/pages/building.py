@@ -22,6 +22,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from itm_book.folders import swap
 from itm_book.pages import run_pages, staging
 from itm_book.pages.chapters import (
     SEEDS,
@@ -37,7 +38,7 @@ from itm_book.records import grids
 from itm_book.records.grids import Cell
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
-from itm_core.files import locked, space_checked, swap
+from itm_core.files import locked, space_checked
 
 log = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from itm_book.batch.experiment import error_of
 from itm_book.records.results import RECORDED, Result
 from itm_book.tables.comparison import SHOWN
 from itm_core.errors import InputError
@@ -133,7 +134,7 @@ def entry_of(run: Run | Result) -> RunEntry:
     return RunEntry(
         place=tuple(run.place.split("/")),
         run_state=run.state,
-        error=run.error,
+        error=error_of(run.folder) if isinstance(run, Run) else "",
         problems=tuple(problems),
         config=config or {},
         environment=environment or {},
@@ -173,7 +174,8 @@ def _compared(content: Mapping[str, Any]) -> Compared:
     try:
         recipe = recipes.from_dict(content)
         every = _flat(recipe.to_dict())
-        chosen = _differing(every, _flat(recipes.defaults(recipe)))
+        defaults = {part: type(settings)().model_dump() for part, settings in recipe.parts.items()}
+        chosen = _differing(every, _flat(defaults))
     except unreadable as error:
         return Compared(every=every, chosen=every, unread=str(error))
     try:

@@ -22,11 +22,11 @@ from itm_book.pages.run_entries import (
     run_entries,
     written,
 )
+from itm_book.records.commits import is_committed
 from itm_book.records.results import RECORDED, every_recorded
 from itm_book.tables.comparison import ATTENTION, SHOWN
 from itm_book.tables.report import FOOTNOTE, SUPERSCRIPT
 from itm_book.tables.run_links import run_anchor
-from itm_core.environment import is_committed
 
 LONGEST = 100  # characters of a cell
 LONG = 4000  # characters of any other text

@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from itm_book.datasets.run_features import run_features
 from itm_book.pairs.pair_records import PairRecord, pair_record
 from itm_core.data.dataset import Split
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.evaluation.attention_measures import attention_threshold, counted, of_counts
-from itm_core.evaluation.attention_quality import annotated_passes
-from itm_core.experiments.prepare import encode, run_features
+from itm_core.evaluation.attention_quality import AnnotatedPass, annotated_passes
+from itm_core.experiments.prepare import encode
 from itm_core.experiments.runs import Run
 from itm_core.models import Matcher
 
@@ -101,6 +102,14 @@ def by_caption(
         rows = torch.cat([measures, torch.ones_like(measures[:1])]).T  # the last column counts
         empty = torch.zeros(len(split.captions), 4, dtype=torch.double)
         total = sums.setdefault(attention.direction, empty)
-        total.index_add_(0, attention.captions()[some], rows)
+        total.index_add_(0, _captions(attention)[some], rows)
     # 0 / 0 is NaN for a caption without a query
     return {name: (total[:, :3] / total[:, 3:]).numpy() for name, total in sums.items()}
+
+
+def _captions(attention: AnnotatedPass) -> torch.Tensor:
+    """Return the caption ``[M]`` of every query, its number in the split."""
+    count, words, regions = attention.attention.weights[:, :, 0].shape
+    if attention.direction == "t2i":
+        return attention.start + attention.naming[:, :words].nonzero()[:, 0]
+    return attention.start + torch.arange(count).repeat_interleave(regions)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from itm_book.datasets.run_features import run_features
 from itm_core.data.dataset import Split
 from itm_core.errors import InputError
 from itm_core.evaluation.scoring import pad
-from itm_core.experiments.prepare import run_features
 from itm_core.experiments.runs import Run
 from itm_core.models import Matcher, MatchOutput
 from itm_core.models.pairing import REGIONS

@@ -16,7 +16,7 @@ from itm_book.parity.format import Difference, Stored, value_difference
 from itm_core.data.vocabulary import Vocabulary, tokenise
 from itm_core.data.word_pieces import WordPieces
 from itm_core.evaluation.scoring import longest_first, pad
-from itm_core.training.augmentation import drop_tokens, drop_words, keep_regions, pad_regions
+from itm_core.training.augmentation import drop_tokens, drop_words, keep_regions
 
 RATE = 0.2
 ORDER = "the release numbers words as they come, ours in alphabetical order"
@@ -86,12 +86,12 @@ def check_collate(stored: Stored) -> Iterator[Difference]:
     for kind in ("bigru", "bert"):
         order = longest_first(captions) if kind == "bigru" else np.arange(count)
         ids, lens = pad([captions[i] for i in order])
-        features, region_lens = pad_regions([images[i] for i in order])
+        features, region_lens = pad([images[i] for i in order], images[0].dtype)
         ours = {
             "captions": ids,
             "lengths": lens,
-            "images": torch.from_numpy(features),
-            "image_lengths": torch.from_numpy(region_lens),
+            "images": features,
+            "image_lengths": region_lens,
             "ids": torch.from_numpy(stored.arrays["inputs/ids"][order]),
         }
         for name, value in ours.items():

@@ -22,14 +22,15 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from itm_book.datasets.layout_writing import open_array, require_loadable, save_array, write_texts
+from itm_book.folders import require_space, swap
 from itm_book.photographs.backbones import Backbone
 from itm_book.photographs.own_split import load_own
 from itm_book.photographs.picture_sources import Source
 from itm_book.photographs.region_boxes import Boxes, Grid
-from itm_core.data.feature_notes import read_note, write_note
+from itm_core.data.feature_notes import NOTE, read_note
 from itm_core.data.photographs import PhotographError
 from itm_core.errors import InputError
-from itm_core.files import locked, read_json, require_space, space_checked, swap, write_json
+from itm_core.files import locked, read_json, space_checked, write_json
 
 GRID = Grid()
 BLOCK = 32  # pictures between two notes of the progress
@@ -228,8 +229,8 @@ def _assembled(
     regions = read_json(work / "making.json")["regions"]
     made_with = {**task.backbone.made_with, "numpy": np.__version__}
     made_with |= {"regions": regions, "boxes": task.boxes_name}
-    write_note(
-        assembled,
+    write_json(
+        assembled / NOTE,
         {
             "features": task.backbone.identity,
             "made_with": made_with,

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from itm_book.records.commits import is_committed
 from itm_book.records.grids import Cell, Grid, Size, folders
 from itm_book.shipped import shipped
-from itm_core.environment import is_committed
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.experiments import recipes
@@ -51,7 +51,7 @@ class Uncommitted(str):
 class Result:
     """The result of one run, or of an ensemble of runs, on its test split.
 
-    It has accessors of `Run`: `place`, `state`, `error`, `config`, `environment` and ``metrics``.
+    It has accessors of `Run`: `place`, `state`, `config`, `environment` and ``metrics``.
 
     Attributes:
         dataset, recipe, changes, seed: what was run; ``changes`` joined by spaces.
@@ -86,11 +86,6 @@ class Result:
     def state(self) -> str:
         """`RECORDED`, or `RunState.FINISHED` where the run is in the store."""
         return RECORDED if self.recorded else RunState.FINISHED
-
-    @property
-    def error(self) -> str:
-        """No error: a run that has failed has no result."""
-        return ""
 
     @cached_property
     def config(self) -> dict[str, Any]:

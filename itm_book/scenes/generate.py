@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from itm_book.folders import reserve
 from itm_book.scenes import captions as scene_captions
 from itm_book.scenes import regions as scene_regions
 from itm_book.scenes.render import render
 from itm_book.scenes.world import SIDE, Draws, relations, scene
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.errors import InputError
-from itm_core.files import locked, read_json, reserve, space_checked, write_json
+from itm_core.files import locked, read_json, space_checked, write_json
 from itm_core.parallel import run_parallel
 
 VERSION = 1

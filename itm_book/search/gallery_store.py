@@ -28,11 +28,12 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from itm_book.folders import require_space, reserve
 from itm_core.data.arrays import array, release
 from itm_core.encoders.fragments import Fragments
 from itm_core.errors import InputError
 from itm_core.evaluation.scoring import encode_images
-from itm_core.files import read_json, require_space, reserve, space_checked, write_json
+from itm_core.files import read_json, space_checked, write_json
 from itm_core.models import Matcher
 from itm_core.settings import one_of
 

@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
+from itm_book.datasets.run_features import run_features
 from itm_book.pairs.pair_records import PairRecord, records_of
 from itm_book.search.sentences import require_sentence
 from itm_book.tables import report
@@ -21,7 +22,7 @@ from itm_core.data.dataset import Split
 from itm_core.encoders.fragments import Fragments
 from itm_core.errors import InputError
 from itm_core.evaluation.scoring import encode_captions, encode_images, pad, score_fragments
-from itm_core.experiments.prepare import encode, run_features
+from itm_core.experiments.prepare import encode
 from itm_core.experiments.runs import Run
 
 BEST = 5  # results with an explanation

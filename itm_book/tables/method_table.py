@@ -9,11 +9,12 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from itm_book.datasets.run_features import run_features
 from itm_book.records.grids import Grid
 from itm_core.data.dataset import Dataset
 from itm_core.evaluation.attention_measures import Quality
 from itm_core.evaluation.attention_quality import attention_quality
-from itm_core.experiments.prepare import encode, run_features
+from itm_core.experiments.prepare import encode
 from itm_core.experiments.recipes import Recipe
 from itm_core.experiments.runs import Run
 from itm_core.models import AttendingSettings

@@ -65,7 +65,7 @@ def over_drawn_images(
     """Return a statistic of weighted observations in every resample of their images, ``[B, ...]``.
 
     ``statistic`` takes weights ``[N]``: how often the image of each observation was drawn, of
-    ``image [N]``. For statistics that are not means, such as those of `rank_correlation.Ranked`.
+    ``image [N]``. For statistics that are not means, such as those of `statistics.Ranked`.
     """
     _, index = np.unique(image, return_inverse=True)
     counts = image_counts(int(index.max()) + 1, resamples, seed)

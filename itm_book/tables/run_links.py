@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from itm_book.records.commits import is_committed
 from itm_book.records.results import Uncommitted
 from itm_book.tables.report import Note, noted
-from itm_core.environment import is_committed
 
 PAGE = "../book/runs.html"  # relative to the other pages of the book
 

@@ -41,10 +41,14 @@ def mapped(path: Path) -> np.ndarray:
     except Exception as error:  # numpy raises many kinds of errors for a damaged header
         _no_pickle(path)
         found = f"{path.stat().st_size} bytes ({error})"
+    expected = None
+    if header := _header(path):
+        shape, kind, start = header
+        expected = f"{start + prod(shape) * kind.itemsize} bytes"
     raise InputError(
         "not a whole .npy file",
         file=path,
-        expected=_size_of_header(path),
+        expected=expected,
         found=found,
         remedy="copy or download the file again",
     )
@@ -81,15 +85,6 @@ def _header(path: Path) -> tuple[tuple[int, ...], np.dtype, int] | None:
             return shape, kind, file.tell()
     except Exception:
         return None
-
-
-def _size_of_header(path: Path) -> str | None:
-    """Return the file size that the header implies; None for an unreadable header."""
-    header = _header(path)
-    if header is None:
-        return None
-    shape, kind, start = header
-    return f"{start + prod(shape) * kind.itemsize} bytes"
 
 
 def array(path: Path, shape: tuple[int | str, ...], kind: str) -> np.ndarray:

@@ -173,7 +173,9 @@ def load_dataset(
                 found=split.regions.shape[2],
             )
     no_overlap((train, dev, test), full=full)
-    return Dataset(folder, train, dev, test, _vocabulary(folder, train))
+    path = vocabulary_file(folder)
+    vocabulary = Vocabulary.load(path) if path else Vocabulary.from_captions(train.captions)
+    return Dataset(folder, train, dev, test, vocabulary)
 
 
 def load_split(
@@ -338,8 +340,3 @@ def vocabulary_file(folder: Path | str) -> Path | None:
         folder.resolve().parent / "vocab" / f"{name}_vocab.json",
     ]
     return next((path for path in paths if path.exists()), None)
-
-
-def _vocabulary(folder: Path, train: Split) -> Vocabulary:
-    path = vocabulary_file(folder)
-    return Vocabulary.load(path) if path else Vocabulary.from_captions(train.captions)

@@ -58,10 +58,7 @@ def shares_text(shares: Mapping[str, float]) -> str:
 def require_known(words: Words, splits: Sequence[Split], shares: Mapping[str, float]) -> None:
     """Raise `InputError` when most words of the train or the test split are unknown.
 
-    Args:
-        words: the vocabulary of the ``shares``; the remedy depends on its kind.
-        splits: of one dataset.
-        shares: what `unknown_shares` returns.
+    ``shares`` are the `unknown_shares` of the splits of one dataset under the vocabulary ``words``.
     """
     for split in splits:
         if split.name in CHECKED and shares[split.name] > MAX_UNKNOWN:

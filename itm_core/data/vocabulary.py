@@ -21,6 +21,7 @@ EMPTY_WORDS = frozenset(
     "a an and are as at be by for from has have he her his in into is it its of on or she some "
     "that the their there they this through to up was were while who with".split()
 )
+_SENTENCES, _WORDS = PunktSentenceTokenizer(), NLTKWordTokenizer()
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
@@ -44,18 +45,7 @@ def is_word(token: str) -> bool:
 
 @lru_cache(maxsize=200_000)
 def _tokens(text: str) -> tuple[str, ...]:
-    words = _words()
-    return tuple(w for sentence in _sentences().tokenize(text) for w in words.tokenize(sentence))
-
-
-@lru_cache(maxsize=1)
-def _sentences() -> PunktSentenceTokenizer:
-    return PunktSentenceTokenizer()
-
-
-@lru_cache(maxsize=1)
-def _words() -> NLTKWordTokenizer:
-    return NLTKWordTokenizer()
+    return tuple(w for sentence in _SENTENCES.tokenize(text) for w in _WORDS.tokenize(sentence))
 
 
 class Vocabulary:
@@ -75,7 +65,7 @@ class Vocabulary:
                     file=file,
                     remedy="remove the file to build one from the training captions",
                 )
-        invalid = next((w for w, i in ids.items() if not _is_id(i)), None)
+        invalid = next((w for w, i in ids.items() if type(i) is not int or i < 0), None)
         if invalid is not None:
             found = f"{ids[invalid]!r} for {invalid!r}"
             raise InputError("ids of words must be whole numbers from 0", file=file, found=found)
@@ -160,10 +150,6 @@ class Vocabulary:
         """Write the vocabulary in the SCAN release's layout."""
         ids = dict(self._ids)
         write_json(path, {"word2idx": ids, "idx2word": _backward(ids), "idx": len(self)})
-
-
-def _is_id(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _backward(ids: Mapping[str, int]) -> dict[str, str]:

@@ -2,8 +2,7 @@
 
 ``encoder.bert`` names a folder as ``hf download bert-base-uncased`` makes it: ``config.json``,
 ``vocab.txt`` and the weights. Nothing is downloaded here. Without weights the model is
-initialised at random, with a warning, which is useful for tests only. Incomplete weights are an
-error: the library alone would initialise the missing ones at random.
+initialised at random, with a warning, for tests only. Incomplete weights are an error.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ def _load_bert(folder: Path, library: Any) -> Any:
         raise InputError(
             "BERT's weights do not load", file=folder, found=error, remedy=HOW_TO_GET
         ) from None
-    missing = sorted(loading["missing_keys"])
+    missing = sorted(loading["missing_keys"])  # which the library initialises at random
     if missing:
         raise InputError(
             "BERT's weights are incomplete",

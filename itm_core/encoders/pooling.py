@@ -1,15 +1,6 @@
 """The pooled vector of an image or a caption, from its regions or words.
 
-A pooling takes `Fragments` and returns ``[N, D]`` at unit length.
-
-=====================  =============================================================
-``mean``, ``max``      over the fragments (VSE++ pools regions before it projects them)
-``last``               the last word: a GRU's final state (VSE++, VSRN)
-``gpo``                learned weights for the sorted values of each channel (VSE-infinity)
-``gru``                a GRU over the regions, its final state (VSRN on MSCOCO)
-``gru_norm``           the same, then a batch norm (VSRN on Flickr30K)
-``self_attention``     fragments weighted by their agreement with their mean (SGRAF)
-=====================  =============================================================
+A pooling in `POOLINGS` takes `Fragments` and returns ``[N, D]`` at unit length.
 
 Page: "The hosts".
 """
@@ -166,11 +157,13 @@ class SelfAttention(nn.Module):
 
 POOLINGS: dict[str, Callable[[int, int | None], Pooling | None]] = {
     "none": lambda width, count: None,
+    # VSE++ pools regions before it projects them
     "mean": lambda width, count: lambda x: l2norm(mean(x)),
     "max": lambda width, count: _unit_max,
+    # a GRU's final state (VSE++, VSRN)
     "last": lambda width, count: lambda x: l2norm(last(x.vectors, x.lens)),
     "gpo": lambda width, count: _UnitGpo(),
-    "gru": lambda width, count: GruPooling(width, normed=False),
-    "gru_norm": lambda width, count: GruPooling(width, normed=True),
+    "gru": lambda width, count: GruPooling(width, normed=False),  # VSRN on MSCOCO
+    "gru_norm": lambda width, count: GruPooling(width, normed=True),  # VSRN on Flickr30K
     "self_attention": SelfAttention,
 }

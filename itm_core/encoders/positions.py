@@ -1,9 +1,8 @@
 """PFAN's position features: the image blocks of a region and the attention over them.
 
 Wang, Yang, Qian, Ma, Lu, Li, Fan, *Position Focused Attention Network for Image-Text Matching*,
-IJCAI 2019. The image is divided into 16 x 16 blocks; the position of a region is the 15 blocks of
-largest overlap, weighted by a learned attention. It is stored as 30 numbers: 15 block indices,
-``16 * column + row`` as in the released files, then their 15 weights.
+IJCAI 2019. The image is divided into 16 x 16 blocks; the position of a region is stored as 30
+numbers: 15 block indices, ``16 * column + row`` as in the released files, then their overlaps.
 
 Page: "The hosts".
 """

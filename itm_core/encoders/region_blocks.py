@@ -3,15 +3,6 @@
 A block takes the projected regions ``[I, R, D]``, the features ``[I, R, F]`` that they were made
 from and a mask ``[I, R]`` of the real ones (or None), and returns regions ``[I, R, D]``.
 
-==============================  ======================================================
-``linear``                      no block (SCAN and its family)
-``mlp``                         a two-layer branch beside the linear layer (VSE-infinity, RCAR)
-``self_attention``              self-attention over the regions (CHAN with BiGRU)
-``transformer``                 and a feed-forward layer (an option of CHAN's code)
-``transformer_over_images``     as released: attention across the images of a batch
-``graph``, ``graph_coco``       graph reasoning (VSRN on Flickr30K, on MSCOCO)
-==============================  ======================================================
-
 Page: "The hosts".
 """
 
@@ -55,7 +46,7 @@ class Mlp(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """``y + MHA(LN(y))`` with 8 heads (CHAN).
+    """``y + MHA(LN(y))`` with 8 heads (CHAN with BiGRU).
 
     With a mask padded regions are excluded from the keys. Without one they are keys, as in the
     released code, where zero-padded rows then change the real ones under region dropout.
@@ -74,7 +65,7 @@ class SelfAttention(nn.Module):
 
 
 class Transformer(nn.Module):
-    """``y + MHA(LN y)``, then ``y + P2(q(P1(LN y)))`` with ``q(x) = x sigmoid(1.702 x)``.
+    """``y + MHA(LN y)``, then ``y + P2(q(P1(LN y)))`` with ``q(x) = x sigmoid(1.702 x)`` (CHAN).
 
     ``over_images`` treats the batch as the sequence, as the released code does: a region then
     attends to the regions of the same index in the other images of the batch.
@@ -149,11 +140,11 @@ class RegionGraph(nn.Module):
 
 
 REGION_BLOCKS: dict[str, BlockFactory] = {
-    "linear": lambda feature_width, width: None,
+    "linear": lambda feature_width, width: None,  # SCAN and its family
     "mlp": Mlp,
     "self_attention": lambda feature_width, width: SelfAttention(width),
     "transformer": lambda feature_width, width: Transformer(width),
     "transformer_over_images": lambda feature_width, width: Transformer(width, over_images=True),
-    "graph": lambda feature_width, width: RegionGraph(width, before=False),
+    "graph": lambda feature_width, width: RegionGraph(width, before=False),  # on Flickr30K
     "graph_coco": lambda feature_width, width: RegionGraph(width, before=True),
 }

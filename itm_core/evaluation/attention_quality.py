@@ -73,7 +73,7 @@ class AnnotatedPass:
 
     Attributes:
         start: the first of the captions in the split.
-        attention: weights of the passes, of which the first is measured.
+        attention: of these pairs, with weights ``[c, L, 1, R]``.
         relevant, naming: ``[c, L, R]`` and ``[c, L]``, see `truth`.
     """
 
@@ -102,13 +102,6 @@ class AnnotatedPass:
         keys = self.attention.pairing.words.lens[:, None].expand(-1, regions).flatten()
         return weights.mT.flatten(0, 1), relevant.mT.flatten(0, 1), keys
 
-    def captions(self) -> Tensor:
-        """Return the caption ``[M]`` of every query, its number in the split."""
-        count, words, regions = self.attention.weights[:, :, 0].shape
-        if self.direction == "t2i":
-            return self.start + self.naming[:, :words].nonzero()[:, 0]
-        return self.start + torch.arange(count).repeat_interleave(regions)
-
 
 @torch.no_grad()
 def annotated_passes(
@@ -119,9 +112,9 @@ def annotated_passes(
     *,
     threshold: float = IOU,
 ) -> Iterator[AnnotatedPass]:
-    """Yield the attention on a split, `CAPTIONS_AT_ONCE` captions at a time, by direction.
+    """Yield the attention of each direction on `CAPTIONS_AT_ONCE` captions after the other.
 
-    Arguments are those of `attention_quality`, which says when there is nothing to yield.
+    Arguments as for `attention_quality`. There are none for a split without annotated words.
     """
     annotation = truth(split, threshold)
     if annotation is None:
@@ -131,7 +124,7 @@ def annotated_passes(
     matcher.eval()
     for start in range(0, len(tokens), CAPTIONS_AT_ONCE):
         rows = slice(start, start + CAPTIONS_AT_ONCE)
-        relevant, naming = (padded(part[rows]) for part in annotation)
+        relevant, naming = (pad(part[rows], bool)[0] for part in annotation)
         images, place = np.unique(split.caption_image[rows], return_inverse=True)
         values = torch.from_numpy(np.array(features[images], np.float32))
         ids, lens = pad(tokens[rows])
@@ -165,15 +158,6 @@ def attention_quality(
         name: measure(*_concatenated(parts), multiple=multiple, fixed=fixed, averaging=averaging)
         for name, parts in queries.items()
     }
-
-
-def padded(rows: Sequence[np.ndarray]) -> Tensor:
-    """Return rows of different lengths as one tensor, padded with False."""
-    longest = max(len(row) for row in rows)
-    tensor = np.zeros((len(rows), longest, *rows[0].shape[1:]), bool)
-    for target, row in zip(tensor, rows, strict=True):
-        target[: len(row)] = row
-    return torch.from_numpy(tensor)
 
 
 def _concatenated(parts: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:

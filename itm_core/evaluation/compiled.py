@@ -13,7 +13,6 @@ import copy
 import functools
 import types
 import warnings
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -33,9 +32,11 @@ def compiled(matcher: Matcher) -> Matcher:
     if reason:
         warnings.warn(f"torch.compile does not work here, scoring without: {reason}", stacklevel=2)
         return matcher
-    fast = torch.compile(
-        types.MethodType(_with_own_code(type(matcher).forward), matcher), dynamic=True
-    )
+    shared = type(matcher).forward
+    # a copy of the code, which all matchers share: of one that it has compiled in eight variants
+    # the compiler compiles no more
+    own = types.FunctionType(shared.__code__.replace(), shared.__globals__, shared.__name__)
+    fast = torch.compile(types.MethodType(own, matcher), dynamic=True)
 
     def forward(pairing: Pairing) -> Tensor:
         for side in (pairing.regions, pairing.words):
@@ -45,17 +46,6 @@ def compiled(matcher: Matcher) -> Matcher:
     twin = copy.copy(matcher)
     twin.forward = forward  # type: ignore[method-assign]
     return twin
-
-
-def _with_own_code(function: Callable[..., Tensor]) -> types.FunctionType:
-    """Return a copy of a function with a copy of its code.
-
-    The compiler gives up on code that it has compiled in eight variants, and all matchers share
-    the code of `Matcher.forward`.
-    """
-    assert isinstance(function, types.FunctionType)
-    code = function.__code__.replace()
-    return types.FunctionType(code, function.__globals__, function.__name__)
 
 
 @functools.cache

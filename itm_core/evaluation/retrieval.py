@@ -62,8 +62,7 @@ class Metrics:
 
     def flat(self) -> dict[str, float]:
         """Return the numbers as one row: ``rsum``, ``i2t_r1`` ... ``t2i_mean``."""
-        sides = {"i2t": self.i2t, "t2i": self.t2i}
-        named = {f"{s}_{k}": v for s, side in sides.items() for k, v in asdict(side).items()}
+        named = {f"{s}_{k}": v for s, side in asdict(self).items() for k, v in side.items()}
         return {"rsum": self.rsum, **named}
 
 
@@ -126,12 +125,7 @@ def _without_nan(scores: np.ndarray, nan: str) -> np.ndarray:
     return np.where(np.isnan(scores), np.inf, scores)  # as the released evaluation sorts them
 
 
-def ranks(
-    scores: np.ndarray,
-    *,
-    ties: str = "pessimistic",
-    nan: str = "refuse",
-) -> Ranks:
+def ranks(scores: np.ndarray, *, ties: str = "pessimistic", nan: str = "refuse") -> Ranks:
     """Return the rank of the best correct item of every query, from 0.
 
     Args:
@@ -173,12 +167,7 @@ def _direction(counts: _Counts, ties: str) -> Direction:
     return Direction(r1, r5, r10, float(np.floor(np.median(ranks)) + 1), float(ranks.mean() + 1))
 
 
-def metrics(
-    scores: np.ndarray,
-    *,
-    ties: str = "pessimistic",
-    nan: str = "refuse",
-) -> Metrics:
+def metrics(scores: np.ndarray, *, ties: str = "pessimistic", nan: str = "refuse") -> Metrics:
     """Return the retrieval numbers of a score matrix ``[I, C]``; arguments as for `ranks`.
 
     >>> metrics(np.repeat(np.eye(20), 5, axis=1)).rsum
@@ -188,12 +177,7 @@ def metrics(
     return Metrics(_direction(i2t, ties), _direction(t2i, ties))
 
 
-def five_folds(
-    scores: np.ndarray,
-    *,
-    folds: int = 5,
-    ties: str = "pessimistic",
-) -> Metrics:
+def five_folds(scores: np.ndarray, *, folds: int = 5, ties: str = "pessimistic") -> Metrics:
     """Return the means over folds of the images, each fold scored by itself (COCO 1K).
 
     rSum is that of the means; the summary lines that SCAN's release prints here are mislabelled.
@@ -209,11 +193,8 @@ def five_folds(
     size = images // folds
     starts = range(0, images, size)
     parts = [metrics(scores[i : i + size, k * i : k * (i + size)], ties=ties) for i in starts]
-    means = {
-        side: np.mean([getattr(p, side).values() for p in parts], axis=0).tolist()
-        for side in ("i2t", "t2i")
-    }
-    return Metrics(Direction(*means["i2t"]), Direction(*means["t2i"]))
+    i2t, t2i = ([part.i2t.values() for part in parts], [part.t2i.values() for part in parts])
+    return Metrics(*(Direction(*np.mean(side, axis=0).tolist()) for side in (i2t, t2i)))
 
 
 def ensemble(scores: Iterable[np.ndarray]) -> np.ndarray:
@@ -223,11 +204,10 @@ def ensemble(scores: Iterable[np.ndarray]) -> np.ndarray:
     Raises `InputError` when there are none or their shapes differ.
     """
     total, count = np.zeros(0), 0
-    for matrix in scores:
-        if count:
+    for count, matrix in enumerate(scores, 1):
+        if count > 1:
             _one_shape([total, matrix])
-        total = total + matrix if count else np.asarray(matrix, np.float64).copy()
-        count += 1
+        total = total + matrix if count > 1 else np.array(matrix, np.float64, order="C")
     if not count:
         _one_shape([])
     return total / count
@@ -248,53 +228,36 @@ def hits(scores: np.ndarray, *, ties: str = "pessimistic") -> np.ndarray:
     A caption's hits are averaged with those of its image's other captions, so that an image
     with its captions is one unit of resampling.
     """
-    i2t, t2i = (
-        np.stack([side.hits(cut, ties) for cut in CUTS], 1) for side in _counts(scores, ties)
-    )
-    return _by_image(i2t, t2i)
+    return _by_image(*([side.hits(cut, ties) for cut in CUTS] for side in _counts(scores, ties)))
 
 
 def hits_of(ranks: Ranks) -> np.ndarray:
     """Return what `hits` does, from ranks."""
-    i2t, t2i = (
-        np.stack([side < cut for cut in CUTS], 1).astype(float) for side in (ranks.i2t, ranks.t2i)
-    )
-    return _by_image(i2t, t2i)
+    return _by_image(*([side < cut for cut in CUTS] for side in (ranks.i2t, ranks.t2i)))
 
 
-def _by_image(i2t: np.ndarray, t2i: np.ndarray) -> np.ndarray:
-    captions = t2i.reshape(len(i2t), -1, len(CUTS)).mean(1)
-    both = 100.0 * np.concatenate([i2t, captions], 1)
+def _by_image(i2t: Sequence[np.ndarray], t2i: Sequence[np.ndarray]) -> np.ndarray:
+    images, captions = (np.stack(side, 1).astype(float) for side in (i2t, t2i))
+    captions = captions.reshape(len(images), -1, len(CUTS)).mean(1)
+    both = 100.0 * np.concatenate([images, captions], 1)
     return np.concatenate([both, both.sum(1, keepdims=True)], 1)
-
-
-def bootstrap(
-    *scores: np.ndarray,
-    ties: str = "pessimistic",
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> dict[str, tuple[float, float]]:
-    """Return the 95 % interval of every recall and of rSum; of their mean for several runs.
-
-    Percentile bootstrap over images, each with its captions, which are not independent queries.
-    Ranks are kept: the gallery stays the full test set. The variation between seeds is not
-    included, and a number at 0 or 100 has an interval of zero width.
-
-    Raises `InputError` when there are no scores or their shapes differ.
-    """
-    _one_shape(scores)
-    each = [hits(run, ties=ties) for run in scores]
-    return interval(*each, resamples=resamples, seed=seed)
 
 
 def interval(
     *hits: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """Return what `bootstrap` does, from the ``[I, 7]`` hits of one or several runs."""
+    """Return the 95 % interval of every recall and of rSum, from the `hits` of a run.
+
+    Of the mean of several runs where there are more. Percentile bootstrap over images, each with
+    its captions, which are not independent queries. Ranks are kept: the gallery stays the full
+    test set. The variation between seeds is not included, and a number at 0 or 100 has an
+    interval of zero width.
+
+    Raises `InputError` when there are no hits or their shapes differ.
+    """
     _one_shape(hits)
-    low, high = statistics.interval(
-        statistics.bootstrap_means(np.mean(hits, axis=0), resamples, seed)
-    )
+    means = statistics.bootstrap_means(np.mean(hits, axis=0), resamples, seed)
+    low, high = statistics.interval(means)
     return {name: (float(a), float(b)) for name, a, b in zip(NUMBERS, low, high, strict=True)}
 
 
@@ -303,8 +266,7 @@ def paired_bootstrap(
 ) -> pd.DataFrame:
     """Return the differences of two runs on the same test set, one row per number of `NUMBERS`.
 
-    Args:
-        ours, theirs: ``[I, 7]`` `hits` of a run, or the mean of several.
+    ``ours`` and ``theirs [I, 7]`` are the `hits` of a run, or the mean of several.
 
     Columns: ``difference`` (ours - theirs), ``low`` and ``high`` (95 % interval), ``p`` (two
     sided), from one paired bootstrap over images. Raises `InputError` when the shapes differ:
@@ -315,12 +277,7 @@ def paired_bootstrap(
     means = statistics.bootstrap_means(gap, resamples, seed)
     low, high = statistics.interval(means)
     return pd.DataFrame(
-        {
-            "difference": gap.mean(0),
-            "low": low,
-            "high": high,
-            "p": statistics.image_p(means),
-        },
+        {"difference": gap.mean(0), "low": low, "high": high, "p": statistics.image_p(means)},
         index=pd.Index(NUMBERS, name="number"),
     )
 
@@ -328,7 +285,7 @@ def paired_bootstrap(
 def report(scores: np.ndarray) -> dict[str, Any]:
     """Return all numbers that a run records of a score matrix, ready for JSON."""
     numbers = metrics(scores)
-    limits = bootstrap(scores)
+    limits = interval(hits(scores))
     return {
         **numbers.flat(),
         "images": scores.shape[0],

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -41,13 +41,16 @@ ENCODED_FLOATS = {"cpu": 120_000_000, "cuda": 1_000_000_000}  # of encoded regio
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
-def pad(captions: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Return token ids ``[C, L]`` padded with zeros, and their lengths ``[C]``."""
-    lens = torch.tensor([len(tokens) for tokens in captions])
-    ids = np.zeros((len(captions), int(lens.max())), np.int64)
-    for row, tokens in zip(ids, captions, strict=True):
-        row[: len(tokens)] = tokens
-    return torch.from_numpy(ids), lens
+def pad(rows: Sequence[Sequence[int] | np.ndarray], dtype: Any = np.int64) -> tuple[Tensor, Tensor]:
+    """Return rows of different lengths padded with zeros, and their lengths ``[C]``.
+
+    Shapes: ids of tokens give ``[C, L]``; arrays ``[l, ...]`` of a ``dtype`` give ``[C, L, ...]``.
+    """
+    lens = torch.tensor([len(row) for row in rows])
+    padded = np.zeros((len(rows), int(lens.max()), *np.shape(rows[0])[1:]), dtype)
+    for target, row in zip(padded, rows, strict=True):
+        target[: len(row)] = row
+    return torch.from_numpy(padded), lens
 
 
 def longest_first(captions: Sequence[Sequence[int]]) -> np.ndarray:
@@ -121,10 +124,8 @@ def score_fragments(
 ) -> Tensor:
     """Return scores ``[I, C]`` of encoded images (given in chunks) and encoded captions.
 
-    Equal to `score_all` of everything at once, in tiles that fit the cache.
-
-    Args:
-        order: ``[C]`` the captions from short to long; by default they are sorted here.
+    Equal to `score_all` of everything at once, in tiles that fit the cache. ``order [C]`` is that
+    of the captions from short to long; by default they are sorted here.
     """
     device = words.vectors.device
     order = torch.argsort(words.lens) if order is None else order
@@ -176,21 +177,16 @@ def _images_per_tile(device: torch.device) -> int:
 
 @torch.no_grad()
 def encoded_blocks(
-    matcher: Matcher,
-    features: np.ndarray,
-    rows: slice = slice(None),
-    *,
-    max_floats: int | None = None,
+    matcher: Matcher, features: np.ndarray, rows: slice = slice(None)
 ) -> Iterator[tuple[slice, list[Fragments]]]:
     """Yield runs of the images in ``rows`` and their regions, in chunks the size of a tile.
 
-    A run has as many images as fit ``max_floats``, by default `ENCODED_FLOATS` of the device.
+    A run has as many images as fit the `ENCODED_FLOATS` of the device.
 
     Shapes: ``features [I, R, F]`` (a memory map is read piece by piece); chunks ``[i, R, D]``.
     """
     device = next(matcher.parameters()).device
-    if max_floats is None:
-        max_floats = ENCODED_FLOATS.get(device.type, ENCODED_FLOATS["cpu"])
+    max_floats = ENCODED_FLOATS.get(device.type, ENCODED_FLOATS["cpu"])
     first, last, _ = rows.indices(len(features))
     chunks: list[Fragments] = []
     floats = 0
@@ -252,11 +248,8 @@ def score_blocks(
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Yield images, the columns ``[c]`` of captions, and their scores ``[i, c]``, block by block.
 
-    Args:
-        rows: the images to score. They come in order, each run of them with all captions before
-            the next.
-
-    The matcher must be in evaluation mode; other arguments as for `score_matrix`.
+    The images in ``rows`` come in order, each run of them with all captions before the next. The
+    matcher must be in evaluation mode; other arguments as for `score_matrix`.
     """
     device = next(matcher.parameters()).device
     captions = Captions.of(captions)
@@ -290,10 +283,9 @@ def score_matrix(
         features: ``[I, R, F]`` region features, in memory or mapped.
         captions: token ids of each caption, ``<start>`` and ``<end>`` included; `Captions` where
             they are scored more than once.
-        precision: ``float32``; ``tf32``, the fast float32 of NVIDIA's tensor cores, which moves
-            few ranks; or ``bfloat16`` for products of half the width: faster by a third or more
-            where the hardware supports it, but many ranks move, so not for reported numbers.
-        progress: show a progress bar.
+        precision: see `matmul_precision`; ``tf32`` moves few ranks. ``bfloat16`` is faster by a
+            third or more where the hardware supports it, but many ranks move: not for reported
+            numbers.
         devices: each scores a shard of the images (see `image_shards`) at the same time; by
             default the matcher's device scores all.
         compile: score through `compiled`, for long jobs where the benchmark says that it pays.
@@ -314,11 +306,10 @@ def score_matrix(
             scores[images, columns] = block
 
     shards = image_shards(len(features), min(len(devices), len(features)) or 1)
+    copies = [copy.deepcopy(matcher).to(device) for device in devices[: len(shards)]]
     if len(shards) == 1:
-        scorer = matcher if not devices else copy.deepcopy(matcher).to(devices[0])
-        fill(scorer, shards[0], progress)
+        fill(copies[0] if copies else matcher, shards[0], progress)
     else:
-        copies = [copy.deepcopy(matcher).to(device) for device in devices[: len(shards)]]
         show = [progress, *[False] * (len(shards) - 1)]
         with ThreadPoolExecutor(len(shards)) as pool:
             list(pool.map(fill, copies, shards, show))

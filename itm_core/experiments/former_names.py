@@ -26,6 +26,7 @@ FORMER: dict[str, dict[str, str]] = {  # part of a recipe: setting -> what it wa
         "region_dropout": "drop_regions",
     },
 }
+PRESENT = {part: {old: new for new, old in names.items()} for part, names in FORMER.items()}
 
 
 def with_former_names(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,8 +36,7 @@ def with_former_names(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 def with_present_names(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Return a recipe's nested dictionary with former names replaced by those of today."""
-    present = {part: {old: new for new, old in names.items()} for part, names in FORMER.items()}
-    return _renamed(recipe, present)
+    return _renamed(recipe, PRESENT)
 
 
 def _renamed(recipe: Mapping[str, Any], names: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
@@ -54,4 +54,4 @@ def present_name(part: str, key: str) -> str | None:
     >>> present_name("training", "drop_every")
     'lr_decay_epochs'
     """
-    return next((new for new, old in FORMER.get(part, {}).items() if old == key), None)
+    return PRESENT.get(part, {}).get(key)

@@ -30,6 +30,16 @@ VSEPP = "Faghri et al., VSE++: Improving Visual-Semantic Embeddings, BMVC 2018"
 GPO = "Chen et al., Learning the Best Pooling Strategy for Visual Semantic Embedding, CVPR 2021"
 VSRN = "Li et al., Visual Semantic Reasoning for Image-Text Matching, ICCV 2019"
 
+# of VSE-infinity; CHAN follows it, and RCAR the schedule
+SCHEDULE: Changes = {"epochs": 25, "lr_decay_epochs": 15, "learning_rate": 5e-4}
+AUGMENTED: Changes = {
+    "loss.warmup_epochs": 1,
+    "training.optimiser": "adamw",
+    "training.region_dropout": 0.2,
+    "training.token_dropout": 0.2,
+    "training.drop_last": True,
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
@@ -55,19 +65,20 @@ class Method:
 
 
 def _scan() -> dict[str, Method]:
-    rows = {}
-    for direction, attention, lse in (("t2i", 9.0, 6.0), ("i2t", 4.0, 5.0)):
-        for aggregation in ("mean", "LSE", "max", "sum"):
-            rows[f"scan-{direction}-{aggregation}"] = Method(
-                paper=SCAN,
-                matcher=AttendingSettings(
-                    direction=direction,
-                    attention_temperature=attention,
-                    aggregation=aggregation,
-                    lse_temperature=lse,
-                ),
-            )
-    return rows
+    """SCAN: every direction with every aggregation (section 3)."""
+    return {
+        f"scan-{direction}-{aggregation}": Method(
+            paper=SCAN,
+            matcher=AttendingSettings(
+                direction=direction,
+                attention_temperature=attention,
+                aggregation=aggregation,
+                lse_temperature=lse,
+            ),
+        )
+        for direction, attention, lse in (("t2i", 9.0, 6.0), ("i2t", 4.0, 5.0))
+        for aggregation in ("mean", "LSE", "max", "sum")
+    }
 
 
 def _bfan() -> dict[str, Method]:
@@ -141,16 +152,8 @@ def _chan() -> dict[str, Method]:
     hard = AttendingSettings(
         attention="hard", aggregation="LSE", lse_temperature=10.0, lse_scaled=False
     )
-    shared = {
-        "training.optimiser": "adamw",
-        "training.region_dropout": 0.2,
-        "training.token_dropout": 0.2,
-        "training.drop_last": True,
-        "loss.warmup_epochs": 1,
-    }
-    schedule = {"epochs": 25, "lr_decay_epochs": 15, "learning_rate": 5e-4}
-    gru = {name: schedule | {"batch": 384} for name in ("f30k", "coco")}
-    bert = {name: schedule | {"bert_learning_rate": 5e-5} for name in ("f30k", "coco")}
+    gru = {**SCHEDULE, "batch": 384}
+    bert = {**SCHEDULE, "bert_learning_rate": 5e-5}
     loss = {"margin": 0.05}
     return {
         "chan": Method(
@@ -158,61 +161,46 @@ def _chan() -> dict[str, Method]:
             matcher=hard,
             encoder={"region_encoder": "self_attention", "word_init": "xavier"},
             loss=loss,
-            on_real_images=shared | {"training.weight_decay": 0.01},
-            published=gru,
+            on_real_images={**AUGMENTED, "training.weight_decay": 0.01},
+            published={"f30k": gru, "coco": gru},
         ),
         "chan-bert": Method(
             paper=CHAN,
             matcher=AttendingSettings(attention="hard", aggregation="mean"),
             encoder={"text_encoder": "bert"},
             loss=loss,
-            on_real_images=shared | {"training.weight_decay": 1e-4},
-            published=bert,
+            on_real_images={**AUGMENTED, "training.weight_decay": 1e-4},
+            published={"f30k": bert, "coco": bert},
         ),
     }
 
 
 def _rcar() -> dict[str, Method]:
     """RCR, RAR and both, with SCAN's attention and the region branch of VSE-infinity."""
-    steps = {
-        "base": {"t2i": 0, "i2t": 0},
-        "rcr": {"t2i": 2, "i2t": 3},
-        "rar": {"t2i": 3, "i2t": 2},
-        "rcar": {"t2i": 2, "i2t": 2},
+    on_real_images = {
+        "encoder.word_dropout": 0.4,
+        "training.optimiser": "adamw",
+        "training.weight_decay": 0.01,
+        "training.token_dropout": 0.2,
+        "training.keep_special_tokens": True,
+        "training.drop_last": True,
+    }
+    published = {
+        "f30k": {**SCHEDULE, "epochs": 40, "lr_decay_epochs": 30, "loss.warmup_epochs": 3},
+        "coco": {**SCHEDULE, "loss.warmup_epochs": 5},
     }
     rows = {}
-    for kind, by_direction in steps.items():
-        for direction, temperature in (("t2i", 10.0), ("i2t", 3.0)):
-            name = f"rcar-{direction}-base" if kind == "base" else f"{kind}-{direction}"
+    steps_of = {"none": (0, 0), "rcr": (2, 3), "rar": (3, 2), "rcar": (2, 2)}  # t2i, i2t
+    for kind, (t2i, i2t) in steps_of.items():
+        for direction, temperature, steps in (("t2i", 10.0, t2i), ("i2t", 3.0, i2t)):
+            name = f"rcar-{direction}-base" if kind == "none" else f"{kind}-{direction}"
             rows[name] = Method(
                 paper=RCAR,
                 matcher=AttendingSettings(direction=direction, attention_temperature=temperature),
-                regulator=RegulatorSettings(
-                    kind="none" if kind == "base" else kind, steps=by_direction[direction]
-                ),
+                regulator=RegulatorSettings(kind=kind, steps=steps),
                 encoder={"region_encoder": "mlp"},
-                on_real_images={
-                    "encoder.word_dropout": 0.4,
-                    "training.optimiser": "adamw",
-                    "training.weight_decay": 0.01,
-                    "training.token_dropout": 0.2,
-                    "training.keep_special_tokens": True,
-                    "training.drop_last": True,
-                },
-                published={
-                    "f30k": {
-                        "epochs": 40,
-                        "lr_decay_epochs": 30,
-                        "learning_rate": 5e-4,
-                        "loss.warmup_epochs": 3,
-                    },
-                    "coco": {
-                        "epochs": 25,
-                        "lr_decay_epochs": 15,
-                        "learning_rate": 5e-4,
-                        "loss.warmup_epochs": 5,
-                    },
-                },
+                on_real_images=on_real_images,
+                published=published,
             )
     return rows
 
@@ -220,68 +208,36 @@ def _rcar() -> dict[str, Method]:
 def _pooled() -> dict[str, Method]:
     """One vector per image and caption: VSE++, VSE-infinity (learned pooling), VSRN (graph)."""
     fragments = {"normalise_regions": False, "normalise_words": False}
-    rows = {
-        f"vse-{kind}": Method(
-            paper=VSEPP,
+    last = {**fragments, "bidirectional": False, "text_pooling": "last"}
+    gpo = {"region_encoder": "mlp", "image_pooling": "gpo", "text_pooling": "gpo"}
+    return {
+        **{
+            f"vse-{kind}": Method(
+                paper=VSEPP, matcher=PooledSettings(), encoder={**last, "image_pooling": kind}
+            )
+            for kind in ("mean", "max")
+        },
+        "vse-gpo": Method(
+            paper=GPO,
             matcher=PooledSettings(),
-            encoder={
-                **fragments,
-                "bidirectional": False,
-                "image_pooling": kind,
-                "text_pooling": "last",
+            encoder={**fragments, **gpo},
+            on_real_images={**AUGMENTED, "training.weight_decay": 0.01},
+            published={"f30k": SCHEDULE, "coco": SCHEDULE},
+        ),
+        "vsrn": Method(
+            paper=VSRN,
+            matcher=PooledSettings(),
+            encoder={**last, "region_encoder": "graph", "image_pooling": "gru_norm"},
+            published={
+                "coco": {"encoder.region_encoder": "graph_coco", "encoder.image_pooling": "gru"}
             },
-        )
-        for kind in ("mean", "max")
+        ),
     }
-    rows["vse-gpo"] = Method(
-        paper=GPO,
-        matcher=PooledSettings(),
-        encoder={
-            **fragments,
-            "region_encoder": "mlp",
-            "image_pooling": "gpo",
-            "text_pooling": "gpo",
-        },
-        on_real_images={
-            "loss.warmup_epochs": 1,
-            "training.optimiser": "adamw",
-            "training.weight_decay": 0.01,
-            "training.region_dropout": 0.2,
-            "training.token_dropout": 0.2,
-            "training.drop_last": True,
-        },
-        published={
-            name: {"epochs": 25, "lr_decay_epochs": 15, "learning_rate": 5e-4}
-            for name in ("f30k", "coco")
-        },
-    )
-    rows["vsrn"] = Method(
-        paper=VSRN,
-        matcher=PooledSettings(),
-        encoder={
-            **fragments,
-            "region_encoder": "graph",
-            "bidirectional": False,
-            "image_pooling": "gru_norm",
-            "text_pooling": "last",
-        },
-        published={
-            "coco": {"encoder.region_encoder": "graph_coco", "encoder.image_pooling": "gru"}
-        },
-    )
-    return rows
 
 
-METHODS: dict[str, Method] = {
-    **_scan(),
-    **_bfan(),
-    **_pfan(),
-    **_sgraf(),
-    **_imram(),
-    **_chan(),
-    **_rcar(),
-    **_pooled(),
-}
+METHODS: dict[str, Method] = (
+    _scan() | _bfan() | _pfan() | _sgraf() | _imram() | _chan() | _rcar() | _pooled()
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,9 +250,9 @@ class Profile:
         real_images: whether the ``on_real_images`` of the methods are used.
     """
 
-    encoder: Mapping[str, Any] = field(default_factory=dict)
-    loss: Mapping[str, Any] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
+    encoder: Changes = field(default_factory=dict)
+    loss: Changes = field(default_factory=dict)
+    training: Changes = field(default_factory=dict)
     width: int = 256
     real_images: bool = True
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from itm_core.data.dataset import Dataset, Split
-from itm_core.data.feature_notes import require_same_features
 from itm_core.data.unknown_words import Words, require_known, shares_text, unknown_shares
 from itm_core.data.vocabulary import EMPTY_WORDS
 from itm_core.data.word_pieces import WordPieces
@@ -18,9 +15,6 @@ from itm_core.encoders.positions import POSITION_WIDTH, with_positions
 from itm_core.experiments.recipes import Recipe
 from itm_core.models import Matcher
 from itm_core.training.batches import Pairs
-
-if TYPE_CHECKING:
-    from itm_core.experiments.runs import Run
 
 log = logging.getLogger(__name__)
 
@@ -120,21 +114,6 @@ def features_of(split: Split, recipe: Recipe) -> Any:
     return split.regions if recipe.encoder.positions == "none" else with_positions(split)
 
 
-def run_features(run: Run, split: Split) -> Any:
-    """Return a split's features ``[I, R, F]`` for a finished run, as `features_of` does.
-
-    Raises `InputError` for features that the run was not trained on (`require_same_features`).
-    """
-    require_same_features(run.config, split)
-    return features_of(split, run.recipe)
-
-
 def encode(split: Split, vocabulary: Words) -> list[list[int]]:
     """Return the token ids of every caption of a split."""
     return [vocabulary.encode(caption) for caption in split.captions]
-
-
-def vocabulary_hash(vocabulary: Words) -> str:
-    """Return what tells vocabularies apart: a SHA-256 of their ids, cut to 16 digits."""
-    text = json.dumps(dict(vocabulary.ids), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -175,11 +175,6 @@ def from_dict(content: Mapping[str, Any]) -> Recipe:
     return Recipe(**values)
 
 
-def defaults(recipe: Recipe) -> dict[str, dict[str, Any]]:
-    """Return the default settings of every part that a recipe has."""
-    return {part: type(settings)().model_dump() for part, settings in recipe.parts.items()}
-
-
 def names() -> list[str]:
     """Return the names of all recipes without plug-ins."""
     return [

@@ -84,14 +84,9 @@ def _non_default(recipe: dict[str, Any]) -> dict[str, Any]:
     A setting that is added later, with the former behaviour as its default, then leaves the
     names of folders unchanged.
     """
-    read_recipe = recipes.from_dict(recipe)
-    defaults = recipes.defaults(read_recipe)
-    return {
-        part: {key: value for key, value in values.items() if defaults[part].get(key) != value}
-        if isinstance(values, dict)
-        else values
-        for part, values in read_recipe.to_dict().items()
-    }
+    settings = recipes.from_dict(recipe)
+    parts = {name: part.model_dump(exclude_defaults=True) for name, part in settings.parts.items()}
+    return settings.to_dict() | parts
 
 
 def all_runs(root: Path | str = ROOT) -> list[Run]:
@@ -239,7 +234,11 @@ def train_many(
     specs = list(specs)
     _check(dataset, root, progress)
     at_least("workers", 1 if workers is None else workers, 1)
-    folders = {spec: _folder_of_spec(dataset, spec, root) for spec in specs}
+    folders = {}
+    for spec in specs:
+        recipe = recipes.get(spec.recipe).replace(*spec.overrides)
+        config = configuration(_cached_dataset(str(dataset)), recipe, spec.seed)
+        folders[spec] = folder_of(config, root)
     missing = [spec for spec, folder in folders.items() if not (folder / COMPLETE).exists()]
     if missing:
         cores = os.cpu_count() or 1
@@ -255,11 +254,6 @@ def train_many(
         ):
             pass
     return [load(folders[spec]) for spec in specs]
-
-
-def _folder_of_spec(dataset: Path | str, spec: Spec, root: Path | str) -> Path:
-    recipe = recipes.get(spec.recipe).replace(*spec.overrides)
-    return folder_of(configuration(_cached_dataset(str(dataset)), recipe, spec.seed), root)
 
 
 @lru_cache(maxsize=1)

@@ -30,7 +30,6 @@ from itm_core.models.similarity_nodes import NODE_AGGREGATIONS, SAF, NodeAggrega
 from itm_core.settings import Count, Positive, Settings, name_in
 
 ATTENTIONS = ("soft", "hard")
-ALIGNMENTS = ("cosine", "dot")
 SUMMED = ("score", "relevance", "contribution", "bias")  # over passes, for IMRAM
 
 
@@ -63,7 +62,7 @@ class AttendingSettings(Settings):
     normalisation: Annotated[str, name_in(NORMALISATIONS)] = "clipped_l2norm"
     attention_temperature: Positive = 9.0
     gate: Annotated[str, name_in(GATES)] = "none"
-    alignment: Annotated[str, name_in(ALIGNMENTS)] = "cosine"
+    alignment: Annotated[str, name_in(("cosine", "dot"))] = "cosine"
     aggregation: Annotated[str, name_in(lambda: (*AGGREGATIONS, *NODE_AGGREGATIONS))] = "mean"
     lse_temperature: Positive = 6.0
     lse_scaled: bool = True
@@ -90,8 +89,7 @@ class AttendingSettings(Settings):
 class Attending(Matcher):
     """A matcher with cross-attention, composed from its settings.
 
-    ``regulator`` makes the regulator of each direction from the width of the embeddings, see
-    `regulators.regulator_factory`.
+    ``regulator`` makes the regulator of each direction, see `regulators.regulator_factory`.
 
     >>> matcher = Attending(2048, 100, EncoderSettings(embedding=64), AttendingSettings())
     """

@@ -107,10 +107,6 @@ def focused(weights: Tensor, axis: int, gate: str, mask: Tensor | None = None) -
     return registered("gate", gate, GATES)(weights, axis, mask)
 
 
-def _ungated(weights: Tensor, axis: int, mask: Tensor | None) -> Tensor:
-    return weights
-
-
 def _equal(weights: Tensor, axis: int, mask: Tensor | None) -> Tensor:
     count = weights.shape[axis] if mask is None else mask.sum(axis, keepdim=True).to(weights)
     return _above(weights, 1.0 / count, axis)
@@ -130,7 +126,7 @@ def _above(weights: Tensor, threshold: Tensor | float, axis: int) -> Tensor:
     return focal / focal.sum(axis, keepdim=True).clamp_min(TINY)
 
 
-GATES: dict[str, Gate] = {"none": _ungated, "equal": _equal, "prob": _prob}
+GATES: dict[str, Gate] = {"none": lambda w, axis, mask: w, "equal": _equal, "prob": _prob}
 
 
 def choose(S: Tensor, pairing: Pairing, key_axis: int) -> Tensor:

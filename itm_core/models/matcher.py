@@ -119,10 +119,7 @@ class Matcher(nn.Module, ABC):
         return []
 
     def explain(self, regions: Fragments, words: Fragments) -> MatchOutput:
-        """Return the explained score of the i-th image with the i-th caption.
-
-        Shapes are those of `DirectionOutput` with P = 1. Raises ValueError when counts differ.
-        """
+        """Return the explained scores of matched pairs, see `Matched` for what it raises."""
         return self.match(Matched(regions, words))
 
 

@@ -21,10 +21,6 @@ class PairDropout(nn.Module):
         super().__init__()
         self.p, self.seed = p, 0
 
-    def resample_dropout(self) -> None:
-        """Draw a new seed from torch's random state."""
-        self.seed = int(torch.randint(1 << 62, ()))
-
     def forward(self, x: Tensor, pair_ids: Tensor) -> Tensor:
         """Return ``x [C, L, P, R, K]`` with a fraction zeroed and the others scaled up.
 
@@ -48,7 +44,7 @@ def _mixed(x: Tensor) -> Tensor:
 
 
 def resample_dropout(module: nn.Module) -> None:
-    """Draw new masks for every `PairDropout` inside a module."""
+    """Draw a new seed from torch's random state for every `PairDropout` inside a module."""
     for submodule in module.modules():
         if isinstance(submodule, PairDropout):
-            submodule.resample_dropout()
+            submodule.seed = int(torch.randint(1 << 62, ()))

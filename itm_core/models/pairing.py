@@ -1,16 +1,8 @@
 """Which image-caption pairs are scored: all, matched, or candidates per caption.
 
 A matcher is written once, on tensors ``[C, L, P, R]``: C captions, L words, P partners of each
-caption (images), R regions. The three pairings differ in the partners, and each computes the
-operations between both sides in its fastest form:
-
-=============  =========================  ==========================================
-pairing        partners of a caption      use
-=============  =========================  ==========================================
-`AllPairs`     every image                training batches, evaluation
-`Matched`      the image of its row       attention maps, constraints
-`Candidates`   its shortlist of images    re-ranking after a fast first stage
-=============  =========================  ==========================================
+caption (images), R regions. `AllPairs`, `Matched` and `Candidates` differ in the partners, and
+each computes the operations between both sides in its fastest form.
 
 ``key_axis`` arguments name the side of the keys, which are mixed: `REGIONS` when words are the
 queries (t2i), `WORDS` when regions are (i2t). A reduced axis keeps size 1, so results broadcast.
@@ -153,7 +145,7 @@ class Pairing(ABC):
 
 
 class AllPairs(Pairing):
-    """Every image against every caption; P = I.
+    """Every image against every caption, in training batches and evaluation; P = I.
 
     >>> V, W = Fragments.of(torch.randn(3, 36, 8)), Fragments.of(torch.randn(4, 7, 8))
     >>> AllPairs(V, W).dot().shape
@@ -224,7 +216,10 @@ class Matched(_ListedPartners):
 
 
 class Candidates(_ListedPartners):
-    """Each caption with its shortlist ``partner [C, P]`` of images; else raises ValueError."""
+    """Each caption with its shortlist ``partner [C, P]`` of images, for re-ranking.
+
+    Raises ValueError when there is not one shortlist for each caption.
+    """
 
     def __init__(self, regions: Fragments, words: Fragments, partner: Tensor) -> None:
         super().__init__(regions, words)

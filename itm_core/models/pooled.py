@@ -18,20 +18,17 @@ from itm_core.models.matcher import Matcher
 from itm_core.models.pairing import AllPairs, Pairing
 from itm_core.settings import Settings, name_in
 
-MEASURES = ("cosine", "order")
-
 
 class PooledSettings(Settings):
     """How two pooled vectors are compared.
 
     Attributes:
-        measure: ``cosine``, or ``order``: the violation of VSE++'s order embedding,
-            ``-|max(0, caption - image)|``.
+        measure: ``cosine``, or ``order`` (VSE++'s order embedding): ``-|max(0, caption - image)|``.
         absolute: compare absolute values, for order embeddings.
     """
 
     part: ClassVar[str] = "matcher"
-    measure: Annotated[str, name_in(MEASURES)] = "cosine"
+    measure: Annotated[str, name_in(("cosine", "order"))] = "cosine"
     absolute: bool = False
 
 

@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from random import Random
 
 import numpy as np
+from torch import Tensor
+
+from itm_core.evaluation.scoring import pad
 
 Draw = np.random.RandomState | np.random.Generator  # the release uses the first
 MASKED, REPLACED = 0.5, 0.6  # of the selected: up to the first masked, up to the second replaced
@@ -69,18 +72,10 @@ def keep_regions(count: int, rate: float, draw: Draw) -> np.ndarray:
     return kept if len(kept) else np.array([0])
 
 
-def drop_regions(features: np.ndarray, rate: float, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
+def drop_regions(features: np.ndarray, rate: float, draw: Draw) -> tuple[Tensor, Tensor]:
     """Return features ``[n, R, F]`` with regions dropped, zero-padded, and counts ``[n]``.
 
     Page: the CHAN chapter, "Train".
     """
-    return pad_regions([image[keep_regions(len(image), rate, draw)] for image in features])
-
-
-def pad_regions(images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the regions of images ``[k, F]`` as one array ``[n, R, F]``, and counts ``[n]``."""
-    lens = np.array([len(image) for image in images], np.int64)
-    padded = np.zeros((len(images), lens.max(), images[0].shape[1]), images[0].dtype)
-    for row, image in zip(padded, images, strict=True):
-        row[: len(image)] = image
-    return padded, lens
+    kept = [image[keep_regions(len(image), rate, draw)] for image in features]
+    return pad(kept, features.dtype)

@@ -127,4 +127,4 @@ class BatchBuilder:
             return features.to(self.device), None
         draw = np.random.RandomState(seed % (1 << 32))
         kept, lens = drop_regions(features.cpu().numpy(), self.training.region_dropout, draw)
-        return torch.from_numpy(kept).to(self.device), torch.from_numpy(lens)
+        return kept.to(self.device), lens

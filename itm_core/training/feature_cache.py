@@ -74,7 +74,8 @@ def cache_features(
     half = kind == "float16"
     dtype = torch.float16 if half else torch.float32
     needed = prod(features.shape) * dtype.itemsize
-    free = _free(device) if free is None else free
+    if free is None:
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
     if needed > CACHE_FRACTION * free:
         if half:
             raise InputError(
@@ -90,7 +91,3 @@ def cache_features(
         cache[start : start + IMAGES_AT_ONCE] = torch.from_numpy(part).to(device)
     release(features)
     return cache
-
-
-def _free(device: torch.device) -> int:
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0

@@ -235,29 +235,23 @@ def _leaf(fragments: Fragments) -> Fragments:
 
 
 def _through_encoders(sides: Sequence[_Side], group: ProcessGroup) -> None:
-    """Backpropagate the gradients of the embeddings through both encoders, once."""
+    """Backpropagate the gradients of the embeddings through both encoders, once.
+
+    Of a sharded side each process carries the sum over the processes for its own shard.
+    """
     tensors, gradients = [], []
     for side in sides:
-        for tensor, gradient in zip(_tensors(side.encoded), _gradients(side, group), strict=True):
+        encoded, leaves = _tensors(side.encoded), _tensors(side.leaf)
+        sums = [leaf.grad for leaf in leaves]
+        if side.sharded:
+            sums = group.all_reduce_many(sums, leaves)
+        rows = group.shard(len(side.leaf.lens)).to(leaves[0].device)
+        for tensor, gradient in zip(encoded, sums, strict=True):
             if gradient is not None:
                 tensors.append(tensor)
-                gradients.append(gradient)
+                gradients.append(gradient[rows, : tensor.shape[1]] if side.sharded else gradient)
     if tensors:
         torch.autograd.backward(tensors, gradients)
-
-
-def _gradients(side: _Side, group: ProcessGroup) -> list[Tensor | None]:
-    """Return the gradients of what this process has encoded, None where there are none."""
-    leaves = _tensors(side.leaf)
-    gradients = [leaf.grad for leaf in leaves]
-    if not side.sharded:
-        return gradients
-    rows = group.shard(len(side.leaf.lens))
-    sums = group.all_reduce_many(gradients, leaves)
-    return [
-        None if gradient is None else gradient[rows.to(gradient.device), : encoded.shape[1]]
-        for gradient, encoded in zip(sums, _tensors(side.encoded), strict=True)
-    ]
 
 
 def _tensors(fragments: Fragments) -> list[Tensor]:

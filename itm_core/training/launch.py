@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,10 +41,8 @@ def launch(arguments: Sequence[str], processes: int) -> int:
 
     The output is that of the first process; the errors of another are printed when it failed
     first. Interrupts and terminations are forwarded to all processes. When one fails, all are
-    terminated; when this process is killed, the others terminate.
-
-    Args:
-        arguments: of the interpreter, such as ``["-m", "itm_core", "train"]``.
+    terminated; when this process is killed, the others terminate. ``arguments`` are those of the
+    interpreter, such as ``["-m", "itm_core", "train"]``.
 
     Raises `InputError` for fewer than one process.
     """
@@ -53,7 +51,12 @@ def launch(arguments: Sequence[str], processes: int) -> int:
     with tempfile.TemporaryDirectory(prefix="itm-processes-") as folder:
         errors = [Path(folder, f"{rank}.txt") for rank in range(processes)]
         group = [_start(arguments, rank, processes, errors[rank]) for rank in range(processes)]
-        with _signals_forwarded(group):
+
+        def forward(_number: int, _frame: object) -> None:
+            for process in group:  # which save their state and end
+                process.terminate()
+
+        with signals_handled(forward):
             failed = _wait(group)
         for rank in failed:  # the first process printed its own errors, and bad input for all
             if rank and group[rank].returncode not in (BAD_INPUT, INTERRUPTED):
@@ -78,7 +81,7 @@ def _start(arguments: Sequence[str], rank: int, size: int, errors: Path) -> Proc
             stdin=subprocess.PIPE,  # see `end_with_parent`
             stdout=None if rank == 0 else subprocess.DEVNULL,
             stderr=None if rank == 0 else file,
-            start_new_session=True,  # Ctrl-C reaches it once, through `_signals_forwarded`
+            start_new_session=True,  # Ctrl-C reaches it once, through `launch`
         )
 
 
@@ -109,14 +112,12 @@ def _end(process: Process) -> None:
 
 
 @contextmanager
-def _signals_forwarded(group: Sequence[Process]) -> Iterator[None]:
-    """Forward interrupts and terminations to the processes, which save their state and end."""
-
-    def forward(_number: int, _frame: object) -> None:
-        for process in group:
-            process.terminate()
-
-    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+def signals_handled(handle: Callable[[int, object], None]) -> Iterator[None]:
+    """Let a function handle interrupts and terminations, in the main thread, which alone may."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

@@ -73,17 +73,9 @@ def info_nce(scores: Tensor, temperature: float = 0.01, margin: float = 0.0) -> 
     return of_image.logsumexp(1).mean() + of_caption.logsumexp(0).mean()
 
 
-def _hinge(scores: Tensor, settings: LossSettings, hardest: bool) -> Tensor:
-    return hinge(scores, settings.margin, hardest=hardest)
-
-
-def _info_nce(scores: Tensor, settings: LossSettings, hardest: bool) -> Tensor:
-    return info_nce(scores, settings.temperature, settings.margin)
-
-
 LOSSES: dict[str, Callable[[Tensor, LossSettings, bool], Tensor]] = {
-    "hinge": _hinge,
-    "info_nce": _info_nce,
+    "hinge": lambda scores, loss, hardest: hinge(scores, loss.margin, hardest=hardest),
+    "info_nce": lambda scores, loss, _: info_nce(scores, loss.temperature, loss.margin),
 }
 
 

@@ -79,18 +79,7 @@ class TrainingSettings(Settings):
 class TrainingRecipe(Protocol):
     """The parts of a recipe that the trainer reads."""
 
-    @property
-    def name(self) -> str:
-        """What the recipe is called."""
-
-    @property
-    def loss(self) -> LossSettings:
-        """The ranking loss."""
-
-    @property
-    def constraints(self) -> ConstraintSettings:
-        """The constraints that are added to it."""
-
-    @property
-    def training(self) -> TrainingSettings:
-        """The schedule, the optimiser and the augmentation."""
+    name: str
+    loss: LossSettings
+    constraints: ConstraintSettings
+    training: TrainingSettings

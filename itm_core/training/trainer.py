@@ -8,11 +8,10 @@ checkpoint holds everything else.
 from __future__ import annotations
 
 import math
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from itm_core.models import Matcher
 from itm_core.training.batches import BatchBuilder, Pairs, batches, step_seed
 from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup
 from itm_core.training.gradients import Batch
+from itm_core.training.launch import signals_handled
 from itm_core.training.optimisation import learning_rate, make_optimiser, train_step
 from itm_core.training.settings import TrainingRecipe
 
@@ -99,7 +99,7 @@ class Trainer:
         self._resume()
         epochs = self.recipe.training.epochs
         with (
-            _interrupts(self.stop),
+            signals_handled(self._interrupt),
             tqdm(
                 total=epochs * self.steps,
                 initial=self._finished_steps(),
@@ -112,6 +112,12 @@ class Trainer:
                 self._finish_epoch()
                 self._show(bar)
         return self.state
+
+    def _interrupt(self, _number: int, _frame: object) -> None:
+        """Finish the step at the first interrupt or termination; end at once at the second."""
+        if self.stop.is_set():
+            raise KeyboardInterrupt
+        self.stop.set()
 
     @property
     def evaluated(self) -> Matcher:
@@ -258,23 +264,3 @@ class Trainer:
                 found=str(error).split("\n")[0],
                 remedy=f"delete {self.folder} to train this run from its beginning",
             ) from error
-
-
-@contextmanager
-def _interrupts(stop: threading.Event) -> Iterator[None]:
-    """Let the first interrupt or termination finish the step; a second one ends immediately."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(number: int, _frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

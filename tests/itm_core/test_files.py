@@ -10,16 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from itm_core.errors import InputError
-from itm_core.files import (
-    locked,
-    make_folder,
-    read_json,
-    reserve,
-    swap,
-    whole_file,
-    whole_folder,
-    write_json,
-)
+from itm_core.files import locked, make_folder, read_json, whole_file, write_json
 from tests.rights import closed
 
 
@@ -49,14 +40,6 @@ def test_an_error_of_a_library_on_a_full_disk_is_said_plainly(
         raise RuntimeError("write failed")
 
 
-def test_reserving_makes_a_sized_file_whole(tmp_path: Path) -> None:
-    path = tmp_path / "sized"
-    with path.open("wb") as file:
-        file.truncate(1_000_000)
-    reserve(path)
-    assert path.stat().st_blocks * 512 >= 1_000_000
-
-
 @pytest.mark.parametrize("text", ["{half", "[1]", "\ud800"])
 def test_broken_json_names_the_file(tmp_path: Path, text: str) -> None:
     path = tmp_path / "broken.json"
@@ -79,15 +62,6 @@ def test_a_folder_is_no_file_and_a_file_is_no_folder(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=message):
             read_json(path)
-
-
-def test_a_swap_puts_the_new_folder_in_place(tmp_path: Path) -> None:
-    for name in ("new", "place"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "file").write_text(name)
-    swap(tmp_path / "new", tmp_path / "place")
-    assert (tmp_path / "place" / "file").read_text() == "new"
-    assert [path.name for path in tmp_path.iterdir()] == ["place"]
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
@@ -124,33 +98,6 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(InputError, match="not a folder"):
             make_folder(folder)
-
-
-@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o755), (0o077, 0o700), (0o002, 0o775)])
-def test_a_whole_folder_has_the_mode_of_any_new_folder(
-    tmp_path: Path, umask: int, mode: int
-) -> None:
-    before = os.umask(umask)
-    try:
-        with whole_folder(tmp_path / "new" / "folder") as partial:
-            (partial / "file").touch()
-            assert not (tmp_path / "new" / "folder").exists()
-    finally:
-        os.umask(before)
-    assert (tmp_path / "new" / "folder").stat().st_mode & 0o777 == mode
-    assert [p.name for p in (tmp_path / "new").iterdir()] == ["folder"]
-    assert [p.name for p in (tmp_path / "new" / "folder").iterdir()] == ["file"]
-
-
-def test_a_whole_folder_in_a_place_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "shut").mkdir()
-    with (
-        closed(tmp_path / "shut"),
-        pytest.raises(InputError, match="shut: may not be written"),
-        whole_folder(tmp_path / "shut" / "folder"),
-    ):
-        pass
-    assert not list((tmp_path / "shut").iterdir())
 
 
 def test_a_lock_that_is_held_is_refused_or_waited_for(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from itm_book.chapters.does_attention_explain.attribution import Probe, Queries
 from itm_book.tables.over_images import UNKNOWN, Estimate, mean_over_images
 from itm_core.data.dataset import Split
 from itm_core.evaluation import attention_measures
-from itm_core.evaluation.rank_correlation import kendall_of_rows
+from itm_core.evaluation.statistics import kendall_of_rows
 from itm_core.experiments.prepare import build
 from itm_core.experiments.runs import Run
 

@@ -25,8 +25,7 @@ from itm_book.datasets.caption_sources import image_key, photographs
 from itm_book.tables.over_images import over_drawn_images
 from itm_core.data.dataset import Split
 from itm_core.errors import InputError
-from itm_core.evaluation.rank_correlation import Ranked
-from itm_core.evaluation.statistics import interval
+from itm_core.evaluation.statistics import Ranked, interval
 from itm_core.files import reading
 from itm_core.settings import one_of
 

@@ -13,7 +13,7 @@ from scipy import stats
 
 from itm_book.figures.style import FAINT, colour_of_row, finished, styled
 from itm_book.tables.comparison import p_value
-from itm_core.evaluation.rank_correlation import kendall, spearman
+from itm_core.evaluation.statistics import kendall, spearman
 
 ORDERS = 10_000  # of a permutation test
 APART = 0.052  # of the height, between two names

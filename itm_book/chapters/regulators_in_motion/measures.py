@@ -17,13 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from itm_book.datasets.run_features import run_features
 from itm_core.data.dataset import Split
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.evaluation.attention_measures import attention_threshold, counted, of_counts
-from itm_core.evaluation.attention_quality import padded, truth
+from itm_core.evaluation.attention_quality import truth
 from itm_core.evaluation.scoring import longest_first, pad
-from itm_core.experiments.prepare import encode, run_features
+from itm_core.experiments.prepare import encode
 from itm_core.experiments.runs import Run
 from itm_core.models import AttentionPass, DirectionOutput, Matcher
 from itm_core.models.pairing import REGIONS, Matched
@@ -125,7 +126,7 @@ def regulator_trace(
         )
         relevant = None
         if ground_truth and same_tokens:
-            relevant = padded([ground_truth[0][c] for c in captions])
+            relevant, _ = pad([ground_truth[0][c] for c in captions], bool)
         output = match.directions[0]
         parts.append(_batch_arrays(output, captions, relevant))
     direction = "t2i" if output.key_axis == REGIONS else "i2t"

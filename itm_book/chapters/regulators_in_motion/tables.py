@@ -24,8 +24,7 @@ from itm_book.scenes.controls import meanings
 from itm_book.tables.over_images import UNKNOWN, Estimate, mean_over_images, over_drawn_images
 from itm_core.data.dataset import Split
 from itm_core.data.vocabulary import EMPTY_WORDS
-from itm_core.evaluation.rank_correlation import Ranked
-from itm_core.evaluation.statistics import interval
+from itm_core.evaluation.statistics import Ranked, interval
 from itm_core.experiments.prepare import Words
 
 MEASURES = {

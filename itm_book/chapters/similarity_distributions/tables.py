@@ -17,7 +17,7 @@ from itm_book.chapters.similarity_distributions.measures import (
 )
 from itm_book.scenes.errors import pair_error_types
 from itm_core.data.dataset import Split
-from itm_core.evaluation.rank_correlation import spearman
+from itm_core.evaluation.statistics import spearman
 from itm_core.experiments.runs import Run
 
 

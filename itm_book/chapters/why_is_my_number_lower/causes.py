@@ -23,6 +23,7 @@ from nltk.tokenize import NLTKWordTokenizer
 from scipy.stats import norm
 
 from itm_book.chapters.why_is_my_number_lower.tables import COLUMNS, score_differences
+from itm_book.datasets.run_features import run_features
 from itm_book.records.results import Result, Results
 from itm_core.data.dataset import Dataset, Split
 from itm_core.data.vocabulary import END, SPECIAL, START, UNKNOWN, Vocabulary, tokenise
@@ -32,7 +33,7 @@ from itm_core.evaluation import retrieval
 from itm_core.evaluation.scoring import score_matrix
 from itm_core.evaluation.statistics import sd
 from itm_core.experiments.evaluate import dev_scorer
-from itm_core.experiments.prepare import build, encode, prepare, run_features
+from itm_core.experiments.prepare import build, encode, prepare
 from itm_core.experiments.runs import Run
 from itm_core.files import whole_file
 from itm_core.models import Matcher

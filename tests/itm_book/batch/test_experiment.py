@@ -11,10 +11,9 @@ import pytest
 from filelock import FileLock
 
 from itm_book.batch import experiment
-from itm_book.batch.experiment import claim_gpu
+from itm_book.batch.experiment import claim_gpu, error_of
 from itm_book.batch.notebook_runner import NotebookError
 from itm_core.errors import InputError
-from itm_core.experiments.run import Run
 from tests.itm_book.batch.stand_in import wait_for, write_notebook
 
 
@@ -22,7 +21,7 @@ def test_a_kernel_that_dies_is_reported(tmp_path: Path) -> None:
     notebook = write_notebook(tmp_path / "x.ipynb", "import os\nos._exit(1)")
     with pytest.raises(NotebookError, match=r"x\.ipynb: .* DeadKernelError: .*out of memory"):
         experiment.run_cell(notebook, tmp_path / "run", {})
-    assert Run(tmp_path / "run").error.startswith("DeadKernelError: ")
+    assert error_of(tmp_path / "run").startswith("DeadKernelError: ")
     assert not list((tmp_path / "run").glob(".*.ipynb"))
 
 
@@ -52,7 +51,7 @@ def test_a_cell_waits_for_whoever_trains_its_run(
 def test_a_cell_without_its_notebook_says_so_in_its_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="notebook not found"):
         experiment.run_cell(tmp_path / "x.ipynb", tmp_path / "run", {})
-    assert "notebook not found" in Run(tmp_path / "run").error
+    assert "notebook not found" in error_of(tmp_path / "run")
 
 
 # --- GPUs --------------------------------------------------------------------------------------

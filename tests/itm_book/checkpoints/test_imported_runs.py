@@ -74,7 +74,7 @@ def test_tables_and_figures_take_it(name: str, place: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_explained_and_searched_before_it_is_scored(name: str, place: Path) -> None:
-    run, split = runs.load(place / name, dataset=DATASET), load_dataset(DATASET).test
+    run, split = imported_runs.load_run(place / name, dataset=DATASET), load_dataset(DATASET).test
     record = pair_record(run, split, 3, 17)
     theirs = np.load(FILES / f"{name}_scores.npy")
     assert record.score == pytest.approx(theirs[3, 17], abs=2e-5)

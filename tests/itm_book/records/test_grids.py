@@ -57,7 +57,7 @@ def test_a_cell_knows_the_folder_of_its_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("was", "becomes", "message"),
     [
-        ("title: a table\n", "", "title.*required"),
+        ("title: a table\n", "", "missing title"),
         ("fresh:", "refresh:", "unknown key of Grid.*found refresh"),
         ("profile: smoke", "profile: smoked", "unknown recipe"),
         ("{recipe: scan-t2i-mean, ", "{recipe: scam-t2i-mean, ", "row SCAN has no valid recipe"),
@@ -71,7 +71,7 @@ def test_a_cell_knows_the_folder_of_its_run(tmp_path: Path) -> None:
         ("seeds: [0, 1]", "seeds: [0.5]", "wrong value of sizes.tiny.seeds"),
         ("tiny: {", "tiny: {pages: 3, ", "unknown key of sizes.tiny.*found pages"),
         ("title: a table", "name: mine\ntitle: a table", "unknown key of Grid.*found name"),
-        ("recipe: scan-t2i-mean, group: SCAN}", "group: SCAN}", "rows.SCAN.recipe.*required"),
+        ("recipe: scan-t2i-mean, group: SCAN}", "group: SCAN}", r"missing rows\.SCAN\.recipe"),
         ("rows:\n", "rows: 3\nlines:\n", "wrong value of rows.*found 3"),
         ("title: a table", "title: [", "not readable as YAML"),
     ],

@@ -12,8 +12,7 @@ from itm_book.tables.over_images import (
     mean_over_images,
     over_drawn_images,
 )
-from itm_core.evaluation.rank_correlation import Ranked
-from itm_core.evaluation.statistics import bootstrap_means, image_counts
+from itm_core.evaluation.statistics import Ranked, bootstrap_means, image_counts
 
 
 def test_images_count_the_same_however_many_values_they_have() -> None:

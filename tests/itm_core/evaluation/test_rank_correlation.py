@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from itm_core.evaluation.rank_correlation import Ranked, kendall, kendall_of_rows, spearman
+from itm_core.evaluation.statistics import Ranked, kendall, kendall_of_rows, spearman
 
 # x, y of few values (ties) and how often the observation counts
 OBSERVATIONS = st.lists(

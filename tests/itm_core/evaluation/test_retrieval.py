@@ -19,10 +19,10 @@ from itm_core.evaluation.retrieval import (
     TIES,
     Direction,
     Metrics,
-    bootstrap,
     ensemble,
     five_folds,
     hits,
+    interval,
     metrics,
     paired_bootstrap,
     ranks,
@@ -34,6 +34,10 @@ from tests.places import GOLDEN
 
 def paired_test(ours: np.ndarray, theirs: np.ndarray) -> pd.DataFrame:
     return paired_bootstrap(hits(ours), hits(theirs))
+
+
+def intervals(*scores: np.ndarray, ties: str = "pessimistic") -> dict[str, tuple[float, float]]:
+    return interval(*(hits(run, ties=ties) for run in scores))
 
 
 def slow_ranks(scores: np.ndarray, n: int) -> tuple[list[int], list[int]]:
@@ -110,7 +114,7 @@ def test_a_matcher_that_sees_nothing_is_at_chance() -> None:
         chance = 1 - comb(195, cut) / comb(200, cut)
         assert getattr(found.i2t, name) == pytest.approx(100 * chance)
     assert found.t2i.mean == 20.5
-    low, high = bootstrap(np.zeros((40, 200)), ties="mean")["t2i_r10"]
+    low, high = intervals(np.zeros((40, 200)), ties="mean")["t2i_r10"]
     assert low == pytest.approx(high) == pytest.approx(25)
 
 
@@ -210,7 +214,7 @@ def test_ensembles_are_means() -> None:
     assert (ensemble([two, 2 * two, 6 * two]) == 3).all()
 
 
-@pytest.mark.parametrize("together", [lambda a, b: ensemble([a, b]), bootstrap, paired_test])
+@pytest.mark.parametrize("together", [lambda a, b: ensemble([a, b]), intervals, paired_test])
 def test_scores_of_other_pairs_are_not_set_together(together: Callable[..., object]) -> None:
     with pytest.raises(InputError, match="one shape"):
         together(np.zeros((2, 10)), np.zeros((3, 15)))
@@ -239,9 +243,9 @@ def test_intervals_hold_the_number_and_shrink_with_images() -> None:
     few, many = signal(0, 50), signal(0, 400)
     for scores in (few, many):
         found = metrics(scores).flat()
-        for name, (low, high) in bootstrap(scores).items():
+        for name, (low, high) in intervals(scores).items():
             assert low <= found[name] <= high
-    width = [np.ptp(bootstrap(scores)["t2i_r10"]) for scores in (few, many)]
+    width = [np.ptp(intervals(scores)["t2i_r10"]) for scores in (few, many)]
     assert width[1] < width[0]
 
 
@@ -249,7 +253,7 @@ def test_intervals_cover_as_often_as_they_say() -> None:
     """Image to text queries are independent: the true R@10 lies in the interval 19 times of 20."""
     tries = [signal(seed, 100) for seed in range(120)]
     true = np.mean([metrics(s).i2t.r10 for s in tries])
-    covered = [low <= true <= high for low, high in (bootstrap(s)["i2t_r10"] for s in tries)]
+    covered = [low <= true <= high for low, high in (intervals(s)["i2t_r10"] for s in tries)]
     assert 0.87 <= np.mean(covered) <= 1.0
 
 
@@ -258,12 +262,12 @@ def test_captions_of_an_image_are_drawn_together() -> None:
     images = np.arange(200)
     scores = np.zeros((200, 1000))
     scores[images.repeat(5), np.arange(1000)] = np.where(images < 100, 1.0, -1.0).repeat(5)
-    low, high = bootstrap(scores)["t2i_r1"]
+    low, high = intervals(scores)["t2i_r1"]
     assert high - low == pytest.approx(2 * 1.96 * 50 / np.sqrt(200), rel=0.06)
 
 
 def test_intervals_are_the_same_every_time() -> None:
-    assert bootstrap(signal(1)) == bootstrap(signal(1))
+    assert intervals(signal(1)) == intervals(signal(1))
 
 
 def test_paired_test_finds_a_difference_and_only_that() -> None:
@@ -305,7 +309,7 @@ def test_the_record_says_what_it_holds() -> None:
     assert recorded["images"] == 50
     assert recorded["captions"] == 250
     assert {k: recorded[k] for k in metrics(signal(0, 50)).flat()} == metrics(signal(0, 50)).flat()
-    assert recorded["intervals"] == {k: list(v) for k, v in bootstrap(signal(0, 50)).items()}
+    assert recorded["intervals"] == {k: list(v) for k, v in intervals(signal(0, 50)).items()}
     assert "R@10" in text(recorded)
 
 

@@ -156,11 +156,11 @@ def test_images_are_encoded_in_order_and_held_in_blocks(monkeypatch: pytest.Monk
     with torch.no_grad():
         expected = matcher.regions(torch.from_numpy(features)).vectors
     floats = 9 * expected[0].numel()  # of nine images; two times four fit
-    blocks = list(encoded_blocks(matcher, features, max_floats=floats))
+    monkeypatch.setitem(scoring.ENCODED_FLOATS, "cpu", floats)
+    blocks = list(encoded_blocks(matcher, features))
     assert [rows.stop - rows.start for rows, _ in blocks] == [8, 8, 7]
     for rows, chunks in blocks:
         torch.testing.assert_close(torch.cat([c.vectors for c in chunks]), expected[rows])
-    monkeypatch.setitem(scoring.ENCODED_FLOATS, "cpu", floats)
     np.testing.assert_allclose(score_matrix(matcher, features, captions), whole, atol=1e-6)
 
 

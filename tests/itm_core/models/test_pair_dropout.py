@@ -17,7 +17,7 @@ def fragments() -> tuple[Fragments, Fragments]:
 def test_a_pair_has_the_same_mask_wherever_it_is_met() -> None:
     V, W = fragments()
     dropout = PairDropout(0.4)
-    dropout.resample_dropout()
+    resample_dropout(dropout)
     x = torch.ones(5, 7, 6, 1, 8)
     every = dropout(x, AllPairs(V, W).pair_ids())
     captions, images = torch.tensor([4, 1]), torch.tensor([5, 0, 2])
@@ -32,7 +32,7 @@ def test_a_pair_has_the_same_mask_wherever_it_is_met() -> None:
 def test_the_share_and_the_mean_are_right(p: float) -> None:
     torch.manual_seed(0)
     dropout = PairDropout(p)
-    dropout.resample_dropout()
+    resample_dropout(dropout)
     names = torch.arange(40)[:, None] * (1 << 32) + torch.arange(40)
     y = dropout(torch.ones(40, 5, 40, 1, 16), names)
     gone = (y == 0).double()

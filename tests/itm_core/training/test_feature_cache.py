@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,8 @@ def caching_trainer(
     folder: Path, kind: str, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> Trainer:
     """A trainer on a CPU that is taken for a device with room."""
-    monkeypatch.setattr("itm_core.training.feature_cache._free", lambda device: 2**30)
+    with_room = partial(cache_features, free=2**30)
+    monkeypatch.setattr("itm_core.training.batches.cache_features", with_room)
     return trainer(folder, recipe.replace(f"training.feature_cache={kind}"))
 
 

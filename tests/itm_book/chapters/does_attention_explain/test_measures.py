@@ -32,7 +32,7 @@ from itm_book.chapters.does_attention_explain.measures import (
 )
 from itm_book.pairs.word_maps import explain
 from itm_core.data.dataset import load_dataset
-from itm_core.evaluation.rank_correlation import kendall_of_rows
+from itm_core.evaluation.statistics import kendall_of_rows
 from itm_core.experiments import runs
 from itm_core.experiments.prepare import build
 from tests import scenes_pair

@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from itm_book.datasets.run_features import require_same_features
 from itm_book.pairs import word_maps
 from itm_book.photographs.backbones import Colour
 from itm_book.search.searcher import Searcher
 from itm_core.cli import main
 from itm_core.data.dataset import Split, load_split
-from itm_core.data.feature_notes import NOTE, read_note, require_same_features, write_note
+from itm_core.data.feature_notes import NOTE, read_note
 from itm_core.errors import InputError
 from itm_core.experiments import runs
+from itm_core.files import write_json
 from tests.micro import SMALL, write_dataset
 
 COLOUR = Colour().identity
@@ -25,7 +27,7 @@ OTHER_NET = NET | {"weights": "cd" * 32}
 
 def note(folder: Path, features: dict[str, Any]) -> None:
     parts = {"features": features, "made_with": {}, "source": "", "images": {}, "left_out": []}
-    write_note(folder, parts)
+    write_json(folder / NOTE, parts)
 
 
 def micro(folder: Path, features: dict[str, Any] | None = None, **sizes: int) -> Path:

@@ -1,0 +1,108 @@
+"""Folders that are written completely or not at all, and the space they take."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from itm_core.errors import InputError
+from itm_core.files import make_folder, space_checked, writing
+
+
+def amount(size: int) -> str:
+    """Format a byte count for display.
+
+    >>> amount(862_182_613), amount(570)
+    ('862.2 MB', '570 bytes')
+    """
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if size >= unit:
+            return f"{size / unit:.1f} {name}"
+    return f"{size} bytes"
+
+
+def require_space(folder: Path, needed: int, purpose: str) -> None:
+    """Raise `InputError` when the disk of ``folder`` has less than ``needed`` bytes free."""
+    free = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
+    if needed > free:
+        raise InputError(
+            f"no space to {purpose}",
+            file=folder,
+            expected=f"{amount(needed)} free",
+            found=f"{amount(free)} free",
+            remedy="free some space and run the same command again",
+        )
+
+
+def swap(new: Path, target: Path) -> None:
+    """Replace a folder by another one; the replaced folder is removed."""
+    previous = target.with_name(f".{target.name}.previous")
+    shutil.rmtree(previous, ignore_errors=True)
+    if target.exists():
+        target.replace(previous)
+    new.replace(target)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def reserve(path: Path) -> None:
+    """Allocate the disk blocks of a sparse file; raises OSError when the disk is full.
+
+    Writing to a memory-mapped file without blocks would end the process with SIGBUS.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder; it is renamed to ``folder`` if the block succeeds.
+
+    It is made beside ``folder`` with the mode of any new folder there, and is removed if the block
+    fails, together with the parent folders that were made for it.
+
+    Raises `InputError` when something is there already, when the folder cannot be made, and when
+    the disk is full.
+    """
+    if os.path.lexists(folder):  # a symbolic link that leads nowhere does not exist
+        raise InputError(
+            "this folder exists already", file=folder, remedy="name another folder, or remove it"
+        )
+    new_parents = [parent for parent in folder.parents if not os.path.lexists(parent)]
+    try:
+        with _making(folder):
+            make_folder(folder.parent)
+            temporary = tempfile.TemporaryDirectory(
+                dir=folder.parent, prefix=".", suffix=".partial", ignore_cleanup_errors=True
+            )
+        with temporary, space_checked(folder.parent):
+            new = Path(temporary.name) / folder.name
+            with _making(folder):
+                new.mkdir()
+            yield new
+            with _making(folder):
+                new.rename(folder)
+    except BaseException:
+        for parent in new_parents:
+            with suppress(OSError):
+                parent.rmdir()
+        raise
+
+
+@contextmanager
+def _making(folder: Path) -> Iterator[None]:
+    """Turn the errors of making a folder into an `InputError`."""
+    try:
+        with writing(folder.parent), space_checked(folder.parent):
+            yield
+    except OSError as error:
+        raise InputError(
+            "this folder cannot be made",
+            file=folder,
+            found=os.strerror(error.errno) if error.errno else type(error).__name__,
+            remedy="name another folder",
+        ) from None
