@@ -212,8 +212,7 @@ def scored(
 ) -> Run:
     """Return the run of an imported checkpoint on a dataset, scoring its test split if need be.
 
-    The run is a folder of the store like those of trained ones, but for the learning curve, so
-    that tables, figures and the explorer take it. Nothing is trained.
+    The run is a folder of the store without a learning curve. Nothing is trained.
 
     Args:
         folder: what `importing.import_checkpoint` wrote.
@@ -227,8 +226,8 @@ def scored(
     instance("folder", folder, str, Path)
     instance("dataset", dataset, Dataset, str, Path)
     data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
-    file = Path(vocabulary) if vocabulary else None
-    weights = load_run(folder, dataset=data.folder, vocabulary=file)
+    named = Path(vocabulary) if vocabulary else None
+    weights = load_run(folder, dataset=data.folder, vocabulary=named)
     if not weights.imported:
         raise InputError(
             "not an imported checkpoint",
@@ -236,11 +235,10 @@ def scored(
             found="a run that was trained here, which has its scores",
             remedy="use runs.load(folder), or `itm score` for the scores of another dataset",
         )
-    words = weights.vocabulary
-    assert isinstance(words, Vocabulary)  # models with BERT are not imported
+    assert isinstance(weights.vocabulary, Vocabulary)  # models with BERT are not imported
     require_same_features(weights.config, data.test)
     where = pick_device(device)
-    data = replace(data, vocabulary=words)
+    data = replace(data, vocabulary=weights.vocabulary)
     origin = {name: weights.config[name] for name in ("embedding_rows", "imported")}
     config = configuration(data, weights.recipe, weights.seed) | origin
     place = folder_of(config, root)
