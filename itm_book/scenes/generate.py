@@ -25,7 +25,7 @@ from itm_book.scenes.render import render
 from itm_book.scenes.world import SIDE, Draws, relations, scene
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.errors import InputError
-from itm_core.files import locked, read_json, space_checked, write_json
+from itm_core.files import locked, make_folder, read_json, space_checked, write_json
 from itm_core.parallel import run_parallel
 
 VERSION = 1
@@ -94,7 +94,7 @@ def make_scenes(
     if preset not in PRESETS:
         raise InputError("unknown preset", expected=f"one of {', '.join(PRESETS)}", found=preset)
     wanted = {"version": VERSION, "preset": preset, "seed": seed}
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder if folder.exists() else folder.parent)
     with locked(folder.with_name(f".{folder.name}.lock")):  # a second process waits, then loads
         if not _is_complete(folder, wanted):
             _make(folder, wanted, workers, progress)

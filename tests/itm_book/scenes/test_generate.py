@@ -169,3 +169,11 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(InputError, match="is not the expected one"):
         generate.make_scenes(tmp_path / "new", preset="tiny", progress=False)
     assert [path.name for path in tmp_path.iterdir()] == [".new.lock"]
+
+
+def test_a_file_in_place_of_the_folder_is_an_input_error(tmp_path: Path) -> None:
+    file = tmp_path / "scenes.txt"
+    file.write_text("not a folder")
+    for folder in (file, file / "scenes"):
+        with pytest.raises(InputError, match="not a folder"):
+            generate.make_scenes(folder, preset="tiny")

@@ -123,3 +123,11 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
         build_store(built(), some_features(), tmp_path)
     with pytest.raises(InputError, match="kind"):
         build_store(built(), some_features(), tmp_path / "g", kind="int4")
+
+
+@pytest.mark.parametrize("name", ["sgr-smoke", "scan-i2t-LSE+rcar-smoke", "vse-gpo-smoke"])
+def test_hashes_of_weights_use_names_that_load_as_those_of_today(name: str) -> None:
+    saved = recipes.get(name).build(5, 9, 4)
+    former = {gallery_store._former_name(key): value for key, value in saved.state_dict().items()}
+    assert set(former) != set(saved.state_dict())
+    recipes.get(name).build(5, 9, 4).load_state_dict(former)
