@@ -6,7 +6,7 @@ Each image is encoded once by a matcher. The folder contains:
 ``gallery.json``    content, hashes of weights and features, number of encoded images
 ``regions.npy``     ``[I, R, D]`` float32, float16 or int8
 ``scales.npy``      ``[I, R]`` float32, the step of int8 per region: largest value / 127
-``pooled.npy``      ``[I, D]`` float32 pooled vectors, for encoders that compute them
+``whole.npy``       ``[I, D]`` float32 pooled vectors, for encoders that compute them
 ==================  ==========================================================================
 
 The arrays are memory-mapped, so a search reads only the images that it re-ranks. A killed build
@@ -43,6 +43,7 @@ AT_ONCE = 2048  # images between two notes of the progress
 SAMPLED = 16  # images whose features are hashed for the note
 STEPS = 127  # largest int8 value
 NOTE = "gallery.json"
+POOLED = "whole"  # name of the pooled vectors in the format of existing galleries
 FORMER_NAMES = (  # parts of the names of weights: now, and in the hashes of existing galleries
     (r"^(directions\.\w+\.(?:nodes|regulator))\.pooled\.", r"\1.whole."),
     (r"^(directions\.\w+\.nodes)\.query\.", r"\1.ask."),
@@ -144,7 +145,7 @@ def build_store(
     wanted = {
         "kind": kind,
         "shape": [len(features), *first.vectors.shape[1:]],
-        "pooled": first.pooled is not None,
+        POOLED: first.pooled is not None,
         "weights": _weights_hash(matcher),
         "features": _features_hash(features),
         "vocabulary": vocabulary,
@@ -176,7 +177,7 @@ def open_store(folder: Path | str) -> GalleryStore:
         array(folder / "scales.npy", (images, regions), "float32")
         if note["kind"] == "int8"
         else None,
-        array(folder / "pooled.npy", (images, width), "float32") if note["pooled"] else None,
+        array(folder / f"{POOLED}.npy", (images, width), "float32") if note[POOLED] else None,
     )
 
 
@@ -196,7 +197,7 @@ def require_encoded_by(matcher: Matcher, folder: Path | str) -> None:
 def _read_note(folder: Path) -> dict[str, Any]:
     """Return the note of a gallery; raises `InputError` when a part of it is missing."""
     note = read_json(folder / NOTE)
-    parts = {"kind": str, "shape": list, "pooled": bool, "weights": str, "done": int}
+    parts = {"kind": str, "shape": list, POOLED: bool, "weights": str, "done": int}
     wrong = [name for name, kind in parts.items() if not isinstance(note.get(name), kind)]
     if wrong:
         raise InputError(
@@ -258,8 +259,8 @@ def _opened(folder: Path, wanted: dict[str, Any], *, fresh: bool) -> dict[str, n
     shapes = {"regions": (kind, shape)}
     if kind == "int8":
         shapes["scales"] = ("float32", shape[:2])
-    if wanted["pooled"]:
-        shapes["pooled"] = ("float32", (shape[0], shape[2]))
+    if wanted[POOLED]:
+        shapes[POOLED] = ("float32", (shape[0], shape[2]))
     if not fresh:
         return {name: np.lib.format.open_memmap(folder / f"{name}.npy", "r+") for name in shapes}
     size = sum(KINDS[kind] * int(np.prod(shape)) for kind, shape in shapes.values())
@@ -279,9 +280,9 @@ def _write(arrays: dict[str, np.memmap], rows: slice, chunks: list[Fragments]) -
         arrays["regions"][rows], arrays["scales"][rows] = steps.numpy(), scales.numpy()
     else:
         arrays["regions"][rows] = vectors.numpy()
-    if "pooled" in arrays:
+    if POOLED in arrays:
         pooled = [chunk.pooled for chunk in chunks if chunk.pooled is not None]
-        arrays["pooled"][rows] = torch.cat(pooled).cpu().numpy()
+        arrays[POOLED][rows] = torch.cat(pooled).cpu().numpy()
 
 
 def _weights_hash(matcher: Matcher) -> str:

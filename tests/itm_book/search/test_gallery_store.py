@@ -113,7 +113,7 @@ def test_a_damaged_note_is_named(tmp_path: Path) -> None:
         lambda: require_encoded_by(matcher, tmp_path / "g"),
         lambda: build_store(matcher, features, tmp_path / "g"),
     ):
-        with pytest.raises(InputError, match=r"gallery\.json: .* no valid pooled, weights, done"):
+        with pytest.raises(InputError, match=r"gallery\.json: .* no valid whole, weights, done"):
             use()
 
 
