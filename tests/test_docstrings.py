@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import itm_book
 import itm_core
+from tests.places import PROJECT
 
 ROOTS = [Path(itm_core.__file__).parent, Path(itm_book.__file__).parent]
 NAMED = re.compile(r"(?<!`)`([^`]+)`(?!`)")
@@ -142,3 +144,27 @@ def test_a_name_that_is_gone_is_found(tmp_path: Path) -> None:
         "pack.one: `Box.lid`",
         "pack.two: `lid`",
     ]
+
+
+def headings() -> set[str]:
+    """Every title and heading of the book."""
+    texts = [path.read_text(encoding="utf-8") for path in (PROJECT / "book").glob("*.md")]
+    for path in (PROJECT / "notebooks").glob("*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        texts += ["".join(c["source"]) for c in cells if c["cell_type"] == "markdown"]
+    lines = (line for text in texts for line in text.splitlines() if line.startswith("#"))
+    return {re.sub(r"[`*]|\{[^}]*\}", "", line.lstrip("# ")).strip() for line in lines}
+
+
+def test_the_pages_that_docstrings_name_are_in_the_book() -> None:
+    known = headings()
+    package = Package(*ROOTS)
+    named = [
+        (module, name)
+        for module, tree in package.trees.items()
+        for text, _ in documented(tree, [])
+        for line in re.findall(r"Page: (.*?)(?:\n\n|$)", text, re.DOTALL)
+        for name in re.findall(r'"([^"]+)"', " ".join(line.split()))
+    ]
+    assert len(named) > 100
+    assert [f"{module}: {name}" for module, name in named if name not in known] == []

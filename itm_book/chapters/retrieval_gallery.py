@@ -1,6 +1,6 @@
 """Agreement of searches by similar sentences.
 
-Page: "The gallery".
+Page: "The gallery: what is found, and why".
 """
 
 from __future__ import annotations

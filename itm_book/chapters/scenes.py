@@ -1,6 +1,6 @@
 """Controls of the Scenes dataset, and the lengths of its captions.
 
-Page: "Scenes".
+Page: "Scenes, the dataset card".
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 For a fixed set of queries, on pages without a kernel; with a kernel: `gallery_widget.live`.
 
-Page: "The gallery".
+Page: "The gallery: what is found, and why".
 """
 
 from __future__ import annotations

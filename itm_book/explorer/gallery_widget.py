@@ -1,6 +1,6 @@
 """The gallery with a kernel: a sentence or an image is the query, and the model is run.
 
-Page: "The gallery".
+Page: "The gallery: what is found, and why".
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Pictures of a dataset with captions, and with region proposals.
 
-Page: "Scenes"; "Your pictures".
+Page: "Scenes, the dataset card"; "Your pictures".
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A query is scored against the gallery as in `scoring.score_matrix`; the top results are explained
 in one batch. A sentence may be any text.
 
-Page: "The gallery".
+Page: "The gallery: what is found, and why".
 """
 
 from __future__ import annotations

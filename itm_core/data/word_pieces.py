@@ -78,17 +78,17 @@ class WordPieces:
 
     def unknown_words(self, caption: str) -> list[str]:
         """Return the words of a caption that no pieces make up, each once, as they are written."""
-        found = self._tokeniser(caption, return_offsets_mapping=True)
-        spans = zip(found["input_ids"], found["offset_mapping"], strict=True)
+        encoding = self._tokeniser(caption, return_offsets_mapping=True)
+        spans = zip(encoding["input_ids"], encoding["offset_mapping"], strict=True)
         unknown = (caption[a:b] for i, (a, b) in spans if i == self._tokeniser.unk_token_id)
         return [word for word in dict.fromkeys(unknown) if is_word(word)]
 
     def units(self, caption: str) -> list[list[int]]:
         """Return the ids of a caption word by word, the pieces of a word together."""
-        found = self._tokeniser(caption)
+        encoding = self._tokeniser(caption)
         units: list[list[int]] = []
         last = None
-        for piece, word in zip(found["input_ids"], found.word_ids(), strict=True):
+        for piece, word in zip(encoding["input_ids"], encoding.word_ids(), strict=True):
             if word is None:
                 continue
             if word != last:

@@ -190,7 +190,7 @@ def measure(
     >>> measure(w, g, torch.tensor([3])).f1
     1.0
 
-    Page: the chapter on the constraints, "How well it looks".
+    Page: "What attention metrics can and cannot say".
     """
     one_of("averaging", averaging, AVERAGINGS)
     if fixed is not None:

@@ -10,8 +10,8 @@ are in `attention_measures`.
 * Regions as queries (i2t): the regions that show a named object; relevant are the words that name
   it. ``<start>`` and ``<end>`` are keys, as in the hosts, and never relevant.
 
-Page: "What attention metrics can and cannot say"; the chapter on the constraints, "How well it
-looks"; "Every method".
+Page: "What attention metrics can and cannot say"; the chapter on the
+constraints, "Attention quality"; "Every method".
 """
 
 from __future__ import annotations

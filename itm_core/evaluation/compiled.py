@@ -35,17 +35,17 @@ def compiled(matcher: Matcher) -> Matcher:
     shared = type(matcher).forward
     # a copy of the code, which all matchers share: of one that it has compiled in eight variants
     # the compiler compiles no more
-    own = types.FunctionType(shared.__code__.replace(), shared.__globals__, shared.__name__)
-    fast = torch.compile(types.MethodType(own, matcher), dynamic=True)
+    forward_copy = types.FunctionType(shared.__code__.replace(), shared.__globals__, shared.__name__)
+    fast = torch.compile(types.MethodType(forward_copy, matcher), dynamic=True)
 
     def forward(pairing: Pairing) -> Tensor:
         for side in (pairing.regions, pairing.words):
             side.precompute()  # one graph, whichever lazy values exist already
         return fast(pairing)
 
-    twin = copy.copy(matcher)
-    twin.forward = forward  # type: ignore[method-assign]
-    return twin
+    compiled = copy.copy(matcher)
+    compiled.forward = forward  # type: ignore[method-assign]
+    return compiled
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 A batch depends on seed, epoch and step alone, so that a resumed training continues with the same
 ones. They are built in a thread beside the training (see `feature_cache`).
 
-Page: "The matching task", "Training".
+Page: "The task", "How it is trained".
 """
 
 from __future__ import annotations

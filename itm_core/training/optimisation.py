@@ -1,6 +1,6 @@
 """One update of the weights: the rate of an epoch, the optimiser, the clipped step.
 
-Page: "The matching task", "Training".
+Page: "The task", "How it is trained".
 """
 
 from __future__ import annotations
