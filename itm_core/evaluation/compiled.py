@@ -35,7 +35,8 @@ def compiled(matcher: Matcher) -> Matcher:
     shared = type(matcher).forward
     # a copy of the code, which all matchers share: of one that it has compiled in eight variants
     # the compiler compiles no more
-    forward_copy = types.FunctionType(shared.__code__.replace(), shared.__globals__, shared.__name__)
+    code = shared.__code__.replace()
+    forward_copy = types.FunctionType(code, shared.__globals__, shared.__name__)
     fast = torch.compile(types.MethodType(forward_copy, matcher), dynamic=True)
 
     def forward(pairing: Pairing) -> Tensor:
