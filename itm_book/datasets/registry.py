@@ -182,6 +182,8 @@ def load(path: Path = REGISTRY) -> dict[str, SetEntry]:
         raise InputError("the registry of datasets is missing", file=path, remedy=remedy) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError("not readable as TOML", file=path, found=str(error)) from None
+    except IsADirectoryError:
+        raise InputError("not a registry", file=path, found="a folder") from None
     try:
         return {name: _set_entry(name, table) for name, table in tables.items()}
     except InputError as error:

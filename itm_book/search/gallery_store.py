@@ -34,7 +34,7 @@ from itm_core.data.arrays import array, release
 from itm_core.encoders.fragments import Fragments
 from itm_core.errors import InputError
 from itm_core.evaluation.scoring import encode_images
-from itm_core.files import read_json, space_checked, write_json
+from itm_core.files import make_folder, read_json, space_checked, write_json
 from itm_core.models import Matcher
 from itm_core.settings import one_of
 
@@ -140,6 +140,7 @@ def build_store(
     """
     one_of("kind", kind, KINDS)
     folder = Path(folder)
+    make_folder(folder if folder.exists() else folder.parent)
     with torch.no_grad():
         first = matcher.regions(torch.from_numpy(np.array(features[0:1], np.float32)))
     wanted = {

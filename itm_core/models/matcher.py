@@ -125,8 +125,11 @@ class Matcher(nn.Module, ABC):
 
 def _rename_former(matcher: nn.Module, weights: dict[str, Any], prefix: str, *_: Any) -> None:
     """Rename weights that were saved under former names, before they are loaded."""
+    names = matcher.state_dict()  # a regulator of one's own may use a former name
     for name in [name for name in weights if name.startswith(prefix)]:
         present = name.removeprefix(prefix)
+        if present in names:
+            continue
         for former, replacement in FORMER_PARAMETERS:
             present = re.sub(former, replacement, present)
         weights[prefix + present] = weights.pop(name)

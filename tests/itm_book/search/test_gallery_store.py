@@ -131,3 +131,11 @@ def test_hashes_of_weights_use_names_that_load_as_those_of_today(name: str) -> N
     former = {gallery_store._former_name(key): value for key, value in saved.state_dict().items()}
     assert set(former) != set(saved.state_dict())
     recipes.get(name).build(5, 9, 4).load_state_dict(former)
+
+
+def test_a_file_in_place_of_the_gallery_is_an_input_error(tmp_path: Path) -> None:
+    (tmp_path / "gallery.txt").write_text("not a folder")
+    matcher = recipes.get("vse-gpo-smoke").build(5, 9, 4)
+    features = np.zeros((2, 4, 5), np.float32)
+    with pytest.raises(InputError, match="not a folder"):
+        build_store(matcher, features, tmp_path / "gallery.txt")

@@ -110,3 +110,9 @@ def test_changes_in_the_record_are_settings_of_today() -> None:
         members = zip(row.recipe.split(" + "), row.changes.split(" + "), strict=True)
         for recipe, changes in members:  # several, where scores are added
             recipes.get(recipe).replace(*changes.split())
+
+
+def test_weights_whose_present_names_look_former_are_left() -> None:
+    matcher = recipes.get("sgr-smoke").build(5, 9, 4)
+    matcher.directions["t2i"].nodes.whole = torch.nn.Linear(1, 1)  # type: ignore[attr-defined]
+    matcher.load_state_dict(matcher.state_dict())
