@@ -84,7 +84,7 @@ def opened(page: Page, address: str) -> tuple[Locator, dict[str, Any]]:
 
 def content_word(data: dict[str, Any]) -> int:
     """Return the place of the first word that names something."""
-    return next(k for k, boxes in enumerate(data["named"]) if boxes)
+    return next(k for k, boxes in enumerate(data["true_boxes"]) if boxes)
 
 
 def weights(data: dict[str, Any], method: int, step: int) -> np.ndarray:
@@ -136,10 +136,10 @@ def test_steps_pins_and_bars_show_the_numbers_of_the_record(
         root.locator("input[type='range']").fill(str(step))
         assert brightness(panel).argmax() == weights(data, regulated, step)[word].argmax()
     for method, shown in zip(data["methods"], root.locator(".panel").all(), strict=True):
-        shares = shown.locator(".bar[data-of='share']").evaluate_all(
+        contributions = shown.locator(".bar[data-of='contribution']").evaluate_all(
             "all => all.map(one => Number(one.dataset.value))"
         )
-        assert sum(shares) == pytest.approx(method["score"], abs=1e-5)
+        assert sum(contributions) == pytest.approx(method["score"], abs=1e-5)
     keep(root, "landing-pinned")
 
 
