@@ -1,1 +1,1 @@
-"""Datasets: the embedded one, folders in the SCAN layout, and what the field hands out."""
+"""Datasets in the SCAN layout, read and validated; vocabularies, captions and pictures."""
