@@ -90,6 +90,7 @@ class _Correction(nn.Module):
         self.temperature = nn.Sequential(linear(width, narrow), nn.Tanh(), linear(narrow, 1))
 
     def forward(self, alignment: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the changes of the channel factors and of the temperature."""
         change = along_last(self.temperature, alignment).squeeze(-1)
         return along_last(self.factors, alignment).tanh_(), change
 

@@ -18,7 +18,6 @@ Page: "Search at scale".
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ from itm_core.errors import InputError
 from itm_core.evaluation.scoring import encode_images
 from itm_core.files import make_folder, read_json, space_checked, write_json
 from itm_core.models import Matcher
+from itm_core.models.former_parameters import former_name
 from itm_core.settings import one_of
 
 KINDS = {"float32": 4, "float16": 2, "int8": 1}  # number formats and their bytes
@@ -44,16 +44,6 @@ SAMPLED = 16  # images whose features are hashed for the note
 STEPS = 127  # largest int8 value
 NOTE = "gallery.json"
 POOLED = "whole"  # name of the pooled vectors in the format of existing galleries
-FORMER_NAMES = (  # parts of the names of weights: now, and in the hashes of existing galleries
-    (r"^(directions\.\w+\.(?:nodes|regulator))\.pooled\.", r"\1.whole."),
-    (r"^(directions\.\w+\.nodes)\.query\.", r"\1.ask."),
-    (r"^(directions\.\w+\.nodes)\.key\.", r"\1.answer."),
-    (r"^(directions\.\w+\.regulator)\.output\.", r"\1.score."),
-    (r"^directions\.", "gazes."),
-    (r"^(regions|words)\.pooling\.pooled", r"\1.whole.whole"),
-    (r"^(regions|words)\.pooling\.", r"\1.whole."),
-    (r"^regions\.positions\.query\.", "regions.positions.ask."),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,18 +278,12 @@ def _write(arrays: dict[str, np.memmap], rows: slice, chunks: list[Fragments]) -
 
 def _weights_hash(matcher: Matcher) -> str:
     """Return a hash of the weights and their former names, so that existing galleries are valid."""
-    weights = {_former_name(name): weight for name, weight in matcher.state_dict().items()}
+    weights = {former_name(name): weight for name, weight in matcher.state_dict().items()}
     digest = hashlib.sha256()
     for name, weight in sorted(weights.items()):
         digest.update(name.encode())
         digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _former_name(name: str) -> str:
-    for present, former in FORMER_NAMES:
-        name = re.sub(present, former, name)
-    return name
 
 
 def _features_hash(features: Any) -> str:

@@ -103,6 +103,7 @@ class Gpo(nn.Module):
 
 class _UnitGpo(Gpo):
     def forward(self, fragments: Fragments) -> Tensor:
+        """Return the pooled vectors at unit length."""
         return l2norm(super().forward(fragments))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from itm_core.encoders.encoder import EncoderSettings, RegionEncoder, make_word_encoder
 from itm_core.encoders.fragments import Fragments
+from itm_core.models.former_parameters import present_name
 from itm_core.models.pairing import REGIONS, WORDS, Matched, Pairing, query_axis_of
 from itm_core.models.regulation import AttentionPass
 
@@ -20,16 +20,6 @@ DIRECTIONS: dict[str, dict[str, int]] = {  # the key axis of each direction
     "i2t": {"i2t": WORDS},
     "both": {"t2i": REGIONS, "i2t": WORDS},
 }
-FORMER_PARAMETERS = (  # parts of parameter names that were renamed, in this order
-    (r"^gazes\.", "directions."),
-    (r"^(regions|words)\.whole\.whole(_norm)?\.", r"\1.pooling.pooled\2."),
-    (r"^(regions|words)\.whole\.", r"\1.pooling."),
-    (r"^regions\.positions\.ask\.", "regions.positions.query."),
-    (r"^(directions\.\w+)\.(nodes|regulator)\.whole\.", r"\1.\2.pooled."),
-    (r"^(directions\.\w+)\.nodes\.ask\.", r"\1.nodes.query."),
-    (r"^(directions\.\w+)\.nodes\.answer\.", r"\1.nodes.key."),
-    (r"^(directions\.\w+)\.regulator\.score\.", r"\1.regulator.output."),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,9 +117,6 @@ def _rename_former(matcher: nn.Module, weights: dict[str, Any], prefix: str, *_:
     """Rename weights that were saved under former names, before they are loaded."""
     names = matcher.state_dict()  # a regulator of one's own may use a former name
     for name in [name for name in weights if name.startswith(prefix)]:
-        present = name.removeprefix(prefix)
-        if present in names:
-            continue
-        for former, replacement in FORMER_PARAMETERS:
-            present = re.sub(former, replacement, present)
-        weights[prefix + present] = weights.pop(name)
+        saved = name.removeprefix(prefix)
+        if saved not in names:
+            weights[prefix + present_name(saved)] = weights.pop(name)

@@ -125,14 +125,6 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
         build_store(built(), some_features(), tmp_path / "g", kind="int4")
 
 
-@pytest.mark.parametrize("name", ["sgr-smoke", "scan-i2t-LSE+rcar-smoke", "vse-gpo-smoke"])
-def test_hashes_of_weights_use_names_that_load_as_those_of_today(name: str) -> None:
-    saved = recipes.get(name).build(5, 9, 4)
-    former = {gallery_store._former_name(key): value for key, value in saved.state_dict().items()}
-    assert set(former) != set(saved.state_dict())
-    recipes.get(name).build(5, 9, 4).load_state_dict(former)
-
-
 def test_a_file_in_place_of_the_gallery_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "gallery.txt").write_text("not a folder")
     matcher = recipes.get("vse-gpo-smoke").build(5, 9, 4)
