@@ -329,9 +329,10 @@ def test_the_first_training_images_are_trained_on(dataset: Path, limit: str, ima
     data = load_dataset(dataset)
     recipe = recipes.get("scan-t2i-mean").replace(*SMALL, f"training.train_images={limit}")
     pairs = prepare(data, recipe).training_pairs(recipe.training.train_images)
-    assert list(pairs.captions) == [data.vocabulary.encode(c) for c in data.train.captions][
-        : 5 * images
-    ]
+    assert (
+        list(pairs.captions)
+        == [data.vocabulary.encode(c) for c in data.train.captions][: 5 * images]
+    )
     assert list(pairs.image_of) == [i for i in range(images) for _ in range(5)]
     assert len(data.vocabulary) == pairs.vocabulary
 
