@@ -285,6 +285,19 @@ PROFILES: dict[str, Profile] = {
         width=32,
         real_images=False,
     ),
+    "f8kbudget": Profile(  # the middle of a grid of budgets: minutes, with dropout as published
+        encoder={"embedding": 128},
+        loss={"warmup_epochs": 1},
+        training={
+            "epochs": 6,
+            "lr_decay_epochs": 4,
+            "learning_rate": 1e-3,
+            "batch": 32,
+            "train_images": 2000,
+            "dev_images": 200,
+        },
+        width=32,
+    ),
     "scenes": Profile(
         encoder={"embedding": 128, "word_width": 128},
         loss={"warmup_epochs": 2},
