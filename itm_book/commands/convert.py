@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+ENTITIES = Path("data/flickr30k-entities")
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add ``convert`` and ``entities`` to the commands of ``itm data``."""
@@ -28,10 +30,19 @@ def add(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "entities", help="write the boxes that words refer to, from Flickr30K Entities"
     )
-    command.add_argument("root", type=Path, help="the folder of Entities")
     command.add_argument("folder", type=Path, metavar="DATASET", help="in the SCAN layout")
-    command.add_argument("--split", default="test", help="default: test")
+    command.add_argument(
+        "--annotations",
+        type=Path,
+        default=ENTITIES,
+        metavar="FOLDER",
+        help=f"the folder of Entities; default: {ENTITIES}",
+    )
+    command.add_argument("--split", action="append", help="repeatable; default: train, dev, test")
     command.add_argument("--words", default="heads", help="heads (of phrases) or phrases")
+    command.add_argument(
+        "--strict", action="store_true", help="refuse photographs without annotation"
+    )
     command.set_defaults(run=_entities)
 
 
@@ -44,11 +55,14 @@ def _convert(options: argparse.Namespace) -> int:
 
 
 def _entities(options: argparse.Namespace) -> int:
-    from itm_book.datasets.entities import write_truth
-    from itm_core.data.dataset import load_split
+    from itm_book.datasets.entities import write_annotations
 
-    counts = write_truth(
-        load_split(options.folder, options.split), options.root, words=options.words
-    )
-    print("\n".join(counts.lines()))
+    for annotated in write_annotations(
+        options.folder,
+        options.annotations,
+        splits=options.split,
+        words=options.words,
+        strict=options.strict,
+    ):
+        print("\n".join(annotated.lines()))
     return 0

@@ -1,260 +1,283 @@
-"""Flickr30K Entities: phrases of captions, and the boxes in the photograph that they refer to.
+"""Flickr30K Entities joined to a dataset: the boxes that the words of its captions refer to.
 
-Plummer, Wang, Cervantes, Caicedo, Hockenmaier, Lazebnik, *Flickr30k Entities*, IJCV 123, 2017.
-Its folder has ``Sentences/<image>.txt``, five lines such as ``[/EN#283585/people Two young guys]
-look at ...``, ``Annotations/<image>.xml`` with boxes, and ``UNRELATED_CAPTIONS``. Phrases with the
-same number form a chain; a chain has several boxes (each of the guys), one, or none (a scene, or
-an object that is not visible), and a box may belong to several chains. ``[/EN#0/notvisual ...]``
-is not a chain.
+The captions of a photograph are paired with the sentences of Entities by their text, and the
+boxes scaled from the original photograph to the picture at hand. Written for a split:
 
-Two files are written for a split, which `attention_quality` reads: ``{split}_words.json`` and
-``{split}_objects.json``. They cover the images of *that split*: the retrieval test split and the
-test split of Entities share 25 images of 1,000, and the others were trained on.
+==========================  ========================================================================
+``{split}_words.json``      for every caption a list with an entry for each of its tokens: null, or
+                            ``{"objects": [0, 1], "kinds": ["people"], "phrase": 0}``
+``{split}_objects.json``    for every image ``{"objects": [{"box": [x1, y1, x2, y2], "chains":
+                            ["283585"]}, ...]}``, boxes in pixels of the picture at hand
+``{split}_entities.json``   the counts, and the name of everything that was left out
+==========================  ========================================================================
+
+``objects`` are indices in the list of the image, ``kinds`` the types of the phrase (people,
+clothing, bodyparts, animals, vehicles, instruments, scene, other; some phrases have two), and
+``phrase`` is its number in the sentence. The files cover the images of *that split*: the
+retrieval test split and the test split of Entities share 25 images of 1,000.
 
 Page: "What attention metrics can and cannot say".
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
-from difflib import SequenceMatcher
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 from itm_book.datasets.caption_sources import photographs
-from itm_core.data.dataset import Split
-from itm_core.data.vocabulary import read_captions, tokenise
+from itm_book.datasets.entity_alignment import ALIKE, aligned, paired
+from itm_book.datasets.entity_files import Boxes, EntityFiles, Sentence
+from itm_core.data.dataset import SPLITS, Split, load_split
+from itm_core.data.vocabulary import tokenise
 from itm_core.errors import InputError
-from itm_core.files import write_json
+from itm_core.files import unique_keys, whole_file
 from itm_core.settings import one_of
 
 WORDS = ("heads", "phrases")
-NOT_VISUAL = "0"
-MIN_SIMILARITY = 0.5  # fraction of common tokens below which two captions differ
-PHRASE = re.compile(r"\[/EN#(\d+)((?:/\w+)+) (.+?)\]")
-QUOTES = {"``": '"', "''": '"'}  # the tokeniser's quotes
+SHOWN = 5  # names in a message
 
-
-@dataclass(frozen=True)
-class Phrase:
-    """Words ``first`` to ``last - 1`` of a sentence, which refer to the objects of a chain."""
-
-    first: int
-    last: int
-    chain: str
-    kinds: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Sentence:
-    """The words of a caption, as tokenised by Entities, and its phrases."""
-
-    words: tuple[str, ...]
-    phrases: tuple[Phrase, ...]
-
-
-@dataclass(frozen=True)
-class Boxes:
-    """The boxes of an image, ``x1, y1, x2, y2`` from 0, each with its chains."""
-
-    size: tuple[int, int]
-    boxes: tuple[tuple[tuple[float, ...], tuple[str, ...]], ...]
-
-    def of(self, chain: str) -> list[int]:
-        """Return the indices of a chain's boxes; empty for a scene or an invisible object."""
-        return [i for i, (_, chains) in enumerate(self.boxes) if chain in chains]
+Row = list[dict[str, Any] | None]  # an entry for each token of a caption
 
 
 @dataclass
 class Counts:
-    """Numbers of annotated and skipped captions, phrases and tokens."""
+    """Numbers of a split; those of captions, phrases and boxes are of annotated photographs.
 
-    captions: int = 0
+    Attributes:
+        equal, alike, other: captions whose words are those of a sentence of Entities, whose
+            letters are at least 90 % those of one, and the rest, which gets no annotation.
+        unrelated: equal or alike captions that Entities lists as not about their photograph.
+        phrases: with a box, without one (scenes, what is not visible), or not visual.
+        skipped: phrases with a box, in captions that are other or unrelated.
+        not_aligned: phrases with a box whose last word the caption does not have.
+        annotated: phrases with a box that tokens of the caption refer to.
+        tokens: these tokens.
+        boxes: inside the photograph; of these clipped, and besides these empty (left out).
+        unscaled: photographs whose size at hand is unknown, so boxes are in original pixels.
+    """
+
+    photographs: int = 0
+    equal: int = 0
+    alike: int = 0
+    other: int = 0
     unrelated: int = 0
-    unlike: int = 0
     phrases: int = 0
-    not_visual: int = 0
+    with_box: int = 0
     without_box: int = 0
+    not_visual: int = 0
+    skipped: int = 0
     not_aligned: int = 0
-    tokens_naming: int = 0
+    annotated: int = 0
+    tokens: int = 0
+    boxes: int = 0
+    clipped: int = 0
+    empty: int = 0
+    unscaled: int = 0
 
     def lines(self) -> list[str]:
-        """Return one line of text for each count."""
-        return [f"{f.name.replace('_', ' ')}: {getattr(self, f.name)}" for f in fields(self)]
+        """Return the counts as lines of text."""
+        captions = self.equal + self.alike + self.other
+        lines = [
+            f"photographs: {self.photographs} annotated",
+            f"captions: {captions}; equal {self.equal}, alike {self.alike}, other {self.other}; "
+            f"unrelated to their photograph {self.unrelated}",
+            f"phrases: {self.phrases}; with a box {self.with_box}, without {self.without_box}, "
+            f"not visual {self.not_visual}",
+            f"phrases with a box: annotated {self.annotated} ({self.tokens} tokens), not aligned "
+            f"{self.not_aligned}, in captions that are other or unrelated {self.skipped}",
+            f"boxes: {self.boxes}; clipped {self.clipped}, left out as empty {self.empty}",
+        ]
+        if self.unscaled:
+            lines.append(f"size of the picture unknown, boxes not scaled: {self.unscaled}")
+        return lines
 
 
 @dataclass(frozen=True)
 class Annotated:
-    """Annotations of a split: the objects of each caption's tokens, and of each image."""
+    """Annotations of a split: the objects of each caption's tokens, and of each image.
 
-    words: list[list[dict[str, Any] | None]]
+    Attributes:
+        left_out: for each photograph without usable annotation the reason.
+        other: captions of annotated photographs that are no sentence of Entities, by place.
+    """
+
+    split: Split
+    words: list[Row]
     objects: list[dict[str, Any]]
     counts: Counts = field(default_factory=Counts)
+    left_out: dict[str, str] = field(default_factory=dict)
+    other: dict[int, str] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """Return the counts and the first names of what was left out, as lines of text."""
+        lines = [f"{self.split.name}:", *(f"  {line}" for line in self.counts.lines())]
+        if self.left_out:
+            lines.append(f"  photographs without annotation: {len(self.left_out)}")
+            lines += _first(f"{name}: {why}" for name, why in self.left_out.items())
+        if self.other:
+            lines.append(f"  captions that are other than in Entities: {len(self.other)}")
+            lines += _first(f"caption {place}: {text}" for place, text in self.other.items())
+        return lines
 
 
-def read_sentence(line: str, file: Path | None = None, row: int | None = None) -> Sentence:
-    """Return the words and phrases of one line; raises `InputError` for an open bracket.
-
-    >>> read_sentence("[/EN#7/people Two guys] look .").words
-    ('Two', 'guys', 'look', '.')
-    """
-    words: list[str] = []
-    phrases = []
-    end = 0
-    for match in PHRASE.finditer(line):
-        words += line[end : match.start()].split()
-        inner = match[3].split()
-        kinds = tuple(match[2].strip("/").split("/"))
-        phrases.append(Phrase(len(words), len(words) + len(inner), match[1], kinds))
-        words += inner
-        end = match.end()
-    words += line[end:].split()
-    if any("/EN#" in word for word in words):
-        raise InputError("a phrase is not closed", file=file, row=row, found=line[:80])
-    return Sentence(tuple(words), tuple(phrases))
+def _first(entries: Iterable[str]) -> list[str]:
+    entries = list(entries)
+    more = [f"    and {len(entries) - SHOWN} more"] if len(entries) > SHOWN else []
+    return [f"    {entry}" for entry in entries[:SHOWN]] + more
 
 
-def read_boxes(path: Path) -> Boxes:
-    """Return the boxes of an XML file.
-
-    Pixels in the file count from 1; as in the authors' reader, 1 is subtracted from every corner.
-    Raises `InputError` for a file that is missing, not XML, or lacks a size or a corner.
-    """
-    try:
-        root = ElementTree.parse(path).getroot()
-        size = tuple(int(_number(root, f"size/{side}")) for side in ("width", "height"))
-        boxes = []
-        for thing in root.iter("object"):
-            box = thing.find("bndbox")
-            if box is not None:
-                corners = tuple(_number(box, c) - 1 for c in ("xmin", "ymin", "xmax", "ymax"))
-                chains = tuple((name.text or "").strip() for name in thing.findall("name"))
-                boxes.append((corners, chains))
-    except FileNotFoundError:
-        remedy = "ids, or id_mapping.json beside the split, must name the photographs"
-        raise InputError("annotations not found", file=path, remedy=remedy) from None
-    except (ElementTree.ParseError, ValueError) as error:
-        raise InputError("not an annotation of boxes", file=path, found=str(error)) from None
-    return Boxes((size[0], size[1]), tuple(boxes))
-
-
-def _number(element: ElementTree.Element, name: str) -> float:
-    text = element.findtext(name)
-    if text is None:
-        raise ValueError(f"no {name}")
-    return float(text)
-
-
-def aligned(caption: str, sentence: Sentence) -> tuple[list[list[int]], float]:
-    """Return the token positions of each phrase in a caption, and the similarity of both texts.
-
-    Both are tokenised by our tokeniser and aligned as sequences; tokens that do not match have no
-    position.
-    """
-    ours = [QUOTES.get(token, token) for token in tokenise(caption)]
-    theirs: list[str] = []
-    starts = [0]
-    for word in sentence.words:
-        theirs += [QUOTES.get(token, token) for token in tokenise(word)]
-        starts.append(len(theirs))
-    place: dict[int, int] = {}
-    matched = SequenceMatcher(None, theirs, ours, autojunk=False)
-    for block in matched.get_matching_blocks():
-        place.update({block.a + k: block.b + k for k in range(block.size)})
-    positions = [
-        [place[t] for t in range(starts[phrase.first], starts[phrase.last]) if t in place]
-        for phrase in sentence.phrases
-    ]
-    return positions, matched.ratio()
-
-
-def annotate(split: Split, root: Path | str, *, words: str = "heads") -> Annotated:
+def annotate(
+    split: Split, root: Path | str, *, words: str = "heads", strict: bool = False
+) -> Annotated:
     """Return the objects that the words of a split's captions refer to, and their boxes.
 
     Args:
         split: its ids are names of photographs, or numbers that ``id_mapping.json`` of its folder
-            translates to names. Boxes are scaled to its pictures where their size differs.
+            translates to names; names are those of Entities or of Flickr8k (`EntityFiles.name_of`).
+            Boxes are scaled to ``split.sizes``, or to its pictures where it has none.
         root: the folder of Entities, as written by `itm data get`, or with all files in one place.
         words: ``heads`` annotates the last word of a phrase (nearly always its head),
             ``phrases`` every word of it.
+        strict: whether a photograph without usable annotation is refused instead of counted.
 
-    Raises `InputError` for an image without annotation, or with other captions than in Entities.
+    Raises `InputError` when most photographs have no usable annotation (with ``strict``: when one
+    has none), and when two photographs have the same one.
     """
+    files = EntityFiles(Path(root))
+    (names,) = _names([split], files)
+    return _annotate(split, files, names, words=words, strict=strict)
+
+
+def _names(splits: Sequence[Split], files: EntityFiles) -> list[list[str | None]]:
+    """Return the names that the images of each split have in Entities, None for those it lacks."""
+    names = [[files.name_of(photograph) for photograph in photographs(split)] for split in splits]
+    used = (
+        (name, f"{image} of {split.name}")
+        for split, names_of in zip(splits, names, strict=True)
+        for name, image in zip(names_of, split.ids, strict=True)
+        if name is not None
+    )
+    unique_keys(used, files.home / "Annotations", what="photographs")
+    return names
+
+
+def _annotate(
+    split: Split, files: EntityFiles, names: Sequence[str | None], *, words: str, strict: bool
+) -> Annotated:
     one_of("words", words, WORDS)
-    root, n = _home(Path(root)), split.captions_per_image
-    unrelated, counts = _unrelated(root), Counts()
-    rows: list[list[dict[str, Any] | None]] = []
-    objects = []
-    for i, name in enumerate(photographs(split)):
-        boxes = read_boxes(root / "Annotations" / f"{name}.xml")
-        sentences = _sentences(root / "Sentences" / f"{name}.txt")
-        captions = split.captions[n * i : n * i + n]
-        matches = list(_matches(captions, sentences))
-        if all(similarity < MIN_SIMILARITY for _, _, similarity in matches):
-            raise InputError(
-                f"image {i} of the {split.name} split has other captions in Entities",
-                file=root / "Sentences" / f"{name}.txt",
-                expected=captions[0],
-                found=" ".join(sentences[0].words) if sentences else "no sentence",
-                remedy="check that ids (or id_mapping.json) name the photographs in this order",
-            )
-        for caption, (number, places, similarity) in zip(captions, matches, strict=True):
-            rows.append([None] * len(tokenise(caption)))
-            counts.captions += 1
-            if (name, number + 1) in unrelated:
-                counts.unrelated += 1
-            elif similarity < MIN_SIMILARITY:
-                counts.unlike += 1
-            else:
-                _annotate_tokens(rows[-1], sentences[number], places, boxes, words, counts)
-        objects.append({"objects": _scaled(boxes, None if split.sizes is None else split.sizes[i])})
-    return Annotated(rows, objects, counts)
+    annotated = Annotated(split, [[None] * len(tokenise(c)) for c in split.captions], [])
+    for image, name in enumerate(names):
+        try:
+            if name is None:
+                raise InputError("not in Entities", remedy="ids must name the photographs")
+            annotated.objects.append(_annotate_image(annotated, image, name, files, words))
+        except InputError as error:
+            annotated.objects.append({"objects": []})
+            annotated.left_out[split.ids[image]] = str(error)
+    _require_most(annotated, files, strict)
+    return annotated
 
 
-def _sentences(file: Path) -> list[Sentence]:
-    return [read_sentence(line, file, row) for row, line in enumerate(read_captions(file), 1)]
+def _require_most(annotated: Annotated, files: EntityFiles, strict: bool) -> None:
+    left_out, images = annotated.left_out, len(annotated.objects)
+    if len(left_out) > (0 if strict else images / 2):
+        photograph, why = next(iter(left_out.items()))
+        raise InputError(
+            f"{len(left_out)} of {images} photographs of the {annotated.split.name} split have no "
+            "usable annotation",
+            file=files.home,
+            found=f"{photograph}: {why}",
+            remedy="without --strict it would be counted"
+            if len(left_out) <= images / 2
+            else "check that ids (or id_mapping.json) name the photographs, in the order of the "
+            "captions",
+        )
 
 
-def _matches(
-    captions: Sequence[str], sentences: Sequence[Sentence]
-) -> Iterator[tuple[int, list[list[int]], float]]:
-    """Yield for each caption its most similar sentence, its phrases' tokens, the similarity."""
-    for k, caption in enumerate(captions):
-        # the sentence at the same position comes first, and wins a tie
-        order = sorted(range(len(sentences)), key=lambda number: number != k)
-        candidates = [(number, *aligned(caption, sentences[number])) for number in order]
-        yield max(candidates, key=lambda candidate: candidate[2], default=(0, [], 0.0))
+def _annotate_image(
+    annotated: Annotated, image: int, name: str, files: EntityFiles, words: str
+) -> dict[str, Any]:
+    """Fill the rows of an image's captions, add to the counts, and return its objects.
+
+    Raises `InputError` before it changes anything.
+    """
+    split, counts = annotated.split, annotated.counts
+    boxes, sentences = files.boxes(name), files.sentences(name)
+    first = image * split.captions_per_image
+    captions = split.captions[first : first + split.captions_per_image]
+    pairs = paired(captions, sentences)
+    if all(similarity < ALIKE for _, similarity in pairs):
+        raise InputError(
+            "other captions in Entities",
+            file=files.home / "Sentences" / f"{name}.txt",
+            expected=captions[0],
+            found=" ".join(sentences[0].words),
+        )
+    size = _size(split, image)
+    objects = {"objects": _scaled(boxes, size)}
+    counts.photographs += 1
+    counts.boxes += len(boxes.boxes)
+    counts.clipped += boxes.clipped
+    counts.empty += boxes.empty
+    counts.unscaled += size is None
+    for place, (number, similarity) in enumerate(pairs, first):
+        sentence = Sentence((), ()) if number is None else sentences[number]
+        related = number is None or (name, number + 1) not in files.unrelated
+        other = similarity < ALIKE
+        counts.equal += similarity == 1
+        counts.alike += not other and similarity < 1
+        counts.other += other
+        counts.unrelated += not (other or related)
+        if other:
+            annotated.other[place] = split.captions[place]
+        row = annotated.words[place] if related and not other else None
+        positions = aligned(split.captions[place], sentence)
+        if words == "heads":
+            positions = [tokens[-1:] for tokens in positions]
+        _annotate_caption(row, positions, sentence, boxes, counts)
+    return objects
 
 
-def _annotate_tokens(
-    row: list[dict[str, Any] | None],
+def _annotate_caption(
+    row: Row | None,
+    positions: Sequence[list[int]],
     sentence: Sentence,
-    places: Sequence[list[int]],
     boxes: Boxes,
-    words: str,
     counts: Counts,
 ) -> None:
-    """Fill the row of one caption with the objects of its tokens."""
-    for phrase, tokens in zip(sentence.phrases, places, strict=True):
+    """Fill the row of one caption with the objects of its tokens; None for one that is skipped."""
+    for number, (phrase, tokens) in enumerate(zip(sentence.phrases, positions, strict=True)):
         counts.phrases += 1
-        if phrase.chain == NOT_VISUAL or "notvisual" in phrase.kinds:
-            counts.not_visual += 1
-            continue
-        objects = boxes.of(phrase.chain)
+        objects = boxes.of(phrase.chain) if phrase.visual else []
+        counts.not_visual += not phrase.visual
+        counts.without_box += phrase.visual and not objects
+        counts.with_box += bool(objects)
         if not objects:
-            counts.without_box += 1
-        elif not tokens:
-            counts.not_aligned += 1
-        else:
-            for token in tokens if words == "phrases" else tokens[-1:]:
-                row[token] = {"objects": objects, "kinds": list(phrase.kinds)}
-                counts.tokens_naming += 1
+            continue
+        if row is None:
+            counts.skipped += 1
+            continue
+        free = [token for token in tokens if row[token] is None]
+        counts.not_aligned += not free
+        counts.annotated += bool(free)
+        for token in free:
+            row[token] = {"objects": objects, "kinds": list(phrase.kinds), "phrase": number}
+            counts.tokens += 1
 
 
-def _scaled(boxes: Boxes, size: Any) -> list[dict[str, Any]]:
+def _size(split: Split, image: int) -> tuple[float, float] | None:
+    """Return width and height of the picture at hand, None where neither is stored."""
+    if split.sizes is not None:
+        return float(split.sizes[image][0]), float(split.sizes[image][1])
+    picture = split.picture(image)
+    return None if picture is None else (float(picture.shape[1]), float(picture.shape[0]))
+
+
+def _scaled(boxes: Boxes, size: tuple[float, float] | None) -> list[dict[str, Any]]:
     """Return the boxes in pixels of a picture of this size; unchanged for None."""
     wide, high = (1.0, 1.0) if size is None else (size[k] / boxes.size[k] for k in (0, 1))
     return [
@@ -266,25 +289,49 @@ def _scaled(boxes: Boxes, size: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _home(root: Path) -> Path:
-    """Return the folder of ``Sentences``, a subfolder in the download."""
-    unpacked = root / "annotations"
-    return unpacked if unpacked.is_dir() else root
+def write_annotations(
+    folder: Path | str,
+    root: Path | str,
+    *,
+    splits: Sequence[str] | None = None,
+    words: str = "heads",
+    strict: bool = False,
+) -> list[Annotated]:
+    """Write the annotations of a dataset's splits to its folder, all or none, and return them.
+
+    Args:
+        splits: by default train, dev and test where the folder has them.
+        root, words, strict: as for `annotate`.
+
+    Raises `InputError` as `annotate` does; then nothing was written.
+    """
+    folder = Path(folder)
+    present = [name for name in SPLITS if (folder / f"{name}_ims.npy").exists()]
+    loaded = [load_split(folder, name) for name in splits or present or SPLITS]
+    files = EntityFiles(Path(root))
+    all_annotated = [
+        _annotate(split, files, names, words=words, strict=strict)
+        for split, names in zip(loaded, _names(loaded, files), strict=True)
+    ]
+    with ExitStack() as stack:  # renamed together, when all are complete
+        for annotated in all_annotated:
+            note = {
+                "words": words,
+                "counts": asdict(annotated.counts),
+                "left_out": annotated.left_out,
+                "other_captions": annotated.other,
+            }
+            contents = {
+                "objects": _lines(annotated.objects),
+                "words": _lines(annotated.words),
+                "entities": json.dumps(note, indent=1),
+            }
+            for kind, text in contents.items():
+                path = folder / f"{annotated.split.name}_{kind}.json"
+                stack.enter_context(whole_file(path)).write_text(text + "\n", encoding="utf-8")
+    return all_annotated
 
 
-def _unrelated(home: Path) -> set[tuple[str, int]]:
-    """Return the captions that do not describe their image, by name and number from 1."""
-    paths = (folder / "UNRELATED_CAPTIONS" for folder in (home, home.parent))
-    path = next((path for path in paths if path.exists()), None)
-    if path is None:
-        return set()
-    lines = (line.split() for line in read_captions(path) if not line.startswith("#"))
-    return {(name, int(number)) for name, number in (line for line in lines if len(line) == 2)}
-
-
-def write_truth(split: Split, root: Path | str, *, words: str = "heads") -> Counts:
-    """Write the annotations of a split (`annotate`) to its folder, and return the counts."""
-    annotated = annotate(split, root, words=words)
-    write_json(split.folder / f"{split.name}_objects.json", annotated.objects)
-    write_json(split.folder / f"{split.name}_words.json", annotated.words)
-    return annotated.counts
+def _lines(rows: Sequence[Any]) -> str:
+    """Return rows as a JSON list with a row a line."""
+    return "[\n" + ",\n".join(map(json.dumps, rows)) + "\n]"

@@ -28,6 +28,6 @@ def test_features_are_converted(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_what_words_name_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_entities(tmp_path / "entities", "1007129816")
     folder = write_split(tmp_path / "f30k").folder
-    assert run("entities", root, folder, "--words", "phrases") == 0
-    assert "tokens naming: 13" in capsys.readouterr().out
+    assert run("entities", folder, "--annotations", root, "--words", "phrases") == 0
+    assert "annotated 6 (13 tokens)" in capsys.readouterr().out
     assert (folder / "test_words.json").exists()

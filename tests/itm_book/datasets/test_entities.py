@@ -9,14 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from itm_book.datasets.entities import (
-    Sentence,
-    aligned,
-    annotate,
-    read_boxes,
-    read_sentence,
-    write_truth,
-)
+from itm_book.datasets.entities import annotate, write_annotations
+from itm_book.datasets.entity_alignment import aligned, paired
+from itm_book.datasets.entity_files import Sentence, read_boxes, read_sentence
 from itm_core.data.dataset import Split, load_split
 from itm_core.data.vocabulary import Vocabulary, tokenise
 from itm_core.errors import InputError
@@ -122,16 +117,34 @@ def test_boxes_count_from_zero_and_chains_have_several(tmp_path: Path) -> None:
         ('A "red" sign', 'A [/EN#1/other " red " sign]', [["``", "red", "''", "sign"]]),
         ("A big black dog", "A [/EN#1/x black dog]", [["black", "dog"]]),
         ("A dog runs", "A [/EN#1/x cat] runs", [[]]),
+        ("A grey dog runs", "[/EN#1/x A gray dog] runs", [["a", "grey", "dog"]]),
+        ("In a high chair", "In [/EN#1/x a highchair]", [["a", "high", "chair"]]),
+        ("In a highchair", "In [/EN#1/x a high chair]", [["a", "highchair"]]),
+        ("a dog and", "[/EN#1/x a dog] and [/EN#2/x a cat]", [["a", "dog"], []]),
         ("a dog and a dog", "[/EN#1/x a dog] and [/EN#2/x a dog]", [["a", "dog"], ["a", "dog"]]),
     ],
 )
 def test_phrases_find_their_tokens(caption: str, line: str, expected: list[list[str]]) -> None:
     tokens = tokenise(caption)
-    places, alike = aligned(caption, read_sentence(line))
+    places = aligned(caption, read_sentence(line))
     assert [[tokens[p] for p in phrase] for phrase in places] == expected
-    assert alike > 0.5
     assert sorted(p for phrase in places for p in phrase) == [p for ph in places for p in ph]
-    assert aligned("what else", Sentence(("a", "dog"), ()))[1] == 0
+
+
+def sentences(*lines: str) -> list[Sentence]:
+    return [read_sentence(line) for line in lines]
+
+
+def test_captions_find_their_sentences_by_text() -> None:
+    theirs = sentences("a dog .", "A man runs .", "a dog .", "two gray cats sleep here .", "x")
+    pairs = paired(["Two grey cats sleep here", "A MAN RUNS!", "A dog", "other", "a dog ."], theirs)
+    assert [number for number, _ in pairs] == [3, 1, 2, 4, 0]  # each sentence once
+    similarity = [s for _, s in pairs]
+    assert similarity[1] == similarity[2] == similarity[4] == 1
+    assert similarity[0] == pytest.approx(2 * 23 / 48)  # 23 of 24 letters and blanks of each
+    assert similarity[3] < 0.5
+    assert paired(["x", "a dog", "a cat"], theirs[:1]) == [(None, 0), (0, 1), (None, 0)]
+    assert paired(["a man runs"], theirs) == [(1, 1)]
 
 
 def objects_of(words: list[dict | None], caption: str) -> dict[str, list[int]]:
@@ -153,8 +166,8 @@ def test_words_name_boxes_by_hand(tmp_path: Path) -> None:
     ]
     assert heads.objects[0]["objects"][1]["box"] == [50, 10, 70, 30]
     counts = heads.counts
-    assert (counts.captions, counts.phrases, counts.tokens_naming) == (5, 10, 6)
-    assert (counts.not_visual, counts.without_box, counts.not_aligned) == (1, 3, 0)
+    assert (counts.equal, counts.phrases, counts.annotated, counts.tokens) == (5, 10, 6, 6)
+    assert (counts.not_visual, counts.without_box, counts.with_box) == (1, 3, 6)
     whole = annotate(split, root, words="phrases")
     assert objects_of(whole.words[0], CAPTIONS[0]) == {
         "two": [0, 1],
@@ -177,8 +190,8 @@ def test_the_truth_is_what_attention_is_measured_against(tmp_path: Path) -> None
     root = write_entities(tmp_path / "entities", "1007129816")
     split = write_split(tmp_path / "f30k")
     assert truth(split) is None
-    counts = write_truth(split, root)
-    assert "tokens naming: 6" in counts.lines()
+    (annotated,) = write_annotations(split.folder, root)
+    assert "  phrases: 10; with a box 6, without 3, not visual 1" in annotated.lines()
     known = truth(split)
     assert known is not None
     relevant, naming = known
@@ -200,12 +213,12 @@ def test_annotations_are_those_of_the_split_and_not_of_their_own_test_list(tmp_p
     write_entities(root, "36979", ("[/EN#1/people A group of friends] playing .",) * 5)
     (root / "test.txt").write_text("36979\n")
     split = write_split(tmp_path / "f30k")
-    assert annotate(split, root).counts.tokens_naming == 6
+    assert annotate(split, root).counts.tokens == 6
     (tmp_path / "f30k" / "id_mapping.json").write_text('{"77": "36979.jpg"}')
-    with pytest.raises(InputError, match="image 0 of the test split has other captions"):
+    with pytest.raises(InputError, match=r"77: .*36979.txt: other captions in Entities"):
         annotate(split, root)
     (tmp_path / "f30k" / "id_mapping.json").unlink()
-    with pytest.raises(InputError, match=r"77.xml: annotations not found"):
+    with pytest.raises(InputError, match=r"1 of 1 photographs.*77: not in Entities"):
         annotate(split, root)
 
 
@@ -225,7 +238,7 @@ def test_captions_in_another_order_or_unrelated_are_told_apart(tmp_path: Path) -
         {},
         {"guys": [0, 1], "hair": [2]},
     ]
-    assert (found.counts.unrelated, found.counts.unlike) == (1, 1)
+    assert (found.counts.equal, found.counts.unrelated, found.counts.other) == (4, 1, 1)
     rows = json.loads(json.dumps(found.words))
     assert [len(row) for row in rows] == [len(tokenise(c)) for c in turned]
 
