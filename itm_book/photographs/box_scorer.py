@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from itm_book.photographs import efficientnet
 from itm_book.photographs.efficientnet import CHANNELS, DEEP, MIDDLE, EfficientNetLite
 from itm_book.photographs.extractor_files import SCORER, extractor_folder, read_tensors
 from itm_book.photographs.region_boxes import REGIONS, layout
@@ -192,3 +193,19 @@ class BoxScorer:
         height, width = picture.shape[:2]
         maps = self.backbone.maps(picture)
         return regions_of(self.network, maps.middle[None], maps.deep[None], width, height)
+
+
+def scorer_for(backbone: object, *, default: bool = False) -> BoxScorer | None:
+    """Return the box scorer on the maps of a backbone.
+
+    With ``default``, None for a backbone without such maps; otherwise `InputError` is raised.
+    """
+    if isinstance(backbone, EfficientNetLite):
+        return BoxScorer(backbone)
+    if default:
+        return None
+    raise InputError(
+        "scored boxes need the maps of another backbone",
+        expected=f"--backbone {efficientnet.NAME}",
+        remedy="leave --boxes out, for the fixed layout",
+    )
