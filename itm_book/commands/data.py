@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from itm_book.commands import convert, make
+from itm_book.commands import convert, extractor, make
 
 if TYPE_CHECKING:
     from itm_book.datasets.registry import SetEntry
@@ -45,6 +45,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(run=_vocab)
     convert.add(inner)
     make.add(inner)
+    extractor.add(inner)
 
 
 def _folder_options(command: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from itm_book.photographs.backbones import Backbone
     from itm_book.photographs.picture_sources import Source
     from itm_book.photographs.region_boxes import Boxes
 
@@ -26,9 +27,16 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--out", type=Path, metavar="DEST", help="default: data/<name>-regions")
     command.add_argument(
-        "--backbone", help="colour, a model's folder, or its name; default: data/resnet-50"
+        "--backbone",
+        default="efficientnet-lite2",
+        help="colour, a model's folder, or its name; default: efficientnet-lite2",
     )
-    command.add_argument("--boxes", default="own", help="own (or grid), grid, detector:MODEL, FILE")
+    command.add_argument(
+        "--boxes",
+        default="own",
+        help="own (of the dataset; of photographs: scored, with efficientnet-lite2, or grid), "
+        "scored, grid, detector:MODEL, FILE",
+    )
     command.add_argument(
         "--captions",
         action="append",
@@ -36,7 +44,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="[SPLIT=]FILE",
         help="captions of a folder of photographs; repeatable; optional for a search",
     )
-    command.add_argument("--side", type=int, help="pixels of the longer side; default: 320")
+    command.add_argument("--side", type=int, help="pixels of the longer side; default: 448 or 320")
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     command.add_argument(
         "--skip-damaged", action="store_true", help="leave out photographs that cannot be read"
@@ -47,15 +55,14 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _make(options: argparse.Namespace) -> int:
-    from itm_book.photographs.backbones import SIDE, open_backbone
+    from itm_book.photographs.backbones import open_backbone
     from itm_book.photographs.region_features import Task, make_features
 
-    default = "microsoft/resnet-50" if options.download else str(options.data / "resnet-50")
-    name = options.backbone or default
     sources = _sources(options)
-    side = SIDE if options.side is None else options.side
-    backbone = open_backbone(name, side=side, device=options.device, download=options.download)
-    task = Task(sources=sources, backbone=backbone, boxes=_boxes(options, sources))
+    backbone = open_backbone(
+        options.backbone, side=options.side, device=options.device, download=options.download
+    )
+    task = Task(sources=sources, backbone=backbone, boxes=_boxes(options, sources, backbone))
     folder = options.out or options.data / f"{Path(options.what).resolve().name}-regions"
     features = make_features(task, folder, skip_damaged=options.skip_damaged)
     print("\n".join([*features.lines(), str(features.folder)]))
@@ -81,11 +88,15 @@ def _sources(options: argparse.Namespace) -> list[Source]:
     return picture_sources.of_folder(folder, captions)
 
 
-def _boxes(options: argparse.Namespace, sources: list[Source]) -> Boxes | None:
+def _boxes(options: argparse.Namespace, sources: list[Source], backbone: Backbone) -> Boxes | None:
+    from itm_book.photographs.box_scorer import scorer_for
     from itm_book.photographs.region_boxes import BoxFile, Grid
 
     if options.boxes == "own":
-        return None
+        with_boxes = any(source.boxes is not None for source in sources)
+        return None if with_boxes else scorer_for(backbone, default=True)
+    if options.boxes == "scored":
+        return scorer_for(backbone)
     if options.boxes == "grid":
         return Grid()
     kind, colon, model = options.boxes.partition(":")

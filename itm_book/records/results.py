@@ -247,11 +247,12 @@ def present(
 
 def _grouped(grid: Grid, cells: Sequence[Cell], runs: Mapping[int, Run]) -> dict[str, list[Result]]:
     """Return results by row, then by ensemble, for the seeds that all its members have."""
-    by_row: dict[str, dict[int, tuple[Run, Result]]] = {}
+    by_row: dict[str, dict[int, tuple[Run, Result]]] = {cell.row: {} for cell in cells}
     for k, run in runs.items():
         cell = cells[k]
         pair = (run, Result.of(run, cell.spec.overrides))
-        by_row.setdefault(cell.row, {})[cell.spec.seed] = pair
+        by_row[cell.row][cell.spec.seed] = pair
+    by_row = {row: pairs for row, pairs in by_row.items() if pairs}
     results = {row: [result for _, result in pairs.values()] for row, pairs in by_row.items()}
     for name, members in grid.ensembles.items():
         seeds = [set(by_row.get(member, ())) for member in members]
