@@ -22,7 +22,8 @@ def shipped(name: str) -> Path:
     """Return the path of a shipped file or folder.
 
     Args:
-        name: ``models``, ``published``, ``results``, ``registry.toml``, ``grids`` or ``experiment.ipynb``.
+        name: ``models``, ``published``, ``results``, ``registry.toml``, ``grids`` or
+            ``experiment.ipynb``.
     """
     root = CLONE if in_clone() else PACKAGE / "shipped_files"
     return root / ("notebooks" if name in IN_NOTEBOOKS else "data") / name
