@@ -290,7 +290,7 @@ PROFILES: dict[str, Profile] = {
     ),
     "f8kbudget": Profile(  # the middle of a grid of budgets: minutes, with dropout as published
         encoder={"embedding": 128},
-        loss={"warmup_epochs": 1},
+        loss={"warmup_epochs": 2},
         training={
             "epochs": 6,
             "lr_decay_epochs": 4,
