@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from IPython.display import Markdown
 
 from itm_book.records import results
 from itm_book.records.grids import Grid, Size
@@ -102,6 +103,7 @@ def budgets(size: Size, record: str = "f8k") -> pd.DataFrame:
                     "budget": where,
                     "method": method,
                     "D": settings.encoder.embedding,
+                    "K": str(settings.regulator.width) if settings.regulator.active else "",
                     "photographs": images,
                     "epochs": training.epochs,
                     "of them with all negatives": settings.loss.warmup_epochs,
@@ -222,7 +224,7 @@ def _sides(row: Mapping[Hashable, Any]) -> list[list[str]]:
     return [runs[: len(runs) // 2], runs[len(runs) // 2 :]]
 
 
-def cells_left(grid: Grid, size: Size, runs: Results) -> str:
+def cells_left(grid: Grid, size: Size, runs: Results) -> Markdown:
     """Return how many runs of the grid are recorded, and which rows lack all seeds or some."""
     wanted = {name: len(size.seeds) for name in grid.rows}
     done = {name: len(runs.get(name, ())) for name in grid.rows}
@@ -234,7 +236,7 @@ def cells_left(grid: Grid, size: Size, runs: Results) -> str:
         lines.append(f"**Not run:** {', '.join(absent)}.")
     if partial:
         lines.append(f"**Fewer than {max(wanted.values())} seeds:** {', '.join(partial)}.")
-    return " ".join(lines)
+    return Markdown(" ".join(lines))
 
 
 def trend(table: pd.DataFrame) -> pd.DataFrame:
