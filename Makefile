@@ -69,7 +69,7 @@ clean: ## remove the built book and the caches; data and runs stay
 clean-all: clean ## remove the environment too, and every dataset and run that was made
 	@rm -rf $(VENV)
 	find data -mindepth 1 -maxdepth 1 ! -name published ! -name results ! -name pictures \
-		! -name registry.toml -exec rm -rf {} +
+		! -name models ! -name registry.toml -exec rm -rf {} +
 
 # --- the environment -------------------------------------------------------------------------
 

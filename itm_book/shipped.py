@@ -1,4 +1,4 @@
-"""Files that come with the package: published numbers, recorded results, grids, the registry.
+"""Files that come with the package: published and recorded numbers, models, grids, the registry.
 
 In a clone they are in ``data/`` and ``notebooks/``; a wheel has copies of them, under the same
 paths, in ``itm_book/shipped_files``.
@@ -22,7 +22,8 @@ def shipped(name: str) -> Path:
     """Return the path of a shipped file or folder.
 
     Args:
-        name: ``published``, ``results``, ``registry.toml``, ``grids`` or ``experiment.ipynb``.
+        name: ``models``, ``published``, ``results``, ``registry.toml``, ``grids`` or
+            ``experiment.ipynb``.
     """
     root = CLONE if in_clone() else PACKAGE / "shipped_files"
     return root / ("notebooks" if name in IN_NOTEBOOKS else "data") / name

@@ -50,12 +50,14 @@ class Row(Settings):
         changes: settings that differ from the recipe, each ``part.key=value``.
         host: the row that it is compared with; empty for a host itself.
         group: rows of one group are next to each other and have one colour.
+        seeds: the only ones of a size's seeds that the row is run with; by default all of them.
     """
 
     recipe: Name
     changes: tuple[str, ...] = ()
     host: str = ""
     group: str = ""
+    seeds: tuple[Seed, ...] | None = None
 
     def at(self, profile: str) -> Recipe:
         """Return the recipe of this row with a profile; raises `InputError` as recipes do."""
@@ -72,7 +74,7 @@ class Size(Settings):
     Attributes:
         dataset: the name of a folder in the data folder.
         profile: ending of the recipes' names (`methods.PROFILES`).
-        seeds: every row is run with each of them.
+        seeds: every row is run with each of them, unless the row names its own.
         minutes: about how long a run takes; for the estimate before the first run has finished.
     """
 
@@ -137,11 +139,13 @@ class Grid(Settings):
         rows: Iterable[str] | None = None,
         seeds: Sequence[int] | None = None,
     ) -> list[Cell]:
-        """Return the runs of a size in the order of the rows.
+        """Return the runs of a size: every row with the first seed, then with the second, ...
+
+        So a batch that is stopped has every row once before it has one twice.
 
         Args:
             rows: some of the rows; None for all.
-            seeds: in the place of those of the size.
+            seeds: of every row, in the place of those of the size and of the row.
         """
         at = self.size(size)
         return [
@@ -150,8 +154,9 @@ class Grid(Settings):
                 dataset=at.dataset,
                 spec=Spec(row.name_at(at.profile), seed, row.changes),
             )
-            for name, row in self.chosen(rows).items()
             for seed in (at.seeds if seeds is None else seeds)
+            for name, row in self.chosen(rows).items()
+            if seeds is not None or row.seeds is None or seed in row.seeds
         ]
 
     def group(self, name: str) -> str:

@@ -248,11 +248,12 @@ def present(
 
 def _grouped(grid: Grid, cells: Sequence[Cell], runs: Mapping[int, Run]) -> dict[str, list[Result]]:
     """Return results by row, then by ensemble, for the seeds that all its members have."""
-    by_row: dict[str, dict[int, tuple[Run, Result]]] = {}
+    by_row: dict[str, dict[int, tuple[Run, Result]]] = {cell.row: {} for cell in cells}
     for k, run in runs.items():
         cell = cells[k]
         pair = (run, Result.of(run, cell.spec.overrides))
-        by_row.setdefault(cell.row, {})[cell.spec.seed] = pair
+        by_row[cell.row][cell.spec.seed] = pair
+    by_row = {row: pairs for row, pairs in by_row.items() if pairs}
     results = {row: [result for _, result in pairs.values()] for row, pairs in by_row.items()}
     for name, members in grid.ensembles.items():
         seeds = [set(by_row.get(member, ())) for member in members]
@@ -335,7 +336,22 @@ def recorded(grid: Grid, size: str | Size, *, path: Path = RECORD) -> dict[str, 
     """
     if not path.exists():
         raise InputError("no record", file=path, remedy="itm grid NAME, then itm results export")
-    record = _record(path, path.stat().st_mtime_ns)
+    results = recorded_so_far(grid, size, path=path)
+    if not results:
+        at = size if isinstance(size, Size) else grid.size(size)
+        raise InputError(
+            f"nothing of grid {grid.name} is recorded on {at.dataset}",
+            file=path,
+            remedy=f"itm grid {grid.name} --size SIZE, then itm results export {grid.name}",
+        )
+    return results
+
+
+def recorded_so_far(
+    grid: Grid, size: str | Size, *, path: Path = RECORD
+) -> dict[str, list[Result]]:
+    """Return `recorded`, or nothing where no run of this grid is recorded at this size."""
+    record = {(r.dataset, r.recipe, r.changes, r.seed): r for r in every_recorded(path)}
     at = size if isinstance(size, Size) else grid.size(size)
     results: dict[str, list[Result]] = {}
     for name, (recipe, changes) in keys_of(grid, at).items():
@@ -343,12 +359,6 @@ def recorded(grid: Grid, size: str | Size, *, path: Path = RECORD) -> dict[str, 
         of_seeds = [record[key] for key in keys if key in record]
         if of_seeds:
             results[name] = of_seeds
-    if not results:
-        raise InputError(
-            f"nothing of grid {grid.name} is recorded on {at.dataset}",
-            file=path,
-            remedy=f"itm grid {grid.name} --size SIZE, then itm results export {grid.name}",
-        )
     return results
 
 

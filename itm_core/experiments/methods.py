@@ -260,11 +260,17 @@ class Profile:
 PROFILES: dict[str, Profile] = {
     "f30k": Profile(),
     "coco": Profile(training={"epochs": 20, "lr_decay_epochs": 10, "learning_rate": 5e-4}),
-    "f8k": Profile(
+    "f8k": Profile(  # 6,000 photographs: a quarter of an hour to an hour on one core
         encoder={"embedding": 256},
+        training={
+            "epochs": 10,
+            "lr_decay_epochs": 7,
+            "learning_rate": 5e-4,
+            "batch": 32,
+            "dev_images": 200,
+        },
         loss={"warmup_epochs": 1},
-        training={"epochs": 12, "lr_decay_epochs": 7, "learning_rate": 1e-3},
-        width=128,
+        width=64,  # a quarter of the common space, as in the papers
     ),
     "f8kshort": Profile(  # 2,500 photographs, an hour or two on two cores
         encoder={"embedding": 128, "word_width": 128},
@@ -278,6 +284,19 @@ PROFILES: dict[str, Profile] = {
         },
         width=32,
         real_images=False,
+    ),
+    "f8kbudget": Profile(  # the middle of a grid of budgets: minutes, with dropout as published
+        encoder={"embedding": 128},
+        loss={"warmup_epochs": 2},
+        training={
+            "epochs": 6,
+            "lr_decay_epochs": 4,
+            "learning_rate": 1e-3,
+            "batch": 32,
+            "train_images": 2000,
+            "dev_images": 200,
+        },
+        width=32,
     ),
     "scenes": Profile(
         encoder={"embedding": 128, "word_width": 128},

@@ -58,14 +58,19 @@ class Prepared:
         if report:
             log.info("words unknown to the vocabulary: %s", shares_text(shares))
 
-    def training_pairs(self) -> Pairs:
-        """Return the training split as the trainer takes it."""
-        captions = self.train.split.captions
+    def training_pairs(self, limit: int | None) -> Pairs:
+        """Return the training split as the trainer takes it.
+
+        ``limit`` is the largest number of training images used, the first ones with their
+        captions; ``None`` takes all.
+        """
+        split = self.train.split
+        captions = split.captions[: limit and limit * split.captions_per_image]
         pieces = self.vocabulary if isinstance(self.vocabulary, WordPieces) else None
         return Pairs(
-            self.train.features,
-            self.train.tokens,
-            self.train.split.caption_image,
+            self.train.features,  # all of them, memory-mapped: no caption asks for the others
+            self.train.tokens[: len(captions)],
+            split.caption_image[: len(captions)],
             stop=[i for word, i in self.vocabulary.ids.items() if word in EMPTY_WORDS],
             mask=pieces.mask if pieces else len(self.vocabulary),
             vocabulary=len(self.vocabulary),

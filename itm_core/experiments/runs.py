@@ -177,7 +177,7 @@ def _train(
     matcher = build(recipe, config, data.vocabulary).to(device)
     trainer = Trainer(
         matcher,
-        data.training_pairs(),
+        data.training_pairs(recipe.training.train_images),
         recipe,
         seed=config["seed"],
         folder=folder,

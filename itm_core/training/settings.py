@@ -38,6 +38,8 @@ class TrainingSettings(Settings):
         token_dropout: share of the tokens masked, exchanged or left out of a training caption.
         keep_special_tokens: ``<start>`` and ``<end>`` are never dropped (RCAR; not in CHAN).
         drop_last: leave out the last, smaller batch of an epoch.
+        train_images: images of the training split that are trained on, the first ones with their
+            captions; the vocabulary stays that of the whole split. ``None`` takes all.
         dev_images: images of the development split used to choose the best epoch; the loaders
             of SCAN, BFAN and SGRAF take the first 1,000. ``None`` takes all.
         precision: ``float32``, or ``float64`` for weights and features in double precision; on
@@ -60,6 +62,7 @@ class TrainingSettings(Settings):
     token_dropout: Fraction = 0.0
     keep_special_tokens: bool = False
     drop_last: bool = False
+    train_images: Count | None = None
     dev_images: Count | None = 1000
     precision: Annotated[str, name_in(TRAINING_PRECISIONS)] = "float32"
     averaging: Fraction = 0.0

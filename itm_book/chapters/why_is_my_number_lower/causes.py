@@ -380,11 +380,12 @@ def _train_again(run: Run, data: Dataset, device: torch.device) -> tuple[np.ndar
         test_hits.append(retrieval.hits(scores))
         return score_dev(matcher)
 
+    pairs = prepared.training_pairs(recipe.training.train_images)
     torch.manual_seed(run.seed)  # as a run does, so that it starts from the same weights
     matcher = build(recipe, run.config, run.vocabulary).to(device)
     with TemporaryDirectory() as folder:
         curve = Trainer(
-            matcher, prepared.training_pairs(), recipe, seed=run.seed, folder=Path(folder),
+            matcher, pairs, recipe, seed=run.seed, folder=Path(folder),
             score_dev=both, save=lambda matcher, path: None, progress=False,
         ).run().curve  # fmt: skip
     return np.array([row["rsum"] for row in curve]), np.array(test_hits)

@@ -81,7 +81,7 @@ def test_what_is_averaged_is_what_is_kept_and_scored(
 
 def test_settings_added_with_their_defaults_leave_the_names_of_runs(run: runs.Run) -> None:
     before = json.loads(json.dumps(run.config))
-    del before["recipe"]["training"]["averaging"]
+    del before["recipe"]["training"]["averaging"], before["recipe"]["training"]["train_images"]
     assert runs.folder_of(before, run.folder.parents[2]) == run.folder
 
 
@@ -322,3 +322,41 @@ def test_the_best_epoch_is_chosen_on_the_first_development_images(
     scores = score_matrix(matcher, data.dev.regions[:images], captions)
     found = dev_scorer(prepare(data, recipe).dev, recipe.training.dev_images)(matcher)
     assert found == retrieval.metrics(scores).flat()
+
+
+@pytest.mark.parametrize(("limit", "images"), [("4", 4), ("99", 12), ("none", 12)])
+def test_the_first_training_images_are_trained_on(dataset: Path, limit: str, images: int) -> None:
+    data = load_dataset(dataset)
+    recipe = recipes.get("scan-t2i-mean").replace(*SMALL, f"training.train_images={limit}")
+    pairs = prepare(data, recipe).training_pairs(recipe.training.train_images)
+    assert (
+        list(pairs.captions)
+        == [data.vocabulary.encode(c) for c in data.train.captions][: 5 * images]
+    )
+    assert list(pairs.image_of) == [i for i in range(images) for _ in range(5)]
+    assert len(data.vocabulary) == pairs.vocabulary
+
+
+def test_a_run_on_fewer_images_equals_a_run_on_a_smaller_dataset(
+    dataset: Path, run: runs.Run, tmp_path: Path
+) -> None:
+    limited = runs.train_or_load(
+        dataset,
+        "scan-t2i-mean",
+        root=tmp_path / "limited",
+        overrides=(*SMALL, "training.train_images=8"),
+        progress=False,
+    )
+    small = tmp_path / "micro"
+    shutil.copytree(dataset, small)
+    load_dataset(dataset).vocabulary.save(small / "vocab.json")
+    np.save(small / "train_ims.npy", np.load(dataset / "train_ims.npy")[:8])
+    lines = (dataset / "train_caps.txt").read_text().splitlines(keepends=True)
+    (small / "train_caps.txt").write_text("".join(lines[:40]))
+    for extra in small.glob("train_*"):
+        if extra.name not in ("train_ims.npy", "train_caps.txt"):
+            extra.unlink()
+    whole = train(small, tmp_path / "small")
+    np.testing.assert_array_equal(limited.scores, whole.scores)
+    assert not np.array_equal(limited.scores, run.scores)
+    assert limited.folder.name != run.folder.name
