@@ -161,7 +161,12 @@ class PeopleBoxes:
 
     def _queries(self, matcher: Matcher, prepared: PreparedSplit) -> dict[tuple[str, str], Queries]:
         return attended_queries(
-            matcher, self.split, prepared.tokens, self.annotated, prepared.features
+            matcher,
+            self.split,
+            prepared.tokens,
+            self.annotated,
+            prepared.features,
+            word_rows=prepared.word_rows,
         )
 
     def _of_weights(self, queries: Queries, key: Mapping[str, Any]) -> Iterator[Line]:

@@ -24,6 +24,7 @@ from itm_core.data.dataset import Split
 from itm_core.errors import InputError
 from itm_core.evaluation.attention_measures import QueryMeasures, by_query
 from itm_core.evaluation.attention_quality import Annotation, matched_pairs
+from itm_core.evaluation.joined_words import Rule, join_pieces
 from itm_core.evaluation.scoring import pad
 from itm_core.models import Matcher
 from itm_core.models.pairing import REGIONS
@@ -98,6 +99,8 @@ def attended_queries(
     tokens: Sequence[Sequence[int]],
     annotated: Annotation,
     features: Any = None,
+    *,
+    word_rows: Sequence[Sequence[int]] | None = None,
 ) -> dict[tuple[str, str], Queries]:
     """Return the queries of a matcher by direction (``t2i``, ``i2t``) and pass.
 
@@ -108,10 +111,11 @@ def attended_queries(
         tokens: token ids of the captions.
         annotated: the annotation of the split, see `attention_quality.annotation`.
         features: replace ``split.regions`` where a recipe adds positions.
+        word_rows: the word of each token where words come in pieces, see `joined_words`.
 
     Raises `InputError` where the annotation is of captions with another number of tokens.
     """
-    _check_lengths(split, tokens, annotated)
+    _check_lengths(split, tokens, annotated, word_rows)
     parts: dict[tuple[str, str], list[Queries]] = {}
     for rows, pairing in matched_pairs(matcher, split, tokens, features):
         overlap, lens = pad(annotated.overlap[rows], float)
@@ -124,6 +128,9 @@ def attended_queries(
             direction = "t2i" if output.key_axis == REGIONS else "i2t"
             for name, attention in passes.items():
                 weights = attention.weights[:, :, 0].float().cpu()
+                if word_rows is not None:
+                    rule: Rule = "mean" if direction == "t2i" else "sum"
+                    weights = join_pieces(weights, word_rows[rows], rule)
                 arguments = (weights, overlap, image, types)
                 queries = (
                     _words(*arguments, naming)
@@ -134,15 +141,25 @@ def attended_queries(
     return {key: _joined(queries) for key, queries in parts.items()}
 
 
-def _check_lengths(split: Split, tokens: Sequence[Sequence[int]], annotated: Annotation) -> None:
-    """Raise `InputError` for a caption whose tokens are not those of the annotation."""
-    for row, (of_caption, naming) in enumerate(zip(tokens, annotated.naming, strict=True), 1):
-        if len(of_caption) != len(naming):
+def _check_lengths(
+    split: Split,
+    tokens: Sequence[Sequence[int]],
+    annotated: Annotation,
+    word_rows: Sequence[Sequence[int]] | None,
+) -> None:
+    """Raise `InputError` for a caption whose words are not those of the annotation."""
+    counts = (
+        [len(of_caption) for of_caption in tokens]
+        if word_rows is None
+        else [of_caption[-1] + 1 for of_caption in word_rows]
+    )
+    for row, (count, naming) in enumerate(zip(counts, annotated.naming, strict=True), 1):
+        if count != len(naming):
             raise InputError(
                 "the annotation is of another caption",
                 file=split.folder / f"{split.name}_words.json",
                 row=row,
-                expected=f"{len(of_caption) - 2} tokens",
+                expected=f"{count - 2} tokens",
                 found=len(naming) - 2,
                 remedy="annotate the split again (itm data entities)",
             )

@@ -316,3 +316,35 @@ def test_an_object_that_is_not_there_is_named(tmp_path: Path) -> None:
         annotation(data.test)
     assert caught.value.row == 3
     assert caught.value.found == [0, 3]
+
+
+# --- pieces of words -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["scan-t2i-mean", "scan-i2t-mean"])
+def test_pieces_of_a_word_attend_together(name: str, tmp_path: Path) -> None:
+    """Every token twice, as two pieces of a word, whose weights differ in their place."""
+    data = write_annotated(tmp_path)
+    annotated, tokens = annotation(data.test), encode(data.test, data.vocabulary)
+    assert annotated is not None
+    doubled = [[i for i in ids for _ in range(2)] for ids in tokens]
+    rows = [[k for k in range(len(ids)) for _ in range(2)] for ids in tokens]
+    stretched = replace(
+        annotated,
+        overlap=[np.repeat(x, 2, 0) for x in annotated.overlap],
+        naming=[np.repeat(x, 2) for x in annotated.naming],
+        types=[np.repeat(x, 2, 0) for x in annotated.types],
+    )
+    matcher = built(name, data)
+    (apart,) = attended_queries(matcher, data.test, doubled, stretched).values()
+    (joined,) = attended_queries(matcher, data.test, doubled, annotated, word_rows=rows).values()
+    if name == "scan-t2i-mean":  # rows are words
+        expected = (apart.weights[0::2] + apart.weights[1::2]) / 2
+    else:  # columns are
+        expected = apart.weights[:, 0::2] + apart.weights[:, 1::2]
+    torch.testing.assert_close(joined.weights, expected)
+    torch.testing.assert_close(joined.weights.sum(1), torch.ones(len(expected)))
+    assert (
+        joined.keys.tolist()
+        == (apart.keys[0::2] if name == "scan-t2i-mean" else apart.keys // 2).tolist()
+    )
