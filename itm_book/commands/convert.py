@@ -80,8 +80,8 @@ def _coverage(options: argparse.Namespace) -> int:
     from itm_core.data.dataset import load_split
 
     table = coverage(load_split(options.folder, options.split), options.iou)
-    shares = table.columns[1:3]
-    shown = table.assign(**{share: (100 * table[share]).map("{:.1f} %".format) for share in shares})
-    shown["relevant regions"] = table["relevant regions"].map("{:.2f}".format)
-    print(shown.reset_index().to_string(index=False))
+    shares = list(table.columns[1:3])
+    table[shares] *= 100
+    formats = dict.fromkeys(shares, "{:.1f} %".format) | {"relevant regions": "{:.2f}".format}
+    print(table.reset_index().to_string(index=False, formatters=formats, na_rep="-"))
     return 0

@@ -63,7 +63,10 @@ def phrase_boxes(split: Split) -> PhraseBoxes:
             file=split.folder / f"{split.name}_words.json",
             remedy=f"itm data entities {split.folder}",
         )
-    boxes, images, phrases, kinds = [], [], [], []
+    boxes: list[list[float]] = []
+    images: list[int] = []
+    phrases: list[int] = []
+    kinds: list[tuple[str, ...]] = []
     for caption, image in zip(words, split.caption_image.tolist(), strict=True):
         by_phrase = {
             entry.get("phrase", f"token {token}"): entry
