@@ -245,7 +245,7 @@ def records_of(
     for row, ((image, caption), text) in enumerate(zip(pairs, texts, strict=True)):
         words = run.vocabulary.tokens(text)
         relevant = _relevant(split, image, caption, len(words))
-        rows = word_rows([text], run.vocabulary) or [range(len(words) + 2)]
+        rows = word_rows([text], run.vocabulary) or [[*range(len(words) + 2)]]
         directions = [_direction_record(side, row, rows[0], relevant) for side in output.directions]
         score = float(output.score[row])
         records.append(
