@@ -251,10 +251,8 @@ def _grouped(grid: Grid, cells: Sequence[Cell], runs: Mapping[int, Run]) -> dict
     by_row: dict[str, dict[int, tuple[Run, Result]]] = {cell.row: {} for cell in cells}
     for k, run in runs.items():
         cell = cells[k]
-        pair = (run, Result.of(run, cell.spec.overrides))
-        by_row[cell.row][cell.spec.seed] = pair
-    by_row = {row: pairs for row, pairs in by_row.items() if pairs}
-    results = {row: [result for _, result in pairs.values()] for row, pairs in by_row.items()}
+        by_row[cell.row][cell.spec.seed] = (run, Result.of(run, cell.spec.overrides))
+    results = {row: [r for _, r in pairs.values()] for row, pairs in by_row.items() if pairs}
     for name, members in grid.ensembles.items():
         seeds = [set(by_row.get(member, ())) for member in members]
         for seed in sorted(set.intersection(*seeds)):
@@ -336,15 +334,13 @@ def recorded(grid: Grid, size: str | Size, *, path: Path = RECORD) -> dict[str, 
     """
     if not path.exists():
         raise InputError("no record", file=path, remedy="itm grid NAME, then itm results export")
-    results = recorded_so_far(grid, size, path=path)
-    if not results:
-        at = size if isinstance(size, Size) else grid.size(size)
-        raise InputError(
-            f"nothing of grid {grid.name} is recorded on {at.dataset}",
-            file=path,
-            remedy=f"itm grid {grid.name} --size SIZE, then itm results export {grid.name}",
-        )
-    return results
+    if results := recorded_so_far(grid, size, path=path):
+        return results
+    at = size if isinstance(size, Size) else grid.size(size)
+    remedy = f"itm grid {grid.name} --size SIZE, then itm results export {grid.name}"
+    raise InputError(
+        f"nothing of grid {grid.name} is recorded on {at.dataset}", file=path, remedy=remedy
+    )
 
 
 def recorded_so_far(
