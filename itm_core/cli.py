@@ -143,6 +143,7 @@ def _runs(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from itm_core.data.annotations import annotation_summary
     from itm_core.data.dataset import load_dataset, vocabulary_file
     from itm_core.data.feature_notes import features_of_folder
     from itm_core.data.unknown_words import require_known, unknown_shares
@@ -157,6 +158,8 @@ def _check(options: argparse.Namespace) -> int:
             f"{split.name}: {images} images, {regions} regions of {width}, "
             f"{len(split.captions)} captions, {100 * shares[split.name]:.1f} % of words unknown"
         )
+        if annotated := annotation_summary(split):
+            print(f"{split.name}: {annotated}")
     origin = vocabulary_file(options.folder) or "made from the training captions"
     print(f"vocabulary: {len(data.vocabulary)} words, {origin}")
     require_known(data.vocabulary, splits, shares)

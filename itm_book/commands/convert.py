@@ -1,6 +1,6 @@
-"""``itm data convert`` and ``itm data entities``: external features and annotations.
+"""``itm data convert``, ``entities`` and ``coverage``: external features and annotations.
 
-Page: "How to use it three ways", "Your own data".
+Page: "How to use it three ways", "Your own data"; "The data".
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ ENTITIES = Path("data/flickr30k-entities")
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Add ``convert`` and ``entities`` to the commands of ``itm data``."""
+    """Add ``convert``, ``entities`` and ``coverage`` to the commands of ``itm data``."""
     command = commands.add_parser(
         "convert", help="convert bottom-up-attention features (.tsv, .npz) to the SCAN layout"
     )
@@ -44,6 +44,13 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--strict", action="store_true", help="refuse photographs without annotation"
     )
     command.set_defaults(run=_entities)
+    command = commands.add_parser(
+        "coverage", help="the share of the boxes of phrases that the regions of a dataset cover"
+    )
+    command.add_argument("folder", type=Path, metavar="DATASET", help="with words, see `entities`")
+    command.add_argument("--split", default="test", help="default: test")
+    command.add_argument("--iou", type=float, default=0.5, help="least IoU; default: 0.5")
+    command.set_defaults(run=_coverage)
 
 
 def _convert(options: argparse.Namespace) -> int:
@@ -57,12 +64,24 @@ def _convert(options: argparse.Namespace) -> int:
 def _entities(options: argparse.Namespace) -> int:
     from itm_book.datasets.entities import write_annotations
 
-    for annotated in write_annotations(
+    annotations = write_annotations(
         options.folder,
         options.annotations,
         splits=options.split,
         words=options.words,
         strict=options.strict,
-    ):
-        print("\n".join(annotated.lines()))
+    )
+    print("\n".join(annotations.lines()))
+    return 0
+
+
+def _coverage(options: argparse.Namespace) -> int:
+    from itm_book.photographs.coverage import coverage
+    from itm_core.data.dataset import load_split
+
+    table = coverage(load_split(options.folder, options.split), options.iou)
+    shares = list(table.columns[1:3])
+    table[shares] *= 100
+    formats = dict.fromkeys(shares, "{:.1f} %".format) | {"relevant regions": "{:.2f}".format}
+    print(table.reset_index().to_string(index=False, formatters=formats, na_rep="-"))
     return 0

@@ -14,7 +14,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     outer = commands.add_parser("results", help="record results of runs in data/results/")
     inner = outer.add_subparsers(required=True, metavar="COMMAND")
     command = inner.add_parser(
-        "export", help="record the finished runs of grids, in the place of older ones"
+        "export",
+        help="record the finished runs of grids and their learning curves, in the place of older "
+        "ones",
     )
     command.add_argument(
         "grids", nargs="*", metavar="GRID", help="default: all whose dataset exists"
@@ -65,7 +67,7 @@ def _add_places(command: argparse.ArgumentParser) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from itm_book.records import grids, results
+    from itm_book.records import curves, grids, results
     from itm_book.records.commits import require_committed
     from itm_core.environment import current_commit
 
@@ -85,6 +87,7 @@ def _export(options: argparse.Namespace) -> int:
         lines.append(f"{grid.name}: {len(present)} results of {count} runs and ensembles")
         every += present
     results.export(every, record)
+    curves.export(every, options.root, record.with_name(curves.RECORD.name))
     last = (
         f"recorded in {record}" if every else "nothing was recorded: none of these runs is finished"
     )

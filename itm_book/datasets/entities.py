@@ -124,6 +124,23 @@ class Annotated:
         return lines
 
 
+@dataclass(frozen=True)
+class DatasetAnnotations:
+    """Annotations of splits of a dataset, and the annotations that none of their images has."""
+
+    splits: list[Annotated]
+    unused: list[str]
+
+    def lines(self) -> list[str]:
+        """Return what was annotated and what was not, as lines of text."""
+        lines = [line for annotated in self.splits for line in annotated.lines()]
+        if self.unused:
+            names = ", ".join(annotated.split.name for annotated in self.splits)
+            lines.append(f"annotations without a photograph in {names}: {len(self.unused)}")
+            lines += _first(self.unused)
+        return lines
+
+
 def _first(entries: Iterable[str]) -> list[str]:
     entries = list(entries)
     more = [f"    and {len(entries) - SHOWN} more"] if len(entries) > SHOWN else []
@@ -296,7 +313,7 @@ def write_annotations(
     splits: Sequence[str] | None = None,
     words: str = "heads",
     strict: bool = False,
-) -> list[Annotated]:
+) -> DatasetAnnotations:
     """Write the annotations of a dataset's splits to its folder, all or none, and return them.
 
     Args:
@@ -309,10 +326,17 @@ def write_annotations(
     present = [name for name in SPLITS if (folder / f"{name}_ims.npy").exists()]
     loaded = [load_split(folder, name) for name in splits or present or SPLITS]
     files = EntityFiles(Path(root))
+    names = _names(loaded, files)
     all_annotated = [
-        _annotate(split, files, names, words=words, strict=strict)
-        for split, names in zip(loaded, _names(loaded, files), strict=True)
+        _annotate(split, files, names_of, words=words, strict=strict)
+        for split, names_of in zip(loaded, names, strict=True)
     ]
+    _write(folder, all_annotated, words)
+    used = {name for names_of in names for name in names_of}
+    return DatasetAnnotations(all_annotated, sorted(files.names - used))
+
+
+def _write(folder: Path, all_annotated: Sequence[Annotated], words: str) -> None:
     with ExitStack() as stack:  # renamed together, when all are complete
         for annotated in all_annotated:
             note = {
@@ -329,7 +353,6 @@ def write_annotations(
             for kind, text in contents.items():
                 path = folder / f"{annotated.split.name}_{kind}.json"
                 stack.enter_context(whole_file(path)).write_text(text + "\n", encoding="utf-8")
-    return all_annotated
 
 
 def _lines(rows: Sequence[Any]) -> str:

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
@@ -26,7 +28,7 @@ from itm_book.photographs.efficientnet import CHANNELS, DEEP, MIDDLE, EfficientN
 from itm_book.photographs.picture_sources import Source
 from itm_core.evaluation.attention_quality import iou
 from itm_core.files import read_json, write_json
-from itm_core.settings import Settings
+from itm_core.settings import SEEDS, Count, NotNegative, Positive, Settings
 
 POSITIVE, NEGATIVE = 0.5, 0.4
 FOCUS = 2.0  # exponent of the focal loss
@@ -38,11 +40,11 @@ BLOCK = 256  # pictures between two notes of the progress
 class ScorerSettings(Settings):
     """Settings of the training; the shipped scorer has the defaults."""
 
-    epochs: int = 4
-    batch: int = 16
-    learning_rate: float = 2e-3  # highest of the one-cycle schedule
-    weight_decay: float = 0.01
-    seed: int = 0
+    epochs: Count = 4
+    batch: Count = 16
+    learning_rate: Positive = 2e-3  # highest of the one-cycle schedule
+    weight_decay: NotNegative = 0.01
+    seed: Annotated[int, Field(ge=0, lt=SEEDS)] = 0
 
 
 class StoredMaps:

@@ -350,7 +350,22 @@ def recorded(grid: Grid, size: str | Size, *, path: Path = RECORD) -> dict[str, 
     """
     if not path.exists():
         raise InputError("no record", file=path, remedy="itm grid NAME, then itm results export")
-    record = _record(path, path.stat().st_mtime_ns)
+    results = recorded_so_far(grid, size, path=path)
+    if not results:
+        at = size if isinstance(size, Size) else grid.size(size)
+        raise InputError(
+            f"nothing of grid {grid.name} is recorded on {at.dataset}",
+            file=path,
+            remedy=f"itm grid {grid.name} --size SIZE, then itm results export {grid.name}",
+        )
+    return results
+
+
+def recorded_so_far(
+    grid: Grid, size: str | Size, *, path: Path = RECORD
+) -> dict[str, list[Result]]:
+    """Return `recorded`, or nothing where no run of this grid is recorded at this size."""
+    record = {(r.dataset, r.recipe, r.changes, r.seed): r for r in every_recorded(path)}
     at = size if isinstance(size, Size) else grid.size(size)
     results: dict[str, list[Result]] = {}
     for name, (recipe, changes) in keys_of(grid, at).items():
@@ -358,12 +373,6 @@ def recorded(grid: Grid, size: str | Size, *, path: Path = RECORD) -> dict[str, 
         of_seeds = [record[key] for key in keys if key in record]
         if of_seeds:
             results[name] = of_seeds
-    if not results:
-        raise InputError(
-            f"nothing of grid {grid.name} is recorded on {at.dataset}",
-            file=path,
-            remedy=f"itm grid {grid.name} --size SIZE, then itm results export {grid.name}",
-        )
     return results
 
 

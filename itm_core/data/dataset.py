@@ -8,6 +8,7 @@
 ``{split}_img_sizes.npy``   optional; ``[I, 2]`` width, height in pixels (or ``_ims_size``)
 ``{split}_pictures.npy``    optional; ``[I, H, W, 3]`` uint8, or ``pictures/{id}.jpg`` (or png)
 ``{split}_words.json``      optional; for every caption the objects that each token names
+``{split}_objects.json``    optional; for every image its objects, with boxes (see `annotations`)
 ``vocab.json``              optional; otherwise built from the training captions
 ==========================  ========================================================================
 
@@ -30,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from itm_core.data.annotations import read_objects, read_words
 from itm_core.data.arrays import array, boxes_and_sizes, finite, once_each
 from itm_core.data.overlap import no_overlap
 from itm_core.data.photographs import read_photograph
@@ -117,12 +119,18 @@ class Split:
         return read_photograph(path)
 
     def words(self) -> list[list[dict[str, Any] | None]] | None:
-        """Return for each caption the objects that its tokens name, or None without annotations."""
-        return _annotations(self.folder / f"{self.name}_words.json", len(self.captions), "captions")
+        """Return for each caption the objects that its tokens name, or None without annotations.
+
+        The format is that of `itm_core.data.annotations`; raises `InputError` for another one.
+        """
+        return read_words(self)
 
     def objects(self) -> list[dict[str, Any]] | None:
-        """Return for each image its background and its objects with boxes, or None."""
-        return _annotations(self.folder / f"{self.name}_objects.json", len(self.regions), "images")
+        """Return for each image its background and its objects with boxes, or None.
+
+        The format is that of `itm_core.data.annotations`; raises `InputError` for another one.
+        """
+        return read_objects(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,19 +228,6 @@ def _picture_file(folder: Path, image: str) -> Path | None:
     paths = (folder / f"{image}{ending}" for ending in (".jpg", ".jpeg", ".png"))
     files = ((image, path) for path in paths if path.is_file())
     return unique_keys(files, folder, source=lambda path: path.name).get(image)
-
-
-def _annotations(path: Path, count: int, what: str) -> list[Any] | None:
-    if not path.exists():
-        return None
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError("not readable as JSON", file=path, found=str(error)) from None
-    if not isinstance(rows, list) or len(rows) != count:
-        found = f"{len(rows)} rows" if isinstance(rows, list) else type(rows).__name__
-        raise InputError("wrong length", file=path, expected=f"{count} {what}", found=found)
-    return rows
 
 
 def _captions(path: Path, max_words: int) -> list[str]:

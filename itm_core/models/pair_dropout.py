@@ -32,8 +32,9 @@ class PairDropout(nn.Module):
         of_entry = _mixed(entries ^ self.seed).view(1, x.shape[1], 1, x.shape[3], x.shape[4])
         of_pair = _mixed(pair_ids + self.seed)[:, None, :, None, None] | 1
         # the high bits of a product of two random numbers: one pass over the largest tensor
-        dropped = (of_pair * of_entry) < int((2 * self.p - 1) * (1 << 62)) * 2
-        return x.masked_fill(dropped, 0) * (1 / (1 - self.p))
+        kept = (of_pair * of_entry) >= int((2 * self.p - 1) * (1 << 62)) * 2
+        # on a CPU a product with zeros and ones takes a sixth of the time of `masked_fill`
+        return x * kept * (1 / (1 - self.p))
 
 
 def _mixed(x: Tensor) -> Tensor:

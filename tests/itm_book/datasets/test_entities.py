@@ -190,7 +190,7 @@ def test_the_truth_is_what_attention_is_measured_against(tmp_path: Path) -> None
     root = write_entities(tmp_path / "entities", "1007129816")
     split = write_split(tmp_path / "f30k")
     assert truth(split) is None
-    (annotated,) = write_annotations(split.folder, root)
+    (annotated,) = write_annotations(split.folder, root).splits
     assert "  phrases: 10; with a box 6, without 3, not visual 1" in annotated.lines()
     known = truth(split)
     assert known is not None

@@ -1,0 +1,334 @@
+"""How the gain of RCAR and of hard coding depends on the training: one setting at a time.
+
+The grid ``budget`` has rows at a middle budget (the group `MIDDLE`), and rows with one of its
+settings changed, in the group of that setting; their names are ``method`` and ``method (change)``.
+Method and host always have the same budget.
+
+Page: "How much training does a gain need?".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import Markdown
+
+from itm_book.records import results
+from itm_book.records.grids import Grid, Size
+from itm_book.records.results import Result, Results
+from itm_book.tables import comparison
+from itm_book.tables.run_links import linked
+from itm_core.evaluation.statistics import spearman
+from itm_core.experiments import recipes
+from itm_core.experiments.recipes import Recipe
+from itm_core.training.losses import LossSettings, hinge
+
+MIDDLE = "middle"  # the group of the rows from which one setting is changed
+SETTINGS: Mapping[str, tuple[str, str]] = MappingProxyType(  # group: part and key of the recipe
+    {
+        "epochs": ("training", "epochs"),
+        "warm-up": ("loss", "warmup_epochs"),
+        "D": ("encoder", "embedding"),
+        "photographs": ("training", "train_images"),
+        "batch": ("training", "batch"),
+        "learning rate": ("training", "learning_rate"),
+    }
+)
+PINNED = 0.02  # a loss this close to 2 * margin * batch is that of equal scores
+FLICKR30K, FLICKR8K = 29_000, 6_000  # training photographs of their usual splits
+PER_IMAGE = 5  # captions of a photograph, in Flickr8k and Flickr30K
+NOT_RUN = "not run"
+
+
+def every_result(runs: Results) -> Iterator[Result]:
+    """Yield the results of all rows."""
+    return (result for group in runs.values() for result in group)
+
+
+def status(runs: Results) -> str:
+    """Return `results.status`, or that nothing was run."""
+    return results.status(runs) if runs else "no run of this grid is recorded yet"
+
+
+def method_of(name: str) -> str:
+    """Return the method of a row of the grid.
+
+    >>> method_of("RCAR (12 epochs)")
+    'RCAR'
+    """
+    return name.partition(" (")[0]
+
+
+def at_profile(grid: Grid, size: Size, profile: str, seeds: int = 5) -> Results:
+    """Return the recorded results of the middle rows at another profile, such as the record's."""
+    middle = {name: row for name, row in grid.rows.items() if row.group == MIDDLE}
+    rows = Grid(name=grid.name, title=grid.title, sizes=grid.sizes, rows=middle)
+    there = size.replace(profile=profile, seeds=tuple(range(seeds)))
+    return results.recorded_so_far(rows, there)
+
+
+# --- budgets -----------------------------------------------------------------------------------
+
+
+def value_of(recipe: Recipe, setting: str) -> float:
+    """Return the value of one of `SETTINGS` in a recipe; NaN for ``None`` (all photographs)."""
+    part, key = SETTINGS[setting]
+    value = getattr(recipe.parts[part], key)
+    return math.nan if value is None else float(value)
+
+
+def budgets(size: Size, record: str = "f8k") -> pd.DataFrame:
+    """Return the published budgets, those of the record and the middle ones, a row for each.
+
+    ``steps`` is the number of updates of the weights: captions over batch, times epochs.
+    """
+    rows = []
+    for where, profile, photographs in (
+        ("published for Flickr30K", "f30k", FLICKR30K),
+        ("record on Flickr8k", record, FLICKR8K),
+        ("middle of this page", size.profile, FLICKR8K),
+    ):
+        for method, recipe in (("RCAR", "rcar-t2i"), ("CHAN", "chan")):
+            settings = recipes.get(f"{recipe}-{profile}")
+            training = settings.training
+            images = min(photographs, training.train_images or photographs)
+            rows.append(
+                {
+                    "budget": where,
+                    "method": method,
+                    "D": settings.encoder.embedding,
+                    "K": str(settings.regulator.width) if settings.regulator.active else "",
+                    "photographs": images,
+                    "epochs": training.epochs,
+                    "of them with all negatives": settings.loss.warmup_epochs,
+                    "batch": training.batch,
+                    "learning rate": f"{training.learning_rate:g}",
+                    "steps": training.epochs * (PER_IMAGE * images // training.batch),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def equal_scores(loss: LossSettings, batches: Iterable[int]) -> pd.DataFrame:
+    """Return the loss of a batch whose scores are all equal, by the negatives that count.
+
+    Also how many of the batch's scores have a gradient: of equal ones, ``hardest`` moves a single
+    negative in each row and each column, and all others stay where they are.
+    """
+    rows = []
+    for batch in batches:
+        row: dict[str, object] = {"batch": batch}
+        for name, hardest in (("hardest", True), ("all", False)):
+            scores = torch.zeros(batch, batch, requires_grad=True)
+            value = hinge(scores, loss.margin, hardest=hardest)
+            (gradient,) = torch.autograd.grad(value, scores)
+            negatives = gradient[~torch.eye(batch, dtype=torch.bool)]
+            row[f"loss, {name} negatives"] = f"{value.item():.1f}"
+            moved = int((negatives != 0).sum())
+            row[f"negatives that move, {name}"] = f"{moved} of {len(negatives)}"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+# --- gains -------------------------------------------------------------------------------------
+
+
+def gains_by_setting(runs: Results, grid: Grid, profile: str) -> pd.DataFrame:
+    """Return the gain of every budget, a row for each setting and value, in the grid's order.
+
+    A middle row occurs once for each setting. Columns: ``comparison`` such as "RCAR over base",
+    ``setting``, ``value``, ``middle`` (whether nothing is changed), the columns of
+    `comparison.gains`, ``differences`` (one a seed), and the mean rSum of both as ``rsum`` and
+    ``host_rsum``. Budgets that were not run have no seeds and NaN.
+    """
+    measured = {row["name"]: row for row in comparison.gains(runs, grid).to_dict("records")}
+    rows = []
+    for name, row in grid.rows.items():
+        if not row.host:
+            continue
+        middle, recipe = row.group == MIDDLE, row.at(profile)
+        cells = measured.get(name, {"name": name, "host": row.host, "seeds": 0, "runs": []})
+        cells = cells | _both(runs, name, row.host)
+        for setting in SETTINGS if middle else [row.group]:
+            title = f"{method_of(name)} over {method_of(row.host)}"
+            place = {"comparison": title, "setting": setting, "middle": middle}
+            rows.append(cells | place | {"value": value_of(recipe, setting)})
+    table = pd.DataFrame(rows)
+    absent = ("gain", "low", "high", "spread", "seeds_low", "seeds_high", "p", "effect")
+    return table.assign(**{name: np.nan for name in absent if name not in table})
+
+
+def _both(runs: Results, name: str, host: str) -> dict[str, Any]:
+    """Return the rSum of a row and of its host, means over the seeds of both; differences."""
+    pairs = comparison.paired(runs.get(name, ()), runs.get(host, ()))
+    rsums = np.array([[result.metrics["rsum"] for result in pair] for pair in pairs])
+    mean = rsums.mean(0) if pairs else [math.nan, math.nan]
+    differences = list(rsums[:, 0] - rsums[:, 1]) if pairs else []
+    return {"rsum": mean[0], "host_rsum": mean[1], "differences": differences}
+
+
+def tested(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the budgets of `gains_by_setting` that were run, each once."""
+    return table[table["seeds"] > 0].drop_duplicates("name")
+
+
+def readable(table: pd.DataFrame, collapsed: Iterable[str] = ()) -> pd.DataFrame:
+    """Return the gains of one comparison as text, the middle first, then setting by setting.
+
+    ``collapsed`` are the folders of runs, see `collapsed_runs`; they are counted.
+    """
+    pinned = set(collapsed)
+    middle = table[table["middle"]].drop_duplicates("name").assign(setting=MIDDLE)
+    others = table[~table["middle"]]
+    order = others["setting"].map(list(SETTINGS).index)
+    others = others.assign(order=order).sort_values(["order", "value"])
+    rows = [_readable_row(row, pinned) for row in pd.concat([middle, others]).to_dict("records")]
+    shown = pd.DataFrame(rows)
+    places = [list(row) for row in pd.concat([middle, others])["runs"]]
+    return linked(shown, {"gain in rSum": places})
+
+
+def _readable_row(row: Mapping[Hashable, Any], collapsed: set[str]) -> dict[str, str]:
+    middle, seeds = row["setting"] == MIDDLE, int(row["seeds"])
+    cells = {"setting": row["setting"], "value": "" if middle else f"{row['value']:g}"}
+    cells["seeds"] = str(seeds) if seeds else NOT_RUN
+    if not seeds:
+        empty = ("host's rSum", "rSum", "gain in rSum", "over seeds", "p", "effect", "collapsed")
+        return cells | dict.fromkeys(empty, "")
+    interval = f"[{row['seeds_low']:+.1f}, {row['seeds_high']:+.1f}]"
+    sides = [[place in collapsed for place in side] for side in _sides(row)]
+    return cells | {
+        "host's rSum": f"{row['host_rsum']:.1f}",
+        "rSum": f"{row['rsum']:.1f}",
+        "gain in rSum": f"{row['gain']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]",
+        "over seeds": interval if seeds > 1 else "",
+        "p": comparison.p_value(row["p"]),
+        "effect": row["effect"],
+        "collapsed": ", ".join(
+            f"{sum(side)} of {seeds} {name}"
+            for name, side in zip(("", "(host)"), sides, strict=True)
+            if any(side)
+        ).strip(),
+    }
+
+
+def _sides(row: Mapping[Hashable, Any]) -> list[list[str]]:
+    """Return the folders of the runs of a row of `comparison.gains`, and those of its host."""
+    runs = list(row["runs"])
+    return [runs[: len(runs) // 2], runs[len(runs) // 2 :]]
+
+
+def cells_left(grid: Grid, size: Size, runs: Results) -> Markdown:
+    """Return how many runs of the grid are recorded, and which rows lack all seeds or some."""
+    wanted = {name: len(size.seeds) for name in grid.rows}
+    done = {name: len(runs.get(name, ())) for name in grid.rows}
+    total = f"{sum(done.values())} of {sum(wanted.values())} runs are recorded."
+    absent = [name for name in grid.rows if not done[name]]
+    partial = [f"{n} ({done[n]})" for n in grid.rows if 0 < done[n] < wanted[n]]
+    lines = [total]
+    if absent:
+        lines.append(f"**Not run:** {', '.join(absent)}.")
+    if partial:
+        lines.append(f"**Fewer than {max(wanted.values())} seeds:** {', '.join(partial)}.")
+    return Markdown(" ".join(lines))
+
+
+def trend(table: pd.DataFrame) -> pd.DataFrame:
+    """Return for each comparison how the gain follows the host's rSum over all budgets.
+
+    Spearman's rho of the two, each budget counting once, the middle one too.
+    """
+    rows = []
+    for title, part in table.groupby("comparison", sort=False):
+        budget = tested(part)
+        rho = spearman(budget["host_rsum"].to_numpy(), budget["gain"].to_numpy())
+        rows.append(
+            {
+                "comparison": title,
+                "budgets": len(budget),
+                "host's rSum": _ends(budget["host_rsum"], ".0f"),
+                "gain": _ends(budget["gain"], "+.1f"),
+                "Spearman's rho": "" if math.isnan(rho) else f"{rho:+.2f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _ends(values: pd.Series, form: str) -> str:
+    return f"{values.min():{form}} to {values.max():{form}}" if len(values) else NOT_RUN
+
+
+# --- collapsed trainings -----------------------------------------------------------------------
+
+
+def pinned_loss(recipe: Recipe) -> float:
+    """Return the loss of a batch of equal scores with the hardest negatives: 2 margin batch.
+
+    Where the last, smaller batch of an epoch is kept, the mean over its steps is a little less.
+    """
+    return 2 * recipe.loss.margin * recipe.training.batch
+
+
+def against_pinned(curve: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
+    """Return a curve with ``ratio`` (loss over `pinned_loss`), ``hardest`` and ``pinned``.
+
+    ``hardest``: whether the hardest negatives counted in that epoch; only then the ratio means
+    something. ``pinned``: the ratio is within `PINNED` of 1.
+    """
+    ratio = curve["loss"] / pinned_loss(recipe)
+    hardest = recipe.loss.hardest & (curve["epoch"] > recipe.loss.warmup_epochs)
+    return curve.assign(ratio=ratio, hardest=hardest, pinned=hardest & ((ratio - 1).abs() < PINNED))
+
+
+def watched(runs: Results, curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return one row per run that has a curve: row of the grid, seed, folder, rSum and curve.
+
+    ``curve`` is `against_pinned`; ``collapsed`` whether it is pinned in the last epoch; ``budget``
+    what is changed, or `MIDDLE`.
+    """
+    columns = ["name", "method", "budget", "seed", "run", "rsum", "pinned_loss", "curve"]
+    rows = []
+    for name, group in runs.items():
+        for result in group:
+            if str(result.run) not in curves:
+                continue
+            recipe = recipes.get(result.recipe).replace(*result.changes.split())
+            curve = against_pinned(curves[str(result.run)], recipe)
+            method, budget = method_of(name), name.partition(" (")[2].rstrip(")") or MIDDLE
+            rsum, pinned = result.metrics["rsum"], pinned_loss(recipe)
+            rows.append((name, method, budget, result.seed, result.run, rsum, pinned, curve))
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(collapsed=[bool(curve["pinned"].iloc[-1]) for curve in table["curve"]])
+
+
+def collapsed_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of `watched` that were pinned in some epoch, as text.
+
+    *escaped*: pinned at first, and no longer in the last epoch.
+    """
+    rows, places = [], []
+    for row in runs.to_dict("records"):
+        curve = row["curve"]
+        epochs = [str(epoch) for epoch in curve.loc[curve["pinned"], "epoch"]]
+        if epochs:
+            rows.append(
+                {
+                    "row": row["name"],
+                    "seed": str(row["seed"]),
+                    "2 x margin x batch": f"{row['pinned_loss']:.2f}",
+                    "loss, last epoch": f"{curve['loss'].iloc[-1]:.2f}",
+                    "pinned in epoch": f"{', '.join(epochs)} of {len(curve)}",
+                    "end": "collapsed" if row["collapsed"] else "escaped",
+                    "rSum": f"{row['rsum']:.1f}",
+                }
+            )
+            places.append([row["run"]])
+    columns = ["row", "seed", "2 x margin x batch", "loss, last epoch", "pinned in epoch"]
+    shown = pd.DataFrame(rows, columns=[*columns, "end", "rSum"])
+    return linked(shown, {"rSum": places})

@@ -1,0 +1,138 @@
+"""Gains against settings of the training, losses against that of a collapsed model.
+
+Page: "How much training does a gain need?".
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from itm_book.figures.style import ACCENT, FAINT, INK, STROKES, colour_of, finished, styled
+
+COLLAPSED = "#d55e00"
+ROOM = 0.15  # of the range of the gains, above and below them
+LEAST_REACH = 5.0  # in rSum, of an axis without a gain
+
+
+def gain_curves(table: pd.DataFrame, collapsed: set[str], *, title: str) -> Figure:
+    """Return the gain of one comparison against each setting, a panel for each.
+
+    ``table`` is of `budget.gains_by_setting`; ``collapsed`` are folders of runs. A dot is a seed,
+    a cross one of which a side collapsed; the line joins means over seeds. The bar is the 95 %
+    interval over seeds, cut at the axis limits, which the seeds set. A ring is the middle budget.
+    """
+    settings = list(dict.fromkeys(table["setting"]))
+    low, high = _limits(table)
+    with styled():
+        figure, panels = plt.subplots(
+            -(-len(settings) // 3), 3, figsize=(8.2, 5.4), sharey=True, squeeze=False
+        )
+        for axes, setting in zip(panels.flat, settings, strict=False):
+            part = table[table["setting"] == setting].sort_values("value")
+            _gain_panel(axes, part.reset_index(drop=True), collapsed)
+            axes.set(title=setting, ylim=(low, high))
+        for axes in panels.flat[len(settings) :]:
+            axes.set_axis_off()
+        figure.suptitle(title, fontsize=11, fontweight="bold")
+        figure.supylabel("gain in rSum over the host", fontsize=10)
+        figure.supxlabel(
+            "dot: a seed; cross: a side of it collapsed; bar: 95 % interval over seeds; "
+            "ring: the middle budget",
+            fontsize=8.5,
+        )
+        return finished(figure)
+
+
+def _limits(table: pd.DataFrame) -> tuple[float, float]:
+    values = [value for row in table["differences"] for value in row]
+    low, high = min([*values, -LEAST_REACH]), max([*values, LEAST_REACH])
+    room = ROOM * (high - low)
+    return low - room, high + room
+
+
+def _gain_panel(axes: Axes, part: pd.DataFrame, collapsed: set[str]) -> None:
+    colour = colour_of(str(part["name"].iloc[0]))
+    done = part[part["seeds"] > 0]
+    axes.axhline(0, color=INK, lw=0.8)
+    axes.plot(done.index, done["gain"], color=colour, lw=1.5, zorder=2)
+    for place, row in zip(part.index, part.to_dict("records"), strict=True):
+        if not row["seeds"]:
+            axes.text(place, 0, "not run", ha="center", va="bottom", color=FAINT, fontsize=7.5)
+            continue
+        axes.plot([place] * 2, [row["seeds_low"], row["seeds_high"]], color=colour, lw=4, alpha=0.3)
+        axes.plot(place, row["gain"], "_", color=colour, ms=12, mew=2, zorder=3)
+        if row["middle"]:
+            axes.plot(place, row["gain"], "o", mfc="none", color=ACCENT, ms=13, mew=1.5, zorder=3)
+        for seed, difference in enumerate(row["differences"]):
+            pinned = {row["runs"][seed], row["runs"][row["seeds"] + seed]} & collapsed
+            mark = {"marker": "x", "color": COLLAPSED, "mew": 1.5} if pinned else {"marker": "o"}
+            axes.plot(place, difference, **{"color": INK, "ms": 4, "ls": "", **mark}, zorder=4)
+    axes.set_xticks(range(len(part)), [f"{value:g}" for value in part["value"]])
+    axes.set_xlim(-0.6, len(part) - 0.4)
+    axes.grid(axis="y", color=FAINT, alpha=0.25)
+
+
+def pinned_losses(runs: pd.DataFrame, *, title: str) -> Figure:
+    """Return the loss of runs of `budget.watched`, over that of equal scores, by epoch.
+
+    A panel for each method, a stroke for each budget, a line for each seed. Only epochs with the
+    hardest negatives are drawn: the loss of all negatives is another number. At 1 the scores of a
+    batch are equal, and the model has collapsed.
+    """
+    methods = list(dict.fromkeys(runs["method"])) or [""]
+    strokes = dict(zip(dict.fromkeys(runs["budget"]), STROKES, strict=False))
+    with styled():
+        figure, panels = plt.subplots(
+            1, len(methods), figsize=(8.2, 3.4), sharey=True, squeeze=False
+        )
+        for axes, method in zip(panels[0], methods, strict=True):
+            axes.axhline(1, color=COLLAPSED, lw=1, ls="--")
+            for row in runs[runs["method"] == method].to_dict("records"):
+                shown = row["curve"][row["curve"]["hardest"]]
+                line = {"color": colour_of(str(method)), "ls": strokes[row["budget"]]}
+                axes.plot(shown["epoch"], shown["ratio"], marker="o", ms=3, **line)
+            axes.set(xlabel="epoch", title=method, ylim=(0, 1.6))
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        panels[0, 0].set_ylabel("loss / (2 x margin x batch)")
+        lines = [plt.Line2D([], [], color=INK, ls=stroke) for stroke in strokes.values()]
+        if lines:
+            figure.legend(lines, list(strokes), loc="outside lower center", ncols=3, fontsize=8.5)
+        else:
+            panels[0, 0].text(0.1, 0.5, "no curve is recorded yet", color=FAINT)
+        figure.suptitle(title, fontsize=11, fontweight="bold")
+        return finished(figure)
+
+
+def gain_against_host(table: pd.DataFrame, *, title: str) -> Figure:
+    """Return the gain of every budget against the rSum of its host, a panel per comparison.
+
+    ``table`` is of `budget.gains_by_setting`; budgets are means over their seeds. Labels say
+    what differs from the middle budget, a ring.
+    """
+    titles = list(dict.fromkeys(table["comparison"]))
+    with styled():
+        figure, panels = plt.subplots(1, len(titles), figsize=(8.2, 3.6), squeeze=False)
+        for axes, comparison in zip(panels[0], titles, strict=True):
+            part = table[(table["comparison"] == comparison) & (table["seeds"] > 0)]
+            axes.axhline(0, color=INK, lw=0.8)
+            for row in part.drop_duplicates("name").to_dict("records"):
+                at = (row["host_rsum"], row["gain"])
+                axes.plot(*at, "o", color=colour_of(str(row["name"])), ms=5)
+                label = f"{row['setting']} {row['value']:g}"
+                if row["middle"]:
+                    axes.plot(*at, "o", mfc="none", color=ACCENT, ms=12, mew=1.5)
+                    label = "middle"
+                axes.annotate(
+                    label, at, xytext=(5, 3), textcoords="offset points", fontsize=7
+                )  # fmt: skip
+            axes.set(xlabel="rSum of the host", title=comparison)
+            axes.grid(color=FAINT, alpha=0.2)
+            axes.margins(x=0.2, y=0.15)
+            if part.empty:
+                axes.text(0.5, 0.6, "not run", ha="center", color=FAINT, transform=axes.transAxes)
+        panels[0, 0].set_ylabel("gain in rSum")
+        figure.suptitle(title, fontsize=11, fontweight="bold")
+        return finished(figure)

@@ -1,0 +1,87 @@
+"""Learning curves of recorded runs: ``data/results/curves.csv``.
+
+``itm results export`` writes the loss and the development rSum of every epoch beside the results,
+by the folder of the run. They show whether a training had converged, or had collapsed.
+
+Page: "How much training does a gain need?".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+import pandas as pd
+
+from itm_book.records.results import RECORD as RESULTS
+from itm_book.records.results import Result
+from itm_core.errors import InputError
+from itm_core.experiments.run import Run
+from itm_core.files import reading, whole_file
+
+RECORD = RESULTS.with_name("curves.csv")
+NUMBERS = ["loss", "rsum"]
+COLUMNS = ["run", "epoch", *NUMBERS]
+KEY = ["run", "epoch"]
+
+
+def export(results: Iterable[Result], root: Path, path: Path = RECORD) -> int:
+    """Return the number of runs whose curves were written to the record.
+
+    They replace older curves of these runs; ensembles have none. ``root`` is the run store. The
+    file is sorted and written atomically.
+    """
+    curves = [
+        _curve(root, result.run).assign(run=str(result.run))[COLUMNS]
+        for result in results
+        if " + " not in result.run
+    ]
+    if not curves:
+        return 0
+    new = pd.concat(curves)
+    old = _lines(path) if path.exists() else new.iloc[:0]
+    old = old[~old["run"].isin(new["run"])]
+    table = pd.concat([part for part in (old, new) if len(part)]).sort_values(KEY)
+    with whole_file(path) as partial:
+        table.to_csv(partial, index=False, float_format="%.6g")
+    return new["run"].nunique()
+
+
+def curves_of(
+    results: Iterable[Result], root: Path | str, path: Path = RECORD
+) -> dict[str, pd.DataFrame]:
+    """Return epoch, loss and development rSum of runs, by the folder of the run.
+
+    Recorded runs are read from the record, others from the run store ``root``. Runs without a
+    recorded curve, and ensembles, are left out.
+    """
+    recorded = _recorded(path, path.stat().st_mtime_ns) if path.exists() else {}
+    curves: dict[str, pd.DataFrame] = {}
+    for result in results:
+        place = str(result.run)
+        if " + " in place or (result.recorded and place not in recorded):
+            continue
+        curves[place] = recorded[place] if result.recorded else _curve(Path(root), place)
+    return curves
+
+
+def _curve(root: Path, place: str) -> pd.DataFrame:
+    return Run(root / place).curve[COLUMNS[1:]]
+
+
+@lru_cache(maxsize=4)
+def _recorded(path: Path, changed: int) -> dict[str, pd.DataFrame]:
+    """Return the recorded curves by run; ``changed`` is the file's time of change."""
+    return {
+        str(place): curve[COLUMNS[1:]].reset_index(drop=True)
+        for place, curve in _lines(path).groupby("run")
+    }
+
+
+def _lines(path: Path) -> pd.DataFrame:
+    with reading(path):
+        table = pd.read_csv(path, dtype={"run": str})
+    if list(table.columns) != COLUMNS:
+        raise InputError("wrong columns", file=path, expected=COLUMNS, found=list(table.columns))
+    return table

@@ -1,0 +1,226 @@
+"""Budgets: one setting at a time, gains by setting, and trainings that have collapsed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from itm_book.chapters import budget
+from itm_book.chapters.budget import MIDDLE, SETTINGS
+from itm_book.records import grids
+from itm_book.records.results import Result
+from itm_book.tables.report import html
+from itm_core.experiments import recipes
+from tests.itm_book.tables.test_comparison import fake
+
+GRID = grids.load("budget")
+SIZE = GRID.size("record")
+PROFILE = SIZE.profile
+
+
+def result(name: str, seed: int, strength: float) -> Result:
+    """Return a made-up result of a row of the grid."""
+    row = GRID.rows[name]
+    return replace(
+        fake(seed, strength, noise=len(name)),
+        recipe=row.name_at(PROFILE),
+        changes=" ".join(row.changes),
+        run=f"d/{name}/{seed}-a",
+    )
+
+
+def made(**strengths: float) -> dict[str, list[Result]]:
+    """Return three seeds of rows at the middle, or of the change of 12 epochs (``_12``)."""
+    names = {key: key.replace("_12", " (12 epochs)") for key in strengths}
+    return {
+        names[key]: [result(names[key], seed, strength) for seed in range(3)]
+        for key, strength in strengths.items()
+    }
+
+
+# --- the grid ----------------------------------------------------------------------------------
+
+
+def without(settings: dict[str, Any], setting: str) -> dict[str, Any]:
+    """Return a recipe as a dictionary without one setting, and without the decay after epochs."""
+    part, key = SETTINGS[setting]
+    also = {"lr_decay_epochs"} if setting == "epochs" else set()
+    kept = {k: v for k, v in settings[part].items() if k not in {key} | also}
+    return {**settings, part: kept}
+
+
+@pytest.mark.parametrize("name", [n for n, row in GRID.rows.items() if row.group != MIDDLE])
+def test_a_row_differs_from_the_middle_in_its_setting_alone(name: str) -> None:
+    row, middle = GRID.rows[name], GRID.rows[budget.method_of(name)]
+    changed, plain = (r.at(PROFILE) for r in (row, middle))
+    assert budget.value_of(changed, row.group) != budget.value_of(plain, row.group)
+    ours, theirs = (without(recipe.to_dict(), row.group) for recipe in (changed, plain))
+    assert ours == theirs
+
+
+def test_both_sides_of_a_comparison_have_the_same_budget() -> None:
+    compared = {name: row for name, row in GRID.rows.items() if row.host}
+    assert len(compared) == len(GRID.rows) / 2
+    for name, row in compared.items():
+        host = GRID.rows[row.host]
+        assert row.group == host.group
+        assert name.partition(" (")[2] == row.host.partition(" (")[2]
+        for setting in SETTINGS:
+            values = [budget.value_of(r.at(PROFILE), setting) for r in (row, host)]
+            assert values[0] == values[1]
+
+
+def test_the_first_rows_are_the_middle() -> None:
+    assert [row.group for row in GRID.rows.values()][:4] == [MIDDLE] * 4
+    assert {row.group for row in GRID.rows.values()} == {MIDDLE, *SETTINGS}
+
+
+def test_the_steps_of_a_budget_are_captions_over_batch_times_epochs() -> None:
+    table = budget.budgets(SIZE).set_index(["budget", "method"])
+    # 29,000 photographs of five captions in batches of 128 make 1,132 whole batches
+    assert table.loc[("published for Flickr30K", "RCAR"), "steps"] == 40 * 1132
+    assert table.loc[("published for Flickr30K", "RCAR"), "D"] == 1024
+    middle = table.loc[("middle of this page", "CHAN")]
+    assert (middle["photographs"], middle["steps"]) == (2000, 6 * 312)
+
+
+def test_the_middle_at_the_budget_of_a_record_is_read_from_the_record() -> None:
+    small = GRID.size("smoke")
+    rows = budget.at_profile(GRID, small, "smoke")
+    assert {"base", "RCAR", "hard coding"} <= set(rows)
+    assert {r.recipe for r in rows["RCAR"]} == {"rcar-t2i-smoke"}
+    assert len(rows["RCAR"]) >= 3
+    assert budget.at_profile(GRID, small, "coco") == {}
+
+
+# --- gains -------------------------------------------------------------------------------------
+
+
+def test_the_middle_is_a_point_of_every_curve_and_a_change_of_its_own() -> None:
+    runs = made(base=1.5, RCAR=2.0, base_12=1.8, RCAR_12=2.6)
+    table = budget.gains_by_setting(runs, GRID, PROFILE)
+    rcar = table[table["comparison"] == "RCAR over base"]
+    done = rcar[rcar["seeds"] > 0]
+    assert done.loc[done["name"] == "RCAR", "setting"].tolist() == list(SETTINGS)
+    epochs = rcar[rcar["setting"] == "epochs"].set_index("value")
+    assert sorted(epochs.index) == [3, 6, 12]
+    assert epochs["seeds"].to_dict() == {6: 3, 12: 3, 3: 0}
+    each = [
+        a.metrics["rsum"] - b.metrics["rsum"]
+        for a, b in zip(runs["RCAR (12 epochs)"], runs["base (12 epochs)"], strict=True)
+    ]
+    assert epochs.loc[12, "differences"] == pytest.approx(each)
+    assert epochs.loc[12, "gain"] == pytest.approx(np.mean(each))
+    assert epochs.loc[12, "seeds_low"] < np.mean(each) < epochs.loc[12, "seeds_high"]
+    assert epochs.loc[12, "rsum"] - epochs.loc[12, "host_rsum"] == pytest.approx(np.mean(each))
+    assert np.isnan(epochs.loc[3, "gain"])
+    assert not len(table[(table["comparison"] != "RCAR over base") & (table["seeds"] > 0)])
+
+
+def test_a_table_lists_what_was_not_run_and_what_cannot_be_tested() -> None:
+    runs = made(base=1.5, RCAR=2.0, base_12=1.8, RCAR_12=2.6)
+    runs["RCAR (12 epochs)"] = runs["RCAR (12 epochs)"][:1]
+    table = budget.gains_by_setting(runs, GRID, PROFILE)
+    rcar = table[table["comparison"] == "RCAR over base"]
+    shown = budget.readable(rcar, {"d/RCAR/1-a", "d/base (12 epochs)/0-a"})
+    assert len(shown) == rcar["name"].nunique()
+    middle = shown.iloc[0]
+    assert (middle["setting"], middle["seeds"], middle["collapsed"]) == (MIDDLE, "3", "1 of 3")
+    assert middle["over seeds"].startswith("[")
+    longer = shown[(shown["setting"] == "epochs") & (shown["value"] == "12")].iloc[0]
+    assert (longer["seeds"], longer["effect"], longer["over seeds"]) == ("1", "not testable", "")
+    assert longer["collapsed"] == "1 of 1 (host)"
+    absent = shown[(shown["setting"] == "epochs") & (shown["value"] == "3")].iloc[0]
+    assert (absent["seeds"], absent["gain in rSum"]) == ("not run", "")
+    assert "d/RCAR/1-a" in html(shown, "table").data  # the runs behind a number
+
+
+def test_without_a_record_every_budget_is_not_run() -> None:
+    table = budget.gains_by_setting({}, GRID, PROFILE)
+    assert not table["seeds"].any()
+    assert set(budget.readable(table)["seeds"]) == {"not run"}
+    assert set(budget.trend(table)["gain"]) == {"not run"}
+    assert budget.tested(table).empty
+    assert budget.status({}) == "no run of this grid is recorded yet"
+    assert budget.collapsed_runs(budget.watched({}, {})).empty
+    left = budget.cells_left(GRID, SIZE, {}).data
+    assert left.startswith(f"0 of {3 * len(GRID.rows)} runs")
+    assert all(name in left for name in GRID.rows)
+
+
+def test_what_is_left_is_named() -> None:
+    runs = made(base=1.5, RCAR=2.0)
+    runs["RCAR"] = runs["RCAR"][:2]
+    left = budget.cells_left(GRID, SIZE, runs).data
+    assert left.startswith("5 of")
+    assert "**Fewer than 3 seeds:** RCAR (2)." in left
+    absent = left.partition("**Not run:**")[2].partition("**")[0]
+    assert " base (12 epochs)" in absent
+    assert " base," not in absent
+
+
+def test_a_gain_that_grows_with_the_host_has_a_correlation_of_one() -> None:
+    frame = pd.DataFrame(
+        {
+            "comparison": "a over b",
+            "name": ["a", "a", "a (x)", "a (y)", "a (z)"],
+            "seeds": [3, 3, 1, 2, 0],
+            "host_rsum": [100.0, 100.0, 50.0, 150.0, np.nan],
+            "gain": [2.0, 2.0, -7.0, 8.0, np.nan],
+        }
+    )
+    row = budget.trend(frame).iloc[0]
+    assert (row["budgets"], row["Spearman's rho"]) == (3, "+1.00")
+    assert (row["host's rSum"], row["gain"]) == ("50 to 150", "-7.0 to +8.0")
+
+
+# --- collapsed trainings -----------------------------------------------------------------------
+
+
+def test_equal_scores_cost_the_margin_a_row_and_a_column() -> None:
+    loss = recipes.get("rcar-t2i-f30k").loss
+    row = budget.equal_scores(loss, [8]).iloc[0]
+    assert row["loss, hardest negatives"] == f"{2 * 0.2 * 8:.1f}"
+    assert row["loss, all negatives"] == f"{2 * 0.2 * 8 * 7:.1f}"
+    assert row["negatives that move, all"] == "56 of 56"
+    moved = int(str(row["negatives that move, hardest"]).split()[0])
+    assert 8 <= moved <= 2 * 8
+
+
+def curve(*losses: float) -> pd.DataFrame:
+    return pd.DataFrame({"epoch": range(1, len(losses) + 1), "loss": losses, "rsum": 20.0})
+
+
+def test_a_loss_is_pinned_only_where_the_hardest_negatives_count() -> None:
+    recipe = recipes.get("rcar-t2i-f30k").replace(
+        "training.batch=32", "loss.margin=0.2", "loss.warmup_epochs=1"
+    )
+    assert budget.pinned_loss(recipe) == pytest.approx(12.8)
+    found = budget.against_pinned(curve(12.8, 12.9, 12.0, 12.79), recipe)
+    assert found["hardest"].tolist() == [False, True, True, True]
+    assert found["pinned"].tolist() == [False, True, False, True]
+    assert found["ratio"].tolist() == pytest.approx([1.0, 12.9 / 12.8, 12 / 12.8, 12.79 / 12.8])
+
+
+def test_runs_that_collapsed_and_runs_that_escaped_are_listed() -> None:
+    name = "RCAR (no warm-up)"
+    runs = {name: [result(name, seed, 1.0) for seed in range(4)]}
+    pinned = budget.pinned_loss(GRID.rows[name].at(PROFILE))
+    assert pinned == pytest.approx(2 * 0.2 * 32)
+    curves = {
+        f"d/{name}/0-a": curve(pinned, pinned, pinned),
+        f"d/{name}/1-a": curve(pinned, pinned, 0.7 * pinned),
+        f"d/{name}/2-a": curve(0.9 * pinned, 0.5 * pinned, 0.4 * pinned),
+    }  # the fourth has no recorded curve
+    watched = budget.watched(runs, curves)
+    assert watched["collapsed"].tolist() == [True, False, False]
+    assert set(watched["method"]) == {"RCAR"}
+    assert set(watched["budget"]) == {"no warm-up"}
+    shown = budget.collapsed_runs(watched)
+    assert shown["end"].tolist() == ["collapsed", "escaped"]
+    assert shown["pinned in epoch"].tolist() == ["1, 2, 3 of 3", "1, 2 of 3"]
+    assert shown["2 x margin x batch"].tolist() == ["12.80", "12.80"]
