@@ -60,7 +60,7 @@ def leads(scores: np.ndarray, split: Split) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "photograph": [split.ids[k] for k in images],
-            "first sentence": [split.captions[split.place(k, 0)] for k in images],
+            "first sentence": [split.captions[split.place(int(k), 0)] for k in images],
             "score": [f"{value:.3f}" for value in own],
             "best other": [f"{value:.3f}" for value in own - margin],
             "margin": [f"{value:+.3f}" for value in margin],

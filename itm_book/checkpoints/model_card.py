@@ -17,9 +17,9 @@ PRECISIONS = (("float32", "as trained, float32"), ("float16", "as shipped, float
 TEXT = """\
 # {title}
 
-{what} It scores how well a sentence describes a photograph, and weighs 36 regions of the
-photograph for every word. Recipe `{recipe}`, seed {seed}, trained on {dataset} from commit
-`{commit}`.
+A matcher of the book *Where Words Look*, after {paper}.
+It scores how well a sentence describes a photograph, and weighs 36 regions of the photograph for
+every word. Recipe `{recipe}`, seed {seed}, trained on {dataset} from commit `{commit}`.
 
 ## Data and its terms
 
@@ -29,9 +29,9 @@ photograph, caption or feature. Its use is bound by the terms of the data that i
 
 ## The features that it needs
 
-36 regions of {width} numbers for a photograph, made with the backbone `{backbone}`{hash} and
-the boxes `{boxes}`. `features` in `config.json` is the note that such features carry.
-Features that were made otherwise are refused: their vectors mean something else.
+36 regions of {width} numbers for a photograph, made with the backbone `{backbone}`
+{hash}and the boxes `{boxes}`. `features` in `config.json` is the note that such
+features carry. Features that were made otherwise are refused: their vectors mean something else.
 
 ## Training
 
@@ -86,7 +86,7 @@ def model_card(
     shipped, features, test = config["shipped"], config["features"], record["test"]["float16"]
     text = TEXT.format(
         title=shipped["title"],
-        what=f"A matcher of the book *Where Words Look*, after {config['recipe']['paper']}.",
+        paper=config["recipe"]["paper"],
         name=shipped["name"],
         recipe=config["recipe"]["name"],
         seed=config["seed"],
@@ -96,7 +96,7 @@ def model_card(
         words=record["words"],
         width=features["width"],
         backbone=features["backbone"],
-        hash=f" (weights {features['weights'][:12]}…)" if "weights" in features else "",
+        hash=f"(weights {features['weights'][:12]}…) " if "weights" in features else "",
         boxes=config["boxes"],
         machine=_machine(environment),
         settings=yaml.safe_dump(dict(config["recipe"]), sort_keys=False, allow_unicode=True),
@@ -134,8 +134,9 @@ def _machine(environment: Mapping[str, Any]) -> str:
     minutes = environment["seconds_training"] / 60
     versions = f"Python {environment['python']}, torch {environment['packages']['torch']}"
     return (
-        f"{minutes:.0f} minutes on {environment['device_name']}, {versions}. The weights are those "
-        "of the epoch with the best recalls on the development split. All settings:"
+        f"{minutes:.0f} minutes on {environment['device_name']}, {versions}.\n"
+        "The weights are those of the epoch with the best recalls on the development split. "
+        "All settings:"
     )
 
 

@@ -110,6 +110,19 @@ def test_the_store_and_the_commands_take_it(
     assert capsys.readouterr().out.count("\n") >= 4
 
 
+def test_the_command_ships_a_run(
+    run: Run, data: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["results", "ship", str(run.folder), "mine", "--dataset", str(data.folder)]
+    assert main([*words, "--models", str(tmp_path)]) == 2  # whose terms are not known
+    assert "unknown dataset" in capsys.readouterr().err
+    assert main([*words, "--models", str(tmp_path), "--terms", "Free.", "--title", "Mine"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("rSum") == 2
+    assert f"{tmp_path / 'mine'}: weights of" in out
+    assert list(shipped_matchers.load_all((), tmp_path)) == ["Mine"]
+
+
 def test_other_weights_are_refused(home: Path, tmp_path: Path) -> None:
     copy = tmp_path / "colours"
     shutil.copytree(home / "colours", copy)
