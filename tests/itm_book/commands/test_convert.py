@@ -42,5 +42,5 @@ def test_coverage_is_printed_as_a_table(tmp_path: Path, capsys: pytest.CaptureFi
     header, everything, *kinds = capsys.readouterr().out.splitlines()
     assert header.split()[:3] == ["type", "phrases", "covered"]
     # six phrases; the man's arm has no region; people have both of their boxes
-    assert everything.split() == ["all", "6", "83.3", "%", "-", "1.33"]
+    assert everything.split() == ["all", "6", "83.3", "%", "-", "1.60"]
     assert [line.split()[0] for line in kinds] == ["bodyparts", "people"]
