@@ -18,6 +18,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from itm_book.checkpoints import shipped_matchers
 from itm_core.extras import EXTRAS
 from tests.micro import SMALL, write_dataset
 
@@ -136,6 +137,12 @@ def test_recipes_grids_and_datasets_are_listed(bare: Path, place: Path) -> None:
     listed = printed(bare, place, "itm", "grid")
     assert all(name in listed for name in grids)
     assert "flickr8k" in printed(bare, place, "itm", "data", "list")
+
+
+def test_the_trained_models_come_along(bare: Path, place: Path) -> None:
+    code = "from itm_book.checkpoints.shipped_matchers import HOME, names\n"
+    code += "print(names(), (HOME / 'regions' / 'README.md').is_file())"
+    assert printed(bare, place, "python", "-c", code) == f"{shipped_matchers.names()} True\n"
 
 
 def test_a_run_is_trained_scored_and_explained(bare: Path, place: Path) -> None:

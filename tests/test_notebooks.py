@@ -25,8 +25,9 @@ def test_one_cell_holds_the_parameters(path: Path) -> None:
     tagged = [c for c in code(path) if "parameters" in c.metadata.get("tags", [])]
     assert len(tagged) == 1
     names = {t.id for s in ast.parse(tagged[0].source).body for t in s.targets}
-    assert {"device", "root"} <= names
-    assert {"dataset"} <= names or {"data", "size", "record", "seeds"} <= names
+    assert "device" in names
+    trains = {"dataset", "root"} <= names or {"data", "size", "record", "seeds", "root"} <= names
+    assert trains or {"pictures", "matcher"} <= names
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)

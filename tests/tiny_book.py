@@ -25,12 +25,11 @@ WIDGET = "import ipywidgets\nipywidgets.IntSlider()"
 TOUCH = "from IPython.display import HTML\nHTML('<div class=\"itm-explorer\">\\n\\n**word**</div>')"
 SPECIAL = {
     "scenes": ["# Scenes", TABLE],
-    "first_match": ["# First match", "## Where the words look", PLOT],
+    "first_match": ["# First match", "## Where the words look", PLOT, TOUCH],
     "experiment": ["# One experiment", WIDGET, PLOT],
     "scan": ["# SCAN", "The score {cite}`scan` of $S = \\sum_l \\rho_l$.", "1 + 1"],
     "methods": ["# Every method", TABLE],
     "own_regulator": ["# Add your own regulator", "1 + 1"],
-    "rcar": ["# RCAR", TOUCH],
 }
 # every other notebook of the table of contents, as a page with nothing but its name
 CHAPTERS = {name: SPECIAL.get(name, [f"# {name}", "1 + 1"]) for name in notebooks_of(PROJECT)}
@@ -61,7 +60,7 @@ def write_clone(folder: Path, chapters: Mapping[str, list[str]] = CHAPTERS) -> P
     shutil.copy2(PROJECT / "_config.yml", folder)
     for name, sources in chapters.items():
         path = folder / "notebooks" / f"{name}.ipynb"
-        write_notebook(path, *sources, cover=name == "rcar")
+        write_notebook(path, *sources, cover=name == "first_match")
     return folder
 
 

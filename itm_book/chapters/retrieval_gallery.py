@@ -1,4 +1,4 @@
-"""Agreement of searches by similar sentences.
+"""Searches with the captions and the images of a split, and agreement of similar sentences.
 
 Page: "The gallery: what is found, and why".
 """
@@ -11,9 +11,23 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from itm_book.search.searcher import BEST, Searcher
+from itm_book.search.searcher import BEST, Searcher, SearchResult
 from itm_book.tables import report
+from itm_core.data.dataset import Split
 from itm_core.evaluation.statistics import spearman
+
+
+def of_captions(
+    searchers: Sequence[Searcher], split: Split, images: Sequence[int]
+) -> list[list[SearchResult]]:
+    """Return for each image what its first caption finds, by every method."""
+    texts = [split.captions[split.place(image, 0)] for image in images]
+    return [[search.images_for(text) for search in searchers] for text in texts]
+
+
+def of_images(searchers: Sequence[Searcher], images: Sequence[int]) -> list[list[SearchResult]]:
+    """Return for each image the captions that it finds, by every method."""
+    return [[search.captions_for(image) for search in searchers] for image in images]
 
 
 def agreement(searchers: Sequence[Searcher], sentences: Sequence[str]) -> pd.DataFrame:

@@ -101,14 +101,16 @@ def load_run(
             weights that have none.
         vocabulary: a vocabulary file that replaces both; for imported weights only.
 
-    Raises `InputError` as `run.load` does, and for a vocabulary whose size is not that of the
-    imported word embedding.
+    Raises `InputError` as `run.load` does, for a vocabulary whose size is not that of the imported
+    word embedding, and for a shipped matcher with other weights than it was shipped with.
     """
     run = ImportedRun(Path(folder))
     if (run.folder / IMPORT).exists():
         require_config(run, IMPORTED_CONFIG)
         if not isinstance(run.config["imported"].get("spare_rows"), list):
             raise damaged_config(run, ["spare_rows of what is imported"])
+        if "shipped" in run.config:
+            _require_shipped_weights(run)
         return _with_words(run, dataset, vocabulary)
     trained = load(folder)
     if vocabulary is not None:
@@ -119,6 +121,26 @@ def load_run(
             remedy="leave the vocabulary out; it is for imported checkpoints",
         )
     return trained
+
+
+def _require_shipped_weights(run: Run) -> None:
+    """Raise `InputError` unless a shipped matcher has the weights that its configuration names."""
+    expected, digest = run.config["shipped"]["weights"], weights_hash(run)
+    if digest != expected:
+        raise InputError(
+            "these are not the weights that were shipped",
+            file=run.folder / WEIGHTS,
+            expected=f"SHA-256 {expected}",
+            found=digest,
+            remedy=_repair(run),
+        )
+
+
+def _repair(run: Run) -> str:
+    """Return how to get the weights of a run again."""
+    if "shipped" in run.config:
+        return f"git checkout -- {run.folder}, or install the package again"
+    return f"delete {run.folder} and {run.again}"
 
 
 def load_members(
@@ -196,8 +218,7 @@ def vocabulary_hash(vocabulary: Words) -> str:
 def weights_hash(run: Run) -> str:
     """Return the SHA-256 of a run's file of weights; raises `InputError` when it is missing."""
     path = run.folder / WEIGHTS
-    remedy = f"delete {run.folder} and {run.again}"
-    with reading(path, "checkpoint not found", remedy), path.open("rb") as file:
+    with reading(path, "checkpoint not found", _repair(run)), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -1,6 +1,6 @@
-"""``itm results``: results of runs, recorded in ``data/results/``.
+"""``itm results``: results of runs recorded in ``data/results/``, matchers in ``data/models/``.
 
-Page: "Batches"; "Real photographs".
+Page: "Batches"; "Real photographs"; "Your pictures".
 """
 
 from __future__ import annotations
@@ -46,6 +46,25 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--record", type=Path, help="default: data/results/attention.csv")
     command.set_defaults(run=_attention)
     _add_places(command)
+    _add_ship(inner)
+
+
+def _add_ship(inner: argparse._SubParsersAction) -> None:
+    command = inner.add_parser(
+        "ship", help="write a finished run to data/models/ as float16 weights with a model card"
+    )
+    command.add_argument("run_folder", type=Path, metavar="RUN", help="the folder of the run")
+    command.add_argument("name", metavar="NAME", help="of the new folder, such as scan-t2i")
+    command.add_argument("--title", default="", help="displayed name; default: NAME")
+    command.add_argument(
+        "--dataset", type=Path, help="what it was trained on; default: its name in data/"
+    )
+    command.add_argument(
+        "--terms", help="of the dataset, for the model card; default: those of `itm data list`"
+    )
+    command.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
+    command.add_argument("--models", type=Path, help="default: data/models")
+    command.set_defaults(run=_ship)
 
 
 def _add_places(command: argparse.ArgumentParser) -> None:
@@ -116,4 +135,23 @@ def _attention(options: argparse.Namespace) -> int:
     ):
         print(line, flush=True)
     print(f"recorded in {record}")
+    return 0
+
+
+def _ship(options: argparse.Namespace) -> int:
+    from itm_book.checkpoints.shipped_matchers import HOME
+    from itm_book.checkpoints.shipping import ship
+    from itm_book.datasets import registry
+    from itm_book.records.commits import require_committed
+    from itm_core.data.dataset import load_dataset
+    from itm_core.environment import current_commit
+    from itm_core.experiments.run import load
+
+    require_committed(current_commit())  # whose code rounds and scores
+    run = load(options.run_folder)
+    dataset = load_dataset(options.dataset or options.data / run.config["dataset"])
+    terms = options.terms or registry.find(dataset.name.removesuffix("-regions")).terms
+    home = options.models or HOME
+    shipped = ship(run, options.name, dataset, terms=terms, title=options.title, home=home)
+    print("\n".join(shipped.lines()))
     return 0

@@ -1,7 +1,8 @@
 """The features of a split for a finished run: those of the backbone that it was trained on.
 
 A matcher works only with features like those it was trained on. The backbone that is recorded
-beside features (`data.feature_notes`) is compared before a run scores other images.
+beside features (`data.feature_notes`) is compared before a run scores other images. A matcher that
+is shipped also names its boxes, which are compared too.
 
 Page: "Your pictures".
 """
@@ -9,10 +10,11 @@ Page: "Your pictures".
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from itm_core.data.dataset import Split
-from itm_core.data.feature_notes import NOTE, features_of_folder
+from itm_core.data.feature_notes import NOTE, features_of_folder, read_note
 from itm_core.errors import InputError
 from itm_core.experiments.prepare import features_of
 from itm_core.experiments.run import Run
@@ -37,21 +39,23 @@ def require_same_features(config: Mapping[str, Any], split: Split) -> None:
         split: regions ``[I, R, F]`` that the run is to score.
 
     The notes on both must be equal. A note on one side only is refused too: features of another
-    origin have no ``features.json``. The width F is always compared; the number of regions R for
-    a method that fixes it.
+    origin have no ``features.json``. The source of the boxes is compared where the configuration
+    has ``boxes``. The width F is always compared; the number of regions R for a method that fixes
+    it.
     """
     features, trained = features_of_folder(split.folder), config.get("features")
+    boxes = _boxes_of_folder(split.folder) if "boxes" in config else None
     origin = f"as in the run's dataset {config['dataset']}"
-    if features != trained:
+    if features != trained or boxes != config.get("boxes"):
         raise InputError(
             "the matcher was trained on other features and would score these at random",
             file=split.folder,
-            expected=f"{_features_text(trained)}, {origin}",
-            found=_features_text(features),
+            expected=f"{_features_text(trained, config.get('boxes'))}, {origin}",
+            found=_features_text(features, boxes),
             remedy=(
-                "make the features of both with one backbone (itm data make ... --backbone NAME), "
-                f"or name a run that was trained on such features; if {NOTE} was only left behind, "
-                "copy it to the features"
+                "make the features of both with one backbone (itm data make ... --backbone NAME) "
+                "and the same boxes, or name a run that was trained on such features; "
+                f"if {NOTE} was only left behind, copy it to the features"
             ),
         )
     _, regions, width = split.regions.shape
@@ -70,10 +74,17 @@ def require_same_features(config: Mapping[str, Any], split: Split) -> None:
             )
 
 
-def _features_text(features: dict[str, Any] | None) -> str:
+def _boxes_of_folder(folder: Path) -> str | None:
+    """Return the name of the source of a dataset's boxes; None without a note."""
+    note = read_note(folder)
+    return None if note is None else str(note["made_with"].get("boxes"))
+
+
+def _features_text(features: dict[str, Any] | None, boxes: str | None = None) -> str:
     """Return a description of the features, specific enough to distinguish two networks."""
     if features is None:
         return "features of an unknown backbone"
     weights = f", weights {features['weights'][:12]}…" if "weights" in features else ""
     side = f", at {features['side']} pixels" if "side" in features else ""
-    return f"{features['backbone']} [{features['width']}]{weights}{side}"
+    of_boxes = f", boxes: {boxes}" if boxes is not None else ""
+    return f"{features['backbone']} [{features['width']}]{weights}{side}{of_boxes}"

@@ -1,6 +1,6 @@
 // Interactive attention of one pair: words highlight regions, regions highlight words. The numbers
-// are those of itm_book.pairs.pair_records; this file only draws them. drawing.js and
-// explorer_panel.js are always loaded before it.
+// are those of itm_book.pairs.pair_records; this file only draws them. drawing.js, explorer_menu.js
+// and explorer_panel.js are always loaded before it.
 
 const WIDE = 400; // units across a picture, whatever its pixels
 const LABELS = 78, ROW = 15, TRACK = 58, TALL = 34, GAP = 10; // units of the matrix
@@ -14,6 +14,10 @@ const STYLE = `${ground("itm-explorer")}
 .itm-explorer .words button { position: relative; border-color: transparent; border-bottom: 3px solid var(--line); }
 .itm-explorer .words button.on { border-color: currentColor; }
 .itm-explorer .words i { display: block; height: 4px; margin: 0 -0.2em 1px; border-radius: 2px; opacity: 0; }
+.itm-explorer .menu { display: flex; flex-wrap: wrap; gap: 0.35rem 1rem; margin-bottom: 0.6rem; font-size: 13px; color: var(--soft); }
+.itm-explorer .menu label { display: inline-flex; gap: 0.35em; align-items: center; margin: 0; min-width: 0; max-width: 100%; }
+.itm-explorer .menu select { min-width: 0; max-width: 100%; padding: 0.1em; font: inherit; text-overflow: ellipsis; color: var(--ink);
+  background: var(--card); border: 1px solid var(--line); border-radius: 4px; }
 .itm-explorer .tools { display: flex; flex-wrap: wrap; gap: 0.35rem 1rem; align-items: center;
   margin: 0.6rem 0; font-size: 13px; color: var(--soft); }
 .itm-explorer .tools label { display: inline-flex; gap: 0.35em; align-items: center; margin: 0; }
@@ -40,7 +44,7 @@ const STYLE = `${ground("itm-explorer")}
   .itm-explorer .panels.two .views { grid-template-columns: minmax(0, 1fr); }
   .itm-explorer .views { grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); }
 }
-@media print { .itm-explorer .tools { display: none; } }
+@media print { .itm-explorer :is(.tools, .menu) { display: none; } }
 `;
 
 const cut = (word) => (word.length > 11 ? `${word.slice(0, 10)}…` : word);
@@ -57,7 +61,7 @@ function at(steps, step) {
 let count = 0; // explorers of this module; with the random part, mask names are unique
 
 class Explorer {
-  constructor(data, el, source) {
+  constructor(data, el, source, menu) {
     Object.assign(this, { data, source, el });
     const start = data.start || {};
     this.name = `itm-${Math.random().toString(36).slice(2, 9)}-${count++}`;
@@ -75,6 +79,7 @@ class Explorer {
     this.root = html("div", el, { class: "itm-explorer", role: "group" });
     this.root.setAttribute("aria-label", `Attention of the words: ${data.caption}`);
     html("style", this.root, {}, STYLE);
+    menu?.draw(this.root);
     this.drawWords();
     this.drawTools();
     const panels = html("div", this.root, { class: data.methods.length > 1 ? "panels two" : "panels" });
@@ -355,6 +360,7 @@ async function painted(text) {
 }
 
 const render = renderer((records, el, before, source) => {
+  if (records.pairs) return new Menu(records, el, source);
   if (!records.words) return null;
   const options = before && { top: before.top, truth: before.truth };
   return new Explorer({ ...records, start: { ...records.start, ...options } }, el, source);

@@ -50,6 +50,49 @@ def explorer(
     return HTML(in_page.part("explorer", data, without))
 
 
+def explorer_menu(pairs: Sequence[Sequence[PairRecord]], *, shown: int = 0, top: int = 3) -> HTML:
+    """Return an explorer with a menu of pairs, and of one or two methods to compare.
+
+    The word that contributes most by the first method is highlighted at the start of each pair.
+
+    Args:
+        pairs: for each pair the records of all methods, in one order.
+        shown: the pair at the start; the methods at the start are the first two.
+        top: as for `explorer`.
+
+    Raises `InputError` for no pair, a pair that is not there, records of different pairs, and
+    pairs with different methods.
+    """
+    data = menu_payload(pairs, shown)
+    data["start"] = {"top": _boxes(top), "truth": False}
+    captions = "; ".join(pair["caption"] for pair in data["pairs"])
+    without = f"The explorer of these captions needs JavaScript: {captions}."
+    return HTML(in_page.part("explorer", data, without))
+
+
+def menu_payload(pairs: Sequence[Sequence[PairRecord]], shown: int) -> dict[str, Any]:
+    """Return the data of `explorer_menu`; raises `InputError` as it does."""
+    names = {tuple(record.name for record in records) for records in pairs}
+    if len(names) != 1:
+        found = " and ".join(", ".join(methods) for methods in sorted(names))
+        raise InputError(
+            "the pairs of a menu need the same methods",
+            expected="one or more pairs, each with a record of every method",
+            found=found or "no pair",
+        )
+    if not 0 <= shown < len(pairs):
+        raise InputError("no such pair", expected=f"0 to {len(pairs) - 1}", found=shown)
+    return {"pairs": [_pair_payload(records) for records in pairs], "shown": shown}
+
+
+def _pair_payload(records: Sequence[PairRecord]) -> dict[str, Any]:
+    """Return the data of one pair of a menu, with the word that is pinned at the start."""
+    first = records[0].directions[0]
+    content = one_pair(records).content() if first.direction == "t2i" else []
+    best = max(content, key=lambda word: float(first.contribution[word]), default=None)
+    return _all_methods(records) | {"pins": [] if best is None else [best]}
+
+
 def payload(records: Sequence[PairRecord]) -> dict[str, Any]:
     """Return the data of the explorer: the pair, the methods, and the colours of the book.
 
@@ -57,6 +100,10 @@ def payload(records: Sequence[PairRecord]) -> dict[str, Any]:
     """
     if not 1 <= len(records) <= 2:
         raise InputError("wrong number of records", expected="1 or 2", found=len(records))
+    return _all_methods(records)
+
+
+def _all_methods(records: Sequence[PairRecord]) -> dict[str, Any]:
     pair = one_pair(records)
     return {
         "image": pair.image,

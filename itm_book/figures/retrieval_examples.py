@@ -94,13 +94,13 @@ def searched_images(
     """Return the best-scored pictures of several sentences, a row each, best first."""
     rows, columns = len(sentences), max(map(len, pictures))
     with styled():
-        figure, grid = plt.subplots(
-            rows, columns, figsize=(1.9 * columns, 1.95 * rows), squeeze=False
-        )
-        for axes in grid.ravel():
-            axes.set_axis_off()
-        for row, sentence, shown, values in zip(grid, sentences, pictures, scores, strict=True):
-            row[0].set_title(f"“{sentence}”", loc="left", fontsize=10)
+        figure = plt.figure(figsize=(1.9 * columns, 2.3 * rows), layout="constrained")
+        parts = figure.subfigures(rows, 1, squeeze=False)[:, 0]
+        for part, sentence, shown, values in zip(parts, sentences, pictures, scores, strict=True):
+            part.suptitle(f"“{sentence}”", x=0.01, ha="left", fontsize=10)
+            row = part.subplots(1, columns, squeeze=False)[0]
+            for axes in row:
+                axes.set_axis_off()
             for axes, picture, value in zip(row, shown, values, strict=False):
                 axes.set_axis_on()
                 axes.imshow(picture)

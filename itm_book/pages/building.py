@@ -43,7 +43,7 @@ from itm_core.files import locked, space_checked
 log = logging.getLogger(__name__)
 
 INDEX = Path("_build", "html", "index.html")
-COVER = "rcar"  # the notebook whose cell tagged `staging.COVER_TAG` opens the landing page
+COVER = "first_match"  # the notebook whose cell tagged `staging.COVER_TAG` opens the landing page
 
 
 class BookError(InputError):

@@ -15,10 +15,11 @@ from itm_book.pages.chapters import METADATA
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
 COVER_TAG = "cover"
-COVER_WORDS = """Point at a word: regions light up by its attention to them. Point at a region:
-words light up. Left the host, right the same host with a regulator, both trained with the same
-budget on the machine that built this copy of the book, for
-[the chapter on RCAR](../notebooks/rcar.ipynb).
+COVER_WORDS = """One of ten photographs that no matcher was trained on, and a sentence for it.
+Point at a word: regions light up by its attention to them. Point at a region: words light up. The
+menu has the other photographs and methods; RCAR reads the photograph again in *steps*, and its
+regulators change the attention from one to the next. The matchers come with the project; how the
+pair was chosen is told in [First match](../notebooks/first_match.ipynb).
 """
 
 

@@ -111,10 +111,15 @@ def build(recipe: Recipe, config: dict[str, Any], vocabulary: Words | None) -> M
     rows = config.get("embedding_rows")
     if rows is None:
         assert vocabulary is not None
-        # <mask> is the last row where words are dropped; BERT has its own
-        has_mask = isinstance(vocabulary, WordPieces)
-        rows = len(vocabulary) + bool(recipe.training.token_dropout and not has_mask)
+        rows = embedding_rows(recipe, vocabulary)
     return recipe.build(config["feature_width"] + position_width, rows, config["region_count"])
+
+
+def embedding_rows(recipe: Recipe, vocabulary: Words) -> int:
+    """Return the number of rows of the word embedding that a recipe trains for a vocabulary."""
+    # <mask> is the last row where words are dropped; BERT has its own
+    has_mask = isinstance(vocabulary, WordPieces)
+    return len(vocabulary) + bool(recipe.training.token_dropout and not has_mask)
 
 
 def features_of(split: Split, recipe: Recipe) -> Any:

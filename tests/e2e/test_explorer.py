@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page
 
-from itm_book.explorer.explorer import explorer
+from itm_book.explorer.explorer import explorer, explorer_menu
 from itm_book.pairs.pair_records import PairRecord
 from tests import scenes_pair
 from tests.e2e.conftest import open_page
@@ -227,6 +227,34 @@ def test_it_fits_a_phone_and_the_dark(
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert "dark" in (root.get_attribute("class") or "")
     context.close()
+
+
+def test_a_menu_changes_pair_and_methods(
+    page: Page, records: list[PairRecord], tmp_path: Path
+) -> None:
+    other = replace(records[0].pair, image="other", words=records[0].pair.words[::-1])
+    pairs = [records, [replace(record, pair=other) for record in records]]
+    root = show(page, tmp_path, explorer_menu(pairs).data)
+    titles = [f"{record.name}: score {record.score:.3f}" for record in records]
+    assert root.locator(".panel h4").all_inner_texts() == titles
+    assert root.locator("[aria-pressed='true']").count() == 1  # of the largest contribution
+    root.locator("[data-word='0']").click()
+    root.locator("[data-choice='method']").select_option("1")
+    assert page.locator(".panel h4").all_inner_texts() == titles[1:]  # beside itself: once
+    assert page.locator("[aria-pressed='true']").count() == 2
+    page.locator("[data-choice='beside']").select_option("0")
+    assert page.locator(".panel h4").all_inner_texts() == titles[::-1]
+    page.locator("[data-choice='pair']").select_option("1")
+    words = page.locator("[data-word]").all_inner_texts()
+    assert [word.strip() for word in words] == other.words
+    assert page.locator("[aria-pressed='true']").count() == 1
+    assert page.evaluate("document.activeElement.dataset.choice") == "pair"
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Save as HTML").click()
+    waiting.value.save_as(tmp_path / "saved.html")
+    page.goto((tmp_path / "saved.html").as_uri())
+    assert page.locator(".panel").count() == 2
+    assert page.locator(".menu").count() == 0
 
 
 def test_several_on_a_page_do_not_meddle(

@@ -73,7 +73,7 @@ def page(browser: Browser, address: str, scheme: str) -> Iterator[Page]:
 
 
 def opened(page: Page, address: str) -> tuple[Locator, dict[str, Any]]:
-    """Return the explorer that the landing page opens with, and the numbers that it carries."""
+    """Return the explorer that the landing page opens with, and the numbers of its menu."""
     page.goto(f"{address}/book/intro.html")
     root = page.locator(".itm-explorer").first
     root.wait_for()
@@ -82,14 +82,18 @@ def opened(page: Page, address: str) -> tuple[Locator, dict[str, Any]]:
     return root, json.loads(text)
 
 
-def content_word(data: dict[str, Any]) -> int:
-    """Return the place of the first word that names something."""
-    return next(k for k, boxes in enumerate(data["true_boxes"]) if boxes)
+def chosen(root: Locator, data: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the pair and the methods that the menu shows now."""
+    pair = data["pairs"][int(root.locator("[data-choice='pair']").input_value())]
+    places = root.locator(".menu select:not([data-choice='pair'])").evaluate_all(
+        "all => all.map(one => Number(one.value))"
+    )
+    return pair, [pair["methods"][place] for place in dict.fromkeys(places)]
 
 
-def weights(data: dict[str, Any], method: int, step: int) -> np.ndarray:
+def weights(method: dict[str, Any], step: int) -> np.ndarray:
     """Return the attention ``[L, R]`` of a method at a step, the last one if it has fewer."""
-    steps = data["methods"][method]["directions"][0]["weights"]
+    steps = method["directions"][0]["weights"]
     return np.array(steps[min(step, len(steps) - 1)])
 
 
@@ -104,39 +108,63 @@ def brightness(panel: Locator) -> np.ndarray:
     return bright
 
 
+def test_the_data_of_the_page_is_small(page: Page, address: str) -> None:
+    opened(page, address)
+    text = page.locator("script[data-explorer-records]").first.text_content()
+    assert text is not None
+    assert len(text.encode()) <= 1_500_000
+    assert "data:image/jpeg" in text  # photographs
+    assert "data:image/png" not in text
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_opens_with_a_pair_that_can_be_touched(
+def test_it_opens_with_a_photograph_and_a_lit_word(
     page: Page, address: str, scheme: str, keep: Keep
 ) -> None:
     root, data = opened(page, address)
-    assert len(data["methods"]) == 2  # a host, and the same with a regulator
+    pair, methods = chosen(root, data)
     place = root.bounding_box()
     assert place is not None
     assert place["y"] < DESK["height"] / 2  # seen without scrolling
-    word = content_word(data)
-    root.locator(f"[data-word='{word}']").hover()
-    for m, panel in enumerate(root.locator(".panel").all()):
-        seen = weights(data, m, 99)[word]
+    (word,) = pair["pins"]
+    for method, panel in zip(methods, root.locator(".panel").all(), strict=True):
+        seen = weights(method, 99)[word]
         np.testing.assert_allclose(brightness(panel), 255 * seen / seen.max(), atol=1)
         best = panel.locator("[data-marked][data-rank='1']").get_attribute("data-marked")
         assert best == str(seen.argmax())
     keep(page, f"landing-{scheme}")
 
 
-def test_steps_pins_and_bars_show_the_numbers_of_the_record(
+def test_the_menu_has_every_photograph_and_method(page: Page, address: str, keep: Keep) -> None:
+    root, data = opened(page, address)
+    assert len(data["pairs"]) == 10
+    root.locator("[data-choice='pair']").select_option("0")
+    for place in range(len(data["pairs"][0]["methods"])):
+        root = page.locator(".itm-explorer").first
+        root.locator("[data-choice='method']").select_option(str(place))
+        root = page.locator(".itm-explorer").first
+        pair, methods = chosen(root, data)
+        assert pair is data["pairs"][0]
+        assert methods[0] is pair["methods"][place]
+        assert root.locator(".panel").count() == len(methods)
+        assert methods[0]["name"] in root.locator(".panel h4").first.inner_text()
+        shown = root.locator("[data-word]").all_inner_texts()
+        assert [word.strip() for word in shown] == pair["words"]
+        keep(root, f"landing-method-{place}")
+
+
+def test_steps_and_bars_show_the_numbers_of_the_record(
     page: Page, address: str, keep: Keep
 ) -> None:
     root, data = opened(page, address)
-    word = content_word(data)
-    root.locator(f"[data-word='{word}']").click()
-    page.mouse.move(5, 5)
-    regulated = max((0, 1), key=lambda m: len(data["methods"][m]["directions"][0]["weights"]))
-    panel = root.locator(".panel").nth(regulated)
-    for step in range(len(data["methods"][regulated]["directions"][0]["weights"])):
-        root.locator("input[type='range']").fill(str(step))
-        assert brightness(panel).argmax() == weights(data, regulated, step)[word].argmax()
-    for method, shown in zip(data["methods"], root.locator(".panel").all(), strict=True):
-        contributions = shown.locator(".bar[data-of='contribution']").evaluate_all(
+    pair, methods = chosen(root, data)
+    (word,) = pair["pins"]
+    for method, panel in zip(methods, root.locator(".panel").all(), strict=True):
+        for step in range(len(method["directions"][0]["weights"])):
+            if root.locator("input[type='range']").count():
+                root.locator("input[type='range']").fill(str(step))
+            assert brightness(panel).argmax() == weights(method, step)[word].argmax()
+        contributions = panel.locator(".bar[data-of='contribution']").evaluate_all(
             "all => all.map(one => Number(one.dataset.value))"
         )
         assert sum(contributions) == pytest.approx(method["score"], abs=1e-5)
@@ -145,14 +173,16 @@ def test_steps_pins_and_bars_show_the_numbers_of_the_record(
 
 def test_it_can_be_read_with_the_keyboard_alone(page: Page, address: str) -> None:
     root, data = opened(page, address)
+    words = chosen(root, data)[0]["words"]
     root.locator("[data-word='0']").focus()
+    page.keyboard.press("Escape")
     page.keyboard.press("End")
     page.keyboard.press("Enter")
-    last = len(data["words"]) - 1
+    last = len(words) - 1
     assert root.locator(f"[data-word='{last}']").get_attribute("aria-pressed") == "true"
     page.wait_for_timeout(300)
-    assert data["words"][last] in (root.locator("[aria-live]").text_content() or "")
-    assert root.locator(".facts b").first.inner_text() == data["words"][last]
+    assert words[last] in (root.locator("[aria-live]").text_content() or "")
+    assert root.locator(".facts b").first.inner_text() == words[last]
     page.keyboard.press("Escape")
     assert root.locator("[aria-pressed='true']").count() == 0
 
@@ -167,14 +197,14 @@ def test_it_can_be_taken_along(page: Page, address: str, tmp_path: Path, kind: s
     if kind == "png":
         assert saved.read_bytes().startswith(b"\x89PNG")
     else:
-        assert data["methods"][0]["name"] in saved.read_text(encoding="utf-8")
+        assert chosen(root, data)[1][0]["name"] in saved.read_text(encoding="utf-8")
 
 
 def test_it_fits_a_phone(page: Page, address: str, keep: Keep) -> None:
     page.set_viewport_size(PHONE)
     root, data = opened(page, address)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    root.locator(f"[data-word='{content_word(data)}']").click()
+    assert chosen(root, data)[0]["pins"]
     for panel in root.locator(".panel").all():
         assert panel.locator("[data-marked]").count() >= 1
     keep(root, "landing-phone")

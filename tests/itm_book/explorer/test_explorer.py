@@ -72,6 +72,34 @@ def test_what_does_not_fit_is_refused(records: list[PairRecord]) -> None:
         explorer.explorer(records, top=11)
 
 
+def test_a_menu_has_every_pair_and_every_method(records: list[PairRecord]) -> None:
+    other = [
+        replace(record, pair=replace(record.pair, image="other"), name=record.name)
+        for record in records
+    ]
+    data = data_of(explorer.explorer_menu([records, other], shown=1).data)
+    pairs = data["pairs"]
+    assert isinstance(pairs, list)
+    assert [pair["image"] for pair in pairs] == [records[0].pair.image, "other"]
+    assert data["shown"] == 1
+    for pair in pairs:
+        assert [method["name"] for method in pair["methods"]] == ["scan-t2i-mean", "rcar-t2i"]
+    (pinned,) = pairs[0]["pins"]
+    content, given = records[0].pair.content(), records[0].directions[0].contribution
+    assert given[pinned] == max(given[content])
+    many = [replace(records[0], name=f"method {k}") for k in range(4)]
+    assert len(explorer.menu_payload([many], 0)["pairs"][0]["methods"]) == 4
+
+
+def test_what_does_not_fit_a_menu_is_refused(records: list[PairRecord]) -> None:
+    with pytest.raises(InputError, match="need the same methods.*found no pair"):
+        explorer.explorer_menu([])
+    with pytest.raises(InputError, match="need the same methods"):
+        explorer.explorer_menu([records, records[:1]])
+    with pytest.raises(InputError, match="no such pair"):
+        explorer.explorer_menu([records], shown=1)
+
+
 def test_the_live_one_asks_the_model_again(tmp_path: Path) -> None:
     split = scenes_pair.scenes(tmp_path)
     runs = {name: scenes_pair.trained(tmp_path, name) for name in ("scan-t2i-mean", "rcar-t2i")}
