@@ -24,6 +24,8 @@ from itm_core.data.vocabulary import EMPTY_WORDS
 from itm_core.errors import InputError
 from itm_core.evaluation.attention_measures import attention_threshold, sets
 from itm_core.evaluation.attention_quality import truth
+from itm_core.evaluation.joined_words import Rule, join_pieces
+from itm_core.experiments.prepare import word_rows
 from itm_core.experiments.runs import Run
 from itm_core.models import DirectionOutput, Matcher
 from itm_core.models.matcher import AttentionPass
@@ -243,9 +245,8 @@ def records_of(
     for row, ((image, caption), text) in enumerate(zip(pairs, texts, strict=True)):
         words = run.vocabulary.tokens(text)
         relevant = _relevant(split, image, caption, len(words))
-        directions = [
-            _direction_record(side, row, len(words), relevant) for side in output.directions
-        ]
+        rows = word_rows([text], run.vocabulary) or [[*range(len(words) + 2)]]
+        directions = [_direction_record(side, row, rows[0], relevant) for side in output.directions]
         score = float(output.score[row])
         records.append(
             PairRecord(
@@ -291,12 +292,20 @@ def pair(
 
 
 def _direction_record(
-    side: DirectionOutput, row: int, words: int, relevant: np.ndarray | None
+    side: DirectionOutput, row: int, rows: Sequence[int], relevant: np.ndarray | None
 ) -> DirectionRecord:
-    """Return one direction of the pair in a row of the batch; its caption has L ``words``."""
-    t2i, tokens = side.key_axis == REGIONS, slice(words + 2)  # the others are padding
-    shown = slice(1, words + 1) if t2i else slice(None)  # queries without start and end
-    passes = [attended.weights[row, tokens, 0] for attended in side.passes]
+    """Return one direction of the pair in a row of the batch; ``rows`` are words of its tokens."""
+    t2i = side.key_axis == REGIONS
+    shown = slice(1, -1) if t2i else slice(None)  # queries without start and end
+
+    def words(values: torch.Tensor, rule: Rule) -> torch.Tensor:
+        return join_pieces(values[None], [rows], rule)[0]
+
+    def shown_queries(values: torch.Tensor, rule: Rule) -> np.ndarray:
+        values = values.reshape(-1, 1)
+        return (words(values, rule) if t2i else values).numpy()[shown, 0]
+
+    passes = [words(p.weights[row, :, 0], "mean" if t2i else "sum") for p in side.passes]
     queries = side.passes[0].weights.shape[side.query_axis]
     quality = []
     if relevant is not None:
@@ -308,21 +317,21 @@ def _direction_record(
     return DirectionRecord(
         direction="t2i" if t2i else "i2t",
         weights=[weights[1:-1].numpy() for weights in passes],
-        temperature=[_temperature(attended, row, queries)[shown] for attended in side.passes],
-        pooling=[weights[row].flatten().numpy()[shown] for weights in side.pooling],
-        contribution=side.contribution[row].flatten().numpy()[shown],
+        temperature=[shown_queries(_temperature(p, row, queries), "mean") for p in side.passes],
+        pooling=[shown_queries(weights[row], "sum") for weights in side.pooling],
+        contribution=shown_queries(side.contribution[row], "sum"),
         quality=quality,
     )
 
 
-def _temperature(attended: AttentionPass, row: int, queries: int) -> np.ndarray:
+def _temperature(attended: AttentionPass, row: int, queries: int) -> torch.Tensor:
     value = attended.control.temperature
     return _each_query(value[row] if isinstance(value, torch.Tensor) else value, queries)
 
 
-def _each_query(value: float | torch.Tensor, queries: int) -> np.ndarray:
+def _each_query(value: float | torch.Tensor, queries: int) -> torch.Tensor:
     """Return a temperature, scalar or per query, as ``[Q]``."""
-    return torch.as_tensor(value, dtype=torch.float32).flatten().expand(queries).numpy()
+    return torch.as_tensor(value, dtype=torch.float32).flatten().expand(queries)
 
 
 def _measured(weights: torch.Tensor, relevant: torch.Tensor) -> list[Measures | None]:
@@ -344,8 +353,7 @@ def _own_caption(split: Split, image: int, caption: int) -> bool:
 def _relevant(split: Split, image: int, caption: int | str, words: int) -> np.ndarray | None:
     """Return which regions show the object named by each token, ``[L + 2, R]``.
 
-    None without annotations, for an image that is not the caption's, and for a method with
-    another tokenisation.
+    None without annotations, and for an image that is not the caption's.
     """
     if isinstance(caption, str) or not _own_caption(split, image, caption):
         return None

@@ -17,10 +17,9 @@ import torch
 from itm_book.datasets.run_features import run_features
 from itm_book.pairs.pair_records import PairRecord, pair_record
 from itm_core.data.dataset import Split
-from itm_core.data.vocabulary import Vocabulary
 from itm_core.evaluation.attention_measures import attention_threshold, counted, of_counts
 from itm_core.evaluation.attention_quality import AnnotatedPass, annotated_passes
-from itm_core.experiments.prepare import encode
+from itm_core.experiments.prepare import encode, word_rows
 from itm_core.experiments.runs import Run
 from itm_core.models import Matcher
 
@@ -63,11 +62,9 @@ class SplitAttention:
     def _rows(self, name: str) -> pd.DataFrame:
         run, split = self.runs[name], self.split
         images = split.caption_image
-        measured: dict[str, np.ndarray] = {}
-        if isinstance(run.vocabulary, Vocabulary):  # annotations are of the dataset's own tokens
-            features = run_features(run, split)
-            tokens = encode(split, run.vocabulary)
-            measured = by_caption(self.matchers[name], split, tokens, features)
+        features, tokens = run_features(run, split), encode(split, run.vocabulary)
+        rows = word_rows(split.captions, run.vocabulary)
+        measured = by_caption(self.matchers[name], split, tokens, features, word_rows=rows)
         unknown = {"t2i": np.full((len(images), 3), np.nan)}
         columns = {
             "method": name,
@@ -85,7 +82,12 @@ class SplitAttention:
 
 
 def by_caption(
-    matcher: Matcher, split: Split, tokens: Sequence[Sequence[int]], features: Any = None
+    matcher: Matcher,
+    split: Split,
+    tokens: Sequence[Sequence[int]],
+    features: Any = None,
+    *,
+    word_rows: Sequence[Sequence[int]] | None = None,
 ) -> dict[str, np.ndarray]:
     """Return precision, recall and F1 of every caption with its own image, ``[C, 3]``.
 
@@ -94,7 +96,7 @@ def by_caption(
     whose numbers are means over all queries, so that a long caption counts more there.
     """
     sums: dict[str, torch.Tensor] = {}
-    for attention in annotated_passes(matcher, split, tokens, features):
+    for attention in annotated_passes(matcher, split, tokens, features, word_rows=word_rows):
         weights, relevant, keys = attention.queries()
         some = relevant.any(1)
         counts = counted(weights[some].double(), relevant[some], attention_threshold(keys[some]))
@@ -109,7 +111,7 @@ def by_caption(
 
 def _captions(attention: AnnotatedPass) -> torch.Tensor:
     """Return the caption ``[M]`` of every query, its number in the split."""
-    count, words, regions = attention.attention.weights[:, :, 0].shape
+    count, words, regions = attention.weights.shape
     if attention.direction == "t2i":
         return attention.start + attention.naming[:, :words].nonzero()[:, 0]
     return attention.start + torch.arange(count).repeat_interleave(regions)

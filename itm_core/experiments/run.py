@@ -131,7 +131,7 @@ class Run:
     def vocabulary(self) -> Words:
         """The vocabulary of the run."""
         if self.recipe.encoder.text_encoder == "bert":
-            return WordPieces(str(self.recipe.encoder.bert))
+            return WordPieces(self.recipe.encoder.bert)
         return Vocabulary.load(self.folder / VOCABULARY)
 
     def matcher(self, device: str = "cpu") -> Matcher:

@@ -34,6 +34,7 @@ import torch
 
 from itm_core.data.dataset import Dataset, load_dataset
 from itm_core.data.feature_notes import features_of_folder
+from itm_core.data.word_pieces import bert_hashes
 from itm_core.environment import describe, pick_device
 from itm_core.errors import InputError
 from itm_core.experiments import recipes
@@ -58,6 +59,7 @@ def configuration(dataset: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]
     optional = {
         "regulator_source": fingerprint(recipe.regulator.kind),
         "features": features_of_folder(dataset.folder),
+        "bert": _bert_of(recipe),
     }
     return {name: value for name, value in optional.items() if value is not None} | {
         "dataset": dataset.name,
@@ -67,6 +69,12 @@ def configuration(dataset: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]
         "seed": seed,
         "recipe": recipe.to_dict(),
     }
+
+
+def _bert_of(recipe: Recipe) -> dict[str, str] | None:
+    """Return the SHA-256 of the files of a recipe's BERT; None for a recipe without."""
+    encoder = recipe.encoder
+    return bert_hashes(encoder.bert) if encoder.text_encoder == "bert" else None
 
 
 def folder_of(config: dict[str, Any], root: Path | str = ROOT) -> Path:

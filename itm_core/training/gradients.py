@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +24,7 @@ from itm_core.models.pair_dropout import resample_dropout
 from itm_core.models.pairing import Matched
 from itm_core.models.similarity_nodes import CaptionNorm
 from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup, row_wise
-from itm_core.training.losses import LossSettings, ranking_loss
+from itm_core.training.losses import LossSettings, hinge_of_captions, ranking_loss
 
 SPARSE_SHARE = 0.25  # above this share of pairs with a gradient, scoring all of them is cheaper
 
@@ -149,30 +149,95 @@ def loss_and_gradient(
 ) -> float:
     """Return the ranking loss of a batch and add its gradient to the embeddings and parameters.
 
-    All pairs are scored without a graph first, which gives the loss and its gradient with respect
-    to every score. The pairs with a gradient are then scored again, with a graph. With hardest
-    negatives these are at most three per row of the ``[n, n]`` scores, and are scored as `Matched`
-    pairs; with all negatives, or a matcher whose scores depend on all images of a caption, all
-    pairs are scored tile by tile. Neither holds the graph of the whole batch.
+    With hardest negatives, all pairs are scored without a graph first, which gives the loss and
+    its gradient with respect to every score. The pairs with a gradient, at most three per row of
+    the ``[n, n]`` scores, are then scored again with a graph, as `Matched` pairs. A loss that is a
+    sum over pairs needs no first pass (see `_tile_by_tile`). A matcher whose scores depend on all
+    images of a caption is scored tile by tile in both passes. None of them holds the graph of the
+    whole batch.
 
     Each process of ``group`` scores the captions of its shard with all images, and adds the
     gradient of its part of the pairs.
     """
-    resample_dropout(matcher)  # the same dropout in both passes
+    resample_dropout(matcher)  # the same dropout whenever a pair is scored
     shard = group.shard(len(words.lens))
-    order = torch.argsort(words.lens[shard])  # from short to long, for the tiles of both passes
+    order = torch.argsort(words.lens[shard])  # from short to long, for the tiles of all passes
+    if matcher.scope == "pair" and loss.sums_pairs(hardest=hardest):
+        return _tile_by_tile(matcher, regions, words, loss, shard[order], group)
     scores = _scores(matcher, regions.detach(), words.detach(), shard, order, group)
     value, slopes = _loss_and_slopes(scores, loss, hardest)
     pairs = slopes.nonzero()
     if matcher.scope != "pair" or len(pairs) > SPARSE_SHARE * slopes.numel():
         _backward_in_tiles(matcher, regions, words, slopes, shard[order])
     else:
-        image, caption = pairs[group.shard(len(pairs)).to(pairs.device)].unbind(1)
-        if len(image):
-            matched = matcher(Matched(regions.take(image), words.take(caption)))[:, 0]
-            matched.backward(slopes[image, caption].to(matched.dtype))
+        pairs = pairs[group.shard(len(pairs)).to(pairs.device)]
+        _backward_of_pairs(matcher, regions, words, pairs, slopes[pairs[:, 0], pairs[:, 1]])
     _update_running_stats(matcher, shard, len(words.lens), group)
     return value
+
+
+def _tile_by_tile(
+    matcher: Matcher,
+    regions: Fragments,
+    words: Fragments,
+    loss: LossSettings,
+    order: Tensor,
+    group: ProcessGroup,
+) -> float:
+    """Return the loss and add its gradient, of a loss that is a sum over pairs.
+
+    The matching pairs are scored first; the gradient of a tile is then known as soon as its pairs
+    are scored. Where most of them have none, those with one are scored again as `Matched` pairs,
+    all matching pairs among them. ``order`` are the captions of this process from short to long.
+    """
+    matching = _matching_scores(matcher, regions.detach(), words.detach(), group)
+    value, slopes = matching.new_zeros(()), torch.zeros_like(matching)
+    pairs, pair_slopes = [], []
+    for captions, scores in _scored_tiles(matcher, regions, words, order, matching.device):
+        of_tile = scores.detach().to(matching.dtype).requires_grad_()
+        of_matching = matching.detach().requires_grad_()
+        with torch.enable_grad():
+            part = hinge_of_captions(of_tile, of_matching, captions.to(of_tile.device), loss.margin)
+            tile_slopes, more = torch.autograd.grad(part, (of_tile, of_matching))
+        value, slopes = value + part.detach(), slopes + more
+        chosen = tile_slopes.nonzero()
+        if len(chosen) > SPARSE_SHARE * tile_slopes.numel():
+            scores.backward(torch.empty_like(scores).copy_(tile_slopes))
+        else:
+            caption = captions.to(chosen.device)[chosen[:, 1]]
+            pairs.append(torch.stack([chosen[:, 0], caption], 1))
+            pair_slopes.append(tile_slopes[chosen[:, 0], chosen[:, 1]])
+        del scores  # its graph, before the next tile is scored
+    slopes = group.all_reduce(slopes)
+    own = group.shard(len(slopes)).to(slopes.device)
+    own = own[slopes[own] != 0]
+    pairs, pair_slopes = [*pairs, torch.stack([own, own], 1)], [*pair_slopes, slopes[own]]
+    _backward_of_pairs(matcher, regions, words, torch.cat(pairs), torch.cat(pair_slopes))
+    return group.all_reduce(value).item()
+
+
+@torch.no_grad()
+def _matching_scores(
+    matcher: Matcher, regions: Fragments, words: Fragments, group: ProcessGroup
+) -> Tensor:
+    """Return the scores ``[n]`` of the matching pairs, float32 at least."""
+    count = len(words.lens)
+    shard = group.shard(count)
+    dtype = torch.promote_types(words.vectors.dtype, torch.float32)
+    if not len(shard):
+        return group.all_gather(words.vectors.new_zeros(0, dtype=dtype), count)
+    scores = matcher(Matched(regions.take(shard), words.take(shard)))[:, 0]
+    return group.all_gather(scores.to(dtype), count)
+
+
+def _backward_of_pairs(
+    matcher: Matcher, regions: Fragments, words: Fragments, pairs: Tensor, slopes: Tensor
+) -> None:
+    """Add the gradient of some pairs, ``pairs [m, 2]`` images and captions, ``slopes [m]``."""
+    if len(pairs):
+        image, caption = pairs.unbind(1)
+        scores = matcher(Matched(regions.take(image), words.take(caption)))[:, 0]
+        scores.backward(slopes.to(scores.dtype))
 
 
 def _update_running_stats(matcher: Matcher, shard: Tensor, count: int, group: ProcessGroup) -> None:
@@ -219,13 +284,20 @@ def _backward_in_tiles(
     matcher: Matcher, regions: Fragments, words: Fragments, slopes: Tensor, order: Tensor
 ) -> None:
     """Add the gradient of all pairs of the captions ``order``, given from short to long."""
-    floats = tile_floats(matcher, slopes.device)
-    for tile in caption_tiles(words.lens[order], floats_per_word(matcher, regions), floats):
-        captions = order[tile]
-        # a copy: what `Fragments` caches belongs to the graph that is freed here
-        scores = score_all(matcher, dataclasses.replace(regions), words.take(captions))
+    for captions, scores in _scored_tiles(matcher, regions, words, order, slopes.device):
         # in the memory layout of the scores, on which the rounding of the products depends
         scores.backward(torch.empty_like(scores).copy_(slopes[:, captions.to(slopes.device)]))
+
+
+def _scored_tiles(
+    matcher: Matcher, regions: Fragments, words: Fragments, order: Tensor, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield captions ``[c]`` and their scores ``[I, c]`` with all images, with their graph."""
+    floats = tile_floats(matcher, device)
+    for tile in caption_tiles(words.lens[order], floats_per_word(matcher, regions), floats):
+        captions = order[tile]
+        # a copy: what `Fragments` caches belongs to the graph of this tile
+        yield captions, score_all(matcher, dataclasses.replace(regions), words.take(captions))
 
 
 def _leaf(fragments: Fragments) -> Fragments:

@@ -36,6 +36,10 @@ class LossSettings(Settings):
             positive("loss.margin", self.margin)
         return self
 
+    def sums_pairs(self, *, hardest: bool) -> bool:
+        """Whether the loss is a sum over pairs, each depending on its score and matching ones."""
+        return self.kind == "hinge" and not hardest
+
 
 def hinge(scores: Tensor, margin: float = 0.2, *, hardest: bool = True) -> Tensor:
     """Return the hinge loss of a batch, summed over both directions (SCAN equations 11-12).
@@ -51,11 +55,44 @@ def hinge(scores: Tensor, margin: float = 0.2, *, hardest: bool = True) -> Tenso
     """
     matching = scores.diagonal()
     diagonal = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
-    of_image = (margin + scores - matching[:, None]).clamp_min(0).masked_fill(diagonal, 0)
-    of_caption = (margin + scores - matching[None, :]).clamp_min(0).masked_fill(diagonal, 0)
+    of_image, of_caption = _violations(scores, matching, matching, diagonal, margin)
     if hardest:
         return of_image.max(1).values.sum() + of_caption.max(0).values.sum()
     return of_image.sum() + of_caption.sum()
+
+
+def hinge_of_captions(
+    scores: Tensor, matching: Tensor, captions: Tensor, margin: float = 0.2
+) -> Tensor:
+    """Return the part of `hinge` with all negatives that belongs to some captions of a batch.
+
+    The parts of all captions add up to the loss. A caption's part needs its own scores and those
+    of the matching pairs, so that it can be computed before the other captions are scored.
+
+    Shapes: ``scores [n, c]`` of all images with the captions ``[c]`` (indices in the batch),
+    ``matching [n]``; result ``[]``. The matching pairs in ``scores`` are not read.
+
+    >>> S = torch.tensor([[0.9, 0.8], [0.1, 0.7]])
+    >>> round(hinge_of_captions(S[:, 1:], S.diagonal(), torch.tensor([1]), 0.2).item(), 4)
+    0.4
+    """
+    images = torch.arange(len(scores), device=scores.device)
+    own = images[:, None] == captions
+    of_image, of_caption = _violations(scores, matching, matching[captions], own, margin)
+    return of_image.sum() + of_caption.sum()
+
+
+def _violations(
+    scores: Tensor, of_images: Tensor, of_captions: Tensor, own: Tensor, margin: float
+) -> tuple[Tensor, Tensor]:
+    """Return by how much each pair violates the margin to its image's and its caption's match.
+
+    Shapes: ``scores [n, c]``, matching scores ``of_images [n]`` and ``of_captions [c]``; ``own
+    [n, c]`` is True where a pair matches, which violates nothing.
+    """
+    of_image = (margin + scores - of_images[:, None]).clamp_min(0).masked_fill(own, 0)
+    of_caption = (margin + scores - of_captions[None, :]).clamp_min(0).masked_fill(own, 0)
+    return of_image, of_caption
 
 
 def info_nce(scores: Tensor, temperature: float = 0.01, margin: float = 0.0) -> Tensor:

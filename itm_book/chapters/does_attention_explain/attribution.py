@@ -18,6 +18,7 @@ Page: "Does attention explain?".
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,7 +34,7 @@ from itm_core.encoders.fragments import Fragments
 from itm_core.errors import InputError
 from itm_core.evaluation.attention_quality import IOU, iou, truth
 from itm_core.evaluation.scoring import pad
-from itm_core.experiments.prepare import Words, features_of
+from itm_core.experiments.prepare import Words, features_of, word_rows
 from itm_core.experiments.recipes import Recipe
 from itm_core.models import DirectionOutput, Matcher, MatchOutput
 from itm_core.models.pairing import REGIONS, Matched
@@ -97,7 +98,8 @@ def content_queries(
 ) -> Queries:
     """Return the content words of some captions as queries on their matching images.
 
-    ``words`` is the largest number per caption, evenly spaced over it; by default all.
+    ``words`` is the largest number per caption, evenly spaced over it; by default all. Of a word
+    in several pieces (BERT) the last one is the query.
     Raises `InputError` for captions without content words, and for images of a single region.
     """
     caption = np.asarray(captions)
@@ -117,7 +119,13 @@ def content_queries(
             expected="captions with content words, and words of at least 1",
             found="none",
         )
-    pair, word = torch.tensor(queries).T
+    pieces = word_rows([split.captions[k] for k in caption], vocabulary)
+    pair, word = torch.tensor(
+        [
+            (n, position if pieces is None else bisect_right(pieces[n], position) - 1)
+            for n, position in queries
+        ]
+    ).T
     ground_truth = truth(split)
     relevant = None
     if ground_truth is not None:

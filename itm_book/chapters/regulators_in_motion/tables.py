@@ -25,7 +25,7 @@ from itm_book.tables.over_images import UNKNOWN, Estimate, mean_over_images, ove
 from itm_core.data.dataset import Split
 from itm_core.data.vocabulary import EMPTY_WORDS
 from itm_core.evaluation.statistics import Ranked, interval
-from itm_core.experiments.prepare import Words
+from itm_core.experiments.prepare import Words, word_rows
 
 MEASURES = {
     "temperature": "temperature λ",
@@ -265,7 +265,7 @@ def step_table(scores: Mapping[str, Mapping[str, np.ndarray]], split: Split) -> 
 
 
 def word_kinds(split: Split, vocabulary: Words) -> list[list[str]]:
-    """Return the kind of each token of every caption, one of `KINDS`.
+    """Return the kind of each token of every caption, one of `KINDS`; a piece has its word's.
 
     Tokens that refer to objects are known from the dataset; on Scenes the grammar also gives their
     attribute. Other tokens are sorted by a list of stop words. ``<start>`` and ``<end>`` are
@@ -282,7 +282,10 @@ def word_kinds(split: Split, vocabulary: Words) -> list[list[str]]:
         named = [bool(entry and entry.get("objects")) for entry in entries]
         inner = [_kind(*pair, grammar) for pair in zip(tokens, named, strict=True)]
         kinds.append(["start and end", *inner, "start and end"])
-    return kinds
+    rows = word_rows(split.captions, vocabulary)
+    if rows is None:
+        return kinds
+    return [[of[word] for word in caption] for of, caption in zip(kinds, rows, strict=True)]
 
 
 def _kind(token: str, named: bool, grammar: Mapping[str, str]) -> str:

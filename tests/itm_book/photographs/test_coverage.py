@@ -69,7 +69,9 @@ def test_coverage_by_hand(tmp_path: Path) -> None:
     assert table.index.tolist() == ["all", "animals", "people", "scene", "vehicles"]
     assert table["phrases"].tolist() == [4, 1, 2, 1, 1]
     assert table["covered"].tolist() == [3 / 4, 1, 1, 0, 0]
-    assert table["relevant regions"].tolist() == [(2 + 0 + 2 + 1) / 4, 1, 2, 0, 0]
+    none = float("nan")  # of phrases without a relevant region
+    means = table["relevant regions"].tolist()
+    assert means == pytest.approx([(2 + 2 + 1) / 3, 1, 2, none, none], nan_ok=True)
     # of two photographs, each gets the regions of the other: none is relevant
     assert table["regions of another photograph"].tolist() == [0] * 5
 
@@ -119,6 +121,10 @@ def test_what_cannot_be_judged_is_refused(tmp_path: Path) -> None:
     (tmp_path / "test_boxes.npy").unlink()
     with pytest.raises(InputError, match="test_boxes.npy: no boxes of regions"):
         coverage(load_split(tmp_path, "test"))
+    nothing = [[None] * len(row) for row in WORDS]
+    (tmp_path / "test_words.json").write_text(json.dumps(nothing))
+    with pytest.raises(InputError, match="test_words.json: no words with boxes"):
+        coverage(split)
     (tmp_path / "test_words.json").unlink()
     with pytest.raises(InputError, match="no words with boxes.*itm data entities"):
         coverage(split)

@@ -118,6 +118,9 @@ def test_what_the_papers_fill_in() -> None:
         "linear",
     )
     assert (bert.matcher.aggregation, bert.training.bert_learning_rate) == ("mean", 5e-5)
+    assert (bert.training.optimiser, bert.training.weight_decay) == ("adamw", 1e-4)
+    on_photographs = recipes.get("chan-bert-f8k").training
+    assert (on_photographs.bert_learning_rate, on_photographs.weight_decay) == (5e-5, 1e-4)
     assert (chan.training.region_dropout, chan.training.keep_special_tokens) == (0.2, False)
     bfan, saf = recipes.get("bfan-prob-f30k"), recipes.get("saf-f30k")
     assert (bfan.matcher.direction, bfan.matcher.attention_temperature) == ("both", 20.0)

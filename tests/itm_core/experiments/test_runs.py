@@ -22,7 +22,7 @@ from itm_core.experiments import recipes, runs
 from itm_core.experiments.evaluate import dev_scorer
 from itm_core.experiments.prepare import encode, prepare
 from itm_core.experiments.runs import Spec
-from tests.micro import COLOURS, SMALL, THINGS, write_dataset
+from tests.micro import SMALL, write_dataset
 
 
 @pytest.fixture(scope="module")
@@ -274,40 +274,6 @@ def test_every_file_of_a_run_can_be_read_by_others(run: runs.Run) -> None:
     mode = (run.folder / "another").stat().st_mode
     (run.folder / "another").unlink()
     assert {path.stat().st_mode for path in run.folder.glob("[!.]*")} == {mode}
-
-
-def test_words_in_pieces_train_like_others(dataset: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "bert"
-    folder.mkdir()
-    pieces = [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "[MASK]",
-        "a",
-        ".",
-        *COLOURS,
-        *THINGS,
-        "run",
-        "##s",
-    ]
-    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = {"model_type": "bert", "intermediate_size": 8, "vocab_size": len(pieces), **sizes}
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "vocab.txt").write_text("\n".join(pieces) + "\n")
-    changes = (f"encoder.bert={folder}", "training.token_dropout=0.2", "training.epochs=1")
-    run = runs.train_or_load(
-        dataset,
-        "chan-bert-smoke",
-        overrides=(*SMALL, *changes),
-        root=tmp_path / "runs",
-        progress=False,
-    )
-    maps = word_maps.explain(run, load_split(dataset, "test"), 0, 3)
-    assert maps.score == pytest.approx(run.scores[0, 3], abs=1e-6)
-    assert "##s" in maps.words
-    assert (run.folder / "vocab.txt").read_text() == (folder / "vocab.txt").read_text()
 
 
 @pytest.mark.parametrize(("limit", "images"), [("4", 4), ("99", 12), ("none", 12)])

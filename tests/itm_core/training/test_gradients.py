@@ -11,7 +11,7 @@ from itm_core.experiments import recipes
 from itm_core.experiments.recipes import Recipe
 from itm_core.models import Matcher
 from itm_core.models.pair_dropout import resample_dropout
-from itm_core.models.pairing import AllPairs, Matched
+from itm_core.models.pairing import AllPairs, Matched, Pairing
 from itm_core.training import gradients
 from itm_core.training.gradients import Batch, gradient_step
 from itm_core.training.losses import ranking_loss
@@ -99,3 +99,39 @@ def test_a_step_in_pieces_is_the_step_of_the_whole_batch(
         x = torch.zeros_like(a) if a.grad is None else a.grad
         y = torch.zeros_like(b) if b.grad is None else b.grad
         torch.testing.assert_close(x, y, rtol=1e-5, atol=1e-7, msg=parameter)
+
+
+def counted_scores(matcher: Matcher, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets the number of pairs of every call of the matcher."""
+    counts: list[int] = []
+    forward = type(matcher).forward
+
+    def counting(self: Matcher, pairing: Pairing) -> torch.Tensor:
+        scores = forward(self, pairing)
+        counts.append(scores.numel())
+        return scores
+
+    monkeypatch.setattr(type(matcher), "forward", counting)
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("name", "loss", "hardest", "twice"),
+    [
+        ("rcar-t2i", "hinge", False, False),  # the matching pairs alone are scored again
+        ("rcar-t2i", "hinge", True, True),
+        ("rcar-t2i", "info_nce", False, True),
+        ("saf", "hinge", False, True),  # batch statistics: a pair cannot be scored alone
+    ],
+)
+def test_all_pairs_are_scored_twice_only_where_the_loss_needs_them_first(
+    name: str, loss: str, hardest: bool, twice: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipes.get(f"{name}-smoke").replace(
+        "encoder.embedding=8", "encoder.word_width=5", f"loss.kind={loss}", "loss.temperature=0.5"
+    )
+    matcher = built(recipe)
+    counts = counted_scores(matcher, monkeypatch)
+    monkeypatch.setattr(gradients, "SPARSE_SHARE", 0.0)  # no pair is left out
+    gradient_step(matcher, batch(), recipe.loss, hardest=hardest)
+    assert sum(counts) == (25 + 25 if twice else 5 + 25 + 5)

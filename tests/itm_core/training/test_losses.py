@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from itm_book import reference
 from itm_core.errors import InputError
-from itm_core.training.losses import LossSettings, hinge, info_nce, ranking_loss
+from itm_core.training.losses import (
+    LossSettings,
+    hinge,
+    hinge_of_captions,
+    info_nce,
+    ranking_loss,
+)
 
 
 @given(n=st.integers(2, 6), seed=st.integers(0, 999), hardest=st.booleans())
@@ -19,6 +25,20 @@ def test_hinge_equals_its_twin(n: int, seed: int, hardest: bool) -> None:
     scores = torch.randn(n, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     ours = hinge(scores, 0.2, hardest=hardest).item()
     assert ours == pytest.approx(reference.hinge(scores, 0.2, hardest), abs=1e-12)
+
+
+@given(n=st.integers(2, 6), seed=st.integers(0, 999), split=st.integers(1, 5))
+def test_the_parts_of_the_captions_add_up_to_the_hinge(n: int, seed: int, split: int) -> None:
+    scores = torch.randn(n, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    matching = scores.diagonal().clone()
+    scores.fill_diagonal_(99)  # not read
+    parts = [
+        hinge_of_captions(scores[:, captions], matching, captions, 0.2).item()
+        for captions in order.split(split)
+    ]
+    whole = reference.hinge(scores.diagonal_scatter(matching), 0.2, False)
+    assert sum(parts) == pytest.approx(whole, abs=1e-12)
 
 
 def test_a_settled_batch_has_no_loss() -> None:
