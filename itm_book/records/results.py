@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from itm_book.records import commits
 from itm_book.records.commits import is_committed
 from itm_book.records.grids import Cell, Grid, Size, folders
 from itm_book.shipped import shipped
@@ -282,23 +283,8 @@ def export(results: Iterable[Result], path: Path = RECORD) -> int:
 
 
 def require_committed_runs(results: Iterable[Result]) -> None:
-    """Raise `InputError` when one of the runs was made by code that is in no commit.
-
-    Such a run cannot be reproduced. `environment.current_commit` describes what is noted.
-    """
-    results = list(results)
-    wrong = [result for result in results if not is_committed(result.where.get("commit"))]
-    if not wrong:
-        return
-    examples = [f"{r.run} ({r.where.get('commit') or 'no commit'})" for r in wrong[:3]]
-    more = [f"and {len(wrong) - 3} more"] if len(wrong) > 3 else []
-    raise InputError(
-        "runs made by code that is in no commit cannot be recorded",
-        expected="runs of a commit without uncommitted changes of code",
-        found=f"{len(wrong)} of {len(results)}: {', '.join([*examples, *more])}",
-        remedy="commit the code, delete the folders of these runs in the run store, and train "
-        "them again (itm grid NAME)",
-    )
+    """Raise `InputError` when one of the runs was made by code that is in no commit."""
+    commits.require_committed_runs((r.run, r.where.get("commit")) for r in results)
 
 
 def _lines(path: Path) -> pd.DataFrame:

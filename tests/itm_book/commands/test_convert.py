@@ -33,9 +33,7 @@ def test_what_words_name_is_written(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert (folder / "test_words.json").exists()
 
 
-def test_coverage_is_printed_as_a_table(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_coverage_is_printed_as_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_entities(tmp_path / "entities", "1007129816")
     folder = write_split(tmp_path / "f30k").folder
     assert run("entities", folder, "--annotations", root) == 0
