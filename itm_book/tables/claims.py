@@ -15,10 +15,10 @@ from html import escape
 import pandas as pd
 from IPython.display import HTML
 
-from itm_book.records import grids, results
+from itm_book.records import attention, grids, results
 from itm_book.records.grids import Grid
 from itm_book.records.results import Results
-from itm_book.tables import attention_table, comparison, report, verdicts
+from itm_book.tables import attention_table, comparison, people_boxes_gains, report, verdicts
 from itm_book.tables.labels import UNTESTABLE
 from itm_book.tables.verdicts import Judgement
 
@@ -157,8 +157,16 @@ def worlds(grid: Grid | None = None) -> tuple[World, World]:
     scenes, photographs = (results.recorded_so_far(grid, size) for size in SIZES.values())
     return (
         World(name=SCENES, rows=scenes),
-        World(name=PHOTOGRAPHS, rows=photographs, boxes=pd.DataFrame()),
+        World(name=PHOTOGRAPHS, rows=photographs, boxes=boxes(grid, photographs)),
     )
+
+
+def boxes(grid: Grid, rows: Results, size: str = SIZES[PHOTOGRAPHS]) -> pd.DataFrame:
+    """Return the lines of attention against people's boxes; none where no row is measured."""
+    measured = {run for run, _, _ in attention.measured_runs()}
+    if measured.isdisjoint(result.run for group in rows.values() for result in group):
+        return pd.DataFrame()
+    return attention.recorded(grid, size)
 
 
 def status(both: Sequence[World]) -> str:
@@ -237,7 +245,10 @@ def _gain(measure: str, world: World, row: str, other: str, grid: Grid) -> pd.Da
     """
     over = {row: other}
     if measure != GAIN and world.boxes is not None:
-        return world.boxes
+        if world.boxes.empty:
+            return world.boxes
+        names = world.boxes["name"].isin([row, other, attention.UNIFORM])
+        return people_boxes_gains.gains(world.boxes[names], measure, over=over)
     compared = comparison.gains if measure == GAIN else attention_table.gains
     return compared({name: world.rows[name] for name in (row, other)}, grid, over=over)
 

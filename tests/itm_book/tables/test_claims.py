@@ -9,9 +9,17 @@ import pytest
 
 from itm_book.records import grids
 from itm_book.records.results import Result
-from itm_book.tables import attention_table, claims, comparison, labels, verdicts
+from itm_book.tables import (
+    attention_table,
+    claims,
+    comparison,
+    labels,
+    people_boxes_gains,
+    verdicts,
+)
 from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Claim, Verdicts, World
 from itm_book.tables.verdicts import Judgement
+from tests.boxes_of_rows import measured_boxes
 from tests.itm_book.tables.test_comparison import three
 
 Rows = dict[str, list[Result]]
@@ -94,6 +102,18 @@ def test_attention_is_measured_by_objects_on_scenes_and_by_boxes_on_photographs(
     assert "CHAN over CHAN, soft: +30.0" in row.on[SCENES].evidence
     assert row.on[PHOTOGRAPHS].label == labels.UNTESTABLE  # no box was measured
     assert row.on[PHOTOGRAPHS].evidence == verdicts.NOT_MEASURED
+
+
+def test_on_photographs_the_verdict_is_that_of_peoples_boxes() -> None:
+    rows: Rows = {"CHAN": attending(0.6), "CHAN, soft": attending(0.3)}
+    lines = measured_boxes({"CHAN": ("CHAN", "CHAN, soft"), "CHAN, soft": ("RCAR", "")})
+    photographs = World(name=PHOTOGRAPHS, rows=rows, boxes=lines)
+    row = verdict("CHAN", 3, world(SCENES, rows), photographs)
+    gained = people_boxes_gains.gains(lines, "precision")
+    assert row.on[PHOTOGRAPHS] == verdicts.judge(gained, ["CHAN, mean", "CHAN, LSE / lambda"])
+    assert row.on[PHOTOGRAPHS].verdict == labels.AGAINST  # drawn around .45 and .7
+    assert row.on[SCENES].verdict == labels.HOLDS
+    assert row.differ
 
 
 def test_a_verdict_that_a_page_measures_is_that_on_scenes() -> None:
