@@ -253,12 +253,12 @@ def _gain(measure: str, world: World, row: str, other: str, grid: Grid) -> pd.Da
     return compared({name: world.rows[name] for name in (row, other)}, grid, over=over)
 
 
-def table(rows: Sequence[Verdicts]) -> pd.DataFrame:
+def table(rows: Sequence[Verdicts], *, evidence: bool = True) -> pd.DataFrame:
     """Return verdicts as a table for a page: two rows a claim, one for each dataset.
 
     Columns: ``paper`` where there are several, number and text of the claim, ``on`` which
     dataset, ``verdict``, ``seeds``, ``smallest gain``: what these seeds would have shown in 8 of 10
-    cases, and ``evidence``.
+    cases, and ``evidence``: a column, or the note of the verdict.
     """
     shown = []
     several = len({row.paper for row in rows}) > 1
@@ -267,9 +267,15 @@ def table(rows: Sequence[Verdicts]) -> pd.DataFrame:
         first = {"paper": row.paper} if several else {}
         first |= {"": str(claim.number), "claim": claim.text}
         for name, judgement in row.on.items():
-            shown.append(first | {"on": name} | judgement.cells(claim.subject))
+            cells = judgement.cells(claim.subject)
+            if not evidence:
+                note = report.Note(cells.pop("evidence"), uncommitted=judgement.uncommitted)
+                cells["verdict"] = report.with_note(cells["verdict"], note)
+            shown.append(first | {"on": name} | cells)
             first = dict.fromkeys(first, "")
-    return report.claims(shown)
+    every = report.claims(shown)
+    every.attrs["wrap"] = ["claim", "verdict", "evidence"]
+    return every
 
 
 def differing(rows: Sequence[Verdicts], page: str = BUDGET) -> HTML:

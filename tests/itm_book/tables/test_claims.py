@@ -18,6 +18,7 @@ from itm_book.tables import (
     verdicts,
 )
 from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Claim, Verdicts, World
+from itm_book.tables.report import note_of
 from itm_book.tables.verdicts import Judgement
 from tests.boxes_of_rows import measured_boxes
 from tests.itm_book.tables.test_comparison import three
@@ -130,6 +131,9 @@ def test_a_table_has_two_rows_a_claim() -> None:
     assert shown["claim"].tolist()[::2] == [c.text for c in claims.CLAIMS["CCR and CCS"]]
     assert set(shown["claim"][1::2]) == {""}
     assert all(label.startswith("our reconstruction: ") for label in shown["verdict"])
+    noted = claims.table(claims.judged("RCAR", both({}, {})), evidence=False)
+    assert "evidence" not in noted
+    assert note_of(noted["verdict"][0]).text == "not run here: t2i RCR · i2t RCR"
     every = claims.table(claims.every_judged(both({}, {})))
     assert len(every) == 2 * sum(map(len, claims.CLAIMS.values()))
     assert list(dict.fromkeys(paper for paper in every["paper"] if paper)) == list(claims.CLAIMS)
