@@ -6,6 +6,7 @@ Page: "The data".
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--skip-damaged", action="store_true", help="leave out photographs that cannot be read"
     )
+    command.add_argument(
+        "--workers", type=int, metavar="N", help="processes; default: one for each core, 1 on a GPU"
+    )
     command.add_argument("--download", action="store_true", help="download a missing model")
     command.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
     command.set_defaults(run=_make)
@@ -64,9 +68,19 @@ def _make(options: argparse.Namespace) -> int:
     )
     task = Task(sources=sources, backbone=backbone, boxes=_boxes(options, sources, backbone))
     folder = options.out or options.data / f"{Path(options.what).resolve().name}-regions"
-    features = make_features(task, folder, skip_damaged=options.skip_damaged)
+    workers = _workers(options)
+    features = make_features(task, folder, skip_damaged=options.skip_damaged, workers=workers)
     print("\n".join([*features.lines(), str(features.folder)]))
     return 0
+
+
+def _workers(options: argparse.Namespace) -> int:
+    """Return the number of processes."""
+    from itm_core.environment import pick_device
+
+    if options.workers is not None:
+        return options.workers
+    return (os.cpu_count() or 1) if pick_device(options.device).type == "cpu" else 1
 
 
 def _sources(options: argparse.Namespace) -> list[Source]:

@@ -39,6 +39,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--record", type=Path, help="default: data/results/judgements.csv")
     command.set_defaults(run=_judge)
     _add_places(command)
+    command = inner.add_parser(
+        "attention", help="record how well the attention of a grid's runs finds people's boxes"
+    )
+    command.add_argument("grid", metavar="GRID")
+    command.add_argument("--record", type=Path, help="default: data/results/attention.csv")
+    command.set_defaults(run=_attention)
+    _add_places(command)
     _add_ship(inner)
 
 
@@ -132,4 +139,19 @@ def _ship(options: argparse.Namespace) -> int:
     home = options.models or HOME
     shipped = ship(run, options.name, dataset, terms=terms, title=options.title, home=home)
     print("\n".join(shipped.lines()))
+    return 0
+
+
+def _attention(options: argparse.Namespace) -> int:
+    from itm_book.records import attention, attention_runs, grids
+    from itm_book.records.commits import require_committed
+    from itm_core.environment import current_commit
+
+    grid, record = grids.load(options.grid), options.record or attention.RECORD
+    require_committed(current_commit())  # whose code measures
+    for line in attention_runs.measure(
+        grid, options.size, data=options.data, root=options.root, record=record
+    ):
+        print(line, flush=True)
+    print(f"recorded in {record}")
     return 0

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from itm_core.errors import InputError
+from itm_core.files import reading
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
@@ -18,12 +19,17 @@ ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 def photographs_in(folder: Path) -> list[Path]:
     """Return the photographs of a folder, sorted by name, without those of subfolders.
 
-    Raises `InputError` when there are none, or for a name that is not a line of text.
+    Links that lead nowhere are among them: they are reported when they are read.
+
+    Raises `InputError` when there are none, for a folder that may not be read, or for a name that
+    is not a line of text.
     """
     if not folder.is_dir():
         raise InputError("no such folder of photographs", file=folder)
-    visible = [p for p in folder.iterdir() if not p.name.startswith(".")]
-    photographs = [p for p in visible if p.suffix.lower() in ENDINGS and p.is_file()]
+    with reading(folder):
+        visible = [p for p in folder.iterdir() if not p.name.startswith(".")]
+    named = [p for p in visible if p.suffix.lower() in ENDINGS]
+    photographs = [p for p in named if p.is_file() or (p.is_symlink() and not p.exists())]
     if not photographs:
         subfolders = any(p.is_dir() for p in visible)
         raise InputError(

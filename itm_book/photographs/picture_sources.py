@@ -6,7 +6,7 @@ Page: "The data", "Your pictures".
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,8 @@ from itm_core.files import unique_keys
 
 OWN = "own"  # the split of pictures without captions
 ONE_SPLIT = "list an image once, in one split"
-CARRIED = ("words.json", "objects.json", "meanings.json", "pictures.npy")  # Scenes, Entities
+# of Scenes and Entities
+CARRIED = ("words.json", "objects.json", "entities.json", "meanings.json", "pictures.npy")
 FLICKR8K = {"train": "trainImages", "dev": "devImages", "test": "testImages"}
 
 
@@ -31,11 +32,13 @@ class Source:
     Attributes:
         ids: id of each picture; the names of files.
         stamps: sizes and modification times of files, which change when a picture does.
-        picture: returns the k-th ``[H, W, 3]``; raises `PhotographError` for a damaged one.
+        picture: returns the k-th ``[H, W, 3]``; raises `PhotographError` for a damaged one. It
+            can be pickled, for other processes.
         captions: k captions of each picture, or None.
         boxes: boxes of the dataset ``[I, R, 4]``, or None.
         carried: files that are copied unchanged.
         home: the folder of the files, which the dataset will link to; None for arrays.
+        unused: names of the photographs in ``home`` that are in no split.
     """
 
     split: str
@@ -46,11 +49,46 @@ class Source:
     boxes: np.ndarray | None = None
     carried: Sequence[Path] = ()
     home: Path | None = None
+    unused: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """Reads the k-th of some photographs."""
+
+    files: Sequence[Path]
+
+    def __call__(self, k: int) -> np.ndarray:
+        """Return ``[H, W, 3]`` uint8; raises `PhotographError` for a damaged one."""
+        return read_photograph(self.files[k])
+
+
+@dataclass(frozen=True, eq=False)
+class PicturesOfSplit:
+    """Returns the k-th picture of a split."""
+
+    split: Split
+
+    def __call__(self, k: int) -> np.ndarray:
+        """Return ``[H, W, 3]`` uint8; raises `InputError` where there is none."""
+        pixels = self.split.picture(k)
+        if pixels is None:
+            missing = f"no picture of {self.split.ids[k]}"
+            raise InputError(missing, file=self.split.folder / "pictures")
+        return pixels
+
+    def __reduce__(self) -> tuple[Callable[..., PicturesOfSplit], tuple[Path, str]]:
+        """Pickle the folder and the name instead of the features."""
+        return _open_pictures, (self.split.folder, self.split.name)
+
+
+def _open_pictures(folder: Path, split: str) -> PicturesOfSplit:
+    return PicturesOfSplit(load_split(folder, split))
 
 
 def stamp(path: Path) -> tuple[int, int]:
-    """Return size and modification time of a file."""
-    state = path.stat()
+    """Return size and modification time of a file; of a link that leads nowhere, its own."""
+    state = path.stat() if path.exists() else path.lstat()
     return state.st_size, state.st_mtime_ns
 
 
@@ -59,7 +97,7 @@ def of_folder(folder: Path, captions: Mapping[str | None, Path] | None = None) -
 
     Args:
         captions: caption files (see `caption_sources`) by split; None is the key of a file with
-            splits of its own. Photographs without captions are skipped.
+            splits of its own. Photographs without captions are `Source.unused`.
 
     Raises `InputError` for captions of missing photographs, an image with captions in two splits,
     and two photographs that share a key (``1.jpg`` and ``1.png``).
@@ -108,12 +146,6 @@ def of_dataset(folder: Path) -> list[Source]:
 
 
 def _of_split(split: Split) -> Source:
-    def picture(k: int) -> np.ndarray:
-        pixels = split.picture(k)
-        if pixels is None:
-            raise InputError(f"no picture of {split.ids[k]}", file=split.folder / "pictures")
-        return pixels
-
     paths = [split.folder / f"{split.name}_{ending}" for ending in CARRIED]
     carried = [path for path in paths if path.exists()]
     vocabulary = split.folder / "vocab.json"
@@ -124,7 +156,7 @@ def _of_split(split: Split) -> Source:
         split=split.name,
         ids=split.ids,
         stamps=[stamp(path) for path in arrays] or [features],
-        picture=picture,
+        picture=PicturesOfSplit(split),
         captions=[split.captions[i : i + n] for i in range(0, len(split.captions), n)],
         boxes=split.boxes,
         carried=[*carried, *([vocabulary] if vocabulary.exists() else [])],
@@ -137,7 +169,7 @@ def _files(split: str, files: Sequence[Path], captions: Sequence[Sequence[str]] 
         split=split,
         ids=[path.name for path in files],
         stamps=[stamp(path) for path in files],
-        picture=lambda k: read_photograph(files[k]),
+        picture=PictureFiles(files),
         captions=captions,
         home=files[0].parent,
     )
@@ -159,9 +191,11 @@ def _captioned(folder: Path, files: Sequence[Path], images: Sequence[Captioned])
             found=f"{len(missing)} missing, such as {', '.join(missing[:3])}",
             remedy="add them, or take captions of these photographs only",
         )
+    unused = [path.name for path in files if image_key(path.name) not in split_of]
     sources = []
     for split in dict.fromkeys(image.split for image in images):
         of_split = [image for image in images if image.split == split]
         paths = [by_key[image.image] for image in of_split]
-        sources.append(_files(split, paths, [image.captions for image in of_split]))
+        source = _files(split, paths, [image.captions for image in of_split])
+        sources.append(replace(source, unused=unused))
     return sources

@@ -1,8 +1,9 @@
 """From pictures to region features in the SCAN layout: ``itm data make``.
 
-Each picture is read and passes through the backbone by itself; its rows are written, and the
-progress is noted every few pictures. So a killed process is resumed where it stopped, and ends with
-the same bytes as an uninterrupted one. The folder is written atomically.
+Each picture is read and passes through the backbone by itself, with one thread, in this process or
+in one of several; its rows are written in order, and the progress is noted every few pictures. So a
+killed process is resumed where it stopped, and ends with the same bytes as an uninterrupted one,
+with any number of processes. The folder is written atomically.
 
 Page: "The data", "Your pictures".
 """
@@ -11,30 +12,39 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import pickle
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm.auto import tqdm
 
-from itm_book.datasets.layout_writing import open_array, require_loadable, save_array, write_texts
+from itm_book.datasets.layout_writing import open_array
 from itm_book.folders import require_space, swap
 from itm_book.photographs.backbones import Backbone
-from itm_book.photographs.own_split import load_own
+from itm_book.photographs.layout_assembly import ARRAYS, assemble
 from itm_book.photographs.picture_sources import Source
 from itm_book.photographs.region_boxes import Boxes, Grid
-from itm_core.data.feature_notes import NOTE, read_note
+from itm_core.data.feature_notes import read_note
 from itm_core.data.photographs import PhotographError
 from itm_core.errors import InputError
 from itm_core.files import locked, read_json, space_checked, write_json
+from itm_core.parallel import run_parallel
+from itm_core.settings import at_least
 
 GRID = Grid()
 BLOCK = 32  # pictures between two notes of the progress
-ARRAYS = {"ims": np.float32, "boxes": np.float32, "img_sizes": np.int32}
+CHUNK = 8  # pictures that a process computes at a time
+PROGRESS = "progress.json"
+NAMED = 3  # unused photographs that the summary names
 
 
 def _hash(content: bytes) -> str:
@@ -43,18 +53,42 @@ def _hash(content: bytes) -> str:
 
 @dataclass(frozen=True)
 class MadeFeatures:
-    """A finished folder: images per split, ``(R, F)``, and the skipped damaged files."""
+    """A finished folder.
+
+    Attributes:
+        images: number of images of each split.
+        shape: ``(R, F)``.
+        skipped: name and reason of each damaged photograph that was skipped.
+        unused: names of the photographs that are in no split.
+    """
 
     folder: Path
     images: dict[str, int]
     shape: tuple[int, int]
     skipped: list[str]
+    unused: Sequence[str]
 
     def lines(self) -> list[str]:
-        """Return a line of text for each split, then for each damaged file."""
+        """Return a line for each split, for the unused photographs, and for each damaged one."""
         regions, width = self.shape
-        splits = [f"{s}: {n} images, {regions} regions of {width}" for s, n in self.images.items()]
-        return [*splits, *(f"skipped, damaged: {name}" for name in self.skipped)]
+        lines = [f"{s}: {n} images, {regions} regions of {width}" for s, n in self.images.items()]
+        if self.unused:
+            names = ", ".join(self.unused[:NAMED])
+            more = ", ..." if len(self.unused) > NAMED else ""
+            lines.append(f"photographs that no caption or split names: {len(self.unused)}")
+            lines[-1] += f" ({names}{more})"
+        if self.skipped:
+            lines.append(f"damaged photographs, skipped: {len(self.skipped)}")
+        return [*lines, *(f"    {line}" for line in self.skipped)]
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    """The rows of one picture: features ``[R, F]``, boxes ``[R, 4]``, width and height."""
+
+    features: np.ndarray
+    boxes: np.ndarray
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -84,6 +118,32 @@ class Task:
             return np.asarray(source.boxes[k])
         return (self.boxes or GRID)(source.split, k, source.ids[k], picture)
 
+    def describe(self, source: int, k: int) -> Described:
+        """Return the rows of the k-th picture of a source, computed with one thread.
+
+        Raises `PhotographError` for a damaged picture, `InputError` for features that are not
+        finite and for boxes that are missing or invalid.
+        """
+        pictures = self.sources[source]
+        picture = pictures.picture(k)
+        with _one_thread():  # so features do not depend on the number of cores
+            boxes = self.boxes_of(pictures, k, picture)
+            features = self.backbone(picture, boxes)
+        if not np.isfinite(features).all():
+            raise InputError(f"the backbone gives NaN or infinity for {pictures.ids[k]}")
+        return Described(features, boxes, (picture.shape[1], picture.shape[0]))
+
+    def pickled(self) -> bytes:
+        """Return what `describe` needs, for another process."""
+        sources = [replace(source, captions=None, carried=()) for source in self.sources]
+        return pickle.dumps(replace(self, sources=sources))
+
+    def note(self, regions: int) -> dict[str, Any]:
+        """Return the parts of the note that tell how the features were made."""
+        made_with = {**self.backbone.made_with, "numpy": np.__version__}
+        made_with |= {"regions": regions, "boxes": self.boxes_name}
+        return {"features": self.backbone.identity, "made_with": made_with}
+
     def fingerprint(self) -> str:
         """Return a hash of everything that determines the features."""
         parts: list[Any] = [self.backbone.identity, self.boxes_name]
@@ -94,7 +154,12 @@ class Task:
 
 
 def make_features(
-    task: Task, folder: Path | str, *, skip_damaged: bool = False, progress: bool = True
+    task: Task,
+    folder: Path | str,
+    *,
+    skip_damaged: bool = False,
+    workers: int = 1,
+    progress: bool = True,
 ) -> MadeFeatures:
     """Compute the features of a task unless they exist, and return their folder.
 
@@ -103,29 +168,35 @@ def make_features(
 
     Args:
         skip_damaged: skip photographs that cannot be read, instead of raising.
+        workers: number of processes; features do not depend on it. One is started for `BLOCK`
+            pictures or part of them, at most.
 
     Raises `InputError` for a damaged photograph (finished ones are kept), a folder with other
     files, too little disk space, or another process that writes to it.
     """
+    at_least("workers", workers, 1)
     folder = Path(folder)
     source = task.fingerprint()
-    existing = _existing(folder, source)
+    work = folder.with_name(f".{folder.name}.partial")
+    existing = _existing(folder, source, task)
     if existing:
+        if _progress(work).get("source") == source:  # it was killed before it removed this
+            shutil.rmtree(work, ignore_errors=True)
         return existing
     folder.parent.mkdir(parents=True, exist_ok=True)
-    work = folder.with_name(f".{folder.name}.partial")
     lock = folder.with_name(f".{folder.name}.lock")
     with locked(lock, "another process makes these features", file=folder), space_checked(folder):
-        damaged = _Work(work, task, source, folder).run(skip_damaged, progress)
-        assembled = _assembled(work / "whole", work, task, damaged, source, folder)
-        swap(assembled, folder)
-        shutil.rmtree(work)
-    features = _existing(folder, source)
+        damaged = _Work(work, task, source, folder).run(skip_damaged, workers, progress)
+        note = task.note(_progress(work)["regions"]) | {"source": source}
+        assemble(work / "whole", work, task.sources, note, damaged, folder)
+        swap(work / "whole", folder)
+        shutil.rmtree(work, ignore_errors=True)
+    features = _existing(folder, source, task)
     assert features is not None
     return features
 
 
-def _existing(folder: Path, source: str) -> MadeFeatures | None:
+def _existing(folder: Path, source: str, task: Task) -> MadeFeatures | None:
     """Return the finished features in a folder; None when they are missing or outdated."""
     note = read_note(folder)
     if note is None:
@@ -136,15 +207,22 @@ def _existing(folder: Path, source: str) -> MadeFeatures | None:
     if note["source"] != source:
         return None
     shape = (note["made_with"]["regions"], note["features"]["width"])
-    return MadeFeatures(folder, note["images"], shape, note["left_out"])
+    unused = task.sources[0].unused
+    return MadeFeatures(folder, note["images"], shape, note["left_out"], unused)
+
+
+def _progress(work: Path) -> dict[str, Any]:
+    """Return how far an unfinished folder is; empty where there is none."""
+    path = work / PROGRESS
+    return read_json(path) if path.exists() else {}
 
 
 class _Work:
     """The unfinished folder: arrays with a row for every picture, and the progress."""
 
     def __init__(self, work: Path, task: Task, source: str, folder: Path) -> None:
-        self.task, self.place, self.path = task, folder, work / "making.json"
-        state = read_json(self.path) if self.path.exists() else {}
+        self.task, self.place, self.path = task, folder, work / PROGRESS
+        state = _progress(work)
         if state.get("source") != source:
             shutil.rmtree(work, ignore_errors=True)
             state = {"source": source, "done": 0, "damaged": [], "regions": 0}
@@ -155,50 +233,49 @@ class _Work:
             for name in ((s.split, kind) for s in task.sources for kind in ARRAYS):
                 self.arrays[name] = np.load(self._file(*name), mmap_mode="r+")
 
-    def run(self, skip_damaged: bool, progress: bool) -> list[int]:
-        """Compute the missing features; return the indices of damaged pictures."""
-        pictures = [(source, k) for source in self.task.sources for k in range(len(source.ids))]
+    def run(self, skip_damaged: bool, workers: int, progress: bool) -> dict[int, str]:
+        """Compute the missing features; return the reason of each damaged picture by its place."""
+        sources = enumerate(self.task.sources)
+        places = [(s, k) for s, source in sources for k in range(len(source.ids))]
         start = self.state["done"]
-        bar = tqdm(pictures, desc="features", unit="image", initial=start, disable=not progress)
-        bar.total = len(pictures)
+        bar = tqdm(places, desc="features", unit="image", initial=start, disable=not progress)
+        bar.total = len(places)
         try:
-            for place in range(start, len(pictures)):
-                self._compute(place, *pictures[place], skip_damaged)
-                self.state["done"] = place + 1
-                bar.update()
-                if (place + 1) % BLOCK == 0:
-                    self._save()
+            with closing(_described(self.task, places[start:], workers)) as described:
+                for place, rows in enumerate(described, start):
+                    self._write(place, *places[place], rows, skip_damaged)
+                    self.state["done"] = place + 1
+                    bar.update()
+                    if (place + 1) % BLOCK == 0:
+                        self._save()
         finally:
             self._save()
             bar.close()
-        return list(self.state["damaged"])
+        return dict(self.state["damaged"])
 
-    def _compute(self, place: int, source: Source, k: int, skip_damaged: bool) -> None:
-        try:
-            picture = source.picture(k)
-        except PhotographError:
-            if not skip_damaged:
-                raise
-            self.state["damaged"].append(place)
+    def _write(
+        self, place: int, source: int, k: int, rows: Described | InputError, skip_damaged: bool
+    ) -> None:
+        if isinstance(rows, PhotographError) and skip_damaged:
+            self.state["damaged"].append((place, rows.reason))
             return
-        boxes = self.task.boxes_of(source, k, picture)
-        features = self.task.backbone(picture, boxes)
-        if not np.isfinite(features).all():
-            raise InputError(f"the backbone gives NaN or infinity for {source.ids[k]}")
+        if isinstance(rows, InputError):
+            raise rows
         if not self.arrays:
-            self._open(len(features))
-        for kind, values in zip(ARRAYS, (features, boxes, picture.shape[1::-1]), strict=True):
-            self.arrays[source.split, kind][k] = values
+            self._open(len(rows.features))
+        split = self.task.sources[source].split
+        for kind, values in zip(ARRAYS, (rows.features, rows.boxes, rows.size), strict=True):
+            self.arrays[split, kind][k] = values
 
     def _open(self, regions: int) -> None:
         width = self.task.backbone.width
         require_space(self.place, self.task.total * regions * (width + 4) * 4, "write the features")
-        self.state["regions"] = regions
         for source in self.task.sources:
             shapes = ((regions, width), (regions, 4), (2,))
             for (kind, dtype), shape in zip(ARRAYS.items(), shapes, strict=True):
                 path = self._file(source.split, kind)
                 self.arrays[source.split, kind] = open_array(path, dtype, (len(source.ids), *shape))
+        self.state["regions"] = regions  # last: an interrupted start creates them all again
 
     def _file(self, split: str, kind: str) -> Path:
         return self.path.with_name(f"{split}_{kind}.npy")
@@ -210,80 +287,60 @@ class _Work:
         write_json(self.path, self.state)
 
 
-def _assembled(
-    assembled: Path, work: Path, task: Task, damaged: Sequence[int], source: str, folder: Path
-) -> Path:
-    """Return the finished temporary folder: without damaged rows, with texts and the note."""
-    shutil.rmtree(assembled, ignore_errors=True)  # of a process that was killed
-    assembled.mkdir()
-    images, skipped, start = {}, [], 0
-    for part in task.sources:
-        bad = {place - start for place in damaged if start <= place < start + len(part.ids)}
-        rows = [k for k in range(len(part.ids)) if k not in bad]
-        if not rows:
-            raise InputError(f"no picture of {part.split} can be read", file=part.home)
-        skipped += [part.ids[k] for k in sorted(bad)]
-        _write_split(assembled, work, part, rows)
-        images[part.split] = len(rows)
-        start += len(part.ids)
-    regions = read_json(work / "making.json")["regions"]
-    made_with = {**task.backbone.made_with, "numpy": np.__version__}
-    made_with |= {"regions": regions, "boxes": task.boxes_name}
-    write_json(
-        assembled / NOTE,
-        {
-            "features": task.backbone.identity,
-            "made_with": made_with,
-            "source": source,
-            "images": images,
-            "left_out": skipped,
-        },
-    )
-    _link_pictures(assembled, task.sources, folder)
-    for part in task.sources:
-        if part.captions is None:
-            load_own(assembled)
-        else:
-            require_loadable(assembled, part.split, folder)
-    return assembled
+def _described(
+    task: Task, places: Sequence[tuple[int, int]], workers: int
+) -> Generator[Described | InputError]:
+    """Yield the rows of pictures in order, or the errors that stopped them.
+
+    Args:
+        places: index of the source and of the picture in it.
+    """
+    workers = min(workers, -(-len(places) // BLOCK))
+    if workers <= 1:
+        yield from (_rows_or_error(task, *place) for place in places)
+        return
+    chunks = [places[i : i + CHUNK] for i in range(0, len(places), CHUNK)]
+    function = partial(_describe_chunk, task.pickled())
+    options: dict[str, Any] = {"workers": workers, "threads": 1, "progress": False}
+    with closing(run_parallel(function, chunks, **options)) as results:
+        try:
+            yield from chain.from_iterable(results)
+        except BrokenProcessPool:
+            raise InputError(
+                "a process that computes features was killed",
+                found="often too little memory",
+                remedy=f"the same command with fewer --workers than {workers}; what was finished "
+                "is kept",
+            ) from None
 
 
-def _write_split(target: Path, work: Path, source: Source, rows: Sequence[int]) -> None:
-    for kind in ARRAYS:
-        name = f"{source.split}_{kind}.npy"
-        if len(rows) == len(source.ids):
-            _link_or_copy(work / name, target / name)
-        elif kind == "ims":
-            _copy_rows(work / name, target / name, rows)
-        else:
-            save_array(target / name, np.load(work / name)[rows])
-    captions = None if source.captions is None else [source.captions[k] for k in rows]
-    write_texts(target, source.split, [source.ids[k] for k in rows], captions)
-    if len(rows) == len(source.ids):  # annotations have an entry for every image
-        for path in source.carried:
-            if not (target / path.name).exists():
-                _link_or_copy(path, target / path.name)
+def _describe_chunk(
+    pickled: bytes, places: Sequence[tuple[int, int]]
+) -> list[Described | InputError]:
+    """Return the rows of a few pictures, in another process."""
+    task = _unpickled(pickled)
+    return [_rows_or_error(task, *place) for place in places]
 
 
-def _copy_rows(path: Path, out: Path, rows: Sequence[int]) -> None:
-    """Copy some rows of a large array, a few at a time."""
-    values = np.load(path, mmap_mode="r")
-    copied = open_array(out, np.float32, (len(rows), *values.shape[1:]))
-    for start in range(0, len(rows), BLOCK):
-        copied[start : start + BLOCK] = values[rows[start : start + BLOCK]]
-    copied.flush()
+@lru_cache(maxsize=1)
+def _unpickled(task: bytes) -> Task:
+    """Return the task, opened once in each process."""
+    return pickle.loads(task)
 
 
-def _link_or_copy(path: Path, out: Path) -> None:
-    """Hard-link a file to ``out``, or copy it where links are not possible."""
+def _rows_or_error(task: Task, source: int, k: int) -> Described | InputError:
     try:
-        os.link(path, out)
-    except OSError:
-        shutil.copy2(path, out)
+        return task.describe(source, k)
+    except InputError as error:
+        return error
 
 
-def _link_pictures(assembled: Path, sources: Sequence[Source], folder: Path) -> None:
-    """Link ``pictures`` to the folder of the photographs."""
-    home = sources[0].home
-    if home is not None:
-        (assembled / "pictures").symlink_to(os.path.relpath(home.resolve(), folder.resolve()))
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch compute with one thread inside the block."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from itm_book.records import commits
 from itm_book.records.commits import is_committed
 from itm_book.records.grids import Cell, Grid, Size, folders
 from itm_book.shipped import shipped
@@ -250,10 +251,8 @@ def _grouped(grid: Grid, cells: Sequence[Cell], runs: Mapping[int, Run]) -> dict
     by_row: dict[str, dict[int, tuple[Run, Result]]] = {cell.row: {} for cell in cells}
     for k, run in runs.items():
         cell = cells[k]
-        pair = (run, Result.of(run, cell.spec.overrides))
-        by_row[cell.row][cell.spec.seed] = pair
-    by_row = {row: pairs for row, pairs in by_row.items() if pairs}
-    results = {row: [result for _, result in pairs.values()] for row, pairs in by_row.items()}
+        by_row[cell.row][cell.spec.seed] = (run, Result.of(run, cell.spec.overrides))
+    results = {row: [r for _, r in pairs.values()] for row, pairs in by_row.items() if pairs}
     for name, members in grid.ensembles.items():
         seeds = [set(by_row.get(member, ())) for member in members]
         for seed in sorted(set.intersection(*seeds)):
@@ -284,23 +283,8 @@ def export(results: Iterable[Result], path: Path = RECORD) -> int:
 
 
 def require_committed_runs(results: Iterable[Result]) -> None:
-    """Raise `InputError` when one of the runs was made by code that is in no commit.
-
-    Such a run cannot be reproduced. `environment.current_commit` describes what is noted.
-    """
-    results = list(results)
-    wrong = [result for result in results if not is_committed(result.where.get("commit"))]
-    if not wrong:
-        return
-    examples = [f"{r.run} ({r.where.get('commit') or 'no commit'})" for r in wrong[:3]]
-    more = [f"and {len(wrong) - 3} more"] if len(wrong) > 3 else []
-    raise InputError(
-        "runs made by code that is in no commit cannot be recorded",
-        expected="runs of a commit without uncommitted changes of code",
-        found=f"{len(wrong)} of {len(results)}: {', '.join([*examples, *more])}",
-        remedy="commit the code, delete the folders of these runs in the run store, and train "
-        "them again (itm grid NAME)",
-    )
+    """Raise `InputError` when one of the runs was made by code that is in no commit."""
+    commits.require_committed_runs((r.run, r.where.get("commit")) for r in results)
 
 
 def _lines(path: Path) -> pd.DataFrame:
@@ -350,15 +334,13 @@ def recorded(grid: Grid, size: str | Size, *, path: Path = RECORD) -> dict[str, 
     """
     if not path.exists():
         raise InputError("no record", file=path, remedy="itm grid NAME, then itm results export")
-    results = recorded_so_far(grid, size, path=path)
-    if not results:
-        at = size if isinstance(size, Size) else grid.size(size)
-        raise InputError(
-            f"nothing of grid {grid.name} is recorded on {at.dataset}",
-            file=path,
-            remedy=f"itm grid {grid.name} --size SIZE, then itm results export {grid.name}",
-        )
-    return results
+    if results := recorded_so_far(grid, size, path=path):
+        return results
+    at = size if isinstance(size, Size) else grid.size(size)
+    remedy = f"itm grid {grid.name} --size SIZE, then itm results export {grid.name}"
+    raise InputError(
+        f"nothing of grid {grid.name} is recorded on {at.dataset}", file=path, remedy=remedy
+    )
 
 
 def recorded_so_far(

@@ -51,7 +51,7 @@ def gains(results: Results, grid: Grid, *, over: Mapping[str, str] | None = None
     ``seeds``, ``runs``, and for ``words`` and ``regions`` and every measure the gain in points as
     `comparison.gain_over_seeds` gives it, for example ``words_precision`` and
     ``words_precision_effect``; NaN where one of the two does not attend in that direction.
-    `verdicts.claim` takes ``of="words_precision"``.
+    `verdicts.judge` takes ``of="words_precision"``.
     """
     rows = []
     for name, group in results.items():

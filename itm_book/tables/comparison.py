@@ -209,7 +209,7 @@ def _gain(pairs: Sequence[tuple[Result, Result]], key: str, floor: float) -> dic
         "gain": gain,
         "low": images["low"],
         "high": images["high"],
-        **_over_seeds(gain, seeds),
+        **seed_columns(gain, seeds),
         "p_images": images["p"],
         "p_seeds": seeds.p,
         "p": p,
@@ -217,8 +217,8 @@ def _gain(pairs: Sequence[tuple[Result, Result]], key: str, floor: float) -> dic
     }
 
 
-def _over_seeds(gain: float, seeds: statistics.OverSeeds) -> dict[str, object]:
-    """Return ``seeds``, ``spread``, ``seeds_low``, ``seeds_high``, ``detectable``, ``needed``.
+def seed_columns(gain: float, seeds: statistics.OverSeeds) -> dict[str, object]:
+    """Return the columns ``seeds``, ``spread``, ``seeds_low``, ... ``needed`` of a gain.
 
     The number of seeds; the standard deviation of the gain between them; the 95 % interval of its
     mean over seeds; the gain detected with this many seeds in 8 of 10 cases; and how many seeds

@@ -44,9 +44,9 @@ def best(scores: np.ndarray, count: int = 5) -> np.ndarray:
     return np.argsort(-scores, kind="stable")[:count]
 
 
-def claims(verdicts: Sequence[Mapping[str, str]]) -> pd.DataFrame:
-    """Return the verdicts of `verdicts.claim` as a table."""
-    return pd.DataFrame(list(verdicts), dtype=object)  # cells keep their notes
+def claims(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
+    """Return rows of `verdicts.claim`, or of `claims.table`, as a table."""
+    return pd.DataFrame(list(rows), dtype=object)  # cells keep their notes
 
 
 def quote(text: str) -> Markdown:

@@ -1,6 +1,6 @@
 """Verdicts on the claims of a paper, with their evidence.
 
-The rule is that of `labels`.
+The rule is that of `labels`; the claims that are judged on two datasets are in `claims`.
 
 Page: the chapters on RCAR, CHAN and the constraints; "How sure" in the chapter on the task.
 """
@@ -8,6 +8,7 @@ Page: the chapters on RCAR, CHAN and the constraints; "How sure" in the chapter 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -20,75 +21,120 @@ from itm_book.tables.run_links import uncommitted
 from itm_core.evaluation import statistics
 
 NOISE = 1.25  # timings of a shared machine vary by less than this factor without a cause
-NOT_RUN = "not run here"
+NOT_RUN, NOT_MEASURED = "not run here", "not measured on the same seeds"
 MAX_RSUM = 600  # no gain is larger
 
 Row = Mapping[Hashable, Any]
 
 
-def claim(
-    number: int,
-    text: str,
-    table: pd.DataFrame,
-    rows: Sequence[str],
-    *,
-    of: str = "gain",
-    subject: str = "",
-) -> dict[str, str]:
-    """Return the verdict on a claim that some rows gain over their hosts, with its evidence.
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """The verdict on one claim from the runs of one dataset, with its evidence.
 
-    The label is `labels.verdict` of p values corrected by Holm's method for the number of
-    rows; the evidence has the corrected p value of each row. *Mixed* has the counts of effects,
-    *no effect found* the gain detectable with this number of seeds.
+    Attributes:
+        verdict: one of `labels.VERDICTS`.
+        label: the verdict with its details: counts of effects, and of rows that were not run.
+        evidence: every tested row with its gain, interval and corrected p value.
+        seeds: of the tested rows, as text; empty where there is none.
+        detectable: the smallest true gain that these seeds would have shown in 8 of 10 cases, as
+            text; empty with one seed, whose spread is unknown.
+        uncommitted: whether a number was made by uncommitted code.
+    """
+
+    verdict: str
+    label: str
+    evidence: str
+    seeds: str = ""
+    detectable: str = ""
+    uncommitted: bool = False
+
+    def cells(self, subject: str = "") -> dict[str, str]:
+        """Return the cells of a table; ``subject`` is what was tested, if not what is claimed."""
+        label = f"{subject}: {self.label}" if subject else self.label
+        return {
+            "verdict": with_note(label, Note(uncommitted=self.uncommitted)),
+            "seeds": self.seeds,
+            "smallest gain": self.detectable,
+            "evidence": self.evidence,
+        }
+
+
+def untested(why: str) -> Judgement:
+    """Return the verdict on a claim that cannot be tested, with the reason.
+
+    >>> untested("every picture has 36 regions").label
+    'not testable'
+    """
+    return Judgement(verdict=UNTESTABLE, label=UNTESTABLE, evidence=why)
+
+
+def judge(tested: pd.DataFrame, missing: Sequence[str] = (), *, of: str = "gain") -> Judgement:
+    """Return the verdict on the claim that every tested row gains.
+
+    The verdict is `labels.verdict` of p values corrected by Holm's method for the number of
+    rows. With a single seed the claim is not testable; the evidence then has the interval over
+    test images, which holds for the trained models only.
 
     Args:
-        table: of `comparison.gains` or `attention_table.gains`.
-        rows: their names; rows that are not in the table are listed as not run.
+        tested: rows of `comparison.gains` or `attention_table.gains`.
+        missing: names of rows that were not run.
         of: the measure: ``gain``, ``words``, ``words_precision``, ... Rows without it are left out.
-        subject: what was tested, where it is not exactly the paper's method.
+    """
+    not_run = [f"{NOT_RUN}: {' · '.join(missing)}"] if missing else []
+    compared = len(tested)
+    tested = tested.dropna(subset=of) if compared else tested
+    if tested.empty:
+        why = [NOT_MEASURED] if compared else []
+        return untested("; ".join(why + not_run) or NOT_RUN)
+    gained, p = list(tested[of]), list(tested[_column(of, "p")])
+    effects, records = labels.effects(gained, p), tested.to_dict("records")
+    verdict = labels.verdict(gained, p)
+    rows = zip(records, effects, statistics.holm(p), strict=True)
+    evidence = [_evidence(row, of, effect, corrected) for row, effect, corrected in rows]
+    label = _detailed(verdict, effects)
+    powers = [
+        _detectable(row, of, len(effects) - effects.count(UNTESTABLE))
+        for row, effect in zip(records, effects, strict=True)
+        if effect != UNTESTABLE
+    ]
+    return Judgement(
+        verdict=verdict,
+        label=f"{label}, {len(missing)} {NOT_RUN}" if missing else label,
+        evidence="; ".join(evidence + not_run),
+        seeds=_range([row["seeds"] for row in records]),
+        detectable=_range(powers, ".1f") if powers else "",
+        uncommitted=_made(tested),
+    )
+
+
+def claim(number: int, text: str, table: pd.DataFrame, rows: Sequence[str]) -> dict[str, str]:
+    """Return `judge` for some rows of a table as a row of `report.claims`.
+
+    Args:
+        table: of `comparison.gains`.
+        rows: their names; rows that are not in the table are listed as not run.
     """
     tested = table[table["name"].isin(rows)] if len(table) else table
     missing = [name for name in rows if tested.empty or name not in set(tested["name"])]
-    tested = tested.dropna(subset=of) if len(tested) else tested
-    lines = [f"{NOT_RUN}: {', '.join(missing)}"] if missing else []
-    if tested.empty:
-        return _cell(number, text, UNTESTABLE, "; ".join(lines) or NOT_RUN, subject)
-    p = list(tested[_column(of, "p")])
-    effects = labels.effects(list(tested[of]), p)
-    records = tested.to_dict("records")
-    label = labels.verdict(list(tested[of]), p)
-    judged_rows = zip(records, effects, statistics.holm(p), strict=True)
-    lines = [
-        _evidence(row, of, effect, corrected) for row, effect, corrected in judged_rows
-    ] + lines
-    label = _detailed(label, records, effects, of)
-    if missing:
-        label += f", {len(missing)} {NOT_RUN}"
-    cell = _cell(number, text, label, "; ".join(lines), subject)
-    return cell | {"verdict": with_note(cell["verdict"], Note(uncommitted=_made(tested)))}
-
-
-def _cell(number: int, text: str, label: str, evidence: str, subject: str = "") -> dict[str, str]:
-    shown = f"{subject}: {label}" if subject else label
-    return {"": str(number), "claim": text, "verdict": shown, "evidence": evidence}
+    return {"": str(number), "claim": text} | judge(tested, missing).cells()
 
 
 def _column(of: str, name: str) -> str:
     return name if of == "gain" else f"{of}_{name}"
 
 
-def _detailed(label: str, rows: Sequence[Row], effects: Sequence[str], of: str) -> str:
-    """Return a label with the counts of effects, or with the detectable gain."""
-    if label == MIXED:
-        return f"{label}: {_effects(effects)}"
-    tested = [row for row, effect in zip(rows, effects, strict=True) if effect != UNTESTABLE]
-    if tested and len(tested) < len(rows):
-        label += f", {len(rows) - len(tested)} {UNTESTABLE}"
-    if not label.startswith(NONE_FOUND):
-        return label
-    gains = [_detectable(row, of, len(tested)) for row in tested]
-    seeds = _range([row["seeds"] for row in tested])
-    return f"{label} ({seeds} seeds could have shown {_range(gains, '.1f')})"
+def _detailed(verdict: str, effects: Sequence[str]) -> str:
+    """Return a verdict with the counts of effects, or of rows that cannot be tested.
+
+    >>> _detailed("holds", ["gain", "not testable"]), _detailed("not testable", ["not testable"])
+    ('holds, 1 not testable', 'not testable (one seed)')
+    """
+    untestable = list(effects).count(UNTESTABLE)
+    if verdict == MIXED:
+        return f"{verdict}: {_effects(effects)}"
+    if verdict == UNTESTABLE:
+        return f"{verdict} (one seed)"
+    return f"{verdict}, {untestable} {UNTESTABLE}" if untestable else verdict
 
 
 def _detectable(row: Row, of: str, tests: int) -> float:
@@ -129,19 +175,10 @@ def _equal(p: float) -> str:
     return shown if shown.startswith("<") else f"= {shown}"
 
 
-def untested(number: int, text: str, why: str, *, subject: str = "") -> dict[str, str]:
-    """Return the verdict on a claim that cannot be tested here, with the reason.
-
-    >>> untested(4, "more regions help", "every picture has 36")["verdict"]
-    'not testable'
-    """
-    return _cell(number, text, UNTESTABLE, why, subject)
-
-
-def faster(number: int, text: str, times: pd.DataFrame, name: str, than: str) -> dict[str, str]:
+def faster(times: pd.DataFrame, name: str, than: str) -> Judgement:
     """Return the verdict on a claim that one method scores faster than another.
 
-    ``times`` is `run_timing.scoring_times`. The labels are those of `claim`, without a test: a
+    ``times`` is `run_timing.scoring_times`. The labels are those of `judge`, without a test: a
     difference counts beyond a factor of `NOISE`.
     """
     milliseconds = {
@@ -150,14 +187,15 @@ def faster(number: int, text: str, times: pd.DataFrame, name: str, than: str) ->
         if row["method"] in (name, than)
     }
     if len(milliseconds) < 2:
-        return _cell(number, text, UNTESTABLE, NOT_RUN)
+        return untested(NOT_RUN)
     ratio = milliseconds[than] / milliseconds[name]
-    against = labels.AGAINST if ratio < 1 / NOISE else NONE_FOUND
+    slower = labels.AGAINST if ratio < 1 / NOISE else NONE_FOUND
+    verdict = labels.HOLDS if ratio > NOISE else slower
     evidence = (
         f"a timing, {name}: {milliseconds[name]:.0f} ms, {than}: {milliseconds[than]:.0f} ms "
         f"({ratio:.1f} times), the test split, when this page was built"
     )
-    return _cell(number, text, labels.HOLDS if ratio > NOISE else against, evidence)
+    return Judgement(verdict=verdict, label=verdict, evidence=evidence)
 
 
 def _made(table: pd.DataFrame) -> bool:

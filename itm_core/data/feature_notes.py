@@ -22,7 +22,8 @@ def read_note(folder: Path | str) -> dict[str, Any] | None:
     """Return the note in a folder, None where there is none.
 
     ``features`` decides the features; ``made_with`` names the backbone, the boxes, versions;
-    ``source`` is a hash of what the features were made of; ``left_out`` lists damaged files.
+    ``source`` is a hash of what the features were made of; ``left_out`` lists damaged files and why
+    each cannot be read.
     Raises `InputError` for a file that is no such note.
     """
     path = Path(folder) / NOTE

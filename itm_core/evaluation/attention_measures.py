@@ -25,6 +25,7 @@ AVERAGINGS: dict[str, Callable[[Tensor], Tensor]] = {  # of counts [3, M]
     "pairs": lambda counts: counts.sum(1, keepdim=True),
 }
 MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 18.0)  # of the mean weight
+CURVES = ("precision", "recall", "f1", "chance_f1")  # of `QueryMeasures.curve`
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -142,6 +143,80 @@ def pointing(weights: Tensor, relevant: Tensor) -> Tensor:
     """
     best = weights == weights.amax(1, keepdim=True)
     return (best & relevant).sum(1).double() / best.sum(1)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class QueryMeasures:
+    """The measures of every query that has a relevant key, ``[M]`` each.
+
+    Attributes:
+        precision, recall, f1: of the attended set, the keys with at least the mean weight.
+        mass, average_precision, pointing: as in `Quality`.
+        chance: relevant keys over keys. The expected precision, mass and pointing of the same
+            weights on keys in random order.
+        chance_recall, chance_f1: the expected recall and F1 of an attended set of the same size,
+            drawn at random.
+        curve: ``[T, 4]`` means over the queries at `MULTIPLES` of the mean weight, columns as
+            `CURVES`; NaN without queries.
+    """
+
+    precision: Tensor
+    recall: Tensor
+    f1: Tensor
+    mass: Tensor
+    average_precision: Tensor
+    pointing: Tensor
+    chance: Tensor
+    chance_recall: Tensor
+    chance_f1: Tensor
+    curve: np.ndarray
+
+
+def by_query(weights: Tensor, relevant: Tensor, keys: Tensor) -> QueryMeasures:
+    """Return the measures of each query with a relevant key, in the order of the queries.
+
+    Their means are those of `measure`. Arguments and errors as there.
+
+    >>> w, g = torch.tensor([[0.7, 0.3], [0.5, 0.5]]), torch.tensor([[True, False], [False, True]])
+    >>> by_query(w, g, torch.tensor([2, 2])).pointing.tolist()
+    [1.0, 0.5]
+
+    Page: "What attention metrics can and cannot say".
+    """
+    weights, relevant, keys, _ = _with_relevant_keys(weights, relevant, keys)
+    at_mean = counted(weights, relevant, attention_threshold(keys))
+    precision, recall, f1 = of_counts(at_mean)
+    at_multiples = (counted(weights, relevant, attention_threshold(keys, m)) for m in MULTIPLES)
+    curve = [
+        torch.cat([of_counts(counts), chance_of_counts(counts, keys)[1:]]).mean(1).tolist()
+        for counts in at_multiples
+    ]
+    chance_recall, chance_f1 = chance_of_counts(at_mean, keys)
+    return QueryMeasures(
+        precision=precision,
+        recall=recall,
+        f1=f1,
+        mass=(weights * relevant).sum(1),
+        average_precision=average_precision(weights, relevant),
+        pointing=pointing(weights, relevant),
+        chance=relevant.sum(1) / keys.double(),
+        chance_recall=chance_recall,
+        chance_f1=chance_f1,
+        curve=np.array(curve),
+    )
+
+
+def chance_of_counts(counts: Tensor, keys: Tensor) -> Tensor:
+    """Return the expected recall and F1 ``[2, M]`` of as many attended keys, drawn at random.
+
+    Of N keys A are attended and G relevant. Precision and recall are proportional to the hits,
+    and so is F1, ``2 hits / (A + G)``; A keys drawn at random have ``A G / N`` hits on average.
+
+    Shapes: ``counts [3, M]`` of `counted`; ``keys [M]``.
+    """
+    _, attended, relevant = counts
+    recall = attended / keys
+    return torch.stack([recall, 2 * recall * relevant / (attended + relevant).clamp_min(1)])
 
 
 def _with_relevant_keys(

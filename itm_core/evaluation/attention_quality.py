@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from itm_core.data.dataset import Split
+from itm_core.errors import InputError
 from itm_core.evaluation.attention_measures import Quality, measure
 from itm_core.evaluation.joined_words import join_pieces
 from itm_core.evaluation.scoring import pad
@@ -45,28 +46,84 @@ def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     return common / np.maximum(area[0][:, None] + area[1][None] - common, 1e-12)
 
 
+@dataclass(frozen=True, eq=False)
+class Annotation:
+    """What the tokens of a split's captions name, and how far the regions overlap it.
+
+    Lists have one entry for every caption; the first and last rows are ``<start>`` and ``<end>``.
+
+    Attributes:
+        overlap: ``[L + 2, R]`` the largest IoU of a region with a box of what a token names.
+        naming: ``[L + 2]`` bool, whether the token names anything.
+        types: ``[L + 2, T]`` bool, the types of a token's phrase (people, animals, ...).
+        type_names: of the T types, sorted; none where the annotation has no types.
+    """
+
+    overlap: list[np.ndarray]
+    naming: list[np.ndarray]
+    types: list[np.ndarray]
+    type_names: tuple[str, ...]
+
+
+def annotation(split: Split) -> Annotation | None:
+    """Return the annotation of a split; None where it has none.
+
+    A region shows what a token names as well as the best of the boxes fits it. Raises
+    `InputError` for a token that names an object which its image does not have.
+    """
+    words, objects = split.words(), split.objects()
+    if words is None or objects is None or split.boxes is None:
+        return None
+    overlaps = []  # of each image [R, objects]
+    for boxes, image in zip(split.boxes, objects, strict=True):
+        others = np.array([thing["box"] for thing in image["objects"]], np.float64).reshape(-1, 4)
+        overlaps.append(iou(boxes.astype(np.float64), others))
+    names = sorted({k for caption in words for word in caption for k in _types(word)})
+    column = {name: k for k, name in enumerate(names)}
+    annotated = Annotation([], [], [], tuple(names))
+    for number, (caption, image) in enumerate(zip(words, split.caption_image, strict=True), 1):
+        overlap = np.zeros((len(caption) + 2, split.boxes.shape[1]))
+        types = np.zeros((len(caption) + 2, len(names)), bool)
+        for row, word in enumerate(caption, 1):
+            named = (word or {}).get("objects") or []
+            if named:
+                _require_objects(split, number, named, overlaps[image].shape[1])
+                overlap[row] = overlaps[image][:, named].max(1)
+                types[row, [column[name] for name in _types(word)]] = True
+        annotated.overlap.append(overlap)
+        annotated.types.append(types)
+        naming = [bool((word or {}).get("objects")) for word in caption]
+        annotated.naming.append(np.array([False, *naming, False]))
+    return annotated
+
+
+def _require_objects(split: Split, row: int, named: Sequence[int], count: int) -> None:
+    if not 0 <= min(named) <= max(named) < count:
+        raise InputError(
+            "a word names an object that its image does not have",
+            file=split.folder / f"{split.name}_words.json",
+            row=row,
+            expected=f"numbers below {count}",
+            found=named,
+            remedy="annotate the split again (itm data entities)",
+        )
+
+
+def _types(word: dict[str, Any] | None) -> list[str]:
+    return (word or {}).get("kinds") or []
+
+
 def truth(split: Split, threshold: float = IOU) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
     """Return two arrays for every caption: which regions show what a token names, ``[L + 2, R]``.
 
     The second, ``[L + 2]``, is whether the token names anything. Both are bool; the first and last
     rows are ``<start>`` and ``<end>``. None where the split has no such annotation.
     """
-    words, objects = split.words(), split.objects()
-    if words is None or objects is None or split.boxes is None:
+    annotated = annotation(split)
+    if annotated is None:
         return None
-    shows = []  # of each image [R, objects]
-    for boxes, image in zip(split.boxes, objects, strict=True):
-        others = np.array([thing["box"] for thing in image["objects"]], np.float64).reshape(-1, 4)
-        shows.append(iou(boxes.astype(np.float64), others) >= threshold)
-    relevant, naming = [], []
-    for caption, image in zip(words, split.caption_image, strict=True):
-        named = [(word or {}).get("objects") or [] for word in caption]
-        rows = np.zeros((len(caption) + 2, split.boxes.shape[1]), bool)
-        for row, things in zip(rows[1:-1], named, strict=True):
-            row[:] = shows[image][:, things].any(1)
-        relevant.append(rows)
-        naming.append(np.array([False, *map(bool, named), False]))
-    return relevant, naming
+    pairs = zip(annotated.overlap, annotated.naming, strict=True)
+    return [(o >= threshold) & n[:, None] for o, n in pairs], annotated.naming
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,21 +192,34 @@ def annotated_passes(
 
     Arguments as for `attention_quality`. There are none for a split without annotated words.
     """
-    annotation = truth(split, threshold)
-    if annotation is None:
+    annotated = truth(split, threshold)
+    if annotated is None:
         return
+    for rows, pairing in matched_pairs(matcher, split, tokens, features):
+        relevant, naming = (pad(part[rows], bool)[0] for part in annotated)
+        for attention in matcher.attend(pairing):
+            yield AnnotatedPass(
+                rows.start, attention, relevant, naming, word_rows and word_rows[rows]
+            )
+
+
+def matched_pairs(
+    matcher: Matcher, split: Split, tokens: Sequence[Sequence[int]], features: Any = None
+) -> Iterator[tuple[slice, Matched]]:
+    """Yield `CAPTIONS_AT_ONCE` captions after the other, encoded, each with its own image.
+
+    The matcher is in evaluation mode meanwhile. Arguments as for `attention_quality`.
+    """
     features = split.regions if features is None else features
     device, training = next(matcher.parameters()).device, matcher.training
     matcher.eval()
     for start in range(0, len(tokens), CAPTIONS_AT_ONCE):
         rows = slice(start, start + CAPTIONS_AT_ONCE)
-        relevant, naming = (pad(part[rows], bool)[0] for part in annotation)
         images, place = np.unique(split.caption_image[rows], return_inverse=True)
         values = torch.from_numpy(np.array(features[images], np.float32))
         ids, lens = pad(tokens[rows])
         regions, words = matcher.regions(values.to(device)), matcher.words(ids.to(device), lens)
-        for attention in matcher.attend(Matched(regions.take(torch.from_numpy(place)), words)):
-            yield AnnotatedPass(start, attention, relevant, naming, word_rows and word_rows[rows])
+        yield rows, Matched(regions.take(torch.from_numpy(place)), words)
     matcher.train(training)
 
 

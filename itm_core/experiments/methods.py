@@ -275,19 +275,6 @@ PROFILES: dict[str, Profile] = {
         loss={"warmup_epochs": 1},
         width=64,  # a quarter of the common space, as in the papers
     ),
-    "f8kshort": Profile(  # 2,500 photographs, an hour or two on two cores
-        encoder={"embedding": 128, "word_width": 128},
-        loss={"warmup_epochs": 2},
-        training={
-            "epochs": 6,
-            "lr_decay_epochs": 4,
-            "learning_rate": 1e-3,
-            "batch": 32,
-            "dev_images": 200,
-        },
-        width=32,
-        real_images=False,
-    ),
     "f8kbudget": Profile(  # the middle of a grid of budgets: minutes, with dropout as published
         encoder={"embedding": 128},
         loss={"warmup_epochs": 2},

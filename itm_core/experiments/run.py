@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.data.word_pieces import WordPieces
@@ -139,8 +140,21 @@ class Run:
 
         Raises `InputError` when its checkpoint is missing or does not fit the recipe.
         """
-        fresh = build(self.recipe, self.config, None if self.imported else self.vocabulary)
-        return load_matcher(self.folder / WEIGHTS, fresh, again=self.again).to(pick_device(device))
+        return load_matcher(self.folder / WEIGHTS, self._built(), again=self.again).to(
+            pick_device(device)
+        )
+
+    def initial_matcher(self) -> Matcher:
+        """Return the matcher as training initialised it, in evaluation mode, on the CPU.
+
+        Of imported weights, which have no seed, that of seed 0.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)  # as a run does
+            return self._built().eval()
+
+    def _built(self) -> Matcher:
+        return build(self.recipe, self.config, None if self.imported else self.vocabulary)
 
 
 def load(folder: Path | str) -> Run:

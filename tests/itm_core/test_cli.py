@@ -184,10 +184,10 @@ def test_exporting_everything_leaves_out_what_has_no_data(
     record = tmp_path / "runs.csv"
     assert main(["results", "export", "--data", str(tmp_path), "--record", str(record)]) == 0
     printed = capsys.readouterr().out
-    assert f"flickr8k: left out, {tmp_path / 'flickr8k-2500'} does not exist" in printed
+    assert f"flickr8k: left out, {tmp_path / 'scenes-small'} does not exist" in printed
     named = ["results", "export", "flickr8k", "--data", str(tmp_path), "--record", str(record)]
-    assert main(named) == 2
-    assert "flickr8k-2500" in capsys.readouterr().err
+    assert main([*named, "--size", "record"]) == 2
+    assert "flickr8k-regions" in capsys.readouterr().err
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

@@ -24,7 +24,6 @@ from itm_book.tables.over_images import UNKNOWN, Estimate, mean_over_images
 from itm_core.data.dataset import Split
 from itm_core.evaluation import attention_measures
 from itm_core.evaluation.statistics import kendall_of_rows
-from itm_core.experiments.prepare import build
 from itm_core.experiments.runs import Run
 
 OCCLUSION, OVERLAPS, GRADIENTS = "occlusion", "occlusion with overlaps", "integrated gradients"
@@ -150,9 +149,7 @@ def pair_attributions(run: Run, split: Split, caption: int) -> dict[str, np.ndar
 
 def untrained_probe(run: Run, queries: Queries) -> Probe:
     """Return the run's matcher with the initial weights of its training."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seed)  # as a run does
-        return Probe(build(run.recipe, run.config, run.vocabulary).eval(), queries)
+    return Probe(run.initial_matcher(), queries)
 
 
 def score_margin(scores: np.ndarray, image: np.ndarray, caption: np.ndarray) -> np.ndarray:

@@ -5,6 +5,8 @@ Page: "Real photographs".
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -13,9 +15,11 @@ from scipy import stats
 
 from itm_book.figures.style import FAINT, colour_of_row, finished, styled
 from itm_book.tables.comparison import p_value
-from itm_core.evaluation.statistics import kendall, spearman
+from itm_core.evaluation.statistics import interval, kendall, kendall_of_rows, spearman
 
 ORDERS = 10_000  # of a permutation test
+RESAMPLES = 2000  # of methods, for an interval
+FEWEST = 4  # methods; three have six orders, and no p below a third
 APART = 0.052  # of the height, between two names
 
 
@@ -39,10 +43,11 @@ def paired(across: pd.DataFrame, up: pd.DataFrame) -> pd.DataFrame:
 def agreement(pairs: pd.DataFrame, *, orders: int = ORDERS, seed: int = 0) -> dict[str, float]:
     """Return the rank correlation of both measures of `paired` over methods.
 
-    ``tau_b`` and ``spearman``, see `rank_correlation`; ``p`` of a permutation test: the share of
-    orders with a Spearman correlation at least as far from zero, of all orders where there are no
-    more than ``orders``, else of that many random ones, the observed order included. It tests
-    whether the orders are related and ignores the uncertainty of each dot.
+    ``tau_b`` with its 95 % interval ``tau_low`` to ``tau_high``, from resamples of the methods;
+    ``spearman``; ``p`` of a permutation test: the share of orders with a Spearman correlation at
+    least as far from zero, of all orders where there are no more than ``orders``, else of that
+    many random ones, the observed order included. Both say how far other methods would be
+    ordered alike, and ignore the uncertainty of each dot.
     """
     x, y = pairs["x"].to_numpy(float), pairs["y"].to_numpy(float)
     ranks = stats.rankdata(x) - (len(x) + 1) / 2
@@ -55,22 +60,33 @@ def agreement(pairs: pd.DataFrame, *, orders: int = ORDERS, seed: int = 0) -> di
         n_resamples=orders,
         rng=seed,
     )
-    return {"tau_b": kendall(x, y), "spearman": spearman(x, y), "p": float(test.pvalue)}
+    low, high = interval(_tau_of_resamples(x, y, seed))
+    taus = {"tau_b": kendall(x, y), "tau_low": float(low), "tau_high": float(high)}
+    return {**taus, "spearman": spearman(x, y), "p": float(test.pvalue)}
 
 
-def agreement_table(pairs: pd.DataFrame, across: str, up: str) -> pd.DataFrame:
-    """Return `agreement` as a table of one row, with the best method by either measure.
+def _tau_of_resamples(x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
+    """Return tau-b of ``[N]`` methods drawn with replacement, ``[RESAMPLES]``."""
+    drawn = np.random.default_rng(seed).integers(len(x), size=(RESAMPLES, len(x)))
+    return kendall_of_rows(x[drawn], y[drawn])
 
-    ``across`` and ``up`` name the measures. Fewer than three methods have no correlation.
+
+def agreement_table(orders: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
+    """Return `agreement` as a table, one row for each pair of orders.
+
+    ``orders`` maps the names of two measures to the methods that both have (`paired`). Fewer than
+    `FEWEST` methods have no correlation.
     """
-    row: dict[str, str] = {"methods": str(len(pairs))}
-    if len(pairs) >= 3:
-        values = agreement(pairs)
-        row |= {"Spearman's rho": f"{values['spearman']:.2f}"}
-        row |= {"Kendall's tau-b": f"{values['tau_b']:.2f}", "p": p_value(values["p"])}
-        for axis, name in (("x", across), ("y", up)):
-            row[f"best {name}"] = str(pairs["name"].iloc[int(pairs[axis].argmax())])
-    return pd.DataFrame([row])
+    rows = []
+    for (across, up), pairs in orders.items():
+        row = {"order": across, "and order": up, "methods": str(len(pairs))}
+        if len(pairs) >= FEWEST:
+            values = agreement(pairs)
+            limits = f"[{values['tau_low']:.2f}, {values['tau_high']:.2f}]"
+            row |= {"Kendall's tau-b": f"{values['tau_b']:.2f} {limits}"}
+            row |= {"Spearman's rho": f"{values['spearman']:.2f}", "p": p_value(values["p"])}
+        rows.append(row)
+    return pd.DataFrame(rows).fillna("")
 
 
 def scatter(pairs: pd.DataFrame, *, title: str, across: str, up: str) -> Figure:
@@ -83,7 +99,7 @@ def scatter(pairs: pd.DataFrame, *, title: str, across: str, up: str) -> Figure:
         groups = list(dict.fromkeys(pairs["group"]))
         rows = pairs.sort_values("y").to_dict("records")
         colours = [colour_of_row(row, groups) for row in rows]
-        for row, colour in zip(rows, colours, strict=True):
+        for row, colour in zip(rows, colours, strict=True):  # published numbers have no interval
             axes.plot([row["x_low"], row["x_high"]], [row["y"]] * 2, color=colour, lw=1, alpha=0.6)
             axes.plot([row["x"]] * 2, [row["y_low"], row["y_high"]], color=colour, lw=1, alpha=0.6)
             axes.plot(row["x"], row["y"], "o", color=colour, ms=6)

@@ -1,4 +1,4 @@
-"""Tables of "Real photographs": agreement with people's ratings, recalls, and their spread.
+"""Agreement of recorded runs with people's ratings, and its tables.
 
 ``itm results judge`` scores the rated pairs with every run of a grid and writes
 ``data/results/judgements.csv``: one line per run (or ensemble) and rank correlation, one per
@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from IPython.display import HTML, Markdown
 
 from itm_book.chapters.photographs.judgements import (
     MEASURES,
@@ -30,14 +29,12 @@ from itm_book.chapters.photographs.judgements import (
 )
 from itm_book.records import results
 from itm_book.records.grids import Grid
-from itm_book.records.results import KEY, Result, Results
-from itm_book.tables import report
-from itm_book.tables.comparison import spread, trained_and_recorded
+from itm_book.records.results import KEY, Result
+from itm_book.tables.comparison import spread
 from itm_book.tables.run_links import linked
 from itm_core.data.dataset import load_split
 from itm_core.errors import InputError
-from itm_core.evaluation import retrieval
-from itm_core.evaluation.statistics import detectable, sd
+from itm_core.evaluation.statistics import sd
 from itm_core.files import reading, whole_file
 from itm_core.settings import one_of
 
@@ -48,9 +45,6 @@ NUMBERS = ["measure", "value", "low", "high"]
 COLUMNS = [*KEY, "run", "against", *NUMBERS, "taking", "pairs", "images", "annotations"]
 MAIN = "tau_c"
 TITLES = {MAIN: "tau-c", "tau_b": "tau-b", "spearman": "Spearman's rho"}
-
-
-# --- agreement with people ---------------------------------------------------------------------
 
 
 def judge(
@@ -153,8 +147,8 @@ def recorded(grid: Grid, size: str, *, path: Path = RECORD) -> pd.DataFrame:
     """Return the lines of the record for a grid's rows and ensembles at a size, in grid order.
 
     Columns: those of the record, ``name``, ``group`` and ``host`` of the row, and ``over``: the
-    row of ``against``. Lines of people have the name `PEOPLE`. Raises `InputError` when there
-    are none.
+    row of ``against``. Lines of people have the name `PEOPLE`. Without a line where no row of the
+    grid is judged at this size.
     """
     at = grid.size(size)
     lines = _read(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
@@ -164,9 +158,6 @@ def recorded(grid: Grid, size: str, *, path: Path = RECORD) -> pd.DataFrame:
     lines = lines.assign(name=[names.get(key, "") for key in keys])
     wanted = lines["seed"].isin(at.seeds) | (lines["name"] == PEOPLE)
     lines = lines[(lines["dataset"] == at.dataset) & wanted & (lines["name"] != "")]
-    if not len(lines):
-        remedy = f"itm results judge {grid.name} --size {size} --annotations FILE"
-        raise InputError(f"no judgement is recorded on {at.dataset}", file=path, remedy=remedy)
     runs = dict(zip(lines["run"], lines["name"], strict=True)) | {"": ""}
     order = {name: k for k, name in enumerate(names.values())}
     return lines.assign(
@@ -247,67 +238,3 @@ def status(lines: pd.DataFrame) -> str:
         f"{first['pairs']} pairs of {first['images']} test images of {first['dataset']} "
         f"({first['annotations']}), {seeds} seed{'s' if seeds > 1 else ''}, recorded"
     )
-
-
-# --- recalls -----------------------------------------------------------------------------------
-
-
-def recalls(rows: Results, name: str = "method") -> pd.DataFrame:
-    """Return rSum and R@1, R@5, R@10 in both directions as text.
-
-    ``mean over seeds [95 % interval over test images of that mean] ± spread between seeds``.
-    """
-    shown_rows = []
-    for row, group in rows.items():
-        limits = retrieval.interval(*(result.hits for result in group))
-        shown: dict[str, object] = {name: row}
-        for key, title in _recall_titles().items():
-            values = np.array([result.metrics[key] for result in group])
-            low, high = limits[key]
-            shown[title] = f"{values.mean():.1f} [{low:.1f}, {high:.1f}]{spread(sd(values))}"
-        shown_rows.append(shown | {"seeds": str(len(group))})
-    runs = [[result.run for result in group] for group in rows.values()]
-    return linked(pd.DataFrame(shown_rows), {"rSum": runs})
-
-
-def _recall_titles() -> dict[str, str]:
-    sides = {"i2t": "image to text", "t2i": "text to image"}
-    cuts = {f"{s}_r{k}": f"{side}, R@{k}" for s, side in sides.items() for k in retrieval.CUTS}
-    return {"rsum": "rSum", **cuts}
-
-
-def trained_here(trained: Results, recorded: Results) -> HTML | Markdown:
-    """Return rows trained for this copy of the page beside the recorded ones.
-
-    A note instead where there are none, or where their datasets differ.
-    """
-    datasets = [{r.dataset for group in f.values() for r in group} for f in (trained, recorded)]
-    if not trained:
-        return Markdown("No row was trained for this copy of the page.")
-    if datasets[0] != datasets[1]:
-        trained_names, recorded_names = (", ".join(sorted(names)) for names in datasets)
-        return Markdown(
-            f"Trained here on {trained_names}, recorded on {recorded_names}: not to be compared."
-        )
-    caption = f"{results.status(trained)}; beside the record (recalls in percent)"
-    return report.html(trained_and_recorded(trained, recorded), caption)
-
-
-def spread_between_seeds(gains: pd.DataFrame) -> pd.DataFrame:
-    """Return the spread of gains between seeds, and the gains it makes detectable, in rSum.
-
-    ``gains`` is a table of `comparison.gains`; rows with one seed have no spread. Columns: the
-    number of gains, their smallest number of seeds, the smallest, the median and the largest
-    standard deviation, and the gain detected in 8 of 10 cases at the median with three and with
-    ten seeds. Empty where no gain has several seeds.
-    """
-    several = gains[gains["seeds"] > 1] if len(gains) else gains
-    if several.empty:
-        return pd.DataFrame()
-    middle = float(several["spread"].median())
-    row = {"gains": str(len(several)), "seeds at least": str(several["seeds"].min())}
-    row |= {"smallest spread": f"{several['spread'].min():.0f}", "median": f"{middle:.0f}"}
-    row |= {"largest": f"{several['spread'].max():.0f}"}
-    for seeds in (3, 10):
-        row[f"detectable with {seeds} seeds"] = f"{detectable(middle, seeds):.0f}"
-    return pd.DataFrame([row])

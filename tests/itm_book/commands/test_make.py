@@ -63,7 +63,8 @@ def test_a_dataset_with_another_layout(tmp_path: Path) -> None:
     [
         (["nothing", "--backbone", "colour"], "unknown source of photographs; expected flickr8k"),
         (["flickr8k", "--backbone", "colour"], "Flickr8k is missing"),
-        (["photos"], "no such folder"),
+        (["photos", "--backbone", "data/resnet-50"], "no such folder"),
+        (["photos", "--backbone", "colour", "--workers", "0"], "workers is too small"),
         (["photos", "--backbone", "colour", "--boxes", "nowhere"], "no files of boxes"),
         (["photos", "--backbone", "colour", "--captions", "photos/t"], "this file has no splits"),
     ],
@@ -91,5 +92,6 @@ def test_damaged_photographs_are_listed(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(given) == 2
     assert "p1.png: not readable as a picture" in capsys.readouterr().err
     assert main([*given, "--skip-damaged"]) == 0
-    assert "skipped, damaged: p1.png" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "skipped: 1\n    p1.png: not readable as a picture: no picture" in printed
     assert len(load_own(tmp_path / "o").ids) == 3

@@ -146,7 +146,8 @@ def test_a_damaged_photograph_stops_it_or_is_left_out(tmp_path: Path, broken: in
     with pytest.raises(PhotographError, match=rf"p{broken}.png: .*--skip-damaged"):
         made(pictures, tmp_path / "out")
     done = made(pictures, tmp_path / "out", skip_damaged=True)
-    assert done.lines()[-1] == f"skipped, damaged: p{broken}.png"
+    assert done.lines()[-2:] == ["damaged photographs, skipped: 1", f"    {done.skipped[0]}"]
+    assert done.skipped[0].startswith(f"p{broken}.png: not readable as a picture: ")
     split = load_own(tmp_path / "out")
     kept = [k for k in range(4) if k != broken]
     assert split.ids == [f"p{k}.png" for k in kept]
@@ -155,7 +156,7 @@ def test_a_damaged_photograph_stops_it_or_is_left_out(tmp_path: Path, broken: in
         np.testing.assert_array_equal(split.regions[row], expected)
     note = read_note(tmp_path / "out")
     assert note is not None
-    assert note["left_out"] == [f"p{broken}.png"]
+    assert note["left_out"] == done.skipped
 
 
 def test_nothing_but_damaged_photographs(tmp_path: Path) -> None:
@@ -172,6 +173,7 @@ def test_flickr8k_has_its_three_splits_in_their_order(tmp_path: Path) -> None:
         Task(sources=sources, backbone=Colour()), tmp_path / "made", progress=False
     )
     assert done.images == {"train": 3, "dev": 1, "test": 2}
+    assert done.lines()[-1] == "photographs that no caption or split names: 1 (p6.jpg)"
     data = load_dataset(tmp_path / "made", full=True)
     assert data.train.ids == ["p4.jpg", "p0.jpg", "p2.jpg"]
     assert data.train.captions[5] == "a picture 0 says 0"

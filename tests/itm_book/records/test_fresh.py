@@ -36,8 +36,13 @@ def test_a_run_that_two_grids_name_comes_once(monkeypatch: pytest.MonkeyPatch) -
     assert found["chan, soft, mean"] == "run of chan-smoke"
 
 
-def test_runs_of_two_datasets_are_not_compared() -> None:
-    with pytest.raises(InputError, match="one dataset are needed.*flickr8k-2500, scenes-small"):
-        fresh_runs({"flickr8k": ["SAF"], "scan": None}, "smoke")
+def test_runs_of_two_datasets_are_not_compared(tmp_path: Path) -> None:
+    (tmp_path / "other.yml").write_text(
+        "title: other data\n"
+        "sizes:\n  smoke: {dataset: photographs, profile: smoke}\n"
+        "rows:\n  SAF: {recipe: saf}\n"
+    )
+    with pytest.raises(InputError, match="one dataset are needed.*photographs, scenes-small"):
+        fresh_runs({str(tmp_path / "other.yml"): ["SAF"], "scan": None}, "smoke")
     with pytest.raises(InputError, match="found no rows"):
         fresh_runs({}, "tiny")

@@ -57,9 +57,9 @@ def test_three_scattered_seeds_are_no_gain() -> None:
 
 def test_a_claim_can_be_about_a_measure() -> None:
     table = attention_table.gains({"host": three(0.3), "host + RCR": three(0.5)}, GRID)
-    verdict = verdicts.claim(1, "looks better", table, ["host + RCR"], of="words_precision")
-    assert verdict["verdict"] == "holds"
-    assert "+20.0" in verdict["evidence"]
+    judged = verdicts.judge(table, of="words_precision")
+    assert judged.verdict == "holds"
+    assert "+20.0" in judged.evidence
 
 
 def test_rows_can_be_compared_with_another_and_missing_ones_are_skipped() -> None:

@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 
 from itm_book.chapters import plugin_matrix
-from itm_book.chapters.photographs import tables as photographs
+from itm_book.chapters.photographs import recalls
 from itm_book.chapters.why_is_my_number_lower import tables as differences
 from itm_book.records import grids, results
 from itm_book.records.results import Result, Results, Uncommitted
-from itm_book.tables import attention_table, comparison, report, verdicts
+from itm_book.tables import attention_table, claims, comparison, report, verdicts
+from itm_book.tables.claims import Claim, Verdicts
 from itm_book.tables.report import FOOTNOTE, MARK, note_of
 from tests.itm_book.tables.test_comparison import GRID, three
 
@@ -35,7 +36,7 @@ FOUND = {
 }
 TABLES: dict[str, Callable[[Results], pd.DataFrame]] = {
     "means": lambda found: comparison.readable(comparison.compare(found, GRID)),
-    "recalls": photographs.recalls,
+    "recalls": recalls.recalls,
     "attention": attention_table.quality,
     "gains": lambda found: comparison.readable_gains(comparison.gains(found, GRID)),
     "gains of attention": lambda found: attention_table.readable_gains(
@@ -76,7 +77,10 @@ def test_claims_and_counts_on_rows_of_uncommitted_code_are_marked() -> None:
         (FOUND | {"other": recorded(CLEAN, CLEAN, CLEAN)}, False),
     ):
         gained = comparison.gains(found, GRID)
-        message = report.claims([verdicts.claim(1, "it helps", gained, list(gained["name"]))])
+        judged = verdicts.judge(gained)
+        assert judged.uncommitted is expected
+        claim = Claim(number=1, text="it helps")
+        message = claims.table([Verdicts(paper="", claim=claim, on={"Scenes": judged})])
         for shown in (message, plugin_matrix.tally(gained)):
             assert (MARK in report.html(shown, "table").data) is expected
 

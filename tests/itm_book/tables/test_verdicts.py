@@ -26,9 +26,9 @@ NAN = float("nan")
     ],
 )
 def test_a_time_is_only_a_difference_beyond_noise(name: str, than: str, verdict: str) -> None:
-    message = verdicts.faster(3, "fast", TIMES, name, than)
-    assert message["verdict"] == verdict
-    evidence = message["evidence"]
+    judged = verdicts.faster(TIMES, name, than)
+    assert judged.verdict == judged.label == verdict
+    evidence = judged.evidence
     assert evidence.startswith("not run here" if verdict == "not testable" else "a timing")
 
 
@@ -42,9 +42,8 @@ def row(name: str, gain: float, p: float, seeds: int = 3, spread: float = 10.0) 
     }  # fmt: skip
 
 
-def claim(*rows: dict[str, Any], **options: Any) -> dict[str, str]:
-    names = [one["name"] for one in rows]
-    return verdicts.claim(1, "it helps", pd.DataFrame(list(rows)), names, **options)
+def judge(*rows: dict[str, Any]) -> verdicts.Judgement:
+    return verdicts.judge(pd.DataFrame(list(rows)))
 
 
 A, B = row("a", 5.0, 0.01), row("b", 4.0, 0.02)
@@ -66,62 +65,78 @@ ONE_SEED = row("alone", 3.0, NAN, seeds=1, spread=NAN)
         ),
         ((LOST, OPEN, row("also open", 1.0, 0.9)), "mixed: 1 loss, 2 not significant"),
         ((row("a", 5.0, 0.03), row("b", 5.0, 0.04)), "no effect found"),  # 0.06 and 0.06
-        ((ONE_SEED,), "not testable"),
+        ((ONE_SEED,), "not testable (one seed)"),
         ((A, ONE_SEED), "holds, 1 not testable"),
         ((LOST, A, ONE_SEED), "mixed: 1 gain, 1 loss, 1 not testable"),
     ],
 )
 def test_verdicts_on_claims_by_hand(rows: tuple[dict[str, Any], ...], verdict: str) -> None:
-    message = claim(*rows)
-    assert message["verdict"].split(" (")[0] == verdict
+    judged = judge(*rows)
+    assert judged.label == verdict
+    assert verdict.startswith(judged.verdict)
 
 
 def test_the_evidence_names_what_gains_and_what_loses() -> None:
-    message = claim(A, LOST, ONE_SEED)["evidence"].split("; ")
+    message = judge(A, LOST, ONE_SEED).evidence.split("; ")
     assert message[0] == "a over host: +5.0 [+4.0, +6.0] ± 10.0, gain, p = 0.010"
     assert message[1] == "lost over host: -5.0 [-6.0, -4.0] ± 10.0, loss, p = 0.002"  # twice 0.001
     assert message[2] == "alone over host: +3.0 [+2.0, +4.0], not testable, one seed"
 
 
-def test_where_nothing_is_found_the_gain_that_could_have_been_is_named() -> None:
-    one = claim(OPEN)["verdict"]
-    assert one == f"no effect found (3 seeds could have shown {statistics.detectable(10.0, 3):.1f})"
+def test_the_gain_that_the_seeds_could_have_shown_is_named() -> None:
+    for lone in (OPEN, A, LOST):
+        judged = judge(lone)
+        assert (judged.seeds, judged.detectable) == ("3", f"{statistics.detectable(10.0, 3):.1f}")
     wide = row("wide", 1.0, 0.9, seeds=2, spread=20.0)
     low, high = (
         statistics.detectable(spread, n, alpha=0.025) for spread, n in ((10.0, 3), (20.0, 2))
     )
-    assert claim(OPEN, wide)["verdict"] == (
-        f"no effect found (2 to 3 seeds could have shown {low:.1f} to {high:.1f})"
-    )
+    judged = judge(OPEN, wide)
+    assert (judged.seeds, judged.detectable) == ("2 to 3", f"{low:.1f} to {high:.1f}")
     assert low > statistics.detectable(10.0, 3)  # two rows are tested at half the level each
+    judged = judge(ONE_SEED)
+    assert (judged.seeds, judged.detectable) == ("1", "")  # the spread is unknown
+    judged = judge(OPEN, ONE_SEED)  # the row that cannot be tested is no second test
+    assert (judged.seeds, judged.detectable) == ("1 to 3", f"{statistics.detectable(10.0, 3):.1f}")
 
 
 def test_what_was_not_run_is_said() -> None:
-    table = pd.DataFrame([A])
-    verdict = verdicts.claim(1, "it helps", table, ["a", "absent"])
-    assert verdict["verdict"] == "holds, 1 not run here"
-    assert verdict["evidence"].endswith("p = 0.010; not run here: absent")
-    for empty in (table, pd.DataFrame()):
-        verdict = verdicts.claim(1, "it helps", empty, ["absent"])
-        assert (verdict["verdict"], verdict["evidence"]) == ("not testable", "not run here: absent")
+    judged = verdicts.judge(pd.DataFrame([A]), ["absent", "gone"])
+    assert judged.label == "holds, 2 not run here"
+    assert judged.evidence.endswith("p = 0.010; not run here: absent · gone")
+    for empty in (pd.DataFrame([A])[:0], pd.DataFrame()):
+        judged = verdicts.judge(empty, ["absent"])
+        assert (judged.verdict, judged.evidence) == ("not testable", "not run here: absent")
+    judged = verdicts.judge(pd.DataFrame([A | {"gain": NAN}]))
+    assert (judged.verdict, judged.evidence) == ("not testable", verdicts.NOT_MEASURED)
 
 
-def test_a_reconstruction_is_named_before_every_label() -> None:
-    ours = "our reconstruction"
-    assert claim(LOST, subject=ours)["verdict"] == "our reconstruction: against"
-    table = verdicts.untested(5, "on photographs", "needs photographs", subject=ours)
-    assert table["verdict"] == "our reconstruction: not testable"
-    assert table["evidence"] == "needs photographs"
+def test_a_claim_is_a_row_with_the_rows_that_it_names() -> None:
+    row = verdicts.claim(2, "it helps", pd.DataFrame([A, LOST]), ["a", "absent"])
+    judged = verdicts.judge(pd.DataFrame([A]), ["absent"])
+    assert row == {
+        "": "2",
+        "claim": "it helps",
+        "verdict": "holds, 1 not run here",
+        "seeds": "3",
+        "smallest gain": judged.detectable,
+        "evidence": judged.evidence,
+    }
+    absent = verdicts.claim(2, "it helps", pd.DataFrame(), ["absent"])
+    assert (absent["verdict"], absent["evidence"]) == ("not testable", "not run here: absent")
+    assert judged.cells("ours")["verdict"] == "ours: holds, 1 not run here"
 
 
 def test_a_claim_on_runs_follows_their_numbers() -> None:
     groups = {"host": three(1.5), "host + RCR": three(2.5), "other": three(0.7)}
     table = comparison.gains(groups, GRID)
-    verdict = verdicts.claim(1, "it helps", table, ["host + RCR"])
-    assert verdict["verdict"] == "holds"
-    assert verdicts.claim(1, "it helps", table, ["other"])["verdict"] == "against"
+    assert verdicts.judge(table[table["name"] == "host + RCR"]).verdict == "holds"
+    assert verdicts.judge(table[table["name"] == "other"]).verdict == "against"
     alone = comparison.gains({name: group[:1] for name, group in groups.items()}, GRID)
-    assert verdicts.claim(1, "it helps", alone, ["other"])["verdict"] == "not testable"
+    judged = verdicts.judge(alone[alone["name"] == "other"])
+    assert judged.label == "not testable (one seed)"
+    first = alone.set_index("name").loc["other"]
+    assert f"[{first['low']:+.1f}, {first['high']:+.1f}]" in judged.evidence  # over images
 
 
 def test_a_caption_has_the_number_of_comparisons_and_what_chance_gives() -> None:

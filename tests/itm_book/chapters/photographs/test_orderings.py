@@ -78,23 +78,35 @@ def test_tied_values_count_as_equals() -> None:
     assert found["p"] == pytest.approx(np.mean(np.array(every) >= max(every) - 1e-9)) == 4 / 24
 
 
-def test_the_table_of_an_agreement_names_the_best_by_either_measure() -> None:
+def test_the_interval_is_that_of_drawn_methods() -> None:
+    """Slow plain twin: scipy's tau of every resample, one at a time."""
+    x, y = np.array([1.0, 2, 3, 4, 5, 6]), np.array([2.0, 1, 4, 3, 6, 5])
+    agreed = orderings.agreement(pd.DataFrame({"x": x, "y": y}))
+    draw = np.random.default_rng(0).integers(6, size=(orderings.RESAMPLES, 6))
+    taus = [stats.kendalltau(x[row], y[row]).statistic for row in draw]
+    low, high = np.nanpercentile(taus, [2.5, 97.5])
+    assert agreed["tau_b"] == pytest.approx(9 / 15)  # 12 pairs alike, three turned
+    assert (agreed["tau_low"], agreed["tau_high"]) == pytest.approx((low, high))
+    assert low < 9 / 15 < high
+
+
+def test_a_table_has_a_row_for_each_pair_of_orders() -> None:
     up = dict(zip("abcdefgh", range(8), strict=True))
     same = orderings.paired(table(up), table(up))
-    assert orderings.agreement_table(same, "here", "there").to_dict("records") == [
-        {
-            "methods": "8",
-            "Spearman's rho": "1.00",
-            "Kendall's tau-b": "1.00",
-            "p": "< 0.001",
-            "best here": "h",
-            "best there": "h",
-        }
-    ]
-    mixed = dict(zip("abcdefgh", [3, 7, 1, 5, 2, 6, 0, 4], strict=True))
-    shown = orderings.agreement_table(orderings.paired(table(up), table(mixed)), "here", "there")
-    assert (shown.loc[0, "best here"], shown.loc[0, "best there"]) == ("h", "b")
-    assert list(orderings.agreement_table(same.iloc[:2], "here", "there")) == ["methods"]
+    turned = same.assign(y=-same["y"])
+    shown = orderings.agreement_table(
+        {("here", "there"): same, ("there", "nowhere"): turned, ("a", "b"): same.iloc[:3]}
+    )
+    assert shown.to_dict("records")[0] == {
+        "order": "here",
+        "and order": "there",
+        "methods": "8",
+        "Kendall's tau-b": "1.00 [1.00, 1.00]",
+        "Spearman's rho": "1.00",
+        "p": "< 0.001",
+    }
+    assert shown.loc[1, "Kendall's tau-b"] == "-1.00 [-1.00, -1.00]"
+    assert shown.iloc[2].tolist() == ["a", "b", "3", "", "", ""]
 
 
 def test_every_method_has_a_dot_with_both_intervals_and_its_name() -> None:

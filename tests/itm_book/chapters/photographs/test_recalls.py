@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from itm_book.chapters.photographs import tables
+from itm_book.chapters.photographs import recalls
 from itm_book.tables.report import note_of
 from itm_core.evaluation import retrieval, statistics
 from tests.itm_book.tables.test_comparison import three
@@ -15,7 +15,7 @@ from tests.itm_book.tables.test_comparison import three
 
 def test_every_recall_has_its_interval_and_spread() -> None:
     group = three(2.0)
-    shown = tables.recalls({"host": group, "one": group[:1]})
+    shown = recalls.recalls({"host": group, "one": group[:1]})
     values = [result.metrics["t2i_r5"] for result in group]
     low, high = retrieval.interval(*(result.hits for result in group))["t2i_r5"]
     assert shown.loc[0, "text to image, R@5"] == (
@@ -29,20 +29,23 @@ def test_every_recall_has_its_interval_and_spread() -> None:
 
 def test_rows_trained_here_stand_beside_their_own_dataset_only() -> None:
     recorded = {"host": three(2.0)}
-    assert "No row was trained" in tables.trained_here({}, recorded).data
-    beside = tables.trained_here({"host": three(2.0)[:1]}, recorded)
+    assert "No row was trained" in recalls.trained_here({}, recorded).data
+    alone = recalls.trained_here({"host": three(2.0)[:1]}, {})
+    assert "rSum" in alone.data
+    assert "recorded" not in alone.data
+    beside = recalls.trained_here({"host": three(2.0)[:1]}, recorded)
     assert "rSum, recorded" in beside.data
     drawn = {"host": [replace(result, dataset="scenes") for result in three(2.0)]}
-    table = tables.trained_here(drawn, recorded).data
+    table = recalls.trained_here(drawn, recorded).data
     assert "scenes, recorded on fake: not to be compared" in table
     assert f"{drawn['host'][0].metrics['rsum']:.1f}" not in table
 
 
 def test_the_spread_between_seeds_is_that_of_gains_with_several_seeds() -> None:
     gains = pd.DataFrame({"seeds": [3, 2, 1], "spread": [4.0, 12.0, np.nan]})
-    row = tables.spread_between_seeds(gains).iloc[0]
+    row = recalls.spread_between_seeds(gains).iloc[0]
     assert row.tolist()[:5] == ["2", "2", "4", "8", "12"]
     expected = [f"{statistics.detectable(8.0, seeds):.0f}" for seeds in (3, 10)]
     assert row.tolist()[5:] == expected
     for without in (gains.iloc[2:], pd.DataFrame()):
-        assert tables.spread_between_seeds(without).empty
+        assert recalls.spread_between_seeds(without).empty

@@ -1,0 +1,105 @@
+"""Puts the arrays of ``itm data make`` together: the SCAN layout, without damaged pictures.
+
+Page: "The data".
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from itm_book.datasets.layout_writing import open_array, require_loadable, save_array, write_texts
+from itm_book.photographs.own_split import load_own
+from itm_book.photographs.picture_sources import Source
+from itm_core.data.feature_notes import NOTE
+from itm_core.errors import InputError
+from itm_core.files import write_json
+
+ARRAYS = {"ims": np.float32, "boxes": np.float32, "img_sizes": np.int32}
+ROWS = 32  # of the features, copied at a time
+
+
+def assemble(
+    assembled: Path,
+    work: Path,
+    sources: Sequence[Source],
+    note: dict[str, Any],
+    damaged: dict[int, str],
+    folder: Path,
+) -> None:
+    """Make the finished folder: without damaged rows, with texts and the note.
+
+    Args:
+        assembled: the folder to make; one of a killed process is replaced.
+        work: folder of the arrays with a row for every picture.
+        note: parts of the note, without ``images`` and ``left_out``.
+        damaged: reasons of damaged pictures, by the place among all pictures.
+        folder: where the finished folder will be.
+
+    Raises `InputError` when no picture of a split could be read, or a split would not load.
+    """
+    shutil.rmtree(assembled, ignore_errors=True)  # of a process that was killed
+    assembled.mkdir()
+    images, skipped, start = {}, [], 0
+    for part in sources:
+        reasons = {k: damaged[start + k] for k in range(len(part.ids)) if start + k in damaged}
+        rows = [k for k in range(len(part.ids)) if k not in reasons]
+        if not rows:
+            raise InputError(f"no picture of {part.split} can be read", file=part.home)
+        skipped += [f"{part.ids[k]}: {reason}" for k, reason in reasons.items()]
+        _write_split(assembled, work, part, rows)
+        images[part.split] = len(rows)
+        start += len(part.ids)
+    write_json(assembled / NOTE, {**note, "images": images, "left_out": skipped})
+    _link_pictures(assembled, sources, folder)
+    for part in sources:
+        if part.captions is None:
+            load_own(assembled)
+        else:
+            require_loadable(assembled, part.split, folder)
+
+
+def _write_split(target: Path, work: Path, source: Source, rows: Sequence[int]) -> None:
+    for kind in ARRAYS:
+        name = f"{source.split}_{kind}.npy"
+        if len(rows) == len(source.ids):
+            _link_or_copy(work / name, target / name)
+        elif kind == "ims":
+            _copy_rows(work / name, target / name, rows)
+        else:
+            save_array(target / name, np.load(work / name)[rows])
+    captions = None if source.captions is None else [source.captions[k] for k in rows]
+    write_texts(target, source.split, [source.ids[k] for k in rows], captions)
+    if len(rows) == len(source.ids):  # annotations have an entry for every image
+        for path in source.carried:
+            if not (target / path.name).exists():
+                _link_or_copy(path, target / path.name)
+
+
+def _copy_rows(path: Path, out: Path, rows: Sequence[int]) -> None:
+    """Copy some rows of a large array, a few at a time."""
+    values = np.load(path, mmap_mode="r")
+    copied = open_array(out, np.float32, (len(rows), *values.shape[1:]))
+    for start in range(0, len(rows), ROWS):
+        copied[start : start + ROWS] = values[rows[start : start + ROWS]]
+    copied.flush()
+
+
+def _link_or_copy(path: Path, out: Path) -> None:
+    """Hard-link a file to ``out``, or copy it where links are not possible."""
+    try:
+        os.link(path, out)
+    except OSError:
+        shutil.copy2(path, out)
+
+
+def _link_pictures(assembled: Path, sources: Sequence[Source], folder: Path) -> None:
+    """Link ``pictures`` to the folder of the photographs."""
+    home = sources[0].home
+    if home is not None:
+        (assembled / "pictures").symlink_to(os.path.relpath(home.resolve(), folder.resolve()))

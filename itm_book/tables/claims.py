@@ -1,0 +1,292 @@
+"""The claims of the three papers, each judged on Scenes and on photographs by the same rule.
+
+Both verdicts are on the same rows of the grid ``flickr8k``, at two of its sizes. The rule is that
+of `labels`; on photographs attention is measured against people's boxes.
+
+Page: the chapters on RCAR, CHAN and the constraints; "Real photographs".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import pandas as pd
+from IPython.display import HTML
+
+from itm_book.records import grids, results
+from itm_book.records.grids import Grid
+from itm_book.records.results import Results
+from itm_book.tables import attention_table, comparison, report, verdicts
+from itm_book.tables.labels import UNTESTABLE
+from itm_book.tables.verdicts import Judgement
+
+GRID = "flickr8k"
+SCENES, PHOTOGRAPHS = "Scenes", "photographs"
+SIZES = {SCENES: "smoke", PHOTOGRAPHS: "record"}
+GAIN = "gain"  # in rSum; the other measures are of attention
+OURS = "our reconstruction"
+BUDGET = "budget.html"  # the page on what a gain needs, beside the pages that have claims
+
+Pair = tuple[str, str]  # a row of the grid, and the row that it should be better than
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A claim of a paper: every row of some pairs is better than the other.
+
+    Attributes:
+        number: as in the chapter on the paper.
+        pairs: empty where no runs can test the claim.
+        measure: `GAIN`, or ``precision``, ``recall`` or ``f1`` of the attention of words.
+        why: why it cannot be tested, where it cannot.
+        subject: what is tested, where it is not exactly the paper's method.
+    """
+
+    number: int
+    text: str
+    pairs: tuple[Pair, ...] = ()
+    measure: str = GAIN
+    why: str = ""
+    subject: str = ""
+
+
+def _directions(plugin: str, other: str) -> tuple[Pair, ...]:
+    return tuple((f"{side} {plugin}", f"{side} {other}") for side in ("t2i", "i2t"))
+
+
+BOTH = "both directions, RCAR"
+_RCAR = (
+    Claim(number=1, text="RCR alone improves its host", pairs=_directions("RCR", "base")),
+    Claim(number=2, text="RAR alone improves its host", pairs=_directions("RAR", "base")),
+    Claim(number=3, text="both together improve the host", pairs=_directions("RCAR", "base")),
+    Claim(
+        number=4,
+        text="both are better than each alone",
+        pairs=_directions("RCAR", "RCR") + _directions("RCAR", "RAR"),
+    ),
+    Claim(
+        number=5,
+        text="two directions are better than one",
+        pairs=((BOTH, "t2i RCAR"), (BOTH, "i2t RCAR")),
+    ),
+    Claim(
+        number=6,
+        text="the regulators plug into several hosts",
+        pairs=(
+            ("BFAN + RCR", "BFAN"),
+            ("BFAN + RAR", "BFAN"),
+            ("BFAN + RCAR", "BFAN"),
+            ("SGR + RCR", "SGR"),
+        ),
+    ),
+)
+_CODING = tuple(
+    (f"CHAN{pooling}", f"CHAN, soft{pooling}") for pooling in ("", ", mean", ", LSE / lambda")
+)
+_CHAN = (
+    Claim(number=1, text="hard coding is better than soft", pairs=_CODING),
+    Claim(number=2, text="hard coding is faster", why="a timing: see the chapter on CHAN"),
+    Claim(
+        number=3,
+        text="attention of hard coding is more precise",
+        pairs=_CODING,
+        measure="precision",
+    ),
+    Claim(number=4, text="more regions help steadily", why="every picture has 36 regions"),
+    Claim(
+        number=5,
+        text="accurate on Flickr30K and MSCOCO",
+        why="needs these datasets: see the published table of the chapter on CHAN",
+    ),
+)
+_CONSTRAINED = tuple(
+    (f"{host} + CCR + CCS", host) for host in ("SCAN t2i", "SCAN i2t", "BFAN", "PFAN", "SAF", "SGR")
+)
+_CONSTRAINTS = (
+    Claim(
+        number=1,
+        text="they improve retrieval on several hosts",
+        pairs=_CONSTRAINED,
+        subject=OURS,
+    ),
+    *(
+        Claim(number=number, text=text, pairs=_CONSTRAINED, measure=measure, subject=OURS)
+        for number, text, measure in (
+            (2, "attention is more precise", "precision"),
+            (3, "attention is more complete", "recall"),
+            (4, "the F1 of attention rises", "f1"),
+        )
+    ),
+    Claim(
+        number=5,
+        text="so on Flickr30K and MSCOCO",
+        why="needs these datasets",
+        subject=OURS,
+    ),
+)
+CLAIMS: dict[str, tuple[Claim, ...]] = {
+    "RCAR": _RCAR,
+    "CHAN": _CHAN,
+    "CCR and CCS": _CONSTRAINTS,
+}
+
+
+# --- the two records ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """The recorded results of the grid's rows on one dataset.
+
+    Attributes:
+        rows: what is recorded so far, by row; may be empty. On Scenes with attention quality
+            against the objects that a word names.
+        boxes: lines of `records.attention` with attention against people's boxes; None on Scenes.
+    """
+
+    name: str
+    rows: Results
+    boxes: pd.DataFrame | None = None
+
+
+def worlds(grid: Grid | None = None) -> tuple[World, World]:
+    """Return the records of Scenes and of photographs, as far as they go."""
+    grid = grid or grids.load(GRID)
+    scenes, photographs = (results.recorded_so_far(grid, size) for size in SIZES.values())
+    return (
+        World(name=SCENES, rows=scenes),
+        World(name=PHOTOGRAPHS, rows=photographs, boxes=pd.DataFrame()),
+    )
+
+
+def status(both: Sequence[World]) -> str:
+    """Return the origin of both records for a caption."""
+    return "; ".join(
+        results.status(world.rows) if world.rows else f"{world.name}: nothing recorded"
+        for world in both
+    )
+
+
+# --- verdicts ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdicts:
+    """A claim of a paper with its verdict on each dataset, by the name of the dataset."""
+
+    paper: str
+    claim: Claim
+    on: Mapping[str, Judgement]
+
+    @property
+    def differ(self) -> bool:
+        """Whether both can be tested, and the verdicts are not the same."""
+        tested = {judged.verdict for judged in self.on.values()} - {UNTESTABLE}
+        return len(tested) > 1
+
+
+def judged(
+    paper: str,
+    both: Sequence[World],
+    *,
+    grid: Grid | None = None,
+    on_scenes: Mapping[int, Judgement] | None = None,
+) -> list[Verdicts]:
+    """Return the verdicts on the claims of a paper, a key of `CLAIMS`, in their order.
+
+    Args:
+        on_scenes: verdicts on Scenes that a page has measured itself, such as times, by the
+            number of their claim (`verdicts.faster`).
+    """
+    grid = grid or grids.load(GRID)
+    rows = []
+    for claim in CLAIMS[paper]:
+        on = {world.name: _judged(claim, world, grid) for world in both}
+        if on_scenes and claim.number in on_scenes:
+            on[SCENES] = on_scenes[claim.number]
+        rows.append(Verdicts(paper=paper, claim=claim, on=on))
+    return rows
+
+
+def every_judged(both: Sequence[World]) -> list[Verdicts]:
+    """Return the verdicts on the claims of all papers."""
+    return [row for paper in CLAIMS for row in judged(paper, both)]
+
+
+def _judged(claim: Claim, world: World, grid: Grid) -> Judgement:
+    if claim.why:
+        return verdicts.untested(claim.why)
+    run = [pair for pair in claim.pairs if world.rows.keys() >= set(pair)]
+    missing = dict.fromkeys(row for row, other in claim.pairs if (row, other) not in run)
+    tables = [_gain(claim.measure, world, row, other, grid) for row, other in run]
+    tables = [table for table in tables if len(table)]
+    if run and not tables:
+        return verdicts.untested(verdicts.NOT_MEASURED)
+    tested = comparison.joined(*tables) if tables else pd.DataFrame()
+    by_objects = claim.measure != GAIN and world.boxes is None
+    of = f"words_{claim.measure}" if by_objects else GAIN
+    return verdicts.judge(tested, list(missing), of=of)
+
+
+def _gain(measure: str, world: World, row: str, other: str, grid: Grid) -> pd.DataFrame:
+    """Return the gain of a row over another, with the columns of `comparison.gains`.
+
+    Of attention on Scenes with those of `attention_table.gains`.
+    """
+    over = {row: other}
+    if measure != GAIN and world.boxes is not None:
+        return world.boxes
+    compared = comparison.gains if measure == GAIN else attention_table.gains
+    return compared({name: world.rows[name] for name in (row, other)}, grid, over=over)
+
+
+def table(rows: Sequence[Verdicts]) -> pd.DataFrame:
+    """Return verdicts as a table for a page: two rows a claim, one for each dataset.
+
+    Columns: ``paper`` where there are several, number and text of the claim, ``on`` which
+    dataset, ``verdict``, ``seeds``, ``smallest gain``: what these seeds would have shown in 8 of 10
+    cases, and ``evidence``.
+    """
+    shown = []
+    several = len({row.paper for row in rows}) > 1
+    for row in rows:
+        claim = row.claim
+        first = {"paper": row.paper} if several else {}
+        first |= {"": str(claim.number), "claim": claim.text}
+        for name, judgement in row.on.items():
+            shown.append(first | {"on": name} | judgement.cells(claim.subject))
+            first = dict.fromkeys(first, "")
+    return report.claims(shown)
+
+
+def differing(rows: Sequence[Verdicts], page: str = BUDGET) -> HTML:
+    """Return a paragraph on the claims whose two verdicts differ.
+
+    ``page`` is the page, relative to this one, that tests an explanation.
+    """
+    photographs = [row.on[PHOTOGRAPHS] for row in rows]
+    if all(judgement.verdict == UNTESTABLE for judgement in photographs):
+        return HTML(
+            "<p>On photographs no claim can be tested yet: a row needs two seeds at least. The "
+            "evidence has the intervals over test images, which hold for the trained models only."
+            "</p>"
+        )
+    several = len({row.paper for row in rows}) > 1
+    texts = [
+        f"{row.paper + ' ' if several else ''}{row.claim.number} "
+        f"(<em>{row.on[SCENES].verdict}</em> on Scenes, "
+        f"<em>{row.on[PHOTOGRAPHS].verdict}</em> on photographs)"
+        for row in rows
+        if row.differ
+    ]
+    if not texts:
+        return HTML("<p>Where both datasets can test a claim, the two verdicts are the same.</p>")
+    return HTML(
+        f"<p><strong>The two verdicts differ</strong> on claim{'s' if len(texts) > 1 else ''} "
+        f"{', '.join(texts)}. Where one of them is <em>no effect found</em>, first compare the "
+        "other's gains with the smallest gain that the seeds would have shown: a smaller one may "
+        "be there unseen. One explanation was tested, the budget of the training: "
+        f'<a href="{escape(page)}">how a gain depends on the budget</a>.</p>'
+    )

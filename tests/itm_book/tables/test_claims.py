@@ -1,0 +1,152 @@
+"""Claims on two datasets: every pair is a row of the grid, and both verdicts follow one rule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from itm_book.records import grids
+from itm_book.records.results import Result
+from itm_book.tables import attention_table, claims, comparison, labels, verdicts
+from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Claim, Verdicts, World
+from itm_book.tables.verdicts import Judgement
+from tests.itm_book.tables.test_comparison import three
+
+Rows = dict[str, list[Result]]
+REGULATED: Rows = {"t2i base": three(1.5), "t2i RCAR": three(2.5), "i2t base": three(1.5)}
+LOST: Rows = {"t2i base": three(1.5), "t2i RCAR": three(0.7)}
+
+
+def world(name: str, rows: Rows) -> World:
+    return World(name=name, rows=rows, boxes=pd.DataFrame() if name == PHOTOGRAPHS else None)
+
+
+def both(scenes: Rows, photographs: Rows) -> tuple[World, World]:
+    return world(SCENES, scenes), world(PHOTOGRAPHS, photographs)
+
+
+def verdict(paper: str, number: int, *worlds: World) -> Verdicts:
+    rows = claims.judged(paper, worlds)
+    return next(row for row in rows if row.claim.number == number)
+
+
+def test_every_pair_of_a_claim_is_in_the_grid_under_one_budget() -> None:
+    grid = grids.load(claims.GRID)
+    names = {*grid.rows, *grid.ensembles}
+    for paper, of_paper in claims.CLAIMS.items():
+        assert [claim.number for claim in of_paper] == list(range(1, len(of_paper) + 1)), paper
+        for claim in of_paper:
+            assert bool(claim.pairs) != bool(claim.why)
+            for row, other in claim.pairs:
+                assert {row, other} <= names
+                if row in grid.rows and other in grid.rows:
+                    ours, theirs = (grid.rows[n].at("f8k").training for n in (row, other))
+                    assert ours == theirs
+
+
+def test_both_verdicts_are_those_of_the_rule() -> None:
+    row = verdict("RCAR", 3, *both(REGULATED, LOST))
+    gained = comparison.gains(REGULATED, grids.load(claims.GRID))
+    only = verdicts.judge(gained[gained["name"] == "t2i RCAR"], ["i2t RCAR"])
+    assert row.on[SCENES] == only
+    assert row.on[SCENES].label == "holds, 1 not run here"
+    assert row.on[PHOTOGRAPHS].verdict == labels.AGAINST
+    assert row.differ
+    assert not verdict("RCAR", 3, *both(REGULATED, REGULATED)).differ
+
+
+def test_one_seed_and_no_run_cannot_differ_from_anything() -> None:
+    one = {name: group[:1] for name, group in LOST.items()}
+    for photographs, label in (
+        (one, "not testable (one seed), 1 not run here"),
+        ({}, "not testable"),
+    ):
+        row = verdict("RCAR", 3, *both(REGULATED, photographs))
+        assert row.on[PHOTOGRAPHS].label == label
+        assert not row.differ
+    assert "not run here: t2i RCAR · i2t RCAR" in row.on[PHOTOGRAPHS].evidence
+
+
+def test_a_row_is_compared_with_two_others_under_one_claim() -> None:
+    rows = REGULATED | {"t2i RCR": three(1.6), "t2i RAR": three(1.7)}
+    evidence = verdict("RCAR", 4, world(SCENES, rows)).on[SCENES].evidence
+    assert "t2i RCAR over t2i RCR: " in evidence
+    assert "t2i RCAR over t2i RAR: " in evidence
+    assert evidence.endswith("not run here: i2t RCAR")
+
+
+def attending(precision: float) -> list[Result]:
+    """Three seeds, alike but for a small step in attention precision."""
+    return [
+        replace(r, metrics={**r.metrics, "t2i_attention_precision": precision + 0.01 * r.seed})
+        for r in three(2.0)
+    ]
+
+
+def test_attention_is_measured_by_objects_on_scenes_and_by_boxes_on_photographs() -> None:
+    rows: Rows = {"CHAN": attending(0.6), "CHAN, soft": attending(0.3)}
+    row = verdict("CHAN", 3, *both(rows, rows))
+    assert row.on[SCENES].label == "holds, 2 not run here"
+    gained = attention_table.gains(rows, grids.load(claims.GRID))
+    assert gained["words_precision"].tolist() == pytest.approx([30.0])
+    assert "CHAN over CHAN, soft: +30.0" in row.on[SCENES].evidence
+    assert row.on[PHOTOGRAPHS].label == labels.UNTESTABLE  # no box was measured
+    assert row.on[PHOTOGRAPHS].evidence == verdicts.NOT_MEASURED
+
+
+def test_a_verdict_that_a_page_measures_is_that_on_scenes() -> None:
+    timed = Judgement(verdict="holds", label="holds", evidence="a timing")
+    rows = claims.judged("CHAN", both({}, {}), on_scenes={2: timed})
+    assert rows[1].on[SCENES] is timed
+    assert rows[1].on[PHOTOGRAPHS].verdict == labels.UNTESTABLE
+    assert rows[0].on[SCENES].verdict == labels.UNTESTABLE
+
+
+def test_a_table_has_two_rows_a_claim() -> None:
+    shown = claims.table(claims.judged("CCR and CCS", both({}, {})))
+    assert shown["on"].tolist() == [SCENES, PHOTOGRAPHS] * 5
+    assert shown["claim"].tolist()[::2] == [c.text for c in claims.CLAIMS["CCR and CCS"]]
+    assert set(shown["claim"][1::2]) == {""}
+    assert all(label.startswith("our reconstruction: ") for label in shown["verdict"])
+    every = claims.table(claims.every_judged(both({}, {})))
+    assert len(every) == 2 * sum(map(len, claims.CLAIMS.values()))
+    assert list(dict.fromkeys(paper for paper in every["paper"] if paper)) == list(claims.CLAIMS)
+
+
+def test_the_text_names_the_claims_that_differ() -> None:
+    rows = claims.judged("RCAR", both(REGULATED, LOST))
+    text = claims.differing(rows, "why.html").data
+    assert "claim 3 (<em>holds</em> on Scenes, <em>against</em> on photographs)" in text
+    assert 'href="why.html"' in text
+    every = claims.differing(claims.every_judged(both(REGULATED, LOST))).data
+    assert "claim RCAR 3 (" in every
+    alike = claims.differing(claims.judged("RCAR", both(REGULATED, REGULATED))).data
+    assert "the two verdicts are the same" in alike
+    alone = claims.differing(claims.judged("RCAR", both(REGULATED, {}))).data
+    assert "On photographs no claim can be tested yet" in alone
+
+
+def test_differing_needs_two_verdicts_that_were_tested() -> None:
+    def row(*labels_of: str) -> Verdicts:
+        names = (SCENES, PHOTOGRAPHS)
+        judged = (Judgement(verdict=x, label=x, evidence="") for x in labels_of)
+        on = dict(zip(names, judged, strict=True))
+        return Verdicts(paper="RCAR", claim=Claim(number=1, text=""), on=on)
+
+    assert row(labels.HOLDS, labels.NONE_FOUND).differ
+    assert not row(labels.HOLDS, labels.UNTESTABLE).differ
+    assert not row(labels.MIXED, labels.MIXED).differ
+
+
+def test_the_record_of_scenes_has_the_rows_of_every_claim() -> None:
+    scenes, photographs = claims.worlds()
+    named = {row for of_paper in claims.CLAIMS.values() for c in of_paper for row, _ in c.pairs}
+    assert named <= set(scenes.rows)
+    for group in photographs.rows.values():
+        assert {result.dataset for result in group} == {"flickr8k-regions"}
+    assert claims.status((scenes, world(PHOTOGRAPHS, {}))).endswith(
+        "; photographs: nothing recorded"
+    )
+    assert len(claims.table(claims.every_judged((scenes, photographs))))
