@@ -289,10 +289,10 @@ def against_pinned(curve: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
 def watched(runs: Results, curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return one row per run that has a curve: row of the grid, seed, folder, rSum and curve.
 
-    ``curve`` is `against_pinned`; ``collapsed`` whether it is pinned in the last epoch; ``budget``
-    what is changed, or `MIDDLE`.
+    ``curve`` is `against_pinned`; ``collapsed`` whether it is pinned in the last epoch; ``warmup``
+    the number of epochs with all negatives.
     """
-    columns = ["name", "method", "budget", "seed", "run", "rsum", "pinned_loss", "curve"]
+    columns = ["name", "method", "warmup", "seed", "run", "rsum", "pinned_loss", "curve"]
     rows = []
     for name, group in runs.items():
         for result in group:
@@ -300,9 +300,9 @@ def watched(runs: Results, curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                 continue
             recipe = recipes.get(result.recipe).replace(*result.changes.split())
             curve = against_pinned(curves[str(result.run)], recipe)
-            method, budget = method_of(name), name.partition(" (")[2].rstrip(")") or MIDDLE
+            method, warmup = method_of(name), recipe.loss.warmup_epochs
             rsum, pinned = result.metrics["rsum"], pinned_loss(recipe)
-            rows.append((name, method, budget, result.seed, result.run, rsum, pinned, curve))
+            rows.append((name, method, warmup, result.seed, result.run, rsum, pinned, curve))
     table = pd.DataFrame(rows, columns=columns)
     return table.assign(collapsed=[bool(curve["pinned"].iloc[-1]) for curve in table["curve"]])
 

@@ -123,6 +123,21 @@ def _judge(options: argparse.Namespace) -> int:
     return 0
 
 
+def _attention(options: argparse.Namespace) -> int:
+    from itm_book.records import attention, attention_runs, grids
+    from itm_book.records.commits import require_committed
+    from itm_core.environment import current_commit
+
+    grid, record = grids.load(options.grid), options.record or attention.RECORD
+    require_committed(current_commit())  # whose code measures
+    for line in attention_runs.measure(
+        grid, options.size, data=options.data, root=options.root, record=record
+    ):
+        print(line, flush=True)
+    print(f"recorded in {record}")
+    return 0
+
+
 def _ship(options: argparse.Namespace) -> int:
     from itm_book.checkpoints.shipped_matchers import HOME
     from itm_book.checkpoints.shipping import ship
@@ -139,19 +154,4 @@ def _ship(options: argparse.Namespace) -> int:
     home = options.models or HOME
     shipped = ship(run, options.name, dataset, terms=terms, title=options.title, home=home)
     print("\n".join(shipped.lines()))
-    return 0
-
-
-def _attention(options: argparse.Namespace) -> int:
-    from itm_book.records import attention, attention_runs, grids
-    from itm_book.records.commits import require_committed
-    from itm_core.environment import current_commit
-
-    grid, record = grids.load(options.grid), options.record or attention.RECORD
-    require_committed(current_commit())  # whose code measures
-    for line in attention_runs.measure(
-        grid, options.size, data=options.data, root=options.root, record=record
-    ):
-        print(line, flush=True)
-    print(f"recorded in {record}")
     return 0

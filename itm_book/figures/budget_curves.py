@@ -6,11 +6,12 @@ Page: "How much training does a gain need?".
 from __future__ import annotations
 
 import pandas as pd
+import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from itm_book.figures.style import ACCENT, FAINT, INK, STROKES, colour_of, finished, styled
+from itm_book.figures.style import ACCENT, FAINT, INK, colour_of, finished, styled
 
 COLLAPSED = "#d55e00"
 ROOM = 0.15  # of the range of the gains, above and below them
@@ -68,8 +69,8 @@ def _gain_panel(axes: Axes, part: pd.DataFrame, collapsed: set[str]) -> None:
             axes.plot(place, row["gain"], "o", mfc="none", color=ACCENT, ms=13, mew=1.5, zorder=3)
         for seed, difference in enumerate(row["differences"]):
             pinned = {row["runs"][seed], row["runs"][row["seeds"] + seed]} & collapsed
-            mark = {"marker": "x", "color": COLLAPSED, "mew": 1.5} if pinned else {"marker": "o"}
-            axes.plot(place, difference, **{"color": INK, "ms": 4, "ls": "", **mark}, zorder=4)
+            mark, mark_colour = ("x", COLLAPSED) if pinned else ("o", INK)
+            axes.plot(place, difference, mark, color=mark_colour, ms=4, mew=1.5, zorder=4)
     axes.set_xticks(range(len(part)), [f"{value:g}" for value in part["value"]])
     axes.set_xlim(-0.6, len(part) - 0.4)
     axes.grid(axis="y", color=FAINT, alpha=0.25)
@@ -78,12 +79,13 @@ def _gain_panel(axes: Axes, part: pd.DataFrame, collapsed: set[str]) -> None:
 def pinned_losses(runs: pd.DataFrame, *, title: str) -> Figure:
     """Return the loss of runs of `budget.watched`, over that of equal scores, by epoch.
 
-    A panel for each method, a stroke for each budget, a line for each seed. Only epochs with the
-    hardest negatives are drawn: the loss of all negatives is another number. At 1 the scores of a
-    batch are equal, and the model has collapsed.
+    A panel for each method, a colour for each length of the warm-up, a line for each seed. Only
+    epochs with the hardest negatives are drawn: the loss of all negatives is another number. At 1
+    the scores of a batch are equal, and the model has collapsed.
     """
     methods = list(dict.fromkeys(runs["method"])) or [""]
-    strokes = dict(zip(dict.fromkeys(runs["budget"]), STROKES, strict=False))
+    lengths = sorted(set(runs["warmup"]))
+    colours = dict(zip(lengths, sns.color_palette("viridis_r", len(lengths)), strict=True))
     with styled():
         figure, panels = plt.subplots(
             1, len(methods), figsize=(8.2, 3.4), sharey=True, squeeze=False
@@ -92,14 +94,15 @@ def pinned_losses(runs: pd.DataFrame, *, title: str) -> Figure:
             axes.axhline(1, color=COLLAPSED, lw=1, ls="--")
             for row in runs[runs["method"] == method].to_dict("records"):
                 shown = row["curve"][row["curve"]["hardest"]]
-                line = {"color": colour_of(str(method)), "ls": strokes[row["budget"]]}
-                axes.plot(shown["epoch"], shown["ratio"], marker="o", ms=3, **line)
+                colour = colours[row["warmup"]]
+                axes.plot(shown["epoch"], shown["ratio"], marker="o", ms=3, color=colour)
             axes.set(xlabel="epoch", title=method, ylim=(0, 1.6))
             axes.xaxis.get_major_locator().set_params(integer=True)
         panels[0, 0].set_ylabel("loss / (2 x margin x batch)")
-        lines = [plt.Line2D([], [], color=INK, ls=stroke) for stroke in strokes.values()]
+        lines = [plt.Line2D([], [], color=colours[length], marker="o", ms=3) for length in lengths]
         if lines:
-            figure.legend(lines, list(strokes), loc="outside lower center", ncols=3, fontsize=8.5)
+            names = [f"warm-up {length}" for length in lengths]
+            figure.legend(lines, names, loc="outside lower center", ncols=5, fontsize=8.5)
         else:
             panels[0, 0].text(0.1, 0.5, "no curve is recorded yet", color=FAINT)
         figure.suptitle(title, fontsize=11, fontweight="bold")

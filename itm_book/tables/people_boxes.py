@@ -155,14 +155,14 @@ def summary(lines: pd.DataFrame, measure: str = POINTING, **where: Any) -> pd.Da
 def _values(group: pd.DataFrame, measure: str, images: ResampledImages | None) -> dict[str, Any]:
     """Return the columns of `summary` that a method has by itself, from its lines."""
     value, first = 100 * float(group[measure].mean()), group.iloc[0]
-    low, high = np.nan, np.nan
+    interval = (np.array(np.nan), np.array(np.nan))
     if images is not None:
-        low, high = statistics.interval(images.resampled(100 * images.means(group, measure), value))
+        interval = statistics.interval(images.resampled(100 * images.means(group, measure), value))
     queries, dropped = int(first["queries"]), int(first["dropped"])
     return {
         "value": value,
-        "low": float(low),
-        "high": float(high),
+        "low": float(interval[0]),
+        "high": float(interval[1]),
         "spread": statistics.sd(100 * group[measure].to_numpy()),
         "with_dropped": value * queries / (queries + dropped),
         "queries": queries,

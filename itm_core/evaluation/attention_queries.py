@@ -183,8 +183,8 @@ def _regions(
     def repeated(x: Tensor) -> Tensor:
         return x.repeat_interleave(regions, 0)
 
-    flat = (x.mT.flatten(0, 1) for x in (weights, overlap))
-    return Queries(*flat, repeated(keys), repeated(image), repeated(types))
+    by_region, overlaps = weights.mT.flatten(0, 1), overlap.mT.flatten(0, 1)
+    return Queries(by_region, overlaps, repeated(keys), repeated(image), repeated(types))
 
 
 def _joined(parts: Sequence[Queries]) -> Queries:

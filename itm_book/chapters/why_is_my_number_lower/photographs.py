@@ -55,8 +55,9 @@ def beside(scenes: pd.DataFrame, photographs: pd.DataFrame) -> pd.DataFrame:
         "on Scenes: SCAN t2i": [on_scenes.get(cause) for cause in CAUSES]
     }
     for row, title in METHODS.items():
-        cells = [there.get(f"{row} ({change})") for change in CAUSES.values()]
-        columns[f"on photographs: {title}"] = cells
+        columns[f"on photographs: {title}"] = [
+            there.get(f"{row} ({change})") for change in CAUSES.values()
+        ]
     shown = pd.DataFrame(
         {
             "cause": [cause.partition(",")[0] for cause in CAUSES],

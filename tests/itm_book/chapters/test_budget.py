@@ -219,7 +219,7 @@ def test_runs_that_collapsed_and_runs_that_escaped_are_listed() -> None:
     watched = budget.watched(runs, curves)
     assert watched["collapsed"].tolist() == [True, False, False]
     assert set(watched["method"]) == {"RCAR"}
-    assert set(watched["budget"]) == {"no warm-up"}
+    assert set(watched["warmup"]) == {0}
     shown = budget.collapsed_runs(watched)
     assert shown["end"].tolist() == ["collapsed", "escaped"]
     assert shown["pinned in epoch"].tolist() == ["1, 2, 3 of 3", "1, 2 of 3"]

@@ -64,13 +64,24 @@ def test_a_budget_is_one_dot_with_its_change() -> None:
     assert at == set(zip(done["host_rsum"], done["gain"], strict=True))
 
 
-def test_losses_leave_out_the_warm_up() -> None:
-    name = "RCAR (warm-up of 4 epochs)"
-    pinned = budget.pinned_loss(GRID.rows[name].at(PROFILE))
-    losses = [9 * pinned] * 4 + [pinned, 0.5 * pinned]
-    watched = budget.watched({name: [result(name, 0, 1.0)]}, {f"d/{name}/0-a": curve(*losses)})
-    axes = budget_curves.pinned_losses(watched, title="t").axes[0]
-    line = axes.lines[-1]
-    assert list(line.get_xdata()) == [5, 6]
-    assert list(line.get_ydata()) == pytest.approx([1.0, 0.5])
-    assert axes.lines[0].get_ydata()[0] == 1  # the dashed line of equal scores
+def test_losses_leave_out_the_warm_up_and_say_its_length() -> None:
+    lengths = {
+        "RCAR (no warm-up)": 0,
+        "RCAR (warm-up of 1 epoch)": 1,
+        "RCAR": 2,
+        "RCAR (warm-up of 4 epochs)": 4,
+        "hard coding (warm-up of 3 epochs)": 3,
+    }
+    runs = {name: [result(name, 0, 1.0)] for name in lengths}
+    pinned = budget.pinned_loss(GRID.rows["RCAR"].at(PROFILE))
+    losses = curve(*[9 * pinned] * 4, pinned, 0.5 * pinned)
+    watched = budget.watched(runs, {f"d/{name}/0-a": losses for name in lengths})
+    figure = budget_curves.pinned_losses(watched, title="t")
+    assert [axes.get_title() for axes in figure.axes] == ["RCAR", "hard coding"]
+    dashed, *lines = figure.axes[0].lines
+    assert dashed.get_ydata()[0] == 1  # equal scores
+    assert [line.get_xdata()[0] for line in lines] == [1, 2, 3, 5]
+    assert list(lines[-1].get_ydata()) == pytest.approx([1.0, 0.5])
+    assert len({line.get_color() for line in lines}) == 4
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == [f"warm-up {length}" for length in range(5)]
