@@ -69,8 +69,8 @@ def _gain_panel(axes: Axes, part: pd.DataFrame, collapsed: set[str]) -> None:
             axes.plot(place, row["gain"], "o", mfc="none", color=ACCENT, ms=13, mew=1.5, zorder=3)
         for seed, difference in enumerate(row["differences"]):
             pinned = {row["runs"][seed], row["runs"][row["seeds"] + seed]} & collapsed
-            mark, mark_colour = ("x", COLLAPSED) if pinned else ("o", INK)
-            axes.plot(place, difference, mark, color=mark_colour, ms=4, mew=1.5, zorder=4)
+            mark, ink = ("x", COLLAPSED) if pinned else ("o", INK)
+            axes.plot(place, difference, mark, color=ink, ms=4, mew=1.5 if pinned else 1, zorder=4)
     axes.set_xticks(range(len(part)), [f"{value:g}" for value in part["value"]])
     axes.set_xlim(-0.6, len(part) - 0.4)
     axes.grid(axis="y", color=FAINT, alpha=0.25)

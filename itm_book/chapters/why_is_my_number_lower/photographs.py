@@ -5,7 +5,7 @@ Page: "Why is my number lower?".
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -51,7 +51,7 @@ def beside(scenes: pd.DataFrame, photographs: pd.DataFrame) -> pd.DataFrame:
     on_scenes, there = (
         {row["name"]: row for row in table.to_dict("records")} for table in (scenes, photographs)
     )
-    columns: dict[str, list[Mapping[Hashable, Any] | None]] = {
+    columns: dict[str, Sequence[Mapping[Hashable, Any] | None]] = {
         "on Scenes: SCAN t2i": [on_scenes.get(cause) for cause in CAUSES]
     }
     for row, title in METHODS.items():
