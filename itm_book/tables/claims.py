@@ -15,10 +15,10 @@ from html import escape
 import pandas as pd
 from IPython.display import HTML
 
-from itm_book.records import grids, results
+from itm_book.records import attention, grids, results
 from itm_book.records.grids import Grid
 from itm_book.records.results import Results
-from itm_book.tables import attention_table, comparison, report, verdicts
+from itm_book.tables import attention_table, comparison, people_boxes_gains, report, verdicts
 from itm_book.tables.labels import UNTESTABLE
 from itm_book.tables.verdicts import Judgement
 
@@ -157,8 +157,16 @@ def worlds(grid: Grid | None = None) -> tuple[World, World]:
     scenes, photographs = (results.recorded_so_far(grid, size) for size in SIZES.values())
     return (
         World(name=SCENES, rows=scenes),
-        World(name=PHOTOGRAPHS, rows=photographs, boxes=pd.DataFrame()),
+        World(name=PHOTOGRAPHS, rows=photographs, boxes=boxes(grid, photographs)),
     )
+
+
+def boxes(grid: Grid, rows: Results, size: str = SIZES[PHOTOGRAPHS]) -> pd.DataFrame:
+    """Return the lines of attention against people's boxes; none where no row is measured."""
+    measured = {run for run, _, _ in attention.measured_runs()}
+    if measured.isdisjoint(result.run for group in rows.values() for result in group):
+        return pd.DataFrame()
+    return attention.recorded(grid, size)
 
 
 def status(both: Sequence[World]) -> str:
@@ -237,17 +245,20 @@ def _gain(measure: str, world: World, row: str, other: str, grid: Grid) -> pd.Da
     """
     over = {row: other}
     if measure != GAIN and world.boxes is not None:
-        return world.boxes
+        if world.boxes.empty:
+            return world.boxes
+        names = world.boxes["name"].isin([row, other, attention.UNIFORM])
+        return people_boxes_gains.gains(world.boxes[names], measure, over=over)
     compared = comparison.gains if measure == GAIN else attention_table.gains
     return compared({name: world.rows[name] for name in (row, other)}, grid, over=over)
 
 
-def table(rows: Sequence[Verdicts]) -> pd.DataFrame:
+def table(rows: Sequence[Verdicts], *, evidence: bool = True) -> pd.DataFrame:
     """Return verdicts as a table for a page: two rows a claim, one for each dataset.
 
     Columns: ``paper`` where there are several, number and text of the claim, ``on`` which
     dataset, ``verdict``, ``seeds``, ``smallest gain``: what these seeds would have shown in 8 of 10
-    cases, and ``evidence``.
+    cases, and ``evidence``: a column, or the note of the verdict.
     """
     shown = []
     several = len({row.paper for row in rows}) > 1
@@ -256,9 +267,15 @@ def table(rows: Sequence[Verdicts]) -> pd.DataFrame:
         first = {"paper": row.paper} if several else {}
         first |= {"": str(claim.number), "claim": claim.text}
         for name, judgement in row.on.items():
-            shown.append(first | {"on": name} | judgement.cells(claim.subject))
+            cells = judgement.cells(claim.subject)
+            if not evidence:
+                note = report.Note(cells.pop("evidence"), uncommitted=judgement.uncommitted)
+                cells["verdict"] = report.with_note(cells["verdict"], note)
+            shown.append(first | {"on": name} | cells)
             first = dict.fromkeys(first, "")
-    return report.claims(shown)
+    every = report.claims(shown)
+    every.attrs["wrap"] = ["claim", "verdict", "evidence"]
+    return every
 
 
 def differing(rows: Sequence[Verdicts], page: str = BUDGET) -> HTML:

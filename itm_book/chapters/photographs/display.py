@@ -19,10 +19,19 @@ from itm_book.chapters.photographs import orderings, progress, tables
 from itm_book.chapters.photographs import recalls as recall_tables
 from itm_book.figures import gains as gain_charts
 from itm_book.figures import method_charts
+from itm_book.figures import people_boxes as box_charts
 from itm_book.records import grids, results
 from itm_book.records.grids import Grid
 from itm_book.records.results import Results
-from itm_book.tables import claims, comparison, published_order, report, verdicts
+from itm_book.tables import (
+    claims,
+    comparison,
+    people_boxes,
+    people_boxes_gains,
+    published_order,
+    report,
+    verdicts,
+)
 from itm_book.tables.best_row import against_best
 
 AVERAGED = {  # ensembles, and the row that each is compared with
@@ -45,6 +54,7 @@ class Record:
         rows, scenes: results by row and ensemble; may be empty.
         curves: learning curves by row, see `progress.by_row`.
         judged: agreement with people, see `tables.recorded`; may be empty.
+        boxes: attention against people's boxes, see `claims.boxes`; may be empty.
     """
 
     grid: Grid
@@ -53,6 +63,7 @@ class Record:
     scenes: Results
     curves: Mapping[str, pd.DataFrame]
     judged: pd.DataFrame
+    boxes: pd.DataFrame
 
     @property
     def reference(self) -> str:
@@ -71,6 +82,7 @@ def load(size: str = claims.SIZES[claims.PHOTOGRAPHS]) -> Record:
         scenes=results.recorded_so_far(grid, claims.SIZES[claims.SCENES]),
         curves=progress.by_row(rows),
         judged=tables.recorded(grid, size),
+        boxes=claims.boxes(grid, rows, size),
     )
 
 
@@ -81,6 +93,7 @@ def _none(what: str) -> Markdown:
 
 NO_RUN, NO_CURVE = "no run on photographs", "no learning curve"
 NO_GAIN, NO_JUDGEMENT = "no row together with its host", "no agreement with people"
+NO_BOXES = "no attention against people's boxes"
 
 
 # --- the budget and the curves -----------------------------------------------------------------
@@ -188,6 +201,51 @@ def spread(record: Record) -> HTML:
             break
     caption = f"Standard deviation of gains between seeds, in rSum: {results.status(rows)}"
     return report.html(table, caption)
+
+
+# --- attention ---------------------------------------------------------------------------------
+
+
+def pointing(record: Record) -> HTML | Markdown:
+    """Return how often the heaviest region is a relevant one, with its reference levels."""
+    if record.boxes.empty:
+        return _none(NO_BOXES)
+    shown = people_boxes.readable(people_boxes.summary(record.boxes))
+    return report.html(shown, f"Pointing (percent): {people_boxes.status(record.boxes)}")
+
+
+def attention_measures(record: Record) -> HTML | Markdown:
+    """Return all measures of attention of every row."""
+    if record.boxes.empty:
+        return _none(NO_BOXES)
+    return report.html(
+        people_boxes.all_measures(record.boxes),
+        "All measures (percent); in brackets the same methods untrained: "
+        f"{people_boxes.status(record.boxes)}",
+    )
+
+
+def attention_by_type(record: Record) -> Figure | Markdown:
+    """Return pointing of every row for each type of phrase."""
+    if record.boxes.empty:
+        return _none(NO_BOXES)
+    return box_charts.by_type(
+        people_boxes.by_type(record.boxes),
+        title="pointing, by what the phrase names",
+        unit="percent of the words with a relevant region",
+    )
+
+
+def attention_gains(record: Record) -> HTML | Markdown:
+    """Return the gain of every row over its host in F1 of attention."""
+    table = pd.DataFrame() if record.boxes.empty else people_boxes_gains.gains(record.boxes, "f1")
+    if table.empty:
+        return _none(NO_BOXES if record.boxes.empty else NO_GAIN)
+    return report.html(
+        people_boxes_gains.readable_gains(table, "f1"),
+        f"F1 of attention over the host: {people_boxes.status(record.boxes)}. "
+        f"{verdicts.chance_note(table)}",
+    )
 
 
 # --- orders of methods -------------------------------------------------------------------------

@@ -9,9 +9,18 @@ import pytest
 
 from itm_book.records import grids
 from itm_book.records.results import Result
-from itm_book.tables import attention_table, claims, comparison, labels, verdicts
+from itm_book.tables import (
+    attention_table,
+    claims,
+    comparison,
+    labels,
+    people_boxes_gains,
+    verdicts,
+)
 from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Claim, Verdicts, World
+from itm_book.tables.report import note_of
 from itm_book.tables.verdicts import Judgement
+from tests.boxes_of_rows import measured_boxes
 from tests.itm_book.tables.test_comparison import three
 
 Rows = dict[str, list[Result]]
@@ -96,6 +105,18 @@ def test_attention_is_measured_by_objects_on_scenes_and_by_boxes_on_photographs(
     assert row.on[PHOTOGRAPHS].evidence == verdicts.NOT_MEASURED
 
 
+def test_on_photographs_the_verdict_is_that_of_peoples_boxes() -> None:
+    rows: Rows = {"CHAN": attending(0.6), "CHAN, soft": attending(0.3)}
+    lines = measured_boxes({"CHAN": ("CHAN", "CHAN, soft"), "CHAN, soft": ("RCAR", "")})
+    photographs = World(name=PHOTOGRAPHS, rows=rows, boxes=lines)
+    row = verdict("CHAN", 3, world(SCENES, rows), photographs)
+    gained = people_boxes_gains.gains(lines, "precision")
+    assert row.on[PHOTOGRAPHS] == verdicts.judge(gained, ["CHAN, mean", "CHAN, LSE / lambda"])
+    assert row.on[PHOTOGRAPHS].verdict == labels.AGAINST  # drawn around .45 and .7
+    assert row.on[SCENES].verdict == labels.HOLDS
+    assert row.differ
+
+
 def test_a_verdict_that_a_page_measures_is_that_on_scenes() -> None:
     timed = Judgement(verdict="holds", label="holds", evidence="a timing")
     rows = claims.judged("CHAN", both({}, {}), on_scenes={2: timed})
@@ -110,6 +131,9 @@ def test_a_table_has_two_rows_a_claim() -> None:
     assert shown["claim"].tolist()[::2] == [c.text for c in claims.CLAIMS["CCR and CCS"]]
     assert set(shown["claim"][1::2]) == {""}
     assert all(label.startswith("our reconstruction: ") for label in shown["verdict"])
+    noted = claims.table(claims.judged("RCAR", both({}, {})), evidence=False)
+    assert "evidence" not in noted
+    assert note_of(noted["verdict"][0]).text == "not run here: t2i RCR · i2t RCR"
     every = claims.table(claims.every_judged(both({}, {})))
     assert len(every) == 2 * sum(map(len, claims.CLAIMS.values()))
     assert list(dict.fromkeys(paper for paper in every["paper"] if paper)) == list(claims.CLAIMS)

@@ -16,6 +16,7 @@ from itm_book.chapters.photographs.display import Record
 from itm_book.records import grids
 from itm_book.records.results import Results
 from itm_book.tables import claims
+from tests.boxes_of_rows import measured_boxes
 from tests.itm_book.chapters.photographs.test_progress import curve
 from tests.itm_book.tables.test_comparison import three
 
@@ -46,10 +47,15 @@ SHOWN: Mapping[str, Callable[[Record], object]] = {
     "order table": display.order_table,
     "order chart": display.order_chart,
     "published order": lambda record: display.order_chart(record, display.PUBLISHED),
+    "pointing": display.pointing,
+    "attention": display.attention_measures,
+    "types": display.attention_by_type,
+    "gains of attention": display.attention_gains,
     "people": display.people,
     "people chart": display.people_chart,
     "people and recall": display.people_and_recall,
 }
+BOXES = measured_boxes({"t2i base": ("SCAN", ""), "t2i RCAR": ("RCAR", "t2i base")})
 ALWAYS = {"budget", "missing", "spread", "order table"}  # whatever is recorded
 
 
@@ -77,6 +83,7 @@ def record(rows: Results) -> Record:
         scenes={name: three(2.0 - 0.1 * k, noise=10 * k) for k, name in enumerate(NAMES)},
         curves={name: curve(1, 2, 3, 4) for name in rows if name in GRID.rows},
         judged=judgements(rows),
+        boxes=BOXES if rows is FULL else pd.DataFrame(),
     )
 
 
