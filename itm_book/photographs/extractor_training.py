@@ -8,16 +8,15 @@ Page: "The data".
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
+from tqdm.auto import tqdm
 
 from itm_book.datasets.caption_sources import image_key
 from itm_book.datasets.entity_files import EntityFiles
 from itm_book.folders import swap
-from itm_book.photographs.box_means import box_means
 from itm_book.photographs.box_scorer import ScorerNetwork, read_scorer, regions_of, write_scorer
 from itm_book.photographs.efficientnet import EfficientNetLite
 from itm_book.photographs.extractor_files import PROJECTION, SCORER
@@ -28,7 +27,7 @@ from itm_core import environment
 from itm_core.errors import InputError
 from itm_core.files import locked, make_folder, space_checked, write_json
 
-EVERY = 3  # the projection is fitted on the regions of every third picture
+EVERY = 6  # the projection is fitted on the regions of every sixth picture
 NOTE = "extractor.json"
 
 
@@ -76,7 +75,7 @@ def train_extractor(
         assembled.mkdir()
         write_scorer(train_scorer(maps, boxes, settings), assembled / SCORER)
         scorer = read_scorer(assembled / SCORER)  # rounded, as it will be used
-        projection, kept = fitted(_regions(maps, scorer, backbone))
+        projection, kept = fitted(_regions(source, maps, scorer, backbone))
         projection.write(assembled / PROJECTION)
         write_json(
             assembled / NOTE,
@@ -98,14 +97,13 @@ def train_extractor(
     ]
 
 
-@torch.inference_mode()
 def _regions(
-    maps: StoredMaps, scorer: ScorerNetwork, backbone: EfficientNetLite
+    source: Source, maps: StoredMaps, scorer: ScorerNetwork, backbone: EfficientNetLite
 ) -> Iterator[np.ndarray]:
-    """Yield the unprojected features ``[36, 1280]`` of the regions of some pictures."""
-    rows: Sequence[int] = range(0, maps.count, EVERY)
-    for row in rows:
+    """Yield the unprojected features ``[36, 2560]`` of the regions of some pictures."""
+    for row in tqdm(range(0, maps.count, EVERY), desc="projection", unit="image"):
+        picture = source.picture(row)
+        height, width = picture.shape[:2]
         middle, deep = maps.batch(np.array([row]))
-        boxes = regions_of(scorer, middle, deep, 1, 1)
-        last = backbone.last_map(deep[0].to(backbone.device))
-        yield box_means(last, boxes, 1, 1).cpu().numpy()
+        boxes = regions_of(scorer, middle, deep, width, height)
+        yield backbone(picture, boxes)

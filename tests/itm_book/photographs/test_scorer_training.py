@@ -155,7 +155,7 @@ def test_an_extractor_is_trained_and_read(tmp_path: Path, monkeypatch: pytest.Mo
     folder = tmp_path / "regions"
     lines = train_extractor(source, root, folder, ScorerSettings(epochs=1, batch=3), device="cpu")
     assert lines[0] == "3 boxes of 3 photographs"
-    assert Projection.read(folder / PROJECTION, 1280).width == 512
+    assert Projection.read(folder / PROJECTION, 2560).width == 512
     assert (folder / SCORER).exists()
     assert not (tmp_path / ".regions.partial").exists()
     with pytest.raises(InputError, match="exists"):
