@@ -9,8 +9,8 @@ from PIL import Image
 
 from itm_book.photographs.backbones import Colour
 from itm_book.photographs.picture_sources import of_dataset
-from itm_book.photographs.region_boxes import Grid
 from itm_book.photographs.region_features import Task, make_features
+from itm_book.regions.region_boxes import Grid
 from itm_core.data.dataset import Dataset, load_dataset
 from itm_core.experiments import runs
 from tests.micro import SMALL, write_dataset

@@ -76,7 +76,7 @@ def _entities(options: argparse.Namespace) -> int:
 
 
 def _coverage(options: argparse.Namespace) -> int:
-    from itm_book.photographs.coverage import coverage
+    from itm_book.regions.coverage import coverage
     from itm_core.data.dataset import load_split
 
     table = coverage(load_split(options.folder, options.split), options.iou)

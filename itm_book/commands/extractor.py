@@ -34,7 +34,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _extractor(options: argparse.Namespace) -> int:
     from itm_book.photographs.extractor_training import train_extractor
     from itm_book.photographs.picture_sources import of_flickr8k
-    from itm_book.photographs.scorer_training import ScorerSettings
+    from itm_book.regions.scorer_training import ScorerSettings
 
     train = next(s for s in of_flickr8k(options.data / "flickr8k") if s.split == "train")
     given = {"epochs": options.epochs, "seed": options.seed}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from itm_book.photographs.backbones import Backbone
     from itm_book.photographs.picture_sources import Source
-    from itm_book.photographs.region_boxes import Boxes
+    from itm_book.regions.region_boxes import Boxes
 
 FLICKR8K = "flickr8k"
 
@@ -103,8 +103,8 @@ def _sources(options: argparse.Namespace) -> list[Source]:
 
 
 def _boxes(options: argparse.Namespace, sources: list[Source], backbone: Backbone) -> Boxes | None:
-    from itm_book.photographs.box_scorer import scorer_for
-    from itm_book.photographs.region_boxes import BoxFile, Grid
+    from itm_book.regions.box_scorer import scorer_for
+    from itm_book.regions.region_boxes import BoxFile, Grid
 
     if options.boxes == "own":
         with_boxes = any(source.boxes is not None for source in sources)

@@ -23,12 +23,13 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from itm_book.photographs import colours, efficientnet
-from itm_book.photographs.box_means import box_means
-from itm_book.photographs.efficientnet import EfficientNetLite
-from itm_book.photographs.extractor_files import PROJECTION, extractor_folder
-from itm_book.photographs.picture_files import shrunk
-from itm_book.photographs.projection import Projection
+from itm_book.photographs import colours
+from itm_book.regions import efficientnet
+from itm_book.regions.box_means import box_means
+from itm_book.regions.efficientnet import EfficientNetLite
+from itm_book.regions.extractor_files import PROJECTION, extractor_folder
+from itm_book.regions.picture_files import shrunk
+from itm_book.regions.projection import Projection
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 from itm_core.extras import optional

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from itm_book.photographs.picture_files import shrunk
+from itm_book.regions.picture_files import shrunk
 
 SIDE = 160  # longer side of the resized picture, in pixels
 HUES, GREYS, DIRECTIONS = 12, 4, 8

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from itm_book.photographs.backbones import Pixels, find_model, load, weights_hash
-from itm_book.photographs.region_boxes import filled_up
+from itm_book.regions.region_boxes import filled_up
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 

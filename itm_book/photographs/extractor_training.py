@@ -17,12 +17,12 @@ from tqdm.auto import tqdm
 from itm_book.datasets.caption_sources import image_key
 from itm_book.datasets.entity_files import EntityFiles
 from itm_book.folders import swap
-from itm_book.photographs.box_scorer import ScorerNetwork, read_scorer, regions_of, write_scorer
-from itm_book.photographs.efficientnet import EfficientNetLite
-from itm_book.photographs.extractor_files import PROJECTION, SCORER
 from itm_book.photographs.picture_sources import Source
-from itm_book.photographs.projection import fitted
-from itm_book.photographs.scorer_training import ScorerSettings, StoredMaps, train_scorer
+from itm_book.regions.box_scorer import ScorerNetwork, read_scorer, regions_of, write_scorer
+from itm_book.regions.efficientnet import EfficientNetLite
+from itm_book.regions.extractor_files import PROJECTION, SCORER
+from itm_book.regions.projection import fitted
+from itm_book.regions.scorer_training import ScorerSettings, StoredMaps, train_scorer
 from itm_core import environment
 from itm_core.errors import InputError
 from itm_core.files import locked, make_folder, space_checked, write_json
@@ -69,7 +69,7 @@ def train_extractor(
         boxes = annotated_boxes(source, root)
         backbone = EfficientNetLite(device=device)
         (work / "maps").mkdir(parents=True, exist_ok=True)
-        maps = StoredMaps(work / "maps", source, backbone)
+        maps = StoredMaps(work / "maps", len(source.ids), source.picture, backbone)
         assembled = work / "whole"
         shutil.rmtree(assembled, ignore_errors=True)  # of a process that was killed
         assembled.mkdir()

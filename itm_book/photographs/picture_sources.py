@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from itm_book.datasets.caption_sources import Captioned, image_key, read_captioned
-from itm_book.photographs.picture_files import photographs_in
+from itm_book.regions.picture_files import photographs_in
 from itm_core.data.dataset import SPLITS, Split, load_split
 from itm_core.data.photographs import read_photograph
 from itm_core.errors import InputError

@@ -32,7 +32,7 @@ from itm_book.folders import require_space, swap
 from itm_book.photographs.backbones import Backbone
 from itm_book.photographs.layout_assembly import ARRAYS, assemble
 from itm_book.photographs.picture_sources import Source
-from itm_book.photographs.region_boxes import Boxes, Grid
+from itm_book.regions.region_boxes import Boxes, Grid
 from itm_core.data.feature_notes import read_note
 from itm_core.data.photographs import PhotographError
 from itm_core.errors import InputError

@@ -14,9 +14,9 @@ from itm_book.pairs.word_maps import explain
 from itm_book.photographs.backbones import Colour
 from itm_book.photographs.own_split import load_own
 from itm_book.photographs.picture_sources import of_folder
-from itm_book.photographs.region_boxes import Grid
 from itm_book.photographs.region_features import Task, make_features
 from itm_book.photographs.run_pictures import pictures_for
+from itm_book.regions.region_boxes import Grid
 from itm_core.data.dataset import load_dataset
 from itm_core.errors import InputError
 from itm_core.experiments.runs import Run

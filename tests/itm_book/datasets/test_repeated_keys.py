@@ -14,7 +14,7 @@ from PIL import Image
 from itm_book.datasets.caption_sources import photographs, read_captioned
 from itm_book.datasets.convert import convert
 from itm_book.photographs.picture_sources import OWN, of_flickr8k, of_folder
-from itm_book.photographs.region_boxes import BoxFile
+from itm_book.regions.region_boxes import BoxFile
 from itm_core.cli import main
 from itm_core.data.dataset import load_split
 from itm_core.errors import InputError

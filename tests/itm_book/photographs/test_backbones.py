@@ -12,7 +12,7 @@ import torch
 
 from itm_book.photographs.backbones import Colour, Pretrained, find_model, open_backbone
 from itm_book.photographs.detector import Detector
-from itm_book.photographs.region_boxes import layout
+from itm_book.regions.region_boxes import layout
 from itm_core.errors import InputError
 from tests.photos import noise, save_model
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from itm_book.photographs.backbones import Colour
 from itm_book.photographs.own_split import load_own
-from itm_book.photographs.region_boxes import layout
+from itm_book.regions.region_boxes import layout
 from itm_core.cli import main
 from itm_core.data.dataset import load_split
 from itm_core.data.feature_notes import read_note

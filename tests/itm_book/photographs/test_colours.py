@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from itm_book.photographs.colours import COLOURS, PALE, WIDTH, colours, describe
-from itm_book.photographs.region_boxes import layout
+from itm_book.regions.region_boxes import layout
 from tests.photos import noise
 
 

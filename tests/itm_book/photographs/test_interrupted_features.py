@@ -21,9 +21,9 @@ from PIL import Image
 
 from itm_book.photographs import layout_assembly, region_features
 from itm_book.photographs.backbones import open_backbone
-from itm_book.photographs.box_scorer import scorer_for
 from itm_book.photographs.picture_sources import of_dataset, of_folder
 from itm_book.photographs.region_features import Task
+from itm_book.regions.box_scorer import scorer_for
 from itm_core.cli import main
 from itm_core.errors import InputError
 from tests.photos import noise, save_model, write_captions, write_photographs

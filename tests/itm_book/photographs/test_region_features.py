@@ -16,8 +16,8 @@ from itm_book.photographs import region_features
 from itm_book.photographs.backbones import Colour
 from itm_book.photographs.own_split import load_own
 from itm_book.photographs.picture_sources import of_dataset, of_flickr8k, of_folder
-from itm_book.photographs.region_boxes import BoxFile, Grid, layout
 from itm_book.photographs.region_features import Task, make_features
+from itm_book.regions.region_boxes import BoxFile, Grid, layout
 from itm_core.data.dataset import load_dataset, load_split
 from itm_core.data.feature_notes import read_note
 from itm_core.data.photographs import PhotographError, read_photograph

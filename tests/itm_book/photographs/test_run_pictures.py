@@ -12,8 +12,8 @@ from itm_book.checkpoints import shipped_matchers
 from itm_book.checkpoints.shipping import ship
 from itm_book.photographs.backbones import Colour
 from itm_book.photographs.opening import open_dataset, open_photographs
-from itm_book.photographs.region_boxes import layout
 from itm_book.photographs.run_pictures import backbone_of, captioned, pictures_for
+from itm_book.regions.region_boxes import layout
 from itm_core.data.dataset import Dataset
 from itm_core.errors import InputError
 from itm_core.experiments.run import Run

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from itm_book.photographs.picture_files import photographs_in, shrunk
+from itm_book.regions.picture_files import photographs_in, shrunk
 from itm_core.data.photographs import PhotographError, read_photograph
 from itm_core.errors import InputError
 from tests.photos import noise

@@ -20,10 +20,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from itm_book.photographs import efficientnet
-from itm_book.photographs.efficientnet import CHANNELS, DEEP, MIDDLE, EfficientNetLite
-from itm_book.photographs.extractor_files import SCORER, extractor_folder, read_tensors
-from itm_book.photographs.region_boxes import REGIONS, layout
+from itm_book.regions import efficientnet
+from itm_book.regions.efficientnet import CHANNELS, DEEP, MIDDLE, EfficientNetLite
+from itm_book.regions.extractor_files import SCORER, extractor_folder, read_tensors
+from itm_book.regions.region_boxes import REGIONS, layout
 from itm_core.errors import InputError
 from itm_core.evaluation.attention_quality import iou
 from itm_core.files import whole_file

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itm_book.photographs.box_means import box_means
+from itm_book.regions.box_means import box_means
 
 
 def slow(cells: np.ndarray, box: np.ndarray, width: float, height: float) -> np.ndarray:

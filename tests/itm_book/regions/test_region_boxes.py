@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itm_book.photographs.region_boxes import BoxFile, filled_up, layout
+from itm_book.regions.region_boxes import BoxFile, filled_up, layout
 from itm_core.errors import InputError
 from tests.photos import noise
 

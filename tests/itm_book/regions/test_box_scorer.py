@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from itm_book.photographs import box_scorer
 from itm_book.photographs.backbones import open_backbone
-from itm_book.photographs.box_scorer import (
+from itm_book.regions import box_scorer
+from itm_book.regions.box_scorer import (
     BoxScorer,
     ScorerNetwork,
     anchors,
@@ -24,8 +24,8 @@ from itm_book.photographs.box_scorer import (
     without_overlap,
     write_scorer,
 )
-from itm_book.photographs.efficientnet import EfficientNetLite
-from itm_book.photographs.region_boxes import layout
+from itm_book.regions.efficientnet import EfficientNetLite
+from itm_book.regions.region_boxes import layout
 from itm_core.errors import InputError
 
 

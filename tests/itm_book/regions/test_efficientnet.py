@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from itm_book.photographs.backbones import open_backbone
-from itm_book.photographs.efficientnet import IN_PICTURE, EfficientNetLite
+from itm_book.regions.efficientnet import IN_PICTURE, EfficientNetLite
 from itm_core.errors import InputError
 from tests.photos import noise
 from tests.places import PROJECT

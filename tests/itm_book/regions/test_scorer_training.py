@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from itm_book.photographs import extractor_training, scorer_training
-from itm_book.photographs.box_scorer import anchors, corners, regions_of
-from itm_book.photographs.extractor_files import PROJECTION, SCORER
+from itm_book.photographs import extractor_training
 from itm_book.photographs.extractor_training import annotated_boxes, train_extractor
 from itm_book.photographs.picture_sources import Source, of_flickr8k
-from itm_book.photographs.projection import Projection
-from itm_book.photographs.scorer_training import (
+from itm_book.regions import scorer_training
+from itm_book.regions.box_scorer import anchors, corners, regions_of
+from itm_book.regions.extractor_files import PROJECTION, SCORER
+from itm_book.regions.projection import Projection
+from itm_book.regions.scorer_training import (
     ScorerSettings,
     StoredMaps,
     focal_loss,
@@ -93,7 +94,7 @@ def pictures(count: int) -> tuple[Source, list[np.ndarray]]:
 
 def test_a_trained_scorer_finds_what_is_marked(tmp_path: Path) -> None:
     source, boxes = pictures(64)
-    maps = StoredMaps(tmp_path, source, Backbone())
+    maps = StoredMaps(tmp_path, 64, source.picture, Backbone())
     network = train_scorer(maps, boxes, ScorerSettings(epochs=6, batch=8))
     overlaps = []
     for k in range(16):
@@ -113,12 +114,12 @@ def test_maps_are_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     stopped = Source("train", source.ids, source.stamps, stopping)
     with pytest.raises(KeyboardInterrupt):
-        StoredMaps(tmp_path, stopped, Backbone())
+        StoredMaps(tmp_path, 7, stopped.picture, Backbone())
     again = Backbone()
-    maps = StoredMaps(tmp_path, source, again)
+    maps = StoredMaps(tmp_path, 7, source.picture, again)
     assert again.calls == 3  # of 4, 5 and 6
     (tmp_path / "whole").mkdir()
-    whole = StoredMaps(tmp_path / "whole", source, Backbone())
+    whole = StoredMaps(tmp_path / "whole", 7, source.picture, Backbone())
     for ours, others in zip(maps.arrays.values(), whole.arrays.values(), strict=True):
         np.testing.assert_array_equal(ours, others)
 

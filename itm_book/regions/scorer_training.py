@@ -11,7 +11,7 @@ Page: "The data".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -23,9 +23,8 @@ from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 from tqdm.auto import tqdm
 
-from itm_book.photographs.box_scorer import ScorerNetwork, anchors, corners
-from itm_book.photographs.efficientnet import CHANNELS, DEEP, MIDDLE, EfficientNetLite
-from itm_book.photographs.picture_sources import Source
+from itm_book.regions.box_scorer import ScorerNetwork, anchors, corners
+from itm_book.regions.efficientnet import CHANNELS, DEEP, MIDDLE, EfficientNetLite
 from itm_core.evaluation.attention_quality import iou
 from itm_core.files import read_json, write_json
 from itm_core.settings import SEEDS, Count, NotNegative, Positive, Settings
@@ -54,9 +53,20 @@ class StoredMaps:
     is resumed.
     """
 
-    def __init__(self, folder: Path, source: Source, backbone: EfficientNetLite) -> None:
-        """Compute the maps that the folder does not have yet."""
-        self.count = len(source.ids)
+    def __init__(
+        self,
+        folder: Path,
+        count: int,
+        picture: Callable[[int], np.ndarray],
+        backbone: EfficientNetLite,
+    ) -> None:
+        """Compute the maps that the folder does not have yet.
+
+        Args:
+            count: number of pictures.
+            picture: returns the k-th ``[H, W, 3]`` uint8.
+        """
+        self.count = count
         note = folder / "maps.json"
         done = read_json(note)["done"] if note.exists() else 0
         cells = {MIDDLE: backbone.side // 16, DEEP: backbone.side // 32}
@@ -70,7 +80,7 @@ class StoredMaps:
             for block in (MIDDLE, DEEP)
         }
         for k in tqdm(range(done, self.count), desc="maps", unit="image"):
-            maps = backbone.maps(source.picture(k))
+            maps = backbone.maps(picture(k))
             self.arrays[MIDDLE][k] = maps.middle.cpu().numpy()
             self.arrays[DEEP][k] = maps.deep.cpu().numpy()
             if (k + 1) % BLOCK == 0 or k + 1 == self.count:

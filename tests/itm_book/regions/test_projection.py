@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from itm_book.photographs.projection import Projection, fitted
+from itm_book.regions.projection import Projection, fitted
 from itm_core.errors import InputError
 
 

@@ -25,9 +25,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from itm_book.photographs.box_means import box_means
-from itm_book.photographs.picture_files import shrunk
-from itm_book.photographs.projection import Projection
+from itm_book.regions.box_means import box_means
+from itm_book.regions.picture_files import shrunk
+from itm_book.regions.projection import Projection
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 from itm_core.extras import optional

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from itm_book.photographs.extractor_files import read_tensors
+from itm_book.regions.extractor_files import read_tensors
 from itm_core.files import whole_file
 
 COMPONENTS = 512

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itm_book.photographs.coverage import (
+from itm_book.regions.coverage import (
     PhraseBoxes,
     coverage,
     phrase_boxes,

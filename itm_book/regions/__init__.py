@@ -1,0 +1,1 @@
+"""Regions of photographs: boxes, the default network, the trained extractor, coverage."""
