@@ -31,13 +31,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "entities", help="write the boxes that words refer to, from Flickr30K Entities"
     )
     command.add_argument("folder", type=Path, metavar="DATASET", help="in the SCAN layout")
-    command.add_argument(
-        "--annotations",
-        type=Path,
-        default=ENTITIES,
-        metavar="FOLDER",
-        help=f"the folder of Entities; default: {ENTITIES}",
-    )
+    add_annotations(command)
     command.add_argument("--split", action="append", help="repeatable; default: train, dev, test")
     command.add_argument("--words", default="heads", help="heads (of phrases) or phrases")
     command.add_argument(
@@ -51,6 +45,17 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--split", default="test", help="default: test")
     command.add_argument("--iou", type=float, default=0.5, help="least IoU; default: 0.5")
     command.set_defaults(run=_coverage)
+
+
+def add_annotations(command: argparse.ArgumentParser) -> None:
+    """Add ``--annotations``, the folder of Flickr30K Entities, to a command."""
+    command.add_argument(
+        "--annotations",
+        type=Path,
+        default=ENTITIES,
+        metavar="FOLDER",
+        help=f"the folder of Entities; default: {ENTITIES}",
+    )
 
 
 def _convert(options: argparse.Namespace) -> int:

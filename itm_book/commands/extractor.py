@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from itm_book.commands.convert import ENTITIES
+from itm_book.commands.convert import add_annotations
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -17,13 +17,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "extractor", help="train the box scorer and the projection of region features"
     )
     command.add_argument("out", type=Path, metavar="DEST", help="the folder to write")
-    command.add_argument(
-        "--annotations",
-        type=Path,
-        default=ENTITIES,
-        metavar="FOLDER",
-        help=f"the folder of Entities; default: {ENTITIES}",
-    )
+    add_annotations(command)
     command.add_argument("--epochs", type=int, help="of the box scorer; default: 4")
     command.add_argument("--seed", type=int, help="default: 0")
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
