@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, ClassVar, Protocol, Self
 
 import torch
@@ -16,8 +17,9 @@ from itm_core.training.feature_cache import FEATURE_CACHES
 from itm_core.training.losses import LossSettings
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
+    # one pass over the weights in the place of a dozen
+    "adam": partial(torch.optim.Adam, fused=True),
+    "adamw": partial(torch.optim.AdamW, fused=True),
 }
 TRAINING_PRECISIONS = (*PRECISIONS, "float64")
 
