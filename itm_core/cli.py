@@ -9,9 +9,13 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from itm_core.errors import InputError
 from itm_core.extras import extra_of, needs_extra
+
+if TYPE_CHECKING:
+    from itm_core.data.dataset import Split
 
 BAD_INPUT = 2
 MORE_COMMANDS = "itm.commands"  # entry points: functions that add commands to the parser
@@ -142,6 +146,12 @@ def _runs(options: argparse.Namespace) -> int:
     return 0
 
 
+def _different(split: Split) -> str:
+    """Return the smallest and the largest number of captions of an image, where they differ."""
+    low, high = split.caption_counts.min(), split.caption_counts.max()
+    return f", {low} to {high} an image" if low < high else ""
+
+
 def _check(options: argparse.Namespace) -> int:
     from itm_core.data.annotations import annotation_summary
     from itm_core.data.dataset import load_dataset, vocabulary_file
@@ -156,7 +166,8 @@ def _check(options: argparse.Namespace) -> int:
         images, regions, width = split.regions.shape
         print(
             f"{split.name}: {images} images, {regions} regions of {width}, "
-            f"{len(split.captions)} captions, {100 * shares[split.name]:.1f} % of words unknown"
+            f"{len(split.captions)} captions{_different(split)}, "
+            f"{100 * shares[split.name]:.1f} % of words unknown"
         )
         if annotated := annotation_summary(split):
             print(f"{split.name}: {annotated}")

@@ -71,7 +71,7 @@ class Prepared:
         captions; ``None`` takes all.
         """
         split = self.train.split
-        captions = split.captions[: limit and limit * split.captions_per_image]
+        captions = split.captions[: split.caption_total(limit)]
         pieces = self.vocabulary if isinstance(self.vocabulary, WordPieces) else None
         return Pairs(
             self.train.features,  # all of them, memory-mapped: no caption asks for the others

@@ -21,6 +21,7 @@ from itm_core.data.vocabulary import Vocabulary
 from itm_core.data.word_pieces import WordPieces
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
+from itm_core.evaluation import retrieval
 from itm_core.experiments import recipes
 from itm_core.experiments.prepare import Words, build
 from itm_core.experiments.recipes import Recipe
@@ -32,6 +33,7 @@ COMPLETE = "metrics.json"
 VOCABULARY = "vocabulary.json"
 WEIGHTS = "best.safetensors"
 SCORES = "test_scores.npy"
+CAPTION_IMAGE = "test_caption_image.npy"  # where images differ in captions
 IMPORT = "import.json"  # in the folders of imported weights alone
 CONFIGURATION = "config.json"  # the first file of a run
 ERROR = "error.txt"  # the end of a traceback, where the run's notebook has failed
@@ -117,6 +119,12 @@ class Run:
         path = self.folder / SCORES
         with reading(path):
             return np.load(path)
+
+    @cached_property
+    def caption_image(self) -> np.ndarray:
+        """``[C]`` the image of each caption of the test split."""
+        path = self.folder / CAPTION_IMAGE
+        return retrieval.image_of_captions(self.scores, np.load(path) if path.exists() else None)
 
     @cached_property
     def recipe(self) -> Recipe:

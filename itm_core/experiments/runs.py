@@ -8,7 +8,8 @@ A run is a folder ``ROOT/<dataset>/<recipe>/<seed>-<hash of the full configurati
 ``curve.csv``         one row per epoch
 ``best.safetensors``  the epoch with the largest development rSum; ``last.safetensors`` beside
 ``vocabulary.json``   the ids of the words
-``test_scores.npy``   ``[I, C]`` scores of the test split
+``test_scores.npy``   ``[I, C]`` scores of the test split; ``test_caption_image.npy`` where its
+                      images differ in captions
 ``metrics.json``      retrieval numbers with intervals; written last, when a run is finished
 ====================  =====================================================================
 
