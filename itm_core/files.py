@@ -171,7 +171,15 @@ def write_json(path: Path, content: object) -> None:
 
 
 def read_json(path: Path) -> dict:
-    """Return the JSON object in ``path``.
+    """Return the JSON object in ``path``; raises `InputError` as `read_json_value` does."""
+    content = read_json_value(path)
+    if not isinstance(content, dict):
+        raise InputError("not a JSON object", file=path, found=type(content).__name__)
+    return content
+
+
+def read_json_value(path: Path) -> Any:
+    """Return the JSON value in ``path``, an object or anything else.
 
     Raises `InputError` when it cannot be opened (see `reading`), is not valid JSON, or has an
     object with a repeated key.
@@ -182,13 +190,10 @@ def read_json(path: Path) -> dict:
 
     try:
         with reading(path):
-            text = path.read_text(encoding="utf-8")
-        content = json.loads(text, object_pairs_hook=without_repeats)
+            text = path.read_text(encoding="utf-8-sig")
+        return json.loads(text, object_pairs_hook=without_repeats)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError("not readable as JSON", file=path, found=str(error)) from None
-    if not isinstance(content, dict):
-        raise InputError("not a JSON object", file=path, found=type(content).__name__)
-    return content
 
 
 def unique_keys(

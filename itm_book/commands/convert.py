@@ -23,7 +23,13 @@ def add(commands: argparse._SubParsersAction) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help="Karpathy's or COCO's .json, or lines of name.jpg#0<TAB>caption",
+        help="Karpathy's, COCO's or BLIP's .json, a .csv, or lines of name.jpg#0<TAB>caption",
+    )
+    command.add_argument(
+        "--captions-per-image",
+        type=int,
+        metavar="N",
+        help="take the first N of each image (5: the SCAN release of MSCOCO); default: all",
     )
     command.add_argument("--split", help="train, dev or test, if the caption file has no splits")
     command.set_defaults(run=_convert)
@@ -61,7 +67,13 @@ def add_annotations(command: argparse.ArgumentParser) -> None:
 def _convert(options: argparse.Namespace) -> int:
     from itm_book.datasets.convert import convert
 
-    converted = convert(options.source, options.folder, options.captions, split=options.split)
+    converted = convert(
+        options.source,
+        options.folder,
+        options.captions,
+        split=options.split,
+        per_image=options.captions_per_image,
+    )
     print("\n".join([*converted.lines(), str(converted.folder)]))
     return 0
 

@@ -80,6 +80,7 @@ def convert(
     captions: Path | str,
     *,
     split: str | None = None,
+    per_image: int | None = None,
     progress: bool = True,
 ) -> Converted:
     """Write a dataset in the SCAN layout to ``folder`` and return its contents.
@@ -88,12 +89,13 @@ def convert(
         source: a ``.tsv``, a folder of them, or a folder of ``.npz`` files.
         captions: see `caption_sources`; it sets the order; images without captions are skipped.
         split: for caption files without splits.
+        per_image: the largest number of captions of an image, the first ones; all by default.
 
     Raises `InputError` when a record is damaged, the number of regions varies, a captioned image
     has no features, there is no disk space, or the folder has one of these splits already.
     """
     source, folder = Path(source), Path(folder)
-    images = read_captioned(Path(captions), split)
+    images = read_captioned(Path(captions), split, per_image)
     names = list(dict.fromkeys(image.split for image in images))
     _require_new_splits(folder, names)
     folder.parent.mkdir(parents=True, exist_ok=True)

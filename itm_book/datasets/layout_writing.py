@@ -26,10 +26,15 @@ def open_array(path: Path, kind: type, shape: tuple[int, ...]) -> np.memmap:
 def write_texts(
     folder: Path, split: str, ids: Sequence[str], captions: Sequence[Sequence[str]] | None
 ) -> None:
-    """Write the ids, and the captions unless they are None, one per line."""
+    """Write the ids, and the captions unless they are None, one per line.
+
+    The number of captions of each image is written where images differ in it.
+    """
     rows = {"ids": list(ids)}
     if captions is not None:
         rows["caps"] = [caption for of_image in captions for caption in of_image]
+        if len(set(map(len, captions))) > 1:
+            rows["counts"] = [str(len(of_image)) for of_image in captions]
     for ending, lines in rows.items():
         text = "".join(f"{line}\n" for line in lines)
         (folder / f"{split}_{ending}.txt").write_text(text, encoding="utf-8", newline="\n")
