@@ -127,6 +127,8 @@ def _train(options: argparse.Namespace) -> int:
         )
     if group.first:
         print(retrieval.text(run.metrics))
+        if run.words_found:
+            print(f"word vectors: {run.words_found}")
         print(f"run: {run.folder}")
     return 0
 
@@ -142,7 +144,8 @@ def _runs(options: argparse.Namespace) -> int:
     from itm_core.experiments import runs
 
     for run in runs.all_runs(options.root):
-        print(f"{run.metrics['rsum']:6.1f}  {run.folder}")
+        words = f"  ({run.words_found})" if run.words_found else ""
+        print(f"{run.metrics['rsum']:6.1f}  {run.folder}{words}")
     return 0
 
 

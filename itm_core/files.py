@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
 import stat
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -194,6 +196,19 @@ def read_json_value(path: Path) -> Any:
         return json.loads(text, object_pairs_hook=without_repeats)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError("not readable as JSON", file=path, found=str(error)) from None
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal, read once per process while it is the same."""
+    with reading(path):
+        status = path.stat()
+        return _sha256_of(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _sha256_of(path: Path, size: int, modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def unique_keys(

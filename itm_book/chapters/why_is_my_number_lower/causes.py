@@ -32,7 +32,7 @@ from itm_core.evaluation import retrieval
 from itm_core.evaluation.scoring import score_matrix
 from itm_core.evaluation.statistics import sd
 from itm_core.experiments.evaluate import dev_scorer
-from itm_core.experiments.prepare import build, encode, prepare
+from itm_core.experiments.prepare import build, encode, load_word_vectors, prepare
 from itm_core.experiments.runs import Run
 from itm_core.files import whole_file
 from itm_core.models import Matcher
@@ -359,6 +359,7 @@ def _train_again(run: Run, data: Dataset, device: torch.device) -> tuple[np.ndar
     pairs = prepared.training_pairs(recipe.training.train_images)
     torch.manual_seed(run.seed)  # as a run does, so that it starts from the same weights
     matcher = build(recipe, run.config, run.vocabulary).to(device)
+    load_word_vectors(matcher, recipe, run.vocabulary)
     with TemporaryDirectory() as folder:
         curve = Trainer(
             matcher, pairs, recipe, seed=run.seed, folder=Path(folder),
