@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from itm_book.datasets.convert import convert
+from itm_book.datasets.region_sources.record import BOXES, FEATURES
+from itm_book.datasets.region_sources.tsv_rows import BUTD, LXMERT
 from itm_core.data.dataset import load_dataset, load_split
+from itm_core.data.photographs import ENDINGS
 from itm_core.errors import InputError
 from tests.itm_book.datasets.region_sources.writing import (
     FORMS,
@@ -181,3 +184,9 @@ def test_the_split_that_was_made_has_the_names_of_the_captions(tmp_path: Path) -
     split = load_split(tmp_path / "made", "test")
     assert split.ids == ["7", "12", "rsicd_31", "a"]
     np.testing.assert_array_equal(split.regions[3], regions_of(44)["x"])
+
+
+def test_the_page_names_what_is_read() -> None:
+    page = (Path(__file__).parents[4] / "book/files.md").read_text()
+    for name in (*ENDINGS, *FEATURES, *BOXES, *BUTD, *LXMERT):
+        assert f"`{name}`" in page or name in page.split("### LXMERT")[1].split("as in")[0], name

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import pickle
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from itm_book.datasets.convert import convert
+from itm_core.data.dataset import load_split
 from itm_core.errors import InputError
 from tests.itm_book.datasets.region_sources.test_source import require_truth
 from tests.itm_book.datasets.test_convert import IDS, regions_of, write_karpathy
@@ -121,3 +124,26 @@ def test_other_files_of_these_endings_are_refused(tmp_path: Path, name: str, kin
     (tmp_path / name).write_bytes(b"no database" * 1000)
     with pytest.raises(InputError, match=f"not readable as {kind}"):
         convert_file(tmp_path, tmp_path / name)
+
+
+def test_the_line_of_the_page_writes_files_that_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lmdb = pytest.importorskip("lmdb")
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    truth = {image: rng.normal(size=(2, 2048)).astype(np.float32) for image in IDS}
+    boxes = base64.b64encode(np.float32([[0, 0, 9, 9]] * 2).tobytes())
+    with lmdb.open("features.lmdb", map_size=2**24) as store, store.begin(write=True) as write:
+        write.put(b"keys", pickle.dumps([]))
+        for image, x in truth.items():
+            item = {"features": base64.b64encode(x.tobytes()), "boxes": boxes}
+            write.put(str(image).encode(), pickle.dumps({**item, "img_w": 80, "img_h": 60}))
+    page = (Path(__file__).parents[4] / "book/files.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(code, "book/files.md", "exec"), {})
+    convert_file(tmp_path, tmp_path / "regions")
+    split = load_split(tmp_path / "made", "dev")
+    np.testing.assert_array_equal(split.regions[0], truth[int(split.ids[0])])
+    assert split.boxes is not None
+    assert split.sizes is not None
