@@ -49,14 +49,15 @@ class GallerySplit(Split):
     """Some photographs of a gallery, with the smaller copies that it keeps.
 
     Attributes:
-        copies: bytes of a WebP file for each photograph.
+        digests: the hash of each photograph's content.
     """
 
-    copies: Sequence[np.ndarray]
+    digests: Sequence[str]
 
     def picture(self, image: int) -> np.ndarray:
         """Return the smaller copy ``[H, W, 3]`` uint8 of a photograph."""
-        with Image.open(BytesIO(self.copies[image].tobytes())) as file:
+        (copies,) = read_rows(self.folder, [self.digests[image]], "picture")
+        with Image.open(BytesIO(copies[0].tobytes())) as file:
             return np.asarray(file.convert("RGB"))
 
 
@@ -90,10 +91,7 @@ class PhotographGallery:
         Raises `InputError` when stored features are missing or damaged.
         """
         digests = [self.digests[place] for place in places]
-        features, boxes, sizes = (
-            np.stack(read_rows(self.folder, digests, part))
-            for part in ("features", "boxes", "size")
-        )
+        features, boxes, sizes = read_rows(self.folder, digests, "features", "boxes", "size")
         return GallerySplit(
             folder=self.folder,
             name=OWN,
@@ -103,7 +101,7 @@ class PhotographGallery:
             captions_per_image=0,
             boxes=boxes,
             sizes=sizes,
-            copies=read_rows(self.folder, digests, "picture"),
+            digests=digests,
         )
 
     def _features(self) -> Iterator[tuple[slice, Any]]:
@@ -134,7 +132,8 @@ class PhotographGallery:
 
     def boxes(self) -> np.ndarray:
         """Return the boxes ``[I, R, 4]`` of every photograph, in its pixels."""
-        return np.stack(read_rows(self.folder, self.digests, "boxes"))
+        (boxes,) = read_rows(self.folder, self.digests, "boxes")
+        return boxes
 
     def search(
         self, sentence: str, top: int, candidates: int | None = None, *, small: bool = True

@@ -81,18 +81,19 @@ def write_row(folder: Path, digest: str, row: PictureRow) -> None:
         partial.write_bytes(save(arrays))
 
 
-def read_rows(folder: Path, digests: Sequence[str], part: str) -> list[np.ndarray]:
-    """Return one of `PARTS` of some photographs.
+def read_rows(folder: Path, digests: Sequence[str], *parts: str) -> tuple[np.ndarray, ...]:
+    """Return some of `PARTS` of photographs with one number of regions, each ``[I, ...]``.
 
     Raises `InputError` for a file that is missing or damaged.
     """
-    return [_read_part(row_file(folder, digest), part) for digest in digests]
+    rows = [_read_parts(row_file(folder, digest), parts) for digest in digests]
+    return tuple(np.stack(values) for values in zip(*rows, strict=True))
 
 
-def _read_part(path: Path, part: str) -> np.ndarray:
+def _read_parts(path: Path, parts: Sequence[str]) -> list[np.ndarray]:
     try:
         with safe_open(path, "numpy") as file:
-            return file.get_tensor(part)
+            return [file.get_tensor(part) for part in parts]
     except (OSError, SafetensorError) as error:
         raise InputError(
             "the stored features of a photograph are missing or damaged",
