@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from itm_book.regions.picture_files import ENDINGS
+from itm_core.data.photographs import ENDINGS
 from itm_core.errors import InputError
 from itm_core.files import reading
 
