@@ -8,9 +8,10 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
+from io import TextIOWrapper
 from pathlib import Path
 
-from itm_core.errors import InputError
+from itm_core.errors import InputError, files_named
 from itm_core.extras import extra_of, needs_extra
 
 BAD_INPUT = 2
@@ -25,30 +26,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     options.arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        return options.run(options)
+        with files_named():
+            return options.run(options)
     except InputError as error:
-        print(f"itm: {error}", file=sys.stderr)
-        return BAD_INPUT
+        return _bad_input(error)
     except ModuleNotFoundError as error:
         extra = extra_of(error)
         if extra is None:
             raise
-        print(f"itm: {needs_extra(f'itm {options.command}', extra)}", file=sys.stderr)
-        return BAD_INPUT
+        return _bad_input(needs_extra(f"itm {options.command}", extra))
     except KeyboardInterrupt as error:
         print(f"itm: {str(error) or 'interrupted'}", file=sys.stderr)
         return 130
 
 
 def entry() -> None:
-    """Run the command line and exit; without a traceback on a closed pipe (``| head``)."""
+    """Run the command line and exit; without a traceback where standard output fails.
+
+    That is a closed pipe (``| head``), a full disk, or none at all (``>&-``).
+    """
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123
+    sys.stderr = sys.stderr or sys.stdout
+    if isinstance(sys.stdout, TextIOWrapper):  # names that the terminal's encoding does not have
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = main()
-        sys.stdout.flush()
-    except BrokenPipeError:
+        with files_named("standard output", "written"):
+            sys.stdout.flush()
+    except (BrokenPipeError, InputError) as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more
-        code = 141
+        code = 141 if isinstance(error, BrokenPipeError) else _bad_input(error)
     sys.exit(code)
+
+
+def _bad_input(error: InputError) -> int:
+    print(f"itm: {error}", file=sys.stderr)
+    return BAD_INPUT
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,7 +1,14 @@
-"""The exception for bad input: where it is, what was expected and found, and what to do."""
+"""The exception for bad input: where it is, what was expected and found, and what to do.
+
+Errors of the operating system about files become that exception too, in `files_named`.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -52,3 +59,57 @@ class InputError(ValueError):
         super().__init__(message)
         self.problem, self.file, self.row = problem, file, row
         self.expected, self.found, self.remedy = expected, found, remedy
+
+
+PROBLEMS: dict[int, tuple[str, str]] = {  # errno: the problem and the remedy
+    errno.ENOENT: ("no such file or folder", "check the name, and the folder it starts from"),
+    errno.EACCES: ("may not be {doing}", "its owner (ls -ld) gives access with: chmod {right} {path}"),
+    errno.EPERM: ("may not be {doing}", "its owner (ls -ld) may, or name another path"),
+    errno.EROFS: ("may not be written", "its file system is read-only: name another folder"),
+    errno.EISDIR: ("not a file; found a folder, not a file", "name a file"),
+    errno.ENOTDIR: ("a file in the place of a folder", "this path, or one above it, is a file"),
+    errno.EEXIST: ("exists already", "name another one, or remove it"),
+    errno.ENOTEMPTY: ("not empty", "name another folder, or remove what is in it"),
+    errno.ENAMETOOLONG: ("the name is too long", "shorten it: 255 bytes are the usual limit"),
+    errno.ELOOP: ("a symbolic link that leads to itself", "remove the link, or correct it"),
+    errno.EMFILE: ("too many open files", "raise the limit (ulimit -n 4096), or use fewer workers"),
+    errno.EBUSY: ("in use", "end the program that uses it, and run the same command again"),
+    errno.EIO: ("the drive failed", "check the drive, and run the same command again"),
+    errno.ESTALE: ("the network drive failed", "check the drive, and run the same command again"),
+}
+FULL = ("no space left", "free some space and run the same command again; what was finished is kept")
+PROBLEMS |= {errno.ENOSPC: FULL, errno.EDQUOT: FULL}
+RIGHTS = {"read": "a+r", "written": "a+w"}
+
+
+@contextmanager
+def files_named(path: Path | str | None = None, doing: str = "opened") -> Iterator[None]:
+    """Turn the operating system's errors about files inside the block into an `InputError`.
+
+    Errors of other kinds (`PROBLEMS` lists these) are passed on.
+
+    Args:
+        path: what the message names; by default the file that the error names.
+        doing: ``read``, ``written`` or ``opened``: what a missing permission would allow.
+
+    >>> with files_named():
+    ...     open("/no such folder/captions.txt")
+    Traceback (most recent call last):
+        ...
+    itm_core.errors.InputError: /no such folder/captions.txt: no such file or folder. Remedy: ...
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in PROBLEMS:
+            raise
+        name = path
+        if isinstance(error.filename, bytes | str) and (
+            path is None or error.errno == errno.ENAMETOOLONG
+        ):
+            name = os.fsdecode(error.filename)
+        problem, remedy = PROBLEMS[error.errno]
+        words = {"doing": doing, "right": RIGHTS.get(doing, "a+rw"), "path": escaped(name)}
+        raise InputError(
+            problem.format(**words), file=name, remedy=remedy.format(**words)
+        ) from None
