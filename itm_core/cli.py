@@ -16,6 +16,13 @@ from itm_core.extras import extra_of, needs_extra
 
 BAD_INPUT = 2
 MORE_COMMANDS = "itm.commands"  # entry points: functions that add commands to the parser
+GROUPS = {  # how ``itm --help`` lists the commands; those of other packages come last
+    "get data": ("scenes", "data", "check"),
+    "train and evaluate": ("recipes", "train", "grid", "runs", "score"),
+    "search your pictures": ("index", "search"),
+    "read and record": ("book", "results", "bench"),
+    "use the authors' files": ("import", "parity"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,15 +73,34 @@ def _bad_input(error: InputError) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="itm", description="Fine-grained image-text matching, reproduced."
+        prog="itm",
+        usage="itm [-h] COMMAND ...",
+        description="Fine-grained image-text matching, reproduced.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    commands = parser.add_subparsers(
+        prog="itm", required=True, metavar="COMMAND", dest="command", help=argparse.SUPPRESS
+    )
     _add_train(commands)
     _add_lists(commands)
     _add_check(commands)
     for entry_point in entry_points(group=MORE_COMMANDS):
         entry_point.load()(commands)
+    parser.epilog = _by_group(commands)
     return parser
+
+
+def _by_group(commands: argparse._SubParsersAction) -> str:
+    """Return the commands with their help under the titles of `GROUPS`, instead of one list."""
+    texts = {action.dest: action.help for action in commands._choices_actions}
+    commands._choices_actions = []  # argparse prints these in one list
+    others = set(texts).difference(*GROUPS.values())
+    groups = {**GROUPS, "others": tuple(sorted(others))}
+    lines = []
+    for title, names in groups.items():
+        rows = [f"    {name:8} {texts[name]}" for name in names if name in texts]
+        lines += [f"{title}:", *rows, ""] if rows else []
+    return "\n".join([*lines, "itm COMMAND --help lists the options of a command."])
 
 
 def _add_train(commands: argparse._SubParsersAction) -> None:

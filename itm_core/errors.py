@@ -63,7 +63,7 @@ class InputError(ValueError):
 
 PROBLEMS: dict[int, tuple[str, str]] = {  # errno: the problem and the remedy
     errno.ENOENT: ("no such file or folder", "check the name, and the folder it starts from"),
-    errno.EACCES: ("may not be {doing}", "its owner (ls -ld) gives access with: chmod {right} {path}"),
+    errno.EACCES: ("may not be {doing}", "its owner gives access with: chmod {right} {path}"),
     errno.EPERM: ("may not be {doing}", "its owner (ls -ld) may, or name another path"),
     errno.EROFS: ("may not be written", "its file system is read-only: name another folder"),
     errno.EISDIR: ("not a file; found a folder, not a file", "name a file"),
@@ -76,9 +76,9 @@ PROBLEMS: dict[int, tuple[str, str]] = {  # errno: the problem and the remedy
     errno.EBUSY: ("in use", "end the program that uses it, and run the same command again"),
     errno.EIO: ("the drive failed", "check the drive, and run the same command again"),
     errno.ESTALE: ("the network drive failed", "check the drive, and run the same command again"),
+    errno.ENOSPC: ("no space left", "free some space, and run the same command again"),
+    errno.EDQUOT: ("your quota is used up", "free some space, and run the same command again"),
 }
-FULL = ("no space left", "free some space and run the same command again; what was finished is kept")
-PROBLEMS |= {errno.ENOSPC: FULL, errno.EDQUOT: FULL}
 RIGHTS = {"read": "a+r", "written": "a+w"}
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from itm_book.photographs.picture_sources import OWN
 from itm_core.data.arrays import array, boxes_and_sizes, finite
 from itm_core.data.dataset import Split
-from itm_core.data.vocabulary import read_captions
 from itm_core.data.names import require_ids
+from itm_core.data.vocabulary import read_captions
 from itm_core.errors import InputError
 from itm_core.files import unique_keys
 
