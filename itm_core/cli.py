@@ -13,6 +13,7 @@ from pathlib import Path
 
 from itm_core.errors import InputError, files_named
 from itm_core.extras import extra_of, needs_extra
+from itm_core.files import reading
 
 BAD_INPUT = 2
 MORE_COMMANDS = "itm.commands"  # entry points: functions that add commands to the parser
@@ -176,6 +177,9 @@ def _recipes(options: argparse.Namespace) -> int:
 def _runs(options: argparse.Namespace) -> int:
     from itm_core.experiments import runs
 
+    if options.root.exists():
+        with reading(options.root):
+            next(options.root.iterdir(), None)  # a folder that may not be read has no runs
     for run in runs.all_runs(options.root):
         print(f"{run.metrics['rsum']:6.1f}  {run.folder}")
     return 0

@@ -63,8 +63,8 @@ class InputError(ValueError):
 
 PROBLEMS: dict[int, tuple[str, str]] = {  # errno: the problem and the remedy
     errno.ENOENT: ("no such file or folder", "check the name, and the folder it starts from"),
-    errno.EACCES: ("may not be {doing}", "its owner gives access with: chmod {right} {path}"),
-    errno.EPERM: ("may not be {doing}", "its owner (ls -ld) may, or name another path"),
+    errno.EACCES: ("may not be {doing}", "its owner gives access with: chmod {right} {closed}"),
+    errno.EPERM: ("may not be {doing}", "name another path; the system does not allow this one"),
     errno.EROFS: ("may not be written", "its file system is read-only: name another folder"),
     errno.EISDIR: ("not a file; found a folder, not a file", "name a file"),
     errno.ENOTDIR: ("a file in the place of a folder", "this path, or one above it, is a file"),
@@ -79,7 +79,7 @@ PROBLEMS: dict[int, tuple[str, str]] = {  # errno: the problem and the remedy
     errno.ENOSPC: ("no space left", "free some space, and run the same command again"),
     errno.EDQUOT: ("your quota is used up", "free some space, and run the same command again"),
 }
-RIGHTS = {"read": "a+r", "written": "a+w"}
+LOOP = "Symlink loop from "  # the RuntimeError of pathlib, before Python 3.13
 
 
 @contextmanager
@@ -108,8 +108,25 @@ def files_named(path: Path | str | None = None, doing: str = "opened") -> Iterat
             path is None or error.errno == errno.ENAMETOOLONG
         ):
             name = os.fsdecode(error.filename)
-        problem, remedy = PROBLEMS[error.errno]
-        words = {"doing": doing, "right": RIGHTS.get(doing, "a+rw"), "path": escaped(name)}
-        raise InputError(
-            problem.format(**words), file=name, remedy=remedy.format(**words)
-        ) from None
+        raise _file_error(error.errno, name, doing) from None
+    except RuntimeError as error:
+        if not str(error).startswith(LOOP):
+            raise
+        raise _file_error(errno.ELOOP, str(error).removeprefix(LOOP).strip("'"), doing) from None
+
+
+def _file_error(number: int, name: Path | str | None, doing: str) -> InputError:
+    problem, remedy = PROBLEMS[number]
+    closed, right = _closed(Path(name or "."), doing)
+    remedy = remedy.format(closed=escaped(closed), right=right)
+    return InputError(problem.format(doing=doing), file=name, remedy=remedy)
+
+
+def _closed(path: Path, doing: str) -> tuple[Path, str]:
+    """Return what denies access to a path, itself or a folder above it, and the missing right."""
+    for folder in reversed(path.absolute().parents):
+        if not os.access(folder, os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+            return folder, "a+rx"
+    if not os.path.lexists(path):
+        return path.parent, "a+w"
+    return path, {"read": "a+r", "written": "a+w"}.get(doing, "a+rw")
