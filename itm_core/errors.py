@@ -5,9 +5,11 @@ Errors of the operating system about files become that exception too, in `files_
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +23,29 @@ def escaped(value: object) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(value)
     )
+
+
+ENDING = re.compile(r"\.(ya?ml|json|ipynb|py|csv|pth|tar|safetensors)$", re.IGNORECASE)
+
+
+def similar_names(name: str, names: Collection[str]) -> list[str]:
+    """Return the names that may be meant by one that does not exist, the likeliest first.
+
+    Folders, endings of files, case, and whether words are joined by a dash, an underscore or a
+    space make no difference.
+
+    >>> similar_names("recipes/SCAN_t2i_mean.yml", ["bfan-prob", "scan-t2i-LSE", "scan-t2i-mean"])
+    ['scan-t2i-mean', 'scan-t2i-LSE']
+    """
+
+    def plain(text: str) -> str:
+        return re.sub(r"[\s_-]+", "-", text.casefold())
+
+    stem = name.replace("\\", "/").rstrip("/").rpartition("/")[2].strip()
+    while ENDING.search(stem):
+        stem = ENDING.sub("", stem)
+    plain_names = {plain(known): known for known in names}
+    return [plain_names[close] for close in difflib.get_close_matches(plain(stem), plain_names, 3)]
 
 
 class InputError(ValueError):
