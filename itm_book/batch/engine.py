@@ -203,7 +203,8 @@ def _command(batch: Plan) -> list[str]:
         *(sys.executable, "-m", "snakemake", "--snakefile", "Snakefile"),
         *("--profile", str(batch.profile), *OPTIONS),
         *(["--jobs", str(batch.workers)] if batch.remote else local),
-        *("--config", f"batch={batch.home / 'cells.json'}"),
+        # relative: Snakemake reads the value as YAML, where a path with " #" would end there
+        *("--config", "batch=cells.json"),
     ]
 
 

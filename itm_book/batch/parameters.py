@@ -123,10 +123,10 @@ def _option(name: str, kind: Any) -> str:
     """Return the option by which papermill takes a parameter of this type.
 
     >>> _option("seed", int), _option("recipe", str), _option("seeds", list[int])
-    ('-p seed VALUE', '-r recipe VALUE', "-y '{seeds: [...]}'")
+    ('-p seed VALUE', '-r recipe VALUE', "-y 'seeds: [...]'")
     """
     if kind is str:
         return f"-r {name} VALUE"
     if kind in WORDS or kind == int | None:
         return f"-p {name} VALUE"
-    return f"-y '{{{name}: {'{...}' if kind is dict else '[...]'}}}'"
+    return f"-y '{name}: {'{...}' if kind is dict else '[...]'}'"

@@ -55,7 +55,7 @@ def test_values_of_the_types_of_the_defaults_are_taken(injected: str) -> None:
         ("recipe = 8", "expected a text, found 8 .int.. Remedy: .* -r recipe VALUE"),
         ("fast = 1", "expected True or False, found 1"),
         ("rate = '1'", "expected a number, found '1'"),
-        ("overrides = 'training.epochs=2'", "as -y '{overrides: \\[...\\]}'"),
+        ("overrides = 'training.epochs=2'", "as -y 'overrides: \\[...\\]'"),
         ("overrides = [1]", "expected a list, each entry text"),
         ("seeds = ['0']", "expected a list, each entry whole number"),
         ("curated = [35, 1]", "curated has the wrong type"),
