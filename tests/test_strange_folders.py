@@ -1,9 +1,8 @@
-"""The main commands in folders whose names have spaces, letters of other scripts, ``#`` and ``%``."""
+"""The main commands in folders whose names have spaces, umlauts, other scripts, ``#``, ``%``."""
 
 from __future__ import annotations
 
 import re
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
