@@ -19,7 +19,7 @@ from tests.itm_book.batch.stand_in import STAND_IN, write_notebook
 from tests.micro import SMALL, write_dataset
 from tests.photos import write_photographs
 
-NAME = "Füße {1} & 图片 #1 100% 'x'"
+NAME = "Füße & 图片 #1 100% 'x'"
 OVERRIDES = [word for change in SMALL for word in ("--set", change)]
 
 

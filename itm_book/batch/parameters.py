@@ -81,7 +81,7 @@ def check() -> None:
     """
     from IPython import get_ipython
 
-    shell = get_ipython()  # type: ignore[no-untyped-call]
+    shell = get_ipython()
     if shell is not None:
         check_cells(shell.user_ns["In"])
 
