@@ -36,7 +36,7 @@ from itm_book.regions.region_boxes import Boxes, Grid
 from itm_core.data.feature_notes import read_note
 from itm_core.data.photographs import PhotographError
 from itm_core.errors import InputError
-from itm_core.files import locked, read_json, space_checked, write_json
+from itm_core.files import locked, make_folder, read_json, space_checked, write_json
 from itm_core.parallel import run_parallel
 from itm_core.settings import at_least
 
@@ -186,7 +186,7 @@ def make_features(
         if _progress(work).get("source") == source:  # it was killed before it removed this
             shutil.rmtree(work, ignore_errors=True)
         return existing
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     lock = folder.with_name(f".{folder.name}.lock")
     with locked(lock, "another process makes these features", file=folder), space_checked(folder):
         damaged = _Work(work, task, source, folder).run(skip_damaged, workers, progress)
