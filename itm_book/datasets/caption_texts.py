@@ -6,7 +6,7 @@
   on Kaggle), and others whose header names an image and a caption column. A ``split`` column is
   read; a caption cell may be a JSON list (``flickr_annotations_30k.csv``).
 
-Page: "How to use it three ways", "Your own data".
+Page: "Which files does it read?".
 """
 
 from __future__ import annotations

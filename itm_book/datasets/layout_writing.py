@@ -12,6 +12,7 @@ import numpy as np
 
 from itm_book.folders import reserve
 from itm_core.data.dataset import load_split
+from itm_core.data.names import require_ids
 from itm_core.errors import InputError
 from itm_core.files import whole_file
 
@@ -28,8 +29,10 @@ def write_texts(
 ) -> None:
     """Write the ids, and the captions unless they are None, one per line.
 
-    The number of captions of each image is written where images differ in it.
+    The number of captions of each image is written where images differ in it. Raises `InputError`
+    for an id that cannot be a line of text (`itm_core.data.names`).
     """
+    require_ids(ids, f"{split}_ids.txt")
     rows = {"ids": list(ids)}
     if captions is not None:
         rows["caps"] = [caption for of_image in captions for caption in of_image]

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from itm_core.data.arrays import once_each
+from itm_core.data.names import require_ids
 from itm_core.data.vocabulary import read_captions
 from itm_core.errors import InputError
 from itm_core.files import unique_keys
@@ -162,12 +163,13 @@ def ids_of_images(path: Path, ids: list[str] | None, counts: np.ndarray, given: 
         counts: ``[I]``, the captions of each image.
         given: `caption_counts` found them, and they differ.
 
-    Raises `InputError` for another number of ids, for two images with one id, and where the
-    captions of one image are not in consecutive rows.
+    Raises `InputError` for an id that `names` refuses, another number of ids, two images with one
+    id, and where the captions of one image are not in consecutive rows.
     """
     images, captions = len(counts), int(counts.sum())
     if ids is None:
         return [str(i) for i in range(images)]
+    require_ids(ids, path)
     first = np.cumsum(counts) - counts
     step = np.arange(images)
     if len(ids) == captions:

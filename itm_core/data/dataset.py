@@ -7,7 +7,7 @@
 ``{split}_counts.txt``      optional; the number of captions of each image, where they differ
 ``{split}_boxes.npy``       optional; ``[I, R, 4]`` x1, y1, x2, y2 in pixels (or ``_ims_bbx``)
 ``{split}_img_sizes.npy``   optional; ``[I, 2]`` width, height in pixels (or ``_ims_size``)
-``{split}_pictures.npy``    optional; ``[I, H, W, 3]`` uint8, or ``pictures/{id}.jpg`` (or png)
+``{split}_pictures.npy``    optional; ``[I, H, W, 3]`` uint8, or ``pictures/{id}.jpg`` (png, ...)
 ``{split}_words.json``      optional; for every caption the objects that each token names
 ``{split}_objects.json``    optional; for every image its objects, with boxes (see `annotations`)
 ``vocab.json``              optional; otherwise built from the training captions
@@ -41,16 +41,17 @@ from itm_core.data.caption_counts import (
     one_row_per_image,
     read_ids,
 )
+from itm_core.data.names import require_split_name
 from itm_core.data.overlap import no_overlap
-from itm_core.data.photographs import read_photograph
+from itm_core.data.photographs import ENDINGS, find_photograph, read_photograph
 from itm_core.data.vocabulary import Vocabulary, read_captions, tokenise
 from itm_core.errors import InputError
-from itm_core.files import unique_keys
 
 SPLITS = ("train", "dev", "test")
 VOCABULARY = "vocab.json"
 LONGEST_CAPTION = 200  # tokens; far above any caption of the field's datasets
-NAMED = re.compile(r"\S+\.(jpe?g|png)(#\d+)?\t")  # a column of names before the captions
+# a column of names before the captions
+NAMED = re.compile(rf"\S+({'|'.join(map(re.escape, ENDINGS))})(#\d+)?\t", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +138,7 @@ class Split:
         """
         if self._pictures is not None:
             return np.asarray(self._pictures[image])
-        path = _picture_file(self.folder / "pictures", self.ids[image])
+        path = find_photograph(self.folder / "pictures", self.ids[image])
         if path is None:
             return None
         ids, splits = self.folder / f"{self.name}_ids.txt", self.folder.glob("*_ims.npy")
@@ -223,6 +224,7 @@ def load_split(
     ``testall_ims.npy``, ``testall_caps.txt`` and so on. ``max_words`` is the largest number of
     tokens of a caption.
     """
+    require_split_name(name)
     folder = Path(folder)
     path = folder / f"{name}_ims.npy"
     if not path.exists():
@@ -259,15 +261,6 @@ def _no_split(path: Path, name: str) -> InputError:
         found=found if path.parent.is_dir() else "no such folder",
         remedy=beside if splits else "name a folder in the SCAN layout; `itm scenes` makes one",
     )
-
-
-def _picture_file(folder: Path, image: str) -> Path | None:
-    """Return the file of an image, whose id is the file name with or without its extension."""
-    if (folder / image).is_file():
-        return folder / image
-    paths = (folder / f"{image}{ending}" for ending in (".jpg", ".jpeg", ".png"))
-    files = ((image, path) for path in paths if path.is_file())
-    return unique_keys(files, folder, source=lambda path: path.name).get(image)
 
 
 def _captions(path: Path, max_words: int) -> list[str]:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from itm_book.datasets.caption_sources import image_key, read_captioned
+from itm_book.datasets.caption_sources import read_captioned
 from itm_book.datasets.convert import convert
 from itm_core.data.dataset import load_dataset, load_split
+from itm_core.data.photographs import image_key
 from itm_core.errors import InputError
 
 IDS = [58350, 124629, 7, 9000, 12, 31, 44]
@@ -176,11 +177,12 @@ def test_a_broken_source_is_named_and_leaves_nothing(
 def test_broken_archives_and_captions_are_named(tmp_path: Path) -> None:
     captions = write_karpathy(tmp_path / "dataset.json")
     source = write_npz(tmp_path / "npz", IDS)
-    np.savez(source / "31.npz", x=np.ones((3, 5)))
-    with pytest.raises(InputError, match=r"31.npz: no features or no boxes.*found x"):
+    archive = source / "COCO_val2014_000000000031.jpg.npz"
+    np.savez(archive, conf=np.ones(3))
+    with pytest.raises(InputError, match=r"31.jpg.npz: no features of .*expected x or.*found conf"):
         convert(source, tmp_path / "made", captions, progress=False)
-    (source / "31.npz").write_bytes(b"PK\x03\x04 and no more")
-    with pytest.raises(InputError, match=r"31.npz: damaged .npz file"):
+    archive.write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(InputError, match=r"31.jpg.npz: damaged .npz file"):
         convert(source, tmp_path / "made", captions, progress=False)
     with pytest.raises(InputError, match="no region features here"):
         convert(tmp_path / "nowhere", tmp_path / "made", captions, progress=False)
