@@ -100,7 +100,7 @@ def test_one_half_is_not_too_much(dataset: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_punctuation_is_no_known_word(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    recaption(dataset, SPLITS, "一只红色的狗在跑{k}{split} .")  # half of the tokens are full stops
+    recaption(dataset, SPLITS, "หมาสีแดงกำลังวิ่ง{k}{split} .")  # half of the tokens are full stops
     assert main(["check", str(dataset)]) == 2
     assert "found train 100.0 %, dev 100.0 %, test 100.0 %" in capsys.readouterr().err
 
@@ -108,7 +108,7 @@ def test_punctuation_is_no_known_word(dataset: Path, capsys: pytest.CaptureFixtu
 def test_a_language_without_spaces_is_refused(
     dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recaption(dataset, SPLITS, "一只红色的狗在跑{k}{split}")
+    recaption(dataset, SPLITS, "หมาสีแดงกำลังวิ่ง{k}{split}")
     assert main(train(dataset)) == 2
     assert "put spaces between the words" in capsys.readouterr().err
     assert main(["data", "vocab", str(dataset), "--threshold", "1"]) == 2
@@ -116,7 +116,7 @@ def test_a_language_without_spaces_is_refused(
     assert "most words of the test split are unknown" in printed
     assert "found train 0.0 %, dev 100.0 %, test 100.0 %" in printed
     assert not (dataset / "vocab.json").exists()
-    recaption(dataset, SPLITS, "一只 红色 的 狗 在 跑")
+    recaption(dataset, SPLITS, "หมา สี แดง กำลัง วิ่ง")
     assert main(["check", str(dataset)]) == 0
 
 
@@ -199,3 +199,8 @@ def test_unknown_words_of_a_sentence_are_returned() -> None:
     assert require_sentence(WORDS, "A red ball.") == []
     assert require_sentence(WORDS, "a zebra and a cat and a ball") == ["zebra", "and", "cat"]
     assert require_sentence(WORDS, "a zebra") == ["zebra"]
+
+
+def test_chinese_needs_no_spaces(dataset: Path) -> None:
+    recaption(dataset, SPLITS, "一只红色的狗在跑")
+    assert main(["check", str(dataset)]) == 0
