@@ -1,16 +1,17 @@
 """Datasets in the SCAN layout: precomputed region features beside captions.
 
-==========================  ========================================================================
-``{split}_ims.npy``         ``[I, R, F]`` float32 region features (or a row per caption)
-``{split}_caps.txt``        one caption per line; k captions per image, in the order of the images
-``{split}_ids.txt``         optional; one id per image or per caption
-``{split}_boxes.npy``       optional; ``[I, R, 4]`` x1, y1, x2, y2 in pixels (or ``_ims_bbx``)
-``{split}_img_sizes.npy``   optional; ``[I, 2]`` width, height in pixels (or ``_ims_size``)
-``{split}_pictures.npy``    optional; ``[I, H, W, 3]`` uint8, or ``pictures/{id}.jpg`` (or png)
-``{split}_words.json``      optional; for every caption the objects that each token names
-``{split}_objects.json``    optional; for every image its objects, with boxes (see `annotations`)
-``vocab.json``              optional; otherwise built from the training captions
-==========================  ========================================================================
+===========================  =======================================================================
+``{split}_ims.npy``          ``[I, R, F]`` float32 region features (or a row per caption)
+``{split}_region_lens.npy``  optional; ``[I]`` integers, how many of the R regions an image has
+``{split}_caps.txt``         one caption per line; k captions per image, in the order of the images
+``{split}_ids.txt``          optional; one id per image or per caption
+``{split}_boxes.npy``        optional; ``[I, R, 4]`` x1, y1, x2, y2 in pixels (or ``_ims_bbx``)
+``{split}_img_sizes.npy``    optional; ``[I, 2]`` width, height in pixels (or ``_ims_size``)
+``{split}_pictures.npy``     optional; ``[I, H, W, 3]`` uint8, or ``pictures/{id}.jpg`` (or png)
+``{split}_words.json``       optional; for every caption the objects that each token names
+``{split}_objects.json``     optional; for every image its objects, with boxes (see `annotations`)
+``vocab.json``               optional; otherwise built from the training captions
+===========================  =======================================================================
 
 The number of captions per image, k >= 1, is the number of captions divided by that of images.
 Features are memory-mapped, never loaded entirely. Everything is validated on load: counts,
@@ -32,9 +33,10 @@ from typing import Any
 import numpy as np
 
 from itm_core.data.annotations import read_objects, read_words
-from itm_core.data.arrays import array, boxes_and_sizes, finite, once_each
+from itm_core.data.arrays import array, boxes_and_sizes, finite, once_each, read_region_lens
 from itm_core.data.overlap import no_overlap
 from itm_core.data.photographs import read_photograph
+from itm_core.data.ragged import RaggedRegions
 from itm_core.data.vocabulary import Vocabulary, read_captions, tokenise
 from itm_core.errors import InputError
 from itm_core.files import unique_keys
@@ -55,6 +57,8 @@ class Split:
         ids: one per image.
         boxes: ``[I, R, 4]`` x1, y1, x2, y2 in pixels, or None.
         sizes: ``[I, 2]`` width and height in pixels, or None.
+        region_lens: ``[I]`` the number of regions of each image, the first ones of its R rows,
+            which are zero after them; None where every image has R.
     """
 
     folder: Path
@@ -65,6 +69,17 @@ class Split:
     captions_per_image: int
     boxes: np.ndarray | None
     sizes: np.ndarray | None
+    region_lens: np.ndarray | None = None
+
+    @property
+    def features(self) -> Any:
+        """The regions, with their number for each image (`RaggedRegions`) where it varies."""
+        lens = self.region_lens
+        return self.regions if lens is None else RaggedRegions(self.regions, lens)
+
+    def regions_of(self, image: int) -> int:
+        """Return the number of regions of an image."""
+        return self.regions.shape[1] if self.region_lens is None else int(self.region_lens[image])
 
     @property
     def caption_image(self) -> np.ndarray:
@@ -77,6 +92,8 @@ class Split:
         digest.update(str(self.regions.shape).encode())
         sample = np.linspace(0, len(self.regions) - 1, 64).astype(int)
         digest.update(np.ascontiguousarray(self.regions[sample]).tobytes())
+        if self.region_lens is not None:
+            digest.update(self.region_lens.tobytes())
 
     def place(self, image: int, caption: int) -> int:
         """Return the index among all captions of the ``caption``-th caption of an image.
@@ -148,6 +165,17 @@ class Dataset:
         """The folder's name."""
         return self.folder.resolve().name
 
+    @property
+    def ragged(self) -> bool:
+        """Whether the images of some split have different numbers of regions."""
+        return any(s.region_lens is not None for s in (self.train, self.dev, self.test))
+
+    @property
+    def region_count(self) -> int:
+        """R of the training split; where numbers of regions vary, the largest of all splits."""
+        splits = (self.train, self.dev, self.test) if self.ragged else (self.train,)
+        return max(split.regions.shape[1] for split in splits)
+
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the data that a run depends on: captions, vocabulary, a sample of the features.
@@ -202,11 +230,12 @@ def load_split(
     regions = array(path, ("images", "regions", "width"), "float32")
     captions = _captions(folder / f"{name}_caps.txt", max_words)
     regions = _one_row_per_image(path, regions, len(captions), full)
-    finite(path, regions, full=full)
     per_image = len(captions) // len(regions)
+    lens = read_region_lens(folder, name, regions.shape[:2], per_image)
+    finite(path, regions, lens, full=full)
     boxes, sizes = boxes_and_sizes(folder, name, regions.shape[:2], per_image)
     ids = _ids(folder / f"{name}_ids.txt", len(regions), per_image)
-    return Split(folder, name, regions, captions, ids, per_image, boxes, sizes)
+    return Split(folder, name, regions, captions, ids, per_image, boxes, sizes, lens)
 
 
 def _no_split(path: Path, name: str) -> InputError:

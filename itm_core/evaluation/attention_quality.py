@@ -29,7 +29,7 @@ from itm_core.data.dataset import Split
 from itm_core.errors import InputError
 from itm_core.evaluation.attention_measures import Quality, measure
 from itm_core.evaluation.joined_words import join_pieces
-from itm_core.evaluation.scoring import pad
+from itm_core.evaluation.scoring import encode_regions, pad
 from itm_core.models import AttentionPass, Matcher
 from itm_core.models.pairing import REGIONS, Matched
 
@@ -210,15 +210,15 @@ def matched_pairs(
 
     The matcher is in evaluation mode meanwhile. Arguments as for `attention_quality`.
     """
-    features = split.regions if features is None else features
+    features = split.features if features is None else features
     device, training = next(matcher.parameters()).device, matcher.training
     matcher.eval()
     for start in range(0, len(tokens), CAPTIONS_AT_ONCE):
         rows = slice(start, start + CAPTIONS_AT_ONCE)
         images, place = np.unique(split.caption_image[rows], return_inverse=True)
-        values = torch.from_numpy(np.array(features[images], np.float32))
         ids, lens = pad(tokens[rows])
-        regions, words = matcher.regions(values.to(device)), matcher.words(ids.to(device), lens)
+        regions = encode_regions(matcher, features[images])
+        words = matcher.words(ids.to(device), lens)
         yield rows, Matched(regions.take(torch.from_numpy(place)), words)
     matcher.train(training)
 
