@@ -153,9 +153,9 @@ def _check(options: argparse.Namespace) -> int:
     splits = (data.train, data.dev, data.test)
     shares = unknown_shares(data.vocabulary, splits, full=options.full)
     for split in splits:
-        images, regions, width = split.regions.shape
+        images, _, width = split.regions.shape
         print(
-            f"{split.name}: {images} images, {regions} regions of {width}, "
+            f"{split.name}: {images} images, {split.regions_text} regions of {width}, "
             f"{len(split.captions)} captions, {100 * shares[split.name]:.1f} % of words unknown"
         )
         if annotated := annotation_summary(split):

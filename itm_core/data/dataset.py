@@ -82,6 +82,12 @@ class Split:
         return self.regions.shape[1] if self.region_lens is None else int(self.region_lens[image])
 
     @property
+    def regions_text(self) -> str:
+        """The number of regions of an image, for display: ``36``, or ``10 to 100``."""
+        lens = self.region_lens
+        return f"{self.regions.shape[1]}" if lens is None else f"{lens.min()} to {lens.max()}"
+
+    @property
     def caption_image(self) -> np.ndarray:
         """``[C]`` the image of each caption."""
         return np.arange(len(self.captions)) // self.captions_per_image

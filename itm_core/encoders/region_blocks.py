@@ -26,7 +26,7 @@ def make_block(kind: str, feature_width: int, width: int) -> nn.Module | None:
     return registered("encoder.region_encoder", kind, REGION_BLOCKS)(feature_width, width)
 
 
-def _normed(norm: nn.BatchNorm1d, x: Tensor, mask: Tensor | None) -> Tensor:
+def _normed(norm: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:
     """Return ``x [I, R, D]`` after a batch norm over its regions; zero where the mask is False."""
     if mask is None:
         return norm(x.flatten(0, -2)).view_as(x)

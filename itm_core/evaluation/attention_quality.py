@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from itm_core.data.dataset import Split
+from itm_core.encoders.fragments import Fragments
 from itm_core.errors import InputError
 from itm_core.evaluation.attention_measures import Quality, measure
 from itm_core.evaluation.joined_words import join_pieces
@@ -169,13 +170,25 @@ class AnnotatedPass:
         a relevant key.
         """
         weights = self.weights
-        _, words, regions = weights.shape
-        relevant = self.relevant[:, :words]
+        relevant = self.relevant[:, : weights.shape[1], : weights.shape[2]]
+        pairs, _ = self.query_places()
         if self.direction == "t2i":
-            naming = self.naming[:, :words]
-            return weights[naming], relevant[naming], torch.full((int(naming.sum()),), regions)
-        keys = self._word_counts()[:, None].expand(-1, regions).flatten()
-        return weights.mT.flatten(0, 1), relevant.mT.flatten(0, 1), keys
+            naming = self.naming[:, : weights.shape[1]]
+            return weights[naming], relevant[naming], self._regions.lens[pairs]
+        real = self._regions.mask.cpu()
+        return weights.mT[real], relevant.mT[real], self._word_counts()[pairs]
+
+    def query_places(self) -> tuple[Tensor, Tensor]:
+        """Return the caption ``[M]`` of each of `queries`, from `start` on, and its place in it."""
+        t2i = self.direction == "t2i"
+        queries = self.naming[:, : self.weights.shape[1]] if t2i else self._regions.mask.cpu()
+        caption, place = queries.nonzero(as_tuple=True)
+        return caption, place
+
+    @property
+    def _regions(self) -> Fragments:
+        """The regions of the image of each caption."""
+        return self.attention.pairing.regions
 
 
 @torch.no_grad()

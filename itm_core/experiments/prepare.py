@@ -129,7 +129,8 @@ def embedding_rows(recipe: Recipe, vocabulary: Words) -> int:
 def features_of(split: Split, recipe: Recipe) -> Any:
     """Return the split's region features ``[I, R, F]``, with positions where the recipe has them.
 
-    They are `RaggedRegions` where images have different numbers of regions. Raises `InputError` for a recipe with positions on a split without boxes.
+    They are `RaggedRegions` where images have different numbers of regions. Raises `InputError`
+    for a recipe with positions on a split without boxes.
     """
     if recipe.encoder.positions == "none":
         return split.features

@@ -161,8 +161,7 @@ def test_a_step_on_different_numbers_is_that_of_a_loop_over_images(name: str) ->
     tokens = torch.randint(3, WORDS, (4, 5), generator=torch.Generator().manual_seed(3))
     words = matcher.words(tokens, torch.tensor([5, 4, 3, 3]))
     columns = [
-        matcher(AllPairs(matcher.regions(values[k : k + 1, :n]), words))
-        for k, n in enumerate(LENS)
+        matcher(AllPairs(matcher.regions(values[k : k + 1, :n]), words)) for k, n in enumerate(LENS)
     ]
     expected = ranking_loss(torch.cat(columns, 1).T, recipe.loss, hardest=True)
     expected.backward()
