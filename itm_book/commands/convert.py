@@ -14,9 +14,11 @@ ENTITIES = Path("data/flickr30k-entities")
 def add(commands: argparse._SubParsersAction) -> None:
     """Add ``convert``, ``entities`` and ``coverage`` to the commands of ``itm data``."""
     command = commands.add_parser(
-        "convert", help="convert bottom-up-attention features (.tsv, .npz) to the SCAN layout"
+        "convert", help="convert region features (.tsv, .npz, .npy, .h5, LMDB) to the SCAN layout"
     )
-    command.add_argument("source", type=Path, help="a .tsv, or a folder of .tsv or .npz files")
+    command.add_argument(
+        "source", type=Path, help="a .tsv or .h5, an LMDB, or a folder of .tsv, .tsv.0, .npz, .npy"
+    )
     command.add_argument("folder", type=Path, metavar="DEST", help="the dataset to write")
     command.add_argument(
         "--captions",
@@ -24,6 +26,18 @@ def add(commands: argparse._SubParsersAction) -> None:
         required=True,
         metavar="FILE",
         help="Karpathy's or COCO's .json, or lines of name.jpg#0<TAB>caption",
+    )
+    command.add_argument(
+        "--boxes",
+        type=Path,
+        metavar="PATH",
+        help="boxes of features that have none: a folder of .npy, or a .tsv",
+    )
+    command.add_argument(
+        "--regions",
+        type=int,
+        metavar="N",
+        help="keep the first N regions of an image, in the order of the source; default: all",
     )
     command.add_argument("--split", help="train, dev or test, if the caption file has no splits")
     command.set_defaults(run=_convert)
@@ -61,7 +75,14 @@ def add_annotations(command: argparse.ArgumentParser) -> None:
 def _convert(options: argparse.Namespace) -> int:
     from itm_book.datasets.convert import convert
 
-    converted = convert(options.source, options.folder, options.captions, split=options.split)
+    converted = convert(
+        options.source,
+        options.folder,
+        options.captions,
+        split=options.split,
+        boxes=options.boxes,
+        regions=options.regions,
+    )
     print("\n".join([*converted.lines(), str(converted.folder)]))
     return 0
 

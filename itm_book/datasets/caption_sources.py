@@ -13,20 +13,18 @@ Page: "How to use it three ways", "Your own data".
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from itm_core.data.dataset import Split
+from itm_core.data.photographs import image_key
 from itm_core.data.vocabulary import read_captions
 from itm_core.errors import InputError
 from itm_core.files import read_json, unique_keys
 
 KARPATHY = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
-ENDING = re.compile(r"\.(jpe?g|png|npz|npy)$", re.IGNORECASE)
-COCO_NAME = re.compile(r"COCO_\w+?_0*(\d+)")
 
 
 @dataclass(frozen=True)
@@ -36,19 +34,6 @@ class Captioned:
     image: str
     split: str
     captions: tuple[str, ...]
-
-
-def image_key(name: str | int) -> str:
-    """Return the key of an image: its name without folder, extension and COCO prefix.
-
-    >>> image_key("COCO_val2014_000000058350.jpg.npz"), image_key(58350), image_key("a_1.JPG")
-    ('58350', '58350', 'a_1')
-    """
-    text = str(name).replace("\\", "/").rpartition("/")[2].strip()
-    while ENDING.search(text):
-        text = ENDING.sub("", text)
-    coco = COCO_NAME.fullmatch(text)
-    return coco[1] if coco else text
 
 
 def photographs(split: Split) -> list[str]:

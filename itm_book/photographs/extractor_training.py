@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from itm_book.datasets.caption_sources import image_key
 from itm_book.datasets.entity_files import EntityFiles
 from itm_book.folders import swap
 from itm_book.photographs.picture_sources import Source
@@ -24,6 +23,7 @@ from itm_book.regions.extractor_files import PROJECTION, SCORER
 from itm_book.regions.projection import fitted
 from itm_book.regions.scorer_training import ScorerSettings, StoredMaps, train_scorer
 from itm_core import environment
+from itm_core.data.photographs import image_key
 from itm_core.errors import InputError
 from itm_core.files import locked, make_folder, space_checked, write_json
 

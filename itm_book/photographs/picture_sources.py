@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from itm_book.datasets.caption_sources import Captioned, image_key, read_captioned
+from itm_book.datasets.caption_sources import Captioned, read_captioned
 from itm_book.regions.picture_files import photographs_in
 from itm_core.data.dataset import SPLITS, Split, load_split
-from itm_core.data.photographs import read_photograph
+from itm_core.data.photographs import image_key, read_photograph
 from itm_core.errors import InputError
 from itm_core.files import unique_keys
 

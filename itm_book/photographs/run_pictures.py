@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from itm_book.datasets.caption_sources import image_key, read_captioned
+from itm_book.datasets.caption_sources import read_captioned
 from itm_book.datasets.run_features import require_same_features
 from itm_book.photographs.backbones import Backbone, open_backbone
 from itm_book.photographs.own_split import load_own
@@ -20,6 +20,7 @@ from itm_book.photographs.region_features import Task, make_features
 from itm_book.regions.box_scorer import scorer_for
 from itm_book.regions.region_boxes import Boxes, Grid
 from itm_core.data.dataset import Split
+from itm_core.data.photographs import image_key
 from itm_core.errors import InputError
 from itm_core.experiments.run import Run
 from itm_core.files import locked

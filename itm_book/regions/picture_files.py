@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from itm_core.data.photographs import ENDINGS
 from itm_core.errors import InputError
 from itm_core.files import reading
-
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 def photographs_in(folder: Path) -> list[Path]:

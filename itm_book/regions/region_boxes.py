@@ -28,8 +28,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from itm_book.datasets.caption_sources import image_key
 from itm_core.data.arrays import array
+from itm_core.data.photographs import image_key
 from itm_core.errors import InputError
 from itm_core.files import unique_keys
 

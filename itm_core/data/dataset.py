@@ -1,18 +1,6 @@
 """Datasets in the SCAN layout: precomputed region features beside captions.
 
-===========================  =======================================================================
-``{split}_ims.npy``          ``[I, R, F]`` float32 region features (or a row per caption)
-``{split}_region_lens.npy``  optional; ``[I]`` integers, how many of the R regions an image has
-``{split}_caps.txt``         one caption per line; k captions per image, in the order of the images
-``{split}_ids.txt``          optional; one id per image or per caption
-``{split}_boxes.npy``        optional; ``[I, R, 4]`` x1, y1, x2, y2 in pixels (or ``_ims_bbx``)
-``{split}_img_sizes.npy``    optional; ``[I, 2]`` width, height in pixels (or ``_ims_size``)
-``{split}_pictures.npy``     optional; ``[I, H, W, 3]`` uint8, or ``pictures/{id}.jpg`` (or png)
-``{split}_words.json``       optional; for every caption the objects that each token names
-``{split}_objects.json``     optional; for every image its objects, with boxes (see `annotations`)
-``vocab.json``               optional; otherwise built from the training captions
-===========================  =======================================================================
-
+===========================  ================================================================
 The number of captions per image, k >= 1, is the number of captions divided by that of images.
 Features are memory-mapped, never loaded entirely. Everything is validated on load: counts,
 shapes, dtypes, finite values, empty captions, splits that overlap (`arrays` and `overlap` say how
@@ -35,7 +23,7 @@ import numpy as np
 from itm_core.data.annotations import read_objects, read_words
 from itm_core.data.arrays import array, boxes_and_sizes, finite, once_each, read_region_lens
 from itm_core.data.overlap import no_overlap
-from itm_core.data.photographs import read_photograph
+from itm_core.data.photographs import ENDINGS, find_photograph, read_photograph
 from itm_core.data.ragged import RaggedRegions
 from itm_core.data.vocabulary import Vocabulary, read_captions, tokenise
 from itm_core.errors import InputError
@@ -44,7 +32,8 @@ from itm_core.files import unique_keys
 SPLITS = ("train", "dev", "test")
 VOCABULARY = "vocab.json"
 LONGEST_CAPTION = 200  # tokens; far above any caption of the field's datasets
-NAMED = re.compile(r"\S+\.(jpe?g|png)(#\d+)?\t")  # a column of names before the captions
+# a column of names before the captions
+NAMED = re.compile(rf"\S+({'|'.join(map(re.escape, ENDINGS))})(#\d+)?\t", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +121,7 @@ class Split:
         """
         if self._pictures is not None:
             return np.asarray(self._pictures[image])
-        path = _picture_file(self.folder / "pictures", self.ids[image])
+        path = find_photograph(self.folder / "pictures", self.ids[image])
         if path is None:
             return None
         ids, splits = self.folder / f"{self.name}_ids.txt", self.folder.glob("*_ims.npy")
@@ -254,15 +243,6 @@ def _no_split(path: Path, name: str) -> InputError:
         found=found if path.parent.is_dir() else "no such folder",
         remedy=beside if splits else "name a folder in the SCAN layout; `itm scenes` makes one",
     )
-
-
-def _picture_file(folder: Path, image: str) -> Path | None:
-    """Return the file of an image, whose id is the file name with or without its extension."""
-    if (folder / image).is_file():
-        return folder / image
-    paths = (folder / f"{image}{ending}" for ending in (".jpg", ".jpeg", ".png"))
-    files = ((image, path) for path in paths if path.is_file())
-    return unique_keys(files, folder, source=lambda path: path.name).get(image)
 
 
 def _captions(path: Path, max_words: int) -> list[str]:

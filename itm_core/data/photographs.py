@@ -1,4 +1,4 @@
-"""Photographs: opened safely, converted to RGB arrays.
+"""Photographs: their file names, and their pixels as RGB arrays, opened safely.
 
 Page: "Your pictures", "The data".
 """
@@ -6,13 +6,24 @@ Page: "Your pictures", "The data".
 from __future__ import annotations
 
 import os
+import re
 import warnings
+from collections import defaultdict
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from itm_core.errors import InputError
+from itm_core.files import unique_keys
+
+# of photographs, in lower case; every place that looks for photographs takes them from here
+ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif")
+FEATURE_ENDINGS = (".npz", ".npy")  # files of one image, which are named after it
+ENDING = re.compile(f"({'|'.join(map(re.escape, ENDINGS + FEATURE_ENDINGS))})$", re.IGNORECASE)
+# COCO_val2014_000000058350, coco_train2014_000000058350, flickr30k_000000036979
+NUMBERED = re.compile(r"(?:(?:coco_\w+?|flickr30k)_)?0*(\d+)", re.IGNORECASE | re.ASCII)
 
 WHITE = (255, 255, 255)
 LEAVE_OUT = "Damaged photographs are left out with --skip-damaged"
@@ -25,6 +36,49 @@ class PhotographError(InputError):
     def reason(self) -> str:
         """Why, without the path of the file."""
         return f"{self.problem}: {self.found}"
+
+
+def image_key(name: str | int) -> str:
+    """Return the key of an image: its name without folder and ending; of a number, its digits.
+
+    Names of digits alone are compared as numbers, with or without the prefix of COCO's files.
+
+    >>> image_key("val2014/COCO_val2014_000000058350.jpg"), image_key("000000058350.npz")
+    ('58350', '58350')
+    >>> image_key(58350), image_key("a_1.TIF"), image_key("a_1.jpg.npz")
+    ('58350', 'a_1', 'a_1')
+    """
+    text = str(name).replace("\\", "/").rpartition("/")[2].strip()
+    while ENDING.search(text):
+        text = ENDING.sub("", text)
+    number = NUMBERED.fullmatch(text)
+    return number[1] if number else text
+
+
+def find_photograph(folder: Path, image: str) -> Path | None:
+    """Return the photograph of an image in a folder, None if there is none.
+
+    The file is named ``image``, or ``image`` with an ending, or has its key (see `image_key`).
+    Raises `InputError` when two files fit (``1.jpg`` and ``1.png``).
+    """
+    if (folder / image).is_file():
+        return folder / image
+    if not folder.is_dir():
+        return None
+    names = _names_by_key(folder.resolve(), folder.stat().st_mtime_ns).get(image_key(image), [])
+    exact = [name for name in names if ENDING.sub("", name) == image]
+    files = unique_keys(((image, name) for name in exact or names), folder)
+    return folder / files[image] if files else None
+
+
+@lru_cache(maxsize=4)
+def _names_by_key(folder: Path, changed: int) -> dict[str, list[str]]:
+    """Return the names of a folder's photographs by key; read again when the folder changes."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in ENDINGS and not path.name.startswith("."):
+            names[image_key(path.name)].append(path.name)
+    return names
 
 
 def read_photograph(path: Path) -> np.ndarray:

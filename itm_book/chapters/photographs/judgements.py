@@ -21,9 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from itm_book.datasets.caption_sources import image_key, photographs
+from itm_book.datasets.caption_sources import photographs
 from itm_book.tables.over_images import over_drawn_images
 from itm_core.data.dataset import Split
+from itm_core.data.photographs import image_key
 from itm_core.errors import InputError
 from itm_core.evaluation.statistics import Ranked, interval
 from itm_core.files import reading

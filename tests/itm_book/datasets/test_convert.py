@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from itm_book.datasets.caption_sources import image_key, read_captioned
+from itm_book.datasets.caption_sources import read_captioned
 from itm_book.datasets.convert import convert
 from itm_core.data.dataset import load_dataset, load_split
+from itm_core.data.photographs import image_key
 from itm_core.errors import InputError
 
 IDS = [58350, 124629, 7, 9000, 12, 31, 44]
@@ -149,7 +150,7 @@ def spoil(line: bytes, how: str) -> bytes:
         ("nan", r"all.tsv, row 7: image 44: NaN or infinity"),
         ("outside", r"dev split would not load: the box of region 0 leaves its picture"),
         ("missing", r"captioned images have no features; expected 7 images, found 1 without.*44"),
-        ("regions", r"image 44 has another number of regions.*expected 3 regions of 5.*found 4"),
+        ("width", r"image 44 has features of another width; expected 5 numbers a region.*found 6"),
     ],
 )
 def test_a_broken_source_is_named_and_leaves_nothing(
@@ -159,8 +160,10 @@ def test_a_broken_source_is_named_and_leaves_nothing(
     lines = source.read_bytes().splitlines(keepends=True)
     if how == "missing":
         lines.pop()
-    elif how == "regions":
-        lines[-1] = write_tsv(tmp_path / "four.tsv", IDS[-1:], regions=4).read_bytes()
+    elif how == "width":
+        cells = lines[-1].split(b"\t")
+        wide = base64.b64encode(np.ones((3, 6), np.float32))
+        lines[-1] = b"\t".join([*cells[:5], wide + b"\r\n"])
     else:
         lines[-1] = spoil(lines[-1], how)
     source.write_bytes(b"".join(lines))
@@ -174,11 +177,12 @@ def test_a_broken_source_is_named_and_leaves_nothing(
 def test_broken_archives_and_captions_are_named(tmp_path: Path) -> None:
     captions = write_karpathy(tmp_path / "dataset.json")
     source = write_npz(tmp_path / "npz", IDS)
-    np.savez(source / "31.npz", x=np.ones((3, 5)))
-    with pytest.raises(InputError, match=r"31.npz: no features or no boxes.*found x"):
+    archive = source / "COCO_val2014_000000000031.jpg.npz"
+    np.savez(archive, conf=np.ones(3))
+    with pytest.raises(InputError, match=r"31.jpg.npz: no features of .*expected x or.*found conf"):
         convert(source, tmp_path / "made", captions, progress=False)
-    (source / "31.npz").write_bytes(b"PK\x03\x04 and no more")
-    with pytest.raises(InputError, match=r"31.npz: damaged .npz file"):
+    archive.write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(InputError, match=r"31.jpg.npz: damaged .npz file"):
         convert(source, tmp_path / "made", captions, progress=False)
     with pytest.raises(InputError, match="no region features here"):
         convert(tmp_path / "nowhere", tmp_path / "made", captions, progress=False)
@@ -201,3 +205,58 @@ def test_the_number_of_captions_per_image_is_that_of_the_file(tmp_path: Path, co
     split = load_split(tmp_path / "converted", "test")
     assert split.captions_per_image == count
     assert split.captions[count - 1] == f"picture 58350 says {count - 1}"
+
+
+COUNTS = (4, 2, 6, 3, 6, 1, 5)  # regions of each image: the arrays grow twice
+
+
+def write_ragged(folder: Path) -> Path:
+    folder.mkdir()
+    for image, count in zip(IDS, COUNTS, strict=True):
+        write_tsv(folder / f"{image}.tsv", [image], regions=count)
+    return folder
+
+
+def test_images_with_different_numbers_of_regions_are_filled_up(tmp_path: Path) -> None:
+    captions = write_karpathy(tmp_path / "dataset.json")
+    done = convert(write_ragged(tmp_path / "tsv"), tmp_path / "made", captions, progress=False)
+    assert done.shape == (6, 5)
+    assert done.lines()[0] == "test: 2 images, 1 to 6 regions of 5"
+    data, count_of = load_dataset(tmp_path / "made", full=True), dict(zip(IDS, COUNTS, strict=True))
+    for split in (data.train, data.dev, data.test):
+        assert split.boxes is not None
+        assert split.region_lens is not None
+        for i, image in enumerate(map(int, split.ids)):
+            truth, count = regions_of(image, count_of[image]), count_of[image]
+            assert split.regions_of(i) == count
+            np.testing.assert_array_equal(split.features[i], truth["x"])
+            np.testing.assert_array_equal(split.boxes[i][:count], truth["boxes"])
+            assert not split.regions[i][count:].any()
+            assert not split.boxes[i][count:].any()
+
+
+@pytest.mark.parametrize("most", [1, 3, 9])
+def test_the_first_regions_are_kept(tmp_path: Path, most: int) -> None:
+    captions = write_karpathy(tmp_path / "dataset.json")
+    source, made = write_ragged(tmp_path / "tsv"), tmp_path / "made"
+    done = convert(source, made, captions, regions=most, progress=False)
+    assert done.cut == sum(count > most for count in COUNTS)
+    assert done.shape[0] == min(most, max(COUNTS))
+    data, count_of = load_dataset(made, full=True), dict(zip(IDS, COUNTS, strict=True))
+    for split in (data.train, data.dev, data.test):
+        kept = [min(most, count_of[int(image)]) for image in split.ids]
+        varies = any(count < done.shape[0] for count in kept)
+        assert (made / f"{split.name}_region_lens.npy").exists() == varies
+        for i, image in enumerate(map(int, split.ids)):
+            truth = regions_of(image, count_of[image])["x"]
+            np.testing.assert_array_equal(split.regions[i][: kept[i]], truth[: kept[i]])
+
+
+def test_a_repeated_record_has_as_many_regions(tmp_path: Path) -> None:
+    source = write_ragged(tmp_path / "tsv")
+    write_tsv(source / "again.tsv", IDS[:1], regions=COUNTS[0])
+    captions = write_karpathy(tmp_path / "dataset.json")
+    convert(source, tmp_path / "made", captions, progress=False)
+    write_tsv(source / "other.tsv", IDS[:1], regions=COUNTS[0] - 1)
+    with pytest.raises(InputError, match="two images share the key '58350'"):
+        convert(source, tmp_path / "again", captions, progress=False)

@@ -1,0 +1,100 @@
+"""Folders with a file for each image, .npz or .npy; boxes may be in another folder.
+
+* bottom-up-attention.pytorch: ``x [R, F]`` and ``bbox [R, 4]``, and ``image_w``, ``image_h``.
+* cocobu of *self-critical* captioning: ``feat [R, F]`` in ``cocobu_att/391895.npz``, boxes
+  ``[R, 4]`` in ``cocobu_box/391895.npy``, or without boxes.
+* ``name.npy`` with ``[R, F]``.
+
+Page: "Which files does it read?".
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from itm_book.datasets.region_sources.record import (
+    BOXES,
+    Detected,
+    Entry,
+    array_of,
+    checked,
+    from_arrays,
+)
+from itm_core.data.arrays import mapped
+from itm_core.data.photographs import image_key
+from itm_core.errors import InputError
+from itm_core.files import unique_keys
+
+
+def file_entries(files: Sequence[Path], boxes: BoxFiles | None = None) -> Iterator[Entry]:
+    """Yield the images of .npz or .npy files; a file is opened when its image is read."""
+    for file in files:
+        yield Entry(image_key(file.name), partial(_detected, file, boxes))
+
+
+def _detected(file: Path, boxes: BoxFiles | None) -> Detected:
+    record = from_arrays(file.name, open_arrays(file, "features"), file)
+    if boxes is not None:
+        return checked(replace(record, boxes=boxes.of(file.name)))
+    if record.boxes is None and record.features.shape[1] == 4:
+        raise InputError(
+            f"image {record.image} has four numbers a region, as boxes have",
+            file=file,
+            remedy="name the folder of the features, and this one with --boxes",
+        )
+    return record
+
+
+def open_arrays(file: Path, name: str) -> Mapping[str, Any]:
+    """Return the arrays of an .npz file; of an .npy file, its array under a name.
+
+    Raises `InputError` for a damaged file and for pickled objects.
+    """
+    if file.suffix.lower() == ".npy":
+        return {name: mapped(file)}
+    try:
+        with np.load(file, allow_pickle=False) as content:
+            # other members, such as pickled notes on the detector, are not opened
+            return {member: content[member] for member in content if _numbers(content, member)}
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError, AttributeError) as error:
+        raise InputError("damaged .npz file", file=file, found=str(error)) from None
+
+
+def _numbers(content: Any, member: str) -> bool:
+    """Whether a member of an archive is an array of numbers, by its header alone."""
+    with content.zip.open(f"{member}.npy") as file:
+        version = np.lib.format.read_magic(file)
+        read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
+        return read(file)[2].kind in "fiu"
+
+
+class BoxFiles:
+    """The boxes of images, in a folder with an .npy ``[R, 4]`` or an .npz for each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files: dict[str, list[Path]] = defaultdict(list)
+        for file in sorted(folder.iterdir()):
+            if file.suffix.lower() in (".npy", ".npz") and not file.name.startswith("."):
+                self.files[image_key(file.name)].append(file)
+        if not self.files:
+            raise InputError("no boxes here", file=folder, expected="a folder of .npy or .npz")
+
+    def of(self, name: str) -> np.ndarray:
+        """Return the boxes of an image; raises `InputError` for none, and for two files."""
+        key = image_key(name)
+        files = unique_keys(((key, file) for file in self.files.get(key, ())), self.folder)
+        if key not in files:
+            raise InputError(f"no boxes of image {key}", file=self.folder / f"{key}.npy")
+        boxes = array_of(open_arrays(files[key], BOXES[0]), BOXES)
+        if boxes is None:
+            raise InputError("no boxes in this file", file=files[key], expected=" or ".join(BOXES))
+        return boxes

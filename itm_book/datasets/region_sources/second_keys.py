@@ -1,0 +1,79 @@
+"""The ids of images in a caption file, for features that are named after them.
+
+A record of Karpathy's or COCO's json has a file name and ids: ``cocoid``, ``imgid``, ``id``.
+Features are usually named after the file; where not all images are found so, the field by which all
+are found is taken.
+
+Page: "Which files does it read?".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Set
+from pathlib import Path
+
+from itm_core.data.photographs import image_key
+from itm_core.errors import InputError
+from itm_core.files import unique_keys
+
+NAMES = ("filename", "file_name", "image")
+FIELDS = ("cocoid", "id", "imgid", "image_id")
+
+
+def ids_of_records(captions: Path) -> dict[str, dict[str, str]]:
+    """Return for each field that all records have: the key of an image, and its id as a key."""
+    if captions.suffix.lower() != ".json":
+        return {}
+    content = json.loads(captions.read_text(encoding="utf-8"))
+    records = content.get("images") if isinstance(content, dict) else content
+    records = [record for record in records or () if isinstance(record, dict)]
+    ids: dict[str, dict[str, str]] = {}
+    for field in FIELDS:
+        if records and all(field in record for record in records):
+            ids[field] = {_name(record): image_key(record[field]) for record in records}
+    return ids
+
+
+def _name(record: dict) -> str:
+    return image_key(next((record[name] for name in NAMES if name in record), ""))
+
+
+def fitting_ids(
+    captions: Path, images: Collection[str], found: Set[str], seen: Set[str]
+) -> tuple[str | None, dict[str, str]]:
+    """Return the field whose ids name the records of a source, and the id of each image.
+
+    Args:
+        captions: the caption file.
+        images: keys of the captioned images.
+        found: those that were found by their names.
+        seen: the keys of all records of the source.
+
+    The field is None when no field has a record for each image. Raises `InputError` when two images
+    have one id, two fields fit and differ, or an image has a record by its name and another one by
+    its id.
+    """
+    fitting = {}
+    for field, ids in ids_of_records(captions).items():
+        of_images = {image: ids[image] for image in images if image in ids}
+        if len(of_images) == len(images) and seen >= set(of_images.values()):
+            fitting[field] = of_images
+    if not fitting:
+        return None, {}
+    (field, ids), *others = fitting.items()
+    unique_keys(((key, image) for image, key in ids.items()), captions, what=f"images, by {field},")
+    for image, key in ids.items():
+        records = {f"{key!r} by its {field}": key}
+        records |= {f"{other[image]!r} by its {name}": other[image] for name, other in others}
+        if image in found:
+            records[f"{image!r} by its name"] = image
+        if len(set(records.values())) > 1:
+            raise InputError(
+                f"two records of the features fit image {image}",
+                file=captions,
+                found=" and ".join(records),
+                remedy="name the features after the files of the images, or leave out of the "
+                "caption file the ids that do not name them",
+            )
+    return field, ids

@@ -1,0 +1,121 @@
+"""Finds out what a file or folder of region features holds, and yields its images.
+
+Page: "Which files does it read?".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+from itm_book.datasets.region_sources.image_files import BoxFiles, file_entries
+from itm_book.datasets.region_sources.record import Entry
+from itm_book.datasets.region_sources.stores import hdf5_entries, lmdb_entries
+from itm_book.datasets.region_sources.tsv_files import TSV, tsv_entries
+from itm_core.errors import InputError
+from itm_core.files import reading
+
+HDF5 = (".h5", ".hdf5", ".hdf")
+PICKLED = (".pkl", ".pickle", ".pt", ".pth")
+PACKED = (".zip", ".gz", ".tar", ".tgz", ".bz2", ".7z")
+
+
+def entries(source: Path, boxes: Path | None = None) -> Iterator[Entry]:
+    """Return the images of a source, one after the other.
+
+    Args:
+        source: a file or a folder, see the page.
+        boxes: boxes of features that have none: a folder of ``.npy [R, 4]``, or a ``.tsv``.
+
+    Raises `InputError` where there are none.
+    """
+    if boxes is not None and not boxes.exists():
+        raise InputError("no such file or folder of boxes", file=boxes)
+    if source.is_file():
+        return _of_file(source, boxes)
+    if not source.is_dir():
+        raise _nothing(source, "no such file or folder")
+    with reading(source):
+        files = sorted(p for p in source.iterdir() if not p.name.startswith("."))
+    if (source / "data.mdb").is_file():
+        return _without(boxes, lmdb_entries(source))
+    if tsv := [file for file in files if TSV.fullmatch(file.name)]:
+        return tsv_entries(tsv, _tsv_of(boxes))
+    for endings in ((".npz",), (".npy",)):
+        if of_images := [file for file in files if file.suffix.lower() in endings]:
+            _require_images(source, of_images)
+            return file_entries(of_images, BoxFiles(boxes) if boxes is not None else None)
+    if hdf5 := [file for file in files if file.suffix.lower() in HDF5]:
+        return _without(boxes, chain.from_iterable(map(hdf5_entries, hdf5)))
+    return _below(source, files, boxes)
+
+
+def _of_file(file: Path, boxes: Path | None) -> Iterator[Entry]:
+    ending = file.suffix.lower()
+    if ending in PICKLED:
+        raise InputError(
+            "pickled objects, which are not opened: opening runs whatever program is in them",
+            file=file,
+            remedy="if you trust where it is from, write an .npz with features and boxes for each "
+            "image, as the page of the files shows",
+        )
+    if ending in PACKED:
+        raise InputError("a packed file", file=file, remedy="unpack it, and name the folder")
+    if ending in HDF5:
+        return _without(boxes, hdf5_entries(file))
+    if ending in (".lmdb", ".mdb"):
+        return _without(boxes, lmdb_entries(file))
+    if ending in (".npz", ".npy"):
+        return file_entries([file], BoxFiles(boxes) if boxes is not None else None)
+    return tsv_entries([file], _tsv_of(boxes))
+
+
+def _below(source: Path, files: list[Path], boxes: Path | None) -> Iterator[Entry]:
+    """Return the images of ``X_att`` in a folder, with the boxes of ``X_box`` beside it."""
+    features = [p for p in files if p.is_dir() and p.name.endswith("_att")]
+    if len(features) == 1:
+        beside = features[0].with_name(features[0].name.removesuffix("_att") + "_box")
+        return entries(features[0], boxes or (beside if beside.is_dir() else None))
+    kinds = Counter(f"{p.suffix or 'without ending'}" for p in files if p.is_file())
+    folders = [f"{p.name}/" for p in files if p.is_dir()]
+    found = [f"{n} files {kind}" for kind, n in kinds.most_common(3)] + folders[:3]
+    raise _nothing(source, ", ".join(found) or "none")
+
+
+def _nothing(source: Path, found: str) -> InputError:
+    return InputError(
+        "no region features here",
+        file=source,
+        expected="a .tsv or .h5, an LMDB, or a folder of .tsv, .tsv.0, .npz, .npy or .h5 files",
+        found=found,
+    )
+
+
+def _require_images(source: Path, files: list[Path]) -> None:
+    """Raise `InputError` for a folder in the SCAN layout, which needs no conversion."""
+    if any(file.name.endswith("_ims.npy") for file in files):
+        raise InputError(
+            "this folder is in the SCAN layout already",
+            file=source,
+            remedy=f"use it as it is: itm check {source}",
+        )
+
+
+def _tsv_of(boxes: Path | None) -> list[Path]:
+    if boxes is not None and not boxes.is_file():
+        expected = "a .tsv of the boxes, as the features are in .tsv"
+        raise InputError("not a file", file=boxes, expected=expected)
+    return [] if boxes is None else [boxes]
+
+
+def _without(boxes: Path | None, images: Iterator[Entry]) -> Iterator[Entry]:
+    """Return the images; raises `InputError` where boxes of another file cannot be joined."""
+    if boxes is not None:
+        raise InputError(
+            "boxes beside .h5 files and LMDB are not read",
+            file=boxes,
+            remedy="leave out --boxes",
+        )
+    return images
