@@ -227,7 +227,7 @@ def _done(folder: Path, wanted: dict[str, Any]) -> int:
             )
         return 0
     note = _read_note(folder)
-    differs = [name for name, value in wanted.items() if note.get(name) != value]
+    differs = [name for name in (*wanted, LENS) if note.get(name) != wanted.get(name)]
     if differs:
         raise InputError(
             "this folder has another gallery",
