@@ -10,7 +10,7 @@ Page: "How much training does a gain need?".
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -225,18 +225,36 @@ def _sides(row: Mapping[Hashable, Any]) -> list[list[str]]:
 
 
 def cells_left(grid: Grid, size: Size, runs: Results) -> Markdown:
-    """Return how many runs of the grid are recorded, and which rows lack all seeds or some."""
+    """Return how many runs of the grid are recorded, and which rows lack all seeds or some.
+
+    Rows without a run are listed by setting: a budget, and its methods where some were run.
+    """
     wanted = {name: len(size.seeds) for name in grid.rows}
     done = {name: len(runs.get(name, ())) for name in grid.rows}
-    total = f"{sum(done.values())} of {sum(wanted.values())} runs are recorded."
-    absent = [name for name in grid.rows if not done[name]]
+    lines = [f"{sum(done.values())} of {sum(wanted.values())} runs are recorded."]
+    for setting in dict.fromkeys(row.group for row in grid.rows.values()):
+        budgets = _budgets_left([n for n, row in grid.rows.items() if row.group == setting], done)
+        if budgets:
+            lines.append(f"\n- **Not run, {setting}:** {', '.join(budgets)}")
     partial = [f"{n} ({done[n]})" for n in grid.rows if 0 < done[n] < wanted[n]]
-    lines = [total]
-    if absent:
-        lines.append(f"**Not run:** {', '.join(absent)}.")
     if partial:
-        lines.append(f"**Fewer than {max(wanted.values())} seeds:** {', '.join(partial)}.")
-    return Markdown(" ".join(lines))
+        lines.append(f"\n- **Fewer than {max(wanted.values())} seeds:** {', '.join(partial)}")
+    return Markdown("".join(lines))
+
+
+def _budgets_left(names: Sequence[str], done: Mapping[str, int]) -> list[str]:
+    """Return the budgets without a run, with the methods that lack one where others have one."""
+    rows: dict[str, list[str]] = {}
+    for name in names:
+        budget = name.removeprefix(method_of(name)).strip(" ()") or MIDDLE
+        rows.setdefault(budget, []).append(name)
+    left = []
+    for budget, of_budget in rows.items():
+        absent = [method_of(name) for name in of_budget if not done[name]]
+        if absent:
+            some = f" ({' and '.join(absent)})" if len(absent) < len(of_budget) else ""
+            left.append(budget + some)
+    return left
 
 
 def trend(table: pd.DataFrame) -> pd.DataFrame:
