@@ -67,7 +67,7 @@ class Converted:
             lines.append(f"records were found by {self.matched_by}, not by the names of files")
         if self.without_boxes:
             first, count = self.without_boxes[0], len(self.without_boxes)
-            lines.append(f"boxes were left out: {count} images have none, such as {first}")
+            lines.append(f"no boxes were written: {count} images have none, such as {first}")
         lines.append(f"{self.skipped} images of the source without captions were skipped")
         if self.broken:
             lines.append(

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from itm_core.data.photographs import image_key
 from itm_core.data.vocabulary import read_captions
 from itm_core.errors import InputError
 from itm_core.files import reading
@@ -95,7 +96,7 @@ class EntityFiles:
         self.unrelated = _unrelated(self.home)
         self._by_number: dict[str, list[str]] = defaultdict(list)
         for name in sorted(self.names):
-            self._by_number[_number_of(name)].append(name)
+            self._by_number[_number_of(image_key(name))].append(name)
 
     def name_of(self, photograph: str) -> str | None:
         """Return the name that a photograph has here, or None for one without annotation.
@@ -105,7 +106,7 @@ class EntityFiles:
         """
         if photograph in self.names:
             return photograph
-        names = self._by_number.get(_number_of(photograph), [])
+        names = self._by_number.get(_number_of(image_key(photograph)), [])
         if len(names) > 1:
             raise InputError(
                 f"two annotations fit the photograph {photograph}",
@@ -135,7 +136,7 @@ class EntityFiles:
 
 def _number_of(name: str) -> str:
     match = NUMBERED.fullmatch(name)
-    return match[1] if match else name
+    return image_key(match[1]) if match else name
 
 
 def read_sentence(line: str, file: Path | None = None, row: int | None = None) -> Sentence:

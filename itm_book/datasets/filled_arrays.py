@@ -184,7 +184,9 @@ class FilledArrays:
 
     def write(self, names: Sequence[str]) -> list[str]:
         """Write every file of the layout; return the images without boxes."""
-        boxless = [self.images[name][i].image for name in names for i in self.arrays[name].boxless]
+        boxless = [
+            self.images[name][i].image for name in names for i in sorted(self.arrays[name].boxless)
+        ]
         sized = all(array.all_sized for array in self.arrays.values())
         for name in names:
             array, images = self.arrays[name], self.images[name]

@@ -58,8 +58,8 @@ def _of_file(file: Path, boxes: Path | None) -> Iterator[Entry]:
         raise InputError(
             "pickled objects, which are not opened: opening runs whatever program is in them",
             file=file,
-            remedy="if you trust where it is from, write an .npz with features and boxes for each "
-            "image, as the page of the files shows",
+            remedy="if you trust where it is from, write an .npz for each image, as the page "
+            "'Which files does it read?' shows",
         )
     if ending in PACKED:
         raise InputError("a packed file", file=file, remedy="unpack it, and name the folder")

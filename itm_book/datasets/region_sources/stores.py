@@ -147,8 +147,8 @@ def _of_value(name: str, value: bytes, file: Path) -> Detected:
             f"image {image_key(name)}: pickled objects, which are not opened: opening runs "
             "whatever program is in them",
             file=file,
-            remedy="if you trust where it is from, write an .npz with features and boxes for each "
-            "image, as the page of the files shows",
+            remedy="if you trust where it is from, write an .npz for each image, as the page "
+            "'Which files does it read?' shows",
         )
     try:
         arrays = _of_numpy(value) if value[:2] == b"PK" or value[:6] == b"\x93NUMPY" else None

@@ -11,11 +11,13 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from itm_book.datasets.region_sources.record import Detected, Entry, checked, read_entry
 from itm_book.datasets.region_sources.tsv_rows import (
+    BUTD,
     COLUMNS,
     FAILURES,
     JSON,
@@ -28,9 +30,23 @@ from itm_core.data.photographs import image_key
 from itm_core.errors import InputError
 
 TSV = re.compile(r".+\.tsv(\.\d+)?", re.IGNORECASE)
+FEATURES, BESIDE = "features", "boxes or sizes"
 PROBED = 16  # rows that show what a file holds
 
-Row = tuple[int, int, list[bytes], tuple[str, ...] | None]  # number, offset, cells, columns
+
+class Row(NamedTuple):
+    """A row of a .tsv: its number from 1, its place, its cells, and the names of its columns."""
+
+    number: int
+    offset: int
+    cells: list[bytes]
+    columns: tuple[str, ...] | None
+
+    @property
+    def name(self) -> str:
+        """The name of its image in the file."""
+        column = self.columns.index("image_id") if self.columns else 0
+        return self.cells[min(column, len(self.cells) - 1)].decode(errors="replace").strip()
 
 
 def tsv_entries(files: Sequence[Path], beside: Sequence[Path] = ()) -> Iterator[Entry]:
@@ -40,53 +56,45 @@ def tsv_entries(files: Sequence[Path], beside: Sequence[Path] = ()) -> Iterator[
         files: the parts of a source, such as ``a.tsv.0``, ``a.tsv.1``.
         beside: more files of boxes or sizes.
     """
-    with_features = [file for file in files if _has_features(file)] or list(files)
-    others = [file for file in files if file not in with_features]
-    side = SideRows([*others, *beside])
+    kinds = [(file, _kind(file)) for file in files]
+    with_features = [file for file, kind in kinds if kind == FEATURES] or list(files)
+    side = SideRows([*(file for file, kind in kinds if kind == BESIDE), *beside])
     for file in with_features:
-        for number, _, cells, columns in _rows(file):
-            name = cells[0].decode(errors="replace").strip()
-            yield read_entry(name, partial(_detected, file, number, name, cells, columns, side))
+        for row in _rows(file):
+            yield read_entry(row.name, partial(_detected, file, row, side))
 
 
-def _detected(
-    file: Path,
-    number: int,
-    name: str,
-    cells: list[bytes],
-    columns: tuple[str, ...] | None,
-    side: SideRows,
-) -> Detected:
-    parts = _parts(file, number, cells, columns)
-    if parts.features is None:
+def _detected(file: Path, row: Row, side: SideRows) -> Detected:
+    parts, beside = _parts(file, row), side.of(row.name)
+    features = parts.features
+    if features is None:
+        expected = "features, not boxes alone"
+        raise InputError("no features in this row", file=file, row=row.number, expected=expected)
+    if beside.boxes is not None and len(beside.boxes) != len(features):
         raise InputError(
-            "no features in this row", file=file, row=number, expected="features, not boxes alone"
-        )
-    beside = side.of(name) if side else Parts()
-    boxes = parts.boxes if beside.boxes is None else beside.boxes
-    if beside.boxes is not None and len(beside.boxes) != len(parts.features):
-        raise InputError(
-            f"image {image_key(name)} has another number of boxes in the other file",
+            f"image {image_key(row.name)} has another number of boxes in the other file",
             file=file,
-            row=number,
-            expected=f"{len(parts.features)} boxes",
+            row=row.number,
+            expected=f"{len(features)} boxes",
             found=len(beside.boxes),
             remedy=f"for features without boxes, name {file.name} itself as the source",
         )
+    boxes = parts.boxes if beside.boxes is None else beside.boxes
     size = parts.size or beside.size
-    return checked(Detected(image_key(name), name, parts.features, boxes, size, file, number))
+    key = image_key(row.name)
+    return checked(Detected(key, row.name, features, boxes, size, file, row.number))
 
 
-def _parts(file: Path, number: int, cells: list[bytes], columns: tuple[str, ...] | None) -> Parts:
+def _parts(file: Path, row: Row) -> Parts:
     """Return the parts of a row; raises `InputError` for a damaged one."""
     try:
-        return read_row(cells, columns)
+        return read_row(row.cells, row.columns)
     except FAILURES as error:
         raise InputError(
             "not a line of region features",
             file=file,
-            row=number,
-            expected=f"{', '.join(columns or COLUMNS[6])} between tabs",
+            row=row.number,
+            expected=f"{', '.join(row.columns or BUTD)} between tabs",
             found=reason(error),
             remedy="if it is the last line, the file is truncated: download it again",
         ) from None
@@ -101,20 +109,22 @@ def _rows(file: Path) -> Iterator[Row]:
             if names := header(cells):
                 columns = names
             elif cells != [b""]:
-                yield number, offset, cells, columns
+                yield Row(number, offset, cells, columns)
             offset += len(line)
 
 
-def _has_features(file: Path) -> bool:
-    """Whether one of the first rows of a file holds features."""
-    for _, _, cells, columns in islice(_rows(file), PROBED):
+def _kind(file: Path) -> str | None:
+    """Return what the first rows of a file hold: features, boxes or sizes, or (None) neither."""
+    kind = None
+    for row in islice(_rows(file), PROBED):
         try:
-            if read_row(cells, columns).features is not None:
-                return True
+            if read_row(row.cells, row.columns).features is not None:
+                return FEATURES
+            kind = BESIDE
         except FAILURES:
-            if len(cells) != len(JSON):  # of features, and damaged
-                return True
-    return False
+            if len(row.cells) in COLUMNS.keys() - {len(JSON)}:  # of features, and damaged
+                return FEATURES
+    return kind
 
 
 class SideRows:
@@ -123,13 +133,8 @@ class SideRows:
     def __init__(self, files: Sequence[Path]) -> None:
         self.places: dict[str, list[tuple[Path, int, int]]] = defaultdict(list)
         for file in files:
-            for number, offset, cells, _ in _rows(file):
-                name = cells[0].decode(errors="replace").strip()
-                self.places[image_key(name)].append((file, number, offset))
-
-    def __bool__(self) -> bool:
-        """Whether there is any row."""
-        return bool(self.places)
+            for row in _rows(file):
+                self.places[image_key(row.name)].append((file, row.number, row.offset))
 
     def of(self, name: str) -> Parts:
         """Return boxes and size of an image, from all rows of its key.
@@ -141,10 +146,13 @@ class SideRows:
         for file, number, offset in self.places.get(image_key(name), ()):
             with file.open("rb") as lines:
                 lines.seek(offset)
-                parts = _parts(file, number, lines.readline().rstrip(b"\r\n").split(b"\t"), None)
+                cells = lines.readline().rstrip(b"\r\n").split(b"\t")
+            parts = _parts(file, Row(number, offset, cells, None))
             if parts.boxes is not None:
                 boxes.append(parts.boxes)
                 if not np.array_equal(boxes[0], parts.boxes):
-                    raise InputError(f"two rows of boxes of {name}", file=file, row=number)
+                    raise InputError(
+                        f"two rows of boxes of image {name}, which differ", file=file, row=number
+                    )
             size = size or parts.size
         return Parts(None, boxes[0] if boxes else None, size)

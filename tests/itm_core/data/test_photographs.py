@@ -9,7 +9,13 @@ import pytest
 from PIL import Image
 
 from itm_book.regions.picture_files import photographs_in, shrunk
-from itm_core.data.photographs import PhotographError, read_photograph
+from itm_core.data.photographs import (
+    ENDINGS,
+    PhotographError,
+    find_photograph,
+    image_key,
+    read_photograph,
+)
 from itm_core.errors import InputError
 from tests.photos import noise
 
@@ -96,3 +102,45 @@ def test_shrinking_keeps_the_mean_and_the_size_asked_for() -> None:
     assert small.shape == (15, 20, 3)
     np.testing.assert_allclose(small.mean((0, 1)), picture.mean((0, 1)), atol=2)
     assert shrunk(picture, 80, 60) is picture
+
+
+@pytest.mark.parametrize(
+    ("names", "key"),
+    [
+        (("7", "007", "a/0007.JPG", "COCO_val2014_000000000007.jpg", "b\\07.npy"), "7"),
+        (("coco_train2014_000000000007.npz", "COCO_train2014_000000000007.jpg.npz"), "7"),
+        (("flickr30k_000000036979.npz", "36979.jpg"), "36979"),
+        (("000.jpg", "0"), "0"),
+        (("1000268201_693b08cb0e.jpg",), "1000268201_693b08cb0e"),
+        (("07_a.jpg",), "07_a"),
+        (("v1.5.jpg",), "v1.5"),
+        (("٧.jpg",), "٧"),  # digits of another script are a name
+    ],
+)
+def test_names_of_digits_are_numbers(names: tuple[str, ...], key: str) -> None:
+    assert {image_key(name) for name in names} == {key}
+    assert image_key(key) == key
+
+
+@pytest.mark.parametrize("ending", [*ENDINGS, ".TIF", ".JPG"])
+def test_every_ending_is_a_photograph_everywhere(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"airport_1{ending}"
+    Image.fromarray(noise(0)).save(path)
+    assert photographs_in(tmp_path) == [path]
+    assert find_photograph(tmp_path, "airport_1") == path
+    assert image_key(path.name) == "airport_1"
+
+
+def test_a_photograph_is_found_by_its_number(tmp_path: Path) -> None:
+    assert find_photograph(tmp_path / "nowhere", "7") is None
+    first = tmp_path / "COCO_val2014_000000000007.jpg"
+    Image.fromarray(noise(0)).save(first)
+    assert find_photograph(tmp_path, "7") == first
+    assert find_photograph(tmp_path, "8") is None
+    (tmp_path / "8.txt").touch()
+    assert find_photograph(tmp_path, "8") is None
+    second = tmp_path / "007.png"
+    Image.fromarray(noise(1)).save(second)
+    assert find_photograph(tmp_path, "007") == second  # its own name comes first
+    with pytest.raises(InputError, match=r"share the key '7'; found 007.png and COCO_val2014_"):
+        find_photograph(tmp_path, "7")
