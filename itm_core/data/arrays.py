@@ -239,7 +239,7 @@ def _require_zero_padding(
             file=path,
             row=int(images[position]),
             expected=f"zeros after {lens[position]} regions",
-            remedy=f"is {path.name.replace('_ims', f'_{REGION_LENS}')} that of these features?",
+            remedy=f"do the numbers of regions, *_{REGION_LENS}.npy, belong to this file?",
         )
 
 
@@ -268,12 +268,17 @@ def read_region_lens(
 
 
 def boxes_and_sizes(
-    folder: Path, split: str, shape: tuple[int, ...], repeated: int
+    folder: Path,
+    split: str,
+    shape: tuple[int, ...],
+    repeated: int,
+    lens: np.ndarray | None = None,
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Return the boxes ``[I, R, 4]`` and the picture sizes ``[I, 2]``, each None without a file.
 
     Like features they may be repeated for every caption. Raises `InputError` for another shape,
-    values that are not finite, inverted boxes, empty pictures, and boxes outside their picture.
+    values that are not finite, inverted boxes, empty pictures, boxes outside their picture, and
+    boxes after an image's last region, of which there are ``lens [I]``.
     """
     images, regions = shape
     boxes_file, boxes = _optional_array(folder, split, BOXES, (images, regions, 4), repeated)
@@ -281,6 +286,8 @@ def boxes_and_sizes(
     for path, values in ((boxes_file, boxes), (sizes_file, sizes)):
         if values is not None:
             _require_valid(path, values)
+    if boxes is not None and lens is not None:
+        _require_zero_padding(boxes_file, boxes, np.arange(images), lens)
     if boxes is not None and sizes is not None:
         _require_inside(boxes_file, boxes, sizes)
     return boxes, sizes

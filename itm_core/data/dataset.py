@@ -228,7 +228,7 @@ def load_split(
     per_image = len(captions) // len(regions)
     lens = read_region_lens(folder, name, regions.shape[:2], per_image)
     finite(path, regions, lens, full=full)
-    boxes, sizes = boxes_and_sizes(folder, name, regions.shape[:2], per_image)
+    boxes, sizes = boxes_and_sizes(folder, name, regions.shape[:2], per_image, lens)
     ids = _ids(folder / f"{name}_ids.txt", len(regions), per_image)
     return Split(folder, name, regions, captions, ids, per_image, boxes, sizes, lens)
 

@@ -21,7 +21,7 @@ from itm_book.search.searcher import Searcher
 from itm_book.search.two_stage import encode_captions, rerank
 from itm_core.data.dataset import Split, load_dataset
 from itm_core.errors import InputError
-from itm_core.evaluation.attention_measures import measure
+from itm_core.evaluation.attention_measures import by_query
 from itm_core.evaluation.attention_quality import annotation, attention_quality, truth
 from itm_core.evaluation.attention_queries import LAST, attended_queries
 from itm_core.evaluation.scoring import score_matrix
@@ -29,24 +29,24 @@ from itm_core.experiments.prepare import encode
 from itm_core.experiments.runs import Run, train_or_load
 from itm_core.models import DirectionOutput, Matcher, MatchOutput
 from itm_core.models.pairing import REGIONS
-from tests.scenes_pair import QUICK, scenes
+from tests.scenes_pair import QUICK
 
 METHODS = ("sgr", "bfan-equal", "rcar-i2t", "chan")
 FEWEST = 3
+CHANGES = (*QUICK, "training.train_images=10", "training.dev_images=4")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(scenes_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tiny Scenes of which every image has lost some of its last regions."""
     folder = tmp_path_factory.mktemp("ragged")
-    scenes(folder)
-    made = shutil.move(folder / "scenes-tiny", folder / "ragged")
+    made = Path(shutil.copytree(scenes_folder / "scenes-tiny", folder / "ragged"))
     for split in ("train", "dev", "test"):
-        path = made / f"{split}_ims.npy"
-        values = np.load(path)
-        lens = np.random.default_rng(0).integers(FEWEST, values.shape[1] + 1, len(values))
-        values[np.arange(values.shape[1]) >= lens[:, None]] = 0
-        np.save(path, values)
+        for path in (made / f"{split}_ims.npy", made / f"{split}_boxes.npy"):
+            values = np.load(path)
+            lens = np.random.default_rng(0).integers(FEWEST, values.shape[1] + 1, len(values))
+            values[np.arange(values.shape[1]) >= lens[:, None]] = 0
+            np.save(path, values)
         np.save(made / f"{split}_region_lens.npy", lens)
     return folder
 
@@ -62,7 +62,7 @@ def run(request: pytest.FixtureRequest, folder: Path) -> Run:
         folder / "ragged",
         f"{request.param}-smoke",
         root=folder / "runs",
-        overrides=QUICK,
+        overrides=CHANGES,
         device="cpu",
         progress=False,
     )
@@ -132,15 +132,14 @@ def test_attention_is_measured_on_real_regions(run: Run, split: Split) -> None:
         for output in alone(run, split, image, caption).directions:
             direction = "t2i" if output.key_axis == REGIONS else "i2t"
             queries = queries_alone(output, ground[0][caption][:, :count], ground[1][caption])
-            for weights, relevant in zip(*queries, strict=True):
-                if not relevant.any():
-                    dropped[direction] = dropped.get(direction, 0) + 1
-                    continue
-                keys = torch.tensor([len(weights)])
-                q = measure(torch.tensor(weights)[None], torch.tensor(relevant)[None], keys)
-                values = [q.precision, q.recall, q.f1, q.mass, q.pointing, q.chance]
-                rows.setdefault(direction, []).append(values)
-                of_caption.setdefault(direction, {}).setdefault(caption, []).append(q.f1)
+            weights, relevant = (torch.tensor(x) for x in queries)
+            some = relevant.any(1)
+            dropped[direction] = dropped.get(direction, 0) + int((~some).sum())
+            if some.any():  # without padding: all of the keys are real
+                m = by_query(weights, relevant, torch.full((len(weights),), weights.shape[1]))
+                values = (m.precision, m.recall, m.f1, m.mass, m.pointing, m.chance)
+                rows.setdefault(direction, []).extend(torch.stack(values, 1).tolist())
+                of_caption.setdefault(direction, {})[caption] = m.f1.tolist()
     measured = attention_quality(run.matcher(), split, tokens)
     annotated = annotation(split)
     assert annotated is not None
@@ -152,9 +151,9 @@ def test_attention_is_measured_on_real_regions(run: Run, split: Split) -> None:
         ours = [q.precision, q.recall, q.f1, q.mass, q.pointing, q.chance]
         assert ours == pytest.approx(np.mean(values, 0).tolist(), abs=1e-4)
         assert (q.queries, q.dropped) == (len(values), dropped.get(direction, 0))
-        by_query = queries[direction, LAST].measured(0.5)
-        assert by_query.measures.chance.tolist() == pytest.approx([v[5] for v in values])
-        assert by_query.dropped[0] == q.dropped
+        queried = queries[direction, LAST].measured(0.5)
+        assert queried.measures.chance.tolist() == pytest.approx([v[5] for v in values])
+        assert queried.dropped[0] == q.dropped
         for caption, f1 in of_caption[direction].items():
             assert by_captions[direction][caption, 2] == pytest.approx(np.mean(f1), abs=1e-4)
 
@@ -191,7 +190,7 @@ def test_a_search_and_a_gallery_on_disk_score_as_the_run(
 
 def test_attributions_are_of_the_real_regions(folder: Path, split: Split) -> None:
     run = train_or_load(
-        folder / "ragged", "bfan-equal-smoke", root=folder / "runs", overrides=QUICK,
+        folder / "ragged", "bfan-equal-smoke", root=folder / "runs", overrides=CHANGES,
         device="cpu", progress=False,
     )  # fmt: skip
     maps = pair_attributions(run, split, 0)

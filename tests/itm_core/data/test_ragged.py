@@ -69,6 +69,13 @@ def test_numbers_that_do_not_fit_are_refused(
         load_split(write_ragged(tmp_path / "some", lens), "train")
 
 
+def test_boxes_after_the_last_region_are_refused(tmp_path: Path) -> None:
+    folder = write_ragged(tmp_path / "some")
+    np.save(folder / "train_boxes.npy", np.tile(np.float32([0, 0, 5, 5]), (12, 4, 1)))
+    with pytest.raises(InputError, match=r"train_boxes.npy, row 1: region 1 follows the last one"):
+        load_split(folder, "train")
+
+
 def test_a_checked_file_is_checked_again_with_other_numbers(tmp_path: Path) -> None:
     folder = write_ragged(tmp_path / "some")
     load_split(folder, "train", full=True)
