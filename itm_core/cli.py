@@ -20,7 +20,7 @@ MORE_COMMANDS = "itm.commands"  # entry points: functions that add commands to t
 GROUPS = {  # how ``itm --help`` lists the commands; those of other packages come last
     "get data": ("scenes", "data", "check"),
     "train and evaluate": ("recipes", "train", "grid", "runs", "score"),
-    "search your pictures": ("index", "search"),
+    "search your pictures": ("index", "search", "gallery"),
     "read and record": ("book", "results", "bench"),
     "use the authors' files": ("import", "parity"),
 }
