@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from itm_core.errors import InputError
-from itm_core.files import make_folder, space_checked, writing
+from itm_core.files import make_folder, reading, space_checked, writing
 
 
 def amount(size: int) -> str:
@@ -36,6 +36,15 @@ def require_space(folder: Path, needed: int, purpose: str) -> None:
             found=f"{amount(free)} free",
             remedy="free some space and run the same command again",
         )
+
+
+def is_free(folder: Path) -> bool:
+    """Return whether a folder does not exist or holds only what a killed process left."""
+    if not folder.exists():
+        return True
+    with reading(folder):
+        names = [path.name for path in folder.iterdir()]
+    return all(name.startswith(".") and name.endswith((".partial", ".lock")) for name in names)
 
 
 def swap(new: Path, target: Path) -> None:

@@ -8,13 +8,22 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
+from io import TextIOWrapper
 from pathlib import Path
 
-from itm_core.errors import InputError
+from itm_core.errors import InputError, files_named
 from itm_core.extras import extra_of, needs_extra
+from itm_core.files import reading
 
 BAD_INPUT = 2
 MORE_COMMANDS = "itm.commands"  # entry points: functions that add commands to the parser
+GROUPS = {  # how ``itm --help`` lists the commands; those of other packages come last
+    "get data": ("scenes", "data", "check"),
+    "train and evaluate": ("recipes", "train", "grid", "runs", "score"),
+    "search your pictures": ("index", "search", "gallery"),
+    "read and record": ("book", "results", "bench"),
+    "use the authors' files": ("import", "parity"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,43 +34,74 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     options.arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        return options.run(options)
+        with files_named():
+            return options.run(options)
     except InputError as error:
-        print(f"itm: {error}", file=sys.stderr)
-        return BAD_INPUT
+        return _bad_input(error)
     except ModuleNotFoundError as error:
         extra = extra_of(error)
         if extra is None:
             raise
-        print(f"itm: {needs_extra(f'itm {options.command}', extra)}", file=sys.stderr)
-        return BAD_INPUT
+        return _bad_input(needs_extra(f"itm {options.command}", extra))
     except KeyboardInterrupt as error:
         print(f"itm: {str(error) or 'interrupted'}", file=sys.stderr)
         return 130
 
 
 def entry() -> None:
-    """Run the command line and exit; without a traceback on a closed pipe (``| head``)."""
+    """Run the command line and exit; without a traceback where standard output fails.
+
+    That is a closed pipe (``| head``), a full disk, or none at all (``>&-``).
+    """
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123
+    sys.stderr = sys.stderr or sys.stdout
+    if isinstance(sys.stdout, TextIOWrapper):  # names that the terminal's encoding does not have
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = main()
-        sys.stdout.flush()
-    except BrokenPipeError:
+        with files_named("standard output", "written"):
+            sys.stdout.flush()
+    except (BrokenPipeError, InputError) as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more
-        code = 141
+        code = 141 if isinstance(error, BrokenPipeError) else _bad_input(error)
     sys.exit(code)
+
+
+def _bad_input(error: InputError) -> int:
+    print(f"itm: {error}", file=sys.stderr)
+    return BAD_INPUT
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="itm", description="Fine-grained image-text matching, reproduced."
+        prog="itm",
+        usage="itm [-h] COMMAND ...",
+        description="Fine-grained image-text matching, reproduced.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    commands = parser.add_subparsers(
+        prog="itm", required=True, metavar="COMMAND", dest="command", help=argparse.SUPPRESS
+    )
     _add_train(commands)
     _add_lists(commands)
     _add_check(commands)
     for entry_point in entry_points(group=MORE_COMMANDS):
         entry_point.load()(commands)
+    parser.epilog = _by_group(commands)
     return parser
+
+
+def _by_group(commands: argparse._SubParsersAction) -> str:
+    """Return the commands with their help under the titles of `GROUPS`, instead of one list."""
+    texts = {action.dest: action.help for action in commands._choices_actions}
+    commands._choices_actions = []  # argparse prints these in one list
+    others = set(texts).difference(*GROUPS.values())
+    groups = {**GROUPS, "others": tuple(sorted(others))}
+    lines = []
+    for title, names in groups.items():
+        rows = [f"    {name:8} {texts[name]}" for name in names if name in texts]
+        lines += [f"{title}:", *rows, ""] if rows else []
+    return "\n".join([*lines, "itm COMMAND --help lists the options of a command."])
 
 
 def _add_train(commands: argparse._SubParsersAction) -> None:
@@ -137,6 +177,9 @@ def _recipes(options: argparse.Namespace) -> int:
 def _runs(options: argparse.Namespace) -> int:
     from itm_core.experiments import runs
 
+    if options.root.exists():
+        with reading(options.root):
+            next(options.root.iterdir(), None)  # a folder that may not be read has no runs
     for run in runs.all_runs(options.root):
         print(f"{run.metrics['rsum']:6.1f}  {run.folder}")
     return 0

@@ -1,7 +1,16 @@
-"""The exception for bad input: where it is, what was expected and found, and what to do."""
+"""The exception for bad input: where it is, what was expected and found, and what to do.
+
+Errors of the operating system about files become that exception too, in `files_named`.
+"""
 
 from __future__ import annotations
 
+import difflib
+import errno
+import os
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -14,6 +23,29 @@ def escaped(value: object) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(value)
     )
+
+
+ENDING = re.compile(r"\.(ya?ml|json|ipynb|py|csv|pth|tar|safetensors)$", re.IGNORECASE)
+
+
+def similar_names(name: str, names: Collection[str]) -> list[str]:
+    """Return the names that may be meant by one that does not exist, the likeliest first.
+
+    Folders, endings of files, case, and whether words are joined by a dash, an underscore or a
+    space make no difference.
+
+    >>> similar_names("recipes/SCAN_t2i_mean.yml", ["bfan-prob", "scan-t2i-LSE", "scan-t2i-mean"])
+    ['scan-t2i-mean', 'scan-t2i-LSE']
+    """
+
+    def plain(text: str) -> str:
+        return re.sub(r"[\s_-]+", "-", text.casefold())
+
+    stem = name.replace("\\", "/").rstrip("/").rpartition("/")[2].strip()
+    while ENDING.search(stem):
+        stem = ENDING.sub("", stem)
+    plain_names = {plain(known): known for known in names}
+    return [plain_names[close] for close in difflib.get_close_matches(plain(stem), plain_names, 3)]
 
 
 class InputError(ValueError):
@@ -52,3 +84,74 @@ class InputError(ValueError):
         super().__init__(message)
         self.problem, self.file, self.row = problem, file, row
         self.expected, self.found, self.remedy = expected, found, remedy
+
+
+PROBLEMS: dict[int, tuple[str, str]] = {  # errno: the problem and the remedy
+    errno.ENOENT: ("no such file or folder", "check the name, and the folder it starts from"),
+    errno.EACCES: ("may not be {doing}", "its owner gives access with: chmod {right} {closed}"),
+    errno.EPERM: ("may not be {doing}", "name another path; the system does not allow this one"),
+    errno.EROFS: ("may not be written", "its file system is read-only: name another folder"),
+    errno.EISDIR: ("not a file; found a folder, not a file", "name a file"),
+    errno.ENOTDIR: ("a file in the place of a folder", "this path, or one above it, is a file"),
+    errno.EEXIST: ("exists already", "name another one, or remove it"),
+    errno.ENOTEMPTY: ("not empty", "name another folder, or remove what is in it"),
+    errno.ENAMETOOLONG: ("the name is too long", "shorten it: 255 bytes are the usual limit"),
+    errno.ELOOP: ("a symbolic link that leads to itself", "remove the link, or correct it"),
+    errno.EMFILE: ("too many open files", "raise the limit (ulimit -n 4096), or use fewer workers"),
+    errno.EBUSY: ("in use", "end the program that uses it, and run the same command again"),
+    errno.EIO: ("the drive failed", "check the drive, and run the same command again"),
+    errno.ESTALE: ("the network drive failed", "check the drive, and run the same command again"),
+    errno.ENOSPC: ("no space left", "free some space, and run the same command again"),
+    errno.EDQUOT: ("your quota is used up", "free some space, and run the same command again"),
+}
+LOOP = "Symlink loop from "  # the RuntimeError of pathlib, before Python 3.13
+
+
+@contextmanager
+def files_named(path: Path | str | None = None, doing: str = "opened") -> Iterator[None]:
+    """Turn the operating system's errors about files inside the block into an `InputError`.
+
+    Errors of other kinds (`PROBLEMS` lists these) are passed on.
+
+    Args:
+        path: what the message names; by default the file that the error names.
+        doing: ``read``, ``written`` or ``opened``: what a missing permission would allow.
+
+    >>> with files_named():
+    ...     open("/no such folder/captions.txt")
+    Traceback (most recent call last):
+        ...
+    itm_core.errors.InputError: /no such folder/captions.txt: no such file or folder. Remedy: ...
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in PROBLEMS:
+            raise
+        name = path
+        if isinstance(error.filename, bytes | str) and (
+            path is None or error.errno == errno.ENAMETOOLONG
+        ):
+            name = os.fsdecode(error.filename)
+        raise _file_error(error.errno, name, doing) from None
+    except RuntimeError as error:
+        if not str(error).startswith(LOOP):
+            raise
+        raise _file_error(errno.ELOOP, str(error).removeprefix(LOOP).strip("'"), doing) from None
+
+
+def _file_error(number: int, name: Path | str | None, doing: str) -> InputError:
+    problem, remedy = PROBLEMS[number]
+    closed, right = _closed(Path(name or "."), doing)
+    remedy = remedy.format(closed=escaped(closed), right=right)
+    return InputError(problem.format(doing=doing), file=name, remedy=remedy)
+
+
+def _closed(path: Path, doing: str) -> tuple[Path, str]:
+    """Return what denies access to a path, itself or a folder above it, and the missing right."""
+    for folder in reversed(path.absolute().parents):
+        if not os.access(folder, os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+            return folder, "a+rx"
+    if not os.path.lexists(path):
+        return path.parent, "a+w"
+    return path, {"read": "a+r", "written": "a+w"}.get(doing, "a+rw")

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from itm_core.errors import InputError
+from itm_core.errors import InputError, files_named
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -105,63 +105,40 @@ def make_folder(folder: Path) -> None:
 
     Raises `InputError` when it may not be made, or a file is in its place.
     """
-    try:
-        with writing(folder):
+    with writing(folder):
+        try:
             folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise InputError(
-            "not a folder",
-            file=folder,
-            expected="a folder, or a place where one can be made",
-            found="a file there or above it",
-            remedy="name another folder",
-        ) from None
+        except (FileExistsError, NotADirectoryError):
+            raise InputError(
+                "not a folder",
+                file=folder,
+                expected="a folder, or a place where one can be made",
+                found="a file there or above it",
+                remedy="name another folder",
+            ) from None
 
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Turn a missing permission to write to ``folder`` into an `InputError`."""
-    try:
+    """Turn the system's errors of writing to ``folder`` into an `InputError` (`files_named`)."""
+    with files_named(folder, "written"):
         yield
-    except PermissionError:
-        raise InputError(
-            "may not be written",
-            file=folder,
-            expected="a folder that you may write to",
-            remedy="name another folder, or ask its owner for write access",
-        ) from None
 
 
 @contextmanager
 def reading(
     path: Path, missing: str = "file not found", remedy: str | None = None
 ) -> Iterator[None]:
-    """Turn the errors of opening ``path`` for reading into an `InputError`.
-
-    The file may be missing, not readable, a folder, or below something that is a file.
+    """Turn the errors of opening ``path`` for reading into an `InputError` (`files_named`).
 
     Args:
         missing, remedy: the message for a file that does not exist.
     """
-    try:
-        yield
-    except FileNotFoundError:
-        raise InputError(missing, file=path, remedy=remedy) from None
-    except (IsADirectoryError, NotADirectoryError) as error:
-        folder = isinstance(error, IsADirectoryError)
-        raise InputError(
-            "not a file",
-            file=path,
-            found="a folder, not a file" if folder else "a file in the place of a folder above it",
-            remedy=remedy or "name a file",
-        ) from None
-    except PermissionError:
-        raise InputError(
-            "may not be read",
-            file=path,
-            expected="a file that you may read, in folders that you may enter",
-            remedy=f"its owner gives access with: chmod a+r {path}",
-        ) from None
+    with files_named(path, "read"):
+        try:
+            yield
+        except FileNotFoundError:
+            raise InputError(missing, file=path, remedy=remedy) from None
 
 
 def write_json(path: Path, content: object) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from itm_core.errors import InputError
+from itm_core.errors import InputError, similar_names
 
 Entry = TypeVar("Entry")
 
@@ -116,7 +116,22 @@ def one_of(name: str, value: object, allowed: Collection[object]) -> None:
     """Raise `InputError` unless ``value`` is one of ``allowed``."""
     if value not in tuple(allowed):  # a tuple also takes values that are not hashable
         choices = ", ".join(map(str, allowed))
-        raise InputError(f"unknown value of {name}", expected=f"one of {choices}", found=value)
+        raise InputError(
+            f"unknown value of {name}",
+            expected=f"one of {choices}",
+            found=value,
+            remedy=did_you_mean(value, allowed),
+        )
+
+
+def did_you_mean(value: object, allowed: Collection[object]) -> str | None:
+    """Return the remedy for a misspelt name: the likeliest of those that exist, if one is close.
+
+    >>> did_you_mean("TINY", ["full", "tiny"])
+    'did you mean tiny?'
+    """
+    similar = similar_names(str(value), [str(name) for name in allowed])
+    return f"did you mean {similar[0]}?" if similar else None
 
 
 def registered(name: str, value: str, registry: Mapping[str, Entry]) -> Entry:

@@ -110,19 +110,29 @@ class Plan(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The outcome of a batch: how many jobs are finished, which failed with what, and the log."""
+    """The outcome of a batch.
+
+    Attributes:
+        finished: number of finished jobs.
+        failed: the jobs that failed, each with its error.
+        not_shown: finished jobs whose notebook failed.
+    """
 
     finished: int
     failed: tuple[tuple[Job, str], ...]
+    not_shown: tuple[Job, ...]
     log: Path
 
     def lines(self) -> list[str]:
-        """Return the report: two lines for each failed job, and one with the counts."""
+        """Return the report: two lines for each job with an error, and one with the counts."""
         failures = [
             line
             for job, error in self.failed
             for line in (f"failed: {job.name}: {error}", f"  in {job.trace}")
         ]
+        for job in self.not_shown:
+            failures.append(f"finished, but its notebook failed: {job.name}: {job.error}")
+            failures.append(f"  remove {job.trace / 'error.txt'} to execute it again")
         counts = f"{self.finished} finished, {len(self.failed)} failed"
         return [*failures, f"{counts}; log: {self.log}"]
 
@@ -145,7 +155,8 @@ def run(batch: Plan, *, progress: bool = True) -> Report:
         for job in pending
         if job.name not in finished
     )
-    return Report(finished=len(finished), failed=failed, log=log)
+    not_shown = tuple(job for job in batch.jobs if job.name in finished and job.error)
+    return Report(finished=len(finished), failed=failed, not_shown=not_shown, log=log)
 
 
 def _run(batch: Plan, pending: Sequence[Job], log: Path, progress: bool) -> set[str]:
@@ -164,7 +175,7 @@ def _run(batch: Plan, pending: Sequence[Job], log: Path, progress: bool) -> set[
                 if job.state != RunState.FINISHED:
                     job.forget()
             raise KeyboardInterrupt("stopped; the same command resumes it") from None
-    return {job.name for job in pending if job.name not in waiting and not job.error}
+    return {job.name for job in pending if job.state == RunState.FINISHED}
 
 
 def _write(batch: Plan, pending: Sequence[Job]) -> None:
@@ -192,7 +203,8 @@ def _command(batch: Plan) -> list[str]:
         *(sys.executable, "-m", "snakemake", "--snakefile", "Snakefile"),
         *("--profile", str(batch.profile), *OPTIONS),
         *(["--jobs", str(batch.workers)] if batch.remote else local),
-        *("--config", f"batch={batch.home / 'cells.json'}"),
+        # relative: Snakemake reads the value as YAML, where a path with " #" would end there
+        *("--config", "batch=cells.json"),
     ]
 
 
@@ -204,7 +216,7 @@ def _watch(
         while True:
             ended = process.poll() is not None  # before the states are read: they are final then
             for job in [j for j in waiting.values() if j.state in ENDED]:
-                if error := job.error:
+                if (error := job.error) and job.state != RunState.FINISHED:
                     bar.write(f"failed: {job.name}: {error}", file=sys.stderr)
                 del waiting[job.name]
                 bar.update()

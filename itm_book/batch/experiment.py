@@ -24,7 +24,7 @@ from typing import Any
 
 from itm_book.batch.notebook_runner import NotebookError, environment_set, run_notebook
 from itm_core.errors import InputError
-from itm_core.files import locked, read_json
+from itm_core.files import locked, make_folder, read_json
 
 NOTEBOOK = "experiment.ipynb"
 ERROR = "error.txt"
@@ -63,7 +63,7 @@ def run_cell(
     Waits while another process runs the same cell. Raises `NotebookError` when the notebook fails,
     after writing the end of its traceback to ``error.txt``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     executed, error_file = folder / NOTEBOOK, folder / ERROR
     with locked(folder / ".cell.lock"):
         if not executed.exists():

@@ -10,7 +10,6 @@ Page: "Batches".
 
 from __future__ import annotations
 
-import ast
 import os
 import traceback
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from itm_book.batch.parameters import assigned, check_values
 from itm_core.errors import InputError
 from itm_core.files import make_folder, reading, space_checked
 from itm_core.training.launch import THREADS
@@ -107,32 +107,13 @@ def _notebook_error(error: Exception, source: Path, failed: Path) -> NotebookErr
 
 
 def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
-    """Raise `InputError` when a notebook is missing or lacks one of the parameters."""
-    names = parameters_of(notebook)
-    unknown = sorted(set(parameters) - set(names))
-    if unknown:
-        raise InputError(
-            f"the notebook has no parameter {', '.join(unknown)}",
-            file=notebook,
-            expected=f"some of {', '.join(names) or 'none (no cell tagged parameters)'}",
-            remedy="assign it in the cell tagged parameters, or correct its name",
-        )
+    """Raise `InputError` when a notebook is missing, lacks a parameter, or has another type of it.
 
-
-def parameters_of(notebook: Path) -> list[str]:
-    """Return the names that the cell tagged ``parameters`` assigns.
-
-    Papermill's own reading stops at some comments, and it only warns of an unknown name.
+    The type is that of the value which the cell tagged ``parameters`` assigns; see `parameters`.
     """
     cells = read_notebook(notebook).cells
     tagged = (c.source for c in cells if "parameters" in c.metadata.get("tags", []))
-    names = [
-        target.id
-        for statement in ast.parse(next(tagged, "")).body
-        for target in ast.walk(statement)
-        if isinstance(target, ast.Name) and isinstance(target.ctx, ast.Store)
-    ]
-    return list(dict.fromkeys(names))
+    check_values(assigned(next(tagged, "")), parameters, notebook)
 
 
 def read_notebook(path: Path) -> nbformat.NotebookNode:

@@ -58,13 +58,15 @@ class Job:
 
     @property
     def state(self) -> str:
-        """The present state of the run (`RunState`), or `NO_NOTEBOOK`."""
+        """The present state of the run (`RunState`), or `NO_NOTEBOOK`.
+
+        A run that is whole is finished, also where its notebook has failed while it was shown.
+        """
         if self.folder is None:
             return RunState.EMPTY
         run = Run(self.folder)
-        if run.state != RunState.FINISHED or (self.folder / experiment.NOTEBOOK).exists():
-            return run.state
-        return RunState.FAILED if self.error else NO_NOTEBOOK
+        shown = (self.folder / experiment.NOTEBOOK).exists() or self.error
+        return NO_NOTEBOOK if run.state == RunState.FINISHED and not shown else run.state
 
     @property
     def trace(self) -> Path:

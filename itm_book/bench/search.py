@@ -51,7 +51,7 @@ from itm_core.encoders.fragments import Fragments
 from itm_core.environment import current_commit, describe
 from itm_core.experiments.prepare import encode
 from itm_core.experiments.runs import train_or_load
-from itm_core.files import whole_file
+from itm_core.files import make_folder, whole_file
 from itm_core.models import Matcher
 from itm_core.parallel import run_parallel
 
@@ -67,7 +67,7 @@ def measure(options: argparse.Namespace) -> None:
     """Measure and write the record; raises `InputError` when there are uncommitted changes."""
     require_committed(current_commit())
     torch.set_num_threads(options.threads)
-    options.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(options.folder)
     data = load_dataset("data/scenes-small")
     run = train_or_load(data, options.recipe, seed=0, device="cpu")
     matcher, training = run.matcher(), encode(data.train, run.vocabulary)

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from itm_book.pairs.pair_records import PairRecord
+from itm_book.pairs.shown import shown_pair
 from itm_book.pairs.split_attention import QUERIES
 from itm_core.data.dataset import Split
 from itm_core.errors import InputError
@@ -64,6 +65,15 @@ def ranking(table: pd.DataFrame, pairs: Sequence[Place]) -> pd.DataFrame:
     ranked.columns.name = None
     ranked.attrs["by"] = f"attention F1, {queries} as queries" if annotated else "score"
     return ranked
+
+
+def curated(split: Split, pairs: Sequence[Sequence[int]]) -> list[Place]:
+    """Return pairs that were set by hand, each an image and which of its captions.
+
+    See `shown_pair` for a pair that the split does not have.
+    """
+    chosen = [shown_pair(split, image, caption) for image, caption in pairs]
+    return [(pair.image, pair.caption) for pair in chosen]
 
 
 def picks(ranked: pd.DataFrame) -> dict[str, Place]:

@@ -57,15 +57,13 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     Raises `InputError` when the file is missing, damaged, of another kind, unsafe (the class or
     function that it refers to is named), or no dictionary with ``model``.
     """
+    _require_intact(path)
     allowed: list[Any] = [argparse.Namespace, np.dtype, np.dtypes.Float64DType]
     allowed += [np.dtypes.Float32DType, np.dtypes.Int64DType, *_numpy_scalars()]
     try:
         with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch asks for a bug report on newer pickles
-            _require_intact(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except InputError:
-        raise
     except pickle.UnpicklingError as error:
         raise _refused(path, str(error)) from None
     except Exception as error:  # a crafted or damaged pickle makes the reader raise any kind

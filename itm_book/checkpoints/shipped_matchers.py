@@ -15,6 +15,7 @@ from itm_book.checkpoints.imported_runs import load_run
 from itm_book.shipped import shipped
 from itm_core.errors import InputError
 from itm_core.experiments.run import IMPORT, Run
+from itm_core.settings import did_you_mean
 
 HOME = shipped("models")
 ORDER = ("scan-t2i", "rcar-t2i", "chan", "scan-t2i-ccr-ccs")  # of menus; all others come later
@@ -39,7 +40,9 @@ def load(name: Path | str, home: Path = HOME) -> Run:
         "no such matcher",
         expected=", ".join([*names(home), "or the folder of a run"]),
         found=name,
-        remedy="itm results ship RUN NAME writes one" if not names(home) else None,
+        remedy=did_you_mean(name, names(home))
+        if names(home)
+        else "itm results ship RUN NAME writes one",
     )
 
 

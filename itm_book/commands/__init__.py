@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import argparse
 
-from itm_book.commands import authors, bench, book, data, grid, results, scenes, score, search
+from itm_book.commands import (
+    authors,
+    bench,
+    book,
+    data,
+    gallery,
+    grid,
+    results,
+    scenes,
+    score,
+    search,
+)
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the commands of the book to ``itm``; each imports what it needs when it runs."""
-    for command in (scenes, score, results, grid, authors, book, data, bench, search):
+    for command in (scenes, score, results, grid, authors, book, data, bench, search, gallery):
         command.add(commands)

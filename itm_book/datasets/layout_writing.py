@@ -12,6 +12,7 @@ import numpy as np
 
 from itm_book.folders import reserve
 from itm_core.data.dataset import load_split
+from itm_core.data.names import require_ids
 from itm_core.errors import InputError
 from itm_core.files import whole_file
 
@@ -26,7 +27,11 @@ def open_array(path: Path, kind: type, shape: tuple[int, ...]) -> np.memmap:
 def write_texts(
     folder: Path, split: str, ids: Sequence[str], captions: Sequence[Sequence[str]] | None
 ) -> None:
-    """Write the ids, and the captions unless they are None, one per line."""
+    """Write the ids, and the captions unless they are None, one per line.
+
+    Raises `InputError` for an id that cannot be a line of text (`itm_core.data.names`).
+    """
+    require_ids(ids, f"{split}_ids.txt")
     rows = {"ids": list(ids)}
     if captions is not None:
         rows["caps"] = [caption for of_image in captions for caption in of_image]

@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from itm_book.shipped import shipped
 from itm_core.errors import InputError
-from itm_core.settings import Count, Settings
+from itm_core.settings import Count, Settings, did_you_mean
 
 REGISTRY = shipped("registry.toml")
 RECORD = "hashes.json"  # written to the folder of a dataset
@@ -196,7 +196,12 @@ def find(name: str, path: Path = REGISTRY) -> SetEntry:
     """Return the dataset of this name; raises `InputError` when it is not registered."""
     sets = load(path)
     if name not in sets:
-        raise InputError("unknown dataset", expected=f"one of {', '.join(sets)}", found=name)
+        raise InputError(
+            "unknown dataset",
+            expected=f"one of {', '.join(sets)}",
+            found=name,
+            remedy=did_you_mean(name, sets),
+        )
     return sets[name]
 
 

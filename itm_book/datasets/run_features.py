@@ -43,21 +43,9 @@ def require_same_features(config: Mapping[str, Any], split: Split) -> None:
     has ``boxes``. The width F is always compared; the number of regions R for a method that fixes
     it.
     """
-    features, trained = features_of_folder(split.folder), config.get("features")
     boxes = _boxes_of_folder(split.folder) if "boxes" in config else None
+    require_same_extractor(config, features_of_folder(split.folder), boxes, split.folder)
     origin = f"as in the run's dataset {config['dataset']}"
-    if features != trained or boxes != config.get("boxes"):
-        raise InputError(
-            "the matcher was trained on other features and would score these at random",
-            file=split.folder,
-            expected=f"{_features_text(trained, config.get('boxes'))}, {origin}",
-            found=_features_text(features, boxes),
-            remedy=(
-                "make the features of both with one backbone (itm data make ... --backbone NAME) "
-                "and the same boxes, or name a run that was trained on such features; "
-                f"if {NOTE} was only left behind, copy it to the features"
-            ),
-        )
     _, regions, width = split.regions.shape
     fixed = config["recipe"]["encoder"].get("image_pooling") == FIXED_COUNT
     for is_same, problem, expected, found in (
@@ -74,13 +62,39 @@ def require_same_features(config: Mapping[str, Any], split: Split) -> None:
             )
 
 
+def require_same_extractor(
+    config: Mapping[str, Any], features: Mapping[str, Any] | None, boxes: str | None, folder: Path
+) -> None:
+    """Raise `InputError` unless backbone and boxes are those that a run was trained on.
+
+    Args:
+        features: the backbone's `Backbone.identity`, None where it is unknown.
+        boxes: the name of the source of the boxes; compared where the configuration has one.
+        folder: of the features, for the message.
+    """
+    trained, trained_boxes = config.get("features"), config.get("boxes")
+    if features != trained or (trained_boxes is not None and boxes != trained_boxes):
+        raise InputError(
+            "the matcher was trained on other features and would score these at random",
+            file=folder,
+            expected=f"{_features_text(trained, trained_boxes)}, as in the run's dataset "
+            f"{config['dataset']}",
+            found=_features_text(features, boxes),
+            remedy=(
+                "make the features of both with one backbone (itm data make ... --backbone NAME) "
+                "and the same boxes, or name a run that was trained on such features; "
+                f"if {NOTE} was only left behind, copy it to the features"
+            ),
+        )
+
+
 def _boxes_of_folder(folder: Path) -> str | None:
     """Return the name of the source of a dataset's boxes; None without a note."""
     note = read_note(folder)
     return None if note is None else str(note["made_with"].get("boxes"))
 
 
-def _features_text(features: dict[str, Any] | None, boxes: str | None = None) -> str:
+def _features_text(features: Mapping[str, Any] | None, boxes: str | None = None) -> str:
     """Return a description of the features, specific enough to distinguish two networks."""
     if features is None:
         return "features of an unknown backbone"

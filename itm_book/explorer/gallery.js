@@ -2,7 +2,7 @@
 // best captions of an image with their most important words. The numbers are those of
 // itm_book.search.searcher; this file only sums and draws them. drawing.js is always loaded before it.
 
-const WIDE = 160; // units across a picture, whatever its pixels
+const WIDE = 160, WIDER = 270; // units across a picture, whatever its pixels; of a page's own pictures
 const SHOWN = 3; // outlined regions, listed words
 const UNKNOWN = "not in the vocabulary";
 
@@ -34,6 +34,7 @@ const STYLE = `${ground("itm-gallery")}
 .itm-gallery .bar [data-word] { cursor: pointer; }
 .itm-gallery :is(.facts, .missing) { font-size: 12.5px; color: var(--soft); font-variant-numeric: tabular-nums; }
 .itm-gallery .images .facts { min-height: 2.9em; }
+.itm-gallery .name { font-size: 12.5px; }
 .itm-gallery .problem { border-left: 3px solid rgb(var(--lit)); padding-left: 0.6rem; }
 @container (min-width: 620px) { .itm-gallery .captions .both { grid-template-columns: minmax(0, 2fr) minmax(0, 5fr); }
   .itm-gallery .captions .both > .picture { max-width: 22rem; } }
@@ -41,16 +42,16 @@ const STYLE = `${ground("itm-gallery")}
 
 /** A picture with outlined regions. */
 class Picture {
-  constructor(parent, image, lit) {
-    const [wide, tall] = image.size, scale = WIDE / wide;
-    Object.assign(this, { lit, scale, tall: tall * scale, boxes: image.boxes || cells(image.regions, image.size) });
-    const view = { class: "picture", viewBox: `0 0 ${WIDE} ${this.tall}`, role: "img", "font-family": FONT };
+  constructor(parent, image, lit, units = WIDE) {
+    const [wide, tall] = image.size, scale = units / wide;
+    Object.assign(this, { lit, units, scale, tall: tall * scale, boxes: image.boxes || cells(image.regions, image.size) });
+    const view = { class: "picture", viewBox: `0 0 ${units} ${this.tall}`, role: "img", "font-family": FONT };
     this.root = svg("svg", parent, { ...view, "aria-label": `image ${image.id}` });
-    const full = { width: WIDE, height: this.tall };
+    const full = { width: units, height: this.tall };
     if (image.picture) svg("image", this.root, { ...full, href: image.picture, preserveAspectRatio: "none" });
     else {
       svg("rect", this.root, { ...full, fill: "currentColor", "fill-opacity": 0.12 });
-      const middle = { x: WIDE / 2, y: this.tall / 2, "text-anchor": "middle", fill: "currentColor", "font-size": 14 };
+      const middle = { x: units / 2, y: this.tall / 2, "text-anchor": "middle", fill: "currentColor", "font-size": 14 };
       svg("text", this.root, middle, image.id);
     }
     this.marks = svg("g", this.root, { "font-size": 12, "font-weight": 600 });
@@ -72,14 +73,14 @@ class Picture {
     }
   }
 
-  /** Return a place for each label: the corner of its region, or next to a label already there. */
+  /** Return a place for each label: above its region or in its corner, or next to another label. */
   labels(marks) {
     const taken = [], height = 15;
     for (const [region, text] of marks) {
-      const [a, b] = this.boxes[region].map((v) => v * this.scale), width = 7 * text.length + 6;
-      const spot = { x: clamp(a, 0, WIDE - width), y: clamp(b, 0, this.tall - height), width, height };
+      const [a, b] = this.boxes[region].map((v) => v * this.scale), width = 7.2 * text.length + 9;
+      const spot = { x: clamp(a, 0, this.units - width), y: clamp(b < height ? b : b - height, 0, this.tall - height), width, height };
       const overlaps = (label) => Math.abs(label.x - spot.x) < width && Math.abs(label.y - spot.y) < height;
-      while (taken.some(overlaps) && spot.x < WIDE - 2 * width) spot.x += width;
+      while (taken.some(overlaps) && spot.x < this.units - 2 * width) spot.x += width;
       taken.push(spot);
     }
     return taken;
@@ -97,8 +98,11 @@ class Hit {
     html("b", head, {}, `${rank}.`);
     if (hit.right !== null) html("span", head, hit.right ? { class: "belongs" } : {}, hit.right ? "✓ right" : "other");
     html("b", head, { title: `score ${hit.score}` }, hit.score.toFixed(3));
-    if (view.target === "images") this.picture = new Picture(this.root, view.data.images[hit.image], view.data.palette.lit);
-    else this.buttons = view.drawWords(this.root, hit.words, hit.unknown, this);
+    if (view.target === "images") {
+      const image = view.data.images[hit.image];
+      this.picture = new Picture(this.root, image, view.data.palette.lit, view.data.named ? WIDER : WIDE);
+      if (view.data.named) html("p", this.root, { class: "name" }, image.id);
+    } else this.buttons = view.drawWords(this.root, hit.words, hit.unknown, this);
     this.drawBar();
     this.facts = html("p", this.root, { class: "facts" });
   }
@@ -133,8 +137,22 @@ class Hit {
       const region = this.regionOf(word);
       return region === null ? [] : [[region, short(this.words[word]), 1]];
     }
+    if (this.view.data.named) return this.wordMarks();
     const best = order(this.regions).filter((r) => this.regions[r] > 0).slice(0, SHOWN);
     return best.map((r, k) => [r, String(k + 1), this.regions[r] / this.regions[best[0]]]);
+  }
+
+  /** Return the regions of the content words with the largest contributions, labelled by them. */
+  wordMarks() {
+    const { content, words } = this.hit, some = content.length ? content : words.map((_, k) => k);
+    const best = some.filter((k) => this.words[k] > 0).sort((a, b) => this.words[b] - this.words[a]).slice(0, SHOWN);
+    const marks = new Map();
+    for (const k of best) {
+      const region = this.regionOf(k), known = marks.get(region);
+      if (known) known[1] += ` ${words[k]}`;
+      else marks.set(region, [region, words[k], this.words[k] / this.words[best[0]]]);
+    }
+    return [...marks.values()];
   }
 
   update(word) {
@@ -226,7 +244,8 @@ class Gallery {
     const box = html("section", this.body, { "aria-label": method.name }), title = html("h4", box);
     html("i", title).style.background = method.colour;
     const what = this.target === "images" ? "image" : "caption", place = `at rank ${method.rank} of ${method.of}`;
-    title.append(`${method.name}: ${method.rank === null ? `no relevant item is known among ${method.of}` : `the first right ${what} ${place}`}`);
+    if (this.data.named) title.append(`${method.name}: the best ${method.hits.length} of ${method.of}`);
+    else title.append(`${method.name}: ${method.rank === null ? `no relevant item is known among ${method.of}` : `the first right ${what} ${place}`}`);
     const parent = html("div", box, { class: "both" });
     const picture = this.target === "images" ? null : new Picture(parent, this.data.images[this.query.image], this.data.palette.lit);
     const list = html("ol", parent), section = { picture, hits: [] };

@@ -21,21 +21,22 @@ from itm_core.errors import InputError
 Query = Sequence[SearchResult]  # results of one or two methods for one query
 
 
-def gallery(queries: Sequence[Query]) -> HTML:
+def gallery(queries: Sequence[Query], *, named: bool = False) -> HTML:
     """Return a gallery of one or more queries, one of them shown at a time.
 
     Args:
         queries: for each the results of one or two methods, of `searcher.Searcher`; all of them
             sentences, or all of them images.
+        named: write the id of each image below it, and the words beside their boxes.
 
     Raises `InputError` for none, for a mixture, and for methods with different queries.
     """
-    data = payload(queries)
+    data = payload(queries, named=named)
     names = "; ".join(query["query"] for query in data["queries"])
     return HTML(in_page.part("gallery", data, f"The gallery of {names} needs JavaScript."))
 
 
-def payload(queries: Sequence[Query]) -> dict[str, Any]:
+def payload(queries: Sequence[Query], *, named: bool = False) -> dict[str, Any]:
     """Return the data of the gallery: every query, and each picture once.
 
     Raises `InputError` as `gallery` does.
@@ -49,6 +50,7 @@ def payload(queries: Sequence[Query]) -> dict[str, Any]:
         )
     return {
         "target": targets.pop(),
+        "named": named,
         "queries": [_query(query) for query in queries],
         "images": {h.image: _image(h) for query in queries for f in query for h in f.hits},
         "palette": {"lit": ACCENT, "right": RIGHT},
@@ -95,6 +97,7 @@ def _hit(hit: Hit) -> dict[str, Any]:
         "words": record.pair.words,
         "unknown": hit.unknown,
         "right": hit.right,
+        "content": record.pair.content(),
         "score": score,
         "remainder": round(score - float(evidence.sum()), 6),
         "evidence": evidence.tolist(),

@@ -14,6 +14,7 @@ from itm_book.parity.format import Difference, Report, Stored, read
 from itm_book.parity.kinds import kind_of
 from itm_book.parity.measures import other_kind, text_checker_of
 from itm_core.errors import InputError
+from itm_core.files import reading
 
 DOCUMENTS = {".md", ".rst"}  # prose beside the numbers: nothing to compare
 READ = ("weights/", "inputs/")  # everything else in a file is compared
@@ -25,9 +26,12 @@ def compare(folder_or_file: Path) -> list[Report]:
     Raises `InputError` when there is nothing to compare.
     """
     if not folder_or_file.exists():
-        raise InputError("no such file or folder", file=folder_or_file)
+        remedy = "name a folder of reference numbers, or one of its files"
+        raise InputError("no such file or folder", file=folder_or_file, remedy=remedy)
     files = [folder_or_file]
     if folder_or_file.is_dir():
+        with reading(folder_or_file):
+            next(folder_or_file.iterdir(), None)  # a folder that may not be read seems empty below
         files = sorted(p for p in folder_or_file.rglob("*") if p.is_file())
     files = [p for p in files if p.suffix not in DOCUMENTS and not p.name.startswith(".")]
     reports = [compare_file(path) for path in files]

@@ -10,6 +10,8 @@ from pathlib import Path
 from itm_book.photographs.picture_sources import OWN
 from itm_core.data.arrays import array, boxes_and_sizes, finite
 from itm_core.data.dataset import Split
+from itm_core.data.names import require_ids
+from itm_core.data.vocabulary import read_captions
 from itm_core.errors import InputError
 from itm_core.files import unique_keys
 
@@ -28,10 +30,11 @@ def load_own(folder: Path | str) -> Split:
     finite(path, regions)
     boxes, sizes = boxes_and_sizes(folder, OWN, regions.shape[:2], 1)
     ids_file = folder / f"{OWN}_ids.txt"
-    ids = ids_file.read_text(encoding="utf-8").splitlines()
+    ids = read_captions(ids_file)
     if len(ids) != len(regions):
         raise InputError(
             "wrong number of ids", file=ids_file, expected=len(regions), found=len(ids)
         )
+    require_ids(ids, ids_file)
     unique_keys(((name, f"row {row}") for row, name in enumerate(ids, 1)), ids_file)
     return Split(folder, OWN, regions, [], ids, 0, boxes, sizes)

@@ -36,7 +36,7 @@ from itm_book.regions.region_boxes import Boxes, Grid
 from itm_core.data.feature_notes import read_note
 from itm_core.data.photographs import PhotographError
 from itm_core.errors import InputError
-from itm_core.files import locked, read_json, space_checked, write_json
+from itm_core.files import locked, make_folder, read_json, space_checked, write_json
 from itm_core.parallel import run_parallel
 from itm_core.settings import at_least
 
@@ -124,8 +124,11 @@ class Task:
         Raises `PhotographError` for a damaged picture, `InputError` for features that are not
         finite and for boxes that are missing or invalid.
         """
+        return self.describe_pixels(source, k, self.sources[source].picture(k))
+
+    def describe_pixels(self, source: int, k: int, picture: np.ndarray) -> Described:
+        """Return the rows of a picture ``[H, W, 3]`` that was read already, as `describe` does."""
         pictures = self.sources[source]
-        picture = pictures.picture(k)
         with _one_thread():  # so features do not depend on the number of cores
             boxes = self.boxes_of(pictures, k, picture)
             features = self.backbone(picture, boxes)
@@ -183,7 +186,7 @@ def make_features(
         if _progress(work).get("source") == source:  # it was killed before it removed this
             shutil.rmtree(work, ignore_errors=True)
         return existing
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     lock = folder.with_name(f".{folder.name}.lock")
     with locked(lock, "another process makes these features", file=folder), space_checked(folder):
         damaged = _Work(work, task, source, folder).run(skip_damaged, workers, progress)
@@ -241,8 +244,8 @@ class _Work:
         bar = tqdm(places, desc="features", unit="image", initial=start, disable=not progress)
         bar.total = len(places)
         try:
-            with closing(_described(self.task, places[start:], workers)) as described:
-                for place, rows in enumerate(described, start):
+            with closing(described(self.task, places[start:], workers)) as computed:
+                for place, rows in enumerate(computed, start):
                     self._write(place, *places[place], rows, skip_damaged)
                     self.state["done"] = place + 1
                     bar.update()
@@ -287,13 +290,14 @@ class _Work:
         write_json(self.path, self.state)
 
 
-def _described(
+def described(
     task: Task, places: Sequence[tuple[int, int]], workers: int
 ) -> Generator[Described | InputError]:
     """Yield the rows of pictures in order, or the errors that stopped them.
 
     Args:
         places: index of the source and of the picture in it.
+        workers: number of processes, see `make_features`.
     """
     workers = min(workers, -(-len(places) // BLOCK))
     if workers <= 1:

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from itm_book.datasets.caption_sources import read_captioned
 from itm_book.datasets.run_features import require_same_features
-from itm_book.photographs.backbones import Backbone, open_backbone
+from itm_book.photographs.backbones import COLOUR, Backbone, open_backbone
 from itm_book.photographs.own_split import load_own
 from itm_book.photographs.picture_sources import of_folder
 from itm_book.photographs.region_features import Task, make_features
+from itm_book.regions import efficientnet
 from itm_book.regions.box_scorer import scorer_for
 from itm_book.regions.region_boxes import Boxes, Grid
 from itm_core.data.dataset import Split
@@ -25,6 +26,7 @@ from itm_core.errors import InputError
 from itm_core.experiments.run import Run
 from itm_core.files import locked
 
+WITH_PROJECT = (efficientnet.NAME, COLOUR)
 CAPTIONS = "captions.json"  # in a folder of photographs: their captions, in Karpathy's format
 
 
@@ -52,7 +54,7 @@ def pictures_for(
     when the run was trained on other features or boxes.
     """
     backbone = backbone or backbone_of(run, device)
-    boxes = boxes or (Grid() if run.config.get("boxes") == Grid.name else scorer_for(backbone))
+    boxes = boxes or boxes_of(run, backbone)
     task = Task(sources=of_folder(Path(folder)), backbone=backbone, boxes=boxes)
     store = Path(store)
     with locked(store.with_name(f".{store.name}.queue")):
@@ -63,18 +65,30 @@ def pictures_for(
 
 
 def backbone_of(run: Run, device: str = "auto") -> Backbone:
-    """Return the backbone that a shipped matcher names.
+    """Return the backbone whose features a run was trained on.
+
+    A shipped matcher names it; of other runs it is known when it comes with the project.
 
     Raises `InputError` for a run that names none, and as `open_backbone` does.
     """
-    if "shipped" not in run.config:
+    features = run.config.get("features") or {}
+    name = run.config.get("shipped", features).get("backbone")
+    if "shipped" not in run.config and name not in WITH_PROJECT:
         raise InputError(
             "only a shipped matcher names its backbone",
             file=run.folder,
-            remedy="open the backbone that the run was trained on, and give it as backbone=",
+            expected=f"a shipped matcher, or a run on features of {' or '.join(WITH_PROJECT)}",
+            found=name or "features of an unknown backbone",
+            remedy="itm results ship RUN NAME writes a matcher that names it",
         )
-    side = run.config["features"].get("side")
-    return open_backbone(run.config["shipped"]["backbone"], side=side, device=device)
+    return open_backbone(name, side=features.get("side"), device=device)
+
+
+def boxes_of(run: Run, backbone: Backbone) -> Boxes:
+    """Return the boxes that a run names, by default scored ones where the backbone allows them."""
+    if run.config.get("boxes") == Grid.name:
+        return Grid()
+    return scorer_for(backbone, default="boxes" not in run.config) or Grid()
 
 
 def captioned(split: Split, path: Path | str) -> Split:

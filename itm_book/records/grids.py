@@ -35,7 +35,7 @@ from itm_core.experiments.methods import DEFAULT_PROFILE
 from itm_core.experiments.recipes import Recipe
 from itm_core.experiments.runs import ROOT, Spec, configuration, folder_of
 from itm_core.files import reading
-from itm_core.settings import SEEDS, NotNegative, Settings, one_of
+from itm_core.settings import SEEDS, NotNegative, Settings, did_you_mean, one_of
 
 FOLDER = shipped("grids")
 Name = Annotated[str, Field(min_length=1)]
@@ -197,7 +197,8 @@ def load(name: str | Path, folder: Path = FOLDER) -> Grid:
             "grid not found",
             file=path,
             expected=f"one of {', '.join(names(folder)) or 'none'}",
-            remedy="itm grid lists the grids; a grid of your own is named by its file (.yml)",
+            remedy=did_you_mean(name, names(folder))
+            or "itm grid lists the grids; a grid of your own is named by its file (.yml)",
         )
     try:
         with reading(path):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from itm_core.data.names import id_problem
 from itm_core.data.photographs import ENDINGS
 from itm_core.errors import InputError
 from itm_core.files import reading
@@ -38,9 +39,9 @@ def photographs_in(folder: Path) -> list[Path]:
             remedy="name the folder that holds the files itself" if subfolders else None,
         )
     for path in photographs:
-        if path.name != path.name.strip() or not path.name.isprintable():
+        if problem := id_problem(path.name):
             raise InputError(
-                "a name that cannot be an id", file=repr(str(path)), remedy="rename it"
+                f"a name that cannot be an id: {problem}", file=path, remedy="rename it"
             )
     return sorted(photographs, key=lambda path: path.name)
 

@@ -32,7 +32,7 @@ from torch.nn.functional import pad
 from tqdm.auto import tqdm
 
 from itm_book.datasets.layout_writing import save_array
-from itm_book.folders import require_space, reserve
+from itm_book.folders import is_free, require_space, reserve
 from itm_core.data.arrays import array, release
 from itm_core.data.ragged import region_lens
 from itm_core.encoders.fragments import Fragments
@@ -218,7 +218,7 @@ def _read_note(folder: Path) -> dict[str, Any]:
 def _done(folder: Path, wanted: dict[str, Any]) -> int:
     """Return the number of encoded images of the wanted gallery in a folder."""
     if not (folder / NOTE).exists():
-        if folder.exists() and any(folder.iterdir()):
+        if not is_free(folder):
             raise InputError(
                 "this folder has other files",
                 file=folder,
@@ -246,8 +246,10 @@ def _encode(
     done: int,
     progress: bool,
 ) -> None:
+    if done == 0:
+        require_space(folder, _size(wanted), "keep the gallery")
+        write_json(folder / NOTE, wanted | {"done": 0})  # first: a killed build is recognised
     arrays = _opened(folder, wanted, fresh=done == 0)
-    write_json(folder / NOTE, wanted | {"done": done})
     lens = region_lens(features)
     if lens is not None:
         save_array(folder / f"{LENS}.npy", lens)
@@ -264,22 +266,29 @@ def _encode(
 
 def _opened(folder: Path, wanted: dict[str, Any], *, fresh: bool) -> dict[str, np.memmap]:
     """Return the arrays to write: new ones, or those of an interrupted build."""
+    shapes = _shapes(wanted)
+    if not fresh:
+        return {name: np.lib.format.open_memmap(folder / f"{name}.npy", "r+") for name in shapes}
+    arrays = {}
+    for name, (dtype, sides) in shapes.items():
+        arrays[name] = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, sides)
+        reserve(folder / f"{name}.npy")
+    return arrays
+
+
+def _shapes(wanted: dict[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Return the number format and the shape of each array of a store."""
     kind, shape = wanted["kind"], tuple(wanted["shape"])
     shapes = {"regions": (kind, shape)}
     if kind == "int8":
         shapes["scales"] = ("float32", shape[:2])
     if wanted[POOLED]:
         shapes[POOLED] = ("float32", (shape[0], shape[2]))
-    if not fresh:
-        return {name: np.lib.format.open_memmap(folder / f"{name}.npy", "r+") for name in shapes}
-    size = sum(KINDS[kind] * int(np.prod(shape)) for kind, shape in shapes.values())
-    folder.mkdir(parents=True, exist_ok=True)
-    require_space(folder, size, "keep the gallery")
-    arrays = {}
-    for name, (dtype, sides) in shapes.items():
-        arrays[name] = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, sides)
-        reserve(folder / f"{name}.npy")
-    return arrays
+    return shapes
+
+
+def _size(wanted: dict[str, Any]) -> int:
+    return sum(KINDS[kind] * int(np.prod(shape)) for kind, shape in _shapes(wanted).values())
 
 
 def _write(arrays: dict[str, np.memmap], rows: slice, chunks: list[Fragments]) -> None:

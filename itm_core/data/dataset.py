@@ -22,6 +22,7 @@ import numpy as np
 
 from itm_core.data.annotations import read_objects, read_words
 from itm_core.data.arrays import array, boxes_and_sizes, finite, once_each, read_region_lens
+from itm_core.data.names import require_ids, require_split_name
 from itm_core.data.overlap import no_overlap
 from itm_core.data.photographs import ENDINGS, find_photograph, read_photograph
 from itm_core.data.ragged import RaggedRegions
@@ -218,6 +219,7 @@ def load_split(
     ``testall_ims.npy``, ``testall_caps.txt`` and so on. ``max_words`` is the largest number of
     tokens of a caption.
     """
+    require_split_name(name)
     folder = Path(folder)
     path = folder / f"{name}_ims.npy"
     if not path.exists():
@@ -314,6 +316,7 @@ def _ids(path: Path, images: int, per_image: int) -> list[str]:
     if len(ids) != images:
         expected = f"{images} or {images * per_image}"
         raise InputError("wrong number of ids", file=path, expected=expected, found=len(ids))
+    require_ids(ids, path, step)
     rows = ((image, f"row {step * number + 1}") for number, image in enumerate(ids))
     unique_keys(rows, path, remedy="give every image an id of its own, or remove the file")
     return ids

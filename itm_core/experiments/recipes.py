@@ -10,7 +10,6 @@ Page: "Every method", "Add your own regulator".
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -19,12 +18,12 @@ from pydantic import model_validator
 
 from itm_core.constraints import ConstraintSettings, check_constraints
 from itm_core.encoders.encoder import EncoderSettings
-from itm_core.errors import InputError
+from itm_core.errors import InputError, similar_names
 from itm_core.experiments.former_names import present_name, with_present_names
 from itm_core.experiments.methods import DEFAULT_PROFILE, METHODS, PLUGINS, PROFILES, Method
 from itm_core.models import Attending, AttendingSettings, Matcher, Pooled, PooledSettings
 from itm_core.regulators import REGULATORS, RegulatorSettings, regulator_factory
-from itm_core.settings import Settings
+from itm_core.settings import Settings, did_you_mean
 from itm_core.training.losses import LossSettings
 from itm_core.training.settings import TrainingSettings
 
@@ -192,17 +191,22 @@ def get(name: str) -> Recipe:
     """
     method, plugins, profile = split_name(name)
     if method not in METHODS:
-        similar = difflib.get_close_matches(method, METHODS, 3) or list(METHODS)[:3]
-        raise InputError(
-            "unknown recipe",
-            found=name,
-            expected=f"for example {', '.join(similar)}",
-            remedy="`itm recipes` lists them all",
-        )
+        raise _unknown_recipe(name)
     recipe = _composed(name, METHODS[method], profile)
     for plugin in plugins:
         recipe = _with_plugin(recipe, plugin)
     return recipe
+
+
+def _unknown_recipe(name: str) -> InputError:
+    host, plus, _ = name.partition("+")
+    similar = similar_names(host, METHODS if plus else names()) or list(METHODS)[:3]
+    return InputError(
+        "unknown recipe",
+        found=name,
+        expected=f"for example {', '.join(similar)}",
+        remedy="`itm recipes` lists them all",
+    )
 
 
 def split_name(name: str) -> tuple[str, list[str], str]:
@@ -258,6 +262,7 @@ def _with_plugin(recipe: Recipe, plugin: str) -> Recipe:
             "unknown plug-in",
             found=plugin,
             expected=f"one of {', '.join(dict.fromkeys((*PLUGINS, *REGULATORS)))}",
+            remedy=did_you_mean(plugin, (*PLUGINS, *REGULATORS)),
         )
     if "regulator" in changes and recipe.regulator.active:
         raise InputError(

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
+import platform
 import re
 import subprocess
+import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -187,3 +190,29 @@ def test_a_package_that_git_does_not_know_is_in_no_commit(
 
 def test_a_run_notes_the_commit() -> None:
     assert describe(pick_device("cpu"))["commit"] == environment.current_commit()
+
+
+FAULTS = """
+import resource
+import torch
+{first}
+torch.set_num_threads(1)
+def step():
+    x = torch.ones(3_000_000)
+    return (x + 1) * 2
+for _ in range(3):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+@pytest.mark.parametrize("chosen", [{}, {"MALLOC_TRIM_THRESHOLD_": "131072"}])
+def test_freed_memory_is_kept_unless_the_user_has_chosen(chosen: dict[str, str]) -> None:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
+    command = [sys.executable, "-c", FAULTS.format(first="import itm_core.environment")]
+    shown = subprocess.run(command, env=clean | chosen, capture_output=True, text=True, check=True)
+    assert int(shown.stdout) > 1000 if chosen else int(shown.stdout) < 100

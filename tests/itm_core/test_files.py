@@ -58,7 +58,7 @@ def test_a_folder_is_no_file_and_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path, message in (
         (tmp_path / "folder", "folder: not a file; found a folder, not a file"),
-        (tmp_path / "file" / "below.json", r"below\.json: .*found a file in the place of a folder"),
+        (tmp_path / "file" / "below.json", r"below\.json: a file in the place of a folder"),
     ):
         with pytest.raises(InputError, match=message):
             read_json(path)

@@ -310,3 +310,23 @@ def test_a_cluster_asks_for_its_plugin(place: Path) -> None:
     (place / "profile" / "config.yaml").write_text("executor: no-such")
     with pytest.raises(InputError, match="plugin of Snakemake for no-such is not.*cluster"):
         prepare(place, profile=place / "profile")
+
+
+def test_a_run_that_is_whole_is_finished_though_its_notebook_fails(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned = replace(stand_in(place, workers=1, rows=["t2i"]))
+    write_notebook(planned.notebook, f"{STAND_IN}\nraise IndexError('image 35')")
+    monkeypatch.setattr(planning, "prepare", lambda *_, **__: planned)
+    (folder,) = folders(place)[:1]
+    folder.mkdir(parents=True)
+    assert main(words(place)) == 0
+    printed = capsys.readouterr().out
+    assert "finished, but its notebook failed: t2i, seed 0: IndexError: image 35" in printed
+    assert f"remove {folder / 'error.txt'} to execute it again" in printed
+    assert "1 finished, 0 failed" in printed
+    assert main(words(place)) == 0  # nothing is repeated
+    assert "finished, but its notebook failed: t2i" in capsys.readouterr().out
+    assert len((folder / "executed").read_text().splitlines()) == 1
+    (folder / "error.txt").unlink()
+    assert [job.state for job in planned.jobs] == ["no notebook"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from itm_book.regions.region_boxes import layout
 from itm_core.data.dataset import Dataset
 from itm_core.errors import InputError
 from itm_core.experiments.run import Run
+from itm_core.files import write_json
 from tests.painted import COLOURS, paint, painted_dataset, painted_folder, painted_run
 from tests.places import PROJECT
 
@@ -88,10 +90,13 @@ def test_features_made_otherwise_are_refused(shipped: Run, tmp_path: Path) -> No
         pictures_for(shipped, folder, tmp_path / "own", boxes=Whole(), progress=False)
 
 
-def test_another_run_needs_its_backbone(run: Run, shipped: Run) -> None:
+def test_another_run_needs_its_backbone(run: Run, shipped: Run, tmp_path: Path) -> None:
     assert backbone_of(shipped).identity == Colour().identity
-    with pytest.raises(InputError, match="only a shipped matcher names its backbone"):
-        backbone_of(run)
+    assert backbone_of(run).identity == Colour().identity  # comes with the project
+    other = Run(shutil.copytree(run.folder, tmp_path / "other"))
+    write_json(other.folder / "config.json", run.config | {"features": {"backbone": "resnet"}})
+    with pytest.raises(InputError, match="only a shipped matcher names its backbone.*resnet"):
+        backbone_of(other)
 
 
 def test_captions_belong_to_the_photograph_of_their_name(shipped: Run, tmp_path: Path) -> None:

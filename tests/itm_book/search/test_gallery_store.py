@@ -91,6 +91,24 @@ def test_a_build_that_was_killed_ends_with_the_same_bytes(
         assert (tmp_path / "cut" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
+def test_a_build_killed_before_its_arrays_are_whole_can_be_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matcher, features = built(), some_features()
+
+    def killed(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gallery_store, "reserve", killed)
+        with pytest.raises(KeyboardInterrupt):
+            build_store(matcher, features, tmp_path / "cut")
+    build_store(matcher, features, tmp_path / "cut")
+    build_store(matcher, features, tmp_path / "whole")
+    for path in sorted((tmp_path / "whole").iterdir()):
+        assert (tmp_path / "cut" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
 def test_another_matcher_or_other_features_are_refused(tmp_path: Path) -> None:
     features = some_features()
     build_store(built(), features, tmp_path / "g")

@@ -243,3 +243,30 @@ def test_unknown_keys_in_a_stored_recipe_are_refused() -> None:
     content["loss"]["colour"] = "red"
     with pytest.raises(InputError, match="colour"):
         recipes.from_dict(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("SCAN-t2i-mean", "scan-t2i-mean"),
+        ("scan-t2i-lse", "scan-t2i-LSE"),
+        ("recipes/rcar.yml", "rcar-t2i"),
+        ("scan-t2i-mean.json", "scan-t2i-mean"),
+        ("runs\\SCAN t2i mean-F30K.YAML", "scan-t2i-mean-f30k"),
+        ("scan_t2i_mean_smoke", "scan-t2i-mean-smoke"),
+        ("SCAN-t2i-mean+rcar", "scan-t2i-mean"),
+    ],
+)
+def test_a_name_with_a_folder_an_ending_or_a_case_has_the_right_one_suggested(
+    name: str, meant: str
+) -> None:
+    with pytest.raises(
+        InputError, match=f"unknown recipe; expected for example {meant}(,|;|$)"
+    ) as e:
+        recipes.get(name)
+    assert e.value.found == name
+
+
+def test_a_plugin_with_a_case_has_the_right_one_suggested() -> None:
+    with pytest.raises(InputError, match=r"unknown plug-in; .*Remedy: did you mean rcar\?"):
+        recipes.get("scan-t2i-mean+RCAR")

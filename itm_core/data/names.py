@@ -1,0 +1,69 @@
+"""Which texts may be the id of an image or the name of a split.
+
+Both are written as lines of text files, and are parts of paths: ``pictures/{id}.jpg``,
+``{split}_ims.npy``. So they hold no line break or other control character, and no path that leads
+out of the dataset's folder. Letters of every script, spaces and subfolders may be in an id.
+
+Page: "How to use it three ways", "Your own data".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from itm_core.errors import InputError, escaped
+
+NOT_AN_ID = {  # what is wrong with an id that matches
+    "it is empty": re.compile(r"\s*\Z"),
+    "a space at an end": re.compile(r"\s|.*\s\Z", re.DOTALL),
+    "a line break or another control character": re.compile(
+        "[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
+    ),
+    "a path that leads out of its folder": re.compile(
+        r"[/\\]|[A-Za-z]:[/\\]|(.*[/\\])?\.\.([/\\]|\Z)"
+    ),
+}
+SPLIT_NAME = re.compile(r"\w[\w.-]*")
+
+
+def id_problem(image: str) -> str | None:
+    """Return what is wrong with the id of an image; None for a valid one.
+
+    >>> id_problem("图片/1 a.jpg"), id_problem("../1.jpg")
+    (None, 'a path that leads out of its folder')
+    """
+    return next((what for what, form in NOT_AN_ID.items() if form.match(image)), None)
+
+
+def require_ids(ids: Sequence[str], file: Path | str, step: int = 1) -> None:
+    """Raise `InputError` for the first id that `id_problem` refuses, with its row in ``file``.
+
+    Args:
+        step: number of rows for each id, of which the first is named; rows are counted from 1.
+    """
+    for number, image in enumerate(ids):
+        if problem := id_problem(image):
+            raise InputError(
+                f"not an id of an image: {problem}",
+                file=file,
+                row=step * number + 1,
+                expected="a name, or a path below the folder of pictures",
+                found=repr(escaped(image)[:60]),
+                remedy="rename the image",
+            )
+
+
+def require_split_name(name: str) -> None:
+    """Raise `InputError` unless ``name`` can be the name of a split.
+
+    >>> require_split_name("testall")
+    """
+    if not SPLIT_NAME.fullmatch(name):
+        raise InputError(
+            "not the name of a split",
+            expected="letters, digits, and . _ - after the first of them, such as test",
+            found=repr(name),
+            remedy="name the split alone, without its folder or the ending of its files",
+        )
