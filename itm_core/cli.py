@@ -10,10 +10,14 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from io import TextIOWrapper
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from itm_core.errors import InputError, files_named
 from itm_core.extras import extra_of, needs_extra
 from itm_core.files import reading
+
+if TYPE_CHECKING:
+    from itm_core.data.dataset import Split
 
 BAD_INPUT = 2
 MORE_COMMANDS = "itm.commands"  # entry points: functions that add commands to the parser
@@ -163,6 +167,8 @@ def _train(options: argparse.Namespace) -> int:
         )
     if group.first:
         print(retrieval.text(run.metrics))
+        if run.words_found:
+            print(f"word vectors: {run.words_found}")
         print(f"run: {run.folder}")
     return 0
 
@@ -181,8 +187,15 @@ def _runs(options: argparse.Namespace) -> int:
         with reading(options.root):
             next(options.root.iterdir(), None)  # a folder that may not be read has no runs
     for run in runs.all_runs(options.root):
-        print(f"{run.metrics['rsum']:6.1f}  {run.folder}")
+        words = f"  ({run.words_found})" if run.words_found else ""
+        print(f"{run.metrics['rsum']:6.1f}  {run.folder}{words}")
     return 0
+
+
+def _different(split: Split) -> str:
+    """Return the smallest and the largest number of captions of an image, where they differ."""
+    low, high = split.caption_counts.min(), split.caption_counts.max()
+    return f", {low} to {high} an image" if low < high else ""
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -199,7 +212,8 @@ def _check(options: argparse.Namespace) -> int:
         images, _, width = split.regions.shape
         print(
             f"{split.name}: {images} images, {split.regions_text} regions of {width}, "
-            f"{len(split.captions)} captions, {100 * shares[split.name]:.1f} % of words unknown"
+            f"{len(split.captions)} captions{_different(split)}, "
+            f"{100 * shares[split.name]:.1f} % of words unknown"
         )
         if annotated := annotation_summary(split):
             print(f"{split.name}: {annotated}")

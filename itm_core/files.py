@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
 import stat
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -148,7 +150,15 @@ def write_json(path: Path, content: object) -> None:
 
 
 def read_json(path: Path) -> dict:
-    """Return the JSON object in ``path``.
+    """Return the JSON object in ``path``; raises `InputError` as `read_json_value` does."""
+    content = read_json_value(path)
+    if not isinstance(content, dict):
+        raise InputError("not a JSON object", file=path, found=type(content).__name__)
+    return content
+
+
+def read_json_value(path: Path) -> Any:
+    """Return the JSON value in ``path``, an object or anything else.
 
     Raises `InputError` when it cannot be opened (see `reading`), is not valid JSON, or has an
     object with a repeated key.
@@ -159,13 +169,23 @@ def read_json(path: Path) -> dict:
 
     try:
         with reading(path):
-            text = path.read_text(encoding="utf-8")
-        content = json.loads(text, object_pairs_hook=without_repeats)
+            text = path.read_text(encoding="utf-8-sig")
+        return json.loads(text, object_pairs_hook=without_repeats)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError("not readable as JSON", file=path, found=str(error)) from None
-    if not isinstance(content, dict):
-        raise InputError("not a JSON object", file=path, found=type(content).__name__)
-    return content
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal, read once per process while it is the same."""
+    with reading(path):
+        status = path.stat()
+        return _sha256_of(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _sha256_of(path: Path, size: int, modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def unique_keys(

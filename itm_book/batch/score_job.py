@@ -341,17 +341,17 @@ def _damaged(job: Shard, problem: str) -> InputError:
 def _measure(gallery: ScoreJob) -> None:
     if not gallery.top:
         scores = np.load(gallery.out / SCORES, mmap_mode="r")
-        write_json(gallery.out / DONE, retrieval.report(scores))
+        write_json(gallery.out / DONE, retrieval.report(scores, gallery.split.caption_image))
         return
     with np.load(gallery.out / LISTS) as lists:
         i2t, t2i = lists["i2t_places"], lists["t2i_places"]
-    write_json(gallery.out / DONE, top_lists.recalls(i2t, t2i))
+    write_json(gallery.out / DONE, top_lists.recalls(i2t, t2i, gallery.split.caption_image))
 
 
 def folded(gallery: ScoreJob, folds: int) -> dict[str, Any]:
     """Return the mean metrics over folds of the images (MSCOCO 1K), after writing them."""
     scores = np.load(gallery.out / SCORES, mmap_mode="r")
-    means = retrieval.five_folds(scores, folds=folds).flat()
+    means = retrieval.five_folds(scores, gallery.split.caption_image, folds=folds).flat()
     metrics = {**means, "images": len(scores), "captions": scores.shape[1], "folds": folds}
     write_json(gallery.out / f"metrics-{folds}-folds.json", metrics)
     return metrics

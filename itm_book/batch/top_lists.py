@@ -56,18 +56,18 @@ def scores_of(lists: np.ndarray) -> np.ndarray:
     return bits.astype(np.int32).view(np.float32)
 
 
-def recalls(i2t: np.ndarray, t2i: np.ndarray) -> dict[str, float]:
+def recalls(i2t: np.ndarray, t2i: np.ndarray, caption_image: np.ndarray) -> dict[str, float]:
     """Return R@K in percent for each K of 1, 5, 10 up to the lists' length, and rSum if all are.
 
     Equal to `retrieval.metrics` with its default for ties. Ranks beyond the lists are unknown, so
     there are no median and mean ranks.
 
-    Shapes: the places of the best captions of each image ``[I, K]``, and images ``[C, K]``.
+    Shapes: the places of the best captions of each image ``[I, K]``, and images ``[C, K]``; the
+    image of each caption ``[C]``.
     """
-    n = len(t2i) // len(i2t)  # captions of an image
     sides = {
-        "i2t": i2t // n == np.arange(len(i2t))[:, None],
-        "t2i": t2i == (np.arange(len(t2i)) // n)[:, None],
+        "i2t": caption_image[i2t] == np.arange(len(i2t))[:, None],
+        "t2i": t2i == caption_image[:, None],
     }
     percents = {
         f"{side}_r{cut}": 100.0 * float(right[:, :cut].any(1).mean())

@@ -35,8 +35,7 @@ def draw(split: Split, count: int, seed: int) -> list[Place]:
             found=count,
         )
     drawn = np.random.default_rng(seed).choice(len(split.captions), count, replace=False)
-    per_image = split.captions_per_image
-    return [(int(place) // per_image, int(place) % per_image) for place in drawn]
+    return [(int(split.caption_image[c]), int(split.caption_number[c])) for c in drawn]
 
 
 def ranking(table: pd.DataFrame, pairs: Sequence[Place]) -> pd.DataFrame:

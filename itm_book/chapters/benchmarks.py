@@ -276,7 +276,8 @@ def precision_effect(
         plain = score_matrix(matcher, features, captions)
         for precision in precisions:
             reduced = _scores_in(matcher, features, captions, precision)
-            rows.append({"method": name, "precision": precision, **_changes(plain, reduced)})
+            changes = _changes(plain, reduced, split.caption_image)
+            rows.append({"method": name, "precision": precision, **changes})
     places = [[run.place] for run in runs.values() for _ in precisions]
     return linked(pd.DataFrame(rows), {"method": places})
 
@@ -324,16 +325,18 @@ def _scores_in(
     return scores
 
 
-def _changes(plain: np.ndarray, reduced: np.ndarray) -> dict[str, float | str]:
-    before, after = retrieval.ranks(plain), retrieval.ranks(reduced)
+def _changes(
+    plain: np.ndarray, reduced: np.ndarray, caption_image: np.ndarray
+) -> dict[str, float | str]:
+    before, after = (retrieval.ranks(scores, caption_image) for scores in (plain, reduced))
     sides = [(before.i2t, after.i2t), (before.t2i, after.t2i)]
     moved = sum(int((a != b).sum()) for a, b in sides)
     first = [100 * float((b < 1).mean() - (a < 1).mean()) for a, b in sides]
-    rsum = retrieval.metrics(reduced).flat()["rsum"] - retrieval.metrics(plain).flat()["rsum"]
+    rsums = [retrieval.metrics(scores, caption_image).rsum for scores in (plain, reduced)]
     return {
         "largest difference": f"{np.abs(plain - reduced).max():.4f}",
         "ranks moved": 100 * moved / sum(len(a) for a, _ in sides),
         "R@1 i2t": first[0],
         "R@1 t2i": first[1],
-        "rSum": rsum,
+        "rSum": rsums[1] - rsums[0],
     }

@@ -28,23 +28,26 @@ def scores(run: Run, split: Split) -> np.ndarray:
     return score_matrix(run.matcher(), run_features(run, split), encode(split, run.vocabulary))
 
 
-def margins(scores: np.ndarray) -> np.ndarray:
+def margins(scores: np.ndarray, first_captions: np.ndarray | None = None) -> np.ndarray:
     """Return for the first caption of each image how far the image leads, ``[I]``.
 
     The score of the image with its first caption, less the best score of another image with it.
+    ``first_captions [I]`` are those of the split; by default all images have as many captions.
 
     >>> margins(np.array([[3.0, 0, 1, 0], [1.0, 0, 0, 5]])).tolist()  # two captions an image
     [2.0, -1.0]
     """
     images, captions = scores.shape
-    first = scores[:, :: captions // images]
+    if first_captions is None:
+        first_captions = np.arange(0, captions, captions // images)
+    first = scores[:, first_captions]
     others = np.where(np.eye(images, dtype=bool), -np.inf, first)
     return np.diagonal(first) - others.max(0)
 
 
-def surest(scores: np.ndarray) -> int:
+def surest(scores: np.ndarray, first_captions: np.ndarray | None = None) -> int:
     """Return the image whose first caption prefers it to all others by the largest margin."""
-    return int(margins(scores).argmax())
+    return int(margins(scores, first_captions).argmax())
 
 
 def leads(scores: np.ndarray, split: Split) -> pd.DataFrame:
@@ -54,9 +57,10 @@ def leads(scores: np.ndarray, split: Split) -> pd.DataFrame:
     sentence, ``margin`` between the two, and the ``rank`` of the right photograph.
     """
     images = np.arange(min(MOST_PAIRS, len(scores)))
-    own = np.diagonal(scores[:, :: split.captions_per_image])[images]
-    margin = margins(scores)[images]
-    ranks = (scores[:, images * split.captions_per_image] > own).sum(0) + 1
+    first = split.first_captions[images]
+    own = scores[images, first]
+    margin = margins(scores, split.first_captions)[images]
+    ranks = (scores[:, first] > own).sum(0) + 1
     return pd.DataFrame(
         {
             "photograph": [split.ids[k] for k in images],

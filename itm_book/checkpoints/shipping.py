@@ -179,13 +179,16 @@ def _record(
     matcher.load_state_dict(rounded)
     test = prepare(dataset, run.recipe).test
     scores = score_matrix(matcher, test.features, test.tokens, progress=progress)
-    before, after = (retrieval.ranks(values) for values in (run.scores, scores))
+    before, after = (retrieval.ranks(values, run.caption_image) for values in (run.scores, scores))
     return {
         "run": run.place,
         "commit": run.environment["commit"],
         "terms": terms,
         "words": len(run.vocabulary),
-        "test": {"float32": retrieval.report(run.scores), "float16": retrieval.report(scores)},
+        "test": {
+            name: retrieval.report(values, run.caption_image)
+            for name, values in (("float32", run.scores), ("float16", scores))
+        },
         "largest_difference": float(np.abs(scores - run.scores).max()),
         "moved_ranks": {
             "i2t": int((before.i2t != after.i2t).sum()),

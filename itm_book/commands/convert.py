@@ -25,7 +25,13 @@ def add(commands: argparse._SubParsersAction) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help="Karpathy's or COCO's .json, or lines of name.jpg#0<TAB>caption",
+        help="Karpathy's, COCO's or BLIP's .json, a .csv, or lines of name.jpg#0<TAB>caption",
+    )
+    command.add_argument(
+        "--captions-per-image",
+        type=int,
+        metavar="N",
+        help="take the first N of each image (5: the SCAN release of MSCOCO); default: all",
     )
     command.add_argument(
         "--boxes",
@@ -80,6 +86,7 @@ def _convert(options: argparse.Namespace) -> int:
         options.folder,
         options.captions,
         split=options.split,
+        per_image=options.captions_per_image,
         boxes=options.boxes,
         regions=options.regions,
     )

@@ -1,30 +1,35 @@
-"""Captions by image, from the files that datasets publish: Karpathy's json, COCO's json, or text.
+"""Captions by image, from files as published: the json of Karpathy, COCO or BLIP, or text.
 
 * Karpathy: ``{"images": [{"filename", "split", "sentences": [{"raw"}]}]}``; ``val`` is dev here,
   and ``restval`` belongs to training, as in all work since VSE++.
 * COCO: ``{"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}``.
-* Text: ``name.jpg#0<TAB>caption`` in each line (Flickr8k, Flickr30K).
+* BLIP, LAVIS, ALBEF: ``[{"image", "caption"}]``, the caption a text or a list of them.
+* Text: lines and tables, see `caption_texts`.
 
-The last two have no splits. The number k of captions per image is the most frequent one in the
-file. Of an image with more captions the first k are taken, as in the SCAN release of MSCOCO.
+Only Karpathy's json, and a table or list with a ``split``, have splits. All captions are kept.
+`read_captioned` takes the first few of each image where it is told to, as the SCAN release of
+MSCOCO has five (some of its images have six or seven).
 
 Page: "How to use it three ways", "Your own data".
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from itm_book.datasets.caption_texts import read_rows
 from itm_core.data.dataset import Split
 from itm_core.data.photographs import image_key
-from itm_core.data.vocabulary import read_captions
 from itm_core.errors import InputError
-from itm_core.files import read_json, unique_keys
+from itm_core.files import read_json, read_json_value, unique_keys
+from itm_core.settings import at_least
 
 KARPATHY = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,47 +52,48 @@ def photographs(split: Split) -> list[str]:
     return list(unique_keys(keys, path if names else split.folder / f"{split.name}_ids.txt"))
 
 
-def read_captioned(path: Path, split: str | None = None) -> list[Captioned]:
+def read_captioned(
+    path: Path, split: str | None = None, per_image: int | None = None
+) -> list[Captioned]:
     """Return the images of a file with their captions, in its order.
 
     Args:
-        path: a .json in Karpathy's or COCO's format, or a text file.
+        path: a .json in Karpathy's, COCO's or BLIP's format, or a text file.
         split: the split of all images; for files without splits.
+        per_image: the largest number of captions of an image, the first ones; all by default.
 
-    Raises `InputError` for a file of another format, an image with fewer captions than most have,
-    an empty caption, two images that share a key (see `image_key`), and a split that is missing or
-    not allowed.
+    Raises `InputError` for a file of another format, an empty caption, two images that share a key
+    (see `image_key`), and a split that is missing or not allowed.
     """
     by_image: dict[tuple[str, str], list[str]] = {}
     for image, image_split, caption in _read(path, split):
         by_image.setdefault((image, image_split), []).append(" ".join(caption.split()))
     if not by_image:
         raise InputError("no captions in this file", file=path)
-    per_image = _captions_per_image(by_image.values())
-    for (image, _), captions in by_image.items():
-        if len([caption for caption in captions[:per_image] if caption]) < per_image:
-            raise InputError(
-                f"image {image} has too few captions, or an empty one",
-                file=path,
-                expected=f"{per_image} captions, as most images of this file have",
-                found=len(captions),
-            )
-    return [Captioned(*key, tuple(captions[:per_image])) for key, captions in by_image.items()]
-
-
-def _captions_per_image(captions: Iterable[Sequence[str]]) -> int:
-    """Return the most frequent number of captions; the larger one of two equally frequent."""
-    frequencies = Counter(map(len, captions))
-    return max(frequencies, key=lambda count: (frequencies[count], count))
+    if per_image is not None:
+        at_least("the number of captions per image", per_image, 1)
+    taken = [Captioned(*key, tuple(texts[:per_image])) for key, texts in by_image.items()]
+    if empty := next((entry.image for entry in taken if not all(entry.captions)), None):
+        remedy = "give it a text, or take it out of the file"
+        raise InputError(f"image {empty} has an empty caption", file=path, remedy=remedy)
+    counts = [len(image.captions) for image in taken]
+    if min(counts) < max(counts):
+        log.info("%s: %d to %d captions an image, all kept", path, min(counts), max(counts))
+    return taken
 
 
 def _read(path: Path, split: str | None) -> Iterable[tuple[str, str, str]]:
     """Yield image, split and caption."""
-    if path.suffix != ".json":
-        return _text(path, _require_split(path, split))
-    content = read_json(path)
-    images = content.get("images")
+    if path.suffix.lower() != ".json":
+        rows = read_rows(path)
+        return _rows(path, ((row.image, row.split, row.caption) for row in rows), split)
+    content = read_json_value(path)
     try:
+        if isinstance(content, list):
+            return _rows(path, _listed(content), split)
+        if not isinstance(content, dict):
+            raise InputError("not a file of captions", file=path, found=type(content).__name__)
+        images = content.get("images")
         if isinstance(content.get("annotations"), list) and isinstance(images, list):
             return _coco(path, content, _require_split(path, split))
         if isinstance(images, list):
@@ -98,9 +104,45 @@ def _read(path: Path, split: str | None) -> Iterable[tuple[str, str, str]]:
     raise InputError(
         "not a file of captions",
         file=path,
-        expected="images with sentences (Karpathy), or images and annotations (COCO)",
+        expected="images with sentences (Karpathy), images and annotations (COCO), or a list of "
+        "objects with image and caption (BLIP)",
         found=", ".join(sorted(content)[:5]) or "an empty object",
     )
+
+
+def _listed(content: list[dict]) -> Iterator[tuple[str, str | None, str]]:
+    for entry in content:
+        texts = entry["caption"]
+        for text in [texts] if isinstance(texts, str) else texts:
+            yield entry["image"], entry.get("split"), text
+
+
+def _rows(
+    path: Path, rows: Iterable[tuple[str, str | None, str]], split: str | None
+) -> list[tuple[str, str, str]]:
+    """Return key, split and caption of rows; the splits are the file's own, or ``split``."""
+    rows = list(rows)
+    own = {name for _, name, _ in rows}
+    if own <= {None}:
+        of_rows = _require_split(path, split) if rows else ""
+        rows = [(image, of_rows, caption) for image, _, caption in rows]
+    else:
+        _require_own(path, {str(name) for name in own}, split)
+        rows = [(image, KARPATHY[str(name)], caption) for image, name, caption in rows]
+    names = dict.fromkeys(image for image, _, _ in rows)
+    unique_keys(((image_key(name), name) for name in names), path)
+    return [(image_key(image), str(name), caption) for image, name, caption in rows]
+
+
+def _require_own(path: Path, names: set[str], split: str | None) -> None:
+    """Raise `InputError` for a split beside those of the file, and for an unknown one."""
+    if split is not None:
+        remedy = f"leave out --split {split}"
+        raise InputError("this file has splits of its own", file=path, remedy=remedy)
+    if unknown := names - KARPATHY.keys():
+        raise InputError(
+            "unknown split", file=path, expected=", ".join(KARPATHY), found=min(unknown)
+        )
 
 
 def _require_split(path: Path, split: str | None) -> str:
@@ -111,14 +153,7 @@ def _require_split(path: Path, split: str | None) -> str:
 
 
 def _karpathy(path: Path, images: list[dict], split: str | None) -> list[tuple[str, str, str]]:
-    if split is not None:
-        remedy = f"leave out --split {split}"
-        raise InputError("this file has splits of its own", file=path, remedy=remedy)
-    unknown = {str(image["split"]) for image in images} - KARPATHY.keys()
-    if unknown:
-        raise InputError(
-            "unknown split", file=path, expected=", ".join(KARPATHY), found=min(unknown)
-        )
+    _require_own(path, {str(image["split"]) for image in images}, split)
     keyed = ((image_key(image["filename"]), (n, image)) for n, image in enumerate(images))
     by_key = unique_keys(keyed, path, source=lambda it: f"images[{it[0]}] {it[1]['filename']}")
     return [
@@ -138,23 +173,3 @@ def _coco(path: Path, content: dict, split: str) -> list[tuple[str, str, str]]:
         (image_key(file_of[a["image_id"]]), split, a["caption"]) for a in content["annotations"]
     ]
     return sorted(rows, key=lambda row: place[row[0]])  # annotations are in any order
-
-
-def _text(path: Path, split: str) -> list[tuple[str, str, str]]:
-    rows: list[tuple[str, str, str]] = []
-    for row, line in enumerate(read_captions(path), 1):
-        image, tab, caption = line.partition("\t")
-        if not tab:
-            raise InputError(
-                "no image before the caption",
-                file=path,
-                row=row,
-                expected="name.jpg#0, a tab, a caption",
-                found=line[:60],
-            )
-        rows.append((image, split, caption))
-    numbered = ((image, row) for row, (image, _, _) in enumerate(rows, 1) if "#" in image)
-    unique_keys(numbered, path, what="captions", source=lambda row: f"row {row}")
-    names = dict.fromkeys(image.partition("#")[0] for image, _, _ in rows)
-    unique_keys(((image_key(name), name) for name in names), path)
-    return [(image_key(image.partition("#")[0]), split, caption) for image, split, caption in rows]

@@ -83,6 +83,7 @@ def convert(
     captions: Path | str,
     *,
     split: str | None = None,
+    per_image: int | None = None,
     boxes: Path | str | None = None,
     regions: int | None = None,
     progress: bool = True,
@@ -93,6 +94,7 @@ def convert(
         source: a file or folder of region features, see `region_sources`.
         captions: see `caption_sources`; it sets the order; images without captions are skipped.
         split: for caption files without splits.
+        per_image: the largest number of captions of an image, the first ones; all by default.
         boxes: a folder or file of boxes, for features that have none.
         regions: the largest number of regions of an image; of more the first are kept.
 
@@ -108,7 +110,7 @@ def convert(
     if regions is not None:
         at_least("regions", regions, 1)
     source, folder, captions = Path(source), Path(folder), Path(captions)
-    images = read_captioned(captions, split)
+    images = read_captioned(captions, split, per_image)
     names = list(dict.fromkeys(image.split for image in images))
     _require_new_splits(folder, names)
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -224,8 +224,8 @@ def _annotate_image(
     """
     split, counts = annotated.split, annotated.counts
     boxes, sentences = files.boxes(name), files.sentences(name)
-    first = image * split.captions_per_image
-    captions = split.captions[first : first + split.captions_per_image]
+    first = split.place(image, 0)
+    captions = split.captions_of(image)
     pairs = paired(captions, sentences)
     if all(similarity < ALIKE for _, similarity in pairs):
         raise InputError(

@@ -29,12 +29,15 @@ def write_texts(
 ) -> None:
     """Write the ids, and the captions unless they are None, one per line.
 
-    Raises `InputError` for an id that cannot be a line of text (`itm_core.data.names`).
+    The number of captions of each image is written where images differ in it. Raises `InputError`
+    for an id that cannot be a line of text (`itm_core.data.names`).
     """
     require_ids(ids, f"{split}_ids.txt")
     rows = {"ids": list(ids)}
     if captions is not None:
         rows["caps"] = [caption for of_image in captions for caption in of_image]
+        if len(set(map(len, captions))) > 1:
+            rows["counts"] = [str(len(of_image)) for of_image in captions]
     for ending, lines in rows.items():
         text = "".join(f"{line}\n" for line in lines)
         (folder / f"{split}_{ending}.txt").write_text(text, encoding="utf-8", newline="\n")

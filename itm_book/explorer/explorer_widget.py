@@ -65,5 +65,4 @@ def live(
 
 def _captions(split: Split, image: int) -> list[tuple[str, int]]:
     """Return the captions of an image as a choice."""
-    count = split.captions_per_image
-    return [(split.captions[image * count + k], k) for k in range(count)]
+    return [(text, number) for number, text in enumerate(split.captions_of(image))]

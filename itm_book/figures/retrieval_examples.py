@@ -21,7 +21,7 @@ from itm_core.data.dataset import Split
 def images_for(split: Split, scores: np.ndarray, caption: int) -> Figure | HTML:
     """Return the five best-scored images of a caption; a table where there are no pictures."""
     order = report.best(scores[:, caption])
-    right = order == caption // split.captions_per_image
+    right = order == split.caption_image[caption]
     pictures = [split.picture(k) for k in order]
     if all(picture is not None for picture in pictures):
         shown = [picture for picture in pictures if picture is not None]
@@ -50,7 +50,7 @@ def searches(split: Split, scores: np.ndarray, count: int = 4) -> Figure | HTML:
 def captions_for(split: Split, scores: np.ndarray, image: int) -> Figure | HTML:
     """Return the five best-scored captions of an image, with its picture if there is one."""
     order = report.best(scores[image])
-    right = order // split.captions_per_image == image
+    right = split.caption_image[order] == image
     captions = [split.captions[k] for k in order]
     picture = split.picture(image)
     if picture is not None:

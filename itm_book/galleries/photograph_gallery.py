@@ -98,7 +98,7 @@ class PhotographGallery:
             regions=features,
             captions=[],
             ids=[self.names[place][0] for place in places],
-            captions_per_image=0,
+            caption_image=np.zeros(0, np.int64),
             boxes=boxes,
             sizes=sizes,
             digests=digests,

@@ -352,7 +352,7 @@ def _measured(weights: torch.Tensor, relevant: torch.Tensor) -> list[Measures | 
 
 def _own_caption(split: Split, image: int, caption: int) -> bool:
     """Return whether a caption of the split was written for the image."""
-    if not split.captions_per_image:  # pictures without captions, searched by sentences
+    if not len(split.caption_image):  # pictures without captions, searched by sentences
         return False
     return bool(split.caption_image[caption] == image)
 

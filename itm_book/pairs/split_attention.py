@@ -69,7 +69,7 @@ class SplitAttention:
         columns = {
             "method": name,
             "image": images,
-            "caption": np.arange(len(images)) % split.captions_per_image,
+            "caption": split.caption_number,
             "score": run.scores[images, np.arange(len(images))],
         }
         parts = [

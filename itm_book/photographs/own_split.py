@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from itm_book.photographs.picture_sources import OWN
 from itm_core.data.arrays import array, boxes_and_sizes, finite
 from itm_core.data.dataset import Split
@@ -37,4 +39,4 @@ def load_own(folder: Path | str) -> Split:
         )
     require_ids(ids, ids_file)
     unique_keys(((name, f"row {row}") for row, name in enumerate(ids, 1)), ids_file)
-    return Split(folder, OWN, regions, [], ids, 0, boxes, sizes)
+    return Split(folder, OWN, regions, [], ids, np.zeros(0, np.int64), boxes, sizes)

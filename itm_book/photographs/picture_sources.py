@@ -149,7 +149,6 @@ def _of_split(split: Split) -> Source:
     paths = [split.folder / f"{split.name}_{ending}" for ending in CARRIED]
     carried = [path for path in paths if path.exists()]
     vocabulary = split.folder / "vocab.json"
-    n = split.captions_per_image
     arrays = [p for p in carried if p.suffix == ".npy"]
     features = stamp(split.folder / f"{split.name}_ims.npy")
     return Source(
@@ -157,7 +156,7 @@ def _of_split(split: Split) -> Source:
         ids=split.ids,
         stamps=[stamp(path) for path in arrays] or [features],
         picture=PicturesOfSplit(split),
-        captions=[split.captions[i : i + n] for i in range(0, len(split.captions), n)],
+        captions=[split.captions_of(image) for image in range(len(split.regions))],
         boxes=split.boxes,
         carried=[*carried, *([vocabulary] if vocabulary.exists() else [])],
         home=None if arrays else (split.folder / "pictures"),

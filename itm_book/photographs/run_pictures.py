@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from itm_book.datasets.caption_sources import read_captioned
 from itm_book.datasets.run_features import require_same_features
 from itm_book.photographs.backbones import COLOUR, Backbone, open_backbone
@@ -110,5 +112,5 @@ def captioned(split: Split, path: Path | str) -> Split:
     return replace(
         split,
         captions=[caption for group in texts for caption in group],
-        captions_per_image=len(texts[0]),
+        caption_image=np.repeat(np.arange(len(texts)), [len(group) for group in texts]),
     )

@@ -12,7 +12,7 @@ Page: "All runs", and every chapter with a table.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ RECORD = shipped("results") / "runs.csv"
 RECORDED = "recorded"  # the state of a result that is read from the record
 MAX_RANK = 10  # larger ranks are recorded as this one: recalls are computed up to R@10
 DIGITS = "0123456789a"
+OF_IMAGE = "|"  # between the captions of two images, where images differ in captions
 KEY = ["dataset", "recipe", "changes", "seed"]
 NUMBERS = [*retrieval.NUMBERS, "i2t_median", "t2i_median"]
 ATTENTION = [
@@ -128,7 +129,7 @@ class Result:
             changes=" ".join(changes),
             seed=run.seed,
             run=run.place,
-            ranks=_clipped(retrieval.ranks(run.scores)),
+            ranks=_clipped(retrieval.ranks(run.scores, run.caption_image)),
             metrics={k: metrics[k] for k in (*NUMBERS, *ATTENTION) if k in metrics},
             where=_where(run),
         )
@@ -137,7 +138,7 @@ class Result:
     def averaged(cls, runs: Sequence[Run], results: Sequence[Result]) -> Result:
         """Return the ensemble of runs of one dataset: their scores averaged, as papers do."""
         scores = retrieval.ensemble([run.scores for run in runs])
-        first = results[0]
+        first, images = results[0], runs[0].caption_image
         minutes = sum(result.where["minutes"] for result in results)
         commit = _joint_commit([result.where["commit"] for result in results])
         return cls(
@@ -146,8 +147,8 @@ class Result:
             changes=" + ".join(result.changes for result in results),
             seed=first.seed,
             run=" + ".join(result.run for result in results),
-            ranks=_clipped(retrieval.ranks(scores)),
-            metrics=retrieval.metrics(scores).flat(),
+            ranks=_clipped(retrieval.ranks(scores, images)),
+            metrics=retrieval.metrics(scores, images).flat(),
             where={**first.where, "minutes": minutes, "commit": commit},
         )
 
@@ -157,6 +158,10 @@ class Result:
         line |= {name: self.metrics.get(name, np.nan) for name in (*NUMBERS, *ATTENTION)}
         sides = (("i2t_ranks", self.ranks.i2t), ("t2i_ranks", self.ranks.t2i))
         ranks = {name: "".join(DIGITS[rank] for rank in side) for name, side in sides}
+        if self.ranks.counts is not None:
+            ends = np.cumsum(self.ranks.counts)
+            parts = zip([0, *ends[:-1]], ends, strict=True)
+            ranks["t2i_ranks"] = OF_IMAGE.join(ranks["t2i_ranks"][a:b] for a, b in parts)
         return line | dict(self.where) | ranks
 
     @classmethod
@@ -166,7 +171,7 @@ class Result:
         return cls(
             **{name: line[name] for name in ("dataset", "recipe", "changes", "run")},
             seed=int(line["seed"]),
-            ranks=retrieval.Ranks(_decoded(line["i2t_ranks"]), _decoded(line["t2i_ranks"])),
+            ranks=_ranks(str(line["i2t_ranks"]), str(line["t2i_ranks"])),
             metrics={name: value for name, value in measured.items() if not np.isnan(value)},
             where={name: line[name] for name in WHERE},
             recorded=True,
@@ -195,11 +200,15 @@ def _joint_commit(commits: Sequence[str]) -> str:
 
 
 def _clipped(ranks: retrieval.Ranks) -> retrieval.Ranks:
-    return retrieval.Ranks(np.minimum(ranks.i2t, MAX_RANK), np.minimum(ranks.t2i, MAX_RANK))
+    i2t, t2i = (np.minimum(side, MAX_RANK) for side in (ranks.i2t, ranks.t2i))
+    return replace(ranks, i2t=i2t, t2i=t2i)
 
 
-def _decoded(text: str) -> np.ndarray:
-    return np.array([DIGITS.index(digit) for digit in str(text)])
+def _ranks(i2t: str, t2i: str) -> retrieval.Ranks:
+    parts = t2i.split(OF_IMAGE)
+    sides = [np.array([DIGITS.index(digit) for digit in side]) for side in (i2t, "".join(parts))]
+    counts = np.array([*map(len, parts)]) if len(parts) > 1 else None
+    return retrieval.Ranks(sides[0], sides[1], counts)
 
 
 def trained(

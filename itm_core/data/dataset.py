@@ -1,10 +1,25 @@
 """Datasets in the SCAN layout: precomputed region features beside captions.
 
-===========================  ================================================================
-The number of captions per image, k >= 1, is the number of captions divided by that of images.
-Features are memory-mapped, never loaded entirely. Everything is validated on load: counts,
+===========================  ======================================================================
+``{split}_ims.npy``          ``[I, R, F]`` float32 region features (or a row per caption)
+``{split}_region_lens.npy``  optional; ``[I]`` regions of each image, where they differ
+``{split}_caps.txt``         one caption per line, in the order of the images
+``{split}_ids.txt``          optional; one id per image or per caption
+``{split}_counts.txt``       optional; captions of each image, where they differ
+``{split}_boxes.npy``        optional; ``[I, R, 4]`` x1, y1, x2, y2 in pixels (or ``_ims_bbx``)
+``{split}_img_sizes.npy``    optional; ``[I, 2]`` width, height in pixels (or ``_ims_size``)
+``{split}_pictures.npy``     optional; ``[I, H, W, 3]`` uint8, or ``pictures/{id}.jpg``, ...
+``{split}_words.json``       optional; for every caption the objects that each token names
+``{split}_objects.json``     optional; for every image its objects, with boxes
+``vocab.json``               optional; otherwise built from the training captions
+===========================  ======================================================================
+
+Images have one caption or more and one region or more, not all the same number; `caption_counts`
+says where the first is read, and the rows of features and boxes after an image's last region are
+zero. Features are memory-mapped, never loaded entirely. Everything is validated on load: counts,
 shapes, dtypes, finite values, empty captions, splits that overlap (`arrays` and `overlap` say how
-much of large files is read for it). What is stored once per image may be stored once per caption.
+much of large files is read for it). What is stored once per image may be stored once per caption
+where all images have as many.
 Messages count the rows of text files from 1 and those of arrays from 0, as editors and numpy do.
 """
 
@@ -21,14 +36,19 @@ from typing import Any
 import numpy as np
 
 from itm_core.data.annotations import read_objects, read_words
-from itm_core.data.arrays import array, boxes_and_sizes, finite, once_each, read_region_lens
-from itm_core.data.names import require_ids, require_split_name
+from itm_core.data.arrays import array, boxes_and_sizes, finite, read_region_lens
+from itm_core.data.caption_counts import (
+    caption_counts,
+    ids_of_images,
+    one_row_per_image,
+    read_ids,
+)
+from itm_core.data.names import require_split_name
 from itm_core.data.overlap import no_overlap
 from itm_core.data.photographs import ENDINGS, find_photograph, read_photograph
 from itm_core.data.ragged import RaggedRegions
 from itm_core.data.vocabulary import Vocabulary, read_captions, tokenise
 from itm_core.errors import InputError
-from itm_core.files import unique_keys
 
 SPLITS = ("train", "dev", "test")
 VOCABULARY = "vocab.json"
@@ -43,8 +63,9 @@ class Split:
 
     Attributes:
         regions: ``[I, R, F]`` float32, a read-only memory map.
-        captions: C = captions_per_image * I texts.
+        captions: C texts, those of an image together, in the order of the images.
         ids: one per image.
+        caption_image: ``[C]`` int64, the image of each caption, in ascending order.
         boxes: ``[I, R, 4]`` x1, y1, x2, y2 in pixels, or None.
         sizes: ``[I, 2]`` width and height in pixels, or None.
         region_lens: ``[I]`` the number of regions of each image, the first ones of its R rows,
@@ -56,7 +77,7 @@ class Split:
     regions: np.ndarray
     captions: list[str]
     ids: list[str]
-    captions_per_image: int
+    caption_image: np.ndarray
     boxes: np.ndarray | None
     sizes: np.ndarray | None
     region_lens: np.ndarray | None = None
@@ -77,14 +98,40 @@ class Split:
         lens = self.region_lens
         return f"{self.regions.shape[1]}" if lens is None else f"{lens.min()} to {lens.max()}"
 
-    @property
-    def caption_image(self) -> np.ndarray:
-        """``[C]`` the image of each caption."""
-        return np.arange(len(self.captions)) // self.captions_per_image
+    @cached_property
+    def caption_counts(self) -> np.ndarray:
+        """``[I]`` how many captions each image has."""
+        return np.bincount(self.caption_image, minlength=len(self.regions))
+
+    @cached_property
+    def first_captions(self) -> np.ndarray:
+        """``[I]`` the index of each image's first caption."""
+        return np.cumsum(self.caption_counts) - self.caption_counts
+
+    @cached_property
+    def caption_number(self) -> np.ndarray:
+        """``[C]`` the number of each caption among those of its image, from 0."""
+        return np.arange(len(self.caption_image)) - self.first_captions[self.caption_image]
+
+    def captions_of(self, image: int) -> list[str]:
+        """Return the captions of an image."""
+        first = self.first_captions[image]
+        return self.captions[first : first + self.caption_counts[image]]
+
+    def caption_total(self, images: int | None) -> int:
+        """Return how many captions the first ``images`` images have; all of them for None."""
+        if images is None:
+            return len(self.captions)
+        return int(np.searchsorted(self.caption_image, images))
 
     def add_to(self, digest: hashlib._Hash) -> None:
-        """Add the captions, the shape of the features and 64 evenly spaced images to a hash."""
+        """Add the captions, the shape of the features and 64 evenly spaced images to a hash.
+
+        The numbers of captions are added where they differ.
+        """
         digest.update("\n".join(self.captions).encode())
+        if len(set(self.caption_counts.tolist())) > 1:
+            digest.update(str(self.caption_counts.tolist()).encode())
         digest.update(str(self.regions.shape).encode())
         sample = np.linspace(0, len(self.regions) - 1, 64).astype(int)
         digest.update(np.ascontiguousarray(self.regions[sample]).tobytes())
@@ -96,17 +143,10 @@ class Split:
 
         Raises `InputError` for an image or a caption that the split does not have.
         """
-        for name, value, count in (
-            ("image", image, len(self.regions)),
-            ("caption", caption, self.captions_per_image),
-        ):
-            if not 0 <= value < count:
-                raise InputError(
-                    f"the {self.name} split has no such {name}",
-                    expected=f"0 to {count - 1}",
-                    found=value,
-                )
-        return image * self.captions_per_image + caption
+        _require_below(len(self.regions), f"the {self.name} split has no such image", image)
+        count = self.caption_counts[image]
+        _require_below(count, f"the {self.name} split has no such caption", caption)
+        return int(self.first_captions[image]) + caption
 
     @cached_property
     def _pictures(self) -> np.ndarray | None:
@@ -226,13 +266,25 @@ def load_split(
         raise _no_split(path, name)
     regions = array(path, ("images", "regions", "width"), "float32")
     captions = _captions(folder / f"{name}_caps.txt", max_words)
-    regions = _one_row_per_image(path, regions, len(captions), full)
-    per_image = len(captions) // len(regions)
-    lens = read_region_lens(folder, name, regions.shape[:2], per_image)
+    ids_file = folder / f"{name}_ids.txt"
+    rows = read_ids(ids_file)
+    different = caption_counts(folder, name, regions, len(captions), rows)
+    repeated = 1  # arrays may have a row per caption where all images have as many captions
+    if different is None:
+        regions = one_row_per_image(path, regions, len(captions), full)
+        repeated = len(captions) // len(regions)
+    lens = read_region_lens(folder, name, regions.shape[:2], repeated)
     finite(path, regions, lens, full=full)
-    boxes, sizes = boxes_and_sizes(folder, name, regions.shape[:2], per_image, lens)
-    ids = _ids(folder / f"{name}_ids.txt", len(regions), per_image)
-    return Split(folder, name, regions, captions, ids, per_image, boxes, sizes, lens)
+    counts = np.full(len(regions), repeated) if different is None else different
+    boxes, sizes = boxes_and_sizes(folder, name, regions.shape[:2], repeated, lens)
+    ids = ids_of_images(ids_file, rows, counts, different is not None)
+    caption_image = np.repeat(np.arange(len(regions)), counts)
+    return Split(folder, name, regions, captions, ids, caption_image, boxes, sizes, lens)
+
+
+def _require_below(count: int, problem: str, value: int) -> None:
+    if not 0 <= value < count:
+        raise InputError(problem, expected=f"0 to {count - 1}", found=value)
 
 
 def _no_split(path: Path, name: str) -> InputError:
@@ -273,74 +325,6 @@ def _captions(path: Path, max_words: int) -> list[str]:
                 remedy="is a line break missing?",
             )
     return captions
-
-
-def _one_row_per_image(path: Path, regions: np.ndarray, captions: int, full: bool) -> np.ndarray:
-    """Return one row per image; some releases repeat an image's row for each of its captions.
-
-    Raises `InputError` when the captions cannot be divided among the images.
-    """
-    rows = len(regions)
-    if captions > rows and captions % rows == 0:
-        return regions
-    found = f"{captions} captions"
-    if captions == rows:
-        different = (k for k in range(1, rows) if not np.array_equal(regions[k], regions[0]))
-        equal = next(different, rows)  # so many rows at the beginning are equal
-        if equal == 1:
-            return regions
-        for times in (k for k in range(equal, 1, -1) if equal % k == rows % k == 0):
-            first_rows = once_each(regions, times, full=full)
-            if first_rows is not None:
-                return first_rows
-        found += f", and rows 0 to {equal - 1} are equal, but not as many rows of each image"
-    raise InputError(
-        "images and captions do not fit",
-        file=path.with_name(path.name.replace("_ims.npy", "_caps.txt")),
-        expected=f"the same number of captions for each of the {rows} images in {path.name}",
-        found=found,
-        remedy="look for a line missing, empty at the end, or broken in two; or check that both "
-        "files are of the same split",
-    )
-
-
-def _ids(path: Path, images: int, per_image: int) -> list[str]:
-    if not path.exists():
-        return [str(i) for i in range(images)]
-    ids = [line.strip() for line in read_captions(path)]
-    while ids and not ids[-1]:
-        ids.pop()
-    step = 1
-    if len(ids) == images * per_image:
-        step, ids = per_image, _one_id_per_image(path, ids, per_image)
-    if len(ids) != images:
-        expected = f"{images} or {images * per_image}"
-        raise InputError("wrong number of ids", file=path, expected=expected, found=len(ids))
-    require_ids(ids, path, step)
-    rows = ((image, f"row {step * number + 1}") for number, image in enumerate(ids))
-    unique_keys(rows, path, remedy="give every image an id of its own, or remove the file")
-    return ids
-
-
-def _one_id_per_image(path: Path, ids: list[str], per_image: int) -> list[str]:
-    """Return the id of every image's first caption.
-
-    Raises `InputError` where the captions of one image are not in consecutive rows. Some releases
-    count captions here, and no two ids are equal: they say nothing about images.
-    """
-    if len(set(ids)) <= len(ids) // per_image:
-        for row, image in enumerate(ids):
-            first = row - row % per_image
-            if image != ids[first]:
-                raise InputError(
-                    f"the {per_image} captions of an image are not in consecutive rows",
-                    file=path,
-                    row=row + 1,
-                    expected=f"{ids[first]} as in row {first + 1}",
-                    found=image,
-                    remedy="put captions and ids into the order of the images",
-                )
-    return ids[::per_image]
 
 
 def vocabulary_file(folder: Path | str) -> Path | None:

@@ -37,18 +37,14 @@ def id_problem(image: str) -> str | None:
     return next((what for what, form in NOT_AN_ID.items() if form.match(image)), None)
 
 
-def require_ids(ids: Sequence[str], file: Path | str, step: int = 1) -> None:
-    """Raise `InputError` for the first id that `id_problem` refuses, with its row in ``file``.
-
-    Args:
-        step: number of rows for each id, of which the first is named; rows are counted from 1.
-    """
-    for number, image in enumerate(ids):
+def require_ids(ids: Sequence[str], file: Path | str) -> None:
+    """Raise `InputError` for the first row of ``file`` whose id `id_problem` refuses."""
+    for row, image in enumerate(ids, 1):
         if problem := id_problem(image):
             raise InputError(
                 f"not an id of an image: {problem}",
                 file=file,
-                row=step * number + 1,
+                row=row,
                 expected="a name, or a path below the folder of pictures",
                 found=repr(escaped(image)[:60]),
                 remedy="rename the image",

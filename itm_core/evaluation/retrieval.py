@@ -1,14 +1,22 @@
 """Retrieval numbers: Recall@K, ranks, rSum, folds, ensembles, intervals and paired tests.
 
 "Recall@K" is the field's term for a hit rate: the fraction of queries for which *one* correct item
-is among the first K. An image has k correct captions; the best-ranked of them counts. Score
-matrices are ``[I, C]`` with C = k I: captions ``k i .. k i + k - 1`` belong to image i.
+is among the first K. Score matrices are ``[I, C]``; the captions of an image are consecutive
+columns. Without ``caption_image`` each image has k = C / I captions: ``k i .. k i + k - 1``.
+
+Images may have different numbers of captions. Image to text, an image is found when *any* of its
+captions is among the first K, so one with more captions is found more easily; every image counts
+once. Text to image, every caption counts once, so an image with more captions counts more. The
+bootstrap draws images, each with all of its captions.
+
+Page: "The task", "How retrieval is measured".
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,10 +35,14 @@ ROWS_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Ranks:
-    """Rank of the best correct item of each query, from 0: ``i2t [I]`` and ``t2i [C]``."""
+    """Rank of the best correct item of each query, from 0: ``i2t [I]`` and ``t2i [C]``.
+
+    ``counts [I]`` are the captions of each image; None where all images have as many.
+    """
 
     i2t: np.ndarray
     t2i: np.ndarray
+    counts: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -91,22 +103,39 @@ class _Counts:
         return 1.0 - missed
 
 
-def captions_per_image(scores: np.ndarray) -> int:
-    """Return how many captions an image has: k = C / I of a score matrix ``[I, C]``.
+def image_of_captions(scores: np.ndarray, caption_image: np.ndarray | None = None) -> np.ndarray:
+    """Return the image of each caption ``[C]`` of scores ``[I, C]``: ``caption_image``, checked.
 
-    Raises `InputError` for another shape.
+    By default each image has k = C / I captions. Raises `InputError` for a matrix of another
+    shape, and where an image has no caption or its captions are not consecutive.
 
-    >>> captions_per_image(np.zeros((4, 20)))
-    5
+    >>> image_of_captions(np.zeros((2, 6)))
+    array([0, 0, 0, 1, 1, 1])
     """
     shape = np.shape(scores)
-    if len(shape) != 2 or not shape[0] or not shape[1] or shape[1] % shape[0]:
+    plain = caption_image is None
+    if len(shape) != 2 or not shape[0] or not shape[1] or (plain and shape[1] % shape[0]):
         raise InputError(
             "the score matrix has the wrong shape",
             expected="[I, k I], images by captions, k captions for each image",
             found=list(shape),
+            remedy="give caption_image, the image of each caption, if images differ in captions",
         )
-    return shape[1] // shape[0]
+    if caption_image is None:
+        return np.repeat(np.arange(shape[0]), shape[1] // shape[0])
+    steps = np.diff(caption_image, prepend=-1, append=shape[0])
+    if len(caption_image) != shape[1] or not np.isin(steps, (0, 1)).all() or steps[-1] != 1:
+        raise InputError(
+            "caption_image does not fit the score matrix",
+            expected=f"0 to {shape[0] - 1} in ascending order, for each of {shape[1]} captions",
+            found=f"{len(caption_image)} values",
+        )
+    return np.asarray(caption_image)
+
+
+def _different(counts: np.ndarray) -> np.ndarray | None:
+    """Return the captions of each image; None where all have as many."""
+    return None if (counts == counts[0]).all() else counts
 
 
 def _without_nan(scores: np.ndarray, nan: str) -> np.ndarray:
@@ -125,11 +154,18 @@ def _without_nan(scores: np.ndarray, nan: str) -> np.ndarray:
     return np.where(np.isnan(scores), np.inf, scores)  # as the released evaluation sorts them
 
 
-def ranks(scores: np.ndarray, *, ties: str = "pessimistic", nan: str = "refuse") -> Ranks:
+def ranks(
+    scores: np.ndarray,
+    caption_image: np.ndarray | None = None,
+    *,
+    ties: str = "pessimistic",
+    nan: str = "refuse",
+) -> Ranks:
     """Return the rank of the best correct item of every query, from 0.
 
     Args:
-        scores: ``[I, C]``, C = k I.
+        scores: ``[I, C]``.
+        caption_image: ``[C]``, see `image_of_captions`.
         ties: where a wrong item has the same score, the correct one is ranked after it
             (``pessimistic``), before it (``optimistic``), or at random (``mean``: the mean over
             all orders of the tied items, of the rank here and of the hit in `metrics`). The
@@ -139,25 +175,30 @@ def ranks(scores: np.ndarray, *, ties: str = "pessimistic", nan: str = "refuse")
     Raises `InputError` for another shape, an unknown value of ``ties`` or ``nan``, or a NaN that
     is refused.
     """
-    i2t, t2i = _counts(scores, ties, nan)
-    return Ranks(i2t.ranks(ties), t2i.ranks(ties))
+    caption_image = image_of_captions(scores, caption_image)
+    i2t, t2i = _counts(scores, caption_image, ties, nan)
+    counts = _different(np.bincount(caption_image))
+    return Ranks(i2t.ranks(ties), t2i.ranks(ties), counts)
 
 
-def _counts(scores: np.ndarray, ties: str, nan: str = "refuse") -> tuple[_Counts, _Counts]:
+def _counts(
+    scores: np.ndarray, caption_image: np.ndarray, ties: str, nan: str = "refuse"
+) -> tuple[_Counts, _Counts]:
     """Return the counts of image to text and text to image."""
     one_of("ties", ties, TIES)
-    images, k = len(scores), captions_per_image(scores)
+    images, captions = np.shape(scores)
     scores = _without_nan(np.asarray(scores), nan)
-    positives = scores.reshape(images, images, k)[np.arange(images), np.arange(images)]  # [I, k]
-    best = positives.max(1, keepdims=True)  # [I, 1]
-    i2t, t2i = np.empty((2, images), np.int64), np.zeros((2, images * k), np.int64)
+    positives = scores[caption_image, np.arange(captions)]  # [C]
+    best = np.maximum.reduceat(positives, np.searchsorted(caption_image, np.arange(images)))  # [I]
+    i2t, t2i = np.empty((2, images), np.int64), np.zeros((2, captions), np.int64)
     for start in range(0, images, ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)
         block = scores[rows]
-        i2t[:, rows] = (block > best[rows]).sum(1), (block == best[rows]).sum(1)
-        t2i += (block > positives.reshape(-1)).sum(0), (block == positives.reshape(-1)).sum(0)
-    correct = (positives == best).sum(1)
-    one = np.ones(images * k, np.int64)  # a caption has one correct image, which equals itself
+        of_rows = best[rows, None]
+        i2t[:, rows] = (block > of_rows).sum(1), (block == of_rows).sum(1)
+        t2i += (block > positives).sum(0), (block == positives).sum(0)
+    correct = np.bincount(caption_image[positives == best[caption_image]], minlength=images)
+    one = np.ones(captions, np.int64)  # a caption has one correct image, which equals itself
     return _Counts(i2t[0], i2t[1] - correct, correct), _Counts(t2i[0], t2i[1] - one, one)
 
 
@@ -167,32 +208,56 @@ def _direction(counts: _Counts, ties: str) -> Direction:
     return Direction(r1, r5, r10, float(np.floor(np.median(ranks)) + 1), float(ranks.mean() + 1))
 
 
-def metrics(scores: np.ndarray, *, ties: str = "pessimistic", nan: str = "refuse") -> Metrics:
+def metrics(
+    scores: np.ndarray,
+    caption_image: np.ndarray | None = None,
+    *,
+    ties: str = "pessimistic",
+    nan: str = "refuse",
+) -> Metrics:
     """Return the retrieval numbers of a score matrix ``[I, C]``; arguments as for `ranks`.
 
     >>> metrics(np.repeat(np.eye(20), 5, axis=1)).rsum
     600.0
     """
-    i2t, t2i = _counts(scores, ties, nan)
+    i2t, t2i = _counts(scores, image_of_captions(scores, caption_image), ties, nan)
     return Metrics(_direction(i2t, ties), _direction(t2i, ties))
 
 
-def five_folds(scores: np.ndarray, *, folds: int = 5, ties: str = "pessimistic") -> Metrics:
-    """Return the means over folds of the images, each fold scored by itself (COCO 1K).
-
-    rSum is that of the means; the summary lines that SCAN's release prints here are mislabelled.
+def fold_parts(
+    scores: np.ndarray, caption_image: np.ndarray | None, folds: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return scores ``[I / F, C_f]`` and images of captions ``[C_f]`` of each of F folds of images.
 
     Raises `InputError` for a wrong shape, fewer than 2 folds, or images that do not divide.
     """
-    images, k = len(scores), captions_per_image(scores)
+    images, caption_image = len(scores), image_of_captions(scores, caption_image)
     at_least("folds", folds, 2)
     if images % folds:
         raise InputError(
             "images do not divide into folds", expected=f"a multiple of {folds}", found=images
         )
-    size = images // folds
-    starts = range(0, images, size)
-    parts = [metrics(scores[i : i + size, k * i : k * (i + size)], ties=ties) for i in starts]
+    cuts = np.arange(folds + 1) * (images // folds)
+    ends = np.searchsorted(caption_image, cuts)
+    return [
+        (scores[i:j, a:b], caption_image[a:b] - i)
+        for (i, j), (a, b) in zip(pairwise(cuts), pairwise(ends), strict=True)
+    ]
+
+
+def five_folds(
+    scores: np.ndarray,
+    caption_image: np.ndarray | None = None,
+    *,
+    folds: int = 5,
+    ties: str = "pessimistic",
+) -> Metrics:
+    """Return the means over folds of the images, each fold scored by itself (COCO 1K).
+
+    Folds have as many images each, and count once each. rSum is that of the means; the summary
+    lines that SCAN's release prints here are mislabelled. Raises `InputError` as `fold_parts`.
+    """
+    parts = [metrics(*part, ties=ties) for part in fold_parts(scores, caption_image, folds)]
     i2t, t2i = ([part.i2t.values() for part in parts], [part.t2i.values() for part in parts])
     return Metrics(*(Direction(*np.mean(side, axis=0).tolist()) for side in (i2t, t2i)))
 
@@ -222,23 +287,40 @@ def _one_shape(scores: Sequence[np.ndarray]) -> None:
 NUMBERS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
 
 
-def hits(scores: np.ndarray, *, ties: str = "pessimistic") -> np.ndarray:
+def hits(
+    scores: np.ndarray, caption_image: np.ndarray | None = None, *, ties: str = "pessimistic"
+) -> np.ndarray:
     """Return hits in percent for each image: ``[I, 7]``, columns as `NUMBERS`.
 
     A caption's hits are averaged with those of its image's other captions, so that an image
-    with its captions is one unit of resampling.
+    with its captions is one unit of resampling. The mean over images is that of `metrics`.
+
+    Where images differ in captions, R@K of text to image is a ratio, of hits to captions. An image
+    with n captions and h hits then has the value R@K + (h - n R@K) / m, m the mean number of
+    captions: the linear form of the ratio, which a bootstrap over images resamples in its place.
     """
-    return _by_image(*([side.hits(cut, ties) for cut in CUTS] for side in _counts(scores, ties)))
+    caption_image = image_of_captions(scores, caption_image)
+    sides = _counts(scores, caption_image, ties)
+    i2t, t2i = ([side.hits(cut, ties) for cut in CUTS] for side in sides)
+    return _by_image(i2t, t2i, _different(np.bincount(caption_image)))
 
 
 def hits_of(ranks: Ranks) -> np.ndarray:
     """Return what `hits` does, from ranks."""
-    return _by_image(*([side < cut for cut in CUTS] for side in (ranks.i2t, ranks.t2i)))
+    i2t, t2i = ([side < cut for cut in CUTS] for side in (ranks.i2t, ranks.t2i))
+    return _by_image(i2t, t2i, ranks.counts)
 
 
-def _by_image(i2t: Sequence[np.ndarray], t2i: Sequence[np.ndarray]) -> np.ndarray:
+def _by_image(
+    i2t: Sequence[np.ndarray], t2i: Sequence[np.ndarray], counts: np.ndarray | None
+) -> np.ndarray:
     images, captions = (np.stack(side, 1).astype(float) for side in (i2t, t2i))
-    captions = captions.reshape(len(images), -1, len(CUTS)).mean(1)
+    if counts is None:
+        captions = captions.reshape(len(images), -1, len(CUTS)).mean(1)
+    else:
+        recalls = captions.mean(0)
+        sums = np.add.reduceat(captions, np.cumsum(counts) - counts)
+        captions = recalls + (sums - counts[:, None] * recalls) / counts.mean()
     both = 100.0 * np.concatenate([images, captions], 1)
     return np.concatenate([both, both.sum(1, keepdims=True)], 1)
 
@@ -282,14 +364,21 @@ def paired_bootstrap(
     )
 
 
-def report(scores: np.ndarray) -> dict[str, Any]:
-    """Return all numbers that a run records of a score matrix, ready for JSON."""
-    numbers = metrics(scores)
-    limits = interval(hits(scores))
+def report(scores: np.ndarray, caption_image: np.ndarray | None = None) -> dict[str, Any]:
+    """Return all numbers that a run records of a score matrix, ready for JSON.
+
+    Where images differ in captions, with their smallest and largest number.
+    """
+    caption_image = image_of_captions(scores, caption_image)
+    numbers = metrics(scores, caption_image)
+    limits = interval(hits(scores, caption_image))
+    counts = _different(np.bincount(caption_image))
+    ends = {} if counts is None else {"captions_per_image": [int(counts.min()), int(counts.max())]}
     return {
         **numbers.flat(),
         "images": scores.shape[0],
         "captions": scores.shape[1],
+        **ends,
         "intervals": {name: list(pair) for name, pair in limits.items()},
         "interval_method": f"95 %, percentile bootstrap over images, {RESAMPLES} resamples",
     }

@@ -11,7 +11,7 @@ from itm_core.evaluation import retrieval
 from itm_core.evaluation.attention_quality import attention_quality
 from itm_core.evaluation.scoring import Captions, score_matrix
 from itm_core.experiments.prepare import PreparedSplit
-from itm_core.experiments.run import COMPLETE, SCORES
+from itm_core.experiments.run import CAPTION_IMAGE, COMPLETE, SCORES
 from itm_core.files import whole_file, write_json
 from itm_core.models import Matcher
 
@@ -23,10 +23,12 @@ def dev_scorer(dev: PreparedSplit, limit: int | None) -> Callable[[Matcher], dic
     """
     images = min(len(dev.split.regions), limit or len(dev.split.regions))
     features = dev.features[:images]
-    captions = Captions.of(dev.tokens[: images * dev.split.captions_per_image])
+    total = dev.split.caption_total(images)
+    captions, caption_image = Captions.of(dev.tokens[:total]), dev.split.caption_image[:total]
 
     def score(matcher: Matcher) -> dict[str, float]:
-        return retrieval.metrics(score_matrix(matcher, features, captions)).flat()
+        scores = score_matrix(matcher, features, captions)
+        return retrieval.metrics(scores, caption_image).flat()
 
     return score
 
@@ -34,8 +36,14 @@ def dev_scorer(dev: PreparedSplit, limit: int | None) -> Callable[[Matcher], dic
 def write_test_scores(
     folder: Path, matcher: Matcher, test: PreparedSplit, *, progress: bool
 ) -> None:
-    """Write the score matrix ``[I, C]`` of the test split to a run's folder."""
+    """Write the score matrix ``[I, C]`` of the test split to a run's folder.
+
+    Beside it the image of each caption, where images differ in captions.
+    """
     scores = score_matrix(matcher, test.features, test.tokens, progress=progress)
+    if len(set(test.split.caption_counts.tolist())) > 1:
+        with whole_file(folder / CAPTION_IMAGE) as partial, partial.open("wb") as file:
+            np.save(file, test.split.caption_image)
     with whole_file(folder / SCORES) as partial, partial.open("wb") as file:
         np.save(file, scores)
 
@@ -45,7 +53,7 @@ def write_metrics(folder: Path, matcher: Matcher, test: PreparedSplit) -> None:
 
     Attention quality is measured where the split knows what its words name.
     """
-    metrics = retrieval.report(np.load(folder / SCORES))
+    metrics = retrieval.report(np.load(folder / SCORES), test.split.caption_image)
     qualities = attention_quality(
         matcher, test.split, test.tokens, test.features, word_rows=test.word_rows
     )

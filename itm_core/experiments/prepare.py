@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import torch
+
 from itm_core.data.dataset import Dataset, Split
 from itm_core.data.ragged import RaggedRegions
 from itm_core.data.unknown_words import Words, require_known, shares_text, unknown_shares
-from itm_core.data.vocabulary import EMPTY_WORDS
+from itm_core.data.vocabulary import EMPTY_WORDS, SPECIAL, is_word
 from itm_core.data.word_pieces import WordPieces
+from itm_core.data.word_vectors import read_vectors, vectors_file
 from itm_core.encoders.positions import POSITION_WIDTH, with_positions
 from itm_core.experiments.recipes import Recipe
 from itm_core.models import Matcher
@@ -72,7 +75,7 @@ class Prepared:
         captions; ``None`` takes all.
         """
         split = self.train.split
-        captions = split.captions[: limit and limit * split.captions_per_image]
+        captions = split.captions[: split.caption_total(limit)]
         pieces = self.vocabulary if isinstance(self.vocabulary, WordPieces) else None
         return Pairs(
             self.train.features,  # all of them, memory-mapped: no caption asks for the others
@@ -117,6 +120,29 @@ def build(recipe: Recipe, config: dict[str, Any], vocabulary: Words | None) -> M
         assert vocabulary is not None
         rows = embedding_rows(recipe, vocabulary)
     return recipe.build(config["feature_width"] + position_width, rows, config["region_count"])
+
+
+def load_word_vectors(
+    matcher: Matcher, recipe: Recipe, vocabulary: Words
+) -> dict[str, str | int] | None:
+    """Put the recipe's word vectors into a fresh matcher, and return what was found.
+
+    ``file``, ``words`` of the vocabulary and ``found`` among them, without punctuation and special
+    words; None for a recipe without word vectors. Raises `InputError` as `read_vectors` does.
+    """
+    name = recipe.encoder.word_vectors
+    if name is None:
+        return None
+    path = vectors_file(name)
+    vectors = read_vectors(path, vocabulary.ids, recipe.encoder.word_width)
+    embedding = matcher.words.get_submodule("embed").get_parameter("weight")
+    with torch.no_grad():
+        for word, vector in vectors.items():
+            embedding[vocabulary.ids[word]] = torch.from_numpy(vector).to(embedding)
+    words = [word for word in vocabulary.ids if is_word(word) and word not in SPECIAL]
+    found = sum(word in vectors for word in words)
+    log.info("word vectors of %s: %d of %d words", path, found, len(words))
+    return {"file": str(path), "words": len(words), "found": found}
 
 
 def embedding_rows(recipe: Recipe, vocabulary: Words) -> int:

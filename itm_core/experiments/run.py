@@ -21,8 +21,9 @@ from itm_core.data.vocabulary import Vocabulary
 from itm_core.data.word_pieces import WordPieces
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
+from itm_core.evaluation import retrieval
 from itm_core.experiments import recipes
-from itm_core.experiments.prepare import Words, build
+from itm_core.experiments.prepare import Words, build, load_word_vectors
 from itm_core.experiments.recipes import Recipe
 from itm_core.experiments.weights import load_matcher
 from itm_core.files import read_json, reading
@@ -32,6 +33,7 @@ COMPLETE = "metrics.json"
 VOCABULARY = "vocabulary.json"
 WEIGHTS = "best.safetensors"
 SCORES = "test_scores.npy"
+CAPTION_IMAGE = "test_caption_image.npy"  # where images differ in captions
 IMPORT = "import.json"  # in the folders of imported weights alone
 CONFIGURATION = "config.json"  # the first file of a run
 ERROR = "error.txt"  # the end of a traceback, where the run's notebook has failed
@@ -119,6 +121,12 @@ class Run:
             return np.load(path)
 
     @cached_property
+    def caption_image(self) -> np.ndarray:
+        """``[C]`` the image of each caption of the test split."""
+        path = self.folder / CAPTION_IMAGE
+        return retrieval.image_of_captions(self.scores, np.load(path) if path.exists() else None)
+
+    @cached_property
     def recipe(self) -> Recipe:
         """The recipe that the run followed."""
         return recipes.from_dict(self.config["recipe"])
@@ -151,7 +159,19 @@ class Run:
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)  # as a run does
-            return self._built().eval()
+            matcher = self._built().eval()
+        if not self.imported:
+            load_word_vectors(matcher, self.recipe, self.vocabulary)
+        return matcher
+
+    @property
+    def words_found(self) -> str:
+        """What is said of word vectors: how many words have one; empty for a run without."""
+        if not self.config["recipe"]["encoder"].get("word_vectors") or self.imported:
+            return ""
+        vectors = self.environment["word_vectors"]
+        share = 100 * vectors["found"] / max(vectors["words"], 1)
+        return f"{share:.1f} % of {vectors['words']} words in {vectors['file']}"
 
     def _built(self) -> Matcher:
         return build(self.recipe, self.config, None if self.imported else self.vocabulary)

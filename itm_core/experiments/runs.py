@@ -8,7 +8,8 @@ A run is a folder ``ROOT/<dataset>/<recipe>/<seed>-<hash of the full configurati
 ``curve.csv``         one row per epoch
 ``best.safetensors``  the epoch with the largest development rSum; ``last.safetensors`` beside
 ``vocabulary.json``   the ids of the words
-``test_scores.npy``   ``[I, C]`` scores of the test split
+``test_scores.npy``   ``[I, C]`` scores of the test split; ``test_caption_image.npy`` where its
+                      images differ in captions
 ``metrics.json``      retrieval numbers with intervals; written last, when a run is finished
 ====================  =====================================================================
 
@@ -35,16 +36,17 @@ import torch
 from itm_core.data.dataset import Dataset, load_dataset
 from itm_core.data.feature_notes import features_of_folder
 from itm_core.data.word_pieces import bert_hashes
+from itm_core.data.word_vectors import vectors_file
 from itm_core.environment import describe, pick_device
 from itm_core.errors import InputError
 from itm_core.experiments import recipes
 from itm_core.experiments.evaluate import dev_scorer, write_metrics, write_test_scores
 from itm_core.experiments.former_names import with_former_names
-from itm_core.experiments.prepare import Prepared, build, prepare
+from itm_core.experiments.prepare import Prepared, build, load_word_vectors, prepare
 from itm_core.experiments.recipes import Recipe
 from itm_core.experiments.run import COMPLETE, VOCABULARY, WEIGHTS, Run, load
 from itm_core.experiments.weights import load_matcher, save_matcher
-from itm_core.files import locked, whole_file, write_json
+from itm_core.files import locked, sha256, whole_file, write_json
 from itm_core.parallel import run_parallel
 from itm_core.regulators import fingerprint
 from itm_core.settings import at_least, instance, seed_of, texts
@@ -61,6 +63,7 @@ def configuration(dataset: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]
         "features": features_of_folder(dataset.folder),
         "bert": _bert_of(recipe),
         "ragged_regions": True if dataset.ragged else None,
+        "word_vectors": _word_vectors_of(recipe),
     }
     return {name: value for name, value in optional.items() if value is not None} | {
         "dataset": dataset.name,
@@ -76,6 +79,12 @@ def _bert_of(recipe: Recipe) -> dict[str, str] | None:
     """Return the SHA-256 of the files of a recipe's BERT; None for a recipe without."""
     encoder = recipe.encoder
     return bert_hashes(encoder.bert) if encoder.text_encoder == "bert" else None
+
+
+def _word_vectors_of(recipe: Recipe) -> str | None:
+    """Return the SHA-256 of a recipe's file of word vectors; None for a recipe without."""
+    name = recipe.encoder.word_vectors
+    return None if name is None else sha256(vectors_file(name))
 
 
 def folder_of(config: dict[str, Any], root: Path | str = ROOT) -> Path:
@@ -184,6 +193,8 @@ def _train(
     started = time.monotonic()
     torch.manual_seed(config["seed"])
     matcher = build(recipe, config, data.vocabulary).to(device)
+    if vectors := load_word_vectors(matcher, recipe, data.vocabulary):
+        environment["word_vectors"] = vectors
     trainer = Trainer(
         matcher,
         data.training_pairs(recipe.training.train_images),

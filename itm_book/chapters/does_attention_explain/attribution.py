@@ -85,7 +85,7 @@ def spread_captions(split: Split, pairs: int) -> np.ndarray:
     """
     at_least("pairs", pairs, 1)
     image = np.unique(np.linspace(0, len(split.regions) - 1, pairs).round().astype(int))
-    return image * split.captions_per_image + np.arange(len(image)) % split.captions_per_image
+    return split.first_captions[image] + np.arange(len(image)) % split.caption_counts[image]
 
 
 def content_queries(

@@ -219,14 +219,14 @@ def _in_order(parts: list[Arrays]) -> Arrays:
     return {name: values[..., order] for name, values in joined.items()}
 
 
-def hard_negatives(scores: np.ndarray) -> np.ndarray:
+def hard_negatives(scores: np.ndarray, caption_image: np.ndarray | None = None) -> np.ndarray:
     """Return for every caption the negative image with the largest score, ``[C]``.
 
-    ``scores`` are ``[I, C]`` with captions ``k i .. k i + k - 1`` of image i; of ties the first.
+    ``scores`` are ``[I, C]``, ``caption_image`` as for `retrieval.ranks`; of ties the first.
     """
     negative = scores.astype(float)  # a copy
-    captions = np.arange(scores.shape[1])
-    negative[captions // retrieval.captions_per_image(scores), captions] = -np.inf
+    of_caption = retrieval.image_of_captions(scores, caption_image)
+    negative[of_caption, np.arange(scores.shape[1])] = -np.inf
     return negative.argmax(0)
 
 

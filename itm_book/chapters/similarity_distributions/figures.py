@@ -35,7 +35,10 @@ DIRECTIONS = {"i2t": "image to text", "t2i": "text to image"}
 
 def score_ridges(runs: Mapping[str, Run], direction: str) -> Figure:
     """Return the densities of every run's positive and hardest negative scores, standardised."""
-    queries = {name: standardised_queries(run.scores)[direction] for name, run in runs.items()}
+    queries = {
+        name: standardised_queries(run.scores, run.caption_image)[direction]
+        for name, run in runs.items()
+    }
     return ridges(
         {
             name: {"positive": scores.positive, "hardest negative": scores.negative}
@@ -51,7 +54,7 @@ def margin_ridges(runs: Mapping[str, Run], direction: str) -> Figure:
     """Return the density of every run's standardised margins; orange below zero."""
     return ridges(
         {
-            name: {"margin": standardised_queries(run.scores)[direction].margin}
+            name: {"margin": standardised_queries(run.scores, run.caption_image)[direction].margin}
             for name, run in runs.items()
         },
         title=f"{DIRECTIONS[direction]}: positive minus hardest negative",

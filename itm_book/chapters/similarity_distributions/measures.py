@@ -57,23 +57,25 @@ class QueryScores:
         return self.positive <= self.negative
 
 
-def query_scores(scores: np.ndarray) -> dict[str, QueryScores]:
+def query_scores(
+    scores: np.ndarray, caption_image: np.ndarray | None = None
+) -> dict[str, QueryScores]:
     """Return positives and hardest negatives of both directions, by ``i2t`` and ``t2i``.
 
-    Shapes: ``scores [I, C]`` with C = k I; captions ``k i .. k i + k - 1`` belong to image i.
+    Shapes: ``scores [I, C]``; ``caption_image [C]`` here and below as for `retrieval.ranks`.
 
     >>> by_direction = query_scores(np.array([[0.9, 0.3], [0.5, 0.2]]))
     >>> by_direction["i2t"].margin.round(1), by_direction["t2i"].margin.round(1)
     (array([ 0.6, -0.3]), array([ 0.4, -0.1]))
     """
     images, captions = np.arange(len(scores)), np.arange(scores.shape[1])
-    caption_image = _caption_image(scores)
+    caption_image = retrieval.image_of_captions(scores, caption_image)
     positive = scores[caption_image, captions].astype(float)
-    negative = _masked_positives(scores)
+    negative = _masked_positives(scores, caption_image)
     hardest = {"i2t": negative.argmax(1), "t2i": negative.argmax(0)}
     return {
         "i2t": QueryScores(
-            positive.reshape(len(images), -1).max(1),
+            np.maximum.reduceat(positive, np.searchsorted(caption_image, images)),
             negative[images, hardest["i2t"]],
             hardest["i2t"],
         ),
@@ -81,41 +83,41 @@ def query_scores(scores: np.ndarray) -> dict[str, QueryScores]:
     }
 
 
-def _caption_image(scores: np.ndarray) -> np.ndarray:
-    """Return the image of each caption, ``[C]``."""
-    return np.arange(scores.shape[1]) // retrieval.captions_per_image(scores)
-
-
-def _masked_positives(scores: np.ndarray) -> np.ndarray:
+def _masked_positives(scores: np.ndarray, caption_image: np.ndarray) -> np.ndarray:
     """Return a float64 copy of ``scores [I, C]`` with minus infinity for positive pairs."""
     masked = scores.astype(float)
-    masked[_caption_image(scores), np.arange(scores.shape[1])] = -np.inf
+    masked[caption_image, np.arange(scores.shape[1])] = -np.inf
     return masked
 
 
-def negative_moments(scores: np.ndarray) -> tuple[float, float]:
+def negative_moments(
+    scores: np.ndarray, caption_image: np.ndarray | None = None
+) -> tuple[float, float]:
     """Return mean and population standard deviation of the scores of all negative pairs."""
     negative = np.ones(scores.shape, bool)
-    negative[_caption_image(scores), np.arange(scores.shape[1])] = False
+    of_caption = retrieval.image_of_captions(scores, caption_image)
+    negative[of_caption, np.arange(scores.shape[1])] = False
     values = scores[negative].astype(float)
     return float(values.mean()), float(values.std())
 
 
-def standardise(scores: np.ndarray) -> np.ndarray:
+def standardise(scores: np.ndarray, caption_image: np.ndarray | None = None) -> np.ndarray:
     """Return scores ``[I, C]`` shifted and scaled so that negative pairs have mean 0 and sd 1.
 
     Only shifted where all negative pairs have the same score.
     """
-    mean, deviation = negative_moments(scores)
+    mean, deviation = negative_moments(scores, caption_image)
     return (scores.astype(float) - mean) / (deviation or 1.0)
 
 
-def standardised_queries(scores: np.ndarray) -> dict[str, QueryScores]:
+def standardised_queries(
+    scores: np.ndarray, caption_image: np.ndarray | None = None
+) -> dict[str, QueryScores]:
     """Return `query_scores` in standard deviations of the negative pairs, 0 being their mean.
 
     One shift and one positive scale per method: no rank and no sign of a margin changes.
     """
-    mean, deviation = negative_moments(scores)
+    mean, deviation = negative_moments(scores, caption_image)
     deviation = deviation or 1.0  # all negative pairs have the same score
     return {
         direction: replace(
@@ -123,7 +125,7 @@ def standardised_queries(scores: np.ndarray) -> dict[str, QueryScores]:
             positive=(queries.positive - mean) / deviation,
             negative=(queries.negative - mean) / deviation,
         )
-        for direction, queries in query_scores(scores).items()
+        for direction, queries in query_scores(scores, caption_image).items()
     }
 
 
@@ -131,14 +133,16 @@ def standardised_queries(scores: np.ndarray) -> dict[str, QueryScores]:
 
 
 def hardest_negative_pairs(
-    scores: np.ndarray, direction: str
+    scores: np.ndarray, direction: str, caption_image: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return image, caption and weight ``[N]`` of the negative pairs that are ranked first.
 
     Each failed query has a total weight of one, split equally between its hardest negatives of
     equal score, so that no number depends on the order of the files.
     """
-    queries, masked = query_scores(scores)[direction], _masked_positives(scores)
+    caption_image = retrieval.image_of_captions(scores, caption_image)
+    queries = query_scores(scores, caption_image)[direction]
+    masked = _masked_positives(scores, caption_image)
     failed = np.flatnonzero(queries.failed)
     candidates = (masked if direction == "i2t" else masked.T)[failed]
     query, item = (candidates == queries.negative[failed, None]).nonzero()
@@ -159,7 +163,10 @@ def error_types(
     draw = np.random.default_rng(seed)
     random_captions = draw.permutation(count)
     other = (split.caption_image + draw.integers(1, len(split.ids), count)) % len(split.ids)
-    pairs = {name: hardest_negative_pairs(run.scores, direction) for name, run in runs.items()}
+    pairs = {
+        name: hardest_negative_pairs(run.scores, direction, run.caption_image)
+        for name, run in runs.items()
+    }
     pairs[RANDOM_PAIRS] = (other[random_captions], random_captions, np.ones(count))
     names = np.repeat(list(pairs), [len(weight) for *_, weight in pairs.values()])
     images, captions, weight = (np.concatenate(part) for part in zip(*pairs.values(), strict=True))
@@ -174,7 +181,7 @@ def positive_ranks(runs: Mapping[str, Run], direction: str) -> pd.DataFrame:
     """Return the rank of the first relevant item where it is not 1, in percent of the errors."""
     rows = {}
     for name, run in runs.items():
-        ranks = getattr(retrieval.ranks(run.scores), direction)  # from 0
+        ranks = getattr(retrieval.ranks(run.scores, run.caption_image), direction)  # from 0
         failed = ranks[ranks > 0]
         rows[name] = {
             label: 100 * float(np.mean((failed >= low) & (failed < (high or np.inf))))
@@ -197,7 +204,8 @@ def query_properties(split: Split, direction: str) -> dict[str, np.ndarray]:
     scenes, caption_meanings = split.objects(), meanings(split)
     objects = None if scenes is None else np.array([len(scene["objects"]) for scene in scenes])
     if direction == "i2t":
-        mean = length.reshape(len(split.ids), -1).mean(1).round().astype(int)
+        sums = np.bincount(split.caption_image, length)
+        mean = (sums / split.caption_counts).round().astype(int)
         properties = {"mean caption length (tokens)": mean}
         return properties if objects is None else {**properties, "objects in the image": objects}
     properties = {"caption length (tokens)": length}
@@ -238,7 +246,10 @@ def error_rates(
 def failures(runs: Mapping[str, Run], direction: str) -> pd.DataFrame:
     """Return which queries each run fails: one column per run, ``[Q]`` bool."""
     return pd.DataFrame(
-        {name: query_scores(run.scores)[direction].failed for name, run in runs.items()}
+        {
+            name: query_scores(run.scores, run.caption_image)[direction].failed
+            for name, run in runs.items()
+        }
     )
 
 
@@ -281,13 +292,14 @@ def ensemble_gains(runs: Mapping[str, Run]) -> pd.DataFrame:
     """
     failed = failures(runs, "t2i")
     kappa = failure_kappa(failed)
-    standardised = {name: standardise(run.scores) for name, run in runs.items()}
-    hits = {name: retrieval.hits(scores) for name, scores in standardised.items()}
+    standardised = {name: standardise(run.scores, run.caption_image) for name, run in runs.items()}
+    images = next(iter(runs.values())).caption_image
+    hits = {name: retrieval.hits(scores, images) for name, scores in standardised.items()}
     rows, gaps = [], []
     for a, b in combinations(runs, 2):
         worse, better = sorted((hits[a][:, -1], hits[b][:, -1]), key=np.mean)
         ensemble = retrieval.ensemble([standardised[a], standardised[b]])
-        average = retrieval.hits(ensemble)[:, -1]
+        average = retrieval.hits(ensemble, images)[:, -1]
         row = {"first": a, "second": b, "kappa": kappa.loc[a, b]}
         row |= {"better": better.mean(), "worse": worse.mean(), "average": average.mean()}
         row["either"] = 100 * float((~(failed[a] & failed[b])).mean())

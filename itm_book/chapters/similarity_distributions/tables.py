@@ -29,8 +29,8 @@ def margin_table(runs: Mapping[str, Run], direction: str) -> pd.DataFrame:
     """
     rows = []
     for name, run in runs.items():
-        queries = query_scores(run.scores)[direction]
-        margin = standardised_queries(run.scores)[direction].margin
+        queries = query_scores(run.scores, run.caption_image)[direction]
+        margin = standardised_queries(run.scores, run.caption_image)[direction].margin
         loss, row = run.recipe.loss, {"method": name}
         hinge = loss.kind == "hinge"
         within = ~queries.failed & (queries.margin < loss.margin)
@@ -89,7 +89,7 @@ def hardest_captions(runs: Mapping[str, Run], split: Split, *, count: int = 8) -
     Ordered by the number of methods that agree on the image; of equal ones the earlier caption
     first. On Scenes with the type of error.
     """
-    by_run = [query_scores(run.scores)["t2i"] for run in runs.values()]
+    by_run = [query_scores(run.scores, run.caption_image)["t2i"] for run in runs.values()]
     wrong = np.where([q.failed for q in by_run], [q.hardest for q in by_run], -1)  # [N, C]
     votes = np.stack([(wrong == row).sum(0) * (row >= 0) for row in wrong])
     most, captions = votes.argmax(0), np.argsort(-votes.max(0), kind="stable")[:count]

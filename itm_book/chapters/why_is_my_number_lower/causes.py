@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -33,7 +32,7 @@ from itm_core.evaluation import retrieval
 from itm_core.evaluation.scoring import score_matrix
 from itm_core.evaluation.statistics import sd
 from itm_core.experiments.evaluate import dev_scorer
-from itm_core.experiments.prepare import build, encode, prepare
+from itm_core.experiments.prepare import build, encode, load_word_vectors, prepare
 from itm_core.experiments.runs import Run
 from itm_core.files import whole_file
 from itm_core.models import Matcher
@@ -189,10 +188,13 @@ def tokenisers(runs: Sequence[Run], split: Split, *, device: str = "cpu") -> pd.
 
     Columns: `COLUMNS` and ``unknown words (%)``, of all tokens without start and end.
     """
-    trained = [retrieval.hits(run.scores) for run in runs]
+    trained = [retrieval.hits(run.scores, run.caption_image) for run in runs]
     pairs = {}
     for name, rewrite in REWRITES.items():
-        rewritten = [retrieval.hits(scored(run, split, rewrite, device=device)) for run in runs]
+        rewritten = [
+            retrieval.hits(scored(run, split, rewrite, device=device), split.caption_image)
+            for run in runs
+        ]
         pairs[name] = list(zip(rewritten, trained, strict=True))
     dataset, places = runs[0].config["dataset"], [run.place for run in runs]
     table = score_differences(
@@ -220,7 +222,8 @@ def half_precision(runs: Sequence[Run], split: Split, *, device: str = "cpu") ->
     queries with a wrong item that scores the same as the relevant one.
     """
     scores = [(scored(run, split, precision="bfloat16", device=device), run.scores) for run in runs]
-    pairs = [(retrieval.hits(half), retrieval.hits(full)) for half, full in scores]
+    images = split.caption_image
+    pairs = [(retrieval.hits(half, images), retrieval.hits(full, images)) for half, full in scores]
     table = score_differences(
         {"evaluated in bfloat16": pairs},
         against="float32", group="precision", on=runs[0].config["dataset"],
@@ -228,20 +231,22 @@ def half_precision(runs: Sequence[Run], split: Split, *, device: str = "cpu") ->
     )  # fmt: skip
     return table.assign(
         **{
-            "ranks moved (%)": np.mean([moved(half, full) for half, full in scores]),
-            "tied queries (%)": np.mean([tied(half) for half, _ in scores]),
+            "ranks moved (%)": np.mean([moved(half, full, images) for half, full in scores]),
+            "tied queries (%)": np.mean([tied(half, images) for half, _ in scores]),
         }
     )
 
 
-def moved(ours: np.ndarray, theirs: np.ndarray) -> float:
+def moved(ours: np.ndarray, theirs: np.ndarray, caption_image: np.ndarray | None = None) -> float:
     """Return the percentage of queries of both directions whose rank differs; ``[I, C]`` each."""
-    return _differing(retrieval.ranks(ours), retrieval.ranks(theirs))
+    return _differing(*(retrieval.ranks(scores, caption_image) for scores in (ours, theirs)))
 
 
-def tied(scores: np.ndarray) -> float:
+def tied(scores: np.ndarray, caption_image: np.ndarray | None = None) -> float:
     """Return the percentage of queries with a wrong item that ties with the best relevant one."""
-    late, early = (retrieval.ranks(scores, ties=t) for t in ("pessimistic", "optimistic"))
+    late, early = (
+        retrieval.ranks(scores, caption_image, ties=t) for t in ("pessimistic", "optimistic")
+    )
     return _differing(late, early)
 
 
@@ -250,24 +255,26 @@ def _differing(ours: retrieval.Ranks, theirs: retrieval.Ranks) -> float:
     return 100.0 * float(differ.mean())
 
 
-def fold_hits(scores: np.ndarray, folds: int = FOLDS) -> np.ndarray:
+def fold_hits(
+    scores: np.ndarray, caption_image: np.ndarray | None = None, folds: int = FOLDS
+) -> np.ndarray:
     """Return hits ``[I, 7]`` with each fold of the images as its own gallery; ``scores [I, C]``.
 
     Their mean is `retrieval.five_folds`. Raises `InputError` when the images do not divide.
     """
-    retrieval.five_folds(scores, folds=folds)  # checks the shape
-    return np.concatenate([retrieval.hits(part) for part in _folds(scores, folds)])
-
-
-def _folds(scores: np.ndarray, folds: int) -> list[np.ndarray]:
-    images, per_image = len(scores), retrieval.captions_per_image(scores)
-    cuts = np.arange(folds + 1) * (images // folds)
-    return [scores[a:b, a * per_image : b * per_image] for a, b in pairwise(cuts)]
+    parts = retrieval.fold_parts(scores, caption_image, folds)
+    return np.concatenate([retrieval.hits(*part) for part in parts])
 
 
 def galleries(runs: Sequence[Run]) -> pd.DataFrame:
     """Return the whole test set as one gallery minus the mean of its five folds."""
-    pairs = [(retrieval.hits(run.scores), fold_hits(run.scores)) for run in runs]
+    pairs = [
+        (
+            retrieval.hits(run.scores, run.caption_image),
+            fold_hits(run.scores, run.caption_image),
+        )
+        for run in runs
+    ]
     return score_differences(
         {"whole test set": pairs},
         against="five folds", group="gallery", on=runs[0].config["dataset"],
@@ -275,18 +282,22 @@ def galleries(runs: Sequence[Run]) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def fold_table(scores: np.ndarray, folds: int = FOLDS) -> pd.DataFrame:
+def fold_table(
+    scores: np.ndarray, caption_image: np.ndarray | None = None, folds: int = FOLDS
+) -> pd.DataFrame:
     """Return what can be printed of one score matrix: all images, folds, and as released.
 
     The last row is the line "rsum" that SCAN's release prints for folds: six times the mean
     image-to-text recall (SCAN evaluation.py, ``mean_metrics[10] * 6``).
     """
-    parts = [retrieval.metrics(part) for part in _folds(scores, folds)]
-    mean = retrieval.five_folds(scores, folds=folds)
+    parts = [
+        retrieval.metrics(*part) for part in retrieval.fold_parts(scores, caption_image, folds)
+    ]
+    mean = retrieval.five_folds(scores, caption_image, folds=folds)
     size = len(scores) // folds
     ordered = sorted(parts, key=lambda part: part.rsum)
     metrics = {
-        f"whole test set, {len(scores)} images": retrieval.metrics(scores),
+        f"whole test set, {len(scores)} images": retrieval.metrics(scores, caption_image),
         f"mean of {folds} folds of {size}": mean,
         "best fold": ordered[-1],
         "worst fold": ordered[0],
@@ -295,41 +306,6 @@ def fold_table(scores: np.ndarray, folds: int = FOLDS) -> pd.DataFrame:
     printed = 2.0 * sum(mean.i2t.values()[:3])
     rows.append(('"rsum" as the release prints it', mean.i2t.r1, mean.t2i.r1, printed))
     return pd.DataFrame(rows, columns=["gallery", "image to text R@1", "text to image R@1", "rSum"])
-
-
-def released_ranks(scores: np.ndarray) -> retrieval.Ranks:
-    """Return ranks of scores ``[I, C]`` as in the released evaluations: ``np.argsort(row)[::-1]``.
-
-    The sort is not stable, so the order of equal scores depends on numpy and the processor.
-    """
-    images = np.arange(len(scores))
-    of_caption = np.arange(scores.shape[1]) // retrieval.captions_per_image(scores)
-    i2t = of_caption[np.argsort(scores, axis=1)[:, ::-1]] == images[:, None]
-    t2i = np.argsort(scores.T, axis=1)[:, ::-1] == of_caption[:, None]
-    return retrieval.Ranks(i2t.argmax(1), t2i.argmax(1))
-
-
-def ties(scores: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Return the rSum of score matrices ``[I, C]`` under every rule for equal scores."""
-    rows = []
-    for name, matrix in scores.items():
-        row: dict[str, object] = {"scores": name, "tied queries (%)": tied(matrix)}
-        for rule in retrieval.TIES:
-            row[f"rSum, {rule}"] = retrieval.metrics(matrix, ties=rule).rsum
-        row["rSum, released sort here"] = retrieval.hits_of(released_ranks(matrix))[:, -1].mean()
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def degenerate(scores: np.ndarray) -> dict[str, np.ndarray]:
-    """Return scores as they are, stored in fewer bits or digits, and collapsed to one value."""
-    half = torch.from_numpy(scores).to(torch.bfloat16).float().numpy()
-    return {
-        "as they are": scores,
-        "stored in bfloat16": half,
-        "stored with two decimals": np.round(scores, 2),
-        "a collapsed model: all equal": np.full_like(scores, scores.mean()),
-    }
 
 
 # --- epochs ------------------------------------------------------------------------------------
@@ -377,12 +353,13 @@ def _train_again(run: Run, data: Dataset, device: torch.device) -> tuple[np.ndar
 
     def both(matcher: Matcher) -> dict[str, float]:
         scores = score_matrix(matcher, prepared.test.features, prepared.test.tokens)
-        test_hits.append(retrieval.hits(scores))
+        test_hits.append(retrieval.hits(scores, data.test.caption_image))
         return score_dev(matcher)
 
     pairs = prepared.training_pairs(recipe.training.train_images)
     torch.manual_seed(run.seed)  # as a run does, so that it starts from the same weights
     matcher = build(recipe, run.config, run.vocabulary).to(device)
+    load_word_vectors(matcher, recipe, run.vocabulary)
     with TemporaryDirectory() as folder:
         curve = Trainer(
             matcher, pairs, recipe, seed=run.seed, folder=Path(folder),

@@ -9,13 +9,12 @@ Page: "Which files does it read?".
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Set
 from pathlib import Path
 
 from itm_core.data.photographs import image_key
 from itm_core.errors import InputError
-from itm_core.files import unique_keys
+from itm_core.files import read_json_value, unique_keys
 
 NAMES = ("filename", "file_name", "image")
 FIELDS = ("cocoid", "id", "imgid", "image_id")
@@ -25,7 +24,7 @@ def ids_of_records(captions: Path) -> dict[str, dict[str, str]]:
     """Return for each field that all records have: the key of an image, and its id as a key."""
     if captions.suffix.lower() != ".json":
         return {}
-    content = json.loads(captions.read_text(encoding="utf-8"))
+    content = read_json_value(captions)
     records = content.get("images") if isinstance(content, dict) else content
     records = [record for record in records or () if isinstance(record, dict)]
     ids: dict[str, dict[str, str]] = {}

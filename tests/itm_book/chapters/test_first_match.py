@@ -51,7 +51,7 @@ def test_menu_and_table_show_the_scores(tmp_path: Path) -> None:
 
 def test_the_table_ranks_the_right_image() -> None:
     split = type("Split", (), {})()
-    split.ids, split.captions_per_image = ["a", "b", "c"], 2
+    split.ids, split.first_captions = ["a", "b", "c"], np.array([0, 2, 4])
     split.captions = [f"caption {k}" for k in range(6)]
     split.place = lambda image, caption: 2 * image + caption
     table = first_match.leads(SCORES, split)

@@ -82,7 +82,7 @@ def test_features_captions_boxes_and_sizes_arrive_at_their_images(
         write_tsv(source / "a.tsv", shuffled[:4])
         write_tsv(source / "b.tsv", shuffled[3:])  # one image is in both
     captions = write_karpathy(tmp_path / "dataset.json", first=6)
-    done = convert(source, tmp_path / "made", captions, progress=False)
+    done = convert(source, tmp_path / "made", captions, per_image=5, progress=False)
     assert done.images == {"test": 2, "train": 3, "dev": 2}
     assert (done.shape, done.skipped) == ((3, 5), 1)
     data = load_dataset(tmp_path / "made", full=True)
@@ -122,7 +122,9 @@ def test_coco_annotations_follow_the_order_of_the_images(tmp_path: Path) -> None
     path.write_text(json.dumps({"images": images, "annotations": notes}))
     found = read_captioned(path, "test")
     assert [image.image for image in found] == ["7", "12", "9"]
-    assert found[0].captions == tuple(f"7 says {k}" for k in range(5))
+    assert found[0].captions == (*(f"7 says {k}" for k in range(5)), "7 says too much")
+    first_five = read_captioned(path, "test", per_image=5)
+    assert first_five[0].captions == tuple(f"7 says {k}" for k in range(5))
     with pytest.raises(InputError, match="this file has no splits"):
         read_captioned(path)
 
@@ -186,8 +188,6 @@ def test_broken_archives_and_captions_are_named(tmp_path: Path) -> None:
         convert(source, tmp_path / "made", captions, progress=False)
     with pytest.raises(InputError, match="no region features here"):
         convert(tmp_path / "nowhere", tmp_path / "made", captions, progress=False)
-    with pytest.raises(InputError, match="image 58350 has too few captions.*expected 5.*found 4"):
-        convert(source, tmp_path / "made", write_karpathy(captions, first=4), progress=False)
     captions.write_text('{"annotations": []}')
     with pytest.raises(InputError, match="not a file of captions"):
         convert(source, tmp_path / "made", captions, progress=False)
@@ -203,8 +203,21 @@ def test_the_number_of_captions_per_image_is_that_of_the_file(tmp_path: Path, co
     captions = write_karpathy(tmp_path / "dataset.json", captions=count)
     convert(source, tmp_path / "converted", captions, progress=False)
     split = load_split(tmp_path / "converted", "test")
-    assert split.captions_per_image == count
+    assert set(split.caption_counts.tolist()) == {count}
     assert split.captions[count - 1] == f"picture 58350 says {count - 1}"
+
+
+def test_different_numbers_of_captions_are_all_kept(tmp_path: Path) -> None:
+    source = write_tsv(tmp_path / "all.tsv", IDS)
+    captions = write_karpathy(tmp_path / "dataset.json", captions=2, first=7)
+    convert(source, tmp_path / "made", captions, progress=False)
+    split = load_split(tmp_path / "made", "test")
+    assert (tmp_path / "made" / "test_counts.txt").read_text() == "7\n2\n"
+    assert split.caption_counts.tolist() == [7, 2]
+    assert split.captions_of(0)[6] == "picture 58350 says 6"
+    assert not (tmp_path / "made" / "train_counts.txt").exists()
+    convert(source, tmp_path / "cut", captions, per_image=2, progress=False)
+    assert set(load_split(tmp_path / "cut", "test").caption_counts.tolist()) == {2}
 
 
 COUNTS = (4, 2, 6, 3, 6, 1, 5)  # regions of each image: the arrays grow twice

@@ -66,3 +66,52 @@ def test_large_splits_are_sampled_and_compared_on_request(
     copy_images(folder, {i: i for i in range(100)}, into="test")
     with pytest.raises(InputError, match="20 of the 20 images compared"):
         load_dataset(folder)
+
+
+HEADER = "first_split,first_image,first_id,second_split,second_image,second_id,equal"
+
+
+def test_all_pairs_are_listed_by_ids(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path)
+    for split, place, image in (("dev", 3, "7"), ("test", 0, "11"), ("test", 2, "1003")):
+        path = folder / f"{split}_ids.txt"
+        ids = path.read_text().split()
+        ids[5 * place : 5 * place + 5] = 5 * [image]
+        path.write_text("\n".join(ids))
+    with pytest.raises(InputError, match="image 7 is in the train split too.*2 in all") as caught:
+        load_dataset(folder)
+    assert str(folder / "shared_images.csv") in str(caught.value)
+    assert (folder / "shared_images.csv").read_text().splitlines() == [
+        HEADER,
+        "train,7,7,dev,3,7,ids",
+        "train,11,11,test,0,11,ids",
+    ]
+
+
+def test_all_pairs_are_listed_by_features(tmp_path: Path) -> None:
+    copy_images(write_dataset(tmp_path, images=120), {5: 2}, into="test")
+    copy_images(tmp_path, {7: 9, 8: 0}, into="dev")
+    with pytest.raises(InputError, match=r"dev_ims.npy.*listed in .*shared_images.csv"):
+        load_dataset(tmp_path)
+    assert (tmp_path / "shared_images.csv").read_text().splitlines() == [
+        HEADER,
+        "train,9,9,dev,7,1007,features",
+        "train,0,0,dev,8,1008,features",
+        "train,2,2,test,5,2005,features",
+    ]
+
+
+def test_the_list_of_a_read_only_dataset_is_a_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path) -> None:
+        raise InputError("read-only", file=path)
+
+    copy_images(write_dataset(tmp_path / "set"), {5: 2, 7: 9}, into="test")
+    monkeypatch.setattr(overlap, "whole_file", refused)
+    monkeypatch.setattr(overlap.tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(InputError, match="listed in"):
+        load_dataset(tmp_path / "set")
+    assert not (tmp_path / "set" / "shared_images.csv").exists()
+    (listed,) = tmp_path.glob("itm-*/shared_images.csv")
+    assert len(listed.read_text().splitlines()) == 3

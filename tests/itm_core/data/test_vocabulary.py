@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itm_core.data.vocabulary import Vocabulary, read_captions, tokenise
+from itm_core.data.vocabulary import Vocabulary, read_captions, token_spans, tokenise
 from itm_core.errors import InputError
 
 
@@ -31,6 +31,21 @@ def test_tokens(text: str, tokens: list[str]) -> None:
 @given(st.text(max_size=40))
 def test_any_text_has_tokens_without_blanks(text: str) -> None:
     assert all(token.strip() for token in tokenise(text))
+
+
+@pytest.mark.parametrize(
+    ("caption", "tokens"),
+    [
+        ("两只狗，在跑。", ["两", "只", "狗", "，", "在", "跑", "。"]),
+        ("一个穿T恤的man", ["一", "个", "穿", "t", "恤", "的", "man"]),
+        ("犬がバス", ["犬", "が", "バ", "ス"]),
+        ("Ein Café, größer", ["ein", "café", ",", "größer"]),
+    ],
+)
+def test_characters_of_chinese_and_japanese_are_words(caption: str, tokens: list[str]) -> None:
+    assert tokenise(caption) == tokens
+    spans = token_spans(caption)
+    assert [caption[start:end].lower() for start, end in spans] == tokens
 
 
 def test_words_seen_four_times_are_kept() -> None:

@@ -155,7 +155,7 @@ def test_agreement_of_a_run(folder: Path) -> None:
     assert agreement.deletion_scores.shape == (len(ORDERS), len(agreement.removed), 4)
     images = np.unique(agreement.image)
     for n, image in enumerate(images):  # before anything is removed, the run's own score
-        caption = image * split.captions_per_image + n % split.captions_per_image
+        caption = split.place(image, n % split.caption_counts[image])
         assert agreement.deletion_scores[:, 0, n] == pytest.approx(
             run.scores[image, caption], abs=1e-5
         )

@@ -101,6 +101,10 @@ class Scored:
     def __init__(self, scores: np.ndarray) -> None:
         self.scores = scores
 
+    @property
+    def caption_image(self) -> np.ndarray:
+        return retrieval.image_of_captions(self.scores)
+
 
 # --- of runs -----------------------------------------------------------------------------------
 

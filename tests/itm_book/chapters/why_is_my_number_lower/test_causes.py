@@ -181,26 +181,6 @@ def test_a_fold_table_holds_whole_mean_best_worst_and_the_released_line() -> Non
     assert printed == pytest.approx(6 * (i2t.r1 + i2t.r5 + i2t.r10) / 3)
 
 
-def test_without_ties_the_released_sort_agrees() -> None:
-    scores = random_scores()
-    released, ours = causes.released_ranks(scores), retrieval.ranks(scores)
-    np.testing.assert_array_equal(released.i2t, ours.i2t)
-    np.testing.assert_array_equal(released.t2i, ours.t2i)
-
-
-def test_ties_open_a_gap_between_the_rules() -> None:
-    table = causes.ties(causes.degenerate(random_scores())).set_index("scores")
-    early, late, mean = (table[f"rSum, {rule}"] for rule in ("optimistic", "pessimistic", "mean"))
-    assert (early >= mean).all()
-    assert (mean >= late).all()
-    collapsed = table.loc["a collapsed model: all equal"]
-    assert (collapsed["rSum, optimistic"], collapsed["rSum, pessimistic"]) == (600, 0)
-    plain = table.loc["as they are"]
-    assert plain["rSum, optimistic"] == plain["rSum, pessimistic"]
-    assert plain["tied queries (%)"] == 0
-    assert float(table["tied queries (%)"]["stored in bfloat16"]) > 0
-
-
 # --- epochs ---
 
 

@@ -1,0 +1,129 @@
+"""Caption files as Kaggle, BLIP and Flickr8k-CN have them, each from lines of its form."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from itm_book.datasets.caption_sources import Captioned, read_captioned
+from itm_core.errors import InputError
+
+KAGGLE_8K = """image,caption
+1000268201_693b08cb0e.jpg,A child in a pink dress .
+1000268201_693b08cb0e.jpg,"A child , ""Amy"" , climbs ."
+1001773457_577c3a7d70.jpg,Two dogs
+"""
+KAGGLE_30K = """image_name| comment_number| comment
+1000092795.jpg| 0| Two young guys , one | two .
+1000092795.jpg| 1| "Quoted" words .
+2199200615.jpg| 4   A dog runs across the grass .
+"""
+HUGGING_FACE = """raw,sentids,split,filename,img_id
+"[""A man ."", ""A boy , running .""]","[0, 1]",train,1000092795.jpg,0
+"[""A dog .""]",[2],val,10002456.jpg,1
+"""
+CHINESE = """1000268201_693b08cb0e.jpg#zhb#0 穿着粉红色连衣裙的孩子爬上楼梯。
+1000268201_693b08cb0e.jpg#zhb#1 一个女孩走进一个木结构。
+1001773457_577c3a7d70.jpg#zhb#0 两只狗
+"""
+
+
+def written(folder: Path, name: str, text: str) -> Path:
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_flickr8k_of_kaggle(tmp_path: Path, mark: str) -> None:
+    found = read_captioned(written(tmp_path, "captions.txt", mark + KAGGLE_8K), "train")
+    assert found == [
+        Captioned(
+            "1000268201_693b08cb0e",
+            "train",
+            ("A child in a pink dress .", 'A child , "Amy" , climbs .'),
+        ),
+        Captioned("1001773457_577c3a7d70", "train", ("Two dogs",)),
+    ]
+
+
+def test_flickr30k_of_kaggle_with_its_broken_row(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        found = read_captioned(written(tmp_path, "results.csv", KAGGLE_30K), "test")
+    assert found[0].captions == ("Two young guys , one | two .", '"Quoted" words .')
+    assert found[1] == Captioned("2199200615", "test", ("A dog runs across the grass .",))
+    assert "results.csv, row 4: no | before the caption" in caplog.text
+
+
+def test_a_table_with_splits_and_lists(tmp_path: Path) -> None:
+    path = written(tmp_path, "flickr_annotations_30k.csv", HUGGING_FACE)
+    assert read_captioned(path) == [
+        Captioned("1000092795", "train", ("A man .", "A boy , running .")),
+        Captioned("10002456", "dev", ("A dog .",)),
+    ]
+    with pytest.raises(InputError, match="has splits of its own"):
+        read_captioned(path, "train")
+
+
+def test_flickr8k_cn(tmp_path: Path) -> None:
+    found = read_captioned(written(tmp_path, "flickr8kzhb.caption.txt", CHINESE), "train")
+    assert [(image.image, len(image.captions)) for image in found] == [
+        ("1000268201_693b08cb0e", 2),
+        ("1001773457_577c3a7d70", 1),
+    ]
+    assert found[1].captions == ("两只狗",)
+    twice = written(tmp_path, "twice.txt", CHINESE + CHINESE.splitlines()[0])
+    with pytest.raises(InputError, match="two captions share the key.*row 1 and row 4"):
+        read_captioned(twice, "train")
+
+
+def test_lists_of_blip(tmp_path: Path) -> None:
+    entries = [
+        {"image": "val2014/COCO_val2014_000000391895.jpg", "caption": ["A man .", "A rider ."]},
+        {
+            "image": "train2014/COCO_train2014_000000000009.jpg",
+            "caption": "Food .",
+            "image_id": "9",
+        },
+        {"image": "val2014/COCO_val2014_000000391895.jpg", "caption": "Third ."},
+    ]
+    path = written(tmp_path, "coco_karpathy_test.json", json.dumps(entries))
+    assert read_captioned(path, "test") == [
+        Captioned("391895", "test", ("A man .", "A rider .", "Third .")),
+        Captioned("9", "test", ("Food .",)),
+    ]
+    with pytest.raises(InputError, match="this file has no splits"):
+        read_captioned(path)
+    path.write_text(json.dumps([{"image": "1.jpg"}]))
+    with pytest.raises(InputError, match="lacks a field; found no 'caption'"):
+        read_captioned(path, "test")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "1.jpg,a dog\n", "row 1: no header that names an image and a caption"),
+        (
+            "a.csv",
+            "image,caption,split\n1.jpg,a dog\n",
+            "row 2: .*expected 3: image, caption, split",
+        ),
+        ("a.csv", 'image,caption\n1.jpg,"a dog\n2.jpg,b', "row 2: not a row of a table"),
+        ("a.txt", "image,caption\n1.jpg,\n", "image 1 has an empty caption"),
+        ("a.txt", "a dog\n", "row 1: no image before the caption"),
+    ],
+)
+def test_other_tables_are_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_captioned(written(tmp_path, name, text), "train")
+
+
+def test_latin_1_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "captions.txt"
+    path.write_bytes("image,caption\n1.jpg,Ein Hund im Café\n".encode("latin-1"))
+    with pytest.raises(InputError, match="row 2: not UTF-8.*iconv -f latin1"):
+        read_captioned(path, "train")
