@@ -24,7 +24,7 @@ MORE_COMMANDS = "itm.commands"  # entry points: functions that add commands to t
 GROUPS = {  # how ``itm --help`` lists the commands; those of other packages come last
     "get data": ("scenes", "data", "check"),
     "train and evaluate": ("recipes", "train", "grid", "runs", "score"),
-    "search your pictures": ("index", "search"),
+    "search your pictures": ("index", "search", "gallery"),
     "read and record": ("book", "results", "bench"),
     "use the authors' files": ("import", "parity"),
 }
@@ -209,9 +209,9 @@ def _check(options: argparse.Namespace) -> int:
     splits = (data.train, data.dev, data.test)
     shares = unknown_shares(data.vocabulary, splits, full=options.full)
     for split in splits:
-        images, regions, width = split.regions.shape
+        images, _, width = split.regions.shape
         print(
-            f"{split.name}: {images} images, {regions} regions of {width}, "
+            f"{split.name}: {images} images, {split.regions_text} regions of {width}, "
             f"{len(split.captions)} captions{_different(split)}, "
             f"{100 * shares[split.name]:.1f} % of words unknown"
         )

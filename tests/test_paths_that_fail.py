@@ -67,7 +67,12 @@ READ = (
     "data make photographs --out made --backbone @",
     "index @ gallery --run RUN",
     "index data/micro gallery --run @",
+    "index @ gallery --matcher RUN",
     "search @ dog",
+    "gallery list @",
+    "gallery add @ photographs",
+    "gallery remove @ photographs",
+    "gallery export @ scores.npz",
 )
 WRITTEN = (
     f"{TRAIN} --dataset data/micro --root @ {' '.join(OVERRIDES)}",

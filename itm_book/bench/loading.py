@@ -119,7 +119,7 @@ def load(folder: Path) -> tuple[Vocabulary, Pairs]:
         vocabulary = Vocabulary.from_captions(split.captions)
         captions = [vocabulary.encode(caption) for caption in split.captions]
     print(f"  {len(captions)} captions, {len(vocabulary)} words")
-    return vocabulary, Pairs(split.regions, captions, split.caption_image)
+    return vocabulary, Pairs(split.features, captions, split.caption_image)
 
 
 def make_batches(trainer: Trainer, count: int) -> None:

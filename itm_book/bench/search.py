@@ -74,7 +74,7 @@ def measure(options: argparse.Namespace) -> None:
     features, boxes = scenes(options.folder, options.pictures)
     distractors = SyntheticDistractors(features, boxes, options.images - len(data.test.regions))
     captions, words = queries(data, run.vocabulary, matcher, options.queries)
-    gallery = ConcatGallery(data.test.regions, distractors)
+    gallery = ConcatGallery(data.test.features, distractors)
     sizes = [size for size in SIZES if size <= options.images]
     synthetic = synthetic_share(matcher, features[:HALF], replace(distractors, count=HALF), words)
     print(

@@ -14,10 +14,10 @@ from itm_core.experiments.runs import Run
 def facts(run: Run, data: Dataset) -> pd.DataFrame:
     """Return data, model, budget and machine of a run; of imported weights, their file."""
     recipe, where = run.recipe, run.environment
-    images, regions, width = data.train.regions.shape
+    images, _, width = data.train.regions.shape
     rows = {
         "dataset": f"{data.name}: {images} / {len(data.dev.regions)} / {len(data.test.regions)} "
-        f"images (train / dev / test), {regions} regions of {width}",
+        f"images (train / dev / test), {data.train.regions_text} regions of {width}",
         "vocabulary": f"{len(data.vocabulary)} words",
         "recipe": f"{recipe.name}, seed {run.seed}",
         "matcher": ", ".join(f"{k} {v}" for k, v in vars(recipe.matcher).items()),

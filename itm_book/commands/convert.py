@@ -39,6 +39,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="PATH",
         help="boxes of features that have none: a folder of .npy, or a .tsv",
     )
+    command.add_argument(
+        "--regions",
+        type=int,
+        metavar="N",
+        help="keep the first N regions of an image, in the order of the source; default: all",
+    )
     command.add_argument("--split", help="train, dev or test, if the caption file has no splits")
     command.set_defaults(run=_convert)
     command = commands.add_parser(
@@ -82,6 +88,7 @@ def _convert(options: argparse.Namespace) -> int:
         split=options.split,
         per_image=options.captions_per_image,
         boxes=options.boxes,
+        regions=options.regions,
     )
     print("\n".join([*converted.lines(), str(converted.folder)]))
     return 0

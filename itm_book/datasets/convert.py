@@ -22,6 +22,7 @@ from itm_book.datasets.region_sources.second_keys import fitting_ids
 from itm_book.datasets.region_sources.source import entries
 from itm_core.errors import InputError
 from itm_core.files import space_checked
+from itm_core.settings import at_least
 
 LISTED = 3  # images without features that a message names
 
@@ -37,6 +38,8 @@ class Converted:
         skipped: number of whole records without captions.
         broken: why records that no caption needs cannot be read.
         without_boxes: images whose records have no boxes; if there are any, none are written.
+        fewest: the smallest number of regions of an image.
+        cut: number of images with more regions than were kept.
         matched_by: the field of the caption file that names the records; None: the file names.
     """
 
@@ -47,11 +50,19 @@ class Converted:
     broken: Sequence[InputError] = ()
     without_boxes: Sequence[str] = ()
     matched_by: str | None = None
+    fewest: int | None = None
+    cut: int = 0
 
     def lines(self) -> list[str]:
         """Return a line of text for each split, and one for each thing that was left out."""
-        regions, width = self.shape
+        most, width = self.shape
+        regions = f"{most}" if self.fewest in (None, most) else f"{self.fewest} to {most}"
         lines = [f"{s}: {n} images, {regions} regions of {width}" for s, n in self.images.items()]
+        if self.cut:
+            lines.append(
+                f"{self.cut} images have more regions: the first {most} were kept, in the order "
+                "of the source"
+            )
         if self.matched_by:
             lines.append(f"records were found by {self.matched_by}, not by the names of files")
         if self.without_boxes:
@@ -74,6 +85,7 @@ def convert(
     split: str | None = None,
     per_image: int | None = None,
     boxes: Path | str | None = None,
+    regions: int | None = None,
     progress: bool = True,
 ) -> Converted:
     """Write a dataset in the SCAN layout to ``folder`` and return its contents.
@@ -84,11 +96,19 @@ def convert(
         split: for caption files without splits.
         per_image: the largest number of captions of an image, the first ones; all by default.
         boxes: a folder or file of boxes, for features that have none.
+        regions: the largest number of regions of an image; of more the first are kept.
 
-    Raises `InputError` when the record of a captioned image is damaged or missing, the number of
-    regions varies, a name fits two images, there is no disk space, or the folder has one of these
+    Where images have different numbers of regions the arrays are filled up with zeros, and the
+    numbers are written beside them. The released bottom-up-attention features have the regions in
+    the order of the detector's proposals, by confidence only where an image reached its limit of
+    10 or 100: the first 36 are not the 36 of largest confidence.
+
+    Raises `InputError` when the record of a captioned image is damaged or missing, the width of
+    features varies, a name fits two images, there is no disk space, or the folder has one of these
     splits already.
     """
+    if regions is not None:
+        at_least("regions", regions, 1)
     source, folder, captions = Path(source), Path(folder), Path(captions)
     images = read_captioned(captions, split, per_image)
     names = list(dict.fromkeys(image.split for image in images))
@@ -100,12 +120,12 @@ def convert(
     side = Path(boxes) if boxes is not None else None
     try:
         with space_checked(folder):
-            filled, matched_by = FilledArrays(partial, images), None
+            filled, matched_by = FilledArrays(partial, images, most=regions), None
             filled.fill(entries(source, side), progress)
             if not filled.place.keys() <= filled.seen:
                 matched_by, ids = fitting_ids(captions, filled.key, filled.found(), filled.seen)
                 if matched_by is not None:
-                    filled = FilledArrays(partial, images, ids)
+                    filled = FilledArrays(partial, images, ids, most=regions)
                     filled.fill(entries(source, side), progress)
             _require_all(filled, source)
             without_boxes = filled.write(names)
@@ -118,7 +138,15 @@ def convert(
     assert filled.shape is not None
     broken = [error for of_key in filled.broken.values() for error in of_key]
     return Converted(
-        folder, counts, filled.shape, filled.skipped, broken, without_boxes, matched_by
+        folder,
+        counts,
+        filled.shape,
+        filled.skipped,
+        broken,
+        without_boxes,
+        matched_by,
+        filled.fewest,
+        len(filled.cut),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +24,12 @@ TOLERANCE = 1e-3, 1e-3  # relative and absolute, between two records of one imag
 
 @dataclass
 class _Arrays:
-    """The arrays of one split, filled in any order."""
+    """The arrays of one split, filled in any order; zero after an image's last region."""
 
     regions: np.ndarray
     boxes: np.ndarray
     sizes: np.ndarray
+    lens: np.ndarray  # [I] numbers of regions
     filled: dict[int, tuple[str, str]] = field(default_factory=dict)  # row: name and source
     boxless: list[int] = field(default_factory=list)  # rows without boxes
     all_sized: bool = True
@@ -41,24 +42,26 @@ class _Arrays:
         if place in self.filled:
             self._require_repetition(place, record)
             return
-        self.regions[place] = record.features
+        count = self.lens[place] = len(record.features)
+        self.regions[place, :count] = record.features
         if record.boxes is None:
             self.boxless.append(place)
         else:
-            self.boxes[place] = record.boxes
+            self.boxes[place, :count] = record.boxes
         self.sizes[place] = record.size or (0, 0)
         self.all_sized &= record.size is not None
         self.filled[place] = record.name, str(record)
 
     def _require_repetition(self, place: int, record: Detected) -> None:
         name, before = self.filled[place]
+        count = len(record.features)
         # features computed twice on a GPU differ by rounding
-        equal_features = np.allclose(self.regions[place], record.features, *TOLERANCE)
         if (
             name != record.name
-            or not equal_features
+            or count != self.lens[place]
+            or not np.allclose(self.regions[place, :count], record.features, *TOLERANCE)
             or (place in self.boxless) != (record.boxes is None)
-            or not np.allclose(self.boxes[place], _or_zeros(record.boxes), *TOLERANCE)
+            or not np.allclose(self.boxes[place, :count], _or_zeros(record.boxes), *TOLERANCE)
         ):
             raise InputError(
                 f"two images share the key {record.image!r}",
@@ -68,6 +71,16 @@ class _Arrays:
                 remedy="rename one of them, or remove it",
             )
 
+    def copy_to(self, wide: _Arrays) -> None:
+        """Copy the images to arrays with more regions."""
+        for name in ("sizes", "lens"):
+            getattr(wide, name)[:] = getattr(self, name)
+        for place in self.filled:
+            count = self.lens[place]
+            wide.regions[place, :count] = self.regions[place, :count]
+            wide.boxes[place, :count] = self.boxes[place, :count]
+        wide.filled, wide.boxless, wide.all_sized = self.filled, self.boxless, self.all_sized
+
 
 def _or_zeros(boxes: np.ndarray | None) -> np.ndarray | float:
     return 0.0 if boxes is None else boxes
@@ -76,17 +89,29 @@ def _or_zeros(boxes: np.ndarray | None) -> np.ndarray | float:
 class FilledArrays:
     """The arrays of all splits, filled from the records of a source.
 
+    Where images have different numbers of regions, the arrays have the largest, and grow with it.
+
     Attributes:
+        shape: ``(R, F)``.
         seen: keys of all records.
         broken: errors of records that cannot be read, by key.
         skipped: number of whole records that belong to no captioned image.
+        cut: keys of images with more regions than were kept.
     """
 
     def __init__(
-        self, folder: Path, captioned: Sequence[Captioned], ids: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        captioned: Sequence[Captioned],
+        ids: Mapping[str, str] | None = None,
+        *,
+        most: int | None = None,
     ) -> None:
-        """Take the images; ``ids`` holds the key of each in the source, default: its own."""
-        self.folder = folder
+        """Take the images; ``ids`` holds the key of each in the source, default: its own.
+
+        Of an image with more regions the first ``most`` are kept.
+        """
+        self.folder, self.most = folder, most
         self.images: dict[str, list[Captioned]] = {}
         self.place: dict[str, tuple[str, int]] = {}
         self.key = {im.image: ids[im.image] if ids else im.image for im in captioned}
@@ -99,6 +124,7 @@ class FilledArrays:
         self.seen: set[str] = set()
         self.broken: dict[str | None, list[InputError]] = {}
         self.skipped = 0
+        self.cut: set[str] = set()
 
     def fill(self, source: Iterable[Entry], progress: bool) -> None:
         """Read the records of captioned images, one at a time."""
@@ -116,16 +142,28 @@ class FilledArrays:
                 self._put(record)
 
     def _put(self, record: Detected) -> None:
-        if self.shape is None:
-            regions, width = record.features.shape
-            self.shape = (regions, width)
-            _require_space(self.folder, len(self.place), *self.shape)
-            for name, images in self.images.items():
-                self.arrays[name] = _opened(self.folder, name, len(images), *self.shape)
-        if record.features.shape != self.shape:
-            raise _another_shape(record, self.shape)
+        if self.most is not None and len(record.features) > self.most:
+            self.cut.add(record.image)
+            record = _first_regions(record, self.most)
+        regions, width = record.features.shape
+        if self.shape is not None and width != self.shape[1]:
+            raise _another_width(record, self.shape[1])
+        if self.shape is None or regions > self.shape[0]:
+            self._open((regions, width))
         name, row = self.place[record.image]
         self.arrays[name].put(row, record)
+
+    def _open(self, shape: tuple[int, int]) -> None:
+        """Open the arrays of all splits, or wider ones with what was read so far."""
+        _require_space(self.folder, len(self.place), *shape)
+        for name, images in self.images.items():
+            path = self.folder / f"{name}_ims.npy"
+            arrays = _opened(path.with_suffix(".wider"), len(images), *shape)
+            if name in self.arrays:
+                self.arrays[name].copy_to(arrays)
+            path.with_suffix(".wider").replace(path)
+            self.arrays[name] = arrays
+        self.shape = shape
 
     def missing(self) -> list[str]:
         """Return the images whose records are missing or damaged."""
@@ -138,6 +176,11 @@ class FilledArrays:
 
     def _rows(self, split: str) -> Iterable[int]:
         return self.arrays[split].filled if split in self.arrays else ()
+
+    @property
+    def fewest(self) -> int:
+        """The smallest number of regions of an image."""
+        return min(int(array.lens.min()) for array in self.arrays.values())
 
     def write(self, names: Sequence[str]) -> list[str]:
         """Write every file of the layout; return the images without boxes."""
@@ -153,6 +196,8 @@ class FilledArrays:
                 save_array(self.folder / f"{name}_img_sizes.npy", array.sizes)
             if not boxless:
                 save_array(self.folder / f"{name}_boxes.npy", array.boxes)
+            if (array.lens < array.regions.shape[1]).any():
+                save_array(self.folder / f"{name}_region_lens.npy", array.lens)
             array.regions.flush()  # type: ignore[attr-defined]
         return boxless
 
@@ -164,21 +209,29 @@ def _read(entry: Entry) -> Detected | InputError:
         return error
 
 
-def _another_shape(record: Detected, shape: tuple[int, int]) -> InputError:
-    return InputError(
-        f"image {record.image} has another number of regions or another width",
-        file=record.file,
-        row=record.row,
-        expected=f"{shape[0]} regions of {shape[1]}, as before",
-        found=f"{record.features.shape[0]} of {record.features.shape[1]}",
-        remedy="take the features with a fixed number of regions (36), not 10 to 100",
+def _first_regions(record: Detected, most: int) -> Detected:
+    """Return the record with its first ``most`` regions, in the order of the source."""
+    boxes = record.boxes
+    return replace(
+        record, features=record.features[:most], boxes=None if boxes is None else boxes[:most]
     )
 
 
-def _opened(folder: Path, name: str, images: int, regions: int, width: int) -> _Arrays:
-    values = open_array(folder / f"{name}_ims.npy", np.float32, (images, regions, width))
+def _another_width(record: Detected, width: int) -> InputError:
+    return InputError(
+        f"image {record.image} has features of another width",
+        file=record.file,
+        row=record.row,
+        expected=f"{width} numbers a region, as before",
+        found=record.features.shape[1],
+        remedy="are these the features of two detectors?",
+    )
+
+
+def _opened(path: Path, images: int, regions: int, width: int) -> _Arrays:
+    values = open_array(path, np.float32, (images, regions, width))
     boxes = np.zeros((images, regions, 4), np.float32)
-    return _Arrays(values, boxes, np.zeros((images, 2), np.int32))
+    return _Arrays(values, boxes, np.zeros((images, 2), np.int32), np.zeros(images, np.int64))
 
 
 def _require_space(folder: Path, images: int, regions: int, width: int) -> None:

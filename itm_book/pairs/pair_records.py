@@ -246,7 +246,10 @@ def records_of(
         words = run.vocabulary.tokens(text)
         relevant = _relevant(split, image, caption, len(words))
         rows = word_rows([text], run.vocabulary) or [[*range(len(words) + 2)]]
-        directions = [_direction_record(side, row, rows[0], relevant) for side in output.directions]
+        count = split.regions_of(image)
+        directions = [
+            _direction_record(side, row, rows[0], count, relevant) for side in output.directions
+        ]
         score = float(output.score[row])
         records.append(
             PairRecord(
@@ -268,7 +271,7 @@ def pair(
     split: Split, image: int, caption: int | str, words: list[str], *, small: bool = False
 ) -> Pair:
     """Return the pair of an image and a caption, with a method's tokens as words."""
-    picture, boxes = split.picture(image), split.boxes
+    picture, boxes, count = split.picture(image), split.boxes, split.regions_of(image)
     original = None if picture is None else (picture.shape[1], picture.shape[0])
     if split.sizes is not None:
         original = (int(split.sizes[image][0]), int(split.sizes[image][1]))
@@ -283,20 +286,23 @@ def pair(
         image=split.ids[image],
         caption=_text(split, caption),
         words=words,
-        regions=split.regions.shape[1],
+        regions=count,
         size=size,
-        boxes=None if boxes is None else boxes[image] * scale,
+        boxes=None if boxes is None else boxes[image][:count] * scale,
         picture=uri,
         true_boxes=None if true_boxes is None else [box * scale for box in true_boxes],
     )
 
 
 def _direction_record(
-    side: DirectionOutput, row: int, rows: Sequence[int], relevant: np.ndarray | None
+    side: DirectionOutput, row: int, rows: Sequence[int], count: int, relevant: np.ndarray | None
 ) -> DirectionRecord:
-    """Return one direction of the pair in a row of the batch; ``rows`` are words of its tokens."""
+    """Return one direction of the pair in a row of the batch.
+
+    ``rows`` are the words of its tokens, ``count`` the number of its regions, the first ones.
+    """
     t2i = side.key_axis == REGIONS
-    shown = slice(1, -1) if t2i else slice(None)  # queries without start and end
+    shown = slice(1, -1) if t2i else slice(count)  # queries without start and end, or padding
 
     def words(values: torch.Tensor, rule: Rule) -> torch.Tensor:
         return join_pieces(values[None], [rows], rule)[0]
@@ -305,7 +311,8 @@ def _direction_record(
         values = values.reshape(-1, 1)
         return (words(values, rule) if t2i else values).numpy()[shown, 0]
 
-    passes = [words(p.weights[row, :, 0], "mean" if t2i else "sum") for p in side.passes]
+    rule: Rule = "mean" if t2i else "sum"
+    passes = [words(p.weights[row, :, 0, :count], rule) for p in side.passes]
     queries = side.passes[0].weights.shape[side.query_axis]
     quality = []
     if relevant is not None:
@@ -361,7 +368,7 @@ def _relevant(split: Split, image: int, caption: int | str, words: int) -> np.nd
     if annotations is None:
         return None
     relevant = annotations[0][caption]
-    return relevant if len(relevant) == words + 2 else None
+    return relevant[:, : split.regions_of(image)] if len(relevant) == words + 2 else None
 
 
 def _true_boxes(

@@ -18,7 +18,7 @@ from itm_book.datasets.run_features import run_features
 from itm_book.pairs.pair_records import PairRecord, pair_record
 from itm_core.data.dataset import Split
 from itm_core.evaluation.attention_measures import attention_threshold, counted, of_counts
-from itm_core.evaluation.attention_quality import AnnotatedPass, annotated_passes
+from itm_core.evaluation.attention_quality import annotated_passes
 from itm_core.experiments.prepare import encode, word_rows
 from itm_core.experiments.runs import Run
 from itm_core.models import Matcher
@@ -104,14 +104,7 @@ def by_caption(
         rows = torch.cat([measures, torch.ones_like(measures[:1])]).T  # the last column counts
         empty = torch.zeros(len(split.captions), 4, dtype=torch.double)
         total = sums.setdefault(attention.direction, empty)
-        total.index_add_(0, _captions(attention)[some], rows)
+        captions = attention.start + attention.query_places()[0]
+        total.index_add_(0, captions[some], rows)
     # 0 / 0 is NaN for a caption without a query
     return {name: (total[:, :3] / total[:, 3:]).numpy() for name, total in sums.items()}
-
-
-def _captions(attention: AnnotatedPass) -> torch.Tensor:
-    """Return the caption ``[M]`` of every query, its number in the split."""
-    count, words, regions = attention.weights.shape
-    if attention.direction == "t2i":
-        return attention.start + attention.naming[:, :words].nonzero()[:, 0]
-    return attention.start + torch.arange(count).repeat_interleave(regions)

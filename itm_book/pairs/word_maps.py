@@ -12,7 +12,7 @@ from itm_book.datasets.run_features import run_features
 from itm_core.data.dataset import Split
 from itm_core.errors import InputError
 from itm_core.evaluation.joined_words import join_pieces
-from itm_core.evaluation.scoring import pad
+from itm_core.evaluation.scoring import encode_regions, pad
 from itm_core.experiments.prepare import word_rows
 from itm_core.experiments.runs import Run
 from itm_core.models import Matcher, MatchOutput
@@ -63,8 +63,8 @@ def read_pairs(
     """
     matcher = matcher or run.matcher()
     ids, lens = pad([run.vocabulary.encode(sentence) for sentence in sentences])
-    features = torch.from_numpy(np.array(run_features(run, split)[list(images)]))
-    return matcher.explain(matcher.regions(features), matcher.words(ids, lens))
+    features = run_features(run, split)[list(images)]
+    return matcher.explain(encode_regions(matcher, features), matcher.words(ids, lens))
 
 
 def explain(

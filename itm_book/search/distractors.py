@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from itm_core.data.ragged import region_lens
 from itm_core.errors import InputError
 
 _GOLDEN, _MIX1, _MIX2 = (
@@ -37,7 +38,7 @@ class SyntheticDistractors:
         count: number of synthetic images.
         seed: another seed combines other pairs.
 
-    Raises `InputError` for fewer than two real images.
+    Raises `InputError` for fewer than two real images, and for `RaggedRegions`.
     """
 
     features: Any
@@ -46,6 +47,7 @@ class SyntheticDistractors:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        _require_one_count(self.features)
         if len(self.features) < 2:
             raise InputError(
                 "synthetic distractors need real images",
@@ -100,10 +102,16 @@ class SyntheticDistractors:
 
 @dataclass(frozen=True, eq=False)
 class ConcatGallery:
-    """The images of an array ``[I, R, F]``, then synthetic ones; sliced like an array."""
+    """The images of an array ``[I, R, F]``, then synthetic ones; sliced like an array.
+
+    Raises `InputError` for `RaggedRegions`.
+    """
 
     first: np.ndarray
     second: SyntheticDistractors
+
+    def __post_init__(self) -> None:
+        _require_one_count(self.first)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -127,6 +135,15 @@ class ConcatGallery:
         features[real] = self.first[places[real]]
         features[~real] = self.second.take(places[~real] - len(self.first))
         return features
+
+
+def _require_one_count(features: Any) -> None:
+    if region_lens(features) is not None:
+        raise InputError(
+            "synthetic distractors need the same number of regions in every image",
+            found="images with different numbers of regions",
+            remedy="keep as many of each: itm data convert --regions 36",
+        )
 
 
 def _random_bits(places: np.ndarray, seed: int, stream: int) -> np.ndarray:

@@ -7,6 +7,7 @@ Each image is encoded once by a matcher. The folder contains:
 ``regions.npy``     ``[I, R, D]`` float32, float16 or int8
 ``scales.npy``      ``[I, R]`` float32, the step of int8 per region: largest value / 127
 ``whole.npy``       ``[I, D]`` float32 pooled vectors, for encoders that compute them
+``lens.npy``        ``[I]`` int64, the numbers of regions, where images have different ones
 ==================  ==========================================================================
 
 The arrays are memory-mapped, so a search reads only the images that it re-ranks. A killed build
@@ -18,6 +19,7 @@ Page: "Search at scale".
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +28,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from tqdm.auto import tqdm
 
+from itm_book.datasets.layout_writing import save_array
 from itm_book.folders import is_free, require_space, reserve
 from itm_core.data.arrays import array, release
+from itm_core.data.ragged import region_lens
 from itm_core.encoders.fragments import Fragments
 from itm_core.errors import InputError
-from itm_core.evaluation.scoring import encode_images
+from itm_core.evaluation.scoring import encode_images, encode_regions
 from itm_core.files import make_folder, read_json, space_checked, write_json
 from itm_core.models import Matcher
 from itm_core.models.former_parameters import former_name
@@ -44,6 +49,7 @@ SAMPLED = 16  # images whose features are hashed for the note
 STEPS = 127  # largest int8 value
 NOTE = "gallery.json"
 POOLED = "whole"  # name of the pooled vectors in the format of existing galleries
+LENS = "lens"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +61,7 @@ class GalleryStore:
         regions: ``[I, R, D]`` memory-mapped.
         scales: ``[I, R]`` memory-mapped; None unless ``kind`` is int8.
         pooled: ``[I, D]`` mapped, or None.
+        lens: ``[I]`` numbers of regions; None where every image has R.
     """
 
     folder: Path
@@ -62,6 +69,7 @@ class GalleryStore:
     regions: np.ndarray
     scales: np.ndarray | None = None
     pooled: np.ndarray | None = None
+    lens: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.regions)
@@ -78,7 +86,10 @@ class GalleryStore:
         if self.scales is not None:
             vectors *= torch.from_numpy(np.array(self.scales[images]))[..., None]
         pooled = None if self.pooled is None else torch.from_numpy(np.array(self.pooled[images]))
-        return Fragments.of(vectors, pooled=pooled)
+        if self.lens is None:
+            return Fragments.of(vectors, pooled=pooled)
+        lens = torch.from_numpy(np.array(self.lens[images]))
+        return Fragments.of(vectors[:, : lens.max()], lens, pooled)
 
     def blocks(self, stop: int | None = None) -> Iterator[Fragments]:
         """Yield the (first ``stop``) images in blocks, from the start."""
@@ -132,15 +143,18 @@ def build_store(
     folder = Path(folder)
     make_folder(folder if folder.exists() else folder.parent)
     with torch.no_grad():
-        first = matcher.regions(torch.from_numpy(np.array(features[0:1], np.float32)))
+        first = encode_regions(matcher, features[0:1])
+    lens = region_lens(features)
     wanted = {
         "kind": kind,
-        "shape": [len(features), *first.vectors.shape[1:]],
+        "shape": [*features.shape[:2], first.vectors.shape[2]],
         POOLED: first.pooled is not None,
         "weights": _weights_hash(matcher),
         "features": _features_hash(features),
         "vocabulary": vocabulary,
     }
+    if lens is not None:
+        wanted[LENS] = zlib.crc32(lens.tobytes())
     done = _done(folder, wanted)
     if done < len(features):
         with space_checked(folder):
@@ -169,6 +183,7 @@ def open_store(folder: Path | str) -> GalleryStore:
         if note["kind"] == "int8"
         else None,
         array(folder / f"{POOLED}.npy", (images, width), "float32") if note[POOLED] else None,
+        array(folder / f"{LENS}.npy", (images,), "int64") if LENS in note else None,
     )
 
 
@@ -212,7 +227,7 @@ def _done(folder: Path, wanted: dict[str, Any]) -> int:
             )
         return 0
     note = _read_note(folder)
-    differs = [name for name, value in wanted.items() if note.get(name) != value]
+    differs = [name for name in (*wanted, LENS) if note.get(name) != wanted.get(name)]
     if differs:
         raise InputError(
             "this folder has another gallery",
@@ -235,6 +250,9 @@ def _encode(
         require_space(folder, _size(wanted), "keep the gallery")
         write_json(folder / NOTE, wanted | {"done": 0})  # first: a killed build is recognised
     arrays = _opened(folder, wanted, fresh=done == 0)
+    lens = region_lens(features)
+    if lens is not None:
+        save_array(folder / f"{LENS}.npy", lens)
     starts = range(done, len(features), AT_ONCE)
     for start in tqdm(starts, desc="encoding", unit="block", disable=not progress, leave=False):
         stop = min(start + AT_ONCE, len(features))
@@ -274,7 +292,10 @@ def _size(wanted: dict[str, Any]) -> int:
 
 
 def _write(arrays: dict[str, np.memmap], rows: slice, chunks: list[Fragments]) -> None:
-    vectors = torch.cat([chunk.vectors for chunk in chunks]).cpu()
+    count = arrays["regions"].shape[1]  # chunks of ragged regions are as wide as they must be
+    vectors = torch.cat(
+        [pad(c.vectors, (0, 0, 0, count - c.vectors.shape[1])) for c in chunks]
+    ).cpu()
     if "scales" in arrays:
         steps, scales = quantised(vectors)
         arrays["regions"][rows], arrays["scales"][rows] = steps.numpy(), scales.numpy()

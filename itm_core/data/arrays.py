@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from math import prod
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from itm_core.data.ragged import RaggedRegions
 from itm_core.errors import InputError
 from itm_core.files import reading, write_json
 
@@ -26,6 +28,7 @@ IMAGES_AT_ONCE = 128
 SCANNED_ENTIRELY = 2**31  # bytes
 SAMPLED = 1024  # images of a larger file
 BOXES, SIZES = ("boxes", "ims_bbx"), ("img_sizes", "ims_size")  # as releases call them
+REGION_LENS = "region_lens"
 OUTSIDE = 1.0  # pixels that a box may exceed its picture by, as detectors round
 
 
@@ -109,7 +112,9 @@ def release(values: Any) -> None:
 
     Otherwise the system counts every page that was read as resident until memory is short.
     """
-    base = _mapped_file(getattr(values, "regions", values))  # or of features with positions
+    while hasattr(values, "regions"):  # ragged, or joined with positions
+        values = values.regions
+    base = _mapped_file(values)
     if base is not None and hasattr(mmap, "MADV_DONTNEED"):
         base.madvise(mmap.MADV_DONTNEED)
 
@@ -127,6 +132,8 @@ def images_of(features: Any, chosen: np.ndarray) -> np.ndarray:
     Images of a plain memory-mapped file are read at their offset: several times as fast as
     through the map, which reads page by page.
     """
+    if isinstance(features, RaggedRegions):
+        features = features.regions
     start = _file_offset(features)
     if start is not None:
         return _read(features, start, chosen)
@@ -181,14 +188,19 @@ def once_each(values: np.ndarray, times: int, *, full: bool = False) -> np.ndarr
     return first
 
 
-def finite(path: Path, regions: np.ndarray, *, full: bool = False) -> None:
-    """Raise `InputError` at the first value that is not finite.
+def finite(
+    path: Path, regions: np.ndarray, lens: np.ndarray | None = None, *, full: bool = False
+) -> None:
+    """Raise `InputError` at the first value that is not finite, or not zero in the padding.
 
-    A file that was read entirely is marked so beside it, until it changes.
+    ``lens [I]`` are the numbers of regions where these vary: what follows is padding. A file that
+    was read entirely is marked so beside it, until it changes.
     """
     state = path.stat()
     note = path.with_name(f".{path.name}.checked")
     mark = {"bytes": state.st_size, "changed": state.st_mtime_ns, "images": len(regions)}
+    if lens is not None:
+        mark[REGION_LENS] = zlib.crc32(lens.tobytes())
     with suppress(OSError, ValueError):  # no note, or a damaged one
         if json.loads(note.read_text()) == mark:
             return
@@ -208,22 +220,74 @@ def finite(path: Path, regions: np.ndarray, *, full: bool = False) -> None:
                 found=f"NaN or infinity in region {region}",
                 remedy="extract it again",
             )
+        if lens is not None:
+            _require_zero_padding(path, block, chosen, lens[chosen])
     if entirely:
         with suppress(OSError, InputError):  # without space or permission it is scanned each time
             write_json(note, mark)
 
 
-def boxes_and_sizes(
+def _require_zero_padding(
+    path: Path, block: np.ndarray, images: np.ndarray, lens: np.ndarray
+) -> None:
+    """Raise `InputError` for values after the last region of an image of ``block [n, R, F]``."""
+    wrong = (np.arange(block.shape[1]) >= lens[:, None]) & block.any(-1)
+    if wrong.any():
+        position, region = np.argwhere(wrong)[0].tolist()
+        raise InputError(
+            f"region {region} follows the last one of its image, and is not zero",
+            file=path,
+            row=int(images[position]),
+            expected=f"zeros after {lens[position]} regions",
+            remedy=f"do the numbers of regions, *_{REGION_LENS}.npy, belong to this file?",
+        )
+
+
+def read_region_lens(
     folder: Path, split: str, shape: tuple[int, ...], repeated: int
+) -> np.ndarray | None:
+    """Return the number of regions of each image ``[I]`` int64; None without their file.
+
+    Like features they may be repeated for every caption. Raises `InputError` for other numbers
+    than 1 to R, and for another number of them.
+    """
+    images, regions = shape
+    path, lens = _optional_array(folder, split, (REGION_LENS,), (images,), repeated)
+    if lens is None:
+        return None
+    wrong = np.flatnonzero((lens < 1) | (lens > regions)) if lens.dtype.kind in "iu" else [0]
+    if len(wrong):
+        raise InputError(
+            "not a number of regions",
+            file=path,
+            row=int(wrong[0]),
+            expected=f"an integer from 1 to {regions}, the regions in {split}_ims.npy",
+            found=lens[wrong[0]],
+        )
+    return np.array(lens, np.int64)
+
+
+def boxes_and_sizes(
+    folder: Path,
+    split: str,
+    shape: tuple[int, ...],
+    repeated: int,
+    lens: np.ndarray | None = None,
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Return the boxes ``[I, R, 4]`` and the picture sizes ``[I, 2]``, each None without a file.
 
     Like features they may be repeated for every caption. Raises `InputError` for another shape,
-    values that are not finite, inverted boxes, empty pictures, and boxes outside their picture.
+    values that are not finite, inverted boxes, empty pictures, boxes outside their picture, and
+    boxes after an image's last region, of which there are ``lens [I]``.
     """
     images, regions = shape
     boxes_file, boxes = _optional_array(folder, split, BOXES, (images, regions, 4), repeated)
-    _, sizes = _optional_array(folder, split, SIZES, (images, 2), repeated)
+    sizes_file, sizes = _optional_array(folder, split, SIZES, (images, 2), repeated)
+    for path, values in ((boxes_file, boxes), (sizes_file, sizes)):
+        if values is not None:
+            _require_valid(path, values)
+    if boxes is not None and lens is not None:
+        _require_zero_padding(boxes_file, boxes, np.arange(images), lens)
     if boxes is not None and sizes is not None:
         _require_inside(boxes_file, boxes, sizes)
     return boxes, sizes
@@ -248,7 +312,6 @@ def _optional_array(
         values = first
     else:
         values = array(path, shape, "number")
-    _require_valid(path, values)
     return path, values
 
 

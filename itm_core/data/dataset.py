@@ -1,23 +1,25 @@
 """Datasets in the SCAN layout: precomputed region features beside captions.
 
-==========================  ========================================================================
-``{split}_ims.npy``         ``[I, R, F]`` float32 region features (or a row per caption)
-``{split}_caps.txt``        one caption per line, in the order of the images
-``{split}_ids.txt``         optional; one id per image or per caption
-``{split}_counts.txt``      optional; the number of captions of each image, where they differ
-``{split}_boxes.npy``       optional; ``[I, R, 4]`` x1, y1, x2, y2 in pixels (or ``_ims_bbx``)
-``{split}_img_sizes.npy``   optional; ``[I, 2]`` width, height in pixels (or ``_ims_size``)
-``{split}_pictures.npy``    optional; ``[I, H, W, 3]`` uint8, or ``pictures/{id}.jpg`` (png, ...)
-``{split}_words.json``      optional; for every caption the objects that each token names
-``{split}_objects.json``    optional; for every image its objects, with boxes (see `annotations`)
-``vocab.json``              optional; otherwise built from the training captions
-==========================  ========================================================================
+===========================  ======================================================================
+``{split}_ims.npy``          ``[I, R, F]`` float32 region features (or a row per caption)
+``{split}_region_lens.npy``  optional; ``[I]`` regions of each image, where they differ
+``{split}_caps.txt``         one caption per line, in the order of the images
+``{split}_ids.txt``          optional; one id per image or per caption
+``{split}_counts.txt``       optional; captions of each image, where they differ
+``{split}_boxes.npy``        optional; ``[I, R, 4]`` x1, y1, x2, y2 in pixels (or ``_ims_bbx``)
+``{split}_img_sizes.npy``    optional; ``[I, 2]`` width, height in pixels (or ``_ims_size``)
+``{split}_pictures.npy``     optional; ``[I, H, W, 3]`` uint8, or ``pictures/{id}.jpg``, ...
+``{split}_words.json``       optional; for every caption the objects that each token names
+``{split}_objects.json``     optional; for every image its objects, with boxes
+``vocab.json``               optional; otherwise built from the training captions
+===========================  ======================================================================
 
-Images have one caption or more, not all the same number; `caption_counts` says where it is read.
-Features are memory-mapped, never loaded entirely. Everything is validated on load: counts, shapes,
-dtypes, finite values, empty captions, splits that overlap (`arrays` and `overlap` say how much of
-large files is read for it). What is stored once per image may be stored once per caption where all
-images have as many.
+Images have one caption or more and one region or more, not all the same number; `caption_counts`
+says where the first is read, and the rows of features and boxes after an image's last region are
+zero. Features are memory-mapped, never loaded entirely. Everything is validated on load: counts,
+shapes, dtypes, finite values, empty captions, splits that overlap (`arrays` and `overlap` say how
+much of large files is read for it). What is stored once per image may be stored once per caption
+where all images have as many.
 Messages count the rows of text files from 1 and those of arrays from 0, as editors and numpy do.
 """
 
@@ -34,7 +36,7 @@ from typing import Any
 import numpy as np
 
 from itm_core.data.annotations import read_objects, read_words
-from itm_core.data.arrays import array, boxes_and_sizes, finite
+from itm_core.data.arrays import array, boxes_and_sizes, finite, read_region_lens
 from itm_core.data.caption_counts import (
     caption_counts,
     ids_of_images,
@@ -44,6 +46,7 @@ from itm_core.data.caption_counts import (
 from itm_core.data.names import require_split_name
 from itm_core.data.overlap import no_overlap
 from itm_core.data.photographs import ENDINGS, find_photograph, read_photograph
+from itm_core.data.ragged import RaggedRegions
 from itm_core.data.vocabulary import Vocabulary, read_captions, tokenise
 from itm_core.errors import InputError
 
@@ -65,6 +68,8 @@ class Split:
         caption_image: ``[C]`` int64, the image of each caption, in ascending order.
         boxes: ``[I, R, 4]`` x1, y1, x2, y2 in pixels, or None.
         sizes: ``[I, 2]`` width and height in pixels, or None.
+        region_lens: ``[I]`` the number of regions of each image, the first ones of its R rows,
+            which are zero after them; None where every image has R.
     """
 
     folder: Path
@@ -75,6 +80,23 @@ class Split:
     caption_image: np.ndarray
     boxes: np.ndarray | None
     sizes: np.ndarray | None
+    region_lens: np.ndarray | None = None
+
+    @property
+    def features(self) -> Any:
+        """The regions, with their number for each image (`RaggedRegions`) where it varies."""
+        lens = self.region_lens
+        return self.regions if lens is None else RaggedRegions(self.regions, lens)
+
+    def regions_of(self, image: int) -> int:
+        """Return the number of regions of an image."""
+        return self.regions.shape[1] if self.region_lens is None else int(self.region_lens[image])
+
+    @property
+    def regions_text(self) -> str:
+        """The number of regions of an image, for display: ``36``, or ``10 to 100``."""
+        lens = self.region_lens
+        return f"{self.regions.shape[1]}" if lens is None else f"{lens.min()} to {lens.max()}"
 
     @cached_property
     def caption_counts(self) -> np.ndarray:
@@ -113,6 +135,8 @@ class Split:
         digest.update(str(self.regions.shape).encode())
         sample = np.linspace(0, len(self.regions) - 1, 64).astype(int)
         digest.update(np.ascontiguousarray(self.regions[sample]).tobytes())
+        if self.region_lens is not None:
+            digest.update(self.region_lens.tobytes())
 
     def place(self, image: int, caption: int) -> int:
         """Return the index among all captions of the ``caption``-th caption of an image.
@@ -177,6 +201,17 @@ class Dataset:
         """The folder's name."""
         return self.folder.resolve().name
 
+    @property
+    def ragged(self) -> bool:
+        """Whether the images of some split have different numbers of regions."""
+        return any(s.region_lens is not None for s in (self.train, self.dev, self.test))
+
+    @property
+    def region_count(self) -> int:
+        """R of the training split; where numbers of regions vary, the largest of all splits."""
+        splits = (self.train, self.dev, self.test) if self.ragged else (self.train,)
+        return max(split.regions.shape[1] for split in splits)
+
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the data that a run depends on: captions, vocabulary, a sample of the features.
@@ -238,12 +273,13 @@ def load_split(
     if different is None:
         regions = one_row_per_image(path, regions, len(captions), full)
         repeated = len(captions) // len(regions)
-    finite(path, regions, full=full)
+    lens = read_region_lens(folder, name, regions.shape[:2], repeated)
+    finite(path, regions, lens, full=full)
     counts = np.full(len(regions), repeated) if different is None else different
-    boxes, sizes = boxes_and_sizes(folder, name, regions.shape[:2], repeated)
+    boxes, sizes = boxes_and_sizes(folder, name, regions.shape[:2], repeated, lens)
     ids = ids_of_images(ids_file, rows, counts, different is not None)
     caption_image = np.repeat(np.arange(len(regions)), counts)
-    return Split(folder, name, regions, captions, ids, caption_image, boxes, sizes)
+    return Split(folder, name, regions, captions, ids, caption_image, boxes, sizes, lens)
 
 
 def _require_below(count: int, problem: str, value: int) -> None:

@@ -38,7 +38,8 @@ class EncoderSettings(Settings):
         normalise_regions, normalise_words: give embeddings unit length.
         weight_norm: weight normalisation of the region layer (SCAN's option).
         region_encoder: the block beside or after the linear region layer, see `region_blocks`.
-        mask_regions: exclude padding from the keys of the block's attention (CHAN's code does not).
+        mask_regions: exclude dropped regions from the block, as keys of its attention and from its
+            batch statistics (CHAN's code does not); padding of a dataset always is.
         positions: PFAN's position features: ``none``, ``paper`` or ``released``.
         text_encoder: ``gru``, or ``bert``.
         bert: ``minilm``, or the folder of a BERT model, see `data.word_pieces`.
@@ -111,14 +112,21 @@ class RegionEncoder(nn.Module):
         self.masked = settings.mask_regions
         self.normalised = settings.normalise_regions
 
-    def forward(self, features: Tensor, lens: Tensor | None = None) -> Fragments:
-        """Return regions ``[I, R, D]`` of features ``[I, R, F]``, in the weights' precision."""
+    def forward(
+        self, features: Tensor, lens: Tensor | None = None, *, masked: bool = False
+    ) -> Fragments:
+        """Return regions ``[I, R, D]`` of features ``[I, R, F]``, in the weights' precision.
+
+        ``lens [I]`` are the numbers of regions where they vary. ``masked`` excludes the padding
+        from the block too, whatever the settings say.
+        """
         features = features.to(next(self.parameters()).dtype)
         if self.positions is not None:
             features = self.positions(features)
         vectors = self.fc(features)
         if self.block is not None:
-            mask = Fragments.of(vectors, lens).mask if self.masked and lens is not None else None
+            masked = lens is not None and (masked or self.masked)
+            mask = Fragments.of(vectors, lens).mask if masked else None
             vectors = self.block(vectors, features, mask)
         if lens is not None:  # padding must be zero, or it would act as query and key
             vectors = vectors * Fragments.of(vectors, lens).mask[..., None]

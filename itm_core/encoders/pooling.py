@@ -121,34 +121,73 @@ class GruPooling(nn.Module):
         return l2norm(self.bn(last(states, fragments.lens)))
 
 
+class RegionNorm(nn.BatchNorm1d):
+    """Batch norm of regions ``[N, R, D]`` with a channel for each of ``count`` region indices.
+
+    Where images have fewer regions, the statistics of an index are over the images that have it,
+    and those of an index that none has stay as they are.
+    """
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the regions normalised, ``mask [N, R]`` being the real ones.
+
+        Raises `InputError` for more than ``count`` regions.
+        """
+        count = x.shape[1]
+        if count > self.num_features:
+            raise InputError(
+                "SGRAF's image pooling has batch statistics for each region index",
+                expected=f"{self.num_features} regions at most",
+                found=count,
+                remedy="keep as many (itm data convert --regions), or encoder.image_pooling=mean",
+            )
+        if mask is None and count == self.num_features:
+            return super().forward(x)
+        mean, var = self.running_mean[:count], self.running_var[:count]  # type: ignore[index]
+        if self.training:
+            mean, var = self._statistics(x, mask)
+        scale = self.weight[:count] * (var + self.eps).rsqrt()
+        return (x - mean[:, None]) * scale[:, None] + self.bias[:count, None]
+
+    def _statistics(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return mean and variance ``[R]`` of the real values, which update the running ones."""
+        real = (torch.ones_like(x) if mask is None else mask[..., None].expand_as(x)).to(x)
+        n = real.sum((0, 2))
+        mean = (x * real).sum((0, 2)) / n.clamp_min(1)
+        squares = ((x - mean[:, None]).square() * real).sum((0, 2))
+        with torch.no_grad():
+            moved = self.momentum * (n > 0).to(x)  # type: ignore[operator]
+            for running, now in (
+                (self.running_mean, mean),
+                (self.running_var, squares / (n - 1).clamp_min(1)),
+            ):
+                running[: len(n)].lerp_(now, moved)  # type: ignore[index]
+        return mean, squares / n.clamp_min(1)
+
+
 class SelfAttention(nn.Module):
     """SGRAF's global vector (AAAI 2021, section 3.1): self-attention with the mean as query.
 
     The weights are ``softmax(w . (tanh(W_1 x_k) * tanh(W_2 mean)))``. Regions have a batch norm
-    after each map: after W_1 one channel for each of the ``count`` regions, so their number is
-    fixed; after W_2 one for each of the D channels. Dropout of 0.4 follows each tanh.
+    after each map: after W_1 one channel for each of the ``count`` regions (`RegionNorm`), so there
+    are no more; after W_2 one for each of the D channels. Dropout of 0.4 follows each tanh.
     """
 
     def __init__(self, width: int, count: int | None) -> None:
         super().__init__()
         self.local, self.pooled = linear(width, width), linear(width, width)
-        self.local_norm = nn.Identity() if count is None else nn.BatchNorm1d(count)
+        self.local_norm = nn.Identity() if count is None else RegionNorm(count)
         self.pooled_norm = nn.Identity() if count is None else nn.BatchNorm1d(width)
         self.weigh = linear(width, 1)
         self.dropout = nn.Dropout(0.4)
         self.count = count
 
     def forward(self, fragments: Fragments) -> Tensor:
-        """Return ``[N, D]``; raises `InputError` when there are not ``count`` regions."""
-        x = fragments.vectors
-        if self.count not in (None, x.shape[1]):
-            raise InputError(
-                "SGRAF's image pooling has batch statistics for each region index",
-                expected=f"{self.count} regions",
-                found=x.shape[1],
-                remedy="set training.region_dropout=0, or encoder.image_pooling=mean",
-            )
-        local = self.dropout(self.local_norm(self.local(x)).tanh())
+        """Return ``[N, D]``; raises `InputError` when there are more than ``count`` regions."""
+        x, local = fragments.vectors, self.local(fragments.vectors)
+        if isinstance(self.local_norm, RegionNorm):
+            local = self.local_norm(local, fragments.mask if fragments.ragged else None)
+        local = self.dropout(local.tanh())
         pooled = self.dropout(self.pooled_norm(self.pooled(mean(fragments))).tanh())
         relevance = self.weigh(local * pooled[:, None]).squeeze(-1)
         if fragments.ragged:

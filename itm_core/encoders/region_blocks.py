@@ -26,10 +26,18 @@ def make_block(kind: str, feature_width: int, width: int) -> nn.Module | None:
     return registered("encoder.region_encoder", kind, REGION_BLOCKS)(feature_width, width)
 
 
+def _normed(norm: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:
+    """Return ``x [I, R, D]`` after a batch norm over its regions; zero where the mask is False."""
+    if mask is None:
+        return norm(x.flatten(0, -2)).view_as(x)
+    return torch.zeros_like(x).masked_scatter(mask[..., None], norm(x[mask]))
+
+
 class Mlp(nn.Module):
     """``y + W2 relu(BN(W1 x + b1)) + b2``: the branch beside the linear layer (VSE-infinity, RCAR).
 
-    Hidden width D / 2; the batch norm is over all regions of the batch; torch's initialisation.
+    Hidden width D / 2; the batch norm is over all regions of the batch, with a mask over the real
+    ones; torch's initialisation.
     """
 
     def __init__(self, feature_width: int, width: int) -> None:
@@ -40,8 +48,7 @@ class Mlp(nn.Module):
 
     def forward(self, vectors: Tensor, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the regions with the branch added."""
-        hidden = self.layers[0](features)
-        hidden = self.bns[0](hidden.flatten(0, -2)).view_as(hidden).relu()
+        hidden = _normed(self.bns[0], self.layers[0](features), mask).relu()
         return vectors + self.layers[1](hidden)
 
 
@@ -81,7 +88,9 @@ class Transformer(nn.Module):
     def forward(self, vectors: Tensor, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the regions after self-attention and the feed-forward layer."""
         y = self.ln_1(vectors)
-        hidden = None if mask is None or self.over_images else ~mask
+        hidden = None if mask is None else ~mask
+        if hidden is not None and self.over_images:  # where no image has a region, none is hidden
+            hidden = (hidden & ~hidden.all(0)).T
         vectors = vectors + self.attn(y, y, y, key_padding_mask=hidden, need_weights=False)[0]
         inner = self.wide(self.ln_2(vectors))
         return vectors + self.narrow(inner * torch.sigmoid(1.702 * inner))
@@ -108,10 +117,7 @@ class GraphStep(nn.Module):
             messages = messages * mask[..., None]
             count = mask.sum(1).clamp_min(1)[:, None, None]  # region dropout may leave none
         affinity = self.theta(v) @ self.phi(v).mT / count
-        y = self.out(affinity @ messages)
-        if mask is None:
-            return v + self.norm(y.flatten(0, 1)).view_as(v)
-        return v + torch.zeros_like(y).masked_scatter(mask[..., None], self.norm(y[mask]))
+        return v + _normed(self.norm, self.out(affinity @ messages), mask)
 
 
 class RegionGraph(nn.Module):

@@ -26,10 +26,11 @@ import torch
 from torch import Tensor
 
 from itm_core.data.dataset import Split
+from itm_core.encoders.fragments import Fragments
 from itm_core.errors import InputError
 from itm_core.evaluation.attention_measures import Quality, measure
 from itm_core.evaluation.joined_words import join_pieces
-from itm_core.evaluation.scoring import pad
+from itm_core.evaluation.scoring import encode_regions, pad
 from itm_core.models import AttentionPass, Matcher
 from itm_core.models.pairing import REGIONS, Matched
 
@@ -169,13 +170,25 @@ class AnnotatedPass:
         a relevant key.
         """
         weights = self.weights
-        _, words, regions = weights.shape
-        relevant = self.relevant[:, :words]
+        relevant = self.relevant[:, : weights.shape[1], : weights.shape[2]]
+        pairs, _ = self.query_places()
         if self.direction == "t2i":
-            naming = self.naming[:, :words]
-            return weights[naming], relevant[naming], torch.full((int(naming.sum()),), regions)
-        keys = self._word_counts()[:, None].expand(-1, regions).flatten()
-        return weights.mT.flatten(0, 1), relevant.mT.flatten(0, 1), keys
+            naming = self.naming[:, : weights.shape[1]]
+            return weights[naming], relevant[naming], self._regions.lens[pairs]
+        real = self._regions.mask.cpu()
+        return weights.mT[real], relevant.mT[real], self._word_counts()[pairs]
+
+    def query_places(self) -> tuple[Tensor, Tensor]:
+        """Return the caption ``[M]`` of each of `queries`, from `start` on, and its place in it."""
+        t2i = self.direction == "t2i"
+        queries = self.naming[:, : self.weights.shape[1]] if t2i else self._regions.mask.cpu()
+        caption, place = queries.nonzero(as_tuple=True)
+        return caption, place
+
+    @property
+    def _regions(self) -> Fragments:
+        """The regions of the image of each caption."""
+        return self.attention.pairing.regions
 
 
 @torch.no_grad()
@@ -210,15 +223,15 @@ def matched_pairs(
 
     The matcher is in evaluation mode meanwhile. Arguments as for `attention_quality`.
     """
-    features = split.regions if features is None else features
+    features = split.features if features is None else features
     device, training = next(matcher.parameters()).device, matcher.training
     matcher.eval()
     for start in range(0, len(tokens), CAPTIONS_AT_ONCE):
         rows = slice(start, start + CAPTIONS_AT_ONCE)
         images, place = np.unique(split.caption_image[rows], return_inverse=True)
-        values = torch.from_numpy(np.array(features[images], np.float32))
         ids, lens = pad(tokens[rows])
-        regions, words = matcher.regions(values.to(device)), matcher.words(ids.to(device), lens)
+        regions = encode_regions(matcher, features[images])
+        words = matcher.words(ids.to(device), lens)
         yield rows, Matched(regions.take(torch.from_numpy(place)), words)
     matcher.train(training)
 

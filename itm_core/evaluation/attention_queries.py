@@ -119,6 +119,7 @@ def attended_queries(
     parts: dict[tuple[str, str], list[Queries]] = {}
     for rows, pairing in matched_pairs(matcher, split, tokens, features):
         overlap, lens = pad(annotated.overlap[rows], float)
+        overlap = overlap[:, :, : pairing.regions.vectors.shape[1]]
         naming, types = (pad(part[rows], bool)[0] for part in (annotated.naming, annotated.types))
         image = torch.from_numpy(split.caption_image[rows])
         for output in matcher.match(pairing).directions:
@@ -133,9 +134,9 @@ def attended_queries(
                     weights = join_pieces(weights, word_rows[rows], rule)
                 arguments = (weights, overlap, image, types)
                 queries = (
-                    _words(*arguments, naming)
+                    _words(*arguments, naming, keys=pairing.regions.lens)
                     if direction == "t2i"
-                    else _regions(*arguments, keys=lens)
+                    else _regions(*arguments, pairing.regions.mask.cpu(), keys=lens)
                 )
                 parts.setdefault((direction, name), []).append(queries)
     return {key: _joined(queries) for key, queries in parts.items()}
@@ -166,25 +167,21 @@ def _check_lengths(
 
 
 def _words(
-    weights: Tensor, overlap: Tensor, image: Tensor, types: Tensor, naming: Tensor
+    weights: Tensor, overlap: Tensor, image: Tensor, types: Tensor, naming: Tensor, *, keys: Tensor
 ) -> Queries:
     """Return the words that name something as queries; ``weights`` and overlap ``[c, L, R]``."""
-    keys = torch.full((int(naming.sum()),), weights.shape[2])
-    of_query = image[:, None].expand_as(naming)[naming]
-    return Queries(weights[naming], overlap[naming], keys, of_query, types[naming])
+    of_query = naming.nonzero()[:, 0]
+    return Queries(weights[naming], overlap[naming], keys[of_query], image[of_query], types[naming])
 
 
 def _regions(
-    weights: Tensor, overlap: Tensor, image: Tensor, types: Tensor, *, keys: Tensor
+    weights: Tensor, overlap: Tensor, image: Tensor, types: Tensor, real: Tensor, *, keys: Tensor
 ) -> Queries:
-    """Return all regions as queries, and the words of their caption as keys."""
-    regions = weights.shape[2]
-
-    def repeated(x: Tensor) -> Tensor:
-        return x.repeat_interleave(regions, 0)
-
-    by_region, overlaps = weights.mT.flatten(0, 1), overlap.mT.flatten(0, 1)
-    return Queries(by_region, overlaps, repeated(keys), repeated(image), repeated(types))
+    """Return the ``real [c, R]`` regions as queries, and the words of their caption as keys."""
+    of_query = real.nonzero()[:, 0]
+    return Queries(
+        weights.mT[real], overlap.mT[real], keys[of_query], image[of_query], types[of_query]
+    )
 
 
 def _joined(parts: Sequence[Queries]) -> Queries:

@@ -25,6 +25,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from itm_core.data.arrays import release
+from itm_core.data.ragged import region_lens
 from itm_core.encoders.fragments import Fragments
 from itm_core.evaluation.compiled import compiled
 from itm_core.models.matcher import Matcher
@@ -192,14 +193,25 @@ def encoded_blocks(
     floats = 0
     for start in range(first, last, REGIONS_AT_ONCE):
         stop = min(start + REGIONS_AT_ONCE, last)
-        batch = torch.from_numpy(np.array(features[start:stop], np.float32))
-        regions = matcher.regions(batch.to(device))
+        regions = encode_regions(matcher, features[start:stop])
         chunks += chunked(regions)
         floats += regions.vectors.numel()
         release(features)
         if stop == last or floats + regions.vectors.numel() > max_floats:
             yield slice(first, stop), chunks
             first, floats, chunks = stop, 0, []
+
+
+def encode_regions(matcher: Matcher, features: Any) -> Fragments:
+    """Return the regions ``[i, r, D]`` of the images ``features [i, R, F]``, in one piece.
+
+    Of `RaggedRegions` padding is masked, and cut off beyond the largest number of regions.
+    """
+    lens, device = region_lens(features), next(matcher.parameters()).device
+    if lens is None:
+        return matcher.regions(torch.from_numpy(np.array(features, np.float32)).to(device))
+    values = torch.from_numpy(np.array(features, np.float32)[:, : lens.max()])
+    return matcher.regions(values.to(device), torch.from_numpy(lens), masked=True)
 
 
 def encode_images(matcher: Matcher, features: np.ndarray) -> list[Fragments]:

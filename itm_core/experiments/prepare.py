@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from itm_core.data.dataset import Dataset, Split
+from itm_core.data.ragged import RaggedRegions
 from itm_core.data.unknown_words import Words, require_known, shares_text, unknown_shares
 from itm_core.data.vocabulary import EMPTY_WORDS, SPECIAL, is_word
 from itm_core.data.word_pieces import WordPieces
@@ -108,8 +109,11 @@ def build(recipe: Recipe, config: dict[str, Any], vocabulary: Words | None) -> M
     """Return a fresh matcher for the data that a run's ``config`` describes.
 
     Imported weights say how many rows their word embedding has (``embedding_rows``); all others
-    need the vocabulary.
+    need the vocabulary. Where images have different numbers of regions, what fills them up is
+    masked whatever the recipe says, which speaks of regions that are dropped in training.
     """
+    if config.get("ragged_regions"):
+        recipe = recipe.changed({"encoder": {"mask_regions": True}})
     position_width = POSITION_WIDTH if recipe.encoder.positions != "none" else 0
     rows = config.get("embedding_rows")
     if rows is None:
@@ -151,9 +155,14 @@ def embedding_rows(recipe: Recipe, vocabulary: Words) -> int:
 def features_of(split: Split, recipe: Recipe) -> Any:
     """Return the split's region features ``[I, R, F]``, with positions where the recipe has them.
 
-    Raises `InputError` for a recipe with positions on a split without boxes.
+    They are `RaggedRegions` where images have different numbers of regions. Raises `InputError`
+    for a recipe with positions on a split without boxes.
     """
-    return split.regions if recipe.encoder.positions == "none" else with_positions(split)
+    if recipe.encoder.positions == "none":
+        return split.features
+    features = with_positions(split)
+    lens = split.region_lens
+    return features if lens is None else RaggedRegions(features, lens)
 
 
 def encode(split: Split, vocabulary: Words) -> list[list[int]]:

@@ -62,13 +62,14 @@ def configuration(dataset: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]
         "regulator_source": fingerprint(recipe.regulator.kind),
         "features": features_of_folder(dataset.folder),
         "bert": _bert_of(recipe),
+        "ragged_regions": True if dataset.ragged else None,
         "word_vectors": _word_vectors_of(recipe),
     }
     return {name: value for name, value in optional.items() if value is not None} | {
         "dataset": dataset.name,
         "fingerprint": dataset.fingerprint,
         "feature_width": int(dataset.train.regions.shape[2]),
-        "region_count": int(dataset.train.regions.shape[1]),
+        "region_count": dataset.region_count,
         "seed": seed,
         "recipe": recipe.to_dict(),
     }

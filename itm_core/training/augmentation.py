@@ -72,10 +72,18 @@ def keep_regions(count: int, rate: float, draw: Draw) -> np.ndarray:
     return kept if len(kept) else np.array([0])
 
 
-def drop_regions(features: np.ndarray, rate: float, draw: Draw) -> tuple[Tensor, Tensor]:
+def drop_regions(
+    features: np.ndarray, rate: float, draw: Draw, lens: np.ndarray | None = None
+) -> tuple[Tensor, Tensor]:
     """Return features ``[n, R, F]`` with regions dropped, zero-padded, and counts ``[n]``.
+
+    ``lens [n]`` are the numbers of regions before, where images have fewer than R.
 
     Page: the CHAN chapter, "Train".
     """
-    kept = [image[keep_regions(len(image), rate, draw)] for image in features]
+    counts = [features.shape[1]] * len(features) if lens is None else lens.tolist()
+    kept = [
+        image[keep_regions(count, rate, draw)]
+        for image, count in zip(features, counts, strict=True)
+    ]
     return pad(kept, features.dtype)

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from itm_core.data.arrays import images_of
+from itm_core.data.ragged import region_lens
 from itm_core.evaluation.scoring import longest_first, pad
 from itm_core.training.augmentation import drop_regions, drop_tokens, drop_words
 from itm_core.training.feature_cache import cache_features, prefetch
@@ -29,13 +31,14 @@ class Pairs:
     """Training pairs: image features ``[I, R, F]``, captions as token ids, the image of each.
 
     Attributes:
+        features: an array, or `RaggedRegions` where images have different numbers of regions.
         stop: ids of stop words.
         mask: the id that replaces a dropped word.
         vocabulary: the number of ids.
         units: the captions word by word where words are split into pieces (BERT).
     """
 
-    features: np.ndarray
+    features: Any
     captions: Sequence[Sequence[int]]
     image_of: np.ndarray
     stop: Sequence[int] | None = None
@@ -118,13 +121,21 @@ class BatchBuilder:
         ]
 
     def _features(self, image: np.ndarray, seed: int) -> tuple[Tensor, Tensor | None]:
-        """Return the features of images on the device; their numbers of regions where dropped."""
+        """Return the features of images on the device, and their numbers of regions.
+
+        None where every image has all of them: none are dropped, and the dataset is not ragged.
+        """
+        lens = region_lens(self.pairs.features)
+        lens = None if lens is None else lens[image]
         if self.cache is None:
             features = torch.from_numpy(images_of(self.pairs.features, image))
         else:
             features = self.cache[torch.from_numpy(image).to(self.device)].float()
-        if not self.training.region_dropout:
+        if self.training.region_dropout:
+            draw = np.random.RandomState(seed % (1 << 32))
+            rate = self.training.region_dropout
+            kept, kept_lens = drop_regions(features.cpu().numpy(), rate, draw, lens)
+            return kept.to(self.device), kept_lens
+        if lens is None:
             return features.to(self.device), None
-        draw = np.random.RandomState(seed % (1 << 32))
-        kept, lens = drop_regions(features.cpu().numpy(), self.training.region_dropout, draw)
-        return kept.to(self.device), lens
+        return features[:, : lens.max()].to(self.device), torch.from_numpy(lens)

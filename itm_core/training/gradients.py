@@ -33,8 +33,8 @@ SPARSE_SHARE = 0.25  # above this share of pairs with a gradient, scoring all of
 class Batch:
     """Matching pairs: features ``[n, R, F]``, token ids ``[n, L]``, and the image of each.
 
-    ``region_lens [n]`` counts the regions where some were dropped; ``stop`` are the ids of stop
-    words, which some constraints leave out.
+    ``region_lens [n]`` counts the regions where some were dropped, or where images have different
+    numbers of them; ``stop`` are the ids of stop words, which some constraints leave out.
     """
 
     features: Tensor

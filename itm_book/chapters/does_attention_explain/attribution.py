@@ -100,11 +100,12 @@ def content_queries(
 
     ``words`` is the largest number per caption, evenly spaced over it; by default all. Of a word
     in several pieces (BERT) the last one is the query.
-    Raises `InputError` for captions without content words, and for images of a single region.
+    Raises `InputError` for captions without content words, for images of a single region, and for
+    images with different numbers of regions.
     """
     caption = np.asarray(captions)
     image = split.caption_image[caption]
-    at_least("regions of an image", split.regions.shape[1], 2)
+    count = _common_count(split, image)
     tokens, lens = pad([vocabulary.encode(split.captions[k]) for k in caption])
     queries, references = [], split.words()
     for n, k in enumerate(caption):
@@ -130,18 +131,34 @@ def content_queries(
     relevant = None
     if ground_truth is not None:
         rows = [ground_truth[0][caption[n]][position] for n, position in queries]
-        relevant = torch.from_numpy(np.array(rows))
+        relevant = torch.from_numpy(np.array(rows)[:, :count])
+    features = np.asarray(features_of(split, recipe)[image], np.float32)
+    boxes = split.boxes
     return Queries(
         image=image,
         caption=caption,
-        features=torch.from_numpy(np.asarray(features_of(split, recipe)[image], np.float32)),
+        features=torch.from_numpy(features[:, :count]),
         tokens=tokens,
         lens=lens,
         pair=pair,
         word=word,
-        overlapping=None if split.boxes is None else overlapping_regions(split.boxes[image]),
+        overlapping=None if boxes is None else overlapping_regions(boxes[image][:, :count]),
         relevant=relevant,
     )
+
+
+def _common_count(split: Split, images: np.ndarray) -> int:
+    """Return the number of regions that all of the images have; raises `InputError` otherwise."""
+    counts = {split.regions_of(int(image)) for image in images}
+    if len(counts) > 1:
+        raise InputError(
+            "removed regions are compared over images with the same number of regions",
+            file=split.folder / f"{split.name}_region_lens.npy",
+            found=f"{min(counts)} to {max(counts)} regions",
+            remedy="keep as many of each: itm data convert --regions 36",
+        )
+    at_least("regions of an image", min(counts), 2)
+    return counts.pop()
 
 
 def _evenly_spaced(positions: Sequence[int], count: int | None) -> list[int]:

@@ -23,7 +23,7 @@ from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.evaluation.attention_measures import attention_threshold, counted, of_counts
 from itm_core.evaluation.attention_quality import truth
-from itm_core.evaluation.scoring import longest_first, pad
+from itm_core.evaluation.scoring import encode_regions, longest_first, pad
 from itm_core.experiments.prepare import encode
 from itm_core.experiments.runs import Run
 from itm_core.models import AttentionPass, DirectionOutput, Matcher
@@ -127,6 +127,7 @@ def regulator_trace(
         relevant = None
         if ground_truth and same_tokens:
             relevant, _ = pad([ground_truth[0][c] for c in captions], bool)
+            relevant = relevant[:, :, : pairing.regions.vectors.shape[1]]
         output = match.directions[0]
         parts.append(_batch_arrays(output, captions, relevant))
     direction = "t2i" if output.key_axis == REGIONS else "i2t"
@@ -143,9 +144,8 @@ def _batches(
     for start in range(0, len(order), PAIRS_PER_BATCH):
         rows = order[start : start + PAIRS_PER_BATCH]
         unique, place = np.unique(images[rows], return_inverse=True)
-        regions = torch.from_numpy(np.array(features[unique], np.float32)).to(device)
         ids, lens = pad([captions[c] for c in rows])
-        encoded = matcher.regions(regions).take(torch.from_numpy(place))
+        encoded = encode_regions(matcher, features[unique]).take(torch.from_numpy(place))
         yield rows, Matched(encoded, matcher.words(ids.to(device), lens))
 
 
@@ -156,8 +156,7 @@ def _batch_arrays(output: DirectionOutput, captions: np.ndarray, relevant: Tenso
     row, position = (x.numpy() for x in valid.nonzero(as_tuple=True))
     if relevant is not None:
         relevant = (relevant if axis == REGIONS else relevant.mT)[valid]
-    keys = torch.full_like(pairing.words.lens, pairing.regions.vectors.shape[1])
-    keys = (keys if axis == REGIONS else pairing.words.lens)[torch.from_numpy(row)]
+    keys = (pairing.regions if axis == REGIONS else pairing.words).lens[torch.from_numpy(row)]
     weights = [_query_weights(attention, valid) for attention in output.passes]
     passes = [
         _pass_arrays(attention, of_pass, weights[0], valid) | _quality(of_pass, relevant, keys)

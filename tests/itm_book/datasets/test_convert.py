@@ -152,7 +152,7 @@ def spoil(line: bytes, how: str) -> bytes:
         ("nan", r"all.tsv, row 7: image 44: NaN or infinity"),
         ("outside", r"dev split would not load: the box of region 0 leaves its picture"),
         ("missing", r"captioned images have no features; expected 7 images, found 1 without.*44"),
-        ("regions", r"image 44 has another number of regions.*expected 3 regions of 5.*found 4"),
+        ("width", r"image 44 has features of another width; expected 5 numbers a region.*found 6"),
     ],
 )
 def test_a_broken_source_is_named_and_leaves_nothing(
@@ -162,8 +162,10 @@ def test_a_broken_source_is_named_and_leaves_nothing(
     lines = source.read_bytes().splitlines(keepends=True)
     if how == "missing":
         lines.pop()
-    elif how == "regions":
-        lines[-1] = write_tsv(tmp_path / "four.tsv", IDS[-1:], regions=4).read_bytes()
+    elif how == "width":
+        cells = lines[-1].split(b"\t")
+        wide = base64.b64encode(np.ones((3, 6), np.float32))
+        lines[-1] = b"\t".join([*cells[:5], wide + b"\r\n"])
     else:
         lines[-1] = spoil(lines[-1], how)
     source.write_bytes(b"".join(lines))
@@ -216,3 +218,58 @@ def test_different_numbers_of_captions_are_all_kept(tmp_path: Path) -> None:
     assert not (tmp_path / "made" / "train_counts.txt").exists()
     convert(source, tmp_path / "cut", captions, per_image=2, progress=False)
     assert set(load_split(tmp_path / "cut", "test").caption_counts.tolist()) == {2}
+
+
+COUNTS = (4, 2, 6, 3, 6, 1, 5)  # regions of each image: the arrays grow twice
+
+
+def write_ragged(folder: Path) -> Path:
+    folder.mkdir()
+    for image, count in zip(IDS, COUNTS, strict=True):
+        write_tsv(folder / f"{image}.tsv", [image], regions=count)
+    return folder
+
+
+def test_images_with_different_numbers_of_regions_are_filled_up(tmp_path: Path) -> None:
+    captions = write_karpathy(tmp_path / "dataset.json")
+    done = convert(write_ragged(tmp_path / "tsv"), tmp_path / "made", captions, progress=False)
+    assert done.shape == (6, 5)
+    assert done.lines()[0] == "test: 2 images, 1 to 6 regions of 5"
+    data, count_of = load_dataset(tmp_path / "made", full=True), dict(zip(IDS, COUNTS, strict=True))
+    for split in (data.train, data.dev, data.test):
+        assert split.boxes is not None
+        assert split.region_lens is not None
+        for i, image in enumerate(map(int, split.ids)):
+            truth, count = regions_of(image, count_of[image]), count_of[image]
+            assert split.regions_of(i) == count
+            np.testing.assert_array_equal(split.features[i], truth["x"])
+            np.testing.assert_array_equal(split.boxes[i][:count], truth["boxes"])
+            assert not split.regions[i][count:].any()
+            assert not split.boxes[i][count:].any()
+
+
+@pytest.mark.parametrize("most", [1, 3, 9])
+def test_the_first_regions_are_kept(tmp_path: Path, most: int) -> None:
+    captions = write_karpathy(tmp_path / "dataset.json")
+    source, made = write_ragged(tmp_path / "tsv"), tmp_path / "made"
+    done = convert(source, made, captions, regions=most, progress=False)
+    assert done.cut == sum(count > most for count in COUNTS)
+    assert done.shape[0] == min(most, max(COUNTS))
+    data, count_of = load_dataset(made, full=True), dict(zip(IDS, COUNTS, strict=True))
+    for split in (data.train, data.dev, data.test):
+        kept = [min(most, count_of[int(image)]) for image in split.ids]
+        varies = any(count < done.shape[0] for count in kept)
+        assert (made / f"{split.name}_region_lens.npy").exists() == varies
+        for i, image in enumerate(map(int, split.ids)):
+            truth = regions_of(image, count_of[image])["x"]
+            np.testing.assert_array_equal(split.regions[i][: kept[i]], truth[: kept[i]])
+
+
+def test_a_repeated_record_has_as_many_regions(tmp_path: Path) -> None:
+    source = write_ragged(tmp_path / "tsv")
+    write_tsv(source / "again.tsv", IDS[:1], regions=COUNTS[0])
+    captions = write_karpathy(tmp_path / "dataset.json")
+    convert(source, tmp_path / "made", captions, progress=False)
+    write_tsv(source / "other.tsv", IDS[:1], regions=COUNTS[0] - 1)
+    with pytest.raises(InputError, match="two images share the key '58350'"):
+        convert(source, tmp_path / "again", captions, progress=False)

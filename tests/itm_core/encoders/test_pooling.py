@@ -7,7 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from itm_core.encoders.fragments import Fragments
-from itm_core.encoders.pooling import POOLINGS, Gpo, GruPooling, SelfAttention, make_pooling
+from itm_core.encoders.pooling import (
+    POOLINGS,
+    Gpo,
+    GruPooling,
+    RegionNorm,
+    SelfAttention,
+    make_pooling,
+)
 from itm_core.errors import InputError
 
 LENS = torch.tensor([5, 3, 1])
@@ -72,8 +79,37 @@ def test_self_attention_is_the_plain_sum(count: int | None) -> None:
 
 
 def test_self_attention_over_places_says_which_number_of_regions_it_was_made_for() -> None:
-    with pytest.raises(InputError, match="expected 5 regions, found 4"):
-        SelfAttention(6, 5)(Fragments.of(torch.randn(2, 4, 6)))
+    with pytest.raises(InputError, match="expected 5 regions at most, found 6"):
+        SelfAttention(6, 5)(Fragments.of(torch.randn(2, 6, 6)))
+
+
+def test_a_norm_for_each_region_index_sees_the_images_that_have_it() -> None:
+    torch.manual_seed(4)
+    norm = RegionNorm(7).double()
+    for p in (*norm.parameters(), norm.running_mean, norm.running_var):
+        nn.init.uniform_(p, 0.1, 0.9)
+    before = {name: value.clone() for name, value in norm.state_dict().items()}
+    x, mask = ragged().vectors, ragged().mask
+    after = norm(x, mask)
+    for r in range(7):
+        of_index = x[mask[:, r], r].flatten() if r < 5 else x.new_zeros(0)
+        mean, var = before["running_mean"][r], before["running_var"][r]
+        if r < 5:
+            centred = (of_index - of_index.mean()) / (of_index.var(correction=0) + 1e-5).sqrt()
+            expected = centred * norm.weight[r] + norm.bias[r]
+            torch.testing.assert_close(after[mask[:, r], r].flatten(), expected)
+            mean = 0.9 * mean + 0.1 * of_index.mean()
+            var = 0.9 * var + 0.1 * of_index.var()
+        torch.testing.assert_close(norm.running_mean[r], mean)
+        torch.testing.assert_close(norm.running_var[r], var)
+
+
+def test_a_norm_of_full_images_is_the_library_s_bit_for_bit() -> None:
+    x = torch.randn(4, 5, 6)
+    ours, theirs = RegionNorm(5), nn.BatchNorm1d(5)
+    assert torch.equal(ours(x), theirs(x))
+    assert torch.equal(ours.running_var, theirs.running_var)
+    torch.testing.assert_close(ours(x, torch.ones(4, 5, dtype=torch.bool)), theirs(x))
 
 
 @pytest.mark.parametrize("kind", ["gru", "gru_norm"])

@@ -151,6 +151,14 @@ def test_dropped_regions_leave_rows_of_zeros_at_the_end() -> None:
     assert padded.numpy().dtype == features.dtype
 
 
+def test_the_padding_of_an_image_is_never_kept() -> None:
+    features = np.arange(1, 49, dtype=np.float32).reshape(2, 8, 3)
+    padded, lens = drop_regions(features, 0.5, np.random.RandomState(1), np.array([8, 3]))
+    draw = np.random.RandomState(1)
+    for image, row, size, count in zip(features, padded, lens, (8, 3), strict=True):
+        assert row[:size].tolist() == image[:count][draw.rand(count) > 0.5].tolist()
+
+
 def test_images_of_different_sizes_are_padded() -> None:
     padded, lens = pad([np.ones((1, 2)), np.ones((3, 2))], float)
     assert lens.tolist() == [1, 3]
