@@ -67,6 +67,13 @@ def read_captioned(
     """
     by_image: dict[tuple[str, str], list[str]] = {}
     for image, image_split, caption in _read(path, split):
+        if not isinstance(caption, str):  # null and NaN, as pandas writes an empty cell
+            raise InputError(
+                f"image {image} has a caption that is not text",
+                file=path,
+                found=str(caption),
+                remedy="give it a text, or take it out of the file",
+            )
         by_image.setdefault((image, image_split), []).append(" ".join(caption.split()))
     if not by_image:
         raise InputError("no captions in this file", file=path)
@@ -113,7 +120,7 @@ def _read(path: Path, split: str | None) -> Iterable[tuple[str, str, str]]:
 def _listed(content: list[dict]) -> Iterator[tuple[str, str | None, str]]:
     for entry in content:
         texts = entry["caption"]
-        for text in [texts] if isinstance(texts, str) else texts:
+        for text in texts if isinstance(texts, list) else [texts]:
             yield entry["image"], entry.get("split"), text
 
 

@@ -75,6 +75,8 @@ def read_rows(path: Path) -> list[CaptionRow]:
 def _lines(path: Path, lines: Sequence[str]) -> Iterator[CaptionRow]:
     numbered: list[tuple[str, int]] = []
     for row, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         match = NUMBERED.match(line)
         image, tab, caption = line.partition("\t")
         if match:

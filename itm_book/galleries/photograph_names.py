@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from itm_core.data.photographs import ENDINGS
+from itm_core.data.photographs import ENDINGS, UNREAD, UNREAD_REASON
 from itm_core.errors import InputError
 from itm_core.files import reading
 
@@ -31,7 +31,8 @@ class Photographs:
 def photographs_below(folder: Path) -> Photographs:
     """Return the photographs of a folder and its subfolders, sorted by name.
 
-    Hidden files and folders, and the folders of galleries, are left out.
+    Hidden files and folders, and the folders of galleries, are left out. Pictures of formats that
+    are not read are among those that cannot be read.
 
     Raises `InputError` when there are none, or the folder itself may not be read.
     """
@@ -57,10 +58,18 @@ def photographs_below(folder: Path) -> Photographs:
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for name in names:
             path = Path(place, name)
-            if not name.startswith(".") and path.suffix.lower() in ENDINGS:
+            ending = "" if name.startswith(".") else path.suffix.lower()
+            if ending in ENDINGS:
                 files[path.relative_to(folder).as_posix()] = path
+            elif ending in UNREAD:
+                unreadable[path.relative_to(folder).as_posix()] = UNREAD_REASON
     if not files:
-        raise InputError("no photographs here", file=folder, expected=", ".join(ENDINGS))
+        raise InputError(
+            "no photographs here",
+            file=folder,
+            expected=", ".join(ENDINGS),
+            found="; ".join(f"{name}: {why}" for name, why in [*unreadable.items()][:3]) or None,
+        )
     return Photographs(dict(sorted(files.items())), unreadable)
 
 

@@ -5,21 +5,25 @@ Page: "Your pictures".
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from itm_core.data.names import id_problem
-from itm_core.data.photographs import ENDINGS
+from itm_core.data.photographs import ENDINGS, UNREAD, UNREAD_REASON
 from itm_core.errors import InputError
 from itm_core.files import reading
+
+log = logging.getLogger(__name__)
 
 
 def photographs_in(folder: Path) -> list[Path]:
     """Return the photographs of a folder, sorted by name, without those of subfolders.
 
-    Links that lead nowhere are among them: they are reported when they are read.
+    Links that lead nowhere are among them: they are reported when they are read. Pictures of
+    formats that are not read are counted in the log.
 
     Raises `InputError` when there are none, for a folder that may not be read, or for a name that
     is not a line of text.
@@ -29,6 +33,7 @@ def photographs_in(folder: Path) -> list[Path]:
     with reading(folder):
         visible = [p for p in folder.iterdir() if not p.name.startswith(".")]
     named = [p for p in visible if p.suffix.lower() in ENDINGS]
+    unread = sorted(p.name for p in visible if p.suffix.lower() in UNREAD)
     photographs = [p for p in named if p.is_file() or (p.is_symlink() and not p.exists())]
     if not photographs:
         subfolders = any(p.is_dir() for p in visible)
@@ -36,7 +41,12 @@ def photographs_in(folder: Path) -> list[Path]:
             "no photographs here",
             file=folder,
             expected=", ".join(ENDINGS),
+            found=f"{len(unread)} such as {unread[0]}: {UNREAD_REASON}" if unread else None,
             remedy="name the folder that holds the files itself" if subfolders else None,
+        )
+    if unread:
+        log.warning(
+            "%s: left out: %d such as %s: %s", folder, len(unread), unread[0], UNREAD_REASON
         )
     for path in photographs:
         if problem := id_problem(path.name):

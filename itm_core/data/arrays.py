@@ -8,6 +8,7 @@ Page: "How to use it three ways", "Your own data".
 
 from __future__ import annotations
 
+import errno
 import json
 import mmap
 import os
@@ -42,6 +43,8 @@ def mapped(path: Path) -> np.ndarray:
             return values
         found = "an archive of several arrays"
     except Exception as error:  # numpy raises many kinds of errors for a damaged header
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            raise _no_memory(path) from None
         _no_pickle(path)
         found = f"{path.stat().st_size} bytes ({error})"
     expected = None
@@ -54,6 +57,16 @@ def mapped(path: Path) -> np.ndarray:
         expected=expected,
         found=found,
         remedy="copy or download the file again",
+    )
+
+
+def _no_memory(path: Path) -> InputError:
+    return InputError(
+        "no room in the memory of this process to map the file",
+        file=path,
+        found=f"{path.stat().st_size} bytes",
+        remedy="raise its limit (`ulimit -v`, or the one of the batch system): the file is mapped, "
+        "and only what is read of it is held in memory",
     )
 
 

@@ -20,6 +20,9 @@ from itm_core.files import unique_keys
 
 # of photographs, in lower case; every place that looks for photographs takes them from here
 ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif")
+# of photographs in formats that are not read, which is said where some are found
+UNREAD = (".heic", ".heif", ".avif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw")
+UNREAD_REASON = "a format that is not read; save it as .jpg"
 FEATURE_ENDINGS = (".npz", ".npy")  # files of one image, which are named after it
 ENDING = re.compile(f"({'|'.join(map(re.escape, ENDINGS + FEATURE_ENDINGS))})$", re.IGNORECASE)
 # COCO_val2014_000000058350, coco_train2014_000000058350, flickr30k_000000036979
@@ -115,7 +118,9 @@ def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno)
     if isinstance(error, UnidentifiedImageError):
-        return "no picture" if path.stat().st_size else "an empty file"
+        if not path.stat().st_size:
+            return "an empty file"
+        return UNREAD_REASON if path.suffix.lower() in UNREAD else "no picture"
     return " ".join(str(error).split()) or type(error).__name__
 
 

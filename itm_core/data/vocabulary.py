@@ -184,11 +184,13 @@ def _backward(ids: Mapping[str, int]) -> dict[str, str]:
 def read_captions(path: Path) -> list[str]:
     """Return the captions of a file, one per line feed (no other character ends a line).
 
-    A byte order mark and carriage returns at line ends are removed. Raises
-    `InputError` when the file is missing or may not be read, or a line is not UTF-8.
+    A byte order mark and carriage returns at line ends are removed; in a file without line feeds,
+    carriage returns end the lines. Raises `InputError` when the file is missing or may not be
+    read, or a line is not UTF-8.
     """
     with reading(path, "captions not found"):
-        lines = path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
+        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    lines = content.split(b"\n" if b"\n" in content else b"\r")
     if lines[-1] == b"":
         lines.pop()
     captions = []
@@ -196,7 +198,9 @@ def read_captions(path: Path) -> list[str]:
         try:
             captions.append(line.decode("utf-8").rstrip("\r"))
         except UnicodeDecodeError as error:
-            remedy = f"iconv -f latin1 -t utf-8 {path.name} > new.txt, if latin1 is what it is"
+            utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+            guess = "utf-16" if utf16 else "latin1"
+            remedy = f"iconv -f {guess} -t utf-8 {path.name} > new.txt, if {guess} is what it is"
             raise InputError(
                 "not UTF-8", file=path, row=row, found=str(error), remedy=remedy
             ) from None

@@ -37,20 +37,30 @@ def read_vectors(path: Path, words: Collection[str], width: int) -> dict[str, np
 
     Other lines are skipped unread. Of a repeated word the first line counts.
 
-    Raises `InputError` for vectors of another width, and for a line that is damaged.
+    Words and numbers are separated by spaces or tabs.
+
+    Raises `InputError` for vectors of another width, a line that is damaged, another file, and one
+    that has none of the words.
     """
     vectors: dict[str, np.ndarray] = {}
     wanted = {word.encode(): word for word in words}
     with reading(path), path.open("rb") as file:
         rows = _without_header(path, file, width)
         for row, line in rows:
-            word = wanted.get(line.split(b" ", 1)[0])
+            word = wanted.get(next(iter(line.split(None, 1)), b""))
             if word is None or word in vectors:
                 continue
             cells = line.split()[1:]
             if len(cells) > width:  # a phrase, such as ". . ." of the GloVe of 840 billion words
                 continue
             vectors[word] = _floats(path, row, cells, width)
+    if words and not vectors:
+        raise InputError(
+            "none of the words is in this file",
+            file=path,
+            expected=f"lines of a word and {width} numbers",
+            remedy="take vectors of the language of the captions, of words without a suffix",
+        )
     return vectors
 
 
@@ -60,6 +70,17 @@ def _without_header(path: Path, lines: Iterator[bytes], width: int) -> Iterator[
     cells = first[0].split() if first else []
     header = len(cells) == 2 and all(cell.isdigit() for cell in cells)
     found = int(cells[1]) if header else len(cells) - 1
+    first += islice(lines, 1)
+    if len(first) > header and not _are_numbers(first[header].split()[1:]):
+        raise InputError(
+            "not a file of word vectors",
+            file=path,
+            row=header + 1,
+            expected="a word and its numbers between spaces: a .txt of GloVe, a .vec of fastText",
+            found=first[header][:60].decode(errors="replace").strip(),
+            remedy="download the file itself (a small one may only point to it); a .bin is "
+            "converted with save_word2vec_format of gensim",
+        )
     if found != width:
         raise InputError(
             "word vectors of another width",
@@ -68,9 +89,15 @@ def _without_header(path: Path, lines: Iterator[bytes], width: int) -> Iterator[
             found=max(found, 0),
             remedy=f"set encoder.word_width={found}, or take another file" if found > 0 else None,
         )
-    if not header:
-        yield 1, first[0]
-    yield from enumerate(lines, 2)
+    yield from enumerate(first[header:], header + 1)
+    yield from enumerate(lines, 3)
+
+
+def _are_numbers(cells: list[bytes]) -> bool:
+    try:
+        return bool(np.array(cells[-1:], np.float32).size)
+    except ValueError:
+        return False
 
 
 def _floats(path: Path, row: int, cells: list[bytes], width: int) -> np.ndarray:

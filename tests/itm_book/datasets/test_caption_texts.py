@@ -127,3 +127,25 @@ def test_latin_1_is_named(tmp_path: Path) -> None:
     path.write_bytes("image,caption\n1.jpg,Ein Hund im Café\n".encode("latin-1"))
     with pytest.raises(InputError, match="row 2: not UTF-8.*iconv -f latin1"):
         read_captioned(path, "train")
+    path.write_text("image,caption\n1.jpg,A dog\n", encoding="utf-16")  # of PowerShell's >
+    with pytest.raises(InputError, match="row 1: not UTF-8.*iconv -f utf-16"):
+        read_captioned(path, "train")
+
+
+def test_blank_lines_hold_no_caption(tmp_path: Path) -> None:
+    path = written(tmp_path, "results.token", "1.jpg#0\tA dog .\n\n1.jpg#1\tTwo .\n  \n")
+    assert read_captioned(path, "train") == [Captioned("1", "train", ("A dog .", "Two ."))]
+
+
+@pytest.mark.parametrize("caption", [None, float("nan"), 3, ["A dog .", None]])
+def test_a_caption_that_is_not_text_is_named(tmp_path: Path, caption: object) -> None:
+    karpathy = {"images": [{"filename": "2.jpg", "split": "test", "sentences": [{"raw": caption}]}]}
+    coco = {
+        "images": [{"id": 2, "file_name": "2.jpg"}],
+        "annotations": [{"image_id": 2, "caption": caption}],
+    }
+    listed = [{"image": "1.jpg", "caption": "A cat ."}, {"image": "2.jpg", "caption": caption}]
+    for content, split in ((listed, "test"), (coco, "test"), (karpathy, None)):
+        path = written(tmp_path, "captions.json", json.dumps(content))
+        with pytest.raises(InputError, match="image 2 has a caption that is not text; found"):
+            read_captioned(path, split)

@@ -90,6 +90,7 @@ def test_subfolders_any_name_the_same_photograph_twice_and_unreadable_ones(
     (photos / "text.jpg").write_text("no picture")
     (photos / "gone.jpg").symlink_to("nothing")
     (photos / "notes.txt").write_text("no photograph")
+    (photos / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
     (photos / ".hidden").mkdir()
     shutil.copy(photos / "green.png", photos / ".hidden" / "g.png")
 
@@ -103,7 +104,8 @@ def test_subfolders_any_name_the_same_photograph_twice_and_unreadable_ones(
         assert index(photos, photos / "gallery", matcher) == 0
     printed = capsys.readouterr().out
     assert "8 photographs, 1 of them the same as others; added 8" in printed
-    assert "not readable, left out: 4\n" in printed
+    assert "not readable, left out: 5\n" in printed
+    assert "    phone.HEIC: a format that is not read; save it as .jpg" in printed
     assert "    empty.jpg: not readable as a picture: an empty file" in printed
     assert "    text.jpg: not readable as a picture: no picture" in printed
     assert "    gone.jpg: No such file or directory" in printed

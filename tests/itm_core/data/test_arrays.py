@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import subprocess
@@ -177,6 +178,19 @@ def test_a_file_cut_off_during_the_training_is_named(tmp_path: Path) -> None:
     assert arrays.images_of(features, np.array([2, 3])).shape == (2, 7, 300)
     with pytest.raises(InputError, match=r"some.npy: the file ends before its last image.*image 4"):
         arrays.images_of(features, np.array([2, 40]))
+
+
+def test_a_file_too_large_for_the_process_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "train_ims.npy", np.zeros(3))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(np, "load", full)
+    with pytest.raises(InputError, match=r"no room in the memory of this process.*ulimit -v"):
+        arrays.mapped(tmp_path / "train_ims.npy")
 
 
 def test_an_array_that_may_not_be_read_is_not_called_spoilt(tmp_path: Path) -> None:

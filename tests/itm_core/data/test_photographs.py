@@ -82,7 +82,9 @@ def test_a_picture_that_would_fill_the_memory_is_refused(
             read_photograph(tmp_path / "a.png")
 
 
-def test_photographs_of_a_folder_come_by_name(tmp_path: Path) -> None:
+def test_photographs_of_a_folder_come_by_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in ("b.JPG", "a.png", ".hidden.png", "notes.txt"):
         (tmp_path / name).touch()
     (tmp_path / "below").mkdir()
@@ -91,6 +93,13 @@ def test_photographs_of_a_folder_come_by_name(tmp_path: Path) -> None:
         photographs_in(tmp_path / "below")
     with pytest.raises(InputError, match="no such folder"):
         photographs_in(tmp_path / "nowhere")
+    caplog.clear()
+    (tmp_path / "below" / "IMG_1.HEIC").touch()
+    with pytest.raises(InputError, match=r"found 1 such as IMG_1\.HEIC: a format that is not read"):
+        photographs_in(tmp_path / "below")
+    (tmp_path / "below" / "a.jpg").touch()
+    assert [path.name for path in photographs_in(tmp_path / "below")] == ["a.jpg"]
+    assert "left out: 1 such as IMG_1.HEIC: a format that is not read" in caplog.text
     (tmp_path / "line\nbreak.png").touch()
     with pytest.raises(InputError, match="a name that cannot be an id"):
         photographs_in(tmp_path)

@@ -108,3 +108,9 @@ def test_only_line_feeds_end_a_caption(tmp_path: Path) -> None:
     path = tmp_path / "caps.txt"
     path.write_bytes("one\u2028still one\r\ntwo\x0bstill two\n".encode())
     assert read_captions(path) == ["one\u2028still one", "two\x0bstill two"]
+    path.write_bytes(b"one\rstill one\n")
+    assert read_captions(path) == ["one\rstill one"]
+    path.write_bytes(b"\xef\xbb\xbfone\rtwo\r")
+    assert read_captions(path) == ["one", "two"]
+    path.write_bytes(b"")
+    assert read_captions(path) == []

@@ -34,9 +34,19 @@ def test_the_first_vector_of_each_wanted_word(tmp_path: Path, header: str) -> No
     }
 
 
+def test_tabs_and_words_of_several_parts(tmp_path: Path) -> None:
+    text = "dog\t1\t2\t3\r\nto name@domain.com 9 9 9\r\n\r\n"
+    found = read_vectors(written(tmp_path, text), ["dog", "to"], 3)
+    assert {word: vector.tolist() for word, vector in found.items()} == {"dog": [1, 2, 3]}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("<<<<<<< HEAD\ndog 1 2 3\n", "row 1: not a file of word vectors.*found <<<<<<< HEAD"),
+        ("version https://git-lfs.github.com/spec/v1\n", "row 1: not a file of word vectors"),
+        ("9 3\ndog 9:0.02 11:0.3\n", "row 2: not a file of word vectors"),
+        ("dog_NN 1 2 3\ncat_NN 1 2 3\n", "none of the words is in this file"),
         ("dog 1 2\n", "another width; expected 3 numbers.*found 2.*encoder.word_width=2"),
         ("5 300\ndog 1\n", "another width; expected 3 numbers.*found 300"),
         ("", "another width.*found 0"),
