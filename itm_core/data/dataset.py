@@ -290,11 +290,13 @@ def _require_below(count: int, problem: str, value: int) -> None:
 def _no_split(path: Path, name: str) -> InputError:
     splits = sorted(p.name.removesuffix("_ims.npy") for p in path.parent.glob("*_ims.npy"))
     found = f"splits {', '.join(splits)}" if splits else "no *_ims.npy in this folder"
+    if not path.parent.is_dir():
+        found = "no such folder" if path.is_absolute() else f"no such folder from {Path.cwd()}"
     beside = f"put {path.name} and {name}_caps.txt beside them; a dataset has train, dev and test"
     return InputError(
         f"no {name} split here",
         file=path,
-        found=found if path.parent.is_dir() else "no such folder",
+        found=found,
         remedy=beside if splits else "name a folder in the SCAN layout; `itm scenes` makes one",
     )
 

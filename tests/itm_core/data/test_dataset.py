@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -128,15 +129,18 @@ def test_a_spoilt_header_is_refused_in_one_way(tmp_path: Path, cuts: list[tuple[
         load_split(tmp_path, "train")
 
 
-def test_what_is_missing_is_said(tmp_path: Path) -> None:
+def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_dataset(tmp_path)
     (tmp_path / "train_ims.npy").rename(tmp_path / "testall_ims.npy")
     (tmp_path / "train_caps.txt").rename(tmp_path / "testall_caps.txt")
     assert len(load_split(tmp_path, "testall").captions) == 60
     with pytest.raises(InputError, match=r"splits dev, test, testall. Remedy: put train_ims.npy"):
         load_dataset(tmp_path)
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match=r"no such folder\."):
         load_dataset(tmp_path / "nowhere")
+    monkeypatch.chdir(tmp_path)  # as papermill without --cwd
+    with pytest.raises(InputError, match=f"found no such folder from {re.escape(str(tmp_path))}"):
+        load_dataset(Path("../data/nowhere"))
 
 
 def test_captions_are_counted_and_measured(tmp_path: Path) -> None:
