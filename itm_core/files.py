@@ -167,12 +167,17 @@ def read_json_value(path: Path) -> Any:
     def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         return unique_keys(pairs, path, what="values", source=lambda value: repr(value)[:60])
 
+    text = ""
     try:
         with reading(path):
             text = path.read_text(encoding="utf-8-sig")
         return json.loads(text, object_pairs_hook=without_repeats)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError("not readable as JSON", file=path, found=str(error)) from None
+        cut = text.lstrip()[:1] in ("{", "[") and text.rstrip()[-1:] not in ("}", "]")
+        remedy = "the file ends in the middle: copy or download it again" if cut else None
+        raise InputError(
+            "not readable as JSON", file=path, found=str(error), remedy=remedy
+        ) from None
 
 
 def sha256(path: Path) -> str:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from itm_core.errors import InputError
-from itm_core.files import locked, make_folder, read_json, whole_file, write_json
+from itm_core.files import locked, make_folder, read_json, read_json_value, whole_file, write_json
 from tests.rights import closed
 
 
@@ -115,3 +115,14 @@ def test_a_lock_that_is_held_is_refused_or_waited_for(tmp_path: Path) -> None:
             pass
     with locked(path, "in use"):
         pass
+
+
+def test_a_json_that_ends_in_the_middle_is_said_to(tmp_path: Path) -> None:
+    path = tmp_path / "coco_karpathy_train.json"
+    path.write_text('[{"image": "1.jpg", "caption": "Two men walk . A brick pil')
+    with pytest.raises(InputError, match="not readable as JSON.*ends in the middle"):
+        read_json_value(path)
+    path.write_text('[{"image": 1.jpg}]')
+    with pytest.raises(InputError, match="not readable as JSON") as error:
+        read_json_value(path)
+    assert "ends in the middle" not in str(error.value)
