@@ -171,7 +171,7 @@ def read_json_value(path: Path) -> Any:
         with reading(path):
             text = path.read_text(encoding="utf-8-sig")
         return json.loads(text, object_pairs_hook=without_repeats)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError("not readable as JSON", file=path, found=str(error)) from None
 
 

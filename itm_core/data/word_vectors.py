@@ -44,7 +44,7 @@ def read_vectors(path: Path, words: Collection[str], width: int) -> dict[str, np
     with reading(path), path.open("rb") as file:
         rows = _without_header(path, file, width)
         for row, line in rows:
-            word = wanted.get(line.split(b" ", 1)[0])
+            word = wanted.get(line.partition(b" ")[0].partition(b"\t")[0])
             if word is None or word in vectors:
                 continue
             cells = line.split()[1:]
