@@ -30,7 +30,7 @@ from typing import Any
 
 from itm_book.datasets.caption_sources import photographs
 from itm_book.datasets.entity_alignment import ALIKE, aligned, paired
-from itm_book.datasets.entity_files import Boxes, EntityFiles, Sentence
+from itm_book.datasets.entity_files import EntityFiles, PhraseBoxes, Sentence
 from itm_core.data.dataset import SPLITS, Split, load_split
 from itm_core.data.vocabulary import tokenise
 from itm_core.errors import InputError
@@ -263,7 +263,7 @@ def _annotate_caption(
     row: Row | None,
     positions: Sequence[list[int]],
     sentence: Sentence,
-    boxes: Boxes,
+    boxes: PhraseBoxes,
     counts: Counts,
 ) -> None:
     """Fill the row of one caption with the objects of its tokens; None for one that is skipped."""
@@ -294,7 +294,7 @@ def _size(split: Split, image: int) -> tuple[float, float] | None:
     return None if picture is None else (float(picture.shape[1]), float(picture.shape[0]))
 
 
-def _scaled(boxes: Boxes, size: tuple[float, float] | None) -> list[dict[str, Any]]:
+def _scaled(boxes: PhraseBoxes, size: tuple[float, float] | None) -> list[dict[str, Any]]:
     """Return the boxes in pixels of a picture of this size; unchanged for None."""
     wide, high = (1.0, 1.0) if size is None else (size[k] / boxes.size[k] for k in (0, 1))
     return [

@@ -55,7 +55,7 @@ class Sentence:
 
 
 @dataclass(frozen=True)
-class Boxes:
+class PhraseBoxes:
     """The boxes of an image, ``x1, y1, x2, y2`` from 0, each with its chains.
 
     Attributes:
@@ -129,7 +129,7 @@ class EntityFiles:
             )
         return sentences
 
-    def boxes(self, name: str) -> Boxes:
+    def boxes(self, name: str) -> PhraseBoxes:
         """Return the boxes of a photograph, see `read_boxes`."""
         return read_boxes(self.home / "Annotations" / f"{name}.xml")
 
@@ -161,7 +161,7 @@ def read_sentence(line: str, file: Path | None = None, row: int | None = None) -
     return Sentence(tuple(words), tuple(phrases))
 
 
-def read_boxes(path: Path) -> Boxes:
+def read_boxes(path: Path) -> PhraseBoxes:
     """Return the boxes of an XML file, clipped to the photograph.
 
     Pixels in the file count from 1; as in the authors' reader, 1 is subtracted from every corner.
@@ -186,7 +186,7 @@ def read_boxes(path: Path) -> Boxes:
     return _inside((width, height), corners)
 
 
-def _inside(size: tuple[int, int], boxes: list[tuple[list[float], tuple[str, ...]]]) -> Boxes:
+def _inside(size: tuple[int, int], boxes: list[tuple[list[float], tuple[str, ...]]]) -> PhraseBoxes:
     """Return boxes that are clipped to a photograph, without those that have no area in it."""
     kept, clipped, empty = [], 0, 0
     for corners, chains in boxes:
@@ -198,7 +198,7 @@ def _inside(size: tuple[int, int], boxes: list[tuple[list[float], tuple[str, ...
         else:
             clipped += inside != tuple(corners)
             kept.append((inside, chains))
-    return Boxes(size, tuple(kept), clipped, empty)
+    return PhraseBoxes(size, tuple(kept), clipped, empty)
 
 
 def _number(element: ElementTree.Element, name: str) -> float:
