@@ -172,7 +172,7 @@ def read_json_value(path: Path) -> Any:
         with reading(path):
             text = path.read_text(encoding="utf-8-sig")
         return json.loads(text, object_pairs_hook=without_repeats)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         cut = text.lstrip()[:1] in ("{", "[") and text.rstrip()[-1:] not in ("}", "]")
         remedy = "the file ends in the middle: copy or download it again" if cut else None
         raise InputError(

@@ -144,11 +144,12 @@ def _search(options: argparse.Namespace) -> int:
     for sentence in options.sentences:
         large = options.html is not None
         result = gallery.search(sentence, options.top, options.candidates, small=not large)
-        print("\n".join(lines_of(result)))
         results.append(result)
     if options.html is not None:
         from itm_book.galleries.page import write_page
 
         write_page(options.html, gallery.run, options.folder.resolve().name, results)
+    print("\n".join(line for result in results for line in lines_of(result)))
+    if options.html is not None:
         print(options.html)
     return 0

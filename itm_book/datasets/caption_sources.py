@@ -16,17 +16,20 @@ Page: "How to use it three ways", "Your own data".
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from itm_book.datasets.caption_texts import read_rows
 from itm_core.data.dataset import Split
+from itm_core.data.names import id_problem, require_split_name
 from itm_core.data.photographs import image_key
-from itm_core.errors import InputError
+from itm_core.errors import InputError, escaped
 from itm_core.files import read_json, read_json_value, unique_keys
 from itm_core.settings import at_least
 
+SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which no file of text can hold
 KARPATHY = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
 
 log = logging.getLogger(__name__)
@@ -65,15 +68,11 @@ def read_captioned(
     Raises `InputError` for a file of another format, an empty caption, two images that share a key
     (see `image_key`), and a split that is missing or not allowed.
     """
+    if split is not None:
+        require_split_name(split)
     by_image: dict[tuple[str, str], list[str]] = {}
     for image, image_split, caption in _read(path, split):
-        if not isinstance(caption, str):  # null and NaN, as pandas writes an empty cell
-            raise InputError(
-                f"image {image} has a caption that is not text",
-                file=path,
-                found=str(caption),
-                remedy="give it a text, or take it out of the file",
-            )
+        _require_texts(path, image, caption)
         by_image.setdefault((image, image_split), []).append(" ".join(caption.split()))
     if not by_image:
         raise InputError("no captions in this file", file=path)
@@ -87,6 +86,24 @@ def read_captioned(
     if min(counts) < max(counts):
         log.info("%s: %d to %d captions an image, all kept", path, min(counts), max(counts))
     return taken
+
+
+def _require_texts(path: Path, image: str, caption: object) -> None:
+    """Raise `InputError` for a key that cannot be an id, and a caption that is no text."""
+    if problem := id_problem(image):
+        raise InputError(
+            f"not a name of an image: {problem}",
+            file=path,
+            found=repr(escaped(image)[:60]),
+            remedy="name the file of the picture, without control characters",
+        )
+    if not isinstance(caption, str) or SURROGATE.search(caption):
+        raise InputError(
+            f"a caption of image {image} is not a text",
+            file=path,
+            expected="one or more words",
+            found=escaped(repr(caption)[:60]),
+        )
 
 
 def _read(path: Path, split: str | None) -> Iterable[tuple[str, str, str]]:
@@ -176,6 +193,15 @@ def _coco(path: Path, content: dict, split: str) -> list[tuple[str, str, str]]:
     keyed = ((image_key(file), (number, file)) for number, file in file_of.items())
     by_key = unique_keys(keyed, path, source=lambda it: f"{it[1]} (id {it[0]})")
     place = {key: i for i, key in enumerate(by_key)}
+    stray = next((a for a in content["annotations"] if a["image_id"] not in file_of), None)
+    if stray is not None:
+        raise InputError(
+            "a caption of an image that is not listed",
+            file=path,
+            expected="the id of one of the images, of the same type",
+            found=f"image_id {stray['image_id']!r}",
+            remedy="take the annotation out, or add its image",
+        )
     rows = [
         (image_key(file_of[a["image_id"]]), split, a["caption"]) for a in content["annotations"]
     ]

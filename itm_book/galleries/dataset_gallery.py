@@ -136,7 +136,18 @@ class DatasetGallery:
 
     def embeddings(self) -> np.ndarray:
         """Return the encoded regions ``[I, R, D]`` float32, as they are stored."""
-        return np.concatenate([block.vectors.numpy() for block in self._search.store.blocks()])
+        store = self._search.store
+        embeddings = np.zeros(store.regions.shape, np.float32)
+        start = 0
+        for block in store.blocks():  # each as wide as its image of most regions
+            images, regions, _ = block.vectors.shape
+            embeddings[start : start + images, :regions] = block.vectors.numpy()
+            start += images
+        return embeddings
+
+    def region_lens(self) -> np.ndarray | None:
+        """Return how many regions each image has, ``[I]``; None where all have R."""
+        return self._search.store.lens
 
     def boxes(self) -> np.ndarray | None:
         """Return the boxes ``[I, R, 4]`` of the dataset, or None."""

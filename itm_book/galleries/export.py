@@ -22,8 +22,9 @@ def export_embeddings(gallery: Gallery, path: Path) -> None:
     """Write the encoded regions of every image.
 
     An ``.npz`` has ``files [I]``, ``embeddings [I, R, D]`` float32 and, where there are boxes,
-    ``boxes [I, R, 4]`` in pixels; a ``.parquet`` has a row for each region, with the columns
-    ``file``, ``region``, ``x1``, ``y1``, ``x2``, ``y2`` and ``embedding``.
+    ``boxes [I, R, 4]`` in pixels; where images have different numbers of regions, ``region_lens
+    [I]`` and zeros after an image's last. A ``.parquet`` has a row for each region, with the
+    columns ``file``, ``region``, ``x1``, ``y1``, ``x2``, ``y2`` and ``embedding``.
 
     Raises `InputError` for another ending, or where a ``.parquet`` cannot be written.
     """
@@ -33,11 +34,16 @@ def export_embeddings(gallery: Gallery, path: Path) -> None:
     if boxes is not None:
         arrays["boxes"] = np.asarray(boxes, np.float32)
     images, regions, width = embeddings.shape
+    lens = gallery.region_lens()
+    if lens is not None:
+        arrays["region_lens"] = np.asarray(lens)
+    is_region = np.arange(regions) < (np.full(images, regions) if lens is None else lens)[:, None]
     columns = {"file": np.repeat(files, regions), "region": np.tile(np.arange(regions), images)}
     if boxes is not None:
         sides = np.asarray(boxes, np.float32).reshape(-1, 4)
         columns |= {name: sides[:, k] for k, name in enumerate(("x1", "y1", "x2", "y2"))}
-    _write(path, arrays, pd.DataFrame({**columns, "embedding": [*embeddings.reshape(-1, width)]}))
+    table = pd.DataFrame({**columns, "embedding": [*embeddings.reshape(-1, width)]})
+    _write(path, arrays, table[is_region.ravel()])
 
 
 def export_scores(gallery: Gallery, sentences: Sequence[str], path: Path) -> None:

@@ -130,6 +130,9 @@ class PhotographGallery:
         ]
         return np.concatenate(blocks)
 
+    def region_lens(self) -> None:
+        """Return None: every photograph has R regions."""
+
     def boxes(self) -> np.ndarray:
         """Return the boxes ``[I, R, 4]`` of every photograph, in its pixels."""
         (boxes,) = read_rows(self.folder, self.digests, "boxes")

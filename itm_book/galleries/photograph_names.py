@@ -84,9 +84,10 @@ def photographs_at(paths: Sequence[Path], root: Path) -> Photographs:
         if path.is_dir():
             below = photographs_below(path)
             start = name_of(path, root)
-            prefix = "" if start == "." else f"{start}/"
-            files |= {f"{prefix}{name}": file for name, file in below.files.items()}
-            unreadable |= {f"{prefix}{name}": reason for name, reason in below.unreadable.items()}
+            files |= {_below(start, name, root): file for name, file in below.files.items()}
+            unreadable |= {
+                _below(start, name, root): reason for name, reason in below.unreadable.items()
+            }
         elif os.path.lexists(path):
             files[name_of(path, root)] = path
         else:
@@ -97,6 +98,12 @@ def photographs_at(paths: Sequence[Path], root: Path) -> Photographs:
 def name_of(path: Path, root: Path) -> str:
     """Return the name of a photograph: its path relative to ``root``; a link is not followed."""
     return Path(os.path.relpath(path.parent.resolve() / path.name, root.resolve())).as_posix()
+
+
+def _below(start: str, name: str, root: Path) -> str:
+    """Return the name of a photograph of a folder that is named ``start``, perhaps above root."""
+    base = root.resolve()
+    return Path(os.path.relpath(base / start / name, base)).as_posix()
 
 
 def outside(name: str) -> bool:

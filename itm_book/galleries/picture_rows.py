@@ -21,7 +21,7 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from itm_book.pairs.pair_records import LONGEST_SIDE
+from itm_book.pairs.embedded_pictures import LONGEST_SIDE
 from itm_book.photographs.region_features import Described, Task
 from itm_core.errors import InputError
 from itm_core.files import whole_file

@@ -71,7 +71,10 @@ class Gallery(Protocol):
         """Return the scores ``[I, C]`` of every image with every sentence."""
 
     def embeddings(self) -> np.ndarray:
-        """Return the encoded regions ``[I, R, D]``."""
+        """Return the encoded regions ``[I, R, D]``, zero after an image's last."""
+
+    def region_lens(self) -> np.ndarray | None:
+        """Return how many regions each image has, ``[I]``; None where all have R."""
 
     def boxes(self) -> np.ndarray | None:
         """Return the boxes ``[I, R, 4]`` in pixels, or None."""

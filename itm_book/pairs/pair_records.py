@@ -8,16 +8,14 @@ Page: "First match"; "Figure gallery".
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
+from itm_book.pairs.embedded_pictures import embedded
 from itm_book.pairs.word_maps import read_pairs
 from itm_core.data.dataset import Split
 from itm_core.data.vocabulary import EMPTY_WORDS
@@ -31,9 +29,6 @@ from itm_core.models import DirectionOutput, Matcher
 from itm_core.models.matcher import AttentionPass
 from itm_core.models.pairing import REGIONS
 
-LONGEST_SIDE = 480  # pixels of an embedded picture
-DRAWN_SIDE = 160  # up to here lossless: JPEG artefacts are visible when enlarged
-THUMBNAIL_SIDE = 240  # of small pictures, where a page has many
 Measures = tuple[float, float, float]
 
 
@@ -275,7 +270,7 @@ def pair(
     original = None if picture is None else (picture.shape[1], picture.shape[0])
     if split.sizes is not None:
         original = (int(split.sizes[image][0]), int(split.sizes[image][1]))
-    uri, size = _embedded(picture, small) if picture is not None else (None, original)
+    uri, size = embedded(picture, small=small) if picture is not None else (None, original)
     if size is None:  # neither picture nor sizes: the extent of the boxes
         reach = np.ones(2) if boxes is None else np.ceil(boxes[image].reshape(-1, 2).max(0))
         size = original = (int(reach[0]), int(reach[1]))
@@ -383,21 +378,6 @@ def _true_boxes(
     boxes = np.array([thing["box"] for thing in objects[image]["objects"]], float).reshape(-1, 4)
     of_words = [boxes[(token or {}).get("objects", [])] for token in tokens[caption]]
     return of_words if len(of_words) == words else None
-
-
-def _embedded(picture: np.ndarray, small: bool) -> tuple[str, tuple[int, int]]:
-    """Return a picture ``[H, W, 3]`` as a data URI, scaled down to a limit, and its size."""
-    shown = Image.fromarray(np.ascontiguousarray(picture))
-    kind = "webp" if small else "png" if max(shown.size) <= DRAWN_SIDE else "jpeg"
-    side = THUMBNAIL_SIDE if small else LONGEST_SIDE
-    shown.thumbnail((side, side))
-    with BytesIO() as file:
-        if kind == "png":
-            shown.save(file, kind, optimize=True)
-        else:
-            shown.save(file, kind, quality=85)
-        text = base64.b64encode(file.getvalue()).decode()
-    return f"data:image/{kind};base64,{text}", shown.size
 
 
 def _rounded(values: np.ndarray, digits: int) -> Any:

@@ -147,5 +147,47 @@ def test_a_caption_that_is_not_text_is_named(tmp_path: Path, caption: object) ->
     listed = [{"image": "1.jpg", "caption": "A cat ."}, {"image": "2.jpg", "caption": caption}]
     for content, split in ((listed, "test"), (coco, "test"), (karpathy, None)):
         path = written(tmp_path, "captions.json", json.dumps(content))
-        with pytest.raises(InputError, match="image 2 has a caption that is not text; found"):
+        with pytest.raises(InputError, match="a caption of image 2 is not a text"):
             read_captioned(path, split)
+
+
+def karpathy(**changes: object) -> dict[str, object]:
+    image = {"filename": "a.jpg", "split": "test", "sentences": [{"raw": "a dog"}], **changes}
+    return {"images": [image]}
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (karpathy(sentences=[{"raw": 5}]), "a caption of image a is not a text"),
+        (karpathy(sentences=[{"raw": None}]), "a caption of image a is not a text"),
+        (karpathy(sentences=[{"raw": "\ud800"}]), "a caption of image a is not a text"),
+        (karpathy(filename=""), "not a name of an image: it is empty"),
+        (karpathy(filename="a\nb.jpg"), "not a name of an image: a line break"),
+        ([{"image": "a.jpg", "caption": ["a dog", 5], "split": "test"}], "is not a text"),
+        ([{"image": "a.jpg", "caption": {"raw": "x"}, "split": "test"}], "is not a text"),
+    ],
+)
+def test_names_and_captions_that_no_text_file_can_hold_are_refused(
+    tmp_path: Path, content: object, problem: str
+) -> None:
+    path = tmp_path / "captions.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=rf"captions\.json: .*{problem}"):
+        read_captioned(path)
+
+
+def test_a_caption_of_an_image_that_coco_does_not_list_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "captions.json"
+    annotations = [{"image_id": "7", "caption": "a dog"}]
+    images = [{"id": 7, "file_name": "a.jpg"}]
+    path.write_text(json.dumps({"images": images, "annotations": annotations}))
+    with pytest.raises(InputError, match=r"an image that is not listed; .*found image_id '7'"):
+        read_captioned(path, "test")
+
+
+def test_json_that_is_nested_too_deeply_is_not_readable(tmp_path: Path) -> None:
+    path = tmp_path / "captions.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(InputError, match="not readable as JSON"):
+        read_captioned(path)

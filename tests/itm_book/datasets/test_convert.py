@@ -273,3 +273,13 @@ def test_a_repeated_record_has_as_many_regions(tmp_path: Path) -> None:
     write_tsv(source / "other.tsv", IDS[:1], regions=COUNTS[0] - 1)
     with pytest.raises(InputError, match="two images share the key '58350'"):
         convert(source, tmp_path / "again", captions, progress=False)
+
+
+def test_the_name_of_a_split_leads_to_no_other_folder(tmp_path: Path) -> None:
+    text = tmp_path / "text.token"
+    text.write_text(f"{IDS[0]}.jpg#0\ta dog\n")
+    source = write_ragged(tmp_path / "tsv")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InputError, match="not the name of a split"):
+        convert(source, tmp_path / "made", text, split="../x", progress=False)
+    assert sorted(tmp_path.iterdir()) == before

@@ -13,6 +13,8 @@ from itm_book.galleries.indexing import index_photographs
 from itm_book.galleries.photograph_gallery import PhotographGallery
 from itm_core.cli import main
 from itm_core.experiments.run import Run
+from itm_core.experiments.runs import train_or_load
+from tests.micro import SMALL, write_dataset
 from tests.painted import COLOURS
 
 SENTENCES = ["a red dog", "a green ball"]
@@ -93,3 +95,30 @@ def test_without_pyarrow_the_command_that_installs_it_is_named(
         assert export(gallery, str(tmp_path / words[0]), *words[1:]) == 2
         assert told in capsys.readouterr().err
         assert not (tmp_path / words[0]).exists()
+
+
+def test_images_with_fewer_regions_are_exported_with_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lens = np.array([2, 1, 3, 3, 1, 2, 3, 1, 2, 3, 1, 2])  # of 4: no image of this split has all
+    dataset, tables = write_dataset(tmp_path / "ragged"), []
+    for split in ("train", "dev", "test"):
+        values = np.load(dataset / f"{split}_ims.npy")
+        values[np.arange(4) >= lens[:, None]] = 0
+        np.save(dataset / f"{split}_ims.npy", values)
+        np.save(dataset / f"{split}_region_lens.npy", lens)
+    boxes = np.tile(np.float32([0, 0, 9, 9]), (12, 4, 1))
+    boxes[np.arange(4) >= lens[:, None]] = 0
+    np.save(dataset / "test_boxes.npy", boxes)
+    options = {"device": "cpu", "root": tmp_path / "runs", "progress": False}
+    run = train_or_load(dataset, "scan-t2i-mean", overrides=SMALL, **options)
+    assert main(["index", str(dataset), str(tmp_path / "made"), "--run", str(run.folder)]) == 0
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", lambda table, *_, **__: tables.append(table))
+    for name in ("regions.npz", "regions.parquet"):
+        assert main(["gallery", "export", str(tmp_path / "made"), str(tmp_path / name)]) == 0
+    with np.load(tmp_path / "regions.npz") as regions:
+        assert regions["region_lens"].tolist() == lens.tolist()
+        assert regions["embeddings"].shape == (12, 4, 8)
+        assert (np.abs(regions["embeddings"]).sum(-1) > 0).sum(1).tolist() == lens.tolist()
+        np.testing.assert_array_equal(regions["boxes"], boxes)
+    assert tables[0].groupby("file", sort=False).size().tolist() == lens.tolist()

@@ -169,6 +169,18 @@ def test_indexing_again_follows_the_folder_and_keeps_what_was_added_from_elsewhe
     assert Path(best.names[0]).samefile(tmp_path / "elsewhere" / "x.png")
 
 
+@pytest.mark.parametrize("place", [".", "..", "photos"])
+def test_a_photograph_has_one_name_from_wherever_it_is_added(
+    place: str, photos: Path, tmp_path: Path, matcher: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert index(photos, tmp_path / "made", matcher) == 0
+    before = content(tmp_path / "made")
+    monkeypatch.chdir(photos if place == ".." else tmp_path)
+    options = ["--matcher", str(matcher.folder)]
+    assert main(["gallery", "add", str(tmp_path / "made"), place, *options]) == 0
+    assert content(tmp_path / "made") == before
+
+
 def test_gallery_and_photographs_can_be_moved(
     photos: Path, tmp_path: Path, matcher: Run, capsys: Lines
 ) -> None:

@@ -68,3 +68,17 @@ def test_a_title_made_of_html_stays_text(gallery: PhotographGallery, tmp_path: P
     with pytest.raises(InputError, match="put the dataset back"):
         write_page(tmp_path / "other.html", gallery.run, "x", [bare])
     assert not (tmp_path / "other.html").exists()
+
+
+def test_the_page_is_whole_where_the_lines_have_no_reader(
+    gallery: PhotographGallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*lines: object) -> None:  # as in ``itm search ... | head -1``
+        raise BrokenPipeError
+
+    path, matcher = tmp_path / "red.html", str(gallery.run.folder)
+    command = ["search", str(gallery.folder), "a red dog", "--matcher", matcher]
+    monkeypatch.setattr("builtins.print", closed)
+    with pytest.raises(BrokenPipeError):
+        main([*command, "--html", str(path)])
+    assert path.read_text().rstrip().endswith("</html>")

@@ -25,8 +25,10 @@ def written(folder: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize("header", ["", "4 3\n"])
-def test_the_first_vector_of_each_wanted_word(tmp_path: Path, header: str) -> None:
-    found = read_vectors(written(tmp_path, header + GLOVE), ["red", "dog", ".", "café", "cat"], 3)
+@pytest.mark.parametrize("delimiter", [" ", "\t"])
+def test_the_first_vector_of_each_wanted_word(tmp_path: Path, header: str, delimiter: str) -> None:
+    text = (header + GLOVE).replace(" ", delimiter)
+    found = read_vectors(written(tmp_path, text), ["red", "dog", ".", "café", "cat"], 3)
     assert {word: vector.tolist() for word, vector in found.items()} == {
         "dog": [1, 2, 3],
         "red": [4, 5, 6],
