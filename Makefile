@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 COMPLETE := $(VENV)/.complete
 # Present while a complete environment is updated: then it is not made anew.
 UPDATING := $(VENV)/.updating
-EXTRAS := bert,book,cluster,photographs,search,test
+EXTRAS := bert,book,cluster,photographs,search,stores,test
 
 # Any Python from 3.11 on: make book PYTHON=/path/to/python3.12
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \

@@ -215,4 +215,5 @@ def test_freed_memory_is_kept_unless_the_user_has_chosen(chosen: dict[str, str])
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
     command = [sys.executable, "-c", FAULTS.format(first="import itm_core.environment")]
     shown = subprocess.run(command, env=clean | chosen, capture_output=True, text=True, check=True)
-    assert int(shown.stdout) > 1000 if chosen else int(shown.stdout) < 100
+    faults = int(shown.stdout)  # of some 40,000 pages that are made anew
+    assert faults > 10_000 if chosen else faults < 5_000

@@ -139,12 +139,12 @@ def test_moved_ranks_are_counted_in_both_directions() -> None:
     plain = np.kron(np.eye(2), np.ones(5)).astype(np.float32)  # all right answers first
     short = plain.copy()
     short[1, 0] = 1.5  # the first caption now finds the wrong image, and the second image it
-    found = benchmarks._changes(plain, short)
+    found = benchmarks._changes(plain, short, np.repeat([0, 1], 5))
     assert found["ranks moved"] == pytest.approx(100 * 2 / 12)  # of two images and ten captions
     assert found["largest difference"] == "1.5000"
     assert found["R@1 t2i"] == pytest.approx(-10)
     assert found["R@1 i2t"] == pytest.approx(-50)
-    same = benchmarks._changes(plain, plain)
+    same = benchmarks._changes(plain, plain, np.repeat([0, 1], 5))
     assert same["ranks moved"] == same["rSum"] == 0
 
 

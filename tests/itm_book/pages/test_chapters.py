@@ -141,6 +141,8 @@ def test_names_in_braces_stand_for_the_preset(tmp_path: Path) -> None:
     clone = write_small_clone(tmp_path)
     word = {"all": "{seeds}", "some": ["scan{profile}", 3], "none": None}
     change(clone, "second", book={"parameters": {"word": word}, "alone": True})
+    path = clone / "notebooks" / "second.ipynb"
+    path.write_text(path.read_text().replace("word = 'none'", "word = {}"))
     chapter = chapters_of(clone, "small")[1]
     assert chapter == Chapter(
         notebook="second",
