@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from itm_book.checkpoints.reading import flattened, plain, read_checkpoint
@@ -141,6 +141,7 @@ def test_what_is_something_else_is_named_without_an_alarm(
 
 
 @given(st.integers(0, 2**31), st.integers(1, 255))
+@example(1520, 0x10)  # the weights are marked as a folder
 def test_a_changed_byte_of_an_archive_changes_no_weight(
     tmp_path_factory: pytest.TempPathFactory, place: int, change: int
 ) -> None:
