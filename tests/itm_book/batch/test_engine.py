@@ -73,7 +73,16 @@ def folders(place: Path) -> list[Path]:
 
 
 def children() -> set[psutil.Process]:
-    return set(psutil.Process().children(recursive=True))
+    """The processes that run below this one; not what has ended, nor Python's own helper."""
+    return {child for child in psutil.Process().children(recursive=True) if is_at_work(child)}
+
+
+def is_at_work(process: psutil.Process) -> bool:
+    try:
+        ended = process.status() == psutil.STATUS_ZOMBIE
+        return not ended and "resource_tracker" not in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
 
 
 # --- killed at any moment ----------------------------------------------------------------------
