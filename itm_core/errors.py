@@ -39,6 +39,7 @@ def similar_names(name: str, names: Collection[str]) -> list[str]:
     """
 
     def plain(text: str) -> str:
+        """Return the text without case, and with one hyphen for its separators."""
         return re.sub(r"[\s_-]+", "-", text.casefold())
 
     stem = name.replace("\\", "/").rstrip("/").rpartition("/")[2].strip()

@@ -165,6 +165,7 @@ def read_json_value(path: Path) -> Any:
     """
 
     def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """Return an object of the file; raises `InputError` for a repeated key."""
         return unique_keys(pairs, path, what="values", source=lambda value: repr(value)[:60])
 
     text = ""

@@ -102,6 +102,7 @@ def name_in(names: Collection[str] | Callable[[], Collection[str]]) -> AfterVali
     """
 
     def check(value: str) -> str:
+        """Return the value; raises unless it is one of the names."""
         known = names() if callable(names) else names
         if value not in known:
             raise PydanticCustomError(

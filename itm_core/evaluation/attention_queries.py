@@ -189,6 +189,7 @@ def _joined(parts: Sequence[Queries]) -> Queries:
     wide = max(part.weights.shape[1] for part in parts)
 
     def joined(name: str) -> Tensor:
+        """Return one field of all batches."""
         values = [getattr(part, name) for part in parts]
         if name in ("weights", "overlap"):
             values = [pad_right(x, (0, wide - x.shape[1])) for x in values]

@@ -40,6 +40,7 @@ def compiled(matcher: Matcher) -> Matcher:
     fast = torch.compile(types.MethodType(forward_copy, matcher), dynamic=True)
 
     def forward(pairing: Pairing) -> Tensor:
+        """Return the scores of a pairing, by the compiled code."""
         for side in (pairing.regions, pairing.words):
             side.precompute()  # one graph, whichever lazy values exist already
         return fast(pairing)

@@ -310,6 +310,7 @@ def score_matrix(
     scores = np.empty((len(features), len(captions)), np.float32)
 
     def fill(scorer: Matcher, rows: slice, show: bool) -> None:
+        """Compute the scores of the images in ``rows``."""
         scorer = compiled(scorer) if compile else scorer
         blocks = score_blocks(
             scorer, features, captions, rows=rows, precision=precision, progress=show

@@ -27,6 +27,7 @@ def dev_scorer(dev: PreparedSplit, limit: int | None) -> Callable[[Matcher], dic
     captions, caption_image = Captions.of(dev.tokens[:total]), dev.split.caption_image[:total]
 
     def score(matcher: Matcher) -> dict[str, float]:
+        """Return the retrieval numbers of the development split."""
         scores = score_matrix(matcher, features, captions)
         return retrieval.metrics(scores, caption_image).flat()
 

@@ -129,6 +129,7 @@ def end_with_parent() -> None:
     """Terminate this process, by a signal, once the one that called `launch` has ended."""
 
     def watch() -> None:
+        """Wait for the end of the parent, then terminate this process."""
         os.read(0, 1)  # nothing is ever written: this returns when the other end is closed
         os.kill(os.getpid(), signal.SIGTERM)
 
