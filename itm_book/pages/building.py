@@ -43,7 +43,6 @@ from itm_core.files import locked, space_checked
 log = logging.getLogger(__name__)
 
 INDEX = Path("_build", "html", "index.html")
-COVER = "first_match"  # the notebook whose cell tagged `staging.COVER_TAG` opens the landing page
 
 
 class BookError(InputError):
@@ -139,7 +138,7 @@ def stage(root: Path) -> Path:
     staging.write_generated(
         folder / "book" / "generated",
         _records(root),
-        cover_from=folder / "notebooks" / f"{COVER}.ipynb",
+        notebooks=folder / "notebooks",
     )
     run_pages.write_runs_page(folder / "book" / "generated" / "runs.md", root / "data" / "runs")
     return folder

@@ -14,7 +14,7 @@ from itm_book.pages.chapters import METADATA
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
-COVER_TAG = "cover"
+INCLUDED = {"cover": "first_match", "findings": "findings"}  # tag of a cell: its notebook
 COVER_WORDS = """One of ten photographs that no matcher was trained on, and a sentence for it.
 Point at a word: regions light up by its attention to them. Point at a region: words light up. The
 menu has the other photographs and methods; RCAR reads the photograph again in *steps*, and its
@@ -58,11 +58,19 @@ def _describe(cell: NotebookNode, heading: str) -> None:
     image.setdefault("alt", alt)
 
 
-def write_generated(folder: Path, records: Sequence[dict[str, Any]], *, cover_from: Path) -> None:
-    """Write the parts that the prose includes: ``execution.md`` and ``cover.md``."""
+def write_generated(folder: Path, records: Sequence[dict[str, Any]], *, notebooks: Path) -> None:
+    """Write the parts that the prose includes.
+
+    ``execution.md``, and for each tag of `INCLUDED` the output of the cell with this tag in an
+    executed notebook of the folder ``notebooks``; empty where there is none.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "execution.md").write_text(execution_page(records), encoding="utf-8")
-    (folder / "cover.md").write_text(_cover(cover_from), encoding="utf-8")
+    for tag, name in INCLUDED.items():
+        text = _tagged(notebooks / f"{name}.ipynb", tag)
+        if text and tag == "cover":
+            text += COVER_WORDS
+        (folder / f"{tag}.md").write_text(text, encoding="utf-8")
 
 
 def execution_page(records: Sequence[dict[str, Any]]) -> str:
@@ -110,13 +118,11 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {remainder:02d} s" if minutes else f"{seconds:.1f} s"
 
 
-def _cover(notebook: Path) -> str:
-    """Return the top of the landing page: the HTML of the cell tagged `COVER_TAG`, if any."""
+def _tagged(notebook: Path, tag: str) -> str:
+    """Return the HTML of the cells with a tag as a raw block; empty if there is none."""
     cells = nbformat.read(notebook, as_version=4).cells if notebook.exists() else []
-    tagged = [cell for cell in cells if COVER_TAG in cell.metadata.get("tags", [])]
+    tagged = [cell for cell in cells if tag in cell.metadata.get("tags", [])]
     outputs = [
         o.data["text/html"] for c in tagged for o in c.outputs if "text/html" in o.get("data", {})
     ]
-    if not outputs:
-        return ""
-    return f"~~~~~{{raw}} html\n{outputs[0]}\n~~~~~\n\n" + COVER_WORDS
+    return f"~~~~~{{raw}} html\n{outputs[0]}\n~~~~~\n\n" if outputs else ""
