@@ -16,17 +16,16 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
-from itm_book.chapters import budget
-from itm_book.chapters.photographs import orderings
 from itm_book.records import grids, results
-from itm_book.tables import claims, comparison, published_order, report
+from itm_book.tables import claims, comparison, orderings, published_order, report
 from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts
 from itm_book.tables.labels import NONE_FOUND, VERDICTS
 from itm_book.tables.verdicts import Judgement
 
 PAGES = {"RCAR": "rcar", "CHAN": "chan", "CCR and CCS": "contrastive"}  # of each paper
 HEADLINES = {"RCAR": 3, "CHAN": 1, "CCR and CCS": 4}  # the claim of each paper that a cover shows
-RECORD = "f8k"  # the profile of the record on photographs
+MIDDLE = "middle"  # the group of the grid ``budget`` from which one setting is changed
+RECORD, SEEDS = "f8k", tuple(range(5))  # profile and seeds of the record on photographs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +72,8 @@ def _order(both: Sequence[claims.World]) -> dict[str, float]:
 
 def _budgets(size: str) -> dict[str, tuple[float, float]]:
     grid = grids.load("budget")
-    at_record = budget.at_profile(grid, grid.size(size), RECORD)
-    recorded = (results.recorded_so_far(grid, size), at_record)
+    at_record = grid.size(size).replace(profile=RECORD, seeds=SEEDS)
+    recorded = (results.recorded_so_far(grid.only(MIDDLE), at) for at in (size, at_record))
     small, large = (_gains(comparison.gains(runs, grid)) for runs in recorded)
     return {name: (small[name], gain) for name, gain in large.items() if name in small}
 
