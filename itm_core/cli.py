@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
@@ -19,7 +20,7 @@ from itm_core.files import reading
 if TYPE_CHECKING:
     from itm_core.data.dataset import Split
 
-BAD_INPUT = 2
+BAD_INPUT, INTERRUPTED = 2, 130
 MORE_COMMANDS = "itm.commands"  # entry points: functions that add commands to the parser
 GROUPS = {  # how ``itm --help`` lists the commands; those of other packages come last
     "get data": ("scenes", "data", "check"),
@@ -48,15 +49,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _bad_input(needs_extra(f"itm {options.command}", extra))
     except KeyboardInterrupt as error:
-        print(f"itm: {str(error) or 'interrupted'}", file=sys.stderr)
-        return 130
+        print(f"itm: {str(error) or 'interrupted; run the same command to go on'}", file=sys.stderr)
+        return INTERRUPTED
 
 
 def entry() -> None:
     """Run the command line and exit; without a traceback where standard output fails.
 
-    That is a closed pipe (``| head``), a full disk, or none at all (``>&-``).
+    That is a closed pipe (``| head``), a full disk, or none at all (``>&-``). A termination is
+    treated as an interrupt; the second one ends this process at once, and others with it.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as for a job in the background
+            signal.signal(number, _interrupt)
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123
     sys.stderr = sys.stderr or sys.stdout
     if isinstance(sys.stdout, TextIOWrapper):  # names that the terminal's encoding does not have
@@ -69,6 +74,12 @@ def entry() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more
         code = 141 if isinstance(error, BrokenPipeError) else _bad_input(error)
     sys.exit(code)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(INTERRUPTED))
+    raise KeyboardInterrupt
 
 
 def _bad_input(error: InputError) -> int:

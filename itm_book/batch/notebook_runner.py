@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from itm_book.batch.parameters import assigned, check_values
 from itm_core.errors import InputError
-from itm_core.files import make_folder, reading, space_checked
+from itm_core.files import make_folder, put, reading, space_checked
 from itm_core.training.launch import THREADS
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def run_notebook(
                 start_timeout=START_SECONDS,
                 extra_arguments=["--IPKernelApp.log_level=ERROR"],  # no warning about local ports
             )
-            partial.replace(place)
+            put(partial, place)
     except Exception as error:
         if partial.exists():
             partial.replace(failed)
@@ -97,10 +97,11 @@ def _notebook_error(error: Exception, source: Path, failed: Path) -> NotebookErr
     else:
         lines = "".join(traceback.format_exception(error)).splitlines()
         name, message, subject = type(error).__name__, str(error), "the notebook"
-    if name == "DeadKernelError":
-        message += " (out of memory, or stopped from outside)"
-    summary = f"{name}: {' '.join(message.split())}"
     remedy = f"see the traceback in {failed}" if failed.exists() else None
+    if name == "DeadKernelError":
+        message += " (most likely out of memory)"
+        remedy = "end other programs, or run the same command with fewer --workers"
+    summary = f"{name}: {' '.join(message.split())}"
     notebook_error = NotebookError(f"{subject} failed with {summary}", file=source, remedy=remedy)
     notebook_error.trace = (*lines[-TRACE_LINES:], summary)
     return notebook_error
