@@ -12,6 +12,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from itm_core import option_types
 from itm_core.errors import InputError, files_named
 from itm_core.extras import extra_of, needs_extra
 from itm_core.files import reading
@@ -112,7 +113,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("train", help="train a recipe, or load the finished run")
     command.add_argument("--dataset", type=Path, required=True, help="folder in the SCAN layout")
     command.add_argument("--recipe", required=True, help="a name from `itm recipes`")
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--seed", type=option_types.seed, default=0)
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     command.add_argument("--root", type=Path, default=Path("data/runs"), help="the run store")
     command.add_argument(
@@ -124,7 +125,10 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         help="change a setting of the recipe, e.g. training.epochs=3 (repeatable)",
     )
     command.add_argument(
-        "--processes", type=int, default=1, help="number of processes, one per GPU (default: 1)"
+        "--processes",
+        type=option_types.threads,
+        default=1,
+        help="number of processes, one per GPU (default: 1)",
     )
     command.set_defaults(run=_train)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from itm_book.commands import convert, extractor, make
+from itm_core import option_types
 
 if TYPE_CHECKING:
     from itm_book.datasets.registry import SetEntry
@@ -38,7 +39,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     _folder_options(command)
     command = inner.add_parser("vocab", help="write the vocabulary of the training captions")
     command.add_argument("folder", type=Path, metavar="FOLDER", help="in the SCAN layout")
-    command.add_argument("--threshold", type=int, help="minimum occurrences of a word (default: 4)")
+    command.add_argument(
+        "--threshold",
+        type=option_types.whole(),
+        help="minimum occurrences of a word (default: 4)",
+    )
     command.add_argument(
         "--replace", action="store_true", help="replace the vocabulary of the dataset"
     )
