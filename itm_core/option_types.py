@@ -23,7 +23,9 @@ def whole(least: int = 1, most: int = LARGEST) -> Callable[[str], int]:
         """Return the number; raises argparse's error for any other text."""
         number = int(text) if re.fullmatch("-?[0-9]{1,20}", text) else None
         if number is None or not least <= number <= most:
-            raise _refused(f"a whole number from {least} to {most}", text)
+            above = most == LARGEST and (number is None or number < least)
+            span = f", {least} or more" if above else f" from {least} to {most}"
+            raise _refused(f"a whole number{span}", text)
         return number
 
     return read

@@ -22,6 +22,7 @@ COUNT = option_types.whole(most=10**7)  # a hundred times the largest datasets
 def add(commands: argparse._SubParsersAction) -> None:
     """Add ``bench`` to the commands."""
     outer = commands.add_parser("bench", help="measure speed and memory; check the record")
+    outer.set_defaults(group="read and record")
     inner = outer.add_subparsers(required=True, metavar="PART")
     command = inner.add_parser("scoring", help="each method, its naive reference, the bare product")
     _scoring_options(command)

@@ -12,7 +12,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--preset", default="small", help="of Scenes: tiny, small (minutes) or full (hours)"
     )
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    command.set_defaults(run=_book)
+    command.set_defaults(run=_book, group="read and record")
 
 
 def _book(options: argparse.Namespace) -> int:

@@ -27,7 +27,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
     command.add_argument("--root", type=Path, default=Path("data/runs"), help="the run store")
     command.add_argument("--dry-run", action="store_true", help="show what would be run")
-    command.set_defaults(run=_grid)
+    command.set_defaults(run=_grid, group="train and evaluate")
 
 
 def _grid(options: argparse.Namespace) -> int:

@@ -59,7 +59,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     command.add_argument("--profile", default="local", help="local, slurm, kubernetes or a folder")
-    command.set_defaults(run=score)
+    command.set_defaults(run=score, group="train and evaluate")
 
 
 def score(options: argparse.Namespace) -> int:

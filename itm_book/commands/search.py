@@ -53,7 +53,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     dataset.add_argument("--split", help="default: test")
     dataset.add_argument("--kind", help="of regions: float16 (default), int8 or float32")
-    command.set_defaults(run=_index)
+    command.set_defaults(run=_index, group="search your pictures")
     command = commands.add_parser("search", help="search a gallery made by itm index")
     command.add_argument("folder", type=Path, metavar="GALLERY")
     command.add_argument("sentences", nargs="+", metavar="SENTENCE")
@@ -67,7 +67,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         type=option_types.whole(),
         help="of a dataset's first stage; default: 2000",
     )
-    command.set_defaults(run=_search)
+    command.set_defaults(run=_search, group="search your pictures")
 
 
 def add_computing(command: argparse.ArgumentParser) -> None:
