@@ -78,7 +78,10 @@ def _no_pickle(path: Path) -> None:
         raw = file.read(1) == b"\x80"
     if not raw and not (header and header[1].hasobject):
         return
-    rows = "[[r['image_w'], r['image_h']] if isinstance(r, dict) else r for r in x]"
+    row = "[r['image_w'], r['image_h']]"
+    if any(path.stem.endswith(f"_{ending}") for ending in BOXES):
+        row = "r.get('boxes', r.get('bbox'))"
+    rows = f"[{row} if isinstance(r, dict) else r for r in x]"
     raise InputError(
         "pickled objects, which are not opened: opening runs whatever program is in them",
         file=path,
@@ -87,7 +90,8 @@ def _no_pickle(path: Path) -> None:
             "if you trust where it is from, convert it once: python -c "
             f'"import numpy as np; p = {str(path)!r}; '
             "x = np.asarray(np.load(p, allow_pickle=True)).tolist(); "
-            f'np.save(p, np.float32({rows}))"'
+            "x = list(x.values()) if isinstance(x, dict) else x; "
+            f'np.save(p, np.float32({rows}))"; its order must be that of the images'
         ),
     )
 
@@ -344,7 +348,7 @@ def _require_boxes(
     path: Path, boxes: np.ndarray, sizes: np.ndarray | None, lens: np.ndarray | None
 ) -> None:
     """Raise for boxes that are wrong (`wrong_boxes`), or that are fractions of their picture."""
-    if sizes is not None and 0 < boxes.max() <= 1 < sizes.min():
+    if sizes is not None and are_shares(boxes, sizes):
         raise InputError(
             "boxes are shares of the picture",
             file=path,
@@ -367,7 +371,12 @@ def _require_boxes(
         )
 
 
-def wrong_boxes(boxes: np.ndarray, sizes: np.ndarray | None = None) -> np.ndarray:
+def are_shares(boxes: np.ndarray, sizes: np.ndarray) -> bool:
+    """Return whether boxes are fractions of their pictures, not pixels."""
+    return bool(0 < boxes.max() <= 1 < sizes.min())
+
+
+def wrong_boxes(boxes: np.ndarray, sizes: Any = None) -> np.ndarray:
     """Return which boxes ``[..., R, 4]`` are not finite, have no area or leave their picture.
 
     Args:
