@@ -218,6 +218,7 @@ def _check(options: argparse.Namespace) -> int:
     from itm_core.data.annotations import annotation_summary
     from itm_core.data.dataset import load_dataset, vocabulary_file
     from itm_core.data.feature_notes import features_of_folder
+    from itm_core.data.informative import poverty
     from itm_core.data.unknown_words import require_known, unknown_shares
 
     data = load_dataset(options.folder, full=options.full)
@@ -231,9 +232,12 @@ def _check(options: argparse.Namespace) -> int:
             f"{len(split.captions)} captions{_different(split)}, "
             f"{100 * shares[split.name]:.1f} % of words unknown"
         )
+        split.require_readable()
         if annotated := annotation_summary(split):
             print(f"{split.name}: {annotated}")
     origin = vocabulary_file(options.folder) or "made from the training captions"
     print(f"vocabulary: {len(data.vocabulary)} words, {origin}")
+    for line in poverty(data):
+        print(f"warning: {line}")
     require_known(data.vocabulary, splits, shares)
     return 0

@@ -241,14 +241,19 @@ def read_json_value(path: Path) -> Any:
 
     def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         """Return an object of the file; raises `InputError` for a repeated key."""
-        return unique_keys(pairs, path, what="values", source=lambda value: repr(value)[:60])
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            unique_keys(pairs, path, what="values", source=lambda value: repr(value)[:60])
+        return values
 
     text = ""
     try:
         with reading(path):
             text = path.read_text(encoding="utf-8-sig")
         return json.loads(text, object_pairs_hook=without_repeats)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:  # also of a number of thousands of digits
         cut = text.lstrip()[:1] in ("{", "[") and text.rstrip()[-1:] not in ("}", "]")
         remedy = "the file ends in the middle: copy or download it again" if cut else None
         raise InputError(
