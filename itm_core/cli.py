@@ -202,9 +202,14 @@ def _runs(options: argparse.Namespace) -> int:
     if options.root.exists():
         with reading(options.root):
             next(options.root.iterdir(), None)  # a folder that may not be read has no runs
-    for run in runs.all_runs(options.root):
-        words = f"  ({run.words_found})" if run.words_found else ""
-        print(f"{run.metrics['rsum']:6.1f}  {run.folder}{words}")
+    every = runs.all_runs(options.root)
+    damages = [run.damage for run in every]
+    for run, damage in zip(every, damages, strict=True):
+        words = f"  ({run.words_found})" if not damage and run.words_found else ""
+        rsum = "damaged" if damage else f"{run.metrics['rsum']:6.1f}"
+        print(f"{rsum}  {run.folder}{words}{f': {damage}' * bool(damage)}")
+    if any(damages):
+        print(f"{sum(map(bool, damages))} of {len(every)} runs are damaged", file=sys.stderr)
     return 0
 
 

@@ -265,11 +265,11 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal, read once per process while it is the same."""
     with reading(path):
         status = path.stat()
-        return _sha256_of(path, status.st_size, status.st_mtime_ns)
+        return _sha256_of(path, status.st_size, status.st_mtime_ns, status.st_ino)
 
 
-@lru_cache(maxsize=64)
-def _sha256_of(path: Path, size: int, modified: int) -> str:
+@lru_cache(maxsize=1024)
+def _sha256_of(path: Path, size: int, modified: int, inode: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
