@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import pkgutil
+import re
 from pathlib import Path
 
 import nbformat
@@ -32,6 +33,19 @@ def test_one_cell_holds_the_parameters(path: Path) -> None:
     assert "device" in names
     trains = {"dataset", "root"} <= names or {"data", "size", "record", "seeds", "root"} <= names
     assert trains or {"pictures", "matcher"} <= names
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_the_first_lines_tell_the_time_and_what_to_know_before(path: Path) -> None:
+    title, empty, line, *_ = nbformat.read(path, as_version=4).cells[0].source.splitlines()
+    assert title.startswith("# ")
+    assert not empty
+    needs = re.fullmatch(r"\*\*(\d+) minutes\*\* · needs: (.+)", line)
+    assert needs, line
+    assert 0 < int(needs[1]) <= 30
+    pages = re.findall(r"\]\((\S+?)\)", needs[2])
+    assert pages or needs[2] == "nothing"
+    assert all((FOLDER / page).exists() and page != path.name for page in pages)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)

@@ -10,10 +10,12 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from itm_book.batch.parameters import with_values
 from itm_book.pages.chapters import METADATA
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
+INJECTED_TAG = "injected-parameters"  # papermill's
 INCLUDED = {"cover": "first_match", "findings": "findings"}  # tag of a cell: its notebook
 COVER_WORDS = """One of ten photographs that no matcher was trained on, and a sentence for it.
 Point at a word: regions light up by its attention to them. Point at a region: words light up. The
@@ -26,12 +28,15 @@ pair was chosen is told in [First match](../notebooks/first_match.ipynb).
 def lay_over(executed: Path, place: Path) -> None:
     """Write an executed notebook as a page, without widgets and with a text for every picture.
 
+    papermill's cell of parameters is left out; its values take the place of the defaults.
+
     The alternative text of a picture is the cell's ``mystnb.image.alt``, else the output's
     ``alt``, else the last heading before the cell.
     """
     notebook = nbformat.read(executed, as_version=4)
     for key in ("widgets", METADATA):
         notebook.metadata.pop(key, None)
+    notebook.cells = _with_one_cell_of_parameters(notebook.cells)
     heading = executed.stem
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -40,6 +45,14 @@ def lay_over(executed: Path, place: Path) -> None:
             cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
             _describe(cell, heading)
     nbformat.write(notebook, place)
+
+
+def _with_one_cell_of_parameters(cells: list[NotebookNode]) -> list[NotebookNode]:
+    injected = [cell for cell in cells if INJECTED_TAG in cell.metadata.get("tags", [])]
+    for cell in cells:
+        if "parameters" in cell.metadata.get("tags", []) and injected:
+            cell.source = with_values(cell.source, injected[-1].source)
+    return [cell for cell in cells if cell not in injected]
 
 
 def _last_heading(markdown: str) -> str | None:

@@ -5,7 +5,7 @@ Page: every chapter with published numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,22 @@ def rows(
         if wanted is not None:
             table = table[table[column] == wanted]
     return table.reset_index(drop=True)
+
+
+def named(table: pd.DataFrame, names: Iterable[tuple[str, ...]]) -> pd.DataFrame:
+    """Return the first published row of each name, in the order of the names.
+
+    A name is texts of a row, such as ``("SCAN", "i-t AVG")``, see `with_ours`. Raises `InputError`
+    for a name that no row has.
+    """
+    texts = [set(row) for row in table[["method", "host", "direction_or_module"]].to_numpy()]
+    places = []
+    for name in names:
+        found = [k for k, of_row in enumerate(texts) if of_row.issuperset(name)]
+        if not found:
+            raise InputError("no published row has this name", found=", ".join(name))
+        places.append(found[0])
+    return table.iloc[places].reset_index(drop=True)
 
 
 READABLE = {

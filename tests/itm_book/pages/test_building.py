@@ -93,7 +93,8 @@ def test_every_page_is_there_and_the_sources_are_untouched(tiny_book: Path) -> N
         assert (html / "book" / f"{page}.html").exists()
     for page in CHAPTERS:
         text = (html / "notebooks" / f"{page}.html").read_text()
-        assert "ball" in text, f"{page} has no outputs"  # the value that the build sets
+        assert "ball" in text, f"{page} has not the value that the build sets"
+        assert "# Parameters" not in text
         assert "{word}" not in text
     project = find_root()
     assert digest(clone / "book") == digest(project / "book")
@@ -160,6 +161,23 @@ def test_what_needs_a_kernel_is_left_out(tmp_path: Path) -> None:
     text = new_output("stream", text="kept")
     page = page_of(tmp_path, new_code_cell(outputs=[widget, text]))
     assert page.cells[0].outputs == [text]
+
+
+def test_the_parameters_are_shown_once_with_the_values_of_the_run(tmp_path: Path) -> None:
+    declared = "size = 'größe'  # a size\nseeds = [\n    0,\n]  # all\nimage = 35"
+    cells = [
+        new_code_cell(declared, metadata={"tags": ["parameters"]}),
+        new_code_cell(
+            '# Parameters\nseeds = [1, 2]\nsize = "tiny"\n',
+            metadata={"tags": ["injected-parameters"]},
+        ),
+        new_code_cell("size"),
+    ]
+    page = page_of(tmp_path, *cells)
+    expected = 'size = "tiny"  # a size\nseeds = [1, 2]  # all\nimage = 35'
+    assert [cell.source for cell in page.cells] == [expected, "size"]
+    page = page_of(tmp_path, cells[0], cells[2])
+    assert [cell.source for cell in page.cells] == [declared, "size"]
 
 
 def test_the_landing_page_includes_tagged_outputs_which_may_be_missing(tmp_path: Path) -> None:
