@@ -25,7 +25,7 @@ from itm_book.shipped import shipped
 from itm_book.tables.run_links import marked
 from itm_core.environment import describe, pick_device
 from itm_core.errors import InputError
-from itm_core.files import reading, whole_file
+from itm_core.files import read_csv, whole_file
 
 FOLDER = shipped("results")
 KINDS = ("scoring", "growth", "training")
@@ -106,8 +106,9 @@ def read(kind: str, folder: Path = FOLDER) -> pd.DataFrame:
     """
     path = folder / f"bench_{kind}.csv"
     empty = {"energy": [""], "compiled": [""]}
-    with reading(path, "no record", f"itm bench {kind} --record"):
-        table = pd.read_csv(path, dtype={"commit": str}, keep_default_na=False, na_values=empty)
+    options: dict[str, Any] = {"keep_default_na": False, "na_values": empty}
+    command = f"itm bench {kind} --record"
+    table = read_csv(path, "no record", command, dtype={"commit": str}, **options)
     missing = [name for name in (*KEYS[kind], "commit") if name not in table]
     if missing:
         raise InputError("columns are missing", file=path, expected=", ".join(missing))

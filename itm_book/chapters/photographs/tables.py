@@ -35,7 +35,7 @@ from itm_book.tables.run_links import linked
 from itm_core.data.dataset import load_split
 from itm_core.errors import InputError
 from itm_core.evaluation.statistics import sd
-from itm_core.files import reading, whole_file
+from itm_core.files import read_csv, whole_file
 from itm_core.settings import one_of
 
 RECORD = results.RECORD.with_name("judgements.csv")
@@ -136,8 +136,7 @@ def export(lines: pd.DataFrame, path: Path = RECORD) -> int:
 def _read(path: Path) -> pd.DataFrame:
     text = dict.fromkeys(["changes", "recipe", "run", "against"], str)
     gaps = {name: [""] for name in NUMBERS[1:]}
-    with reading(path):
-        table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=gaps)
+    table = read_csv(path, dtype=text, keep_default_na=False, na_values=gaps)
     if list(table.columns) != COLUMNS:
         raise InputError("wrong columns", file=path, expected=COLUMNS, found=list(table.columns))
     return table
