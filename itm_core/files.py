@@ -16,11 +16,14 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock, Timeout
 
 from itm_core.errors import InputError, files_named
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -259,6 +262,24 @@ def read_json_value(path: Path) -> Any:
         raise InputError(
             "not readable as JSON", file=path, found=str(error), remedy=remedy
         ) from None
+
+
+def read_csv(
+    path: Path, missing: str = "file not found", remedy: str | None = None, **options: Any
+) -> pd.DataFrame:
+    """Return a table; ``options`` are those of ``pandas.read_csv``.
+
+    Raises `InputError` when it cannot be opened (see `reading`), or is not such a table.
+    """
+    import pandas as pd
+
+    try:
+        with reading(path, missing, remedy):
+            return pd.read_csv(path, **options)
+    except (ValueError, OverflowError) as error:  # also of pandas, and of text in another encoding
+        if isinstance(error, InputError):
+            raise
+        raise InputError("not readable as CSV", file=path, found=str(error).strip()) from None
 
 
 def sha256(path: Path) -> str:
