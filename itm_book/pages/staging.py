@@ -1,4 +1,4 @@
-"""Pages written when the book is staged: executed notebooks without widgets, generated tables."""
+"""Pages written when the book is staged: executed notebooks, generated tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from nbformat import NotebookNode
 from itm_book.batch.parameters import with_values
 from itm_book.pages.chapters import METADATA
 
-WIDGET = "application/vnd.jupyter.widget-view+json"
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
 INJECTED_TAG = "injected-parameters"  # papermill's
 INCLUDED = {"cover": "first_match", "findings": "findings"}  # tag of a cell: its notebook
@@ -26,7 +25,7 @@ pair was chosen is told in [First match](../notebooks/first_match.ipynb).
 
 
 def lay_over(executed: Path, place: Path) -> None:
-    """Write an executed notebook as a page, without widgets and with a text for every picture.
+    """Write an executed notebook as a page, with a text for every picture.
 
     papermill's cell of parameters is left out; its values take the place of the defaults.
 
@@ -34,15 +33,13 @@ def lay_over(executed: Path, place: Path) -> None:
     ``alt``, else the last heading before the cell.
     """
     notebook = nbformat.read(executed, as_version=4)
-    for key in ("widgets", METADATA):
-        notebook.metadata.pop(key, None)
+    notebook.metadata.pop(METADATA, None)
     notebook.cells = _with_one_cell_of_parameters(notebook.cells)
     heading = executed.stem
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             heading = _last_heading(cell.source) or heading
         elif cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
             _describe(cell, heading)
     nbformat.write(notebook, place)
 

@@ -22,7 +22,7 @@ from itm_book.tables.report import noted
 from itm_book.tables.run_links import linked
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval, statistics
-from itm_core.files import reading
+from itm_core.files import read_csv
 
 FOLDER = shipped("published")
 RECALLS = ["i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10"]
@@ -59,8 +59,7 @@ def load(folder: Path = FOLDER) -> pd.DataFrame:
 
 
 def _table(path: Path) -> pd.DataFrame:
-    with reading(path):
-        table = pd.read_csv(path)
+    table = read_csv(path)
     wanted = [*COLUMNS, *RECALLS, "rsum", "source"]
     if list(table.columns) != wanted:
         raise InputError("wrong columns", file=path, expected=wanted, found=list(table.columns))

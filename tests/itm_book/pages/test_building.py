@@ -156,13 +156,6 @@ def test_every_picture_is_described(tmp_path: Path, cell: nbformat.NotebookNode,
     assert page.cells[1].metadata["mystnb"]["image"]["alt"] == alt
 
 
-def test_what_needs_a_kernel_is_left_out(tmp_path: Path) -> None:
-    widget = new_output("display_data", {staging.WIDGET: {"model_id": "1"}, "text/plain": "x"})
-    text = new_output("stream", text="kept")
-    page = page_of(tmp_path, new_code_cell(outputs=[widget, text]))
-    assert page.cells[0].outputs == [text]
-
-
 def test_the_parameters_are_shown_once_with_the_values_of_the_run(tmp_path: Path) -> None:
     declared = "size = 'größe'  # a size\nseeds = [\n    0,\n]  # all\nimage = 35"
     cells = [
