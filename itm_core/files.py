@@ -16,11 +16,14 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock, Timeout
 
 from itm_core.errors import InputError, files_named
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -241,14 +244,19 @@ def read_json_value(path: Path) -> Any:
 
     def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         """Return an object of the file; raises `InputError` for a repeated key."""
-        return unique_keys(pairs, path, what="values", source=lambda value: repr(value)[:60])
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            unique_keys(pairs, path, what="values", source=lambda value: repr(value)[:60])
+        return values
 
     text = ""
     try:
         with reading(path):
             text = path.read_text(encoding="utf-8-sig")
         return json.loads(text, object_pairs_hook=without_repeats)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:  # also of a number of thousands of digits
         cut = text.lstrip()[:1] in ("{", "[") and text.rstrip()[-1:] not in ("}", "]")
         remedy = "the file ends in the middle: copy or download it again" if cut else None
         raise InputError(
@@ -256,15 +264,33 @@ def read_json_value(path: Path) -> Any:
         ) from None
 
 
+def read_csv(
+    path: Path, missing: str = "file not found", remedy: str | None = None, **options: Any
+) -> pd.DataFrame:
+    """Return a table; ``options`` are those of ``pandas.read_csv``.
+
+    Raises `InputError` when it cannot be opened (see `reading`), or is not such a table.
+    """
+    import pandas as pd
+
+    try:
+        with reading(path, missing, remedy):
+            return pd.read_csv(path, **options)
+    except (ValueError, OverflowError) as error:  # also of pandas, and of text in another encoding
+        if isinstance(error, InputError):
+            raise
+        raise InputError("not readable as CSV", file=path, found=str(error).strip()) from None
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal, read once per process while it is the same."""
     with reading(path):
         status = path.stat()
-        return _sha256_of(path, status.st_size, status.st_mtime_ns)
+        return _sha256_of(path, status.st_size, status.st_mtime_ns, status.st_ino)
 
 
-@lru_cache(maxsize=64)
-def _sha256_of(path: Path, size: int, modified: int) -> str:
+@lru_cache(maxsize=1024)
+def _sha256_of(path: Path, size: int, modified: int, inode: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import nbformat
 
 KERNEL = "python3"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 START_SECONDS = 300  # for a kernel to start: minutes when a cluster reads from a cold disk
 TRACE_LINES = 20  # of the traceback that a `NotebookError` keeps
 
@@ -72,6 +73,7 @@ def run_notebook(
                 start_timeout=START_SECONDS,
                 extra_arguments=["--IPKernelApp.log_level=ERROR"],  # no warning about local ports
             )
+            _without_widgets(partial)
             put(partial, place)
     except Exception as error:
         if partial.exists():
@@ -79,6 +81,18 @@ def run_notebook(
         raise _notebook_error(error, source, failed) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _without_widgets(path: Path) -> None:
+    """Remove widgets, such as progress bars, which show nothing without the kernel they came from."""
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
+    nbformat.write(notebook, path)
 
 
 def failed_place(place: Path) -> Path:

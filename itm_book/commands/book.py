@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from itm_core import option_types
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add ``book`` to the commands."""
@@ -13,9 +15,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     command.add_argument(
-        "--workers", type=int, metavar="N", help="runs, and notebooks, at once; default: the cores"
+        "--workers",
+        type=option_types.workers,
+        metavar="N",
+        help="runs, and notebooks, at once; default: the cores",
     )
-    command.set_defaults(run=_book)
+    command.set_defaults(run=_book, group="read and record")
 
 
 def _book(options: argparse.Namespace) -> int:

@@ -35,6 +35,7 @@ from itm_book.pages.clone import executed_of, find_root, home_of
 from itm_book.pages.execution import RECORD, execute
 from itm_book.records import grids
 from itm_book.records.grids import Cell
+from itm_book.shipped import shipped
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 from itm_core.files import locked, space_checked
@@ -44,7 +45,6 @@ from itm_core.settings import at_least
 log = logging.getLogger(__name__)
 
 INDEX = Path("_build", "html", "index.html")
-COVER = "first_match"  # the notebook whose cell tagged `staging.COVER_TAG` opens the landing page
 
 
 class BookError(InputError):
@@ -140,6 +140,7 @@ def stage(root: Path) -> Path:
     shutil.copy2(root / "_config.yml", folder)
     for name in ("book", "notebooks"):
         shutil.copytree(root / name, folder / name, ignore=hidden)
+    shutil.copytree(shipped("published"), folder / "data" / "published")  # pages link to them
     for name in notebooks_of(root):
         executed = executed_of(root) / f"{name}.ipynb"
         if not executed.exists():
@@ -152,7 +153,7 @@ def stage(root: Path) -> Path:
     staging.write_generated(
         folder / "book" / "generated",
         _records(root),
-        cover_from=folder / "notebooks" / f"{COVER}.ipynb",
+        notebooks=folder / "notebooks",
     )
     run_pages.write_runs_page(folder / "book" / "generated" / "runs.md", root / "data" / "runs")
     return folder

@@ -184,7 +184,8 @@ CASES = [
     Case("score", ["score", RUN, "../inputs/painted", "--out", "out/made", *CPU], _run),
     Case(
         "convert",
-        ["data", "convert", "../inputs/all.tsv", "out/made", "--captions", "../inputs/dataset.json"],
+        ["data", "convert", "../inputs/all.tsv", "out/made", "--captions",
+         "../inputs/dataset.json"],
         _features,
     ),
     Case(

@@ -53,14 +53,14 @@ class Operations:
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         writes = event in CHANGES or (event == "open" and (arguments[2] or 0) & WRITING)
-        if writes and os.path.abspath(os.fsdecode(_path(arguments))).startswith(self.folder):
+        if writes and Path.cwd().joinpath(_path(arguments)).is_relative_to(self.folder):
             self.count += 1
             if self.count == self.fatal:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _path(arguments: tuple[Any, ...]) -> str | bytes:
-    return arguments[0] if isinstance(arguments[0], str | bytes) else b"/"
+def _path(arguments: tuple[Any, ...]) -> str:
+    return os.fsdecode(arguments[0]) if isinstance(arguments[0], str | bytes) else "/"
 
 
 def _child(

@@ -194,3 +194,14 @@ def test_published_rows_stand_beside_the_record(tmp_path: Path) -> None:
     assert MARK in report.html(shown, "").data
     part = published.with_ours(rows, grid, {("BiGRU",): "CHAN as released"}, record=record)
     assert set(part["here"]) == {published.NOT_RUN}
+
+
+def test_rows_are_found_by_name_in_the_order_of_the_names() -> None:
+    table = published.rows(file="hosts", dataset="Flickr30K")
+    names = [("SGRAF", "SAF"), ("SCAN", "i-t AVG"), ("VSRN", "single")]
+    found = published.named(table, names)
+    assert list(zip(found["method"], found["direction_or_module"], strict=True)) == names
+    assert found["paper"][0] == "SGRAF (AAAI 2021)"  # the paper's row before the README's
+    assert found["table"][0] == "Table 1"
+    with pytest.raises(InputError, match="no published row has this name; found SGRAF, XYZ"):
+        published.named(table, [("SGRAF", "XYZ")])
