@@ -84,7 +84,7 @@ def run_notebook(
 
 
 def _without_widgets(path: Path) -> None:
-    """Remove widgets, such as progress bars, which show nothing without the kernel they came from."""
+    """Remove widgets, such as progress bars: without their kernel they show nothing."""
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
