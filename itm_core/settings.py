@@ -19,9 +19,12 @@ from itm_core.option_types import SEEDS
 Entry = TypeVar("Entry")
 
 Count = Annotated[int, Field(ge=1)]
+Times = Annotated[int, Field(ge=1, le=10**6)]  # no training ends after more epochs
+Width = Annotated[int, Field(ge=1, le=2**16)]  # of vectors; a square matrix of it has 16 GiB
+Depth = Annotated[int, Field(ge=1, le=64)]  # layers or steps, each with weights of its own
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=10**6, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, le=10**6, allow_inf_nan=False)]
 
 
 class Settings(BaseModel):
