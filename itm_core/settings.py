@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import reprlib
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -59,6 +60,15 @@ class Settings(BaseModel):
         }
         with _as_input_error(cls, file):
             return cls.model_validate(converted, strict=False)
+
+    @classmethod
+    def of_file(cls, values: Mapping[str, Any], file: Path) -> Self:
+        """Return settings made of the values in a file that has types; a list becomes a tuple.
+
+        Raises `InputError` for a value of another type: no text is a number, no bool is 1.
+        """
+        with _as_input_error(cls, file):
+            return cls.model_validate_json(json.dumps(values, default=str))
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, validated like a new one."""

@@ -10,7 +10,7 @@ Page: "Every method", "Add your own regulator".
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Self
 
@@ -193,8 +193,7 @@ def names() -> list[str]:
 def get(name: str) -> Recipe:
     """Return the recipe called ``name``; raises `InputError` with similar names if there is none.
 
-    Its own name has the regulator first, then the constraints, and no ending for the default
-    profile, however ``name`` is written: so the same recipe is the same run.
+    It has its `canonical_name`, so that the same recipe is the same run.
 
     >>> get("bfan-prob+rcr-smoke").regulator.kind
     'rcr'
@@ -202,21 +201,27 @@ def get(name: str) -> Recipe:
     method, plugins, profile = split_name(name)
     if method not in METHODS:
         raise _unknown_recipe(name)
-    plugins = _in_order(name, plugins)
-    ending = "" if profile == DEFAULT_PROFILE else f"-{profile}"
-    recipe = _composed("+".join([method, *plugins]) + ending, METHODS[method], profile)
+    recipe = _composed(canonical_name(name), METHODS[method], profile)
     for plugin in plugins:
         recipe = _with_plugin(recipe, plugin)
     return recipe
 
 
-def _in_order(name: str, plugins: Sequence[str]) -> list[str]:
-    """Return the regulator, then the constraints; raises `InputError` for a repeated plug-in."""
+def canonical_name(name: str) -> str:
+    """Return the one name of a recipe, however its plug-ins are ordered.
+
+    Raises `InputError` for a plug-in that is given twice.
+
+    >>> canonical_name("saf+ccs+ccr+rcr-scenes")
+    'saf+rcr+ccr+ccs'
+    """
+    method, plugins, profile = split_name(name)
     ordered = sorted(plugins, key=lambda plugin: (plugin in CONSTRAINTS, plugin))
     for plugin, next_one in pairwise(ordered):
         if plugin == next_one:
             raise InputError(f"{plugin} is given twice", found=name, remedy="name it once")
-    return ordered
+    ending = "" if profile == DEFAULT_PROFILE else f"-{profile}"
+    return "+".join([method, *ordered]) + ending
 
 
 def _unknown_recipe(name: str) -> InputError:
