@@ -21,13 +21,12 @@ from itm_book.batch.notebook_runner import check_parameters
 from itm_book.batch.profiles import PROFILES, resources
 from itm_book.records import grids
 from itm_book.records.grids import Cell, Grid
-from itm_book.scenes.generate import make_scenes
+from itm_book.scenes.opening import FOLDERS, make_if_missing
 from itm_book.shipped import shipped
 from itm_core.errors import InputError
 from itm_core.experiments.run import COMPLETE, Run, RunState
 from itm_core.experiments.runs import ROOT
 
-SCENES = {"scenes": "full", "scenes-small": "small", "scenes-tiny": "tiny"}  # made when missing
 NOTEBOOK_MINUTES = 0.2  # to start a kernel and draw the figures, besides the training
 NO_NOTEBOOK = "no notebook"  # the run is finished, its notebook has not been executed
 DAMAGED = "damaged"  # the run is finished, and one of its files cannot be read
@@ -220,9 +219,9 @@ def _check_notebook(batch: Batch, cells: Sequence[Cell]) -> None:
 def _jobs(batch: Batch, cells: Sequence[Cell], make_data: bool) -> tuple[Job, ...]:
     """Return the cells with their folders; two rows that are the same run are one job."""
     name = batch.dataset.name
-    if name in SCENES and make_data:
-        make_scenes(batch.dataset, preset=SCENES[name])
-    elif not batch.dataset.exists() and name not in SCENES:
+    if make_data:
+        make_if_missing(batch.dataset)
+    if not batch.dataset.exists() and name not in FOLDERS:
         raise InputError(
             "the dataset of this size does not exist",
             file=batch.dataset,

@@ -265,6 +265,7 @@ def scored(
         )
     assert isinstance(weights.vocabulary, Vocabulary)  # models with BERT are not imported
     require_same_features(weights.config, data.test)
+    data.test.require_readable()
     where = pick_device(device)
     data = replace(data, vocabulary=weights.vocabulary)
     origin = {name: weights.config[name] for name in ("embedding_rows", "imported")}

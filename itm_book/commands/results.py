@@ -12,6 +12,7 @@ from pathlib import Path
 def add(commands: argparse._SubParsersAction) -> None:
     """Add ``results`` to the commands."""
     outer = commands.add_parser("results", help="record results of runs in data/results/")
+    outer.set_defaults(group="read and record")
     inner = outer.add_subparsers(required=True, metavar="COMMAND")
     command = inner.add_parser(
         "export",

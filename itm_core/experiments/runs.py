@@ -150,7 +150,7 @@ def train_or_load(
     if group.broadcast((folder / COMPLETE).exists()):
         return load(folder)
     prepared = prepare(data, recipe)
-    prepared.require_known_words(report=group.first)
+    prepared.require_trainable(report=group.first)
     message = "this run is being trained by another process"
     lock = locked(folder / ".lock", message, "wait for it, or stop it and run the command again")
     with lock if group.first else nullcontext():
