@@ -52,8 +52,7 @@ def similar_names(name: str, names: Collection[str]) -> list[str]:
 class InputError(ValueError):
     """Wrong input by the user, with a message that names the remedy.
 
-    The command line prints the message and exits with code 2; a notebook shows it as the last
-    line of the traceback.
+    The command line prints the message and exits with code 2; a notebook shows nothing but it.
 
     >>> str(InputError("too few captions", file="dev_caps.txt", expected=5, found=4))
     'dev_caps.txt: too few captions; expected 5, found 4'
@@ -85,6 +84,10 @@ class InputError(ValueError):
         super().__init__(message)
         self.problem, self.file, self.row = problem, file, row
         self.expected, self.found, self.remedy = expected, found, remedy
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows in a notebook: the message, without a traceback."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 PROBLEMS: dict[int, tuple[str, str]] = {  # errno: the problem and the remedy

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import PydanticCustomError
 
 from itm_core.errors import InputError, similar_names
+from itm_core.option_types import SEEDS
 
 Entry = TypeVar("Entry")
 
@@ -157,9 +158,6 @@ def not_negative(name: str, value: float) -> None:
     """Raise `InputError` unless ``value`` is a finite number, zero or above."""
     if not 0 <= value < float("inf"):
         raise InputError(f"{name} must not be negative", expected="0 or more", found=value)
-
-
-SEEDS = 2**32  # numpy's generators take smaller seeds; torch's take them too
 
 
 def seed_of(value: object) -> int:

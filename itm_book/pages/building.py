@@ -18,7 +18,6 @@ import logging
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +40,12 @@ from itm_book.shipped import shipped
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 from itm_core.files import locked, space_checked
+from itm_core.parallel import WATCHED, start_program
+from itm_core.settings import at_least
 
 log = logging.getLogger(__name__)
 
 INDEX = Path("_build", "html", "index.html")
-COVER = "first_match"  # the notebook whose cell tagged `staging.COVER_TAG` opens the landing page
 
 
 class BookError(InputError):
@@ -56,6 +56,7 @@ def make_book(
     preset: str = "small",
     *,
     device: str = "auto",
+    workers: int | None = None,
     root: Path | str | None = None,
     progress: bool = True,
 ) -> Path:
@@ -65,6 +66,7 @@ def make_book(
         preset: of the Scenes dataset. ``small`` takes minutes on a laptop, ``full`` hours;
             ``tiny`` shows that everything works.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, passed to every notebook.
+        workers: number of runs, and of notebooks, at once; by default one for each core on a CPU.
         root: the clone; by default the one that this package is used from.
         progress: show bars.
 
@@ -73,13 +75,14 @@ def make_book(
     fails and `BookError` when the build fails; the previous book is kept.
     """
     root = find_root(root)
+    at_least("workers", 1 if workers is None else workers, 1)
     chapters = chapters_of(root, preset, device=device)
     pick_device(device)
     problem, remedy = "another process is making the book", "wait until it has ended"
     with locked(home_of(root) / ".lock", problem, remedy):
         _make_data(root, find_preset(preset), progress)
-        _make_runs(root, find_preset(preset), device, progress)
-        execute(root, chapters, device=device, progress=progress)
+        _make_runs(root, find_preset(preset), device, workers, progress)
+        execute(root, chapters, device=device, workers=workers, progress=progress)
         return build(root)
 
 
@@ -104,14 +107,23 @@ def _make_data(root: Path, preset: Preset, progress: bool) -> None:
     make_scenes(root / "data" / preset.folder, preset=preset.name, progress=progress)
 
 
-def _make_runs(root: Path, preset: Preset, device: str, progress: bool) -> None:
+def _make_runs(
+    root: Path, preset: Preset, device: str, workers: int | None, progress: bool
+) -> None:
     """Train the runs that the chapters compare, side by side; the notebooks load them."""
     from itm_core.experiments.runs import train_many
 
     log.info("training the runs that the chapters compare")
     specs = list(dict.fromkeys(cell.spec for cell in fresh_cells(preset)))
     data = root / "data"
-    train_many(data / preset.folder, specs, device=device, root=data / "runs", progress=progress)
+    train_many(
+        data / preset.folder,
+        specs,
+        workers=workers,
+        device=device,
+        root=data / "runs",
+        progress=progress,
+    )
 
 
 # --- stage and build ---------------------------------------------------------------------------
@@ -142,7 +154,7 @@ def stage(root: Path) -> Path:
     staging.write_generated(
         folder / "book" / "generated",
         _records(root),
-        cover_from=folder / "notebooks" / f"{COVER}.ipynb",
+        notebooks=folder / "notebooks",
     )
     page = folder / "book" / "generated" / "citation.md"
     page.write_text(citations.citation_page(root), encoding="utf-8")
@@ -169,14 +181,16 @@ def build(root: Path) -> Path:
 
 
 def _run_jupyter_book(folder: Path, output: Path, log_file: Path) -> None:
-    program = "from jupyter_book.cli.main import main; main()"
+    program = f"{WATCHED}from jupyter_book.cli.main import main; main()"
     options = ["--toc", str(folder / TOC), "--path-output", str(output)]
-    command = [sys.executable, "-c", program, "build", str(folder), *options, "-W", "--keep-going"]
+    arguments = ["-c", program, "build", str(folder), *options, "-W", "--keep-going"]
     with log_file.open("w", encoding="utf-8") as output_file:
-        code = subprocess.run(
-            command, stdout=output_file, stderr=subprocess.STDOUT, check=False
-        ).returncode
-    if code:
+        process = start_program(arguments, stdout=output_file, stderr=subprocess.STDOUT)
+        try:
+            process.wait()
+        finally:
+            process.kill()
+    if process.returncode:
         text = log_file.read_text(encoding="utf-8", errors="replace")
         lines = re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
         warnings = [line.strip() for line in lines if "WARNING" in line or "ERROR" in line]

@@ -22,7 +22,7 @@ from itm_book.tables.report import noted
 from itm_book.tables.run_links import linked
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval, statistics
-from itm_core.files import reading
+from itm_core.files import read_csv
 
 FOLDER = shipped("published")
 RECALLS = ["i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10"]
@@ -59,8 +59,7 @@ def load(folder: Path = FOLDER) -> pd.DataFrame:
 
 
 def _table(path: Path) -> pd.DataFrame:
-    with reading(path):
-        table = pd.read_csv(path)
+    table = read_csv(path)
     wanted = [*COLUMNS, *RECALLS, "rsum", "source"]
     if list(table.columns) != wanted:
         raise InputError("wrong columns", file=path, expected=wanted, found=list(table.columns))
@@ -201,12 +200,12 @@ def with_ours(
     """Return published rows for a page, with host and the `status` of the recorded runs.
 
     ``ours`` maps texts of a published row (method, host, variant), such as
-    ``("SCAN", "i-t AVG")``, to the row of the grid that it is compared with.
+    ``("SCAN", "i-t AVG")``, to the row of the grid that it is compared with. Without a record
+    every row is `NOT_RUN`.
+
+    Raises `InputError` for a damaged record.
     """
-    try:
-        recorded = results.recorded(grid, size, path=record)
-    except InputError:  # nothing is recorded: every row is "not run here"
-        recorded = {}
+    recorded = results.recorded_so_far(grid, size, path=record) if record.exists() else {}
     statuses: list[str] = []
     runs: list[list[str]] = []
     for row in table.to_dict("records"):

@@ -10,7 +10,15 @@ from types import SimpleNamespace
 import pytest
 
 from itm_core.errors import InputError
-from itm_core.files import locked, make_folder, read_json, read_json_value, whole_file, write_json
+from itm_core.files import (
+    locked,
+    make_folder,
+    read_csv,
+    read_json,
+    read_json_value,
+    whole_file,
+    write_json,
+)
 from tests.rights import closed
 
 
@@ -46,6 +54,14 @@ def test_broken_json_names_the_file(tmp_path: Path, text: str) -> None:
     path.write_text(text, errors="surrogatepass")
     with pytest.raises(InputError, match=r"broken\.json"):
         read_json(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n1\n2,3,4\n", b'a\n"open', b"a\n\xff", b"a\nx"])
+def test_a_broken_table_names_the_file(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "broken.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"broken\.csv: not readable as CSV; found .+"):
+        read_csv(path, dtype={"a": int})
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ SIZES = {"feature_width": 24, "region_count": 36}
 
 
 def test_what_is_no_imported_checkpoint_is_refused(tmp_path: Path) -> None:
-    config = {"dataset": "a", "recipe": {"encoder": {}}, "seed": 0} | SIZES
+    config = {"dataset": "a", "recipe": {"name": "a", "encoder": {}}, "seed": 0} | SIZES
     write_json(tmp_path / "trained" / "config.json", config)
     write_json(tmp_path / "trained" / "metrics.json", {"rsum": 1.0})
     with pytest.raises(InputError, match=r"trained: not an imported checkpoint.*runs\.load"):

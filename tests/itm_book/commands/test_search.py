@@ -67,9 +67,9 @@ def test_a_split_is_indexed_and_a_sentence_finds_its_images(
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--top", "0", "top is too small; expected 1 or more, found 0"),
-        ("--top", "-1", "top is too small; expected 1 or more, found -1"),
-        ("--candidates", "0", "candidates is too small; expected 1 or more, found 0"),
+        ("--top", "0", "--top: expected a whole number, 1 or more, found '0'"),
+        ("--top", "-1", "--top: expected a whole number, 1 or more, found '-1'"),
+        ("--candidates", "0", "--candidates: expected a whole number, 1 or more, found '0'"),
     ],
 )
 def test_less_than_one_is_refused(
