@@ -84,7 +84,7 @@ def run_notebook(
 
 
 def _without_widgets(path: Path) -> None:
-    """Remove widgets, such as progress bars, which show nothing without their kernel."""
+    """Remove widgets, such as progress bars: without their kernel they show nothing."""
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
@@ -138,7 +138,7 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     try:
         with reading(path, "notebook not found"):
             return nbformat.read(path, as_version=4)
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         if isinstance(error, InputError):
             raise
         reason = str(error).partition("\n")[0]

@@ -200,12 +200,12 @@ def with_ours(
     """Return published rows for a page, with host and the `status` of the recorded runs.
 
     ``ours`` maps texts of a published row (method, host, variant), such as
-    ``("SCAN", "i-t AVG")``, to the row of the grid that it is compared with.
+    ``("SCAN", "i-t AVG")``, to the row of the grid that it is compared with. Without a record
+    every row is `NOT_RUN`.
+
+    Raises `InputError` for a damaged record.
     """
-    try:
-        recorded = results.recorded(grid, size, path=record)
-    except InputError:  # nothing is recorded: every row is "not run here"
-        recorded = {}
+    recorded = results.recorded_so_far(grid, size, path=record) if record.exists() else {}
     statuses: list[str] = []
     runs: list[list[str]] = []
     for row in table.to_dict("records"):
