@@ -164,6 +164,7 @@ def make_book(inputs: Path, _: Loopback | None, code: str = "1 + 1") -> None:
     )
     (folder / "book" / "intro.md").write_text("# Book\n")
     shutil.copy2(PROJECT / "_config.yml", folder)
+    shutil.copytree(PROJECT / "data" / "published", folder / "data" / "published")
     write_notebook(folder / "notebooks" / "scan.ipynb", "# SCAN", code)
 
 
