@@ -230,7 +230,8 @@ def _without_times(path: Path) -> object:
     if path.name == "curve.csv":
         return [line.rpartition(",")[0] for line in path.read_text().splitlines()]
     if path.suffix == ".ipynb":
-        return [cell.source for cell in nbformat.read(path, as_version=4).cells]
+        cells = nbformat.read(path, as_version=4).cells  # parameters have absolute paths
+        return [c.source for c in cells if "injected-parameters" not in c.metadata.get("tags", ())]
     if path.suffix == ".safetensors":
         with safe_open(path, "numpy") as file:
             return {name: file.get_tensor(name).tobytes() for name in file.keys()}  # noqa: SIM118
