@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from itm_book.datasets.caption_texts import read_rows
-from itm_core.data.dataset import Split
+from itm_core.data.dataset import Split, require_caption
 from itm_core.data.names import id_problem, require_split_name
 from itm_core.data.photographs import image_key
 from itm_core.errors import InputError, escaped
@@ -51,6 +51,8 @@ def photographs(split: Split) -> list[str]:
     """
     path = split.folder / "id_mapping.json"
     names = read_json(path) if path.exists() else {}
+    if wrong := next((k for k, name in names.items() if type(name) not in (str, int)), None):
+        raise InputError("not the name of a photograph", file=path, found=f"{names[wrong]!r}"[:60])
     keys = ((image_key(names.get(image, image)), f"id {image}") for image in split.ids)
     return list(unique_keys(keys, path if names else split.folder / f"{split.name}_ids.txt"))
 
@@ -79,9 +81,9 @@ def read_captioned(
     if per_image is not None:
         at_least("the number of captions per image", per_image, 1)
     taken = [Captioned(*key, tuple(texts[:per_image])) for key, texts in by_image.items()]
-    if empty := next((entry.image for entry in taken if not all(entry.captions)), None):
-        remedy = "give it a text, or take it out of the file"
-        raise InputError(f"image {empty} has an empty caption", file=path, remedy=remedy)
+    for entry in taken:
+        for text in entry.captions:
+            require_caption(text, path, None, image=entry.image)
     counts = [len(image.captions) for image in taken]
     if min(counts) < max(counts):
         log.info("%s: %d to %d captions an image, all kept", path, min(counts), max(counts))

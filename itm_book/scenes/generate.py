@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from itm_book.folders import reserve
+from itm_book.folders import require_name, reserve
 from itm_book.scenes import captions as scene_captions
 from itm_book.scenes import regions as scene_regions
 from itm_book.scenes.render import render
@@ -27,6 +27,7 @@ from itm_core.data.vocabulary import Vocabulary
 from itm_core.errors import InputError
 from itm_core.files import locked, make_folder, read_json, space_checked, write_json
 from itm_core.parallel import run_parallel
+from itm_core.settings import seed_of
 
 VERSION = 1
 PRESETS = {  # images of train, dev and test
@@ -90,7 +91,7 @@ def make_scenes(
     Raises `InputError` for an unknown preset, a folder with other content, a full disk, or a
     dataset whose hash differs from `FINGERPRINTS`.
     """
-    folder = Path(folder)
+    folder, seed = require_name(folder), seed_of(seed)
     if preset not in PRESETS:
         raise InputError("unknown preset", expected=f"one of {', '.join(PRESETS)}", found=preset)
     wanted = {"version": VERSION, "preset": preset, "seed": seed}
