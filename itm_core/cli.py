@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
+from itm_core import option_types
 from itm_core.errors import InputError, files_named
 from itm_core.extras import extra_of, needs_extra
 from itm_core.files import reading
@@ -19,15 +21,9 @@ from itm_core.files import reading
 if TYPE_CHECKING:
     from itm_core.data.dataset import Split
 
-BAD_INPUT = 2
+BAD_INPUT, INTERRUPTED = 2, 130
 MORE_COMMANDS = "itm.commands"  # entry points: functions that add commands to the parser
-GROUPS = {  # how ``itm --help`` lists the commands; those of other packages come last
-    "get data": ("scenes", "data", "check"),
-    "train and evaluate": ("recipes", "train", "grid", "runs", "score"),
-    "search your pictures": ("index", "search", "gallery"),
-    "read and record": ("book", "results", "bench"),
-    "use the authors' files": ("import", "parity"),
-}
+OTHERS = "others"  # the title in ``itm --help`` of commands that state no group
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,9 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s")
     for package in ("itm_core", "itm_book"):  # not the messages of other libraries
         logging.getLogger(package).setLevel(logging.INFO)
-    options = _parser().parse_args(arguments)
-    options.arguments = sys.argv[1:] if arguments is None else arguments
+    options = argparse.Namespace(command="")
     try:
+        _parser().parse_args(arguments, options)
+        options.arguments = sys.argv[1:] if arguments is None else arguments
         with files_named():
             return options.run(options)
     except InputError as error:
@@ -48,15 +45,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _bad_input(needs_extra(f"itm {options.command}", extra))
     except KeyboardInterrupt as error:
-        print(f"itm: {str(error) or 'interrupted'}", file=sys.stderr)
-        return 130
+        print(f"itm: {str(error) or 'interrupted; run the same command to go on'}", file=sys.stderr)
+        return INTERRUPTED
 
 
 def entry() -> None:
     """Run the command line and exit; without a traceback where standard output fails.
 
-    That is a closed pipe (``| head``), a full disk, or none at all (``>&-``).
+    That is a closed pipe (``| head``), a full disk, or none at all (``>&-``). A termination is
+    treated as an interrupt; the second one ends this process at once, and others with it.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as for a job in the background
+            signal.signal(number, _interrupt)
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123
     sys.stderr = sys.stderr or sys.stdout
     if isinstance(sys.stdout, TextIOWrapper):  # names that the terminal's encoding does not have
@@ -71,13 +72,25 @@ def entry() -> None:
     sys.exit(code)
 
 
+def _interrupt(_number: int, _frame: object) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(INTERRUPTED))
+    raise KeyboardInterrupt
+
+
 def _bad_input(error: InputError) -> int:
     print(f"itm: {error}", file=sys.stderr)
     return BAD_INPUT
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Raise `InputError`, so that a wrong option is one line like all bad input."""
+        raise InputError(message, remedy=f"{self.prog} --help lists what it takes")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="itm",
         usage="itm [-h] COMMAND ...",
         description="Fine-grained image-text matching, reproduced.",
@@ -86,9 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         prog="itm", required=True, metavar="COMMAND", dest="command", help=argparse.SUPPRESS
     )
+    _add_check(commands)
     _add_train(commands)
     _add_lists(commands)
-    _add_check(commands)
     for entry_point in entry_points(group=MORE_COMMANDS):
         entry_point.load()(commands)
     parser.epilog = _by_group(commands)
@@ -96,15 +109,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _by_group(commands: argparse._SubParsersAction) -> str:
-    """Return the commands with their help under the titles of `GROUPS`, instead of one list."""
+    """Return the commands with their help, under the group that each states, not in one list."""
     texts = {action.dest: action.help for action in commands._choices_actions}
     commands._choices_actions = []  # argparse prints these in one list
-    others = set(texts).difference(*GROUPS.values())
-    groups = {**GROUPS, "others": tuple(sorted(others))}
-    lines = []
-    for title, names in groups.items():
-        rows = [f"    {name:8} {texts[name]}" for name in names if name in texts]
-        lines += [f"{title}:", *rows, ""] if rows else []
+    groups: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        title = commands.choices[name].get_default("group") or OTHERS
+        groups.setdefault(title, []).append(f"    {name:8} {text}")
+    last = {OTHERS: groups.pop(OTHERS)} if OTHERS in groups else {}
+    lines = [line for title, rows in (groups | last).items() for line in (f"{title}:", *rows, "")]
     return "\n".join([*lines, "itm COMMAND --help lists the options of a command."])
 
 
@@ -112,7 +125,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("train", help="train a recipe, or load the finished run")
     command.add_argument("--dataset", type=Path, required=True, help="folder in the SCAN layout")
     command.add_argument("--recipe", required=True, help="a name from `itm recipes`")
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--seed", type=option_types.seed, default=0)
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     command.add_argument("--root", type=Path, default=Path("data/runs"), help="the run store")
     command.add_argument(
@@ -124,17 +137,20 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         help="change a setting of the recipe, e.g. training.epochs=3 (repeatable)",
     )
     command.add_argument(
-        "--processes", type=int, default=1, help="number of processes, one per GPU (default: 1)"
+        "--processes",
+        type=option_types.threads,
+        default=1,
+        help="number of processes, one per GPU (default: 1)",
     )
-    command.set_defaults(run=_train)
+    command.set_defaults(run=_train, group="train and evaluate")
 
 
 def _add_lists(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("recipes", help="list the recipes")
-    command.set_defaults(run=_recipes)
+    command.set_defaults(run=_recipes, group="train and evaluate")
     command = commands.add_parser("runs", help="list the finished runs")
     command.add_argument("--root", type=Path, default=Path("data/runs"))
-    command.set_defaults(run=_runs)
+    command.set_defaults(run=_runs, group="train and evaluate")
 
 
 def _add_check(commands: argparse._SubParsersAction) -> None:
@@ -143,7 +159,7 @@ def _add_check(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--full", action="store_true", help="read all of large files, not a sample"
     )
-    command.set_defaults(run=_check)
+    command.set_defaults(run=_check, group="get data")
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -186,9 +202,14 @@ def _runs(options: argparse.Namespace) -> int:
     if options.root.exists():
         with reading(options.root):
             next(options.root.iterdir(), None)  # a folder that may not be read has no runs
-    for run in runs.all_runs(options.root):
-        words = f"  ({run.words_found})" if run.words_found else ""
-        print(f"{run.metrics['rsum']:6.1f}  {run.folder}{words}")
+    every = runs.all_runs(options.root)
+    damages = [run.damage for run in every]
+    for run, damage in zip(every, damages, strict=True):
+        words = f"  ({run.words_found})" if not damage and run.words_found else ""
+        rsum = "damaged" if damage else f"{run.metrics['rsum']:6.1f}"
+        print(f"{rsum}  {run.folder}{words}{f': {damage}' * bool(damage)}")
+    if any(damages):
+        print(f"{sum(map(bool, damages))} of {len(every)} runs are damaged", file=sys.stderr)
     return 0
 
 

@@ -12,16 +12,19 @@ from __future__ import annotations
 
 import ast
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from itm_core.errors import InputError
+from itm_core.settings import seed_of
 
 INJECTED = "# Parameters\n"  # how papermill's cell begins
 WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "True or False"}
+SEEDS = ("seed", "seeds")  # parameters that hold them
+STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 UNKNOWN = object()  # the value of what is not written as a literal
 
 
@@ -44,10 +47,36 @@ def assigned(source: str) -> dict[str, Any]:
     return values
 
 
+def with_values(source: str, injected: str) -> str:
+    """Return a cell of parameters with the values of papermill's cell; its comments stay.
+
+    >>> with_values("seed = 0  # of the run\\nrecipe = 'scan'", "# Parameters\\nseed = 3")
+    "seed = 3  # of the run\\nrecipe = 'scan'"
+    """
+    values = {name: ast.get_source_segment(injected, value) for name, value in _values(injected)}
+    lines = [line.encode() for line in source.splitlines(keepends=True)]  # ast counts bytes
+    for name, value in reversed(list(_values(source))):
+        if name in values:
+            first, last = value.lineno - 1, (value.end_lineno or value.lineno) - 1
+            start, end = lines[first][: value.col_offset], lines[last][value.end_col_offset :]
+            lines[first : last + 1] = [start + (values[name] or "").encode() + end]
+    return b"".join(lines).decode()
+
+
+def _values(source: str) -> Iterator[tuple[str, ast.expr]]:
+    """Yield every name that a cell assigns by itself, with the expression."""
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            yield statement.targets[0].id, statement.value
+
+
 def check_values(
     defaults: Mapping[str, Any], values: Mapping[str, Any], file: Path | None = None
 ) -> None:
-    """Raise `InputError` for a parameter that a notebook does not have, or of another type."""
+    """Raise `InputError` for a parameter that a notebook does not have, or of another type.
+
+    ``seed`` and ``seeds`` must be seeds, as `settings.seed_of` takes them.
+    """
     unknown = sorted(set(values) - set(defaults))
     if unknown:
         raise InputError(
@@ -58,10 +87,14 @@ def check_values(
         )
     for name, value in values.items():
         kind = _kind(defaults[name])
-        if value is UNKNOWN or kind is Any:
+        if kind is Any:
             continue
+        if value is UNKNOWN:  # papermill writes float('nan')
+            raise InputError(
+                f"the parameter {name} is no finite value", file=file, expected=_in_words(kind)
+            )
         try:
-            TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
+            TypeAdapter(kind, config=STRICT).validate_python(value)
         except ValidationError:
             raise InputError(
                 f"the parameter {name} has the wrong type",
@@ -70,6 +103,9 @@ def check_values(
                 found=f"{reprlib.repr(value)} ({type(value).__name__})",
                 remedy=f"give it to papermill as {_option(name, kind)}",
             ) from None
+        if name in SEEDS and value is not None:
+            for seed in value if isinstance(value, list) else [value]:
+                seed_of(seed)
 
 
 def check() -> None:

@@ -20,5 +20,5 @@ from itm_book.commands import (
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the commands of the book to ``itm``; each imports what it needs when it runs."""
-    for command in (scenes, score, results, grid, authors, book, data, bench, search, gallery):
+    for command in (scenes, data, grid, score, search, gallery, book, results, bench, authors):
         command.add(commands)

@@ -15,14 +15,14 @@ def add(commands: argparse._SubParsersAction) -> None:
         "parity", help="compare with reference numbers of the authors' implementations"
     )
     command.add_argument("paths", type=Path, nargs="+", metavar="DIR_OR_FILE")
-    command.set_defaults(run=_parity)
+    command.set_defaults(run=_parity, group="use the authors' files")
     command = commands.add_parser("import", help="convert a checkpoint of the authors, safely")
     command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
     command.add_argument("--folder", type=Path, help="default: data/imported/<its name>")
     command.add_argument(
         "--vocabulary", type=Path, metavar="FILE", help="of the authors, to be kept with it"
     )
-    command.set_defaults(run=_import)
+    command.set_defaults(run=_import, group="use the authors' files")
 
 
 def _parity(options: argparse.Namespace) -> int:

@@ -11,29 +11,36 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from itm_core import option_types
+
 if TYPE_CHECKING:
     import pandas as pd
+
+COUNT = option_types.whole(most=10**7)  # a hundred times the largest datasets
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add ``bench`` to the commands."""
     outer = commands.add_parser("bench", help="measure speed and memory; check the record")
+    outer.set_defaults(group="read and record")
     inner = outer.add_subparsers(required=True, metavar="PART")
     command = inner.add_parser("scoring", help="each method, its naive reference, the bare product")
     _scoring_options(command)
     command.set_defaults(run=_scoring)
     command = inner.add_parser("growth", help="time and memory as the gallery grows")
     command.add_argument("--methods", nargs="+", metavar="METHOD", default=["SCAN t2i", "CHAN"])
-    command.add_argument("--images", nargs="+", type=int, help="default: 1000 to 16000")
-    command.add_argument("--captions", type=int, default=50)
+    command.add_argument("--images", nargs="+", type=COUNT, help="default: 1000 to 16000")
+    command.add_argument("--captions", type=COUNT, default=50)
     _shared_options(command)
     command.set_defaults(run=_growth)
     command = inner.add_parser("training", help="time and memory of a training step")
     command.add_argument("recipes", nargs="*", metavar="RECIPE", help="default: one of each kind")
-    command.add_argument("--batch", type=int, default=128, help="pairs; default 128")
-    command.add_argument("--repeats", type=int, help="default: 3 on a CPU, 20 on CUDA")
+    command.add_argument(
+        "--batch", type=option_types.whole(2, 10**7), default=128, help="pairs; default 128"
+    )
+    command.add_argument("--repeats", type=COUNT, help="default: 3 on a CPU, 20 on CUDA")
     command.add_argument("--precision", default="float32", help="float32 or tf32")
-    command.add_argument("--tile", type=int, help="largest tensor of a tile, in floats")
+    command.add_argument("--tile", type=COUNT, help="largest tensor of a tile, in floats")
     _shared_options(command)
     command.set_defaults(run=_training)
     command = inner.add_parser("spread", help="one training under several rounding variants")
@@ -54,8 +61,10 @@ def _scoring_options(command: argparse.ArgumentParser) -> None:
         ("similarity", 256, "K"),
         ("reference-captions", 500, "number of captions on which the reference is timed"),
     ):
-        command.add_argument(f"--{name}", type=int, default=value, help=f"{text}; default {value}")
-    command.add_argument("--repeats", type=int, help="default: 7, for slow methods 3")
+        command.add_argument(
+            f"--{name}", type=COUNT, default=value, help=f"{text}; default {value}"
+        )
+    command.add_argument("--repeats", type=COUNT, help="default: 7, for slow methods 3")
     command.add_argument("--precision", default="float32", help="float32, tf32 or bfloat16")
     command.add_argument("--compile", action="store_true", help="also time ours compiled by torch")
     command.add_argument("--check", action="store_true", help="fail when slower than the record")
@@ -63,9 +72,9 @@ def _scoring_options(command: argparse.ArgumentParser) -> None:
 
 
 def _loading_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--images", type=int, default=113_287)
-    command.add_argument("--batches", type=int, default=300)
-    command.add_argument("--steps", type=int, default=5)
+    command.add_argument("--images", type=COUNT, default=113_287)
+    command.add_argument("--batches", type=COUNT, default=300)
+    command.add_argument("--steps", type=COUNT, default=5)
     command.add_argument("--recipe", default="scan-t2i-mean-coco")
     command.add_argument("--device", default="cpu")
     command.add_argument("--feature-cache", default="auto", help="auto, never or float16")
@@ -74,19 +83,21 @@ def _loading_options(command: argparse.ArgumentParser) -> None:
 
 
 def _search_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--images", type=int, default=1_000_000)
-    command.add_argument("--queries", type=int, default=100)
-    command.add_argument("--pictures", type=int, default=16_000)
+    command.add_argument("--images", type=COUNT, default=1_000_000)
+    command.add_argument("--queries", type=COUNT, default=100)
+    command.add_argument("--pictures", type=COUNT, default=16_000)
     command.add_argument("--recipe", default="scan-t2i-mean-smoke")
     command.add_argument("--kind", default="float16", help="float32, float16 or int8")
-    command.add_argument("--threads", type=int, default=2)
+    command.add_argument("--threads", type=option_types.threads, default=2)
     command.add_argument("--folder", type=Path, default=Path("data/search"))
 
 
 def _spread_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("recipes", nargs="*", metavar="RECIPE", help="default: one of each kind")
     command.add_argument("--dataset", type=Path, default=Path("data/scenes-small"))
-    command.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED")
+    command.add_argument(
+        "--seeds", nargs="+", type=option_types.seed, default=[0, 1, 2], metavar="SEED"
+    )
     command.add_argument("--variants", nargs="+", metavar="VARIANT", help="default: all")
     command.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", dest="changes")
     command.add_argument("--root", type=Path, default=Path("data/runs-spread"), help="of the runs")
@@ -101,7 +112,9 @@ OTHERS = {
 
 def _shared_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", default="cpu", help="cpu or cuda")
-    command.add_argument("--threads", type=int, default=os.cpu_count(), help="of a CPU")
+    command.add_argument(
+        "--threads", type=option_types.threads, default=os.cpu_count(), help="of a CPU"
+    )
     command.add_argument("--record", action="store_true", help="write to data/results/")
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from itm_core import option_types
+
 ENTITIES = Path("data/flickr30k-entities")
 
 
@@ -29,7 +31,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument(
         "--captions-per-image",
-        type=int,
+        type=option_types.whole(),
         metavar="N",
         help="take the first N of each image (5: the SCAN release of MSCOCO); default: all",
     )
@@ -41,7 +43,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument(
         "--regions",
-        type=int,
+        type=option_types.whole(),
         metavar="N",
         help="keep the first N regions of an image, in the order of the source; default: all",
     )
@@ -63,7 +65,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("folder", type=Path, metavar="DATASET", help="with words, see `entities`")
     command.add_argument("--split", default="test", help="default: test")
-    command.add_argument("--iou", type=float, default=0.5, help="least IoU; default: 0.5")
+    command.add_argument(
+        "--iou", type=option_types.fraction, default=0.5, help="least IoU; default: 0.5"
+    )
     command.set_defaults(run=_coverage)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from itm_book.commands import convert, extractor, make
+from itm_core import option_types
 
 if TYPE_CHECKING:
     from itm_book.datasets.registry import SetEntry
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 def add(commands: argparse._SubParsersAction) -> None:
     """Add ``data`` to the commands."""
     outer = commands.add_parser("data", help="list, get, check, convert and make datasets")
+    outer.set_defaults(group="get data")
     inner = outer.add_subparsers(required=True, metavar="COMMAND")
     command = inner.add_parser("list", help="the datasets, their terms, and which are present")
     command.set_defaults(run=_list)
@@ -38,7 +40,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     _folder_options(command)
     command = inner.add_parser("vocab", help="write the vocabulary of the training captions")
     command.add_argument("folder", type=Path, metavar="FOLDER", help="in the SCAN layout")
-    command.add_argument("--threshold", type=int, help="minimum occurrences of a word (default: 4)")
+    command.add_argument(
+        "--threshold",
+        type=option_types.whole(),
+        help="minimum occurrences of a word (default: 4)",
+    )
     command.add_argument(
         "--replace", action="store_true", help="replace the vocabulary of the dataset"
     )

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from itm_book.commands.convert import add_annotations
+from itm_core import option_types
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -18,8 +19,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("out", type=Path, metavar="DEST", help="the folder to write")
     add_annotations(command)
-    command.add_argument("--epochs", type=int, help="of the box scorer; default: 4")
-    command.add_argument("--seed", type=int, help="default: 0")
+    command.add_argument(
+        "--epochs", type=option_types.whole(), help="of the box scorer; default: 4"
+    )
+    command.add_argument("--seed", type=option_types.seed, help="default: 0")
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     command.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
     command.set_defaults(run=_extractor)

@@ -16,6 +16,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "gallery", help="add, remove and list photographs of a gallery; export its numbers"
     )
+    command.set_defaults(group="search your pictures")
     parts = command.add_subparsers(required=True, metavar="WHAT")
     part = _part(parts, "list", "print the names of the images", _list)
     part = _part(parts, "add", "add photographs, files or folders", _add)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from itm_core import option_types
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add ``grid`` to the commands."""
@@ -14,14 +16,18 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--size", default="smoke", help="one of the grid's sizes, which are listed; default: smoke"
     )
     command.add_argument("--rows", nargs="+", metavar="ROW", help="default: all")
-    command.add_argument("--seeds", nargs="+", type=int, metavar="SEED", help="default: the size's")
-    command.add_argument("--workers", type=int, help="cells at once; default: one for each core")
+    command.add_argument(
+        "--seeds", nargs="+", type=option_types.seed, metavar="SEED", help="default: the size's"
+    )
+    command.add_argument(
+        "--workers", type=option_types.workers, help="cells at once; default: one for each core"
+    )
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     command.add_argument("--profile", default="local", help="local, slurm, kubernetes or a folder")
     command.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
     command.add_argument("--root", type=Path, default=Path("data/runs"), help="the run store")
     command.add_argument("--dry-run", action="store_true", help="show what would be run")
-    command.set_defaults(run=_grid)
+    command.set_defaults(run=_grid, group="train and evaluate")
 
 
 def _grid(options: argparse.Namespace) -> int:

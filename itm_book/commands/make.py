@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from itm_core import option_types
+
 if TYPE_CHECKING:
     from itm_book.photographs.backbones import Backbone
     from itm_book.photographs.picture_sources import Source
@@ -45,13 +47,20 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="[SPLIT=]FILE",
         help="captions of a folder of photographs; repeatable; optional for a search",
     )
-    command.add_argument("--side", type=int, help="pixels of the longer side; default: 448 or 320")
+    command.add_argument(
+        "--side",
+        type=option_types.whole(most=10_000),
+        help="pixels of the longer side; default: 448 or 320",
+    )
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     command.add_argument(
         "--skip-damaged", action="store_true", help="leave out photographs that cannot be read"
     )
     command.add_argument(
-        "--workers", type=int, metavar="N", help="processes; default: one for each core, 1 on a GPU"
+        "--workers",
+        type=option_types.threads,
+        metavar="N",
+        help="processes; default: one for each core, 1 on a GPU",
     )
     command.add_argument("--download", action="store_true", help="download a missing model")
     command.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")

@@ -9,6 +9,8 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
+from itm_core import option_types
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add ``score`` to the commands."""
@@ -33,25 +35,31 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument(
         "--folds",
-        type=int,
+        type=option_types.whole(0),
         default=0,
         metavar="N",
         help="also print the means over N folds of the images; 5 for MSCOCO 1K",
     )
     command.add_argument(
         "--shards",
-        type=int,
+        type=option_types.whole(0),
         default=0,
         help="divide the images into N jobs (default: none)",
         metavar="N",
     )
     command.add_argument(
-        "--top", type=int, default=0, metavar="K", help="keep the best K, not the full matrix"
+        "--top",
+        type=option_types.whole(0),
+        default=0,
+        metavar="K",
+        help="keep the best K, not the full matrix",
     )
-    command.add_argument("--workers", type=int, help="shards at once; default: one for each core")
+    command.add_argument(
+        "--workers", type=option_types.workers, help="shards at once; default: one for each core"
+    )
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     command.add_argument("--profile", default="local", help="local, slurm, kubernetes or a folder")
-    command.set_defaults(run=score)
+    command.set_defaults(run=score, group="train and evaluate")
 
 
 def score(options: argparse.Namespace) -> int:

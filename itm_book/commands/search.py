@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from itm_core import option_types
 from itm_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,24 +53,31 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     dataset.add_argument("--split", help="default: test")
     dataset.add_argument("--kind", help="of regions: float16 (default), int8 or float32")
-    command.set_defaults(run=_index)
+    command.set_defaults(run=_index, group="search your pictures")
     command = commands.add_parser("search", help="search a gallery made by itm index")
     command.add_argument("folder", type=Path, metavar="GALLERY")
     command.add_argument("sentences", nargs="+", metavar="SENTENCE")
-    command.add_argument("--top", type=int, default=10, help="default: 10")
+    command.add_argument("--top", type=option_types.whole(), default=10, help="default: 10")
     command.add_argument("--html", type=Path, metavar="PAGE", help="also write a page of results")
     command.add_argument(
         "--matcher", metavar="NAME", help="where the gallery's matcher is now, if it was moved"
     )
-    command.add_argument("--candidates", type=int, help="of a dataset's first stage; default: 2000")
-    command.set_defaults(run=_search)
+    command.add_argument(
+        "--candidates",
+        type=option_types.whole(),
+        help="of a dataset's first stage; default: 2000",
+    )
+    command.set_defaults(run=_search, group="search your pictures")
 
 
 def add_computing(command: argparse.ArgumentParser) -> None:
     """Add the options of computing features of photographs."""
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     command.add_argument(
-        "--workers", type=int, metavar="N", help="processes; default: one for each core, 1 on a GPU"
+        "--workers",
+        type=option_types.threads,
+        metavar="N",
+        help="processes; default: one for each core, 1 on a GPU",
     )
 
 

@@ -29,7 +29,7 @@ from itm_book.datasets.registry import FileEntry
 from itm_book.folders import amount, require_space
 from itm_core.data.arrays import mapped
 from itm_core.errors import InputError
-from itm_core.files import read_json, space_checked, write_json
+from itm_core.files import put, read_json, space_checked, write_json
 
 log = logging.getLogger(__name__)
 pooch.get_logger().setLevel(logging.WARNING)  # this module logs the same, more briefly
@@ -89,7 +89,7 @@ def fetch(
             failures.append(f"{url}: {error}")
             log.info("  %s", error)
             continue
-        complete.replace(folder / file.name)
+        put(complete, folder / file.name)
         return folder / file.name
     raise DownloadError(
         f"no source has {file.name}",

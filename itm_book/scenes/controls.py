@@ -21,7 +21,7 @@ from itm_book.scenes.captions import ATTRIBUTES
 from itm_book.scenes.world import MAX_OBJECTS, Relations, relations
 from itm_core.data.dataset import SPLITS, Split
 from itm_core.errors import InputError
-from itm_core.files import read_json_value, space_checked
+from itm_core.files import put, read_json_value, space_checked
 
 MEANING = {"mentions", "ground", "relation", "between", "place"}
 MATCHERS = ("oracle", "binding", "bag_of_words")
@@ -216,7 +216,7 @@ def blind_copy(folder: Path, out: Path, blind_to: str) -> Path:
         partial.mkdir(parents=True)
         for split in SPLITS:
             _blind_split(folder, partial, split, blind_to)
-        partial.rename(out)
+        put(partial, out)
     return out
 
 

@@ -25,7 +25,7 @@ from itm_book.scenes.render import render
 from itm_book.scenes.world import SIDE, Draws, relations, scene
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.errors import InputError
-from itm_core.files import locked, make_folder, read_json, space_checked, write_json
+from itm_core.files import locked, make_folder, put, read_json, space_checked, write_json
 from itm_core.parallel import run_parallel
 from itm_core.settings import seed_of
 
@@ -88,13 +88,13 @@ def make_scenes(
         workers: number of processes; by default one per core.
         progress: show a progress bar.
 
-    Raises `InputError` for an unknown preset, a folder with other content, a full disk, or a
-    dataset whose hash differs from `FINGERPRINTS`.
+    Raises `InputError` for an unknown preset, a wrong seed, a folder with other content, a full
+    disk, or a dataset whose hash differs from `FINGERPRINTS`.
     """
     folder, seed = require_name(folder), seed_of(seed)
     if preset not in PRESETS:
         raise InputError("unknown preset", expected=f"one of {', '.join(PRESETS)}", found=preset)
-    wanted = {"version": VERSION, "preset": preset, "seed": seed}
+    wanted = {"version": VERSION, "preset": preset, "seed": seed_of(seed)}
     make_folder(folder if folder.exists() else folder.parent)
     with locked(folder.with_name(f".{folder.name}.lock")):  # a second process waits, then loads
         if not _is_complete(folder, wanted):
@@ -113,7 +113,7 @@ def _make(folder: Path, wanted: dict[str, Any], workers: int | None, progress: b
         combined = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
         _check_fingerprint(folder, preset, seed, combined)
         write_json(partial / "scenes.json", {**wanted, "fingerprint": combined, "files": hashes})
-        partial.replace(folder)
+        put(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

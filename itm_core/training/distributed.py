@@ -28,7 +28,8 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
-from itm_core.training.launch import STORE, end_with_parent, started
+from itm_core.parallel import end_with_parent
+from itm_core.training.launch import STORE, started
 
 TIMEOUT = timedelta(hours=12)  # the others wait while the first process evaluates
 

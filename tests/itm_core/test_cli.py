@@ -118,7 +118,7 @@ def test_bad_data_is_one_message_and_trains_nothing(
         (["--recipe", "scam"], "unknown recipe"),
         (["--recipe", "scan-t2i-mean", "--set", "training.epoch=1"], "unknown key of training"),
         (["--recipe", "scan-t2i-mean", "--device", "cuda:7"], "does not exist"),
-        (["--recipe", "scan-t2i-mean", "--seed", "-1"], "not a seed"),
+        (["--recipe", "scan-t2i-mean", "--seed", "-1"], "--seed: expected a whole number"),
     ],
 )
 def test_bad_arguments_are_one_message(
@@ -131,7 +131,7 @@ def test_bad_arguments_are_one_message(
 def test_a_plan_with_a_seed_that_cannot_be_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     for seed in ("-1", str(2**32)):
         assert main(["grid", "scan", "--seeds", "0", seed, "--dry-run"]) == 2
-        assert f"not a seed; expected a whole number from 0 to 4294967295, found {seed}" in (
+        assert f"--seeds: expected a whole number from 0 to 4294967295, found '{seed}'" in (
             capsys.readouterr().err
         )
 

@@ -64,7 +64,10 @@ def test_a_dataset_with_another_layout(tmp_path: Path) -> None:
         (["nothing", "--backbone", "colour"], "unknown source of photographs; expected flickr8k"),
         (["flickr8k", "--backbone", "colour"], "Flickr8k is missing"),
         (["photos", "--backbone", "data/resnet-50"], "no such folder"),
-        (["photos", "--backbone", "colour", "--workers", "0"], "workers is too small"),
+        (
+            ["photos", "--backbone", "colour", "--workers", "0"],
+            "--workers: expected a whole",
+        ),
         (["photos", "--backbone", "colour", "--boxes", "nowhere"], "no files of boxes"),
         (["photos", "--backbone", "colour", "--captions", "photos/t"], "this file has no splits"),
         (["photos", "--backbone", "colour", "--boxes", "grid", "--out", ""], "folder has no name"),

@@ -1,0 +1,49 @@
+"""Types of the numbers that commands take: what no command can mean is refused by the parser."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+
+from itm_core.errors import escaped
+
+SEEDS = 2**32  # numpy's generators take smaller seeds; torch's take them too
+LARGEST = 10**9
+
+
+def whole(least: int = 1, most: int = LARGEST) -> Callable[[str], int]:
+    """Return the type of an option that takes a whole number in a range.
+
+    >>> whole(least=0)("12")
+    12
+    """
+
+    def read(text: str) -> int:
+        """Return the number; raises argparse's error for any other text."""
+        number = int(text) if re.fullmatch("-?[0-9]{1,20}", text) else None
+        if number is None or not least <= number <= most:
+            above = most == LARGEST and (number is None or number < least)
+            span = f", {least} or more" if above else f" from {least} to {most}"
+            raise _refused(f"a whole number{span}", text)
+        return number
+
+    return read
+
+
+def fraction(text: str) -> float:
+    """Return a number above 0 and at most 1; raises argparse's error for any other text."""
+    number = float(text) if re.fullmatch(r"[0-9]{0,20}\.?[0-9]{1,20}", text) else 0.0
+    if not 0 < number <= 1:
+        raise _refused("a number above 0, at most 1", text)
+    return number
+
+
+def _refused(expected: str, text: str) -> ArgumentTypeError:
+    shown = escaped(text if len(text) <= 40 else f"{text[:40]}...")
+    return ArgumentTypeError(f"expected {expected}, found '{shown}'")
+
+
+seed = whole(0, SEEDS - 1)
+workers = whole(most=10_000)
+threads = whole(most=1024)
