@@ -178,7 +178,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
         ("", 0, "the folder has no name"),
         ("/", 0, "no name"),
         ("x", -1, "not a seed"),
-        ("x", 1e22, ""),
+        ("x", 10**22, "not a seed"),
     ],
 )
 def test_a_folder_without_a_name_and_a_seed_that_is_none_are_refused(
