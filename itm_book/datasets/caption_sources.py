@@ -156,8 +156,8 @@ def _rows(
         _require_own(path, {str(name) for name in own}, split)
         rows = [(image, KARPATHY[str(name)], caption) for image, name, caption in rows]
     names = dict.fromkeys(image for image, _, _ in rows)
-    unique_keys(((image_key(name), name) for name in names), path)
-    return [(image_key(image), str(name), caption) for image, name, caption in rows]
+    unique_keys(((_key(path, name), name) for name in names), path)
+    return [(_key(path, image), str(name), caption) for image, name, caption in rows]
 
 
 def _require_own(path: Path, names: set[str], split: str | None) -> None:
@@ -180,7 +180,7 @@ def _require_split(path: Path, split: str | None) -> str:
 
 def _karpathy(path: Path, images: list[dict], split: str | None) -> list[tuple[str, str, str]]:
     _require_own(path, {str(image["split"]) for image in images}, split)
-    keyed = ((image_key(image["filename"]), (n, image)) for n, image in enumerate(images))
+    keyed = ((_key(path, image["filename"]), (n, image)) for n, image in enumerate(images))
     by_key = unique_keys(keyed, path, source=lambda it: f"images[{it[0]}] {it[1]['filename']}")
     return [
         (key, KARPATHY[image["split"]], sentence["raw"])
@@ -192,7 +192,7 @@ def _karpathy(path: Path, images: list[dict], split: str | None) -> list[tuple[s
 def _coco(path: Path, content: dict, split: str) -> list[tuple[str, str, str]]:
     files = ((image["id"], image["file_name"]) for image in content["images"])
     file_of = unique_keys(files, path, what="images (by their id)")
-    keyed = ((image_key(file), (number, file)) for number, file in file_of.items())
+    keyed = ((_key(path, file), (number, file)) for number, file in file_of.items())
     by_key = unique_keys(keyed, path, source=lambda it: f"{it[1]} (id {it[0]})")
     place = {key: i for i, key in enumerate(by_key)}
     stray = next((a for a in content["annotations"] if a["image_id"] not in file_of), None)
@@ -205,6 +205,18 @@ def _coco(path: Path, content: dict, split: str) -> list[tuple[str, str, str]]:
             remedy="take the annotation out, or add its image",
         )
     rows = [
-        (image_key(file_of[a["image_id"]]), split, a["caption"]) for a in content["annotations"]
+        (_key(path, file_of[a["image_id"]]), split, a["caption"]) for a in content["annotations"]
     ]
     return sorted(rows, key=lambda row: place[row[0]])  # annotations are in any order
+
+
+def _key(path: Path, name: str) -> str:
+    """Return the key of an image; raises `InputError` for a name that leads out of its folder."""
+    if ".." in re.split(r"[/\\]", str(name)):
+        raise InputError(
+            "a name of an image leads out of its folder",
+            file=path,
+            found=repr(escaped(name)[:60]),
+            remedy="name the file of the picture, or its path without ..",
+        )
+    return image_key(name)

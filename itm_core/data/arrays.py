@@ -91,7 +91,7 @@ def _no_pickle(path: Path) -> None:
             f'"import numpy as np; p = {str(path)!r}; '
             "x = np.asarray(np.load(p, allow_pickle=True)).tolist(); "
             "x = list(x.values()) if isinstance(x, dict) else x; "
-            f'np.save(p, np.float32({rows}))"; its order must be that of the images'
+            f'np.save(p, np.float32({rows}))"; the rows must be in the order of the images'
         ),
     )
 
