@@ -79,8 +79,9 @@ def damaged(folder: Path, problem: str) -> InputError:
 
 def _is_matcher(matcher: object) -> bool:
     """Return whether this is what `matcher_note.matcher_note` gives."""
-    known = isinstance(matcher, dict) and ("name" in matcher or "run" in matcher)
-    return known and all(isinstance(value, str) and value for value in matcher.values())
+    if not isinstance(matcher, dict) or not {"name", "run"} & matcher.keys():
+        return False
+    return all(isinstance(value, str) and value for value in matcher.values())
 
 
 def _is_texts(texts: object, form: re.Pattern[str] | None = None) -> bool:
