@@ -115,7 +115,7 @@ def _created(partial: Path, path: Path) -> int:
 
 def put(new: Path, path: Path) -> None:
     """Rename a finished file or folder to ``path``, after its content is on the disk."""
-    below = [*new.rglob("*")] if new.is_dir() else []
+    below = [part for part in new.rglob("*") if not part.is_symlink()] if new.is_dir() else []
     if len(below) > MANY_FILES:
         os.sync()  # everything at once, which is faster than one by one
     else:

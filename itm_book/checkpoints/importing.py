@@ -217,7 +217,7 @@ def _require_all(imported: Imported, path: Path) -> None:
         raise InputError(
             f"the checkpoint {lacks}",
             file=path,
-            found="\n".join(imported.lines()),
+            found="; ".join(imported.lines()),
             expected="the parameters of the method that its options describe, no more and no less",
             remedy="get the file again from its authors, with the options that belong to it",
         )

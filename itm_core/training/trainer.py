@@ -92,7 +92,7 @@ class Trainer:
         self.state = TrainingState()
         self.progress = progress and group.first
         self.best_path = folder / "best.safetensors"
-        self.stop = threading.Event()
+        self.stop, self.scoring = threading.Event(), False
         self.saved_at = time.monotonic()
 
     def run(self) -> TrainingState:
@@ -130,10 +130,16 @@ class Trainer:
             )
 
     def _interrupt(self, _number: int, _frame: object) -> None:
-        """Finish the step at the first interrupt or termination; end at once at the second."""
+        """Finish the step at the first interrupt or termination; end at once at the second.
+
+        Scoring the development split may take minutes: it is repeated when the run is resumed.
+        """
         if self.stop.is_set():
             raise KeyboardInterrupt
         self.stop.set()
+        if self.scoring and self.group.size == 1:
+            self.checkpoint()
+            self._stop_if(True)
 
     @property
     def evaluated(self) -> Matcher:
@@ -195,7 +201,9 @@ class Trainer:
     def _finish_epoch(self) -> None:
         """Score the development split, add a row to the curve, and save the best weights."""
         state, started = self.state, time.monotonic()
+        self.scoring = True
         numbers = self.group.broadcast(self.score_dev(self.evaluated) if self.group.first else {})
+        self.scoring = False
         seconds = state.seconds + time.monotonic() - started
         row = {"epoch": state.epoch + 1, "loss": state.loss_sum / self.steps, **numbers}
         state.curve.append(row | {"seconds": seconds})
