@@ -246,6 +246,16 @@ def test_a_damaged_run_is_not_exported_and_the_others_are(
     assert f"damaged, left out: {scores}: not the file" in out
     assert "damaged runs were left out" in error
     assert len(pd.read_csv(record)) == 2
+    (curve,) = root.glob("*/scan*/*/curve.csv")
+    curve.write_text("")
+    assert main(["results", "export", *words, "--record", str(tmp_path / "x" / "runs.csv")]) == 2
+    assert f"damaged, left out: {curve}: not a learning curve" in capsys.readouterr().out
+    assert len(pd.read_csv(tmp_path / "x" / "runs.csv")) == 1
+    before = record.read_bytes()
+    record.with_name("curves.csv").write_text("x\n")
+    assert main(["results", "export", *words, "--record", str(record)]) == 2
+    assert "curves.csv, row 1: wrong columns" in capsys.readouterr().err
+    assert record.read_bytes() == before
     assert main(["grid", str(home / "three.yml"), *words[1:], "--dry-run"]) == 0
     (scores.parent / "metrics.json").write_text("{}")
     assert main(["grid", str(home / "three.yml"), *words[1:], "--dry-run"]) == 0
