@@ -25,7 +25,8 @@ NOT_AN_ID = {  # what is wrong with an id that matches
         r"[/\\]|[A-Za-z]:[/\\]|(.*[/\\])?\.\.([/\\]|\Z)"
     ),
 }
-SPLIT_NAME = re.compile(r"\w[\w.-]*")
+SPLIT_NAME = re.compile(r"\w[\w.-]{0,99}")
+FILE_ENDING = re.compile(r"\.(npy|npz|txt|json|csv|tsv|h5)\Z", re.IGNORECASE)
 
 
 def id_problem(image: str) -> str | None:
@@ -77,10 +78,10 @@ def require_split_name(name: str) -> None:
 
     >>> require_split_name("testall")
     """
-    if not SPLIT_NAME.fullmatch(name):
+    if not SPLIT_NAME.fullmatch(name) or FILE_ENDING.search(name):
         raise InputError(
             "not the name of a split",
-            expected="letters, digits, and . _ - after the first of them, such as test",
+            expected="up to 100 letters, digits, and . _ - after the first of them, such as test",
             found=repr(name),
             remedy="name the split alone, without its folder or the ending of its files",
         )
