@@ -40,7 +40,8 @@ test: $(COMPLETE) ## run the tests
 
 lab: $(COMPLETE) ## open JupyterLab on the notebooks
 	@root=; if [ "$$(id -u)" = 0 ]; then root=--allow-root; fi
-	exec $(BIN)/jupyter lab $$root notebooks/first_match.ipynb
+	exec $(BIN)/jupyter lab $$root --ServerApp.root_dir=. \
+		--LabApp.default_url=/lab/tree/notebooks/first_match.ipynb
 
 grid: $(COMPLETE) ## run a grid of experiments (GRID=rcar SIZE=smoke), or list them
 	@$(BIN)/itm grid $(GRID) --size $(SIZE) $(ARGS)

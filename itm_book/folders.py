@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from itm_core.errors import InputError
-from itm_core.files import make_folder, reading, space_checked, writing
+from itm_core.files import (
+    make_folder,
+    partial_of,
+    put,
+    reading,
+    remove_partials,
+    space_checked,
+    writing,
+)
 
 
 def amount(size: int) -> str:
@@ -47,13 +54,24 @@ def is_free(folder: Path) -> bool:
     return all(name.startswith(".") and name.endswith((".partial", ".lock")) for name in names)
 
 
+def require_free(folder: Path, note: str) -> None:
+    """Raise `InputError` when a folder without the file ``note`` has files of something else."""
+    if not is_free(folder):
+        raise InputError(
+            "this folder holds something else",
+            file=folder,
+            found=f"files, and no {note}",
+            remedy="name another folder",
+        )
+
+
 def swap(new: Path, target: Path) -> None:
     """Replace a folder by another one; the replaced folder is removed."""
     previous = target.with_name(f".{target.name}.previous")
     shutil.rmtree(previous, ignore_errors=True)
     if target.exists():
         target.replace(previous)
-    new.replace(target)
+    put(new, target)
     shutil.rmtree(previous, ignore_errors=True)
 
 
@@ -72,7 +90,8 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty temporary folder; it is renamed to ``folder`` if the block succeeds.
 
     It is made beside ``folder`` with the mode of any new folder there, and is removed if the block
-    fails, together with the parent folders that were made for it.
+    fails, together with the parent folders that were made for it. What killed processes left of
+    the same folder is removed.
 
     Raises `InputError` when something is there already, when the folder cannot be made, and when
     the disk is full.
@@ -82,20 +101,18 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             "this folder exists already", file=folder, remedy="name another folder, or remove it"
         )
     new_parents = [parent for parent in folder.parents if not os.path.lexists(parent)]
+    new = partial_of(folder)
     try:
         with _making(folder):
             make_folder(folder.parent)
-            temporary = tempfile.TemporaryDirectory(
-                dir=folder.parent, prefix=".", suffix=".partial", ignore_cleanup_errors=True
-            )
-        with temporary, space_checked(folder.parent):
-            new = Path(temporary.name) / folder.name
-            with _making(folder):
-                new.mkdir()
+            remove_partials(folder)
+            new.mkdir()
+        with space_checked(folder.parent):
             yield new
             with _making(folder):
-                new.rename(folder)
+                put(new, folder)
     except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
         for parent in new_parents:
             with suppress(OSError):
                 parent.rmdir()

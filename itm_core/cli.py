@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
@@ -20,7 +21,7 @@ from itm_core.files import reading
 if TYPE_CHECKING:
     from itm_core.data.dataset import Split
 
-BAD_INPUT = 2
+BAD_INPUT, INTERRUPTED = 2, 130
 MORE_COMMANDS = "itm.commands"  # entry points: functions that add commands to the parser
 OTHERS = "others"  # the title in ``itm --help`` of commands that state no group
 
@@ -44,15 +45,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _bad_input(needs_extra(f"itm {options.command}", extra))
     except KeyboardInterrupt as error:
-        print(f"itm: {str(error) or 'interrupted'}", file=sys.stderr)
-        return 130
+        print(f"itm: {str(error) or 'interrupted; run the same command to go on'}", file=sys.stderr)
+        return INTERRUPTED
 
 
 def entry() -> None:
     """Run the command line and exit; without a traceback where standard output fails.
 
-    That is a closed pipe (``| head``), a full disk, or none at all (``>&-``).
+    That is a closed pipe (``| head``), a full disk, or none at all (``>&-``). A termination is
+    treated as an interrupt; the second one ends this process at once, and others with it.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as for a job in the background
+            signal.signal(number, _interrupt)
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123
     sys.stderr = sys.stderr or sys.stdout
     if isinstance(sys.stdout, TextIOWrapper):  # names that the terminal's encoding does not have
@@ -65,6 +70,12 @@ def entry() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more
         code = 141 if isinstance(error, BrokenPipeError) else _bad_input(error)
     sys.exit(code)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(INTERRUPTED))
+    raise KeyboardInterrupt
 
 
 def _bad_input(error: InputError) -> int:
@@ -195,9 +206,14 @@ def _runs(options: argparse.Namespace) -> int:
     if options.root.exists():
         with reading(options.root):
             next(options.root.iterdir(), None)  # a folder that may not be read has no runs
-    for run in runs.all_runs(options.root):
-        words = f"  ({run.words_found})" if run.words_found else ""
-        print(f"{run.metrics['rsum']:6.1f}  {run.folder}{words}")
+    every = runs.all_runs(options.root)
+    damages = [run.damage for run in every]
+    for run, damage in zip(every, damages, strict=True):
+        words = f"  ({run.words_found})" if not damage and run.words_found else ""
+        rsum = "damaged" if damage else f"{run.metrics['rsum']:6.1f}"
+        print(f"{rsum}  {run.folder}{words}{f': {damage}' * bool(damage)}")
+    if any(damages):
+        print(f"{sum(map(bool, damages))} of {len(every)} runs are damaged", file=sys.stderr)
     return 0
 
 
@@ -211,6 +227,7 @@ def _check(options: argparse.Namespace) -> int:
     from itm_core.data.annotations import annotation_summary
     from itm_core.data.dataset import load_dataset, vocabulary_file
     from itm_core.data.feature_notes import features_of_folder
+    from itm_core.data.informative import poverty
     from itm_core.data.unknown_words import require_known, unknown_shares
 
     data = load_dataset(options.folder, full=options.full)
@@ -224,9 +241,12 @@ def _check(options: argparse.Namespace) -> int:
             f"{len(split.captions)} captions{_different(split)}, "
             f"{100 * shares[split.name]:.1f} % of words unknown"
         )
+        split.require_readable()
         if annotated := annotation_summary(split):
             print(f"{split.name}: {annotated}")
     origin = vocabulary_file(options.folder) or "made from the training captions"
     print(f"vocabulary: {len(data.vocabulary)} words, {origin}")
+    for line in poverty(data):
+        print(f"warning: {line}")
     require_known(data.vocabulary, splits, shares)
     return 0

@@ -1,6 +1,6 @@
 """The exception for bad input: where it is, what was expected and found, and what to do.
 
-Errors of the operating system about files become that exception too, in `files_named`.
+Errors of the operating system about files and memory become that exception too, in `files_named`.
 """
 
 from __future__ import annotations
@@ -52,8 +52,7 @@ def similar_names(name: str, names: Collection[str]) -> list[str]:
 class InputError(ValueError):
     """Wrong input by the user, with a message that names the remedy.
 
-    The command line prints the message and exits with code 2; a notebook shows it as the last
-    line of the traceback.
+    The command line prints the message and exits with code 2; a notebook shows nothing but it.
 
     >>> str(InputError("too few captions", file="dev_caps.txt", expected=5, found=4))
     'dev_caps.txt: too few captions; expected 5, found 4'
@@ -82,9 +81,13 @@ class InputError(ValueError):
             message += "; " + ", ".join(contrast)
         if remedy:
             message += f". Remedy: {remedy}"
-        super().__init__(message)
+        super().__init__(escaped(re.sub(r"\s*[\r\n]\s*", " ", message.strip())))
         self.problem, self.file, self.row = problem, file, row
         self.expected, self.found, self.remedy = expected, found, remedy
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows in a notebook: the message, without a traceback."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 PROBLEMS: dict[int, tuple[str, str]] = {  # errno: the problem and the remedy
@@ -106,13 +109,23 @@ PROBLEMS: dict[int, tuple[str, str]] = {  # errno: the problem and the remedy
     errno.EDQUOT: ("your quota is used up", "free some space, and run the same command again"),
 }
 LOOP = "Symlink loop from "  # the RuntimeError of pathlib, before Python 3.13
+# of torch, CUDA, the system, C++ and shared libraries, whose errors are of several types
+NO_MEMORY = re.compile(
+    "an't allocate memory|annot allocate memory|out of memory|bad_alloc|failed to map segment"
+)
+ASKED = re.compile(r"allocate ([\d.]+ ?(?:bytes|[KMGTPE]?i?B))")
+LESS_MEMORY = (
+    "close other programs, raise the limit (ulimit -v), or use fewer workers, smaller batches or "
+    "smaller files; is a file damaged, which claims this size?"
+)
 
 
 @contextmanager
 def files_named(path: Path | str | None = None, doing: str = "opened") -> Iterator[None]:
     """Turn the operating system's errors about files inside the block into an `InputError`.
 
-    Errors of other kinds (`PROBLEMS` lists these) are passed on.
+    So are those about memory, also of numpy and torch. Errors of other kinds (`PROBLEMS` lists
+    these) are passed on.
 
     Args:
         path: what the message names; by default the file that the error names.
@@ -126,19 +139,30 @@ def files_named(path: Path | str | None = None, doing: str = "opened") -> Iterat
     """
     try:
         yield
-    except OSError as error:
-        if error.errno not in PROBLEMS:
+    except (OSError, RuntimeError, MemoryError, ImportError) as error:
+        named = _named(error, path, doing)
+        if named is None:
             raise
-        name = path
-        if isinstance(error.filename, bytes | str) and (
-            path is None or error.errno == errno.ENAMETOOLONG
-        ):
-            name = os.fsdecode(error.filename)
-        raise _file_error(error.errno, name, doing) from None
-    except RuntimeError as error:
-        if not str(error).startswith(LOOP):
-            raise
-        raise _file_error(errno.ELOOP, str(error).removeprefix(LOOP).strip("'"), doing) from None
+        raise named from None
+
+
+def _named(error: Exception, path: Path | str | None, doing: str) -> InputError | None:
+    """Return the error to raise for one of the system; None for an error of another kind."""
+    text = str(error)
+    if isinstance(error, MemoryError) or NO_MEMORY.search(text):
+        asked = ASKED.search(text)
+        found = f"{asked[1]} asked for at once" if asked else None
+        return InputError("not enough memory", file=path, found=found, remedy=LESS_MEMORY)
+    if text.startswith(LOOP):
+        return _file_error(errno.ELOOP, text.removeprefix(LOOP).strip("'"), doing)
+    if not isinstance(error, OSError) or error.errno not in PROBLEMS:
+        return None
+    name = path
+    if isinstance(error.filename, bytes | str) and (
+        path is None or error.errno == errno.ENAMETOOLONG
+    ):
+        name = os.fsdecode(error.filename)
+    return _file_error(error.errno, name, doing)
 
 
 def _file_error(number: int, name: Path | str | None, doing: str) -> InputError:

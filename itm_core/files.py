@@ -6,22 +6,31 @@ import errno
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
 import stat
+import time
+import zlib
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import contextmanager
-from functools import lru_cache
+from contextlib import contextmanager, suppress
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock, Timeout
 
 from itm_core.errors import InputError, files_named
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 MIN_FREE_BYTES = 2**18  # a disk with less is full
+MANY_FILES = 100
+STALE_SECONDS = 24 * 3600  # after which nobody writes to a partial file
 
 
 @contextmanager
@@ -75,12 +84,14 @@ def locked(
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; it is renamed to ``path`` if the block succeeds.
 
-    The file gets the mode that ``open`` gives a new file there, whatever library writes it.
+    The file gets the mode that ``open`` gives a new file there, whatever library writes it. After
+    a power failure either the old file or the new one is there. What killed processes left of the
+    same file is removed.
 
     Raises `InputError` when the folder may not be written to or the disk is full; the partial
     file is removed.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = partial_of(path)
     mode = _created(partial, path)
     try:
         with space_checked(path):
@@ -88,7 +99,7 @@ def whole_file(path: Path) -> Iterator[Path]:
             # safetensors replaces the file by one that its owner alone may read
             if partial.stat().st_mode != mode:
                 partial.chmod(stat.S_IMODE(mode))
-            partial.replace(path)
+            put(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -97,9 +108,76 @@ def _created(partial: Path, path: Path) -> int:
     """Create an empty file and return the mode it has under the umask and the folder's rules."""
     make_folder(path.parent)
     with space_checked(path), writing(path.parent):
-        partial.unlink(missing_ok=True)
+        remove_partials(path)
         partial.touch()
         return partial.stat().st_mode
+
+
+def put(new: Path, path: Path) -> None:
+    """Rename a finished file or folder to ``path``, after its content is on the disk."""
+    below = [part for part in new.rglob("*") if not part.is_symlink()] if new.is_dir() else []
+    if len(below) > MANY_FILES:
+        os.sync()  # everything at once, which is faster than one by one
+    else:
+        for part in (*below, new):
+            _sync(part)
+    new.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    except OSError:
+        if not path.is_dir():  # some file systems have no such call for folders
+            raise
+    finally:
+        os.close(file)
+
+
+def partial_of(path: Path) -> Path:
+    """Return the temporary path beside ``path`` of this process, see `remove_partials`."""
+    return path.with_name(f".{path.name}.{_machine()}-{os.getpid()}.partial")
+
+
+def remove_partials(path: Path) -> None:
+    """Remove the temporary files and folders of ``path`` whose processes have ended.
+
+    Of a process on another machine, or whose number another process has now, after a day.
+    """
+    with os.scandir(path.parent) as entries:
+        named = [e for e in entries if e.name.startswith(f".{path.name}.")]
+    for entry in named:
+        owner = re.fullmatch(r"(?:(\w+)-)?(\d+)\.partial", entry.name[len(path.name) + 2 :])
+        if owner is None:
+            continue
+        ended = owner[1] == _machine() and not _is_running(int(owner[2]))
+        with suppress(FileNotFoundError):  # removed by another process
+            if ended or time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE_SECONDS:
+                remove = shutil.rmtree if entry.is_dir(follow_symlinks=False) else os.unlink
+                remove(entry.path)
+
+
+def _is_running(process: int) -> bool:
+    """Return whether another process has this number; it is not this process."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return process != os.getpid()
+
+
+@cache
+def _machine() -> str:
+    """Return what tells the numbers of processes of this machine, or container, from others."""
+    try:
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        space = ""
+    return f"{zlib.crc32(f'{platform.node()} {space}'.encode()):08x}"
 
 
 def make_folder(folder: Path) -> None:
@@ -166,14 +244,19 @@ def read_json_value(path: Path) -> Any:
 
     def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         """Return an object of the file; raises `InputError` for a repeated key."""
-        return unique_keys(pairs, path, what="values", source=lambda value: repr(value)[:60])
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            unique_keys(pairs, path, what="values", source=lambda value: repr(value)[:60])
+        return values
 
     text = ""
     try:
         with reading(path):
             text = path.read_text(encoding="utf-8-sig")
         return json.loads(text, object_pairs_hook=without_repeats)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:  # also of a number of thousands of digits
         cut = text.lstrip()[:1] in ("{", "[") and text.rstrip()[-1:] not in ("}", "]")
         remedy = "the file ends in the middle: copy or download it again" if cut else None
         raise InputError(
@@ -181,15 +264,33 @@ def read_json_value(path: Path) -> Any:
         ) from None
 
 
+def read_csv(
+    path: Path, missing: str = "file not found", remedy: str | None = None, **options: Any
+) -> pd.DataFrame:
+    """Return a table; ``options`` are those of ``pandas.read_csv``.
+
+    Raises `InputError` when it cannot be opened (see `reading`), or is not such a table.
+    """
+    import pandas as pd
+
+    try:
+        with reading(path, missing, remedy):
+            return pd.read_csv(path, **options)
+    except (ValueError, OverflowError) as error:  # also of pandas, and of text in another encoding
+        if isinstance(error, InputError):
+            raise
+        raise InputError("not readable as CSV", file=path, found=str(error).strip()) from None
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal, read once per process while it is the same."""
     with reading(path):
         status = path.stat()
-        return _sha256_of(path, status.st_size, status.st_mtime_ns)
+        return _sha256_of(path, status.st_size, status.st_mtime_ns, status.st_ino)
 
 
-@lru_cache(maxsize=64)
-def _sha256_of(path: Path, size: int, modified: int) -> str:
+@lru_cache(maxsize=1024)
+def _sha256_of(path: Path, size: int, modified: int, inode: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

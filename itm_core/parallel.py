@@ -1,19 +1,33 @@
-"""One function of many tasks, computed in several processes."""
+"""Processes that end with this one: a function of many tasks in several, or a Python program."""
 
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import cache, partial
 from multiprocessing import connection, get_context, parent_process
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm.auto import tqdm
 
+from itm_core.errors import InputError
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+GRACE = 5.0  # seconds in which a process that was terminated may save its state
+INTERRUPTED = 130  # the exit code of the command line
+PARENT = "ITM_PARENT"  # says which standard input is the pipe of `start_program`
+WATCHED = "from itm_core.parallel import end_with_parent; end_with_parent(); "
 
 
 def run_parallel(
@@ -29,44 +43,147 @@ def run_parallel(
     """Yield ``function(task)`` of every task in order, computed in newly started processes.
 
     All tasks are computed, also when one of them fails; its error is raised in its place, after
-    the others have ended. When the caller closes the generator or is interrupted, tasks that have
-    not started are not computed. The processes end when this one is killed.
+    the others have ended. When the caller closes the generator or is interrupted, the processes
+    are terminated. They end when this one is killed, and leave Ctrl-C to it.
 
     Args:
         function: a function of a module, or a ``functools.partial`` of one.
         workers: number of processes; by default one for each core.
         threads: number of torch's threads in each process; by default torch's choice.
         title, unit: of the progress bar.
+
+    Raises `InputError` when a process is killed, as by a system without memory.
     """
-    with ProcessPoolExecutor(
+    with _pool(workers or os.cpu_count() or 1, threads) as pool:
+        with _interrupts_blocked():  # in the processes too, until they ignore them
+            waiting = deque(pool.submit(_run, function, task) for task in tasks)
+        with tqdm(total=len(waiting), desc=title, unit=unit, disable=not progress) as bar:
+            while waiting:
+                result = waiting.popleft().result()
+                bar.update()
+                yield result
+
+
+@contextmanager
+def _pool(workers: int, threads: int | None) -> Iterator[ProcessPoolExecutor]:
+    pool = ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_prepare, initargs=(threads,)
-    ) as pool:
-        waiting = deque(pool.submit(function, task) for task in tasks)
+    )
+    try:
         try:
-            with tqdm(total=len(waiting), desc=title, unit=unit, disable=not progress) as bar:
-                while waiting:
-                    result = waiting.popleft().result()
-                    bar.update()
-                    yield result
-        except (GeneratorExit, KeyboardInterrupt):
-            pool.shutdown(wait=False, cancel_futures=True)
+            yield pool
+        except Exception:
+            pool.shutdown()  # after the other tasks
             raise
+        pool.shutdown()
+    except BrokenProcessPool:
+        raise killed(
+            "a worker process was killed", f"the same command with fewer --workers than {workers}"
+        ) from None
+    except (GeneratorExit, KeyboardInterrupt):
+        _terminate(pool)
+        raise
+
+
+def killed(problem: str, remedy: str) -> InputError:
+    """Return the error to raise for a process that was killed, which names the likely cause."""
+    return InputError(
+        problem,
+        found="most likely too little memory",
+        remedy=f"end other programs, or run {remedy}; what was finished is kept",
+    )
+
+
+def _terminate(pool: ProcessPoolExecutor) -> None:
+    """End the processes of a pool; a training saves its state in the seconds that it is given."""
+    processes = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
+    end = time.monotonic() + GRACE
+    for process in processes:
+        process.join(max(0.0, end - time.monotonic()))
+        process.kill()
+
+
+def _run(function: Callable[[Task], Result], task: Task) -> Result:
+    """Compute one task; a worker whose training was stopped takes no other one."""
+    try:
+        return function(task)
+    except KeyboardInterrupt:
+        os._exit(INTERRUPTED)
 
 
 def _prepare(threads: int | None) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if threads is not None:
         import torch  # most tasks need no torch
 
         torch.set_num_threads(threads)
 
 
-def _end_with_parent() -> None:
-    """End this process when its parent does, also when that was killed.
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Delay interrupts to the end of the block; processes started in it inherit the block."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    A worker of an executor holds both ends of the queue of tasks, so it would wait forever.
+
+def start_program(
+    arguments: Sequence[str], environment: Mapping[str, str] | None = None, **options: Any
+) -> subprocess.Popen[bytes]:
+    """Start ``python ARGUMENTS`` with a pipe as its standard input, to which nothing is written.
+
+    A program that calls `end_with_parent` ends with this process, and so do the programs that it
+    starts with the same standard input. It has a session of its own: Ctrl-C at the terminal reaches
+    this process alone. ``WATCHED`` is the start of such a program for ``-c``.
+    """
+    pipe = _pipe(os.getpid())[0]
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        env={**os.environ, **(environment or {}), PARENT: _identity(pipe) or ""},
+        stdin=pipe,
+        start_new_session=True,
+        **options,
+    )
+
+
+@cache
+def _pipe(_process: int) -> tuple[int, int]:
+    """Return both ends of the pipe of this process; the system closes it when the process ends."""
+    return os.pipe()
+
+
+def _identity(file: int) -> str | None:
+    """Return what identifies an open file; None for one that is closed."""
+    try:
+        status = os.fstat(file)
+    except OSError:
+        return None
+    return f"{status.st_dev}-{status.st_ino}"
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it ends, also when that was killed.
+
+    That is the parent of a worker of `run_parallel`, or the process that called `start_program`.
+    Other processes are left alone.
     """
     parent = parent_process()
     if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
+        handle = parent.sentinel
+    elif PARENT in os.environ and os.environ[PARENT] == _identity(0):
+        handle = 0
+    else:
+        return
+    threading.Thread(target=partial(_end_after, handle), daemon=True).start()
+
+
+def _end_after(handle: int) -> None:
+    connection.wait([handle])  # until the other end is closed
+    os._exit(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import pkgutil
+import re
 from pathlib import Path
 
 import nbformat
@@ -14,6 +15,7 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 ALLOWED = {"sys", "pathlib", "itm_core", "itm_book"}
 TEACHES_A_CLASS = "own_regulator.ipynb"  # the one notebook whose subject is a class of one's own
 LONGEST_CLASS = 20  # lines
+READS_THE_RECORD = "findings.ipynb"  # the one notebook that trains and scores nothing
 
 
 def code(path: Path) -> list[nbformat.NotebookNode]:
@@ -25,9 +27,25 @@ def test_one_cell_holds_the_parameters(path: Path) -> None:
     tagged = [c for c in code(path) if "parameters" in c.metadata.get("tags", [])]
     assert len(tagged) == 1
     names = {t.id for s in ast.parse(tagged[0].source).body for t in s.targets}
+    if path.name == READS_THE_RECORD:
+        assert names == {"size"}
+        return
     assert "device" in names
     trains = {"dataset", "root"} <= names or {"data", "size", "record", "seeds", "root"} <= names
     assert trains or {"pictures", "matcher"} <= names
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_the_first_lines_tell_the_time_and_what_to_know_before(path: Path) -> None:
+    title, empty, line, *_ = nbformat.read(path, as_version=4).cells[0].source.splitlines()
+    assert title.startswith("# ")
+    assert not empty
+    needs = re.fullmatch(r"\*\*(\d+) minutes\*\* · needs: (.+)", line)
+    assert needs, line
+    assert 0 < int(needs[1]) <= 30
+    pages = re.findall(r"\]\((\S+?)\)", needs[2])
+    assert pages or needs[2] == "nothing"
+    assert all((FOLDER / page).exists() and page != path.name for page in pages)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)

@@ -20,20 +20,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tqdm.auto import tqdm
 
 from itm_book.records import grids
 from itm_core.experiments.run import RunState
 from itm_core.files import locked, read_json, write_json
+from itm_core.parallel import GRACE, WATCHED, start_program
+
+if TYPE_CHECKING:
+    import psutil
 
 SNAKEFILE = grids.FOLDER / "Snakefile"
 ENDED = (RunState.FINISHED, RunState.FAILED)
+REMOTE_SECONDS = 60.0  # for Snakemake to cancel the jobs of a cluster
 OPTIONS = (
     "--keep-going",  # a job that fails stops no other
     *("--retries", "0"),
@@ -141,7 +146,7 @@ def run(batch: Plan, *, progress: bool = True) -> Report:
     """Return the report after running all jobs that are not finished.
 
     Raises `InputError` when another process runs this plan, and KeyboardInterrupt after an
-    interrupt or termination, when everything that was started has been stopped.
+    interrupt, when everything that was started has been stopped.
     """
     problem = "this batch is being run by another process"
     with locked(batch.home / ".lock", problem, "wait until it has ended, or stop it"):
@@ -151,7 +156,7 @@ def run(batch: Plan, *, progress: bool = True) -> Report:
         if pending:
             finished |= _run(batch, pending, log, progress)
     failed = tuple(
-        (job, job.error or f"it ended without an error message; see {log}")
+        (job, job.error or f"it ended without an error message (out of memory?); see {log}")
         for job in pending
         if job.name not in finished
     )
@@ -162,9 +167,9 @@ def run(batch: Plan, *, progress: bool = True) -> Report:
 def _run(batch: Plan, pending: Sequence[Job], log: Path, progress: bool) -> set[str]:
     """Return the names of the jobs that finished."""
     _write(batch, pending)
-    with log.open("w", encoding="utf-8") as log_file, _terminations():
-        process = subprocess.Popen(
-            _command(batch), cwd=batch.home, stdout=log_file, stderr=subprocess.STDOUT
+    with log.open("w", encoding="utf-8") as log_file:
+        process = start_program(
+            _arguments(batch), cwd=batch.home, stdout=log_file, stderr=subprocess.STDOUT
         )
         waiting = {job.name: job for job in pending}
         try:
@@ -174,7 +179,7 @@ def _run(batch: Plan, pending: Sequence[Job], log: Path, progress: bool) -> set[
             for job in waiting.values():  # a job that was stopped has not failed
                 if job.state != RunState.FINISHED:
                     job.forget()
-            raise KeyboardInterrupt("stopped; the same command resumes it") from None
+            raise
     return {job.name for job in pending if job.state == RunState.FINISHED}
 
 
@@ -194,13 +199,14 @@ def _write(batch: Plan, pending: Sequence[Job]) -> None:
     shutil.copy2(SNAKEFILE, batch.home)  # Kubernetes pods look for it below the working folder
 
 
-def _command(batch: Plan) -> list[str]:
+def _arguments(batch: Plan) -> list[str]:
+    """Return the arguments of the interpreter."""
     threads = read_json(batch.home / "cells.json")["threads"]
     local = ["--cores", str(batch.workers * threads)]
     if batch.gpus:
         local += ["--resources", f"gpu={batch.gpus}"]
     return [
-        *(sys.executable, "-m", "snakemake", "--snakefile", "Snakefile"),
+        *("-c", f"{WATCHED}from snakemake.cli import main; main()", "--snakefile", "Snakefile"),
         *("--profile", str(batch.profile), *OPTIONS),
         *(["--jobs", str(batch.workers)] if batch.remote else local),
         # relative: Snakemake reads the value as YAML, where a path with " #" would end there
@@ -226,34 +232,34 @@ def _watch(
 
 
 def _stop(process: subprocess.Popen[bytes], remote: bool) -> None:
-    """End Snakemake and the processes that it has started; runs keep their checkpoints.
-
-    An interrupt at the terminal reaches Snakemake too; one that was sent to this process alone
-    does not. So Snakemake first gets time to end by itself.
-    """
+    """End Snakemake and the processes that it has started; runs keep their checkpoints."""
     import psutil
 
-    family = [] if remote else psutil.Process(process.pid).children(recursive=True)
-    for child in family:
-        with suppress(psutil.NoSuchProcess):
-            child.terminate()
-    if not remote:
-        process.terminate()  # after which Snakemake starts no more jobs
-    for number, seconds in ((signal.SIGINT, 15), (signal.SIGINT, 60), (signal.SIGKILL, 60)):
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.send_signal(number)
-    _, alive = psutil.wait_procs(family, 15)
-    for child in alive:
-        child.kill()
+    if remote:  # it cancels its jobs
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(REMOTE_SECONDS)
+    with suppress(psutil.NoSuchProcess):
+        snakemake = psutil.Process(process.pid)
+        snakemake.suspend()  # so that it starts no more jobs
+        family = snakemake.children(recursive=True)
+        process.kill()
+        process.wait()
+        for child in family:
+            with suppress(psutil.NoSuchProcess):
+                child.terminate()
+        end = time.monotonic() + GRACE
+        while time.monotonic() < end and any(map(_is_running, family)):
+            time.sleep(0.05)
+        for child in filter(_is_running, family):
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
 
 
-@contextmanager
-def _terminations() -> Iterator[None]:
-    """Treat a termination as an interrupt; the caller must be in the main thread."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _is_running(process: psutil.Process) -> bool:
+    """Return whether a process runs; one that has ended may wait for its parent to notice."""
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False

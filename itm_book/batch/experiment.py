@@ -26,6 +26,7 @@ from urllib.parse import quote
 from itm_book.batch.notebook_runner import NotebookError, environment_set, run_notebook
 from itm_core.errors import InputError, files_named
 from itm_core.files import locked, make_folder, read_json
+from itm_core.parallel import end_with_parent
 
 NOTEBOOK = "experiment.ipynb"
 ERROR = "error.txt"
@@ -144,6 +145,7 @@ def _first_free(names: Sequence[str], folder: Path, held: ExitStack) -> str | No
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one cell of the JSON that `planning` wrote; return 0, or 1 when it failed."""
+    end_with_parent()
     parser = argparse.ArgumentParser(prog="python -m itm_book.batch.experiment")
     parser.add_argument("cells", type=Path)
     parser.add_argument("run", help="its folder below the run store")

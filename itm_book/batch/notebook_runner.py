@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from itm_book.batch.parameters import assigned, check_values
 from itm_core.errors import InputError
-from itm_core.files import make_folder, reading, space_checked
+from itm_core.files import make_folder, put, reading, space_checked
 from itm_core.training.launch import THREADS
 
 if TYPE_CHECKING:
     import nbformat
 
 KERNEL = "python3"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 START_SECONDS = 300  # for a kernel to start: minutes when a cluster reads from a cold disk
 TRACE_LINES = 20  # of the traceback that a `NotebookError` keeps
 
@@ -72,13 +73,26 @@ def run_notebook(
                 start_timeout=START_SECONDS,
                 extra_arguments=["--IPKernelApp.log_level=ERROR"],  # no warning about local ports
             )
-            partial.replace(place)
+            _without_widgets(partial)
+            put(partial, place)
     except Exception as error:
         if partial.exists():
             partial.replace(failed)
         raise _notebook_error(error, source, failed) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _without_widgets(path: Path) -> None:
+    """Remove widgets, such as progress bars: without their kernel they show nothing."""
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
+    nbformat.write(notebook, path)
 
 
 def failed_place(place: Path) -> Path:
@@ -97,10 +111,11 @@ def _notebook_error(error: Exception, source: Path, failed: Path) -> NotebookErr
     else:
         lines = "".join(traceback.format_exception(error)).splitlines()
         name, message, subject = type(error).__name__, str(error), "the notebook"
-    if name == "DeadKernelError":
-        message += " (out of memory, or stopped from outside)"
-    summary = f"{name}: {' '.join(message.split())}"
     remedy = f"see the traceback in {failed}" if failed.exists() else None
+    if name == "DeadKernelError":
+        message += " (most likely out of memory)"
+        remedy = "end other programs, or run the same command with fewer --workers"
+    summary = f"{name}: {' '.join(message.split())}"
     notebook_error = NotebookError(f"{subject} failed with {summary}", file=source, remedy=remedy)
     notebook_error.trace = (*lines[-TRACE_LINES:], summary)
     return notebook_error

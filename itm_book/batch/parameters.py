@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ast
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,29 @@ def assigned(source: str) -> dict[str, Any]:
                 if isinstance(target, ast.Name) and isinstance(target.ctx, ast.Store):
                     values[target.id] = value
     return values
+
+
+def with_values(source: str, injected: str) -> str:
+    """Return a cell of parameters with the values of papermill's cell; its comments stay.
+
+    >>> with_values("seed = 0  # of the run\\nrecipe = 'scan'", "# Parameters\\nseed = 3")
+    "seed = 3  # of the run\\nrecipe = 'scan'"
+    """
+    values = {name: ast.get_source_segment(injected, value) for name, value in _values(injected)}
+    lines = [line.encode() for line in source.splitlines(keepends=True)]  # ast counts bytes
+    for name, value in reversed(list(_values(source))):
+        if name in values:
+            first, last = value.lineno - 1, (value.end_lineno or value.lineno) - 1
+            start, end = lines[first][: value.col_offset], lines[last][value.end_col_offset :]
+            lines[first : last + 1] = [start + (values[name] or "").encode() + end]
+    return b"".join(lines).decode()
+
+
+def _values(source: str) -> Iterator[tuple[str, ast.expr]]:
+    """Yield every name that a cell assigns by itself, with the expression."""
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            yield statement.targets[0].id, statement.value
 
 
 def check_values(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,21 +21,22 @@ from itm_book.batch.notebook_runner import check_parameters
 from itm_book.batch.profiles import PROFILES, resources
 from itm_book.records import grids
 from itm_book.records.grids import Cell, Grid
-from itm_book.scenes.generate import make_scenes
+from itm_book.scenes.opening import FOLDERS, make_if_missing
 from itm_book.shipped import shipped
 from itm_core.errors import InputError
 from itm_core.experiments.run import COMPLETE, Run, RunState
 from itm_core.experiments.runs import ROOT
 
-SCENES = {"scenes": "full", "scenes-small": "small", "scenes-tiny": "tiny"}  # made when missing
 NOTEBOOK_MINUTES = 0.2  # to start a kernel and draw the figures, besides the training
 NO_NOTEBOOK = "no notebook"  # the run is finished, its notebook has not been executed
+DAMAGED = "damaged"  # the run is finished, and one of its files cannot be read
 SHOWN_STATES = (
     RunState.FINISHED,
     NO_NOTEBOOK,
     RunState.INTERRUPTED,
     RunState.FAILED,
     RunState.EMPTY,
+    DAMAGED,
 )
 
 
@@ -86,6 +88,12 @@ class Job:
     def error(self) -> str:
         """The last line of the traceback; empty when it has not failed."""
         return experiment.error_of(self.folder) if self.folder else ""
+
+    @property
+    def damage(self) -> str:
+        """What is wrong with the files of a finished run; empty where nothing is."""
+        run = Run(self.folder) if self.folder else None
+        return run.damage if run and run.state == RunState.FINISHED else ""
 
     @property
     def minutes_left(self) -> float:
@@ -148,8 +156,12 @@ class Batch:
     def lines(self) -> list[str]:
         """Return the state of every cell, one line each, and a summary of what would be run."""
         states = {job.name: job.state for job in self.jobs}
-        lines = [f"{states[job.name]:12}  {job.name}  {job.error}".rstrip() for job in self.jobs]
-        counts = Counter(states.values())
+        shown = {job.name: (DAMAGED if job.damage else states[job.name]) for job in self.jobs}
+        lines = [
+            f"{shown[job.name]:12}  {job.name}  {job.damage or job.error}".rstrip()
+            for job in self.jobs
+        ]
+        counts = Counter(shown.values())
         pending = [job for job in self.jobs if states[job.name] != RunState.FINISHED]
         minutes = sum(job.minutes_left for job in pending)
         minutes /= max(1, min(self.workers, len(pending)))
@@ -207,9 +219,9 @@ def _check_notebook(batch: Batch, cells: Sequence[Cell]) -> None:
 def _jobs(batch: Batch, cells: Sequence[Cell], make_data: bool) -> tuple[Job, ...]:
     """Return the cells with their folders; two rows that are the same run are one job."""
     name = batch.dataset.name
-    if name in SCENES and make_data:
-        make_scenes(batch.dataset, preset=SCENES[name])
-    elif not batch.dataset.exists() and name not in SCENES:
+    if make_data:
+        make_if_missing(batch.dataset)
+    if not batch.dataset.exists() and name not in FOLDERS:
         raise InputError(
             "the dataset of this size does not exist",
             file=batch.dataset,
@@ -229,6 +241,9 @@ def _jobs(batch: Batch, cells: Sequence[Cell], make_data: bool) -> tuple[Job, ..
 def _mean_minutes(recipe: Path) -> float | None:
     """Return the mean training time of a recipe's finished runs in minutes; None without any."""
     runs = [Run(path.parent) for path in recipe.glob(f"*/{COMPLETE}")]
-    seconds = [run.environment.get("seconds_training") for run in runs]
-    measured = [value for value in seconds if value is not None]
+    measured = []
+    for run in runs:
+        with suppress(InputError):  # a damaged run says nothing about the time
+            seconds = run.environment.get("seconds_training")
+            measured += [seconds] if isinstance(seconds, int | float) else []
     return sum(measured) / len(measured) / 60 if measured else None

@@ -165,6 +165,7 @@ def prepare(
     folder that holds another job or other files.
     """
     data = load_split(dataset, split)
+    data.require_readable()
     for run in runs:
         require_same_features(run.config, data)
     _check_numbers(len(runs), len(data.regions), shards, top, folds)

@@ -29,6 +29,7 @@ from itm_core.evaluation.scoring import score_blocks
 from itm_core.experiments.prepare import encode
 from itm_core.experiments.run import Run
 from itm_core.files import read_json, whole_file
+from itm_core.parallel import end_with_parent
 
 Blocks = Iterable[tuple[slice, np.ndarray, np.ndarray]]  # images, captions, and their scores
 
@@ -90,6 +91,7 @@ def _join(lists: list[np.ndarray], places: np.ndarray, entries: np.ndarray, coun
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Score one shard of the JSON that `engine` wrote; return 0, or 1 when it failed."""
+    end_with_parent()
     parser = argparse.ArgumentParser(prog="python -m itm_book.batch.shard")
     parser.add_argument("cells", type=Path)
     parser.add_argument("shard", help="the name of its file")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
-import subprocess
 import sys
 from collections.abc import Mapping
+from subprocess import PIPE
 from typing import Any
 
 import torch
 
 from itm_core.errors import InputError
+from itm_core.parallel import WATCHED, start_program
 
 
 def run_isolated(
@@ -32,14 +32,19 @@ def run_isolated(
 
     Raises `InputError` with the last line of stderr of a failed process, or with its exit status.
     """
-    command = [sys.executable, "-m", module, json.dumps(argument)]
-    variables = os.environ | dict(environment or {})
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
-    if done.returncode:
+    program = f"{WATCHED}import runpy; runpy.run_module({module!r}, run_name='__main__')"
+    arguments = ["-c", program, json.dumps(argument)]
+    process = start_program(arguments, environment, stdout=PIPE, stderr=PIPE)
+    try:
+        printed, errors = process.communicate()
+    finally:
+        process.kill()
+    if process.returncode:
         # a process that was killed for its memory prints nothing
-        reason = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
-        raise InputError("a benchmark ended early", found=f"{label}: {reason[0]}", remedy=remedy)
-    return json.loads(done.stdout)
+        lines = errors.decode(errors="replace").strip().splitlines()
+        reason = lines[-1] if lines else f"status {process.returncode}"
+        raise InputError("a benchmark ended early", found=f"{label}: {reason}", remedy=remedy)
+    return json.loads(printed)
 
 
 def peak_bytes(device: torch.device) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from itm_book.bench.methods import METHODS
 from itm_book.bench.scoring import ScoringSettings, ScoringTiming
 from itm_book.bench.training import NEGATIVES, RECIPES, StepTiming
 from itm_book.records.commits import require_committed
+from itm_book.records.record_files import Form, record_text, write_record
 from itm_book.shipped import shipped
 from itm_book.tables.run_links import marked
 from itm_core.environment import describe, pick_device
 from itm_core.errors import InputError
-from itm_core.files import reading, whole_file
+from itm_core.files import reading
 
 FOLDER = shipped("results")
 KINDS = ("scoring", "growth", "training")
@@ -38,6 +40,11 @@ KEYS = {
     "training": ["recipe", "negatives", *STEP_SETUP],
 }
 ALLOWED = 1.5  # a speed-up may be lower than the recorded one by this factor: timings are noisy
+
+
+def form(kind: str) -> Form:
+    """Return what the rows of the record of a kind must be."""
+    return Form(columns=[*KEYS[kind], "commit"], exact=False, key=KEYS[kind])
 
 
 def scoring_rows(timings: Iterable[ScoringTiming], settings: ScoringSettings) -> pd.DataFrame:
@@ -94,8 +101,7 @@ def save(kind: str, rows: pd.DataFrame, folder: Path = FOLDER) -> Path:
     parts = [read(kind, folder), rows] if path.exists() else [rows]
     table = pd.concat(parts, ignore_index=True)
     table = table.drop_duplicates(KEYS[kind], keep="last").sort_values(KEYS[kind])
-    with whole_file(path) as partial:
-        table.to_csv(partial, index=False, float_format="%.6g")
+    write_record(table, path, form(kind), digits=6)
     return path
 
 
@@ -107,11 +113,9 @@ def read(kind: str, folder: Path = FOLDER) -> pd.DataFrame:
     path = folder / f"bench_{kind}.csv"
     empty = {"energy": [""], "compiled": [""]}
     with reading(path, "no record", f"itm bench {kind} --record"):
-        table = pd.read_csv(path, dtype={"commit": str}, keep_default_na=False, na_values=empty)
-    missing = [name for name in (*KEYS[kind], "commit") if name not in table]
-    if missing:
-        raise InputError("columns are missing", file=path, expected=", ".join(missing))
-    return table
+        path.stat()
+    text = StringIO(record_text(path, form(kind)))
+    return pd.read_csv(text, dtype={"commit": str}, keep_default_na=False, na_values=empty)
 
 
 def at(rows: pd.DataFrame, **values: Any) -> pd.DataFrame:

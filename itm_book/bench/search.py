@@ -26,11 +26,13 @@ import pandas as pd
 import torch
 
 from itm_book.records.commits import require_committed
+from itm_book.records.record_files import write_record
 from itm_book.scenes.generate import make_image
 from itm_book.search import search_curve
 from itm_book.search.distractors import ConcatGallery, SyntheticDistractors
 from itm_book.search.gallery_store import KINDS
 from itm_book.search.search_curve import (
+    FORM,
     curve,
     encoded,
     exact_tops,
@@ -207,5 +209,4 @@ def record(table: pd.DataFrame, path: Path) -> None:
     """
     for commit in table["commit"]:
         require_committed(commit)
-    with whole_file(path) as partial:
-        table.to_csv(partial, index=False, float_format="%.5g")
+    write_record(table, path, FORM, digits=5)

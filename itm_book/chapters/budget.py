@@ -67,10 +67,8 @@ def method_of(name: str) -> str:
 
 def at_profile(grid: Grid, size: Size, profile: str, seeds: int = 5) -> Results:
     """Return the recorded results of the middle rows at another profile, such as the record's."""
-    middle = {name: row for name, row in grid.rows.items() if row.group == MIDDLE}
-    rows = Grid(name=grid.name, title=grid.title, sizes=grid.sizes, rows=middle)
     there = size.replace(profile=profile, seeds=tuple(range(seeds)))
-    return results.recorded_so_far(rows, there)
+    return results.recorded_so_far(grid.only(MIDDLE), there)
 
 
 # --- budgets -----------------------------------------------------------------------------------

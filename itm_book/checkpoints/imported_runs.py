@@ -39,9 +39,10 @@ from itm_core.experiments.run import (
     require_config,
 )
 from itm_core.experiments.runs import ROOT, configuration, folder_of
-from itm_core.files import reading, whole_file, write_json
+from itm_core.files import reading, sha256, whole_file, write_json
 from itm_core.settings import instance
 
+CARD = "README.md"  # of shipped matchers alone
 IMPORTED_CONFIG = CONFIG | {"embedding_rows": int, "imported": dict}
 
 
@@ -68,7 +69,14 @@ class ImportedRun(Run):
                 remedy="import with --vocabulary FILE, or use imported_runs.load_run(folder, "
                 "dataset=...)",
             )
-        return Vocabulary.load(self.folder / VOCABULARY)
+        return Vocabulary.load(self.file(VOCABULARY))
+
+    @property
+    def again(self) -> str:
+        """How to get the folder again: a shipped matcher comes with the package."""
+        if not (self.folder / CARD).exists():
+            return super().again
+        return f"get it again (git checkout -- {self.folder}, or install the package again)"
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
@@ -107,9 +115,10 @@ def load_run(
     run = ImportedRun(Path(folder))
     if (run.folder / IMPORT).exists():
         require_config(run, IMPORTED_CONFIG)
-        if not isinstance(run.config["imported"].get("spare_rows"), list):
+        spare = run.config["imported"].get("spare_rows")
+        if not isinstance(spare, list) or any(type(rows) is not int for rows in spare):
             raise damaged_config(run, ["spare_rows of what is imported"])
-        if "shipped" in run.config:
+        if run.config.get("shipped") is not None:
             _require_shipped_weights(run)
         return _with_words(run, dataset, vocabulary)
     trained = load(folder)
@@ -125,22 +134,15 @@ def load_run(
 
 def _require_shipped_weights(run: Run) -> None:
     """Raise `InputError` unless a shipped matcher has the weights that its configuration names."""
-    expected, digest = run.config["shipped"]["weights"], weights_hash(run)
+    expected, digest = run.config["shipped"].get("weights"), weights_hash(run)
     if digest != expected:
         raise InputError(
             "these are not the weights that were shipped",
             file=run.folder / WEIGHTS,
             expected=f"SHA-256 {expected}",
             found=digest,
-            remedy=_repair(run),
+            remedy=f"delete {run.folder} and {run.again}",
         )
-
-
-def _repair(run: Run) -> str:
-    """Return how to get the weights of a run again."""
-    if "shipped" in run.config:
-        return f"git checkout -- {run.folder}, or install the package again"
-    return f"delete {run.folder} and {run.again}"
 
 
 def load_members(
@@ -216,10 +218,15 @@ def vocabulary_hash(vocabulary: Words) -> str:
 
 
 def weights_hash(run: Run) -> str:
-    """Return the SHA-256 of a run's file of weights; raises `InputError` when it is missing."""
-    path = run.folder / WEIGHTS
-    with reading(path, "checkpoint not found", _repair(run)), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Return the SHA-256 of a run's file of weights.
+
+    Raises `InputError` when it is missing, and as `Run.file` does.
+    """
+    with reading(
+        run.folder / WEIGHTS, "checkpoint not found", f"delete {run.folder} and {run.again}"
+    ):
+        (run.folder / WEIGHTS).stat()
+    return sha256(run.file(WEIGHTS))
 
 
 def scored(
@@ -258,6 +265,7 @@ def scored(
         )
     assert isinstance(weights.vocabulary, Vocabulary)  # models with BERT are not imported
     require_same_features(weights.config, data.test)
+    data.test.require_readable()
     where = pick_device(device)
     data = replace(data, vocabulary=weights.vocabulary)
     origin = {name: weights.config[name] for name in ("embedding_rows", "imported")}

@@ -10,6 +10,7 @@ of them for image encoder, text encoder and similarity) and ``opt``, an ``argpar
 ``environment.json``   where and when it was imported
 ``import.json``        the options, and every key: used, or unused with the reason
 ``vocabulary.json``    if it is given: the checkpoint has none
+``files.json``         the SHA-256 of configuration, weights and vocabulary
 =====================  =====================================================================
 
 Every weight of the file must match a parameter and vice versa; both encoders and one score are
@@ -21,7 +22,6 @@ Page: "Use the authors' checkpoints".
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,9 +41,9 @@ from itm_core.environment import describe
 from itm_core.errors import InputError
 from itm_core.experiments.prepare import build
 from itm_core.experiments.recipes import Recipe
-from itm_core.experiments.run import IMPORT, VOCABULARY
+from itm_core.experiments.run import IMPORT, VOCABULARY, note_files
 from itm_core.experiments.weights import save_matcher
-from itm_core.files import write_json
+from itm_core.files import sha256, write_json
 from itm_core.models import Matcher
 from itm_core.models.pairing import AllPairs
 from itm_core.settings import seed_of
@@ -134,6 +134,7 @@ def _converted(path: Path, folder: Path, partial: Path, vocabulary: Path | None)
     save_matcher(matcher, partial / "best.safetensors")
     if words is not None:
         words.save(partial / VOCABULARY)
+    note_files(partial)
     return imported
 
 
@@ -161,7 +162,7 @@ def _config(
         "recipe": recipe.to_dict(),
         "imported": {
             "file": plain(path.name),
-            "sha256": _sha256(path),
+            "sha256": sha256(path),
             "spare_rows": list(SPARE_ROWS.get(family, (0,))),
         },
     }
@@ -173,11 +174,6 @@ def _seed(value: object) -> int:
         return seed_of(value)
     except InputError:
         return 0
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sorted(
@@ -221,7 +217,7 @@ def _require_all(imported: Imported, path: Path) -> None:
         raise InputError(
             f"the checkpoint {lacks}",
             file=path,
-            found="\n".join(imported.lines()),
+            found="; ".join(imported.lines()),
             expected="the parameters of the method that its options describe, no more and no less",
             remedy="get the file again from its authors, with the options that belong to it",
         )

@@ -10,6 +10,7 @@ The folder is that of an import (`importing`), with weights rounded to float16:
 ``environment.json``   versions, machine and commit of the training
 ``import.json``        origin and test numbers, of float32 and of float16 weights
 ``README.md``          the model card
+``files.json``         the SHA-256 of configuration, vocabulary and weights
 =====================  =====================================================================
 
 Page: "Your pictures".
@@ -28,7 +29,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from itm_book.checkpoints.imported_runs import load_run, weights_hash
+from itm_book.checkpoints.imported_runs import CARD, load_run, weights_hash
 from itm_book.checkpoints.model_card import model_card
 from itm_book.checkpoints.shipped_matchers import HOME
 from itm_book.datasets.run_features import require_same_features
@@ -41,7 +42,7 @@ from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.evaluation.scoring import score_matrix
 from itm_core.experiments.prepare import embedding_rows, prepare
-from itm_core.experiments.run import IMPORT, VOCABULARY, WEIGHTS, Run, RunState
+from itm_core.experiments.run import IMPORT, VOCABULARY, WEIGHTS, Run, RunState, note_files
 from itm_core.files import whole_file, write_json
 
 MAX_BYTES = 6_000_000  # of the weights
@@ -115,17 +116,25 @@ def ship(
         "weights": hashlib.sha256(content).hexdigest(),
     }
     with whole_folder(home / name) as partial:
-        with whole_file(partial / WEIGHTS) as file:
-            file.write_bytes(content)
-        assert isinstance(run.vocabulary, Vocabulary)
-        run.vocabulary.save(partial / VOCABULARY)
-        write_json(partial / "config.json", config)
-        write_json(partial / "environment.json", run.environment)
-        write_json(partial / IMPORT, record)
-        with whole_file(partial / "README.md") as file:
-            file.write_text(model_card(config, record, run.environment), encoding="utf-8")
+        _write(partial, run, content, config, record)
         load_run(partial).matcher()
     return ShippedMatcher(home / name, len(content), record)
+
+
+def _write(
+    folder: Path, run: Run, weights: bytes, config: dict[str, Any], record: dict[str, Any]
+) -> None:
+    """Write all files of a shipped matcher."""
+    with whole_file(folder / WEIGHTS) as file:
+        file.write_bytes(weights)
+    assert isinstance(run.vocabulary, Vocabulary)
+    run.vocabulary.save(folder / VOCABULARY)
+    write_json(folder / "config.json", config)
+    write_json(folder / "environment.json", run.environment)
+    write_json(folder / IMPORT, record)
+    with whole_file(folder / CARD) as file:
+        file.write_text(model_card(config, record, run.environment), encoding="utf-8")
+    note_files(folder)
 
 
 def _require_shippable(run: Run, name: str, dataset: Dataset) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from itm_core import option_types
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add ``book`` to the commands."""
@@ -12,6 +14,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--preset", default="small", help="of Scenes: tiny, small (minutes) or full (hours)"
     )
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    command.add_argument(
+        "--workers",
+        type=option_types.workers,
+        metavar="N",
+        help="runs, and notebooks, at once; default: the cores",
+    )
     command.set_defaults(run=_book, group="read and record")
 
 
@@ -23,5 +31,6 @@ def _book(options: argparse.Namespace) -> int:
     root = find_root()
     from itm_book.pages.building import make_book
 
-    print(f"open {make_book(options.preset, device=options.device, root=root)}")
+    page = make_book(options.preset, device=options.device, workers=options.workers, root=root)
+    print(f"open {page}")
     return 0

@@ -53,6 +53,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     command.set_defaults(run=_attention)
     _add_places(command)
+    command = inner.add_parser(
+        "seal",
+        help="check every row of the record, and note rows and checksums of its files, after an "
+        "edit or a merge",
+    )
+    command.add_argument("folder", type=option_types.path, nargs="?", help="default: data/results")
+    command.set_defaults(run=_seal)
     _add_ship(inner)
 
 
@@ -98,14 +105,17 @@ def _export(options: argparse.Namespace) -> int:
     record = options.record or results.RECORD
     require_committed(current_commit())  # whose code averages ensembles
     every: list[results.Result] = []
-    lines = []
+    lines: list[str] = []
+    damaged: list[str] = []
     for name in options.grids or grids.names():
         grid = grids.load(name)
         folder = options.data / grid.size(options.size).dataset
         if not options.grids and not folder.exists():
             print(f"{grid.name}: left out, {folder} does not exist")
             continue
-        rows = results.present(grid, options.size, data=options.data, root=options.root)
+        rows = results.present(
+            grid, options.size, data=options.data, root=options.root, damaged=damaged.append
+        )
         present = [result for group in rows.values() for result in group]
         count = len(grid.cells(options.size))
         lines.append(f"{grid.name}: {len(present)} results of {count} runs and ensembles")
@@ -115,7 +125,9 @@ def _export(options: argparse.Namespace) -> int:
     last = (
         f"recorded in {record}" if every else "nothing was recorded: none of these runs is finished"
     )
-    print("\n".join([*lines, last]))
+    print("\n".join([*lines, *(f"damaged, left out: {reason}" for reason in damaged), last]))
+    if damaged:
+        raise results.left_out(damaged)
     return 0
 
 
@@ -152,6 +164,28 @@ def _attention(options: argparse.Namespace) -> int:
     ):
         print(line, flush=True)
     print(f"recorded in {record}")
+    return 0
+
+
+def _seal(options: argparse.Namespace) -> int:
+    from itm_book.bench import record
+    from itm_book.chapters.photographs import tables as judgements
+    from itm_book.records import attention, curves, record_files, results, rounding
+    from itm_book.search import search_curve
+
+    forms = {
+        results.RECORD.name: results.FORM,
+        curves.RECORD.name: curves.FORM,
+        attention.RECORD.name: attention.FORM,
+        judgements.RECORD.name: judgements.FORM,
+        rounding.RECORD.name: rounding.FORM,
+        search_curve.CURVE.name: search_curve.FORM,
+        search_curve.KINDS.name: search_curve.FORM,
+        **{f"bench_{kind}.csv": record.form(kind) for kind in record.KINDS},
+    }
+    folder = options.folder or results.RECORD.parent
+    print("\n".join(record_files.seal(folder, forms)))
+    print(f"written: {folder / record_files.CHECKSUMS}")
     return 0
 
 

@@ -21,7 +21,7 @@ from itm_book.datasets.layout_writing import require_loadable
 from itm_book.datasets.region_sources.second_keys import fitting_ids
 from itm_book.datasets.region_sources.source import entries
 from itm_core.errors import InputError
-from itm_core.files import space_checked
+from itm_core.files import put, space_checked
 from itm_core.settings import at_least
 
 LISTED = 3  # images without features that a message names
@@ -187,4 +187,4 @@ def _move(partial: Path, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     files = sorted(partial.iterdir(), key=lambda file: file.name.endswith("_ims.npy"))
     for file in files:
-        file.replace(folder / file.name)
+        put(file, folder / file.name)

@@ -30,7 +30,7 @@ from itm_book.datasets import archives
 from itm_book.datasets.registry import FileEntry
 from itm_book.folders import amount, require_space
 from itm_core.errors import InputError
-from itm_core.files import space_checked, write_json
+from itm_core.files import put, space_checked, write_json
 
 log = logging.getLogger(__name__)
 pooch.get_logger().setLevel(logging.WARNING)  # this module logs the same, more briefly
@@ -90,7 +90,7 @@ def fetch(
             failures.append(f"{url}: {error}")
             log.info("  %s", error)
             continue
-        complete.replace(folder / file.name)
+        put(complete, folder / file.name)
         return folder / file.name
     raise DownloadError(
         f"no source has {file.name}",

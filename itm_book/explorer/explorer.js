@@ -30,6 +30,8 @@ const STYLE = `${ground("itm-explorer")}
 .itm-explorer .views { display: grid; gap: 0.6rem; margin-top: 0.4rem; align-items: start; }
 .itm-explorer .picture { max-width: 420px; border-radius: 4px; touch-action: manipulation; }
 .itm-explorer .scroll { overflow-x: auto; min-width: 0; }
+.itm-explorer .fold { grid-column: 1 / -1; font-size: 13px; color: var(--soft); }
+.itm-explorer .fold summary { cursor: pointer; }
 .itm-explorer .scroll svg { min-width: ${NARROW}px; max-width: 760px; }
 .itm-explorer .scroll svg.narrow { min-width: 0; max-width: ${NARROW}px; }
 .itm-explorer [data-region] { cursor: pointer; outline: none; }

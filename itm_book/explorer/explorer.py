@@ -53,7 +53,8 @@ def explorer(
 def explorer_menu(pairs: Sequence[Sequence[PairRecord]], *, shown: int = 0, top: int = 3) -> HTML:
     """Return an explorer with a menu of pairs, and of one or two methods to compare.
 
-    The word that contributes most by the first method is highlighted at the start of each pair.
+    The word that contributes most by the first method is highlighted at the start of each pair;
+    matrices are folded.
 
     Args:
         pairs: for each pair the records of all methods, in one order.
@@ -64,7 +65,7 @@ def explorer_menu(pairs: Sequence[Sequence[PairRecord]], *, shown: int = 0, top:
     pairs with different methods.
     """
     data = menu_payload(pairs, shown)
-    data["start"] = {"top": _boxes(top), "truth": False}
+    data["start"] = {"top": _boxes(top), "truth": False, "folded": True}
     captions = "; ".join(pair["caption"] for pair in data["pairs"])
     without = f"The explorer of these captions needs JavaScript: {captions}."
     return HTML(in_page.part("explorer", data, without))

@@ -12,7 +12,7 @@ class Panel {
     const views = html("div", this.box, { class: "views" });
     this.boxes = this.data.boxes || cells(this.data.regions, this.data.size);
     this.drawPicture(views, `${view.name}-${place}`);
-    this.scroll = html("div", views, { class: "scroll", tabindex: 0, role: "group" });
+    this.scroll = html("div", this.folder(views), { class: "scroll", tabindex: 0, role: "group" });
     this.scroll.setAttribute("aria-label", `Matrix of words and regions, ${method.name}`);
     this.facts = html("p", this.box, { class: "facts" });
     this.wide = 0; // of the matrix on the page, in pixels; zero while it is not shown
@@ -22,6 +22,14 @@ class Panel {
       if (changed && this.matrix) this.view.stepped();
     });
     this.sizes.observe(this.scroll);
+  }
+
+  /** Return where the matrix goes: beside the picture, or folded below it. */
+  folder(views) {
+    if (!this.data.start?.folded) return views;
+    const fold = html("details", views, { class: "fold" });
+    html("summary", fold, {}, "All weights, and the words' shares of the score");
+    return fold;
   }
 
   title() {

@@ -18,12 +18,11 @@ import logging
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from itm_book.folders import swap
-from itm_book.pages import run_pages, staging
+from itm_book.pages import citations, run_pages, staging
 from itm_book.pages.chapters import (
     SEEDS,
     TOC,
@@ -34,16 +33,19 @@ from itm_book.pages.chapters import (
 )
 from itm_book.pages.clone import executed_of, find_root, home_of
 from itm_book.pages.execution import RECORD, execute
+from itm_book.pages.site_config import staged_config
 from itm_book.records import grids
 from itm_book.records.grids import Cell
+from itm_book.shipped import shipped
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 from itm_core.files import locked, space_checked
+from itm_core.parallel import WATCHED, start_program
+from itm_core.settings import at_least
 
 log = logging.getLogger(__name__)
 
 INDEX = Path("_build", "html", "index.html")
-COVER = "first_match"  # the notebook whose cell tagged `staging.COVER_TAG` opens the landing page
 
 
 class BookError(InputError):
@@ -54,6 +56,7 @@ def make_book(
     preset: str = "small",
     *,
     device: str = "auto",
+    workers: int | None = None,
     root: Path | str | None = None,
     progress: bool = True,
 ) -> Path:
@@ -63,6 +66,7 @@ def make_book(
         preset: of the Scenes dataset. ``small`` takes minutes on a laptop, ``full`` hours;
             ``tiny`` shows that everything works.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, passed to every notebook.
+        workers: number of runs, and of notebooks, at once; by default one for each core on a CPU.
         root: the clone; by default the one that this package is used from.
         progress: show bars.
 
@@ -71,13 +75,14 @@ def make_book(
     fails and `BookError` when the build fails; the previous book is kept.
     """
     root = find_root(root)
+    at_least("workers", 1 if workers is None else workers, 1)
     chapters = chapters_of(root, preset, device=device)
     pick_device(device)
     problem, remedy = "another process is making the book", "wait until it has ended"
     with locked(home_of(root) / ".lock", problem, remedy):
         _make_data(root, find_preset(preset), progress)
-        _make_runs(root, find_preset(preset), device, progress)
-        execute(root, chapters, device=device, progress=progress)
+        _make_runs(root, find_preset(preset), device, workers, progress)
+        execute(root, chapters, device=device, workers=workers, progress=progress)
         return build(root)
 
 
@@ -102,14 +107,23 @@ def _make_data(root: Path, preset: Preset, progress: bool) -> None:
     make_scenes(root / "data" / preset.folder, preset=preset.name, progress=progress)
 
 
-def _make_runs(root: Path, preset: Preset, device: str, progress: bool) -> None:
+def _make_runs(
+    root: Path, preset: Preset, device: str, workers: int | None, progress: bool
+) -> None:
     """Train the runs that the chapters compare, side by side; the notebooks load them."""
     from itm_core.experiments.runs import train_many
 
     log.info("training the runs that the chapters compare")
     specs = list(dict.fromkeys(cell.spec for cell in fresh_cells(preset)))
     data = root / "data"
-    train_many(data / preset.folder, specs, device=device, root=data / "runs", progress=progress)
+    train_many(
+        data / preset.folder,
+        specs,
+        workers=workers,
+        device=device,
+        root=data / "runs",
+        progress=progress,
+    )
 
 
 # --- stage and build ---------------------------------------------------------------------------
@@ -124,9 +138,10 @@ def stage(root: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     hidden = shutil.ignore_patterns(".*", "__pycache__")
-    shutil.copy2(root / "_config.yml", folder)
+    (folder / "_config.yml").write_text(staged_config(root / "_config.yml"), encoding="utf-8")
     for name in ("book", "notebooks"):
         shutil.copytree(root / name, folder / name, ignore=hidden)
+    shutil.copytree(shipped("published"), folder / "data" / "published")  # pages link to them
     for name in notebooks_of(root):
         executed = executed_of(root) / f"{name}.ipynb"
         if not executed.exists():
@@ -139,8 +154,10 @@ def stage(root: Path) -> Path:
     staging.write_generated(
         folder / "book" / "generated",
         _records(root),
-        cover_from=folder / "notebooks" / f"{COVER}.ipynb",
+        notebooks=folder / "notebooks",
     )
+    page = folder / "book" / "generated" / "citation.md"
+    page.write_text(citations.citation_page(root), encoding="utf-8")
     run_pages.write_runs_page(folder / "book" / "generated" / "runs.md", root / "data" / "runs")
     return folder
 
@@ -164,14 +181,16 @@ def build(root: Path) -> Path:
 
 
 def _run_jupyter_book(folder: Path, output: Path, log_file: Path) -> None:
-    program = "from jupyter_book.cli.main import main; main()"
+    program = f"{WATCHED}from jupyter_book.cli.main import main; main()"
     options = ["--toc", str(folder / TOC), "--path-output", str(output)]
-    command = [sys.executable, "-c", program, "build", str(folder), *options, "-W", "--keep-going"]
+    arguments = ["-c", program, "build", str(folder), *options, "-W", "--keep-going"]
     with log_file.open("w", encoding="utf-8") as output_file:
-        code = subprocess.run(
-            command, stdout=output_file, stderr=subprocess.STDOUT, check=False
-        ).returncode
-    if code:
+        process = start_program(arguments, stdout=output_file, stderr=subprocess.STDOUT)
+        try:
+            process.wait()
+        finally:
+            process.kill()
+    if process.returncode:
         text = log_file.read_text(encoding="utf-8", errors="replace")
         lines = re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
         warnings = [line.strip() for line in lines if "WARNING" in line or "ERROR" in line]

@@ -1,4 +1,4 @@
-"""Pages written when the book is staged: executed notebooks without widgets, generated tables."""
+"""Pages written when the book is staged: executed notebooks, generated tables."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from urllib.parse import quote
 import nbformat
 from nbformat import NotebookNode
 
+from itm_book.batch.parameters import with_values
 from itm_book.pages.chapters import METADATA
 from itm_book.records.markdown import code, inert, table
 
-WIDGET = "application/vnd.jupyter.widget-view+json"
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
-COVER_TAG = "cover"
+INJECTED_TAG = "injected-parameters"  # papermill's
+INCLUDED = {"cover": "first_match", "findings": "findings"}  # tag of a cell: its notebook
 COVER_WORDS = """One of ten photographs that no matcher was trained on, and a sentence for it.
 Point at a word: regions light up by its attention to them. Point at a region: words light up. The
 menu has the other photographs and methods; RCAR reads the photograph again in *steps*, and its
@@ -26,22 +27,31 @@ pair was chosen is told in [First match](../notebooks/first_match.ipynb).
 
 
 def lay_over(executed: Path, place: Path) -> None:
-    """Write an executed notebook as a page, without widgets and with a text for every picture.
+    """Write an executed notebook as a page, with a text for every picture.
+
+    papermill's cell of parameters is left out; its values take the place of the defaults.
 
     The alternative text of a picture is the cell's ``mystnb.image.alt``, else the output's
     ``alt``, else the last heading before the cell.
     """
     notebook = nbformat.read(executed, as_version=4)
-    for key in ("widgets", METADATA):
-        notebook.metadata.pop(key, None)
+    notebook.metadata.pop(METADATA, None)
+    notebook.cells = _with_one_cell_of_parameters(notebook.cells)
     heading = executed.stem
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             heading = _last_heading(cell.source) or heading
         elif cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
             _describe(cell, heading)
     nbformat.write(notebook, place)
+
+
+def _with_one_cell_of_parameters(cells: list[NotebookNode]) -> list[NotebookNode]:
+    injected = [cell for cell in cells if INJECTED_TAG in cell.metadata.get("tags", [])]
+    for cell in cells:
+        if "parameters" in cell.metadata.get("tags", []) and injected:
+            cell.source = with_values(cell.source, injected[-1].source)
+    return [cell for cell in cells if cell not in injected]
 
 
 def _last_heading(markdown: str) -> str | None:
@@ -60,11 +70,19 @@ def _describe(cell: NotebookNode, heading: str) -> None:
     image.setdefault("alt", alt)
 
 
-def write_generated(folder: Path, records: Sequence[dict[str, Any]], *, cover_from: Path) -> None:
-    """Write the parts that the prose includes: ``execution.md`` and ``cover.md``."""
+def write_generated(folder: Path, records: Sequence[dict[str, Any]], *, notebooks: Path) -> None:
+    """Write the parts that the prose includes.
+
+    ``execution.md``, and for each tag of `INCLUDED` the output of the cell with this tag in an
+    executed notebook of the folder ``notebooks``; empty where there is none.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "execution.md").write_text(execution_page(records), encoding="utf-8")
-    (folder / "cover.md").write_text(_cover(cover_from), encoding="utf-8")
+    for tag, name in INCLUDED.items():
+        text = _tagged(notebooks / f"{name}.ipynb", tag)
+        if text and tag == "cover":
+            text += COVER_WORDS
+        (folder / f"{tag}.md").write_text(text, encoding="utf-8")
 
 
 def execution_page(records: Sequence[dict[str, Any]]) -> str:
@@ -110,13 +128,11 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {remainder:02d} s" if minutes else f"{seconds:.1f} s"
 
 
-def _cover(notebook: Path) -> str:
-    """Return the top of the landing page: the HTML of the cell tagged `COVER_TAG`, if any."""
+def _tagged(notebook: Path, tag: str) -> str:
+    """Return the HTML of the cells with a tag as a raw block; empty if there is none."""
     cells = nbformat.read(notebook, as_version=4).cells if notebook.exists() else []
-    tagged = [cell for cell in cells if COVER_TAG in cell.metadata.get("tags", [])]
+    tagged = [cell for cell in cells if tag in cell.metadata.get("tags", [])]
     outputs = [
         o.data["text/html"] for c in tagged for o in c.outputs if "text/html" in o.get("data", {})
     ]
-    if not outputs:
-        return ""
-    return f"~~~~~{{raw}} html\n{outputs[0]}\n~~~~~\n\n" + COVER_WORDS
+    return f"~~~~~{{raw}} html\n{outputs[0]}\n~~~~~\n\n" if outputs else ""

@@ -11,7 +11,8 @@ from pathlib import Path
 from itm_book.checkpoints import shipped_matchers
 from itm_book.datasets.run_features import require_same_features
 from itm_book.photographs.run_pictures import CAPTIONS, captioned, pictures_for
-from itm_core.data.dataset import Split, load_dataset
+from itm_book.scenes.opening import load_or_make
+from itm_core.data.dataset import Split
 from itm_core.errors import InputError
 from itm_core.experiments import runs
 from itm_core.experiments.run import Run
@@ -67,7 +68,7 @@ def open_dataset(
 
     A run is trained unless it is finished. Raises `InputError` as `runs.train_or_load` does.
     """
-    data = load_dataset(dataset)
+    data = load_or_make(dataset, progress=progress)
     trained = {
         name: runs.train_or_load(
             data, recipe, seed=seed, device=device, root=root, progress=progress

@@ -15,7 +15,6 @@ import json
 import pickle
 import shutil
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -307,15 +306,7 @@ def described(
     function = partial(_describe_chunk, task.pickled())
     options: dict[str, Any] = {"workers": workers, "threads": 1, "progress": False}
     with closing(run_parallel(function, chunks, **options)) as results:
-        try:
-            yield from chain.from_iterable(results)
-        except BrokenProcessPool:
-            raise InputError(
-                "a process that computes features was killed",
-                found="often too little memory",
-                remedy=f"the same command with fewer --workers than {workers}; what was finished "
-                "is kept",
-            ) from None
+        yield from chain.from_iterable(results)
 
 
 def _describe_chunk(

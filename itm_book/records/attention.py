@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from string import ascii_letters, digits
 from typing import Any
@@ -37,10 +38,11 @@ import pandas as pd
 
 from itm_book.records import results
 from itm_book.records.grids import Grid, Size
+from itm_book.records.record_files import ANY, SEED, SHARE, Form, record_text, write_record
 from itm_core.data.dataset import Split
 from itm_core.errors import InputError
 from itm_core.evaluation.attention_measures import CURVES
-from itm_core.files import reading, whole_file
+from itm_core.files import reading
 
 RECORD = results.RECORD.with_name("attention.csv")
 TRAINED, UNTRAINED, UNIFORM = "trained", "untrained", "uniform"
@@ -65,6 +67,12 @@ COLUMNS = [
     *(f"{name}_curve" for name in CURVES),
     *("image_queries", *(f"{name}_images" for name in MEASURES)),
 ]
+FORM = Form(
+    columns=COLUMNS,
+    key=KEY,
+    ranges={"seed": SEED, "queries": ANY, "dropped": ANY}
+    | dict.fromkeys(("iou", *MEASURES, *CHANCE), SHARE),
+)
 
 
 def truth_of(split: Split) -> str:
@@ -135,11 +143,8 @@ def read(path: Path = RECORD) -> pd.DataFrame:
     """Return all lines of the record; none where there is no file."""
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS)
-    with reading(path):
-        table = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False)
-    if list(table.columns) != COLUMNS:
-        raise InputError("wrong columns", file=path, expected=COLUMNS, found=list(table.columns))
-    return table
+    text = StringIO(record_text(path, FORM))
+    return pd.read_csv(text, dtype=dict.fromkeys(TEXT, str), keep_default_na=False)
 
 
 def export(lines: Sequence[Mapping[str, Any]], path: Path = RECORD) -> None:
@@ -154,8 +159,7 @@ def export(lines: Sequence[Mapping[str, Any]], path: Path = RECORD) -> None:
     fresh = pd.MultiIndex.from_frame(new[owner].astype(str))
     others = old[~pd.MultiIndex.from_frame(old[owner].astype(str)).isin(fresh)]
     table = pd.concat([part for part in (others, new) if len(part)] or [new])
-    with whole_file(path) as partial:
-        table.sort_values(KEY).to_csv(partial, index=False, float_format="%.6g")
+    write_record(table.sort_values(KEY), path, FORM, digits=6)
 
 
 def recorded(grid: Grid, size: str | Size, *, path: Path = RECORD) -> pd.DataFrame:

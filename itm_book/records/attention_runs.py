@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from itm_book.records import attention, grids
+from itm_book.records import attention, grids, results
 from itm_book.records.attention import (
     ALL,
     IOUS,
@@ -52,14 +52,16 @@ def measure(
 
     The lines of a run are recorded as soon as it is measured, so an interrupted command resumes.
     Deterministic. Raises `InputError` when the dataset or its annotation is missing, no run is
-    finished, or a run was made by code in no commit.
+    finished, or a run was made by code in no commit; and, after all others were measured, for
+    damaged runs.
 
     Args:
         data: the folder that holds the datasets' folders.
         root: the run store.
         record: the file.
     """
-    runs = _finished(grid, size, Path(data), Path(root))
+    damaged: list[str] = []
+    runs = _finished(grid, size, Path(data), Path(root), damaged)
     dataset = load_dataset(Path(data) / grid.size(size).dataset)
     boxes = PeopleBoxes.of(dataset.test)
     done = attention.measured_runs(record)
@@ -77,21 +79,43 @@ def measure(
             "run": run.place,
             "commit": commit,
         }
-        lines = list(boxes.lines(run, dataset, of_run))
+        try:
+            lines = list(boxes.lines(run, dataset, of_run))
+        except InputError as error:
+            if not str(error.file or "").startswith(str(run.folder)):
+                raise  # not about the run's own files
+            damaged.append(str(error))
+            yield f"{label}: damaged, {error}"
+            continue
         if not lines:
             yield f"{label}: does not attend"
             continue
         attention.export(lines, record)
         yield f"{label}: {_summary(lines)}"
+    if damaged:
+        raise results.left_out(damaged)
 
 
-def _finished(grid: Grid, size: str, data: Path, root: Path) -> list[tuple[Cell, Run]]:
-    """Return the finished runs of a grid; raises `InputError` where there is none to record."""
+def _finished(
+    grid: Grid, size: str, data: Path, root: Path, damaged: list[str]
+) -> list[tuple[Cell, Run]]:
+    """Return the finished runs of a grid; raises `InputError` where there is none to record.
+
+    The reasons of damaged ones, which are left out, are added to ``damaged``.
+    """
     cells = grid.cells(size)
-    runs = [Run(folder) for folder in grids.folders(cells, data, root)]
-    finished = [
-        (cell, run) for cell, run in zip(cells, runs, strict=True) if run.state == RunState.FINISHED
-    ]
+    finished = []
+    for cell, folder in zip(cells, grids.folders(cells, data, root), strict=True):
+        run = Run(folder)
+        if run.state == RunState.FINISHED:
+            try:
+                run.require_whole()
+                str(run.environment)  # read here: a damaged one is left out
+                finished.append((cell, run))
+            except InputError as error:
+                damaged.append(str(error))
+    if damaged and not finished:
+        raise results.left_out(damaged)
     if not finished:
         remedy = f"itm grid {grid.name} --size {size}"
         raise InputError("no run of this grid is finished", file=root, remedy=remedy)

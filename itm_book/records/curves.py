@@ -10,20 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 
+from itm_book.records.record_files import ANY, RSUM, Form, record_text, write_record
 from itm_book.records.results import RECORD as RESULTS
 from itm_book.records.results import Result
-from itm_core.errors import InputError
 from itm_core.experiments.run import Run
-from itm_core.files import reading, whole_file
 
 RECORD = RESULTS.with_name("curves.csv")
 NUMBERS = ["loss", "rsum"]
 COLUMNS = ["run", "epoch", *NUMBERS]
 KEY = ["run", "epoch"]
+FORM = Form(columns=COLUMNS, key=KEY, ranges={"epoch": (1, 1e6), "loss": ANY, "rsum": RSUM})
 
 
 def export(results: Iterable[Result], root: Path, path: Path = RECORD) -> int:
@@ -43,8 +44,7 @@ def export(results: Iterable[Result], root: Path, path: Path = RECORD) -> int:
     old = _lines(path) if path.exists() else new.iloc[:0]
     old = old[~old["run"].isin(new["run"])]
     table = pd.concat([part for part in (old, new) if len(part)]).sort_values(KEY)
-    with whole_file(path) as partial:
-        table.to_csv(partial, index=False, float_format="%.6g")
+    write_record(table, path, FORM, digits=6)
     return new["run"].nunique()
 
 
@@ -80,8 +80,4 @@ def _recorded(path: Path, changed: int) -> dict[str, pd.DataFrame]:
 
 
 def _lines(path: Path) -> pd.DataFrame:
-    with reading(path):
-        table = pd.read_csv(path, dtype={"run": str})
-    if list(table.columns) != COLUMNS:
-        raise InputError("wrong columns", file=path, expected=COLUMNS, found=list(table.columns))
-    return table
+    return pd.read_csv(StringIO(record_text(path, FORM)), dtype={"run": str})

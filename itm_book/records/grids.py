@@ -140,6 +140,11 @@ class Grid(Settings):
             one_of(f"row of grid {self.name}", name, self.rows)
         return {name: self.rows[name] for name in names}
 
+    def only(self, group: str) -> Grid:
+        """Return the grid with the rows of one group alone, and without ensembles."""
+        rows = {name: row for name, row in self.rows.items() if row.group == group}
+        return Grid(name=self.name, title=self.title, sizes=self.sizes, rows=rows)
+
     def cells(
         self,
         size: str,

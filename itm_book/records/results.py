@@ -11,9 +11,11 @@ Page: "All runs", and every chapter with a table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +25,29 @@ import pandas as pd
 from itm_book.records import commits
 from itm_book.records.commits import is_committed
 from itm_book.records.grids import Cell, Grid, Size, folders
+from itm_book.records.record_files import record_text, write_record
+from itm_book.records.run_rows import (
+    ATTENTION,
+    COLUMNS,
+    FORM,
+    KEY,
+    NUMBERS,
+    WHERE,
+    clipped,
+    ranks_of,
+    ranks_text,
+    where_of,
+)
 from itm_book.shipped import shipped
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.experiments import recipes
 from itm_core.experiments.run import Run, RunState, load
 from itm_core.experiments.runs import train_many
-from itm_core.files import reading, whole_file
 
+log = logging.getLogger(__name__)
 RECORD = shipped("results") / "runs.csv"
 RECORDED = "recorded"  # the state of a result that is read from the record
-MAX_RANK = 10  # larger ranks are recorded as this one: recalls are computed up to R@10
-DIGITS = "0123456789a"
-OF_IMAGE = "|"  # between the captions of two images, where images differ in captions
-KEY = ["dataset", "recipe", "changes", "seed"]
-NUMBERS = [*retrieval.NUMBERS, "i2t_median", "t2i_median"]
-ATTENTION = [
-    f"{side}_attention_{what}" for side in ("t2i", "i2t") for what in ("precision", "recall", "f1")
-]
-WHERE = ["minutes", "device", "machine", "torch", "python", "commit", "made"]
-COLUMNS = [*KEY, "run", *NUMBERS, *ATTENTION, *WHERE, "i2t_ranks", "t2i_ranks"]
 
 
 class Uncommitted(str):
@@ -121,7 +126,8 @@ class Result:
 
     @classmethod
     def of(cls, run: Run, changes: Sequence[str] = ()) -> Result:
-        """Return the result of a run of the store."""
+        """Return the result of a run of the store; raises `InputError` for a damaged one."""
+        run.require_whole()
         metrics = run.metrics
         return cls(
             dataset=run.config["dataset"],
@@ -129,9 +135,9 @@ class Result:
             changes=" ".join(changes),
             seed=run.seed,
             run=run.place,
-            ranks=_clipped(retrieval.ranks(run.scores, run.caption_image)),
+            ranks=clipped(retrieval.ranks(run.scores, run.caption_image)),
             metrics={k: metrics[k] for k in (*NUMBERS, *ATTENTION) if k in metrics},
-            where=_where(run),
+            where=where_of(run),
         )
 
     @classmethod
@@ -147,7 +153,7 @@ class Result:
             changes=" + ".join(result.changes for result in results),
             seed=first.seed,
             run=" + ".join(result.run for result in results),
-            ranks=_clipped(retrieval.ranks(scores, images)),
+            ranks=clipped(retrieval.ranks(scores, images)),
             metrics=retrieval.metrics(scores, images).flat(),
             where={**first.where, "minutes": minutes, "commit": commit},
         )
@@ -156,13 +162,7 @@ class Result:
         """Return the line of the record."""
         line: dict[str, Any] = {name: getattr(self, name) for name in [*KEY, "run"]}
         line |= {name: self.metrics.get(name, np.nan) for name in (*NUMBERS, *ATTENTION)}
-        sides = (("i2t_ranks", self.ranks.i2t), ("t2i_ranks", self.ranks.t2i))
-        ranks = {name: "".join(DIGITS[rank] for rank in side) for name, side in sides}
-        if self.ranks.counts is not None:
-            ends = np.cumsum(self.ranks.counts)
-            parts = zip([0, *ends[:-1]], ends, strict=True)
-            ranks["t2i_ranks"] = OF_IMAGE.join(ranks["t2i_ranks"][a:b] for a, b in parts)
-        return line | dict(self.where) | ranks
+        return line | dict(self.where) | ranks_text(self.ranks)
 
     @classmethod
     def from_row(cls, line: Mapping[str, Any]) -> Result:
@@ -171,7 +171,7 @@ class Result:
         return cls(
             **{name: line[name] for name in ("dataset", "recipe", "changes", "run")},
             seed=int(line["seed"]),
-            ranks=_ranks(str(line["i2t_ranks"]), str(line["t2i_ranks"])),
+            ranks=ranks_of(str(line["i2t_ranks"]), str(line["t2i_ranks"])),
             metrics={name: value for name, value in measured.items() if not np.isnan(value)},
             where={name: line[name] for name in WHERE},
             recorded=True,
@@ -181,34 +181,9 @@ class Result:
 Results = Mapping[str, Sequence[Result]]  # rows of a table, one result a seed
 
 
-def _where(run: Run) -> dict[str, Any]:
-    environment = run.environment
-    return {
-        "minutes": environment["seconds_training"] / 60,
-        "device": environment["device"],
-        "machine": environment["device_name"],
-        "torch": environment["packages"]["torch"],
-        "python": environment["python"],
-        "commit": environment.get("commit") or "",
-        "made": environment["started"][:10],
-    }
-
-
 def _joint_commit(commits: Sequence[str]) -> str:
     """Return the first of the commits that has uncommitted changes; without one, the first."""
     return next((commit for commit in commits if not is_committed(commit)), commits[0])
-
-
-def _clipped(ranks: retrieval.Ranks) -> retrieval.Ranks:
-    i2t, t2i = (np.minimum(side, MAX_RANK) for side in (ranks.i2t, ranks.t2i))
-    return replace(ranks, i2t=i2t, t2i=t2i)
-
-
-def _ranks(i2t: str, t2i: str) -> retrieval.Ranks:
-    parts = t2i.split(OF_IMAGE)
-    sides = [np.array([DIGITS.index(digit) for digit in side]) for side in (i2t, "".join(parts))]
-    counts = np.array([*map(len, parts)]) if len(parts) > 1 else None
-    return retrieval.Ranks(sides[0], sides[1], counts)
 
 
 def trained(
@@ -232,7 +207,8 @@ def trained(
         return {}
     folder = Path(data) / grid.size(size).dataset
     runs = train_many(folder, [cell.spec for cell in cells], **options)
-    return _grouped(grid, cells, dict(enumerate(runs)))
+    made = [(run, Result.of(run, c.spec.overrides)) for c, run in zip(cells, runs, strict=True)]
+    return _grouped(grid, cells, dict(enumerate(made)))
 
 
 def run_of(result: Result, root: Path | str) -> Run:
@@ -246,21 +222,40 @@ def scores_of(result: Result, root: Path | str) -> np.ndarray:
 
 
 def present(
-    grid: Grid, size: str, *, data: Path | str, root: Path | str
+    grid: Grid,
+    size: str,
+    *,
+    data: Path | str,
+    root: Path | str,
+    damaged: Callable[[str], object] = log.warning,
 ) -> dict[str, list[Result]]:
-    """Return the results of those rows of a grid whose runs are finished; nothing is trained."""
+    """Return the results of those rows of a grid whose runs are finished; nothing is trained.
+
+    A damaged run is left out, and ``damaged`` is called with the reason.
+    """
     cells = grid.cells(size)
-    places = folders(cells, Path(data), Path(root))
-    runs = {k: run for k, run in enumerate(map(Run, places)) if run.state == RunState.FINISHED}
-    return _grouped(grid, cells, runs)
+    made = {}
+    for k, run in enumerate(map(Run, folders(cells, Path(data), Path(root)))):
+        if run.state == RunState.FINISHED:
+            try:
+                made[k] = (run, Result.of(run, cells[k].spec.overrides))
+            except InputError as error:
+                damaged(str(error))
+    return _grouped(grid, cells, made)
 
 
-def _grouped(grid: Grid, cells: Sequence[Cell], runs: Mapping[int, Run]) -> dict[str, list[Result]]:
+def left_out(damages: Sequence[str]) -> InputError:
+    """Return the error to raise once all runs but the damaged ones were recorded."""
+    return InputError("damaged runs were left out; all others are recorded", found=damages[0])
+
+
+def _grouped(
+    grid: Grid, cells: Sequence[Cell], made: Mapping[int, tuple[Run, Result]]
+) -> dict[str, list[Result]]:
     """Return results by row, then by ensemble, for the seeds that all its members have."""
     by_row: dict[str, dict[int, tuple[Run, Result]]] = {cell.row: {} for cell in cells}
-    for k, run in runs.items():
-        cell = cells[k]
-        by_row[cell.row][cell.spec.seed] = (run, Result.of(run, cell.spec.overrides))
+    for k, pair in made.items():
+        by_row[cells[k].row][cells[k].spec.seed] = pair
     results = {row: [r for _, r in pairs.values()] for row, pairs in by_row.items() if pairs}
     for name, members in grid.ensembles.items():
         seeds = [set(by_row.get(member, ())) for member in members]
@@ -285,8 +280,7 @@ def export(results: Iterable[Result], path: Path = RECORD) -> int:
     old = _lines(path) if path.exists() else new.iloc[:0]
     table = pd.concat([part for part in (old, new) if len(part)] or [new], ignore_index=True)
     table = table.drop_duplicates(KEY, keep="last").sort_values(KEY)
-    with whole_file(path) as partial:
-        table.to_csv(partial, index=False, float_format="%.7g")
+    write_record(table, path, FORM, digits=7)
     _record.cache_clear()
     return len(new)
 
@@ -298,16 +292,12 @@ def require_committed_runs(results: Iterable[Result]) -> None:
 
 def _lines(path: Path) -> pd.DataFrame:
     text = ["changes", "i2t_ranks", "t2i_ranks", "commit", "recipe", "run"]
-    with reading(path):
-        table = pd.read_csv(
-            path,
-            dtype=dict.fromkeys(text, str),
-            keep_default_na=False,
-            na_values={c: [""] for c in ATTENTION},
-        )
-    if list(table.columns) != COLUMNS:
-        raise InputError("wrong columns", file=path, expected=COLUMNS, found=list(table.columns))
-    return table
+    return pd.read_csv(
+        StringIO(record_text(path, FORM)),
+        dtype=dict.fromkeys(text, str),
+        keep_default_na=False,
+        na_values={c: [""] for c in ATTENTION},
+    )
 
 
 @lru_cache(maxsize=4)

@@ -14,17 +14,26 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from itm_book.records.record_files import (
+    ANY,
+    PERCENT,
+    RSUM,
+    SEED,
+    Form,
+    record_text,
+    write_record,
+)
 from itm_book.shipped import shipped
 from itm_core.errors import InputError
 from itm_core.evaluation import statistics
 from itm_core.experiments.recipes import split_name
-from itm_core.files import whole_file
 
 RECORD = shipped("results") / "spread.csv"
 REFERENCE = "1 thread"  # the variant that the others are compared with
@@ -32,6 +41,12 @@ TRAINING = ["dataset", "recipe", "changes"]
 KEY = [*TRAINING, "seed", "variant"]
 NUMBERS = ["rsum", "i2t_r1", "t2i_r1"]
 COLUMNS = [*KEY, *NUMBERS, "threads", "dtype", "minutes", "machine", "torch", "commit", "made"]
+FORM = Form(
+    columns=COLUMNS,
+    exact=False,
+    key=KEY,
+    ranges={"seed": SEED, "rsum": RSUM, "i2t_r1": PERCENT, "t2i_r1": PERCENT, "minutes": ANY},
+)
 
 
 @dataclass(frozen=True)
@@ -69,11 +84,8 @@ def read(path: Path | None = None) -> pd.DataFrame:
     path = RECORD if path is None else path
     if not path.exists():
         raise InputError("no record", file=path, remedy="itm bench spread --record")
-    table = pd.read_csv(path, keep_default_na=False, dtype={"commit": str})  # not 12e345678901
-    missing = [name for name in COLUMNS if name not in table]
-    if missing:
-        raise InputError("columns are missing", file=path, expected=", ".join(missing))
-    return table
+    text = StringIO(record_text(path, FORM))
+    return pd.read_csv(text, keep_default_na=False, dtype={"commit": str})  # not 12e345678901
 
 
 def save(rows: Iterable[Mapping[str, Any]], path: Path | None = None) -> Path:
@@ -82,8 +94,7 @@ def save(rows: Iterable[Mapping[str, Any]], path: Path | None = None) -> Path:
     fresh = pd.DataFrame(list(rows), columns=COLUMNS)
     table = pd.concat([read(path), fresh]) if path.exists() else fresh
     table = table.drop_duplicates(KEY, keep="last").sort_values(KEY, ignore_index=True)
-    with whole_file(path) as partial:
-        table.to_csv(partial, index=False, float_format="%.6g")
+    write_record(table, path, FORM, digits=6)
     return path
 
 

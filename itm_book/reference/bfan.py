@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from itm_book.reference.plain import cosine, query_and_key
-from itm_book.reference.scan import soft_weights
+from itm_book.reference.plain import cosine, query_and_keys
+from itm_book.reference.scan import attention
 from itm_core.settings import registered
 
 
@@ -23,9 +23,9 @@ def bfan_scores(
     for caption, length in zip(words, lens, strict=True):
         score = torch.zeros(len(regions), dtype=regions.dtype)
         for direction in ("t2i", "i2t"):
-            query, context = query_and_key(regions, caption[:length], direction)
-            weights = soft_weights(query, context, temperature=attention_temperature)
-            attended = focal(weights, gate) @ context
+            query, keys = query_and_keys(regions, caption[:length], direction)
+            weights = attention(query, keys, temperature=attention_temperature)
+            attended = focal(weights, gate) @ keys
             score = score + cosine(query, attended).mean(1)
         columns.append(score)
     return torch.stack(columns, 1)

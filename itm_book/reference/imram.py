@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from itm_book.reference.plain import Weights, cosine, linear, query_and_key, unit
-from itm_book.reference.scan import soft_weights
+from itm_book.reference.plain import Weights, cosine, linear, query_and_keys, unit
+from itm_book.reference.scan import attention
 
 
 def imram_scores(
@@ -29,11 +29,11 @@ def imram_scores(
     for caption, length in zip(words, lens, strict=True):
         score = torch.zeros(len(regions), dtype=regions.dtype)
         for direction in directions:
-            original, context = query_and_key(regions, caption[:length], direction)
+            original, keys = query_and_keys(regions, caption[:length], direction)
             query = original
             for _ in range(steps):
-                attention = soft_weights(query, context, temperature=attention_temperature)
-                attended = attention @ context
+                weights_of_keys = attention(query, keys, temperature=attention_temperature)
+                attended = weights_of_keys @ keys
                 score = score + cosine(original, attended).mean(1)
                 query = memory(query, attended, weights, direction)
                 if normalise_memory:

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from itm_book.reference.plain import Weights, cosine, linear, query_and_key
-from itm_book.reference.scan import pool, soft_weights
+from itm_book.reference.plain import Weights, cosine, linear, query_and_keys
+from itm_book.reference.scan import attention, pooling
 from itm_core.settings import one_of
 
 
@@ -66,12 +66,13 @@ def pfan_scores(
     bonus: bool,
 ) -> Tensor:
     """Return PFAN's scores ``[I, C]``: SCAN's, and half the pooled largest weights."""
+    pool = pooling(aggregation, lse_temperature)
     columns = []
     for caption, length in zip(words, lens, strict=True):
-        query, context = query_and_key(regions, caption[:length], direction)
-        weights = soft_weights(query, context, temperature=attention_temperature)
-        score = pool(cosine(query, weights @ context), aggregation, lse_temperature)
+        query, keys = query_and_keys(regions, caption[:length], direction)
+        weights = attention(query, keys, temperature=attention_temperature)
+        score = pool(cosine(query, weights @ keys))
         if bonus:
-            score = score + pool(weights.max(2).values, aggregation, lse_temperature) / 2
+            score = score + pool(weights.amax(-1)) / 2
         columns.append(score)
     return torch.stack(columns, 1)

@@ -1,15 +1,15 @@
-"""Functions shared by the references: query and key, linear map, batch norm, cosine."""
+"""Functions shared by the references: query and keys, linear map, batch norm, cosine."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-import torch
 from torch import Tensor
 
 from itm_core.settings import registered
 
 Weights = Mapping[str, Tensor]
+Function = Callable[[Tensor], Tensor]
 EPSILON = 1e-8
 
 
@@ -39,11 +39,11 @@ def batch_norm(
     return (x - mean) / (var + 1e-5).sqrt() * scale + shift
 
 
-def query_and_key(regions: Tensor, caption: Tensor, direction: str) -> tuple[Tensor, Tensor]:
-    """Return query and key fragments, ``[I, Q, D]`` and ``[I, K, D]``.
+def query_and_keys(regions: Tensor, caption: Tensor, direction: str) -> tuple[Tensor, Tensor]:
+    """Return queries and keys of all images with one caption: words and regions, or the reverse.
 
-    ``caption [l, D]`` has no padding; it is repeated for every image. ``direction`` is ``t2i`` or
-    ``i2t``.
+    ``regions [I, R, D]``; ``caption [L, D]`` has no padding and is repeated for every image.
+    ``direction`` is ``t2i`` or ``i2t``.
     """
     words = caption.repeat(len(regions), 1, 1)
     sides = {"t2i": (words, regions), "i2t": (regions, words)}
@@ -51,6 +51,6 @@ def query_and_key(regions: Tensor, caption: Tensor, direction: str) -> tuple[Ten
 
 
 def cosine(x: Tensor, y: Tensor) -> Tensor:
-    """Return the cosine along the last axis, with a guarded denominator."""
+    """Return the cosine of ``x`` and ``y`` along the last axis."""
     lengths = x.pow(2).sum(-1).sqrt() * y.pow(2).sum(-1).sqrt()
-    return (x * y).sum(-1) / torch.clamp(lengths, min=EPSILON)
+    return (x * y).sum(-1) / lengths.clamp(min=1e-8)  # a zero vector has cosine 0

@@ -1,13 +1,128 @@
-"""RCAR (TIP 2023) and its parts, caption by caption, in evaluation; weights named as released."""
+"""RCAR (TIP 2023) and its two regulators, one pair at a time, in evaluation.
+
+``query [L, D]`` and ``keys [R, D]`` are the words and the regions of a pair (t2i), or the regions
+and the words (i2t). With ``keys [I, R, D]`` and ``query [I, L, D]`` the same lines score I images.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from itm_book.reference.plain import EPSILON, Weights, cosine, linear, query_and_key, unit
+from itm_book.reference.plain import Function, Weights, cosine, linear, query_and_keys, unit
+from itm_book.reference.scan import attention
 
-MODES = ("only_rcr", "only_rar", "coop_rcar")
+
+@dataclass(frozen=True)
+class Maps:
+    """The linear maps of one step, each with its bias, named as in the equations.
+
+    Those that a mode does not use are never called. ``of`` takes the names of the release.
+    """
+
+    W_a: Function  # [.., D] -> [.., K]  similarity vector
+    W_1: Function  # RCR: channels, hidden layer
+    W_2: Function
+    W_3: Function  # RCR: temperature, hidden layer
+    w_2: Function
+    W_l: Function  # RAR: local
+    W_g: Function  # RAR: global
+    w: Function
+
+    @classmethod
+    def of(cls, weights: Weights, k: int) -> Maps:
+        """Return the maps of step ``k`` of released weights."""
+        align, rcr, rar = (f"sim_enc.{part}_modules.{k}" for part in ("alv", "rcr", "rar"))
+        names = (
+            f"{align}.sim_transform_w",
+            f"{rcr}.rcr_matrix_w.0",
+            f"{rcr}.rcr_matrix_w.2",
+            f"{rcr}.rcr_smooth_w.0",
+            f"{rcr}.rcr_smooth_w.2",
+            f"{rar}.rar_k_w.0",
+            f"{rar}.rar_q_w.0",
+            f"{rar}.rar_v_w.0",
+        )
+        return cls(*(partial(linear, weights=weights, name=name) for name in names))
+
+
+def attend(query: Tensor, keys: Tensor, e: Tensor, temperature: Tensor) -> Tensor:
+    """Return each query's attended vector; ``e`` scales the channels of the query."""
+    A = attention(e * query, keys, temperature=temperature)  # [L, R]
+    return unit(A @ keys)  # [L, D]
+
+
+def similarity(query: Tensor, attended: Tensor, maps: Maps) -> Tensor:
+    """Return the similarity vector of each query and its attended vector."""
+    return unit(maps.W_a((query - attended) ** 2))  # [L, K]
+
+
+def rcr(a: Tensor, e: Tensor, temperature: Tensor, maps: Maps) -> tuple[Tensor, Tensor]:
+    """Return the channel factors and the temperatures of the next pass."""
+    e = e + torch.tanh(maps.W_2(torch.tanh(maps.W_1(a))))  # [L, D]
+    temperature = temperature + maps.w_2(torch.tanh(maps.W_3(a)))  # [L, 1]
+    return e.clamp(-1, 1), torch.relu(temperature)
+
+
+def rar(a: Tensor, pooled: Tensor, maps: Maps) -> Tensor:
+    """Return the pooled similarity vector, with the queries weighted anew."""
+    agreement = torch.tanh(maps.W_l(a)) * torch.tanh(maps.W_g(pooled))  # [L, K]
+    beta = torch.softmax(maps.w(agreement), dim=-2)  # [L, 1]
+    return unit((beta * a).sum(-2, keepdim=True))  # [1, K]
+
+
+def rcar_score(
+    query: Tensor, keys: Tensor, steps: Sequence[Maps], w_s: Function, temperature: float
+) -> Tensor:
+    """Return the score of one pair with both regulators."""
+    e = torch.ones_like(query)  # [L, D]
+    t = torch.full_like(query[..., :1], temperature)  # [L, 1]
+    for k, maps in enumerate(steps):
+        a = similarity(query, attend(query, keys, e, t), maps)  # [L, K]
+        if k == 0:
+            pooled = a.mean(-2, keepdim=True)  # [1, K]
+        pooled = rar(a, pooled, maps)  # [1, K]
+        e, t = rcr(a, e, t, maps) if k + 1 < len(steps) else (e, t)  # for the next pass
+    return torch.sigmoid(w_s(pooled))[..., 0, 0]  # a number
+
+
+def rcr_score(
+    query: Tensor, keys: Tensor, steps: Sequence[Maps], w_s: Function, temperature: float
+) -> Tensor:
+    """Return the score of one pair with RCR alone; without steps, of the host."""
+    e, t = torch.ones_like(query), torch.full_like(query[..., :1], temperature)
+    for maps in steps:
+        a = similarity(query, attend(query, keys, e, t), maps)
+        e, t = rcr(a, e, t, maps)
+    return cosine(query, attend(query, keys, e, t)).mean(-1)
+
+
+def rar_score(
+    query: Tensor, keys: Tensor, steps: Sequence[Maps], w_s: Function, temperature: float
+) -> Tensor:
+    """Return the score of one pair with RAR alone: one pass of attention, pooled repeatedly."""
+    e, t = torch.ones_like(query), torch.full_like(query[..., :1], temperature)
+    a = similarity(query, attend(query, keys, e, t), steps[0])
+    pooled = a.mean(-2, keepdim=True)
+    for maps in steps:
+        pooled = rar(a, pooled, maps)
+    return torch.sigmoid(w_s(pooled))[..., 0, 0]
+
+
+def mean_score(
+    query: Tensor, keys: Tensor, steps: Sequence[Maps], w_s: Function, temperature: float
+) -> Tensor:
+    """Return the score of one pair by the plain mean of its similarity vectors: RAR, no step."""
+    e, t = torch.ones_like(query), torch.full_like(query[..., :1], temperature)
+    a = similarity(query, attend(query, keys, e, t), steps[0])
+    return torch.sigmoid(w_s(a.mean(-2, keepdim=True)))[..., 0, 0]
+
+
+MODES = {"only_rcr": rcr_score, "only_rar": rar_score, "coop_rcar": rcar_score}
 
 
 def rcar_scores(
@@ -22,78 +137,12 @@ def rcar_scores(
     attention_temperature: float,
 ) -> Tensor:
     """Return the scores ``[I, C]`` of a mode of `MODES`; RCR with 0 steps has no regulator."""
-    score = {"only_rcr": _only_rcr, "only_rar": _only_rar, "coop_rcar": _coop_rcar}[mode]
+    score, maps = MODES[mode], [Maps.of(weights, k) for k in range(steps)]
+    if mode == "only_rar" and not steps:
+        score, maps = mean_score, [Maps.of(weights, 0)]
+    w_s = partial(linear, weights=weights, name="sim_enc.sim_eval_w")
     columns = []
     for caption, length in zip(words, lens, strict=True):
-        query, context = query_and_key(regions, caption[:length], direction)
-        columns.append(score(query, context, weights, steps, attention_temperature))
+        query, keys = query_and_keys(regions, caption[:length], direction)
+        columns.append(score(query, keys, maps, w_s, attention_temperature))
     return torch.stack(columns, 1)
-
-
-def _only_rcr(query: Tensor, context: Tensor, weights: Weights, steps: int, start: float) -> Tensor:
-    e, temperature = _initial_control(query, start)
-    for k in range(steps):
-        a = _alignment(query, _attended(query, context, e, temperature), weights, k)
-        e, temperature = _rcr(a, e, temperature, weights, k)
-    return cosine(query, _attended(query, context, e, temperature)).mean(1)
-
-
-def _only_rar(query: Tensor, context: Tensor, weights: Weights, steps: int, start: float) -> Tensor:
-    e, temperature = _initial_control(query, start)
-    a = _alignment(query, _attended(query, context, e, temperature), weights, 0)
-    pooled = a.mean(1)
-    for k in range(steps):
-        pooled = _rar(a, pooled, weights, k)
-    return torch.sigmoid(linear(pooled, weights, "sim_enc.sim_eval_w"))[:, 0]
-
-
-def _coop_rcar(
-    query: Tensor, context: Tensor, weights: Weights, steps: int, start: float
-) -> Tensor:
-    e, temperature = _initial_control(query, start)
-    pooled = None
-    for k in range(steps):
-        a = _alignment(query, _attended(query, context, e, temperature), weights, k)
-        if pooled is None:
-            pooled = a.mean(1)
-        if k < steps - 1:
-            e, temperature = _rcr(a, e, temperature, weights, k)
-        pooled = _rar(a, pooled, weights, k)
-    assert pooled is not None
-    return torch.sigmoid(linear(pooled, weights, "sim_enc.sim_eval_w"))[:, 0]
-
-
-def _initial_control(query: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    return torch.ones_like(query), torch.full_like(query[:, :, :1], temperature)
-
-
-def _attended(query: Tensor, context: Tensor, e: Tensor, temperature: Tensor) -> Tensor:
-    """Return what each query attends to, ``[I, Q, D]``; e scales the scores only."""
-    raw = (e * query) @ context.transpose(1, 2)  # [I, Q, K]
-    raw = torch.where(raw > 0, raw, 0.1 * raw)
-    raw = raw / (raw.pow(2).sum(1, keepdim=True).sqrt() + EPSILON)
-    return unit(torch.softmax(temperature * raw, dim=2) @ context)
-
-
-def _alignment(query: Tensor, attended: Tensor, weights: Weights, k: int) -> Tensor:
-    difference = (query - attended).pow(2)
-    return unit(linear(difference, weights, f"sim_enc.alv_modules.{k}.sim_transform_w"))
-
-
-def _rcr(
-    a: Tensor, e: Tensor, temperature: Tensor, weights: Weights, k: int
-) -> tuple[Tensor, Tensor]:
-    name = f"sim_enc.rcr_modules.{k}"
-    change = torch.tanh(linear(a, weights, f"{name}.rcr_matrix_w.0"))
-    change = torch.tanh(linear(change, weights, f"{name}.rcr_matrix_w.2"))
-    change_t = torch.tanh(linear(a, weights, f"{name}.rcr_smooth_w.0"))
-    change_t = linear(change_t, weights, f"{name}.rcr_smooth_w.2")
-    return torch.clamp(change + e, -1, 1), torch.relu(change_t + temperature)
-
-
-def _rar(a: Tensor, pooled: Tensor, weights: Weights, k: int) -> Tensor:
-    name = f"sim_enc.rar_modules.{k}"
-    local = torch.tanh(linear(a, weights, f"{name}.rar_k_w.0"))
-    query = torch.tanh(linear(pooled, weights, f"{name}.rar_q_w.0"))
-    beta = torch.softmax(linear(local * query[:, None], weights, f"{name}.rar_v_w.0"), dim=1)
-    return unit((beta * a).sum(1))

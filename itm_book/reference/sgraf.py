@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from itm_book.reference.plain import EPSILON, Weights, batch_norm, linear, query_and_key, unit
-from itm_book.reference.scan import soft_weights
+from itm_book.reference.plain import EPSILON, Weights, batch_norm, linear, query_and_keys, unit
+from itm_book.reference.scan import attention
 
 SAF_NORM = "sim_enc.SAF_module.bn"
 
@@ -62,16 +62,16 @@ def saf_training_scores(
 
 
 def _filtered(X: Tensor, relevance: Tensor, weights: Weights) -> Tensor:
-    attention = torch.sigmoid(relevance)
-    attention = attention / (attention.abs().sum(1, keepdim=True) + EPSILON)
-    pooled = unit((attention[:, :, None] * X).sum(1))
+    shares = torch.sigmoid(relevance)
+    shares = shares / (shares.abs().sum(1, keepdim=True) + EPSILON)
+    pooled = unit((shares[:, :, None] * X).sum(1))
     return torch.sigmoid(linear(pooled, weights, "sim_enc.sim_eval_w"))[:, 0]
 
 
 def nodes(regions: Tensor, pooled: Tensor, caption: Tensor, weights: Weights) -> Tensor:
     """Return the similarity vectors ``[I, 1 + l, K]`` of a caption: pooled, then words."""
-    query, context = query_and_key(regions, caption, "t2i")
-    attended = unit(soft_weights(query, context, temperature=9.0) @ context)
+    query, keys = query_and_keys(regions, caption, "t2i")
+    attended = unit(attention(query, keys, temperature=9.0) @ keys)
     local = unit(linear((query - attended).pow(2), weights, "sim_enc.sim_tranloc_w"))
     caption_vector = pooled_caption(caption, weights).expand_as(pooled)
     first = unit(linear((pooled - caption_vector).pow(2), weights, "sim_enc.sim_tranglo_w"))

@@ -20,15 +20,15 @@ Page: "The data".
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from itm_core.data.arrays import array
+from itm_book.datasets.region_sources.numpy_files import npz_arrays
+from itm_core.data.arrays import WRONG_BOX, are_shares, array, box_rule, wrong_boxes
 from itm_core.data.photographs import image_key
 from itm_core.errors import InputError
 from itm_core.files import unique_keys
@@ -137,13 +137,19 @@ class BoxFile:
         """Return the boxes of the k-th photograph; raises `InputError` for one without."""
         height, width = picture.shape[:2]
         boxes = self._of(name) if self.rows is None else np.asarray(self.rows[k])
-        valid = boxes.ndim == 2 and boxes.shape[-1] == 4 and np.isfinite(boxes).all()
-        if not valid or (boxes[:, 2:] < boxes[:, :2]).any():
+        if boxes.ndim != 2 or boxes.shape[-1] != 4:
+            found = f"shape {list(boxes.shape)}"
+            raise InputError(f"invalid boxes of {name}", file=self.path, found=found)
+        wrong = wrong_boxes(boxes, (width, height))
+        if wrong.any() or (len(boxes) and are_shares(boxes, np.array([width, height]))):
+            place = int(wrong.argmax())
             raise InputError(
-                f"invalid boxes of {name}",
+                f"invalid boxes of {name}: number {place} {WRONG_BOX}",
                 file=self.path,
-                expected="[n, 4] of x1 <= x2 and y1 <= y2 in pixels",
-                found=f"shape {list(boxes.shape)}",
+                row=None if self.rows is None else k,
+                expected=box_rule((width, height)),
+                found=boxes[place].tolist(),
+                remedy="write corners x1, y1, x2, y2 in pixels of this very picture",
             )
         return filled_up(boxes, width, height)
 
@@ -151,11 +157,8 @@ class BoxFile:
         file = self.files.get(image_key(name))
         if file is None:
             raise InputError(f"no boxes for {name}", file=self.path / f"{image_key(name)}.npz")
-        try:
-            with np.load(file, allow_pickle=False) as content:
-                key: Any = next((n for n in NAMES if n in content), None)
-                if key is not None:
-                    return np.asarray(content[key])
-        except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
-            raise InputError("damaged .npz file", file=file, found=str(error)) from None
-        raise InputError("no boxes in this file", file=file, expected=" or ".join(NAMES))
+        content = npz_arrays(file)
+        key = next((name for name in NAMES if name in content), None)
+        if key is None:
+            raise InputError("no boxes in this file", file=file, expected=" or ".join(NAMES))
+        return content[key]

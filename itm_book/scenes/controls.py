@@ -22,7 +22,7 @@ from itm_book.scenes.captions import ATTRIBUTES
 from itm_book.scenes.world import MAX_OBJECTS, Relations, relations
 from itm_core.data.dataset import SPLITS, Split
 from itm_core.errors import InputError
-from itm_core.files import space_checked
+from itm_core.files import put, space_checked
 
 MATCHERS = ("oracle", "binding", "bag_of_words")
 
@@ -199,7 +199,7 @@ def blind_copy(folder: Path, out: Path, blind_to: str) -> Path:
         partial.mkdir(parents=True)
         for split in SPLITS:
             _blind_split(folder, partial, split, blind_to)
-        partial.rename(out)
+        put(partial, out)
     return out
 
 

@@ -25,7 +25,7 @@ from itm_book.scenes.render import render
 from itm_book.scenes.world import SIDE, Draws, relations, scene
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.errors import InputError
-from itm_core.files import locked, make_folder, read_json, space_checked, write_json
+from itm_core.files import locked, make_folder, put, read_json, space_checked, write_json
 from itm_core.parallel import run_parallel
 from itm_core.settings import seed_of
 
@@ -113,7 +113,7 @@ def _make(folder: Path, wanted: dict[str, Any], workers: int | None, progress: b
         combined = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
         _check_fingerprint(folder, preset, seed, combined)
         write_json(partial / "scenes.json", {**wanted, "fingerprint": combined, "files": hashes})
-        partial.replace(folder)
+        put(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -21,6 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from itm_book.records.record_files import SHARE, Form, record_text
 from itm_book.search.distractors import ConcatGallery, SyntheticDistractors
 from itm_book.search.gallery_store import AT_ONCE, as_stored
 from itm_book.search.two_stage import TOP, Ranking, TwoStage, encode_captions, rerank
@@ -33,6 +35,7 @@ from itm_core.models import Matcher
 
 RESULTS = shipped("results")
 CURVE, KINDS = RESULTS / "search.csv", RESULTS / "search_kinds.csv"
+FORM = Form(columns=("recall", "commit"), exact=False, ranges={"recall": SHARE})
 CURVE_COLUMNS = (
     "candidates recall worst milliseconds milliseconds_p90 processor_milliseconds first read rank"
 ).split()
@@ -219,4 +222,6 @@ def recorded(path: Path) -> pd.DataFrame:
     Raises `InputError` when it does not exist or cannot be read.
     """
     with reading(path, "no record", "itm bench search"):
-        return pd.read_csv(path, dtype={"commit": str}).fillna({"commit": ""})
+        path.stat()
+    text = StringIO(record_text(path, FORM))
+    return pd.read_csv(text, dtype={"commit": str}).fillna({"commit": ""})

@@ -18,7 +18,8 @@ import pandas as pd
 
 from itm_book.records import rounding
 from itm_book.records.grids import Grid
-from itm_book.records.results import MAX_RANK, Result, Results
+from itm_book.records.results import Result, Results
+from itm_book.records.run_rows import MAX_RANK
 from itm_book.tables import labels
 from itm_book.tables.run_links import linked
 from itm_core.evaluation import retrieval, statistics

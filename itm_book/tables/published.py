@@ -5,7 +5,7 @@ Page: every chapter with published numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from itm_book.tables.report import noted
 from itm_book.tables.run_links import linked
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval, statistics
-from itm_core.files import reading
+from itm_core.files import read_csv
 
 FOLDER = shipped("published")
 RECALLS = ["i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10"]
@@ -59,8 +59,7 @@ def load(folder: Path = FOLDER) -> pd.DataFrame:
 
 
 def _table(path: Path) -> pd.DataFrame:
-    with reading(path):
-        table = pd.read_csv(path)
+    table = read_csv(path)
     wanted = [*COLUMNS, *RECALLS, "rsum", "source"]
     if list(table.columns) != wanted:
         raise InputError("wrong columns", file=path, expected=wanted, found=list(table.columns))
@@ -102,6 +101,22 @@ def rows(
         if wanted is not None:
             table = table[table[column] == wanted]
     return table.reset_index(drop=True)
+
+
+def named(table: pd.DataFrame, names: Iterable[tuple[str, ...]]) -> pd.DataFrame:
+    """Return the first published row of each name, in the order of the names.
+
+    A name is texts of a row, such as ``("SCAN", "i-t AVG")``, see `with_ours`. Raises `InputError`
+    for a name that no row has.
+    """
+    texts = [set(row) for row in table[["method", "host", "direction_or_module"]].to_numpy()]
+    places = []
+    for name in names:
+        found = [k for k, of_row in enumerate(texts) if of_row.issuperset(name)]
+        if not found:
+            raise InputError("no published row has this name", found=", ".join(name))
+        places.append(found[0])
+    return table.iloc[places].reset_index(drop=True)
 
 
 READABLE = {
@@ -185,12 +200,12 @@ def with_ours(
     """Return published rows for a page, with host and the `status` of the recorded runs.
 
     ``ours`` maps texts of a published row (method, host, variant), such as
-    ``("SCAN", "i-t AVG")``, to the row of the grid that it is compared with.
+    ``("SCAN", "i-t AVG")``, to the row of the grid that it is compared with. Without a record
+    every row is `NOT_RUN`.
+
+    Raises `InputError` for a damaged record.
     """
-    try:
-        recorded = results.recorded(grid, size, path=record)
-    except InputError:  # nothing is recorded: every row is "not run here"
-        recorded = {}
+    recorded = results.recorded_so_far(grid, size, path=record) if record.exists() else {}
     statuses: list[str] = []
     runs: list[list[str]] = []
     for row in table.to_dict("records"):

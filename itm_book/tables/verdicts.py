@@ -15,7 +15,7 @@ import pandas as pd
 
 from itm_book.tables import labels
 from itm_book.tables.comparison import p_value, spread
-from itm_book.tables.labels import EFFECTS, GAIN, LOSS, MIXED, NONE_FOUND, UNTESTABLE
+from itm_book.tables.labels import GAIN, LOSS, MIXED, NO_EFFECT, NONE_FOUND, UNTESTABLE
 from itm_book.tables.report import Note, with_note
 from itm_book.tables.run_links import uncommitted
 from itm_core.evaluation import statistics
@@ -23,6 +23,7 @@ from itm_core.evaluation import statistics
 NOISE = 1.25  # timings of a shared machine vary by less than this factor without a cause
 NOT_RUN, NOT_MEASURED = "not run here", "not measured on the same seeds"
 MAX_RSUM = 600  # no gain is larger
+SEEN = {GAIN: "helps", LOSS: "hurts", NO_EFFECT: "no effect found on"}  # before names of rows
 
 Row = Mapping[Hashable, Any]
 
@@ -33,8 +34,9 @@ class Judgement:
 
     Attributes:
         verdict: one of `labels.VERDICTS`.
-        label: the verdict with its details: counts of effects, and of rows that were not run.
+        label: the verdict with its details: which rows gain or lose, and how many were not run.
         evidence: every tested row with its gain, interval and corrected p value.
+        gains: of the tested rows, in the unit of the claim.
         seeds: of the tested rows, as text; empty where there is none.
         detectable: the smallest true gain that these seeds would have shown in 8 of 10 cases, as
             text; empty with one seed, whose spread is unknown.
@@ -44,6 +46,7 @@ class Judgement:
     verdict: str
     label: str
     evidence: str
+    gains: tuple[float, ...] = ()
     seeds: str = ""
     detectable: str = ""
     uncommitted: bool = False
@@ -59,13 +62,13 @@ class Judgement:
         }
 
 
-def untested(why: str) -> Judgement:
+def untested(why: str, label: str = UNTESTABLE) -> Judgement:
     """Return the verdict on a claim that cannot be tested, with the reason.
 
     >>> untested("every picture has 36 regions").label
     'not testable'
     """
-    return Judgement(verdict=UNTESTABLE, label=UNTESTABLE, evidence=why)
+    return Judgement(verdict=UNTESTABLE, label=label, evidence=why)
 
 
 def judge(tested: pd.DataFrame, missing: Sequence[str] = (), *, of: str = "gain") -> Judgement:
@@ -85,13 +88,13 @@ def judge(tested: pd.DataFrame, missing: Sequence[str] = (), *, of: str = "gain"
     tested = tested.dropna(subset=of) if compared else tested
     if tested.empty:
         why = [NOT_MEASURED] if compared else []
-        return untested("; ".join(why + not_run) or NOT_RUN)
+        return untested("; ".join(why + not_run) or NOT_RUN, NOT_MEASURED if compared else NOT_RUN)
     gained, p = list(tested[of]), list(tested[_column(of, "p")])
     effects, records = labels.effects(gained, p), tested.to_dict("records")
     verdict = labels.verdict(gained, p)
     rows = zip(records, effects, statistics.holm(p), strict=True)
     evidence = [_evidence(row, of, effect, corrected) for row, effect, corrected in rows]
-    label = _detailed(verdict, effects)
+    label = _detailed(verdict, dict(zip((row["name"] for row in records), effects, strict=True)))
     powers = [
         _detectable(row, of, len(effects) - effects.count(UNTESTABLE))
         for row, effect in zip(records, effects, strict=True)
@@ -101,6 +104,7 @@ def judge(tested: pd.DataFrame, missing: Sequence[str] = (), *, of: str = "gain"
         verdict=verdict,
         label=f"{label}, {len(missing)} {NOT_RUN}" if missing else label,
         evidence="; ".join(evidence + not_run),
+        gains=tuple(float(value) for value in gained),
         seeds=_range([row["seeds"] for row in records]),
         detectable=_range(powers, ".1f") if powers else "",
         uncommitted=_made(tested),
@@ -123,17 +127,21 @@ def _column(of: str, name: str) -> str:
     return name if of == "gain" else f"{of}_{name}"
 
 
-def _detailed(verdict: str, effects: Sequence[str]) -> str:
-    """Return a verdict with the counts of effects, or of rows that cannot be tested.
+def _detailed(verdict: str, effects: Mapping[str, str]) -> str:
+    """Return a verdict with what was seen: which rows gain or lose, and what cannot be tested.
 
-    >>> _detailed("holds", ["gain", "not testable"]), _detailed("not testable", ["not testable"])
-    ('holds, 1 not testable', 'not testable (one seed)')
+    >>> _detailed("mixed", {"t2i RCR": "loss", "i2t RCR": "gain", "BFAN + RCR": "not significant"})
+    'mixed: helps i2t RCR; hurts t2i RCR; no effect found on BFAN + RCR'
+    >>> _detailed("holds", {"CHAN": "gain", "CHAN, mean": "not testable"})
+    'holds, 1 not testable'
     """
-    untestable = list(effects).count(UNTESTABLE)
-    if verdict == MIXED:
-        return f"{verdict}: {_effects(effects)}"
     if verdict == UNTESTABLE:
         return f"{verdict} (one seed)"
+    untestable = list(effects.values()).count(UNTESTABLE)
+    if verdict == MIXED:
+        named = {effect: [r for r, seen in effects.items() if seen == effect] for effect in SEEN}
+        seen = (f"{SEEN[e]} {', '.join(rows)}" for e, rows in named.items() if rows)
+        verdict = f"{verdict}: {'; '.join(seen)}"
     return f"{verdict}, {untestable} {UNTESTABLE}" if untestable else verdict
 
 
@@ -201,17 +209,6 @@ def faster(times: pd.DataFrame, name: str, than: str) -> Judgement:
 def _made(table: pd.DataFrame) -> bool:
     """Return whether some rows of a table were made by uncommitted code."""
     return uncommitted(table.get("runs", ()))
-
-
-def _effects(effects: Sequence[str]) -> str:
-    """Return the effects that occur, with their counts.
-
-    >>> _effects(["loss", "not significant", "loss"])
-    '2 losses, 1 not significant'
-    """
-    plurals = {GAIN: "gains", LOSS: "losses"}
-    counts = {effect: list(effects).count(effect) for effect in EFFECTS}
-    return ", ".join(f"{n} {e if n == 1 else plurals.get(e, e)}" for e, n in counts.items() if n)
 
 
 def chance_note(table: pd.DataFrame) -> str:

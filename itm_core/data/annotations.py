@@ -17,20 +17,22 @@ Page: "What attention metrics can and cannot say".
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from itm_core.data.arrays import OUTSIDE
+from itm_core.data.arrays import WRONG_BOX, box_rule, wrong_boxes
 from itm_core.data.vocabulary import tokenise
 from itm_core.errors import InputError
-from itm_core.files import reading
+from itm_core.files import read_json_value
 
 if TYPE_CHECKING:
     from itm_core.data.dataset import Split
+
+LARGEST = 1e9  # numbers of pixels and phrases are below; NaN and infinity are not
+AGAIN = "write the annotations again, for example with `itm data entities`"
 
 
 def words_file(split: Split) -> Path:
@@ -43,11 +45,36 @@ def objects_file(split: Split) -> Path:
     return split.folder / f"{split.name}_objects.json"
 
 
-def read_words(split: Split) -> list[list[dict[str, Any] | None]] | None:
-    """Return for each caption the entries of its tokens, or None without annotations.
+class Annotations(NamedTuple):
+    """The annotation of a split: of each caption's tokens, and of each image."""
 
-    Raises `InputError` for a file of another length or another format.
+    words: list[list[dict[str, Any] | None]]
+    objects: list[dict[str, Any]]
+
+
+def read_annotations(split: Split) -> Annotations | None:
+    """Return the annotation of a split, after validation; None where it has none.
+
+    Raises `InputError` for another format, words and objects that fit neither each other nor the
+    captions, one of the two files missing, and a box that `arrays.wrong_boxes` finds.
     """
+    words, objects = _read_words(split), _read_objects(split)
+    if words is None and objects is None:
+        return None
+    if words is None or objects is None:
+        missing = words_file(split) if words is None else objects_file(split)
+        raise InputError(
+            "words and objects need each other",
+            file=missing,
+            found="no such file",
+            remedy="write both again, or remove the other one",
+        )
+    _require_words(split, words, objects)
+    _require_inside(split, objects)
+    return Annotations(words, objects)
+
+
+def _read_words(split: Split) -> list[list[dict[str, Any] | None]] | None:
     path = words_file(split)
     captions = _rows(path, len(split.captions), "captions")
     for caption, entries in enumerate(captions or []):
@@ -59,11 +86,7 @@ def read_words(split: Split) -> list[list[dict[str, Any] | None]] | None:
     return captions
 
 
-def read_objects(split: Split) -> list[dict[str, Any]] | None:
-    """Return for each image its background and its objects with boxes, or None.
-
-    Raises `InputError` for a file of another length or another format.
-    """
+def _read_objects(split: Split) -> list[dict[str, Any]] | None:
     path = objects_file(split)
     images = _rows(path, len(split.regions), "images")
     for image, content in enumerate(images or []):
@@ -78,15 +101,12 @@ def read_objects(split: Split) -> list[dict[str, Any]] | None:
 def _rows(path: Path, count: int, what: str) -> list[Any] | None:
     if not path.exists():
         return None
-    with reading(path):
-        content = path.read_bytes()
-    try:
-        rows = json.loads(content)
-    except ValueError as error:
-        raise InputError("not readable as JSON", file=path, found=str(error)) from None
+    rows = read_json_value(path)
     if not isinstance(rows, list) or len(rows) != count:
         found = f"{len(rows)} rows" if isinstance(rows, list) else type(rows).__name__
-        raise InputError("wrong length", file=path, expected=f"{count} {what}", found=found)
+        raise InputError(
+            "wrong length", file=path, expected=f"{count} {what}", found=found, remedy=AGAIN
+        )
     return rows
 
 
@@ -97,47 +117,37 @@ def _is_entry(entry: Any) -> bool:
     return (
         all(type(k) is int and k >= 0 for k in entry["objects"])
         and isinstance(kinds, list)
-        and all(isinstance(kind, str) for kind in kinds)
+        and all(isinstance(kind, str) and kind.isprintable() for kind in kinds)
         and type(entry.get("phrase", 0)) is int
+        and 0 <= entry.get("phrase", 0) < LARGEST
     )
 
 
 def _is_box(box: Any) -> bool:
-    if not isinstance(box, list) or len(box) != 4 or any(type(c) not in (int, float) for c in box):
+    if not isinstance(box, list) or len(box) != 4:
         return False
-    return all(map(math.isfinite, box)) and box[0] <= box[2] and box[1] <= box[3]
+    return all(type(side) in (int, float) and abs(side) < LARGEST for side in box)
 
 
 def _invalid(path: Path, row: int, expected: str, found: object) -> InputError:
-    remedy = "write the annotations again, for example with `itm data entities`"
     return InputError(
         f"entry {row} of the list has another format",
         file=path,
         expected=expected,
         found=json.dumps(found)[:80],
-        remedy=remedy,
+        remedy=AGAIN,
     )
 
 
 def annotation_summary(split: Split) -> str | None:
-    """Return how much of a split is annotated, after validation; None without annotations.
+    """Return how much of a split is annotated; None without annotations.
 
-    Raises `InputError` where words and captions, or words and objects, do not fit, one of the two
-    files is missing, or a box is outside its picture.
+    Raises `InputError` as `read_annotations` does.
     """
-    words, objects = read_words(split), read_objects(split)
-    if words is None and objects is None:
+    annotations = read_annotations(split)
+    if annotations is None:
         return None
-    if words is None or objects is None:
-        missing = words_file(split) if words is None else objects_file(split)
-        raise InputError(
-            "words and objects need each other",
-            file=missing,
-            found="no such file",
-            remedy="write both again, or remove the other one",
-        )
-    _require_words(split, words, objects)
-    _require_inside(split, objects)
+    words, objects = annotations
     entries = [entry for caption in words for entry in caption if entry and entry["objects"]]
     kinds = Counter(kind for entry in entries for kind in entry.get("kinds", []))
     by_kind = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
@@ -177,17 +187,15 @@ def _require_words(
 
 
 def _require_inside(split: Split, objects: list[dict[str, Any]]) -> None:
-    if split.sizes is None:
-        return
-    for image, (content, size) in enumerate(zip(objects, split.sizes, strict=True)):
-        for thing in content["objects"]:
-            x1, y1, x2, y2 = thing["box"]
-            beyond = x2 > size[0] + OUTSIDE or y2 > size[1] + OUTSIDE
-            if beyond or x1 < -OUTSIDE or y1 < -OUTSIDE:
-                raise InputError(
-                    f"a box of image {image} leaves its picture",
-                    file=objects_file(split),
-                    expected=f"within width and height {np.asarray(size).tolist()}",
-                    found=thing["box"],
-                    remedy="was the picture scaled? write the annotations again",
-                )
+    for image, content in enumerate(objects):
+        boxes = np.array([thing["box"] for thing in content["objects"]], float).reshape(-1, 4)
+        size = None if split.sizes is None else split.sizes[image]
+        wrong = np.flatnonzero(wrong_boxes(boxes, size))
+        if len(wrong):
+            raise InputError(
+                f"the box of object {wrong[0]} of image {image} {WRONG_BOX}",
+                file=objects_file(split),
+                expected=box_rule(size),
+                found=content["objects"][wrong[0]]["box"],
+                remedy="was the picture scaled? write the annotations again",
+            )

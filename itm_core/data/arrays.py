@@ -30,7 +30,8 @@ SCANNED_ENTIRELY = 2**31  # bytes
 SAMPLED = 1024  # images of a larger file
 BOXES, SIZES = ("boxes", "ims_bbx"), ("img_sizes", "ims_size")  # as releases call them
 REGION_LENS = "region_lens"
-OUTSIDE = 1.0  # pixels that a box may exceed its picture by, as detectors round
+OUTSIDE = 1.0  # pixels that a box may exceed its picture by on each side, as detectors round
+WRONG_BOX = "has no area, or leaves its picture"
 
 
 def mapped(path: Path) -> np.ndarray:
@@ -77,7 +78,10 @@ def _no_pickle(path: Path) -> None:
         raw = file.read(1) == b"\x80"
     if not raw and not (header and header[1].hasobject):
         return
-    rows = "[[r['image_w'], r['image_h']] if isinstance(r, dict) else r for r in x]"
+    row = "[r['image_w'], r['image_h']]"
+    if any(path.stem.endswith(f"_{ending}") for ending in BOXES):
+        row = "r.get('boxes', r.get('bbox'))"
+    rows = f"[{row} if isinstance(r, dict) else r for r in x]"
     raise InputError(
         "pickled objects, which are not opened: opening runs whatever program is in them",
         file=path,
@@ -86,7 +90,8 @@ def _no_pickle(path: Path) -> None:
             "if you trust where it is from, convert it once: python -c "
             f'"import numpy as np; p = {str(path)!r}; '
             "x = np.asarray(np.load(p, allow_pickle=True)).tolist(); "
-            f'np.save(p, np.float32({rows}))"'
+            "x = list(x.values()) if isinstance(x, dict) else x; "
+            f'np.save(p, np.float32({rows}))"; its order must be that of the images'
         ),
     )
 
@@ -214,7 +219,7 @@ def finite(
     mark = {"bytes": state.st_size, "changed": state.st_mtime_ns, "images": len(regions)}
     if lens is not None:
         mark[REGION_LENS] = zlib.crc32(lens.tobytes())
-    with suppress(OSError, ValueError):  # no note, or a damaged one
+    with suppress(OSError, ValueError, RecursionError):  # no note, or a damaged one
         if json.loads(note.read_text()) == mark:
             return
     entirely = full or regions.nbytes <= SCANNED_ENTIRELY
@@ -290,19 +295,18 @@ def boxes_and_sizes(
     """Return the boxes ``[I, R, 4]`` and the picture sizes ``[I, 2]``, each None without a file.
 
     Like features they may be repeated for every caption. Raises `InputError` for another shape,
-    values that are not finite, inverted boxes, empty pictures, boxes outside their picture, and
-    boxes after an image's last region, of which there are ``lens [I]``.
+    empty pictures, boxes that `wrong_boxes` finds, and boxes after an image's last region, of
+    which there are ``lens [I]``.
     """
     images, regions = shape
     boxes_file, boxes = _optional_array(folder, split, BOXES, (images, regions, 4), repeated)
     sizes_file, sizes = _optional_array(folder, split, SIZES, (images, 2), repeated)
-    for path, values in ((boxes_file, boxes), (sizes_file, sizes)):
-        if values is not None:
-            _require_valid(path, values)
-    if boxes is not None and lens is not None:
-        _require_zero_padding(boxes_file, boxes, np.arange(images), lens)
-    if boxes is not None and sizes is not None:
-        _require_inside(boxes_file, boxes, sizes)
+    if sizes is not None:
+        _require_sizes(sizes_file, sizes)
+    if boxes is not None:
+        if lens is not None:
+            _require_zero_padding(boxes_file, boxes, np.arange(images), lens)
+        _require_boxes(boxes_file, boxes, sizes, lens)
     return boxes, sizes
 
 
@@ -328,39 +332,71 @@ def _optional_array(
     return path, values
 
 
-def _require_valid(path: Path, values: np.ndarray) -> None:
-    boxes = values.ndim == 3
-    valid = np.isfinite(values).all(-1)
-    valid &= (values[..., 2:] >= values[..., :2]).all(-1) if boxes else (values > 0).all(-1)
-    if not valid.all():
-        image, *region = np.argwhere(~valid)[0].tolist()
+def _require_sizes(path: Path, sizes: np.ndarray) -> None:
+    wrong = np.flatnonzero(~(np.isfinite(sizes) & (sizes > 0)).all(-1))
+    if len(wrong):
         raise InputError(
-            f"the box of region {region[0]} makes no sense" if boxes else "a size makes no sense",
+            "a size makes no sense",
             file=path,
-            row=image,
-            expected="x1 <= x2 and y1 <= y2" if boxes else "a width and a height above 0",
-            found=values[(image, *region)].tolist(),
+            row=int(wrong[0]),
+            expected="a width and a height above 0",
+            found=sizes[wrong[0]].tolist(),
         )
 
 
-def _require_inside(path: Path, boxes: np.ndarray, sizes: np.ndarray) -> None:
-    """Raise for boxes that exceed their picture, or that are fractions of it."""
-    corners = np.asarray(boxes[..., 2:], np.float64)
-    if 0 < corners.max() <= 1 < sizes.min():
+def _require_boxes(
+    path: Path, boxes: np.ndarray, sizes: np.ndarray | None, lens: np.ndarray | None
+) -> None:
+    """Raise for boxes that are wrong (`wrong_boxes`), or that are fractions of their picture."""
+    if sizes is not None and are_shares(boxes, sizes):
         raise InputError(
             "boxes are shares of the picture",
             file=path,
             expected="x1, y1, x2, y2 in pixels",
             remedy="multiply them by the width and the height",
         )
-    outside = (corners > np.asarray(sizes, np.float64)[:, None] + OUTSIDE).any(-1)
-    if outside.any():
-        image, region = np.argwhere(outside)[0].tolist()
+    wrong = wrong_boxes(boxes, sizes)
+    if lens is not None:
+        wrong &= np.arange(boxes.shape[1]) < lens[:, None]
+    if wrong.any():
+        image, region = np.argwhere(wrong)[0].tolist()
         raise InputError(
-            f"the box of region {region} leaves its picture",
+            f"the box of region {region} {WRONG_BOX}",
             file=path,
             row=image,
-            expected=f"within width and height {sizes[image].tolist()}",
+            expected=box_rule(None if sizes is None else sizes[image]),
             found=boxes[image, region].tolist(),
-            remedy="are width and height exchanged, or was the picture scaled?",
+            remedy="are width and height exchanged, or was the picture scaled? Where the last "
+            f"regions only fill up an image, write *_{REGION_LENS}.npy",
         )
+
+
+def are_shares(boxes: np.ndarray, sizes: np.ndarray) -> bool:
+    """Return whether boxes are fractions of their pictures, not pixels."""
+    return bool(0 < boxes.max() <= 1 < sizes.min())
+
+
+def wrong_boxes(boxes: np.ndarray, sizes: Any = None) -> np.ndarray:
+    """Return which boxes ``[..., R, 4]`` are not finite, have no area or leave their picture.
+
+    Args:
+        sizes: ``[..., 2]`` width and height; None where they are unknown.
+
+    >>> wrong_boxes(np.array([[0, 0, 9, 9], [-5, 0, 9, 9], [3, 3, 3, 9]]), np.array([9, 9]))
+    array([False,  True,  True])
+    """
+    corners = np.asarray(boxes, np.float64)
+    first, last = corners[..., :2], corners[..., 2:]
+    right = (first >= -OUTSIDE) & (first < last) & np.isfinite(last)
+    if sizes is not None:
+        right &= last <= np.asarray(sizes, np.float64)[..., None, :] + OUTSIDE
+    return np.asarray(~right.all(-1))
+
+
+def box_rule(size: Any = None) -> str:
+    """Return what a box must be, for messages; ``size`` is width and height of its picture."""
+    width, height = ("width", "height") if size is None else (f"{float(side):g}" for side in size)
+    return (
+        f"0 <= x1 < x2 <= {width} and 0 <= y1 < y2 <= {height} in pixels, {OUTSIDE:g} more on "
+        "each side for rounding"
+    )

@@ -91,7 +91,8 @@ def _of_file(path: Path, captions: int) -> np.ndarray:
 
 
 def _is_count(line: str) -> bool:
-    return line.strip().isascii() and line.strip().isdigit() and int(line) > 0
+    digits = line.strip()
+    return digits.isascii() and digits.isdigit() and len(digits) < 10 and int(digits) > 0
 
 
 def _of_ids(path: Path, regions: np.ndarray, ids: list[str]) -> np.ndarray | None:

@@ -28,6 +28,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +36,7 @@ from typing import Any
 
 import numpy as np
 
-from itm_core.data.annotations import read_objects, read_words
+from itm_core.data.annotations import read_annotations
 from itm_core.data.arrays import array, boxes_and_sizes, finite, read_region_lens
 from itm_core.data.caption_counts import (
     caption_counts,
@@ -43,8 +44,8 @@ from itm_core.data.caption_counts import (
     one_row_per_image,
     read_ids,
 )
-from itm_core.data.names import require_split_name
-from itm_core.data.overlap import no_overlap
+from itm_core.data.names import is_visible, require_split_name
+from itm_core.data.overlap import Repeats, no_overlap
 from itm_core.data.photographs import ENDINGS, find_photograph, read_photograph
 from itm_core.data.ragged import RaggedRegions
 from itm_core.data.vocabulary import Vocabulary, read_captions, tokenise
@@ -174,27 +175,41 @@ class Split:
     def words(self) -> list[list[dict[str, Any] | None]] | None:
         """Return for each caption the objects that its tokens name, or None without annotations.
 
-        The format is that of `itm_core.data.annotations`; raises `InputError` for another one.
+        The format is that of `itm_core.data.annotations`, which raises `InputError`.
         """
-        return read_words(self)
+        annotations = read_annotations(self)
+        return None if annotations is None else annotations.words
 
     def objects(self) -> list[dict[str, Any]] | None:
         """Return for each image its background and its objects with boxes, or None.
 
-        The format is that of `itm_core.data.annotations`; raises `InputError` for another one.
+        The format is that of `itm_core.data.annotations`, which raises `InputError`.
         """
-        return read_objects(self)
+        annotations = read_annotations(self)
+        return None if annotations is None else annotations.objects
+
+    def require_readable(self) -> None:
+        """Raise `InputError` for pictures or annotations that would be refused when they are read.
+
+        What is always read, `load_split` has validated.
+        """
+        _ = self._pictures
+        read_annotations(self)
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The three splits of a folder and the vocabulary of its captions."""
+    """The three splits of a folder and the vocabulary of its captions.
+
+    ``repeats`` are the images of each split that have the features of another one of it.
+    """
 
     folder: Path
     train: Split
     dev: Split
     test: Split
     vocabulary: Vocabulary
+    repeats: Mapping[str, Repeats]
 
     @property
     def name(self) -> str:
@@ -244,10 +259,10 @@ def load_dataset(
                 expected=train.regions.shape[2],
                 found=split.regions.shape[2],
             )
-    no_overlap((train, dev, test), full=full)
+    repeats = no_overlap((train, dev, test), full=full)
     path = vocabulary_file(folder)
     vocabulary = Vocabulary.load(path) if path else Vocabulary.from_captions(train.captions)
-    return Dataset(folder, train, dev, test, vocabulary)
+    return Dataset(folder, train, dev, test, vocabulary, repeats)
 
 
 def load_split(
@@ -304,7 +319,7 @@ def _no_split(path: Path, name: str) -> InputError:
 def _captions(path: Path, max_words: int) -> list[str]:
     captions = read_captions(path)
     for row, caption in enumerate(captions, 1):
-        if not caption.strip():
+        if not is_visible(caption):
             remedy = "give it a text, or take the line out if it belongs to no image"
             raise InputError("an empty caption", file=path, row=row, remedy=remedy)
         if NAMED.match(caption):

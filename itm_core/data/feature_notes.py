@@ -33,8 +33,12 @@ def read_note(folder: Path | str) -> dict[str, Any] | None:
     features = note.get("features")
     if not set(PARTS) <= note.keys():
         expected = f"an object with {', '.join(PARTS)}"
-    elif not isinstance(features, dict) or not {"backbone", "width"} <= features.keys():
-        expected = "features with at least a backbone and a width"
+    elif (
+        not isinstance(features, dict)
+        or not isinstance(features.get("backbone"), str)
+        or type(features.get("width")) is not int
+    ):
+        expected = "features with at least the name of a backbone and a width"
     else:
         return note
     remedy = "make the features again: itm data make"

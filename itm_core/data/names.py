@@ -10,13 +10,13 @@ Page: "How to use it three ways", "Your own data".
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 from itm_core.errors import InputError, escaped
 
 NOT_AN_ID = {  # what is wrong with an id that matches
-    "it is empty": re.compile(r"\s*\Z"),
     "a space at an end": re.compile(r"\s|.*\s\Z", re.DOTALL),
     "a line break or another control character": re.compile(
         "[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
@@ -24,7 +24,9 @@ NOT_AN_ID = {  # what is wrong with an id that matches
     "a path that leads out of its folder": re.compile(
         r"[/\\]|[A-Za-z]:[/\\]|(.*[/\\])?\.\.([/\\]|\Z)"
     ),
+    "longer than the name of a file may be": re.compile(r".*[^/\\]{256}"),
 }
+BLANK = "\u115f\u1160\u2800\u3164\uffa0"  # letters and a sign without ink
 SPLIT_NAME = re.compile(r"\w[\w.-]{0,99}")
 FILE_ENDING = re.compile(r"\.(npy|npz|txt|json|csv|tsv|h5)\Z", re.IGNORECASE)
 
@@ -35,7 +37,18 @@ def id_problem(image: str) -> str | None:
     >>> id_problem("图片/1 a.jpg"), id_problem("../1.jpg")
     (None, 'a path that leads out of its folder')
     """
+    if not is_visible(image):
+        return "it is empty"
     return next((what for what, form in NOT_AN_ID.items() if form.match(image)), None)
+
+
+def is_visible(text: str) -> bool:
+    """Return whether a text has a character that is seen: a letter, a number, a sign.
+
+    >>> is_visible("\u72d7"), is_visible(" \u200b\u0301\x01")
+    (True, False)
+    """
+    return any(unicodedata.category(c)[0] in "LNPS" and c not in BLANK for c in text)
 
 
 def require_ids(ids: Sequence[str], file: Path | str) -> None:

@@ -1,4 +1,4 @@
-"""Images that are in two splits, found by equal ids or exactly equal features.
+"""Images that are in two splits, found by equal ids or exactly equal features, or twice in one.
 
 A benchmark may have a photograph twice under two names, so a few equal features are only logged;
 above `MAX_EQUAL` of a split they are an error. Of splits with more than `COMPARED` images that
@@ -17,6 +17,7 @@ import hashlib
 import io
 import logging
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -51,10 +52,38 @@ class SharedImage(NamedTuple):
     equal: str
 
 
-def no_overlap(splits: Sequence[Split], *, full: bool = False) -> None:
-    """Raise `InputError` when an image is in two splits, by its id or by its features."""
+class Repeats(NamedTuple):
+    """How many of the images compared have exactly the features of one before them.
+
+    ``zero`` is whether all features of the image that is repeated most are 0.
+    """
+
+    compared: int
+    equal: int
+    zero: bool
+
+    @property
+    def all(self) -> bool:
+        """Whether all images have the same features."""
+        return 0 < self.equal == self.compared - 1
+
+    def __str__(self) -> str:
+        """Return the numbers as text."""
+        zeros = ", which are all 0" if self.zero else ""
+        return f"{self.equal} of {self.compared} images compared have those of another one{zeros}"
+
+
+def no_overlap(splits: Sequence[Split], *, full: bool = False) -> dict[str, Repeats]:
+    """Return for each split the images that it has twice.
+
+    Raises `InputError` when an image is in two splits, by its id or by its features.
+    """
     _no_shared_ids(splits)
-    _no_shared_features(splits, full)
+    hashed = [(split, *_image_of_hash(split, full)) for split in splits]
+    repeats = {split.name: found for split, _, found in hashed}
+    # images that are all equal are an error of their own, and in no split by mistake
+    _no_shared_features([(split, of) for split, of, found in hashed if not found.all])
+    return repeats
 
 
 def _no_shared_ids(splits: Sequence[Split]) -> None:
@@ -89,20 +118,18 @@ def _listed(folder: Path, shared: Sequence[SharedImage]) -> Path:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(SharedImage._fields)
     table.writerows(shared)
-    path = folder / LISTED
-    if path.exists() and path.read_text(encoding="utf-8") == text.getvalue():
-        return path
+    content, path = text.getvalue().encode(), folder / LISTED
     try:
-        with whole_file(path) as partial:
-            partial.write_text(text.getvalue(), encoding="utf-8")
+        if not path.exists() or path.read_bytes() != content:
+            with whole_file(path) as partial:
+                partial.write_bytes(content)
     except (InputError, OSError):  # a read-only dataset
         path = Path(tempfile.mkdtemp(prefix="itm-")) / LISTED
-        path.write_text(text.getvalue(), encoding="utf-8")
+        path.write_bytes(content)
     return path
 
 
-def _no_shared_features(splits: Sequence[Split], full: bool) -> None:
-    hashed = [(split, _image_of_hash(split, full)) for split in splits]
+def _no_shared_features(hashed: Sequence[tuple[Split, dict[bytes, int]]]) -> None:
     found, shared = [], []
     for (first, first_hashes), (second, second_hashes) in combinations(hashed, 2):
         common = first_hashes.keys() & second_hashes.keys()
@@ -121,7 +148,7 @@ def _no_shared_features(splits: Sequence[Split], full: bool) -> None:
         found.append((first, second, text, len(equal) > MAX_EQUAL * compared * compared_share))
     if not found:
         return
-    path = _listed(splits[0].folder, shared)
+    path = _listed(hashed[0][0].folder, shared)
     for first, second, text, many in sorted(found, key=lambda pair: not pair[-1]):
         text += f"; all are listed in {path}"
         if many:
@@ -134,7 +161,7 @@ def _no_shared_features(splits: Sequence[Split], full: bool) -> None:
         log.warning("%s and %s share images, by their features: %s", first.name, second.name, text)
 
 
-def _image_of_hash(split: Split, full: bool) -> dict[bytes, int]:
+def _image_of_hash(split: Split, full: bool) -> tuple[dict[bytes, int], Repeats]:
     """Return the images compared, by a hash of some values of three of their regions."""
     images, count = split.regions.shape[:2]
     chosen = np.arange(images)
@@ -142,9 +169,13 @@ def _image_of_hash(split: Split, full: bool) -> dict[bytes, int]:
         chosen = np.unique(np.linspace(0, images - 1, COMPARED).astype(int))
     three_regions = sorted({0, count // 2, count - 1})
     image_of_hash: dict[bytes, int] = {}
+    repeated: Counter[int] = Counter()
     for i in chosen.tolist():
-        piece = np.ascontiguousarray(split.regions[i, three_regions, :PIECE])
+        piece = split.regions[i, three_regions, :PIECE] + np.float32(0)  # -0 becomes 0
         digest = hashlib.blake2b(piece.tobytes(), digest_size=16).digest()
-        image_of_hash.setdefault(digest, i)
+        first = image_of_hash.setdefault(digest, i)
+        if first != i and np.array_equal(split.regions[first], split.regions[i]):
+            repeated[first] += 1
+    zero = bool(repeated) and not split.regions[repeated.most_common(1)[0][0]].any()
     release(split.regions)
-    return image_of_hash
+    return image_of_hash, Repeats(len(chosen), repeated.total(), zero)

@@ -159,12 +159,12 @@ class Vocabulary:
         if not isinstance(ids, dict):
             raise InputError("not a vocabulary", file=path, expected="a word2idx object")
         vocabulary = cls(ids, path)
-        if len(vocabulary) != len(ids):
+        if max(ids.values()) >= len(ids):
             raise InputError(
                 "ids of the vocabulary have gaps",
                 file=path,
                 expected=f"0 to {len(ids) - 1} for {len(ids)} words",
-                found=f"ids up to {len(vocabulary) - 1}",
+                found=f"ids up to {max(ids.values())}",
             )
         backward = content.get("idx2word")
         if isinstance(backward, dict) and backward != _backward(ids):
@@ -188,7 +188,7 @@ def read_captions(path: Path) -> list[str]:
     carriage returns end the lines. Raises `InputError` when the file is missing or may not be
     read, or a line is not UTF-8.
     """
-    with reading(path, "captions not found"):
+    with reading(path, "captions not found", "check the name, and the folder it starts from"):
         content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     lines = content.split(b"\n" if b"\n" in content else b"\r")
     if lines[-1] == b"":

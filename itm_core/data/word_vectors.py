@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from itm_core.data.vocabulary import SPECIAL, is_word
 from itm_core.errors import InputError
 from itm_core.files import reading
 
@@ -43,7 +44,7 @@ def read_vectors(path: Path, words: Collection[str], width: int) -> dict[str, np
     that has none of the words.
     """
     vectors: dict[str, np.ndarray] = {}
-    wanted = {word.encode(): word for word in words}
+    wanted = {word.encode(errors="replace"): word for word in words}  # half characters as ?
     with reading(path), path.open("rb") as file:
         rows = _without_header(path, file, width)
         for row, line in rows:
@@ -54,7 +55,7 @@ def read_vectors(path: Path, words: Collection[str], width: int) -> dict[str, np
             if len(cells) > width:  # a phrase, such as ". . ." of the GloVe of 840 billion words
                 continue
             vectors[word] = _floats(path, row, cells, width)
-    if words and not vectors:
+    if words and not any(is_word(word) and word not in SPECIAL for word in vectors):
         raise InputError(
             "none of the words is in this file",
             file=path,

@@ -2,7 +2,7 @@
 
 A pooling in `POOLINGS` takes `Fragments` and returns ``[N, D]`` at unit length.
 
-Page: "The hosts".
+Page: "Every method".
 """
 
 from __future__ import annotations

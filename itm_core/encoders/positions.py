@@ -4,7 +4,7 @@ Wang, Yang, Qian, Ma, Lu, Li, Fan, *Position Focused Attention Network for Image
 IJCAI 2019. The image is divided into 16 x 16 blocks; the position of a region is stored as 30
 numbers: 15 block indices, ``16 * column + row`` as in the released files, then their overlaps.
 
-Page: "The hosts".
+Page: "Every method".
 """
 
 from __future__ import annotations

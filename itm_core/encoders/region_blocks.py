@@ -3,7 +3,7 @@
 A block takes the projected regions ``[I, R, D]``, the features ``[I, R, F]`` that they were made
 from and a mask ``[I, R]`` of the real ones (or None), and returns regions ``[I, R, D]``.
 
-Page: "The hosts".
+Page: "Every method".
 """
 
 from __future__ import annotations

@@ -25,9 +25,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from itm_core.data.annotations import read_annotations
 from itm_core.data.dataset import Split
 from itm_core.encoders.fragments import Fragments
-from itm_core.errors import InputError
 from itm_core.evaluation.attention_measures import Quality, measure
 from itm_core.evaluation.joined_words import join_pieces
 from itm_core.evaluation.scoring import encode_regions, pad
@@ -70,11 +70,12 @@ def annotation(split: Split) -> Annotation | None:
     """Return the annotation of a split; None where it has none.
 
     A region shows what a token names as well as the best of the boxes fits it. Raises
-    `InputError` for a token that names an object which its image does not have.
+    `InputError` as `read_annotations` does.
     """
-    words, objects = split.words(), split.objects()
-    if words is None or objects is None or split.boxes is None:
+    annotations = read_annotations(split)
+    if annotations is None or split.boxes is None:
         return None
+    words, objects = annotations
     overlaps = []  # of each image [R, objects]
     for boxes, image in zip(split.boxes, objects, strict=True):
         others = np.array([thing["box"] for thing in image["objects"]], np.float64).reshape(-1, 4)
@@ -82,13 +83,12 @@ def annotation(split: Split) -> Annotation | None:
     names = sorted({k for caption in words for word in caption for k in _types(word)})
     column = {name: k for k, name in enumerate(names)}
     annotated = Annotation([], [], [], tuple(names))
-    for number, (caption, image) in enumerate(zip(words, split.caption_image, strict=True), 1):
+    for caption, image in zip(words, split.caption_image, strict=True):
         overlap = np.zeros((len(caption) + 2, split.boxes.shape[1]))
         types = np.zeros((len(caption) + 2, len(names)), bool)
         for row, word in enumerate(caption, 1):
             named = (word or {}).get("objects") or []
             if named:
-                _require_objects(split, number, named, overlaps[image].shape[1])
                 overlap[row] = overlaps[image][:, named].max(1)
                 types[row, [column[name] for name in _types(word)]] = True
         annotated.overlap.append(overlap)
@@ -96,18 +96,6 @@ def annotation(split: Split) -> Annotation | None:
         naming = [bool((word or {}).get("objects")) for word in caption]
         annotated.naming.append(np.array([False, *naming, False]))
     return annotated
-
-
-def _require_objects(split: Split, row: int, named: Sequence[int], count: int) -> None:
-    if not 0 <= min(named) <= max(named) < count:
-        raise InputError(
-            "a word names an object that its image does not have",
-            file=split.folder / f"{split.name}_words.json",
-            row=row,
-            expected=f"numbers below {count}",
-            found=named,
-            remedy="annotate the split again (itm data entities)",
-        )
 
 
 def _types(word: dict[str, Any] | None) -> list[str]:

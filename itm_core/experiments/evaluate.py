@@ -11,7 +11,7 @@ from itm_core.evaluation import retrieval
 from itm_core.evaluation.attention_quality import attention_quality
 from itm_core.evaluation.scoring import Captions, score_matrix
 from itm_core.experiments.prepare import PreparedSplit
-from itm_core.experiments.run import CAPTION_IMAGE, COMPLETE, SCORES
+from itm_core.experiments.run import CAPTION_IMAGE, COMPLETE, SCORES, note_files
 from itm_core.files import whole_file, write_json
 from itm_core.models import Matcher
 
@@ -50,7 +50,7 @@ def write_test_scores(
 
 
 def write_metrics(folder: Path, matcher: Matcher, test: PreparedSplit) -> None:
-    """Write the numbers of the test split to a run's folder, the last of its files.
+    """Write the numbers of the test split to a run's folder, and before them its note of files.
 
     Attention quality is measured where the split knows what its words name.
     """
@@ -60,5 +60,7 @@ def write_metrics(folder: Path, matcher: Matcher, test: PreparedSplit) -> None:
     )
     for direction, quality in qualities.items():
         metrics |= quality.flat(f"{direction}_attention")
-    write_json(folder / COMPLETE, metrics)
+    with whole_file(folder / COMPLETE) as partial:
+        write_json(partial, metrics)
+        note_files(folder, partial)
     (folder / "state.pt").unlink(missing_ok=True)

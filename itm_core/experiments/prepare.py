@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from itm_core.data.dataset import Dataset, Split
+from itm_core.data.informative import poverty, require_informative
 from itm_core.data.ragged import RaggedRegions
 from itm_core.data.unknown_words import Words, require_known, shares_text, unknown_shares
 from itm_core.data.vocabulary import EMPTY_WORDS, SPECIAL, is_word
@@ -18,6 +21,7 @@ from itm_core.data.word_pieces import WordPieces
 from itm_core.data.word_vectors import read_vectors, vectors_file
 from itm_core.encoders.positions import POSITION_WIDTH, with_positions
 from itm_core.experiments.recipes import Recipe
+from itm_core.files import sha256
 from itm_core.models import Matcher
 from itm_core.training.batches import Pairs
 
@@ -52,20 +56,31 @@ class PreparedSplit:
 class Prepared:
     """The splits of a dataset for one recipe; see `prepare`."""
 
+    data: Dataset
+    recipe: Recipe
     train: PreparedSplit
     dev: PreparedSplit
     test: PreparedSplit
     vocabulary: Words
 
-    def require_known_words(self, *, report: bool = True) -> None:
-        """Raise `InputError` when most words of the training or test captions are unknown.
+    def require_trainable(self, *, report: bool = True) -> None:
+        """Raise `InputError` for data that a training or its evaluation would refuse later.
 
-        ``report`` logs the share of unknown words in each split. See `data.unknown_words`.
+        Nothing can be learned from it (`data.informative`), most words are unknown
+        (`data.unknown_words`), the word vectors have none of them, or pictures or annotations of
+        the test split cannot be read. ``report`` logs the share of unknown words in each split,
+        and what is suspicious in it.
         """
+        require_informative(self.data)
+        self.data.test.require_readable()
+        if self.recipe.encoder.word_vectors:
+            _word_vectors(self.recipe, self.vocabulary)
         splits = [prepared.split for prepared in (self.train, self.dev, self.test)]
         shares = unknown_shares(self.vocabulary, splits)
         require_known(self.vocabulary, splits, shares)
         if report:
+            for line in poverty(self.data):
+                log.warning("%s", line)
             log.info("words unknown to the vocabulary: %s", shares_text(shares))
 
     def training_pairs(self, limit: int | None) -> Pairs:
@@ -102,7 +117,7 @@ def prepare(data: Dataset, recipe: Recipe) -> Prepared:
         PreparedSplit(split, features_of(split, recipe), vocabulary)
         for split in (data.train, data.dev, data.test)
     )
-    return Prepared(train, dev, test, vocabulary)
+    return Prepared(data, recipe, train, dev, test, vocabulary)
 
 
 def build(recipe: Recipe, config: dict[str, Any], vocabulary: Words | None) -> Matcher:
@@ -130,11 +145,9 @@ def load_word_vectors(
     ``file``, ``words`` of the vocabulary and ``found`` among them, without punctuation and special
     words; None for a recipe without word vectors. Raises `InputError` as `read_vectors` does.
     """
-    name = recipe.encoder.word_vectors
-    if name is None:
+    if recipe.encoder.word_vectors is None:
         return None
-    path = vectors_file(name)
-    vectors = read_vectors(path, vocabulary.ids, recipe.encoder.word_width)
+    path, vectors = _word_vectors(recipe, vocabulary)
     embedding = matcher.words.get_submodule("embed").get_parameter("weight")
     with torch.no_grad():
         for word, vector in vectors.items():
@@ -143,6 +156,18 @@ def load_word_vectors(
     found = sum(word in vectors for word in words)
     log.info("word vectors of %s: %d of %d words", path, found, len(words))
     return {"file": str(path), "words": len(words), "found": found}
+
+
+def _word_vectors(recipe: Recipe, vocabulary: Words) -> tuple[Path, dict[str, np.ndarray]]:
+    """Return the file of a recipe's word vectors, and those of the vocabulary's words."""
+    path = vectors_file(recipe.encoder.word_vectors or "")
+    return path, _vectors_of(path, sha256(path), vocabulary, recipe.encoder.word_width)
+
+
+@lru_cache(maxsize=1)
+def _vectors_of(path: Path, _: str, vocabulary: Words, width: int) -> dict[str, np.ndarray]:
+    """Return the vectors in a file of this hash, which is large and read twice by a training."""
+    return read_vectors(path, vocabulary.ids, width)
 
 
 def embedding_rows(recipe: Recipe, vocabulary: Words) -> int:

@@ -1,11 +1,14 @@
 """One run, read lazily from its folder.
 
 `runs` writes these folders and lists their files. The folder of an imported checkpoint may have
-no vocabulary, and has no scores until it is scored on a dataset.
+no vocabulary, and has no scores until it is scored on a dataset. ``files.json`` names the SHA-256
+of the files that decide a run's numbers: each is compared when it is first read, and a changed one
+is refused.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,6 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from itm_core.data.arrays import array
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.data.word_pieces import WordPieces
 from itm_core.environment import pick_device
@@ -26,8 +30,9 @@ from itm_core.experiments import recipes
 from itm_core.experiments.prepare import Words, build, load_word_vectors
 from itm_core.experiments.recipes import Recipe
 from itm_core.experiments.weights import load_matcher
-from itm_core.files import read_json, reading
+from itm_core.files import read_json, reading, sha256, write_json
 from itm_core.models import Matcher
+from itm_core.settings import SEEDS
 
 COMPLETE = "metrics.json"
 VOCABULARY = "vocabulary.json"
@@ -37,8 +42,18 @@ CAPTION_IMAGE = "test_caption_image.npy"  # where images differ in captions
 IMPORT = "import.json"  # in the folders of imported weights alone
 CONFIGURATION = "config.json"  # the first file of a run
 ERROR = "error.txt"  # the end of a traceback, where the run's notebook has failed
+FILES = "files.json"  # the SHA-256 of those of `NOTED` that the run has
+NOTED = (CONFIGURATION, VOCABULARY, WEIGHTS, SCORES, CAPTION_IMAGE, COMPLETE)  # decide its numbers
+MEANS = ("i2t_median", "i2t_mean", "t2i_median", "t2i_mean")  # of ranks
 CURVE = ("epoch", "loss", "rsum", "seconds")
 CONFIG = {"dataset": str, "feature_width": int, "region_count": int, "seed": int, "recipe": dict}
+OPTIONAL = {  # of a configuration
+    **dict.fromkeys(("fingerprint", "word_vectors", "regulator_source", "boxes"), str | None),
+    **dict.fromkeys(("features", "bert", "imported", "shipped"), dict | None),
+    "ragged_regions": bool | None,
+}
+TEXTS = {"name": str, "paper": str}  # of a recipe, whose other parts are settings
+MAX_SIZE = 10**6  # columns of the features, or regions of an image
 
 
 class RunState(StrEnum):
@@ -79,9 +94,60 @@ class Run:
         return "/".join(self.folder.parts[-3:])
 
     @cached_property
+    def files(self) -> dict[str, str]:
+        """The SHA-256 of the files that decide the run's numbers; of former runs empty."""
+        path = self.folder / FILES
+        note = read_json(path) if path.exists() else {}
+        wrong = [n for n, it in note.items() if not re.fullmatch("[0-9a-f]{64}", str(it))]
+        if wrong or note.keys() - {*NOTED}:
+            expected = f"a SHA-256 for some of {', '.join(NOTED)}"
+            found = (wrong or sorted(note.keys() - {*NOTED}))[0]
+            raise InputError(
+                "not a note of a run's files",
+                file=path,
+                expected=expected,
+                found=repr(found),
+                remedy=f"delete {self.folder} and {self.again}",
+            )
+        return note
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file; raises `InputError` where `files` names another content."""
+        path, expected = self.folder / name, self.files.get(name)
+        if expected is not None and (found := sha256(path)) != expected:
+            raise InputError(
+                "not the file that this run was finished with",
+                file=path,
+                expected=f"SHA-256 {expected}",
+                found=found,
+                remedy=f"put that file back, or delete {self.folder} and {self.again}",
+            )
+        return path
+
+    def require_whole(self) -> None:
+        """Raise `InputError` where a finished run is damaged; weights and scores are not read."""
+        require_config(self, CONFIG)
+        if wrong := _wrong_number(self.metrics):
+            remedy = f"delete {self.folder} and {self.again}"
+            raise InputError(f"no proper {wrong}", file=self.folder / COMPLETE, remedy=remedy)
+        for name in self.files:
+            with reading(self.folder / name), (self.folder / name).open("rb"):
+                pass
+        str(self.words_found)
+
+    @property
+    def damage(self) -> str:
+        """What `require_whole` says; empty for a whole run."""
+        try:
+            self.require_whole()
+        except InputError as error:
+            return str(error)
+        return ""
+
+    @cached_property
     def config(self) -> dict[str, Any]:
         """Dataset, recipe and seed."""
-        return read_json(self.folder / CONFIGURATION)
+        return read_json(self.file(CONFIGURATION))
 
     @property
     def imported(self) -> Mapping[str, Any] | None:
@@ -102,7 +168,7 @@ class Run:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """Retrieval numbers of the test split (percent; ranks from 1) with their intervals."""
-        return read_json(self.folder / COMPLETE)
+        return read_json(self.file(COMPLETE))
 
     @cached_property
     def curve(self) -> pd.DataFrame:
@@ -110,26 +176,49 @@ class Run:
         if self.imported:
             return pd.DataFrame(columns=list(CURVE), dtype=float)
         path = self.folder / "curve.csv"
-        with reading(path):
-            return pd.read_csv(path)
+        try:
+            with reading(path):
+                curve = pd.read_csv(path)
+            numbers = curve[list(CURVE)].to_numpy(float)
+            damage = "" if np.isfinite(numbers).all() else "values that are not finite"
+        except (ValueError, KeyError) as error:  # pandas' own are among them
+            damage = str(error)
+        if damage:
+            raise InputError(
+                "not a learning curve",
+                file=path,
+                expected=f"numbers in the columns {', '.join(CURVE)}",
+                found=damage,
+                remedy=f"delete {self.folder} and {self.again}",
+            )
+        return curve
 
     @cached_property
     def scores(self) -> np.ndarray:
         """``[I, C]`` float32 scores of the test split."""
-        path = self.folder / SCORES
-        with reading(path):
-            return np.load(path)
+        scores = np.array(array(self.file(SCORES), ("I", "C"), "float32"))
+        if not np.isfinite(scores).all():
+            raise InputError("a score is not finite", file=self.folder / SCORES, remedy=self.again)
+        return scores
 
     @cached_property
     def caption_image(self) -> np.ndarray:
         """``[C]`` the image of each caption of the test split."""
-        path = self.folder / CAPTION_IMAGE
-        return retrieval.image_of_captions(self.scores, np.load(path) if path.exists() else None)
+        varied = CAPTION_IMAGE in self.files or (self.folder / CAPTION_IMAGE).exists()
+        images = array(self.file(CAPTION_IMAGE), ("C",), "int64") if varied else None
+        return retrieval.image_of_captions(self.scores, images)
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The recipe that the run followed."""
-        return recipes.from_dict(self.config["recipe"])
+        """The recipe that the run followed; raises `InputError` for settings that do not fit."""
+        try:
+            return recipes.from_dict(self.config["recipe"])
+        except InputError as error:
+            raise InputError(
+                f"the recipe cannot be read: {error}",
+                file=self.folder / CONFIGURATION,
+                remedy=f"delete {self.folder} and {self.again}",
+            ) from None
 
     @property
     def seed(self) -> int:
@@ -141,16 +230,16 @@ class Run:
         """The vocabulary of the run."""
         if self.recipe.encoder.text_encoder == "bert":
             return WordPieces(self.recipe.encoder.bert)
-        return Vocabulary.load(self.folder / VOCABULARY)
+        return Vocabulary.load(self.file(VOCABULARY))
 
     def matcher(self, device: str = "cpu") -> Matcher:
         """Return the matcher of the best epoch, in evaluation mode.
 
-        Raises `InputError` when its checkpoint is missing or does not fit the recipe.
+        Raises `InputError` when its checkpoint is missing, is not the one in `files`, or does not
+        fit the recipe.
         """
-        return load_matcher(self.folder / WEIGHTS, self._built(), again=self.again).to(
-            pick_device(device)
-        )
+        matcher = load_matcher(self.file(WEIGHTS), self._built(), again=self.again)
+        return matcher.to(pick_device(device))
 
     def initial_matcher(self) -> Matcher:
         """Return the matcher as training initialised it, in evaluation mode, on the CPU.
@@ -169,12 +258,26 @@ class Run:
         """What is said of word vectors: how many words have one; empty for a run without."""
         if not self.config["recipe"]["encoder"].get("word_vectors") or self.imported:
             return ""
-        vectors = self.environment["word_vectors"]
-        share = 100 * vectors["found"] / max(vectors["words"], 1)
-        return f"{share:.1f} % of {vectors['words']} words in {vectors['file']}"
+        try:
+            vectors = self.environment["word_vectors"]
+            share = 100 * vectors["found"] / max(vectors["words"], 1)
+            return f"{share:.1f} % of {vectors['words']} words in {vectors['file']}"
+        except (KeyError, TypeError):
+            raise InputError(
+                "no numbers of the word vectors",
+                file=self.folder / "environment.json",
+                expected="word_vectors with file, words and found",
+                remedy=f"delete {self.folder} and {self.again}",
+            ) from None
 
     def _built(self) -> Matcher:
         return build(self.recipe, self.config, None if self.imported else self.vocabulary)
+
+
+def note_files(folder: Path, metrics: Path | None = None) -> None:
+    """Write `FILES` of a run; ``metrics`` is the file that becomes its `COMPLETE`."""
+    paths = {name: folder / name for name in NOTED} | ({COMPLETE: metrics} if metrics else {})
+    write_json(folder / FILES, {n: sha256(path) for n, path in paths.items() if path.exists()})
 
 
 def load(folder: Path | str) -> Run:
@@ -183,7 +286,10 @@ def load(folder: Path | str) -> Run:
     Raises `InputError` when there is no run, and for an incomplete configuration.
     """
     run = Run(Path(folder))
-    if run.state in (RunState.FINISHED, RunState.IMPORTED):
+    if run.state is RunState.FINISHED:
+        run.require_whole()
+        return run
+    if run.state is RunState.IMPORTED:
         require_config(run, CONFIG)
         return run
     if run.state is RunState.EMPTY:
@@ -197,12 +303,34 @@ def load(folder: Path | str) -> Run:
     raise InputError("no finished run here", file=run.folder, found=found, remedy=remedy)
 
 
+def _wrong_number(metrics: Mapping[str, Any]) -> str:
+    """Return the name of a number that `retrieval.report` does not give; empty if there is none."""
+    ends = metrics.get("intervals")
+    for name in retrieval.NUMBERS:
+        pair = ends.get(name) if isinstance(ends, dict) else None
+        if not isinstance(pair, list) or len(pair) != 2:
+            return f"interval of {name}"
+        if any(
+            type(x) not in (int, float) or not 0 <= x <= 600 for x in (metrics.get(name), *pair)
+        ):
+            return name
+    texts = ("intervals", "interval_method", "captions_per_image")
+    others = [name for name in (*MEANS, *metrics) if name not in texts]
+    return next((n for n in others if type(metrics.get(n)) not in (int, float)), "")
+
+
 def require_config(run: Run, parts: Mapping[str, type]) -> None:
     """Raise `InputError` unless a run's configuration has these parts, each of its type."""
     config = run.config
-    missing = [name for name, kind in parts.items() if not isinstance(config.get(name), kind)]
-    if not missing and not isinstance(config["recipe"].get("encoder"), dict):
-        missing = ["encoder of the recipe"]
+    missing = [n for n, kind in parts.items() if type(config.get(n)) is not kind or config[n] == ""]
+    sizes = [name for name in parts if type(config.get(name)) is int and name != "seed"]
+    missing += [name for name in sizes if not 0 < config[name] <= MAX_SIZE]
+    missing += [n for n, kind in OPTIONAL.items() if not isinstance(config.get(n, None), kind)]
+    missing += [] if missing or 0 <= config["seed"] < SEEDS else ["seed"]
+    if not missing:
+        recipe = {"name": None, "encoder": None} | config["recipe"]
+        wrong = [n for n, it in recipe.items() if not isinstance(it, TEXTS.get(n, dict))]
+        missing = [f"{name} of the recipe" for name in wrong]
     if missing:
         raise damaged_config(run, missing)
 

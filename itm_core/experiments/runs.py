@@ -10,6 +10,7 @@ A run is a folder ``ROOT/<dataset>/<recipe>/<seed>-<hash of the full configurati
 ``vocabulary.json``   the ids of the words
 ``test_scores.npy``   ``[I, C]`` scores of the test split; ``test_caption_image.npy`` where its
                       images differ in captions
+``files.json``        the SHA-256 of the files that decide the run's numbers
 ``metrics.json``      retrieval numbers with intervals; written last, when a run is finished
 ====================  =====================================================================
 
@@ -147,9 +148,9 @@ def train_or_load(
     config = configuration(data, recipe, seed)
     folder = folder_of(config, root)
     if group.broadcast((folder / COMPLETE).exists()):
-        return Run(folder)
+        return load(folder)
     prepared = prepare(data, recipe)
-    prepared.require_known_words(report=group.first)
+    prepared.require_trainable(report=group.first)
     message = "this run is being trained by another process"
     lock = locked(folder / ".lock", message, "wait for it, or stop it and run the command again")
     with lock if group.first else nullcontext():
@@ -186,15 +187,15 @@ def _train(
     progress: bool,
     group: ProcessGroup,
 ) -> None:
-    if group.first:
-        write_json(folder / "config.json", config)
-        data.vocabulary.save(folder / VOCABULARY)
     environment = describe(device, group.size)
     started = time.monotonic()
     torch.manual_seed(config["seed"])
     matcher = build(recipe, config, data.vocabulary).to(device)
     if vectors := load_word_vectors(matcher, recipe, data.vocabulary):
         environment["word_vectors"] = vectors
+    if group.first:
+        write_json(folder / "config.json", config)
+        data.vocabulary.save(folder / VOCABULARY)
     trainer = Trainer(
         matcher,
         data.training_pairs(recipe.training.train_images),

@@ -17,14 +17,18 @@ def load_matcher(path: Path, matcher: Matcher, *, again: str = "train the run ag
     Args:
         again: how to recreate the folder, for the remedy of a missing or damaged file.
 
-    Raises `InputError` when the file is missing, may not be read, or does not fit the matcher.
+    Raises `InputError` when the file is missing, may not be read, does not fit the matcher, or has
+    values that are not finite.
     """
     remedy = f"delete {path.parent} and {again}"
     # safetensors reports "not found" for every file that it cannot open
     with reading(path, "checkpoint not found", remedy), path.open("rb"):
         pass
     try:
-        matcher.load_state_dict(load_file(path))
+        weights = load_file(path)
+        broken = [n for n, it in weights.items() if it.is_complex() or not it.isfinite().all()]
+        if not broken:
+            matcher.load_state_dict(weights)
     except Exception as error:  # safetensors and torch raise many kinds for a damaged file
         raise InputError(
             "the checkpoint does not fit",
@@ -32,6 +36,13 @@ def load_matcher(path: Path, matcher: Matcher, *, again: str = "train the run ag
             found=str(error).strip().split("\n")[0],
             remedy=remedy,
         ) from error
+    if broken:
+        raise InputError(
+            "weights that are no finite numbers",
+            file=path,
+            found=f"NaN, infinity or complex numbers in {broken[0]}",
+            remedy=remedy,
+        )
     return matcher.eval()
 
 

@@ -1,6 +1,6 @@
 """The matcher with cross-attention: attend, align, aggregate, optionally regulated.
 
-Page: the chapters on SCAN, RCAR and CHAN, "The hosts".
+Page: the chapters on SCAN, RCAR and CHAN, "Every method".
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A pair costs one dot product: these methods are the fast first stage before cross-attention.
 
-Page: "The hosts".
+Page: "Every method".
 """
 
 from __future__ import annotations

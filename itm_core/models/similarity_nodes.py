@@ -3,7 +3,7 @@
 Diao, Zhang, Ma, Lu, *Similarity Reasoning and Filtration for Image-Text Matching*, AAAI 2021.
 The nodes of a pair are its global similarity (node 0) and one similarity vector for each query.
 
-Page: "The hosts".
+Page: "Every method".
 """
 
 from __future__ import annotations

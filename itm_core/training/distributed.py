@@ -28,7 +28,8 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
-from itm_core.training.launch import STORE, TORCHRUN, end_with_parent, number_of, started
+from itm_core.parallel import end_with_parent
+from itm_core.training.launch import STORE, TORCHRUN, number_of, started
 
 TIMEOUT = timedelta(hours=12)  # the others wait while the first process evaluates
 

@@ -2,8 +2,8 @@
 
 Each process gets RANK, WORLD_SIZE and LOCAL_RANK in its environment, as with torchrun, which is
 what to use for several machines. Unlike torchrun's, these processes find one another by a file
-and listen on the loopback interface alone, end when their parent is killed, and the parent does
-not import torch.
+and listen on the loopback interface alone, end when their parent is killed (`parallel`), and the
+parent does not import torch.
 
 Page: "Batches", "Several GPUs".
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -21,16 +20,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import DEVNULL, Popen, TimeoutExpired
 
 from itm_core.errors import InputError
+from itm_core.parallel import INTERRUPTED, killed, start_program
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # of each process
 STORE = "ITM_STORE"  # the file by which the processes find one another
-BAD_INPUT, INTERRUPTED = 2, 130  # exit codes of the command line
+BAD_INPUT = 2  # an exit code of the command line
 TORCHRUN = "start several processes with --processes, or with torchrun"
-GRACE = 10.0  # seconds for the others to report their errors, when one has failed
+GRACE = 10.0  # seconds to save the state after an interrupt, or to report errors
 
-Process = subprocess.Popen[bytes]
+Process = Popen[bytes]
 
 
 def started() -> bool:
@@ -55,11 +56,12 @@ def launch(arguments: Sequence[str], processes: int) -> int:
     """Return the exit code of a Python program, run by several processes at once.
 
     The output is that of the first process; the errors of another are printed when it failed
-    first. Interrupts and terminations are forwarded to all processes. When one fails, all are
-    terminated; when this process is killed, the others terminate. ``arguments`` are those of the
+    first. Interrupts are forwarded to all processes, and terminations as well. When one fails, all
+    are terminated; when this process is killed, so are the others. ``arguments`` are those of the
     interpreter, such as ``["-m", "itm_core", "train"]``.
 
-    Raises `InputError` for fewer than one process.
+    Raises `InputError` for fewer than one process, and for one that was killed. Raises
+    KeyboardInterrupt after an interrupt of which the first process has printed nothing.
     """
     if processes < 1:
         raise InputError("too few processes", expected="1 or more", found=processes)
@@ -67,17 +69,33 @@ def launch(arguments: Sequence[str], processes: int) -> int:
         errors = [Path(folder, f"{rank}.txt") for rank in range(processes)]
         group = [_start(arguments, rank, processes, errors[rank]) for rank in range(processes)]
 
+        interrupted = threading.Event()
+
         def forward(_number: int, _frame: object) -> None:
-            for process in group:  # which save their state and end
+            """Terminate the processes, which save their state and end."""
+            if not interrupted.is_set():
+                interrupted.set()
+                _later(GRACE, [process.kill for process in group])
+            for process in group:
                 process.terminate()
 
         with signals_handled(forward):
             failed = _wait(group)
+        if interrupted.is_set() and group[0].returncode != INTERRUPTED:
+            raise KeyboardInterrupt
+        if any(group[rank].returncode == -signal.SIGKILL for rank in failed):
+            raise killed("a process of the training was killed", "fewer --processes than these")
         for rank in failed:  # the first process printed its own errors, and bad input for all
             if rank and group[rank].returncode not in (BAD_INPUT, INTERRUPTED):
                 print(errors[rank].read_text(errors="replace"), end="", file=sys.stderr)
     code = group[failed[0]].returncode if failed else 0
     return 128 - code if code < 0 else code  # ended by a signal: the code that a shell returns
+
+
+def _later(seconds: float, calls: Sequence[Callable[[], object]]) -> None:
+    timer = threading.Timer(seconds, lambda: [call() for call in calls])
+    timer.daemon = True
+    timer.start()
 
 
 def _start(arguments: Sequence[str], rank: int, size: int, errors: Path) -> Process:
@@ -90,13 +108,11 @@ def _start(arguments: Sequence[str], rank: int, size: int, errors: Path) -> Proc
         STORE: str(errors.with_name("store")),
     }
     with errors.open("wb") as file:
-        return subprocess.Popen(
-            [sys.executable, *arguments],
-            env=dict.fromkeys(THREADS, threads) | os.environ | variables,
-            stdin=subprocess.PIPE,  # see `end_with_parent`
-            stdout=None if rank == 0 else subprocess.DEVNULL,
+        return start_program(
+            arguments,
+            dict.fromkeys(THREADS, threads) | os.environ | variables,
+            stdout=None if rank == 0 else DEVNULL,
             stderr=None if rank == 0 else file,
-            start_new_session=True,  # Ctrl-C reaches it once, through `launch`
         )
 
 
@@ -121,7 +137,7 @@ def _end(process: Process) -> None:
         process.terminate()
         try:
             process.wait(GRACE)
-        except subprocess.TimeoutExpired:
+        except TimeoutExpired:
             process.kill()
             process.wait()
 
@@ -138,15 +154,3 @@ def signals_handled(handle: Callable[[int, object], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def end_with_parent() -> None:
-    """Terminate this process, by a signal, once the one that called `launch` has ended."""
-
-    def watch() -> None:
-        """Wait for the end of the parent, then terminate this process."""
-        os.read(0, 1)  # nothing is ever written: this returns when the other end is closed
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    if STORE in os.environ:
-        threading.Thread(target=watch, daemon=True).start()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+import zipfile
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
 from itm_core.errors import InputError
-from itm_core.files import reading, whole_file
+from itm_core.files import reading, sha256, whole_file
 from itm_core.models import Matcher
 from itm_core.training.batches import BatchBuilder, Pairs, batches, step_seed
 from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -41,6 +42,7 @@ class TrainingState:
         epoch, step: finished epochs, and finished steps of the current one.
         loss_sum, seconds: of the current epoch so far.
         best: the highest development rSum.
+        best_file: the SHA-256 of the weights of its epoch; former checkpoints have none.
         curve: one row per finished epoch.
     """
 
@@ -49,6 +51,7 @@ class TrainingState:
     loss_sum: float = 0.0
     seconds: float = 0.0
     best: float = -math.inf
+    best_file: str = ""
     curve: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -88,7 +91,8 @@ class Trainer:
             self.averaged = AveragedModel(matcher, use_buffers=True)
         self.state = TrainingState()
         self.progress = progress and group.first
-        self.stop = threading.Event()
+        self.best_path = folder / "best.safetensors"
+        self.stop, self.scoring = threading.Event(), False
         self.saved_at = time.monotonic()
 
     def run(self) -> TrainingState:
@@ -111,13 +115,31 @@ class Trainer:
                 self._train_epoch(bar)
                 self._finish_epoch()
                 self._show(bar)
+        self._require_best()
         return self.state
 
+    def _require_best(self) -> None:
+        """Raise `InputError` when the weights of the best epoch were changed since."""
+        if self.group.first and self.state.best_file not in ("", sha256(self.best_path)):
+            raise InputError(
+                "the weights of the best epoch are not those that this training wrote",
+                file=self.best_path,
+                expected=f"SHA-256 {self.state.best_file}",
+                found=sha256(self.best_path),
+                remedy=f"delete {self.folder} to train this run from its beginning",
+            )
+
     def _interrupt(self, _number: int, _frame: object) -> None:
-        """Finish the step at the first interrupt or termination; end at once at the second."""
+        """Finish the step at the first interrupt or termination; end at once at the second.
+
+        Scoring the development split may take minutes: it is repeated when the run is resumed.
+        """
         if self.stop.is_set():
             raise KeyboardInterrupt
         self.stop.set()
+        if self.scoring and self.group.size == 1:
+            self.checkpoint()
+            self._stop_if(True)
 
     @property
     def evaluated(self) -> Matcher:
@@ -179,14 +201,17 @@ class Trainer:
     def _finish_epoch(self) -> None:
         """Score the development split, add a row to the curve, and save the best weights."""
         state, started = self.state, time.monotonic()
+        self.scoring = True
         numbers = self.group.broadcast(self.score_dev(self.evaluated) if self.group.first else {})
+        self.scoring = False
         seconds = state.seconds + time.monotonic() - started
         row = {"epoch": state.epoch + 1, "loss": state.loss_sum / self.steps, **numbers}
         state.curve.append(row | {"seconds": seconds})
         if numbers["rsum"] > state.best:
             state.best = numbers["rsum"]
             if self.group.first:
-                self.save(self.evaluated, self.folder / "best.safetensors")
+                self.save(self.evaluated, self.best_path)
+                state.best_file = sha256(self.best_path)
         state.epoch, state.step, state.loss_sum, state.seconds = state.epoch + 1, 0, 0.0, 0.0
         self.checkpoint()
         self._stop_if(self.group.any(self.stop.is_set()))
@@ -248,6 +273,9 @@ class Trainer:
                 return
             path.open("rb").close()
         try:
+            with zipfile.ZipFile(path) as archive:  # torch compares no checksum
+                if damaged := archive.testzip():
+                    raise ValueError(f"{damaged} is not as it was written")
             content = torch.load(path, map_location=self.device, weights_only=True)
             self.matcher.load_state_dict(content["matcher"])
             self.optimiser.load_state_dict(content["optimiser"])
@@ -262,5 +290,6 @@ class Trainer:
                 "the checkpoint cannot be read",
                 file=path,
                 found=str(error).split("\n")[0],
-                remedy=f"delete {self.folder} to train this run from its beginning",
+                remedy=f"remove {path.name} from this folder: the same command then trains the run "
+                "from its beginning; what was trained so far is lost",
             ) from error

@@ -171,6 +171,15 @@ def test_steps_and_bars_show_the_numbers_of_the_record(
     keep(root, "landing-pinned")
 
 
+def test_the_matrix_is_folded_and_opens(page: Page, address: str, keep: Keep) -> None:
+    root, _ = opened(page, address)
+    first = root.locator(".panel").first
+    assert not first.locator("svg.matrix").is_visible()
+    first.locator("summary").click()
+    first.locator("svg.matrix").wait_for(state="visible")
+    keep(root, "landing-matrix")
+
+
 def test_it_can_be_read_with_the_keyboard_alone(page: Page, address: str) -> None:
     root, data = opened(page, address)
     words = chosen(root, data)[0]["words"]

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from itm_core import files
 from itm_core.errors import InputError
-from itm_core.files import locked, make_folder, read_json, read_json_value, whole_file, write_json
+from itm_core.files import (
+    locked,
+    make_folder,
+    put,
+    read_csv,
+    read_json,
+    read_json_value,
+    whole_file,
+    write_json,
+)
 from tests.rights import closed
 
 
@@ -46,6 +60,14 @@ def test_broken_json_names_the_file(tmp_path: Path, text: str) -> None:
     path.write_text(text, errors="surrogatepass")
     with pytest.raises(InputError, match=r"broken\.json"):
         read_json(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n1\n2,3,4\n", b'a\n"open', b"a\n\xff", b"a\nx"])
+def test_a_broken_table_names_the_file(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "broken.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"broken\.csv: not readable as CSV; found .+"):
+        read_csv(path, dtype={"a": int})
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -126,3 +148,123 @@ def test_a_json_that_ends_in_the_middle_is_said_to(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not readable as JSON") as error:
         read_json_value(path)
     assert "ends in the middle" not in str(error.value)
+
+
+# --- what killed processes leave -----------------------------------------------------------------
+
+
+def ended_process() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+@pytest.mark.parametrize(
+    ("owner", "age", "stays"),
+    [
+        ("{here}-{ended}", 0, False),
+        ("{here}-{alive}", 0, True),
+        ("{here}-{alive}", 2, False),  # the number belongs to another process now
+        ("elsewhere-{ended}", 0, True),
+        ("elsewhere-{ended}", 2, False),
+        ("{ended}", 0, True),  # without a machine, as they were named before
+        ("{ended}", 2, False),
+        ("mine", 2, True),
+    ],
+)
+@pytest.mark.parametrize("folder", [False, True])
+def test_partial_files_of_killed_processes_are_removed_by_the_next_that_writes(
+    tmp_path: Path, owner: str, age: float, stays: bool, folder: bool
+) -> None:
+    numbers = {"here": files._machine(), "ended": ended_process(), "alive": os.getppid()}
+    left = tmp_path / f".numbers.json.{owner.format(**numbers)}.partial"
+    other = tmp_path / f".other.json.{owner.format(**numbers)}.partial"
+    for path in (left, other):
+        if folder:
+            (path / "below").mkdir(parents=True)
+        else:
+            path.touch()
+        os.utime(path, (time.time() - age * 24 * 3600,) * 2)
+    write_json(tmp_path / "numbers.json", {})
+    assert left.exists() == stays
+    assert other.exists()
+
+
+class Disk:
+    """Notes what is written, synced and renamed; `after_a_power_cut` has what is on the disk then.
+
+    Only synced content survives, under the names that the synced folder has.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.folder = folder
+        self.synced: dict[int, bytes] = {}  # by number of the file
+        self.names: dict[str, int] = {}  # of the folder on the disk
+        self.calls: list[str] = []
+        self.cuts: list[dict[str, bytes]] = []
+        sync, replace = os.fsync, Path.replace
+
+        def fsync(file: int) -> None:
+            sync(file)
+            status = os.fstat(file)
+            if stat.S_ISDIR(status.st_mode):
+                self.calls.append("sync folder")
+                self.names = {p.name: p.stat().st_ino for p in folder.iterdir()}
+            else:
+                self.calls.append("sync file")
+                self.synced[status.st_ino] = os.pread(file, status.st_size, 0)
+            self.cut()
+
+        def renamed(path: Path, target: Path) -> Path:
+            self.calls.append("rename")
+            self.cut()
+            result = replace(path, target)
+            # a file system may write the new name at once, and the content late
+            self.names[target.name] = target.stat().st_ino
+            self.cut()
+            return result
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        monkeypatch.setattr(Path, "replace", renamed)
+
+    def cut(self) -> None:
+        """Note what would be there after a power cut at this moment."""
+        self.cuts.append({n: self.synced.get(file, b"") for n, file in self.names.items()})
+
+
+def test_a_power_cut_leaves_the_old_content_or_the_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch, tmp_path)
+    path = tmp_path / "numbers.json"
+    write_json(path, {"old": 1})
+    old = path.read_bytes()
+    disk.calls.clear()
+    disk.cuts.clear()
+    write_json(path, {"new": 2})
+    assert disk.calls == ["sync file", "rename", "sync folder"]
+    assert {cut["numbers.json"] for cut in disk.cuts} == {old, path.read_bytes()}
+    assert disk.cuts[-1]["numbers.json"] == path.read_bytes()
+
+
+def test_the_files_of_a_folder_are_on_the_disk_before_it_is_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = tmp_path / "new"
+    (new / "below").mkdir(parents=True)
+    (new / "below" / "file").write_text("content")
+    (new / "link").symlink_to("nowhere")
+    disk = Disk(monkeypatch, tmp_path)
+    put(new, tmp_path / "whole")
+    file = (tmp_path / "whole" / "below" / "file").stat().st_ino
+    assert disk.calls.index("rename") > disk.calls.index("sync file")
+    assert disk.synced[file] == b"content"
+    many = tmp_path / "many"
+    many.mkdir()
+    for k in range(files.MANY_FILES + 1):
+        (many / str(k)).touch()
+    disk.calls.clear()
+    monkeypatch.setattr(os, "sync", lambda: disk.calls.append("sync all"))
+    put(many, tmp_path / "all")
+    assert disk.calls == ["sync all", "rename", "sync folder"]

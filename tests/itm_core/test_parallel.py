@@ -48,18 +48,44 @@ def test_a_caller_that_stops_leaves_out_what_has_not_started(tmp_path: Path) -> 
     assert len(list(tmp_path.iterdir())) < 10
 
 
-def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
-    code = "import sys\nfrom pathlib import Path\nfrom functools import partial\n"
-    code += "from itm_core.parallel import run_parallel\n"
-    code += "from tests.itm_core.test_parallel import slow\n"
-    code += "function = partial(slow, Path(sys.argv[1]))\n"
-    code += "list(run_parallel(function, range(10_000), workers=2, progress=False))"
-    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) as parent:
-        while not list(tmp_path.iterdir()):
-            assert parent.poll() is None
-            time.sleep(0.01)
-        workers = psutil.Process(parent.pid).children()
-        os.kill(parent.pid, signal.SIGKILL)
+MANY = """
+import sys
+from functools import partial
+from pathlib import Path
+from itm_core.parallel import run_parallel
+from tests.itm_core.test_parallel import slow
+list(run_parallel(partial(slow, Path(sys.argv[1])), range(10_000), workers=2, progress=False))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_processes_end_with_their_parent(tmp_path: Path, number: signal.Signals) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", MANY, str(tmp_path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    while not list(tmp_path.iterdir()):
+        assert parent.poll() is None
+        time.sleep(0.01)
+    workers = psutil.Process(parent.pid).children()
     assert workers
+    if number is signal.SIGINT:
+        os.killpg(parent.pid, number)  # as a terminal does
+    else:
+        parent.kill()
+    _, printed = parent.communicate(timeout=60)
+    assert printed.count("Traceback") == (number is signal.SIGINT)  # the parent's own
     _, alive = psutil.wait_procs(workers, 60)
     assert not alive
+
+
+def die(task: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_process_is_said_with_the_likely_cause() -> None:
+    with pytest.raises(InputError, match=r"was killed.*too little memory.*--workers than 2"):
+        list(run_parallel(die, range(3), workers=2, progress=False))

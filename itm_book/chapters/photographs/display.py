@@ -15,10 +15,11 @@ import pandas as pd
 from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
 
-from itm_book.chapters.photographs import orderings, progress, tables
+from itm_book.chapters.photographs import progress, tables
 from itm_book.chapters.photographs import recalls as recall_tables
 from itm_book.figures import gains as gain_charts
 from itm_book.figures import method_charts
+from itm_book.figures import orderings as order_charts
 from itm_book.figures import people_boxes as box_charts
 from itm_book.records import grids, results
 from itm_book.records.grids import Grid
@@ -26,6 +27,7 @@ from itm_book.records.results import Results
 from itm_book.tables import (
     claims,
     comparison,
+    orderings,
     people_boxes,
     people_boxes_gains,
     published_order,
@@ -279,7 +281,7 @@ def order_chart(record: Record, across: str = SCENES) -> Figure | Markdown:
     if not record.rows:
         return _none(NO_RUN)
     orders = _orders(record)
-    return orderings.scatter(
+    return order_charts.scatter(
         orderings.paired(orders[across], orders[PHOTOGRAPHS]),
         title="the same methods on both",
         across=f"{across}: {published_order.MEASURE}",

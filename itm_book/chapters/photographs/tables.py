@@ -11,6 +11,7 @@ Page: "Real photographs".
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,13 @@ from itm_book.chapters.photographs.judgements import (
 )
 from itm_book.records import results
 from itm_book.records.grids import Grid
+from itm_book.records.record_files import ANY, SEED, Form, record_text, write_record
 from itm_book.records.results import KEY, Result
 from itm_book.tables.comparison import spread
 from itm_book.tables.run_links import linked
 from itm_core.data.dataset import load_split
 from itm_core.errors import InputError
 from itm_core.evaluation.statistics import sd
-from itm_core.files import reading, whole_file
 from itm_core.settings import one_of
 
 RECORD = results.RECORD.with_name("judgements.csv")
@@ -43,6 +44,12 @@ PEOPLE = "people"  # as recipe: each person against the others
 TAKING = "each"  # every rating is a separate judgement
 NUMBERS = ["measure", "value", "low", "high"]
 COLUMNS = [*KEY, "run", "against", *NUMBERS, "taking", "pairs", "images", "annotations"]
+FORM = Form(
+    columns=COLUMNS,
+    key=[*KEY, "against", "measure"],
+    ranges={"seed": SEED, "pairs": ANY, "images": ANY} | dict.fromkeys(NUMBERS[1:], (-2, 2)),
+    gaps=NUMBERS[1:],
+)
 MAIN = "tau_c"
 TITLES = {MAIN: "tau-c", "tau_b": "tau-b", "spearman": "Spearman's rho"}
 
@@ -128,19 +135,16 @@ def export(lines: pd.DataFrame, path: Path = RECORD) -> int:
     others = old[~pd.MultiIndex.from_frame(old[KEY].astype(str)).isin(fresh)]
     table = pd.concat([part for part in (others, lines) if len(part)] or [lines])
     table = table.sort_values([*KEY, "against", "measure"])
-    with whole_file(path) as partial:
-        table.to_csv(partial, index=False, float_format="%.6g")
+    write_record(table, path, FORM, digits=6)
     return lines.loc[lines["recipe"] != PEOPLE, KEY].drop_duplicates().shape[0]
 
 
 def _read(path: Path) -> pd.DataFrame:
     text = dict.fromkeys(["changes", "recipe", "run", "against"], str)
     gaps = {name: [""] for name in NUMBERS[1:]}
-    with reading(path):
-        table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=gaps)
-    if list(table.columns) != COLUMNS:
-        raise InputError("wrong columns", file=path, expected=COLUMNS, found=list(table.columns))
-    return table
+    return pd.read_csv(
+        StringIO(record_text(path, FORM)), dtype=text, keep_default_na=False, na_values=gaps
+    )
 
 
 def recorded(grid: Grid, size: str, *, path: Path = RECORD) -> pd.DataFrame:

@@ -10,7 +10,6 @@ Page: "Which files does it read?".
 
 from __future__ import annotations
 
-import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from itm_book.datasets.region_sources.numpy_files import npz_arrays
 from itm_book.datasets.region_sources.record import (
     BOXES,
     Detected,
@@ -60,20 +60,7 @@ def open_arrays(file: Path, name: str) -> Mapping[str, Any]:
     """
     if file.suffix.lower() == ".npy":
         return {name: mapped(file)}
-    try:
-        with np.load(file, allow_pickle=False) as content:
-            # other members, such as pickled notes on the detector, are not opened
-            return {member: content[member] for member in content if _numbers(content, member)}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError, AttributeError) as error:
-        raise InputError("damaged .npz file", file=file, found=str(error)) from None
-
-
-def _numbers(content: Any, member: str) -> bool:
-    """Whether a member of an archive is an array of numbers, by its header alone."""
-    with content.zip.open(f"{member}.npy") as file:
-        version = np.lib.format.read_magic(file)
-        read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
-        return read(file)[2].kind in "fiu"
+    return npz_arrays(file)
 
 
 class BoxFiles:

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from itm_core.data.arrays import WRONG_BOX, box_rule, wrong_boxes
 from itm_core.data.photographs import image_key
 from itm_core.errors import InputError
 
 FEATURES = ("x", "features", "feat", "image_features")
 BOXES = ("boxes", "bbox", "image_bb")
 SIZE = ("image_w", "image_h")
+LARGEST = 1e9  # pixels; NaN and infinity are not below it
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +81,19 @@ def array_of(arrays: Mapping[str, Any], names: tuple[str, ...]) -> np.ndarray | 
 
 
 def size_of(arrays: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Return width and height in pixels where both are given."""
+    """Return width and height in pixels where both are given; raises as `pixels` does."""
     if not all(name in arrays for name in SIZE):
         return None
-    width, height = (int(float(arrays[name])) for name in SIZE)
+    width, height = (pixels(arrays[name]) for name in SIZE)
     return width, height
+
+
+def pixels(side: Any) -> int:
+    """Return a width or a height as a number; raises ValueError or TypeError for none."""
+    number = float(side)
+    if not 1 <= number < LARGEST:
+        raise ValueError(f"a picture of {number:g} pixels on a side")
+    return int(number)
 
 
 def from_arrays(name: str, arrays: Mapping[str, Any], file: Path) -> Detected:
@@ -99,13 +109,25 @@ def from_arrays(name: str, arrays: Mapping[str, Any], file: Path) -> Detected:
             expected=" or ".join(FEATURES),
             found=", ".join(map(str, arrays)) or "nothing",
         )
-    if boxes is not None and features.ndim == 2 and len(features) != len(boxes):
+    if boxes is not None and features.ndim == boxes.ndim == 2 and len(features) != len(boxes):
         features = features.T if features.shape[1] == len(boxes) else features
-    return checked(Detected(image_key(name), name, features, boxes, size_of(arrays), file))
+    try:
+        size = size_of(arrays)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InputError(
+            f"no size of the picture of {name}",
+            file=file,
+            expected=f"pixels in {' and '.join(SIZE)}",
+            found=str(error),
+        ) from None
+    return checked(Detected(image_key(name), name, features, boxes, size, file))
 
 
 def checked(record: Detected) -> Detected:
-    """Return the record; raises `InputError` for other shapes, another type, NaN or infinity."""
+    """Return the record; raises `InputError` for other shapes, another type, NaN or infinity.
+
+    Boxes without area, and outside the picture, are refused as `itm check` does.
+    """
     features, boxes = record.features, record.boxes
     if features.ndim != 2 or not features.size or features.dtype.kind not in "fiu":
         raise InputError(
@@ -115,14 +137,24 @@ def checked(record: Detected) -> Detected:
             expected="numbers [R, F]",
             found=f"{features.dtype} {list(features.shape)}",
         )
-    if boxes is not None and boxes.shape != (len(features), 4):
+    if boxes is not None and (boxes.shape != (len(features), 4) or boxes.dtype.kind not in "fiu"):
         raise InputError(
             f"image {record.image}: features and boxes do not match",
             file=record.file,
             row=record.row,
-            expected="features [R, F] and boxes [R, 4]",
-            found=f"{list(features.shape)} and {list(boxes.shape)}",
+            expected="features [R, F] and boxes [R, 4], numbers",
+            found=f"{list(features.shape)} and {boxes.dtype} {list(boxes.shape)}",
         )
     if not (np.isfinite(features).all() and (boxes is None or np.isfinite(boxes).all())):
         raise InputError(f"image {record.image}: NaN or infinity", file=record.file, row=record.row)
+    if boxes is not None and (wrong := wrong_boxes(boxes, record.size)).any():
+        region = int(wrong.argmax())
+        raise InputError(
+            f"image {record.image}: the box of region {region} {WRONG_BOX}",
+            file=record.file,
+            row=record.row,
+            expected=box_rule(record.size),
+            found=boxes[region].tolist(),
+            remedy="are width and height exchanged, or was the picture scaled?",
+        )
     return record

@@ -69,6 +69,15 @@ def _of_file(file: Path, boxes: Path | None) -> Iterator[Entry]:
         return _without(boxes, lmdb_entries(file))
     if ending in (".npz", ".npy"):
         return file_entries([file], BoxFiles(boxes) if boxes is not None else None)
+    with reading(file), file.open("rb") as content:
+        start = content.read(64).lstrip()[:1]
+    if ending == ".json" or start in (b"{", b"["):
+        raise InputError(
+            "JSON, not region features",
+            file=file,
+            expected="a .tsv or .h5, an LMDB, or a folder of .tsv, .npz or .npy files",
+            remedy="name the features here, and a .json of captions with --captions",
+        )
     return tsv_entries([file], _tsv_of(boxes))
 
 

@@ -14,7 +14,7 @@ Page: "Which files does it read?".
 from __future__ import annotations
 
 import io
-import zipfile
+import logging
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from itm_book.datasets.region_sources.numpy_files import DAMAGE, members, of_bytes
 from itm_book.datasets.region_sources.record import (
     BOXES,
     FEATURES,
@@ -37,6 +38,7 @@ from itm_core.extras import optional
 
 IDS = ("image_ids", "image_id", "ids", "img_ids", "img_id")
 PARTS = {"_features": "features", "_boxes": "boxes"}  # of Meshed-Memory Transformer
+log = logging.getLogger(__name__)
 KEYS = (b"__keys__", b"keys")  # the lists of names in UNITER's and VOLTA's files
 
 
@@ -81,19 +83,55 @@ def _arrays(content: Any, image: str, of_parts: bool) -> Mapping[str, Any]:
 
 
 def _from(name: str, arrays: Any, file: Path) -> Detected:
-    return from_arrays(name, arrays(), file)
+    try:
+        content = arrays()
+    except (OSError, RuntimeError, KeyError) as error:  # of h5py, for damaged parts of a file
+        raise InputError(
+            f"image {image_key(name)} cannot be read",
+            file=file,
+            found=str(error)[:200],
+            remedy="the file is damaged: copy or download it again",
+        ) from None
+    return from_arrays(name, content, file)
 
 
 def _stacked(file: Path, content: Any, features: Any) -> Iterator[Entry]:
     """Yield the images of a file with the regions of all images in one array."""
     boxes = next((content[name] for name in BOXES if name in content), None)
     bounds = content["pos_boxes"][()] if "pos_boxes" in content else None
+    if bounds is not None:
+        _require_bounds(file, bounds, len(features))
     names = _names(file, content, len(features) if bounds is None else len(bounds))
     for i, name in enumerate(names):
         rows = i if bounds is None else slice(*map(int, bounds[i]))
         arrays = {"features": features, **({} if boxes is None else {"boxes": boxes})}
         read = partial(_rows_of, arrays, rows)
         yield Entry(image_key(name), partial(_from, name, read, file))
+
+
+def _require_bounds(file: Path, bounds: np.ndarray, rows: int) -> None:
+    """Raise `InputError` for places of regions outside the array; log those of no image."""
+    fits = bounds.ndim == 2 and bounds.shape[1] == 2 and bounds.dtype.kind in "iu" and len(bounds)
+    if not fits or not (bounds.min() >= 0 and (bounds[:, 0] < bounds[:, 1]).all()):
+        raise InputError(
+            "pos_boxes are not the places of regions",
+            file=file,
+            expected="whole numbers [I, 2]: the first region of each image, and the one after it",
+            found=f"{bounds.dtype} {list(bounds.shape)}",
+        )
+    if bounds.max() > rows:
+        raise InputError(
+            "pos_boxes lead beyond the last region",
+            file=file,
+            expected=f"at most {rows}",
+            found=int(bounds.max()),
+            remedy="the file is incomplete, or of two releases: download it again",
+        )
+    used = np.zeros(rows + 1, np.int64)
+    np.add.at(used, bounds[:, 0], 1)
+    np.add.at(used, bounds[:, 1], -1)
+    if unused := int((used.cumsum()[:rows] == 0).sum()):
+        log.warning("%s: %d of %d regions are of no image by pos_boxes", file, unused, rows)
 
 
 def _rows_of(arrays: Mapping[str, Any], rows: Any) -> Mapping[str, Any]:
@@ -105,7 +143,10 @@ def _names(file: Path, content: Any, count: int) -> list[str]:
     listed = file.with_name(f"{file.stem}_ids.txt")
     values = next((content[name][()] for name in IDS if name in content), None)
     if values is not None:
-        names = [v.decode() if isinstance(v, bytes) else str(v) for v in np.asarray(values).flat]
+        names = [
+            v.decode(errors="replace") if isinstance(v, bytes) else str(v)
+            for v in np.asarray(values).flat
+        ]
     elif listed.exists():
         names = [line.strip() for line in read_captions(listed)]
     else:
@@ -131,13 +172,13 @@ def lmdb_entries(folder: Path) -> Iterator[Entry]:
     lmdb = optional("lmdb", "reading LMDB")
     try:
         store = lmdb.open(str(folder), subdir=folder.is_dir(), readonly=True, lock=False)
+        with store, store.begin() as transaction:
+            for key, value in transaction.cursor():
+                if key not in KEYS:
+                    name = key.decode(errors="replace")
+                    yield read_entry(name, partial(_of_value, name, value, folder))
     except lmdb.Error as error:
         raise InputError("not readable as LMDB", file=folder, found=str(error)) from None
-    with store, store.begin() as transaction:
-        for key, value in transaction.cursor():
-            if key not in KEYS:
-                name = key.decode(errors="replace")
-                yield read_entry(name, partial(_of_value, name, value, folder))
 
 
 def _of_value(name: str, value: bytes, file: Path) -> Detected:
@@ -153,9 +194,9 @@ def _of_value(name: str, value: bytes, file: Path) -> Detected:
     try:
         arrays = _of_numpy(value) if value[:2] == b"PK" or value[:6] == b"\x93NUMPY" else None
         return from_arrays(name, _of_msgpack(value) if arrays is None else arrays, file)
-    except (ValueError, zipfile.BadZipFile, EOFError, TypeError, KeyError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except (*DAMAGE, KeyError, AttributeError) as error:
         raise InputError(
             f"image {image_key(name)}: not the bytes of .npz, .npy or msgpack",
             file=file,
@@ -164,11 +205,10 @@ def _of_value(name: str, value: bytes, file: Path) -> Detected:
 
 
 def _of_numpy(value: bytes) -> Mapping[str, Any]:
-    content = np.load(io.BytesIO(value), allow_pickle=False)
-    if isinstance(content, np.ndarray):
-        return {"features": content}
-    names = (*FEATURES, *BOXES)
-    return {name: content[name] for name in names if name in content}
+    if value[:2] == b"PK":
+        return members(io.BytesIO(value))
+    values = of_bytes(value)
+    return {} if values is None else {"features": values}
 
 
 def _of_msgpack(value: bytes) -> Mapping[str, Any]:

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from itm_book.datasets.region_sources.record import size_of
+from itm_book.datasets.region_sources.record import pixels, size_of
 
 BUTD = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
 LXMERT = (
@@ -99,7 +99,7 @@ def _of_json(content: Any) -> Parts:
     if isinstance(content, dict) and "features" in content:
         return Parts(_floats(content["features"], int(content["num_boxes"])))
     if isinstance(content, list) and content and "height" in content[0]:
-        return Parts(size=(int(content[0]["width"]), int(content[0]["height"])))
+        return Parts(size=(pixels(content[0]["width"]), pixels(content[0]["height"])))
     objects = content["objects"] if isinstance(content, dict) else content
     if not isinstance(objects, list):
         raise ValueError("JSON without features, objects or sizes")
@@ -112,6 +112,7 @@ def _of_json(content: Any) -> Parts:
 
 FAILURES: tuple[type[Exception], ...] = (  # of `read_row`, for any bytes
     *(ValueError, binascii.Error, KeyError, TypeError, AttributeError, RecursionError),
+    OverflowError,
 )
 
 

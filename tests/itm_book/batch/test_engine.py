@@ -180,6 +180,15 @@ def test_a_failing_cell_stops_no_other_and_is_the_only_one_run_again(
     assert not (planned.root / ".snakemake").exists()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Take interrupts as at a terminal: jobs in the background of a shell ignore them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_all_and_leaves_no_failed_cell(place: Path) -> None:
     planned = stand_in(place, workers=1)
     first = folders(place)[0]
@@ -192,7 +201,7 @@ def test_an_interrupt_ends_all_and_leaves_no_failed_cell(place: Path) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt, match="the same command"):
+    with pytest.raises(KeyboardInterrupt):
         engine.run(planned, progress=False)
     assert [job.state for job in planned.jobs] == ["empty", "empty"]
     wait_for(lambda: children() <= others)
@@ -305,7 +314,7 @@ def test_snakemake_takes_the_profiles(place: Path, name: str) -> None:
     assert planned.remote == (name != "local")
     engine._write(planned, planned.jobs)
     assert len(read_json(planned.home / "cells.json")["cells"]) == 2
-    command = [*engine._command(planned), "--dry-run"]
+    command = [sys.executable, *engine._arguments(planned), "--dry-run"]
     done = subprocess.run(command, cwd=planned.home, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("rule experiment:") == 2

@@ -233,7 +233,7 @@ def test_clusters_take_the_job(name: str, run: runs.Run, tmp_path: Path) -> None
     assert planned.remote
     planned.home.mkdir()
     engine._write(planned, planned.jobs)
-    command = [*engine._command(planned), "--dry-run"]
+    command = [sys.executable, *engine._arguments(planned), "--dry-run"]
     done = subprocess.run(command, cwd=planned.home, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("rule experiment:") == SHARDS

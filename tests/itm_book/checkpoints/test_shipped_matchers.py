@@ -23,7 +23,7 @@ from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.evaluation.scoring import score_matrix
 from itm_core.experiments.prepare import prepare
-from itm_core.experiments.run import Run, RunState
+from itm_core.experiments.run import FILES, Run, RunState
 from tests.painted import painted_dataset, painted_run
 
 IN_CLONE = shipped_matchers.names()
@@ -123,13 +123,16 @@ def test_the_command_ships_a_run(
     assert list(shipped_matchers.load_all((), tmp_path)) == ["Mine"]
 
 
-def test_other_weights_are_refused(home: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("noted", [True, False])
+def test_other_weights_are_refused(noted: bool, home: Path, tmp_path: Path) -> None:
     copy = tmp_path / "colours"
     shutil.copytree(home / "colours", copy)
+    if not noted:  # a former one: its configuration alone names the weights
+        (copy / FILES).unlink()
     weights = load_file(copy / "best.safetensors")
     name = next(name for name, value in weights.items() if value.is_floating_point())
     save_file(weights | {name: weights[name] + 1}, copy / "best.safetensors")
-    with pytest.raises(InputError, match=r"not the weights that were shipped.*git checkout"):
+    with pytest.raises(InputError, match=r"not the (weights|file) that .*git checkout"):
         load_run(copy)
     (copy / "best.safetensors").unlink()
     with pytest.raises(InputError, match=r"checkpoint not found.*git checkout"):
@@ -163,6 +166,7 @@ def test_a_weight_that_float16_cannot_hold_is_named(run: Run, tmp_path: Path) ->
     weights = load_file(copy / "best.safetensors")
     name = next(name for name, value in weights.items() if value.is_floating_point())
     save_file(weights | {name: weights[name] + 1e5}, copy / "best.safetensors")
+    (copy / FILES).unlink()
     with pytest.raises(InputError, match=f"beyond the range of float16.*{name}"):
         shipping.half(Run(copy))
 
@@ -183,6 +187,7 @@ def test_the_matchers_of_the_clone_are_whole(name: str) -> None:
         "best.safetensors",
         "config.json",
         "environment.json",
+        FILES,
         "import.json",
         "vocabulary.json",
     }

@@ -93,7 +93,8 @@ def test_every_page_is_there_and_the_sources_are_untouched(tiny_book: Path) -> N
         assert (html / "book" / f"{page}.html").exists()
     for page in CHAPTERS:
         text = (html / "notebooks" / f"{page}.html").read_text()
-        assert "ball" in text, f"{page} has no outputs"  # the value that the build sets
+        assert "ball" in text, f"{page} has not the value that the build sets"
+        assert "# Parameters" not in text
         assert "{word}" not in text
     project = find_root()
     assert digest(clone / "book") == digest(project / "book")
@@ -155,24 +156,38 @@ def test_every_picture_is_described(tmp_path: Path, cell: nbformat.NotebookNode,
     assert page.cells[1].metadata["mystnb"]["image"]["alt"] == alt
 
 
-def test_what_needs_a_kernel_is_left_out(tmp_path: Path) -> None:
-    widget = new_output("display_data", {staging.WIDGET: {"model_id": "1"}, "text/plain": "x"})
-    text = new_output("stream", text="kept")
-    page = page_of(tmp_path, new_code_cell(outputs=[widget, text]))
-    assert page.cells[0].outputs == [text]
+def test_the_parameters_are_shown_once_with_the_values_of_the_run(tmp_path: Path) -> None:
+    declared = "size = 'größe'  # a size\nseeds = [\n    0,\n]  # all\nimage = 35"
+    cells = [
+        new_code_cell(declared, metadata={"tags": ["parameters"]}),
+        new_code_cell(
+            '# Parameters\nseeds = [1, 2]\nsize = "tiny"\n',
+            metadata={"tags": ["injected-parameters"]},
+        ),
+        new_code_cell("size"),
+    ]
+    page = page_of(tmp_path, *cells)
+    expected = 'size = "tiny"  # a size\nseeds = [1, 2]  # all\nimage = 35'
+    assert [cell.source for cell in page.cells] == [expected, "size"]
+    page = page_of(tmp_path, cells[0], cells[2])
+    assert [cell.source for cell in page.cells] == [declared, "size"]
 
 
-def test_the_cover_is_the_tagged_output_and_may_be_missing(tmp_path: Path) -> None:
-    first, shown = (
-        new_output("display_data", {"text/html": f"<p>{name}</p>"}) for name in ("first", "tagged")
-    )
-    tagged = new_code_cell(outputs=[shown], metadata={"tags": ["cover"]})
-    page_of(tmp_path, new_code_cell(outputs=[first]), tagged)
-    staging.write_generated(tmp_path / "generated", [], cover_from=tmp_path / "out.ipynb")
-    cover = (tmp_path / "generated" / "cover.md").read_text()
-    assert cover.startswith("~~~~~{raw} html\n<p>tagged</p>\n~~~~~\n")
-    staging.write_generated(tmp_path / "bare", [], cover_from=tmp_path / "none.ipynb")
-    assert (tmp_path / "bare" / "cover.md").read_text() == ""
+def test_the_landing_page_includes_tagged_outputs_which_may_be_missing(tmp_path: Path) -> None:
+    for name in ("first_match", "findings"):
+        first, shown = (
+            new_output("display_data", {"text/html": f"<p>{text}</p>"}) for text in ("first", name)
+        )
+        tag = {tag for tag, notebook in staging.INCLUDED.items() if notebook == name}
+        tagged = new_code_cell(outputs=[shown], metadata={"tags": [*tag]})
+        cells = [new_code_cell(outputs=[first]), tagged]
+        nbformat.write(new_notebook(cells=cells), tmp_path / f"{name}.ipynb")
+    staging.write_generated(tmp_path / "generated", [], notebooks=tmp_path)
+    for part, name in staging.INCLUDED.items():
+        text = (tmp_path / "generated" / f"{part}.md").read_text()
+        assert text.startswith(f"~~~~~{{raw}} html\n<p>{name}</p>\n~~~~~\n")
+    staging.write_generated(tmp_path / "bare", [], notebooks=tmp_path / "none")
+    assert [path.read_text() for path in (tmp_path / "bare").glob("[cf]*.md")] == ["", ""]
 
 
 def test_durations_are_readable() -> None:

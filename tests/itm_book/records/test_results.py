@@ -11,6 +11,7 @@ import pytest
 
 from itm_book.records import grids, results
 from itm_book.records.grids import Grid, Size
+from itm_book.records.record_files import seal
 from itm_book.records.results import Result, Uncommitted
 from itm_book.tables.comparison import compare
 from itm_core.errors import InputError
@@ -172,6 +173,9 @@ def test_the_record_knows_what_uncommitted_code_has_made(
     old = table["run"] == made["SCAN, i2t"][1].run  # recorded before that was refused
     table.loc[old, "commit"] += "+"
     table.to_csv(path, index=False)
+    with pytest.raises(InputError, match="edited"):
+        results.recorded(grid, "tiny", path=path)
+    seal(tmp_path, {path.name: results.FORM})
     found = results.recorded(grid, "tiny", path=path)
     marked = {n: [isinstance(r.run, Uncommitted) for r in group] for n, group in found.items()}
     assert marked == {"SCAN": [False] * 2, "SCAN, i2t": [False, True], "both": [False, True]}

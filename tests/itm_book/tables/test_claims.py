@@ -70,7 +70,7 @@ def test_one_seed_and_no_run_cannot_differ_from_anything() -> None:
     one = {name: group[:1] for name, group in LOST.items()}
     for photographs, label in (
         (one, "not testable (one seed), 1 not run here"),
-        ({}, "not testable"),
+        ({}, "not run here"),
     ):
         row = verdict("RCAR", 3, *both(REGULATED, photographs))
         assert row.on[PHOTOGRAPHS].label == label

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from itm_book.records import grids
+from itm_book.records import grids, results
+from itm_book.records.record_files import seal
 from itm_book.records.results import Result, export
 from itm_book.tables import published, report
 from itm_book.tables.report import MARK, note_of
@@ -189,8 +190,22 @@ def test_published_rows_stand_beside_the_record(tmp_path: Path) -> None:
     notes = [note_of(cell) for cell in shown.loc[bigru, "here"]]
     assert {(note.link, note.uncommitted) for note in notes} == {(run_link(ours().run), False)}
     record.write_text(record.read_text().replace("c0082a58b567", "c0082a58b567+"))
+    with pytest.raises(InputError, match="not the file that was recorded"):
+        published.with_ours(rows, grid, text, record=record)
+    seal(tmp_path, {record.name: results.FORM})
     shown = published.with_ours(rows, grid, text, record=record)
     assert all(note_of(cell).uncommitted for cell in shown.loc[bigru, "here"])
     assert MARK in report.html(shown, "").data
     part = published.with_ours(rows, grid, {("BiGRU",): "CHAN as released"}, record=record)
     assert set(part["here"]) == {published.NOT_RUN}
+
+
+def test_rows_are_found_by_name_in_the_order_of_the_names() -> None:
+    table = published.rows(file="hosts", dataset="Flickr30K")
+    names = [("SGRAF", "SAF"), ("SCAN", "i-t AVG"), ("VSRN", "single")]
+    found = published.named(table, names)
+    assert list(zip(found["method"], found["direction_or_module"], strict=True)) == names
+    assert found["paper"][0] == "SGRAF (AAAI 2021)"  # the paper's row before the README's
+    assert found["table"][0] == "Table 1"
+    with pytest.raises(InputError, match="no published row has this name; found SGRAF, XYZ"):
+        published.named(table, [("SGRAF", "XYZ")])

@@ -56,18 +56,24 @@ ONE_SEED = row("alone", 3.0, NAN, seeds=1, spread=NAN)
     [
         ((A, B), "holds"),
         ((LOST,), "against"),
-        ((A, LOST), "mixed: 1 gain, 1 loss"),
-        ((A, B, LOST, OPEN), "mixed: 2 gains, 1 loss, 1 not significant"),  # 0.01 * 3, 0.02 * 2
-        ((A, OPEN), "mixed: 1 gain, 1 not significant"),
-        (  # corrected 0.003, 0.06 and 0.06: the counts are of what the correction leaves
-            (row("a", 5.0, 0.001), row("b", 5.0, 0.03), row("c", 5.0, 0.04)),
-            "mixed: 1 gain, 2 not significant",
+        ((A, LOST), "mixed: helps a; hurts lost"),
+        (  # 0.01 * 3, 0.02 * 2
+            (A, B, LOST, OPEN),
+            "mixed: helps a, b; hurts lost; no effect found on open",
         ),
-        ((LOST, OPEN, row("also open", 1.0, 0.9)), "mixed: 1 loss, 2 not significant"),
+        ((A, OPEN), "mixed: helps a; no effect found on open"),
+        (  # corrected 0.003, 0.06 and 0.06: what the correction leaves
+            (row("a", 5.0, 0.001), row("b", 5.0, 0.03), row("c", 5.0, 0.04)),
+            "mixed: helps a; no effect found on b, c",
+        ),
+        (
+            (LOST, OPEN, row("also open", 1.0, 0.9)),
+            "mixed: hurts lost; no effect found on open, also open",
+        ),
         ((row("a", 5.0, 0.03), row("b", 5.0, 0.04)), "no effect found"),  # 0.06 and 0.06
         ((ONE_SEED,), "not testable (one seed)"),
         ((A, ONE_SEED), "holds, 1 not testable"),
-        ((LOST, A, ONE_SEED), "mixed: 1 gain, 1 loss, 1 not testable"),
+        ((LOST, A, ONE_SEED), "mixed: helps a; hurts lost, 1 not testable"),
     ],
 )
 def test_verdicts_on_claims_by_hand(rows: tuple[dict[str, Any], ...], verdict: str) -> None:
@@ -100,6 +106,11 @@ def test_the_gain_that_the_seeds_could_have_shown_is_named() -> None:
     assert (judged.seeds, judged.detectable) == ("1 to 3", f"{statistics.detectable(10.0, 3):.1f}")
 
 
+def test_the_gains_of_a_verdict_are_those_of_its_rows() -> None:
+    assert judge(A, LOST, ONE_SEED).gains == (5.0, -5.0, 3.0)
+    assert verdicts.untested("no run").gains == ()
+
+
 def test_what_was_not_run_is_said() -> None:
     judged = verdicts.judge(pd.DataFrame([A]), ["absent", "gone"])
     assert judged.label == "holds, 2 not run here"
@@ -123,7 +134,7 @@ def test_a_claim_is_a_row_with_the_rows_that_it_names() -> None:
         "evidence": judged.evidence,
     }
     absent = verdicts.claim(2, "it helps", pd.DataFrame(), ["absent"])
-    assert (absent["verdict"], absent["evidence"]) == ("not testable", "not run here: absent")
+    assert (absent["verdict"], absent["evidence"]) == ("not run here", "not run here: absent")
     assert judged.cells("ours")["verdict"] == "ours: holds, 1 not run here"
 
 

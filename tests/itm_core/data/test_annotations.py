@@ -61,7 +61,10 @@ def test_types_of_phrases_come_along(tmp_path: Path) -> None:
         {"objects": [True]},
         {"objects": [0], "kinds": "animals"},
         {"objects": [0], "kinds": [1]},
+        {"objects": [0], "kinds": ["\ud800"]},
         {"objects": [0], "phrase": "first"},
+        {"objects": [0], "phrase": -1},
+        {"objects": [0], "phrase": 10**30},
     ],
 )
 def test_entries_of_another_format_are_refused(tmp_path: Path, entry: object) -> None:
@@ -81,7 +84,7 @@ def test_entries_of_another_format_are_refused(tmp_path: Path, entry: object) ->
         [{"objects": [{"box": [0, 0, 1, "1"]}]}],
         [{"objects": [{"box": [0, 0, 1, float("nan")]}]}],
         [{"objects": [{"box": [float("-inf"), 0, 1, 1]}]}],
-        [{"objects": [{"box": [2, 0, 1, 1]}]}],
+        [{"objects": [{"box": [0, 0, 1, 10**400]}]}],
     ],
 )
 def test_objects_of_another_format_are_refused(tmp_path: Path, objects: object) -> None:
@@ -98,9 +101,11 @@ def test_objects_of_another_format_are_refused(tmp_path: Path, objects: object) 
         (
             [[None] * 3, [None] * 2],
             [{"box": [0, 0, 30, 22]}],
-            r"a box of image 0 leaves its picture; expected within width and height \[30, 20\]",
+            r"the box of object 0 of image 0 .* leaves its picture; expected 0 <= x1 < x2 <= 30",
         ),
         ([[None] * 3, [None] * 2], [{"box": [-2, 0, 30, 20]}], "leaves its picture"),
+        ([[None] * 3, [None] * 2], [{"box": [2, 0, 1, 1]}], "has no area"),
+        ([[None] * 3, [None] * 2], [{"box": [2, 2, 2, 2]}], "has no area"),
         (None, THINGS, "test_words.json: words and objects need each other"),
     ],
 )

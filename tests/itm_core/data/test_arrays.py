@@ -81,7 +81,9 @@ def test_boxes_and_sizes_stand_once_per_image_or_caption(
     ("box", "said"),
     [
         ([0.0, 0.0, 0.9, 1.0], "boxes are shares of the picture"),
-        ([0.0, 0.0, 30.0, 42.0], "row 0: the box of region 0 leaves its picture.*exchanged"),
+        ([0.0, 0.0, 30.0, 42.0], "row 0: the box of region 0 .*leaves its picture.*exchanged"),
+        ([-1.1, 0.0, 30.0, 30.0], "row 0: the box of region 0 .*leaves its picture.*exchanged"),
+        ([0.0, -1.1, 30.0, 30.0], r"expected 0 <= x1 < x2 <= 40 and 0 <= y1 < y2 <= 30 in"),
     ],
 )
 def test_boxes_that_do_not_fit_their_pictures_are_named(
@@ -92,7 +94,7 @@ def test_boxes_that_do_not_fit_their_pictures_are_named(
     np.save(tmp_path / "test_img_sizes.npy", np.tile([40, 30], (12, 1)))
     with pytest.raises(InputError, match=said):
         load_split(tmp_path, "test")
-    np.save(tmp_path / "test_boxes.npy", np.tile([0.0, 0.0, 40.6, 30.2], (12, 4, 1)))
+    np.save(tmp_path / "test_boxes.npy", np.tile([-0.6, -1.0, 40.6, 31.0], (12, 4, 1)))
     assert load_split(tmp_path, "test").boxes is not None  # detectors round
 
 

@@ -53,7 +53,7 @@ def test_images_repeated_for_their_captions_are_read_once(tmp_path: Path) -> Non
 
 def test_boxes_sizes_and_pictures_are_read_where_they_are(tmp_path: Path) -> None:
     write_dataset(tmp_path)
-    np.save(tmp_path / "test_boxes.npy", np.zeros((12, 4, 4), np.float32))
+    np.save(tmp_path / "test_boxes.npy", np.tile([0, 0, 8, 6], (12, 4, 1)))
     np.save(tmp_path / "test_img_sizes.npy", np.full((12, 2), 32))
     (tmp_path / "pictures").mkdir()
     Image.new("RGB", (8, 6), "red").save(tmp_path / "pictures" / "2001.png")
@@ -71,8 +71,10 @@ def test_boxes_sizes_and_pictures_are_read_where_they_are(tmp_path: Path) -> Non
     ("name", "values", "message"),
     [
         ("boxes", np.zeros((12, 3, 4)), r"wrong shape; expected \[12, 4, 4\], found \[12, 3, 4\]"),
-        ("boxes", np.tile([5.0, 0.0, 3.0, 9.0], (12, 4, 1)), "row 0: the box of region 0 makes no"),
-        ("boxes", np.full((12, 4, 4), np.nan), "makes no sense"),
+        ("boxes", np.tile([5.0, 0.0, 3.0, 9.0], (12, 4, 1)), "row 0: the box of region 0 has no"),
+        ("boxes", np.full((12, 4, 4), np.nan), "has no area, or leaves its picture"),
+        ("boxes", np.full((12, 4, 4), 5), "has no area"),
+        ("boxes", np.tile([-1.5, 0.0, 3.0, 9.0], (12, 4, 1)), "1 more on each side for rounding"),
         ("boxes", np.full((12, 4, 4), "far"), "wrong type; expected number, found <U3"),
         ("img_sizes", np.zeros((12, 2), int), "row 0: a size makes no sense"),
     ],
@@ -103,9 +105,10 @@ def test_truths_of_another_length_are_refused(tmp_path: Path) -> None:
     write_json(tmp_path / "test_words.json", [[None]] * 59)
     with pytest.raises(InputError, match="expected 60 captions, found 59 rows"):
         test.words()
-    (tmp_path / "test_objects.json").write_text("[{")
-    with pytest.raises(InputError, match="not readable as JSON"):
-        test.objects()
+    for text in ("[{", "[" * 100_000, "9" * 5000):
+        (tmp_path / "test_words.json").write_text(text)
+        with pytest.raises(InputError, match="not readable as JSON"):
+            test.objects()
 
 
 def test_a_cut_off_file_is_told_in_bytes(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import torch
 
 from itm_book.reference import bfan_scores, chan_scores, scan_scores
 from itm_book.reference.bfan import focal
-from itm_book.reference.scan import KINDS, normalised, pool
+from itm_book.reference.chan import CODINGS
+from itm_book.reference.scan import KINDS, pooling
 from itm_core.constraints import (
     CCR,
     CCS,
@@ -124,9 +125,12 @@ CALLS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
         tuple(AVERAGINGS),
     ),
     "reference's direction": (lambda w: scan_scores(*ONE, direction=w), ("t2i", "i2t")),
-    "reference's normalisation": (lambda w: normalised(S, w), KINDS),
+    "reference's normalisation": (
+        lambda w: scan_scores(*ONE, direction="t2i", normalisation=w),
+        KINDS,
+    ),
     "reference's aggregation": (
-        lambda w: pool(S[:, :, 0, 0], w, 1.0),
+        lambda w: pooling(w, 1.0)(S),
         ("mean", "LSE", "max", "sum"),
     ),
     "reference's gate": (lambda w: focal(S, w), ("equal", "prob")),
@@ -137,7 +141,7 @@ CALLS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
     ),
     "reference's coding": (
         lambda w: chan_scores(ONE[0], [3, 3], *ONE[1:], coding=w, pooling="mean"),
-        ("hard_word", "hard_region", "soft_region"),
+        CODINGS,
     ),
 }
 

@@ -15,6 +15,7 @@ import pytest
 
 from itm_core.cli import main
 from itm_core.errors import InputError
+from itm_core.parallel import WATCHED
 from itm_core.training.launch import launch, started
 
 TELL = """
@@ -24,7 +25,7 @@ place, rank = Path(sys.argv[1]), os.environ["RANK"]
 told = " ".join(os.environ[name] for name in ("LOCAL_RANK", "WORLD_SIZE", "OMP_NUM_THREADS"))
 (place / rank).write_text(f"{os.getpid()} {told}")
 """
-WAIT = "from itm_core.training.launch import end_with_parent; end_with_parent()\ntime.sleep(60)"
+WAIT = f"{WATCHED}\ntime.sleep(60)"
 FAIL = "if rank == '1': sys.exit('it was the second')\ntime.sleep(60)"
 
 
@@ -47,7 +48,10 @@ def from_outside(place: Path) -> subprocess.Popen[str]:
     """A process that launches two which wait, once they have begun."""
     program = f"""import sys
 from itm_core.training.launch import launch
-sys.exit(launch({words(place)}, 2))"""
+try:
+    sys.exit(launch({words(place)}, 2))
+except KeyboardInterrupt:
+    sys.exit(130)"""
     process = subprocess.Popen([sys.executable, "-c", program], text=True)
     wait_for(lambda: began(place))
     return process
@@ -75,10 +79,16 @@ def test_one_that_fails_ends_all_and_is_heard(
     assert not alive(tmp_path)
 
 
+def test_one_that_is_killed_is_said_with_the_likely_cause(tmp_path: Path) -> None:
+    body = "import signal; os.kill(os.getpid(), signal.SIGKILL)"
+    with pytest.raises(InputError, match="was killed; found most likely too little memory"):
+        launch(words(tmp_path, body), 2)
+
+
 def test_a_termination_is_passed_on(tmp_path: Path) -> None:
     process = from_outside(tmp_path)
     process.terminate()
-    assert process.wait(30) == 128 + signal.SIGTERM
+    assert process.wait(30) == 130
     assert not alive(tmp_path)
 
 

@@ -203,6 +203,28 @@ def test_a_stopped_run_ends_with_the_same_bits(
     assert (whole / "best.safetensors").read_bytes() == (cut / "best.safetensors").read_bytes()
 
 
+def test_an_interrupt_while_the_development_split_is_scored_ends_at_once(tmp_path: Path) -> None:
+    """The last steps are kept: the split is scored again when the training is resumed."""
+    whole = trainer(tmp_path / "whole")
+    whole.run()
+    first, steps = trainer(tmp_path / "parts"), []
+
+    def interrupted(matcher: Matcher) -> dict[str, float]:
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError("goes on")
+
+    first.score_dev = interrupted
+    with pytest.raises(KeyboardInterrupt, match="the state is kept"):
+        first.run()
+    second = trainer(tmp_path / "parts")
+    step = second._step
+    second._step = lambda batch: (steps.append(1), step(batch))
+    second.run()
+    assert len(steps) == 2 * second.steps  # of three epochs
+    expected = weights(whole.matcher)
+    assert all(torch.equal(w, expected[name]) for name, w in weights(second.matcher).items())
+
+
 @pytest.mark.parametrize(("share", "count"), [(0.25, 5), (0.5, 10), (0.01, 1)])
 def test_the_weights_of_the_last_steps_are_averaged(
     tmp_path: Path, share: float, count: int

@@ -18,6 +18,7 @@ from itm_book.chapters.photographs.judgements import (
 )
 from itm_book.records import grids, results
 from itm_book.records.grids import Grid
+from itm_book.records.record_files import seal
 from itm_book.records.results import Result
 from itm_book.tables.report import note_of
 from itm_core import environment
@@ -90,7 +91,7 @@ def made(home: Path, grid: Grid) -> dict[str, list[Result]]:
         np.save(folder / "test_scores.npy", scores)
         write_json(folder / "config.json", configuration(data, recipe, cell.spec.seed))
         write_json(folder / "environment.json", WHERE)
-        write_json(folder / "metrics.json", retrieval.metrics(scores).flat())
+        write_json(folder / "metrics.json", retrieval.report(scores, np.repeat(np.arange(12), 5)))
     return results.present(grid, "tiny", data=home, root=home / "runs")
 
 
@@ -214,6 +215,7 @@ def test_agreement_of_a_run_of_uncommitted_code_is_marked(
     table = pd.read_csv(record, dtype=str, keep_default_na=False)
     table.loc[table["run"] == made["regions"][1].run, "commit"] += "+"
     table.to_csv(record, index=False)
+    seal(tmp_path, {})
     monkeypatch.setattr(
         results, "every_recorded", lambda _: list(results._record(record, 0).values())
     )

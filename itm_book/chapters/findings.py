@@ -1,0 +1,190 @@
+"""What was found: every claim of the three papers on one line, and five lines for the cover.
+
+Everything here is read from the records; nothing is trained.
+
+Page: "What we found".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+
+from itm_book.records import grids, results
+from itm_book.tables import claims, comparison, orderings, published_order, report
+from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts
+from itm_book.tables.labels import NONE_FOUND, VERDICTS
+from itm_book.tables.verdicts import Judgement
+
+PAGES = {"RCAR": "rcar", "CHAN": "chan", "CCR and CCS": "contrastive"}  # of each paper
+HEADLINES = {"RCAR": 3, "CHAN": 1, "CCR and CCS": 4}  # the claim of each paper that a cover shows
+MIDDLE = "middle"  # the group of the grid ``budget`` from which one setting is changed
+RECORD, SEEDS = "f8k", tuple(range(5))  # profile and seeds of the record on photographs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What the page shows.
+
+    Attributes:
+        verdicts: on every claim, `claims.every_judged`.
+        status: the origin of the records, for captions.
+        order: `orderings.agreement` of the orders of methods on Scenes and on photographs, with
+            ``methods``, their number; empty where too few methods are recorded.
+        budgets: by comparison, its gain at the middle budget of the grid ``budget`` and at the
+            budget of the record; none where one of them is not recorded.
+    """
+
+    verdicts: Sequence[Verdicts]
+    status: str
+    order: Mapping[str, float]
+    budgets: Mapping[str, tuple[float, float]]
+
+
+def load(size: str = "record") -> Found:
+    """Return what was found, as far as it is recorded.
+
+    ``size`` is that of the grid ``budget``.
+    """
+    both = claims.worlds()
+    return Found(
+        verdicts=claims.every_judged(both),
+        status=claims.status(both),
+        order=_order(both),
+        budgets=_budgets(size),
+    )
+
+
+def _order(both: Sequence[claims.World]) -> dict[str, float]:
+    grid = grids.load(claims.GRID)
+    across, up = (published_order.recorded_dots(world.rows, grid) for world in both)
+    pairs = orderings.paired(across, up)
+    if len(pairs) < orderings.FEWEST:
+        return {}
+    return {"methods": len(pairs), **orderings.agreement(pairs)}
+
+
+def _budgets(size: str) -> dict[str, tuple[float, float]]:
+    grid = grids.load("budget")
+    at_record = grid.size(size).replace(profile=RECORD, seeds=SEEDS)
+    recorded = (results.recorded_so_far(grid.only(MIDDLE), at) for at in (size, at_record))
+    small, large = (_gains(comparison.gains(runs, grid)) for runs in recorded)
+    return {name: (small[name], gain) for name, gain in large.items() if name in small}
+
+
+def _gains(table: pd.DataFrame) -> dict[str, float]:
+    """Return the gains of `comparison.gains` by comparison, such as "RCAR over base"."""
+    return {f"{row['name']} over {row['host']}": row["gain"] for row in table.to_dict("records")}
+
+
+# --- the page ----------------------------------------------------------------------------------
+
+
+def table(found: Found) -> HTML:
+    """Return a line for each claim: both verdicts, one number, and where the evidence is."""
+    shown = [
+        {
+            "paper": row.paper,
+            "claim": _claim(row),
+            **{f"on {name}": _noted(judged) for name, judged in row.on.items()},
+            "median gain": _median(row),
+            "evidence": report.with_note("chapter", report.Note(link=f"{PAGES[row.paper]}.html")),
+        }
+        for row in found.verdicts
+    ]
+    every = report.claims(shown)
+    every.loc[every["paper"].duplicated(), "paper"] = ""
+    every.attrs["wrap"] = ["claim", *(f"on {name}" for name in (SCENES, PHOTOGRAPHS))]
+    return report.html(every, f"Every claim of the three papers: {found.status}")
+
+
+def words(judged: Judgement) -> str:
+    """Return the label of a verdict; of no effect, also the gain that would have been seen.
+
+    >>> words(Judgement(verdict="no effect found", label="no effect found", evidence="", seeds="3",
+    ...                 detectable="49 to 51"))
+    'no effect found (3 seeds would have shown a gain of 49 to 51)'
+    """
+    if judged.verdict != NONE_FOUND or not judged.detectable:
+        return judged.label
+    return f"{judged.label} ({judged.seeds} seeds would have shown a gain of {judged.detectable})"
+
+
+def _noted(judged: Judgement) -> str:
+    note = report.Note(judged.evidence, uncommitted=judged.uncommitted)
+    return report.with_note(words(judged), note)
+
+
+def _claim(row: Verdicts) -> str:
+    return f"{row.claim.text} ({row.claim.subject})" if row.claim.subject else row.claim.text
+
+
+def _median(row: Verdicts) -> str:
+    """Return the median gain of a claim's rows, on photographs if they are recorded there."""
+    unit = "rSum" if row.claim.measure == claims.GAIN else "points"
+    for name in (PHOTOGRAPHS, SCENES):
+        if gains := row.on[name].gains:
+            rows = f", {len(gains)} rows" if len(gains) > 1 else ""
+            return f"{np.median(gains):+.1f} {unit} ({name}{rows})"
+    return ""
+
+
+def counts(found: Found) -> HTML:
+    """Return a sentence with the number of claims by verdict on each dataset."""
+    parts = []
+    for name in (SCENES, PHOTOGRAPHS):
+        seen = Counter(row.on[name].verdict for row in found.verdicts)
+        parts.append(f"on {name} " + ", ".join(f"{seen[v]} {v}" for v in VERDICTS if seen[v]))
+    return HTML(f"<p>Of {len(found.verdicts)} claims: {'; '.join(parts)}.</p>")
+
+
+# --- the cover ---------------------------------------------------------------------------------
+
+
+def summary(found: Found) -> HTML:
+    """Return five lines: a claim of each paper, whether both datasets agree, and the budget."""
+    lines = [_line(row) for row in found.verdicts if row.claim.number == HEADLINES[row.paper]]
+    lines += [line for line in (order_line(found.order), budget_line(found.budgets)) if line]
+    return HTML(f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>")
+
+
+def _line(row: Verdicts) -> str:
+    seen = "; ".join(f"on {name} <em>{escape(words(on))}</em>" for name, on in row.on.items())
+    link = f'<a href="../notebooks/{PAGES[row.paper]}.html">{row.paper}</a>'
+    median = _median(row)
+    return f"<strong>{link}: {escape(_claim(row))}?</strong> {seen}{f'; {median}' * bool(median)}."
+
+
+def order_line(order: Mapping[str, float]) -> str:
+    """Return how far Scenes and photographs order the methods alike, in HTML; may be empty."""
+    if not order:
+        return ""
+    low, high = order["tau_low"], order["tau_high"]
+    tau = f"{order['tau_b']:.2f} [{low:.2f}, {high:.2f}]"
+    so = (
+        "the order on Scenes carries over in part"
+        if low > 0
+        else "the order on Scenes cannot be taken for that on photographs"
+    )
+    return (
+        "<strong>Do Scenes and photographs order the methods alike?</strong> Kendall's tau-b of "
+        f"{order['methods']:.0f} methods is {tau} (1: the same order, 0: unrelated): {so}."
+    )
+
+
+def budget_line(budgets: Mapping[str, tuple[float, float]]) -> str:
+    """Return how two gains depend on the budget of training, in HTML; may be empty."""
+    if not budgets:
+        return ""
+    gains = "; ".join(f"{name} {few:+.1f} and {more:+.1f}" for name, (few, more) in budgets.items())
+    return (
+        "<strong>Does a gain depend on the budget?</strong> Gains in rSum on photographs after a "
+        f"short training and after that of the record: {gains} "
+        '(<a href="../notebooks/budget.html">more budgets</a>).'
+    )

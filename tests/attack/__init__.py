@@ -1,0 +1,1 @@
+"""Bad inputs for every reader and every command: one message, or a valid result, never else."""

@@ -1,0 +1,100 @@
+"""What the page of findings says, against the records and against cases worked out by hand."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from itm_book.chapters import findings
+from itm_book.chapters.findings import Found
+from itm_book.tables import claims, verdicts
+from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts
+from itm_book.tables.verdicts import Judgement
+
+
+@pytest.fixture(scope="module")
+def found() -> Found:
+    return findings.load()
+
+
+def text_of(html: str) -> str:
+    """The text of a page, one blank between words."""
+    return " ".join(re.sub(r"<style.*?</style>|<[^>]+>", " ", html, flags=re.DOTALL).split())
+
+
+def judged(scenes: Judgement, photographs: Judgement, measure: str = "gain") -> Verdicts:
+    """A made-up claim of RCAR with its verdicts."""
+    claim = claims.Claim(number=3, text="it helps", measure=measure)
+    return Verdicts(paper="RCAR", claim=claim, on={SCENES: scenes, PHOTOGRAPHS: photographs})
+
+
+GAINED = Judgement(verdict="holds", label="holds", evidence="a over b", gains=(2.0, 8.0, 3.0))
+NONE = Judgement(
+    verdict="no effect found", label="no effect found", evidence="a over b: +1.0", gains=(1.0,),
+    seeds="3", detectable="49 to 51",
+)  # fmt: skip
+
+
+def test_every_claim_has_a_line_with_the_verdicts_of_the_records(found: Found) -> None:
+    page = findings.table(found).data
+    rows = re.findall(r"<tr>(.*?)</tr>", page, flags=re.DOTALL)[1:]
+    assert len(rows) == len(found.verdicts) == sum(map(len, claims.CLAIMS.values()))
+    for line, row in zip(rows, claims.every_judged(claims.worlds()), strict=True):
+        cells = [text_of(cell) for cell in re.findall(r"<td.*?>(.*?)</td>", line, flags=re.DOTALL)]
+        assert cells[1].startswith(row.claim.text)
+        for cell, verdict in zip(cells[2:4], row.on.values(), strict=True):
+            assert cell.startswith(verdict.label)
+        assert f'href="{findings.PAGES[row.paper]}.html"' in line
+
+
+def test_the_median_is_of_photographs_where_they_are_recorded() -> None:
+    assert findings._median(judged(NONE, GAINED)) == "+3.0 rSum (photographs, 3 rows)"
+    missing = verdicts.untested("not run")
+    assert findings._median(judged(NONE, missing)) == "+1.0 rSum (Scenes)"
+    assert findings._median(judged(NONE, missing, "f1")) == "+1.0 points (Scenes)"
+    assert findings._median(judged(missing, missing)) == ""
+
+
+def test_claims_are_counted_by_verdict() -> None:
+    rows = [judged(GAINED, NONE), judged(NONE, NONE), judged(GAINED, verdicts.untested("no run"))]
+    found = Found(verdicts=rows, status="", order={}, budgets={})
+    assert text_of(findings.counts(found).data) == (
+        "Of 3 claims: on Scenes 2 holds, 1 no effect found; "
+        "on photographs 2 no effect found, 1 not testable."
+    )
+
+
+def test_the_cover_has_five_lines_of_the_records(found: Found) -> None:
+    lines = re.findall(r"<li>(.*?)</li>", findings.summary(found).data)
+    assert len(lines) == 5
+    for paper, line in zip(claims.CLAIMS, lines, strict=False):
+        (row,) = (
+            r
+            for r in found.verdicts
+            if (r.paper, r.claim.number) == (paper, findings.HEADLINES[paper])
+        )
+        assert all(verdict.label in line for verdict in row.on.values())
+        assert findings._median(row) in line
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "says"),
+    [
+        (0.2, 0.9, "the order on Scenes carries over in part"),
+        (-0.4, 1.0, "the order on Scenes cannot be taken for that on photographs"),
+    ],
+)
+def test_the_orders_agree_only_when_the_interval_says_so(
+    low: float, high: float, says: str
+) -> None:
+    line = findings.order_line({"methods": 7, "tau_b": 0.5, "tau_low": low, "tau_high": high})
+    assert f"of 7 methods is 0.50 [{low:.2f}, {high:.2f}]" in line
+    assert line.endswith(f": {says}.")
+    assert findings.order_line({}) == ""
+
+
+def test_gains_at_two_budgets_are_told() -> None:
+    line = findings.budget_line({"RCAR over base": (-3.16, 25.0)})
+    assert "RCAR over base -3.2 and +25.0" in line
+    assert findings.budget_line({}) == ""
