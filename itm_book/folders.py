@@ -54,6 +54,17 @@ def is_free(folder: Path) -> bool:
     return all(name.startswith(".") and name.endswith((".partial", ".lock")) for name in names)
 
 
+def require_free(folder: Path, note: str) -> None:
+    """Raise `InputError` when a folder without the file ``note`` has files of something else."""
+    if not is_free(folder):
+        raise InputError(
+            "this folder holds something else",
+            file=folder,
+            found=f"files, and no {note}",
+            remedy="name another folder",
+        )
+
+
 def swap(new: Path, target: Path) -> None:
     """Replace a folder by another one; the replaced folder is removed."""
     previous = target.with_name(f".{target.name}.previous")

@@ -13,7 +13,7 @@ body would answer is a setting.
 No content vector is formed: with weights w, dot products s and Gram matrix G of the keys,
 ``R(q, sum w_j k_j) = w.s / (|q| sqrt(w'Gw))``.
 
-Page: the chapter on the constraints, "The method, as we read it".
+Page: the chapter on the constraints, "The method, as we reconstruct it".
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ class RegulatorSettings(Settings):
 
     part: ClassVar[str] = "regulator"
     kind: Annotated[str, name_in(lambda: ("none", *REGULATORS))] = "none"
-    steps: Annotated[int, Field(ge=0)] = 2
-    width: Annotated[int, Field(ge=2)] = 256
+    steps: Annotated[int, Field(ge=0, le=64)] = 2
+    width: Annotated[int, Field(ge=2, le=2**16)] = 256
     dropout: Fraction = 0.4
     output: Annotated[str, name_in(("sigmoid", "tanh"))] = "sigmoid"
     normalise_memory: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import reprlib
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -19,9 +20,12 @@ from itm_core.option_types import SEEDS
 Entry = TypeVar("Entry")
 
 Count = Annotated[int, Field(ge=1)]
+Times = Annotated[int, Field(ge=1, le=10**6)]  # no training ends after more epochs
+Width = Annotated[int, Field(ge=1, le=2**16)]  # of vectors; a square matrix of it has 16 GiB
+Depth = Annotated[int, Field(ge=1, le=64)]  # layers or steps, each with weights of its own
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=10**6, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, le=10**6, allow_inf_nan=False)]
 
 
 class Settings(BaseModel):
@@ -56,6 +60,15 @@ class Settings(BaseModel):
         }
         with _as_input_error(cls, file):
             return cls.model_validate(converted, strict=False)
+
+    @classmethod
+    def of_file(cls, values: Mapping[str, Any], file: Path) -> Self:
+        """Return settings made of the values in a file that has types; a list becomes a tuple.
+
+        Raises `InputError` for a value of another type: no text is a number, no bool is 1.
+        """
+        with _as_input_error(cls, file):
+            return cls.model_validate_json(json.dumps(values, default=str))
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, validated like a new one."""

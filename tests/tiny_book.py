@@ -57,7 +57,8 @@ def write_notebook(path: Path, *sources: str, cover: bool = False) -> None:
 def write_clone(folder: Path, chapters: Mapping[str, list[str]] = CHAPTERS) -> Path:
     """Return ``folder`` with the prose of this project and small notebooks."""
     shutil.copytree(PROJECT / "book", folder / "book")
-    shutil.copy2(PROJECT / "_config.yml", folder)
+    for name in ("_config.yml", "CITATION.cff"):
+        shutil.copy2(PROJECT / name, folder)
     for name, sources in chapters.items():
         path = folder / "notebooks" / f"{name}.ipynb"
         write_notebook(path, *sources, cover=name == "first_match")

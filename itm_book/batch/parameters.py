@@ -19,9 +19,12 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from itm_core.errors import InputError
+from itm_core.settings import seed_of
 
 INJECTED = "# Parameters\n"  # how papermill's cell begins
 WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "True or False"}
+SEEDS = ("seed", "seeds")  # parameters that hold them
+STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 UNKNOWN = object()  # the value of what is not written as a literal
 
 
@@ -70,7 +73,10 @@ def _values(source: str) -> Iterator[tuple[str, ast.expr]]:
 def check_values(
     defaults: Mapping[str, Any], values: Mapping[str, Any], file: Path | None = None
 ) -> None:
-    """Raise `InputError` for a parameter that a notebook does not have, or of another type."""
+    """Raise `InputError` for a parameter that a notebook does not have, or of another type.
+
+    ``seed`` and ``seeds`` must be seeds, as `settings.seed_of` takes them.
+    """
     unknown = sorted(set(values) - set(defaults))
     if unknown:
         raise InputError(
@@ -81,10 +87,14 @@ def check_values(
         )
     for name, value in values.items():
         kind = _kind(defaults[name])
-        if value is UNKNOWN or kind is Any:
+        if kind is Any:
             continue
+        if value is UNKNOWN:  # papermill writes float('nan')
+            raise InputError(
+                f"the parameter {name} is no finite value", file=file, expected=_in_words(kind)
+            )
         try:
-            TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
+            TypeAdapter(kind, config=STRICT).validate_python(value)
         except ValidationError:
             raise InputError(
                 f"the parameter {name} has the wrong type",
@@ -93,6 +103,9 @@ def check_values(
                 found=f"{reprlib.repr(value)} ({type(value).__name__})",
                 remedy=f"give it to papermill as {_option(name, kind)}",
             ) from None
+        if name in SEEDS and value is not None:
+            for seed in value if isinstance(value, list) else [value]:
+                seed_of(seed)
 
 
 def check() -> None:

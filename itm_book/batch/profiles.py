@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from itm_book.records import grids
+from itm_book.records.yaml_files import read_yaml
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 
@@ -75,12 +75,7 @@ def find_profile(profile: Path | str) -> tuple[Path, dict[str, Any]]:
             "no such profile", found=profile, expected=f"a folder with config.yaml, or {names}"
         )
     file = folder / "config.yaml"
-    try:
-        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError("not readable as YAML", file=file, found=str(error)) from None
-    if not isinstance(settings, dict):
-        raise InputError("not a mapping", file=file, found=type(settings).__name__)
+    settings = read_yaml(file)
     executor = settings.get("executor", "local")
     if executor != "local" and not find_spec(f"snakemake_executor_plugin_{executor}"):
         raise InputError(

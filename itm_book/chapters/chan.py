@@ -15,8 +15,10 @@ from torch import Tensor
 
 from itm_book.reference.chan import chan_score, hard, soft
 
+Numbers = dict[str, float]
 
-def limit(W: Tensor, V: Tensor) -> dict[str, float]:
+
+def limit(W: Tensor, V: Tensor) -> Numbers:
     """Return the largest difference of soft from hard relevance at four temperatures.
 
     Soft coding becomes hard coding as the temperature grows. At the temperature that is trained
@@ -28,7 +30,7 @@ def limit(W: Tensor, V: Tensor) -> dict[str, float]:
     return {f"temperature {t:g}": float(gap) for t, gap in gaps.items()}
 
 
-def twice(W: Tensor, V: Tensor) -> dict[str, float]:
+def twice(W: Tensor, V: Tensor) -> Numbers:
     r"""Return what a caption gains when every word is said twice: by LSE, and by the mean.
 
     Hard coding looks at each word by itself, so a repeated word has the same relevance. The sum
@@ -44,7 +46,7 @@ def twice(W: Tensor, V: Tensor) -> dict[str, float]:
     return {pool: float(gain) for pool, gain in gains.items()}
 
 
-def gradient(W: Tensor, V: Tensor) -> dict[str, float]:
+def gradient(W: Tensor, V: Tensor) -> Numbers:
     """Return how many regions get a gradient under hard and under soft coding.
 
     Under hard coding at most one region a word: those that were chosen. Regions that no word

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from itm_book.reference.constraints import ccr_loss, ccs_loss
 
+Numbers = dict[str, float]
 
-def ccr_uniform(query: Tensor, keys: Tensor, A: Tensor, swapped: Tensor) -> dict[str, float]:
+
+def ccr_uniform(query: Tensor, keys: Tensor, A: Tensor, swapped: Tensor) -> Numbers:
     r"""Return CCR of uniform attention, and its agreement with the dot products.
 
     What was attended to and what was passed over are then the same mean, so the loss is the margin.
@@ -26,11 +28,12 @@ def ccr_uniform(query: Tensor, keys: Tensor, A: Tensor, swapped: Tensor) -> dict
     loss = ccr_loss(query, keys, uniform, margin=0.2)
     assert torch.isclose(loss, loss.new_tensor(0.2), atol=1e-4)
     step, S = -torch.autograd.grad(loss, uniform)[0], query @ keys.mT  # [L, R] each
-    correlations = [torch.corrcoef(torch.stack(rows))[0, 1] for rows in zip(step, S, strict=True)]
+    rows = zip(step, S, strict=True)
+    correlations = [torch.corrcoef(torch.stack(pair))[0, 1] for pair in rows]
     return {"loss": loss.item(), "correlation": float(torch.stack(correlations).mean())}
 
 
-def ccr_one_region(query: Tensor, keys: Tensor, A: Tensor, swapped: Tensor) -> dict[str, float]:
+def ccr_one_region(query: Tensor, keys: Tensor, A: Tensor, swapped: Tensor) -> Numbers:
     """Return CCR of attention to the best region alone, of the host's, and of the worst alone.
 
     With a margin of 1, so that hardly any word is without loss: CCR is lowest where all weight is
@@ -39,12 +42,13 @@ def ccr_one_region(query: Tensor, keys: Tensor, A: Tensor, swapped: Tensor) -> d
     recall.
     """
     S = query @ keys.mT  # [L, R]
-    best, worst = (torch.eye(len(keys)).to(S)[x] for x in (S.argmax(1), S.argmin(1)))  # [L, R]
+    alone = torch.eye(len(keys)).to(S)  # [R, R]  all weight on one region
+    best, worst = alone[S.argmax(1)], alone[S.argmin(1)]  # [L, R]
     attentions = {"best region": best, "as it is": A, "worst region": worst}
     return {name: float(ccr_loss(query, keys, a, margin=1.0)) for name, a in attentions.items()}
 
 
-def ccs_same_word(query: Tensor, keys: Tensor, A: Tensor, swapped: Tensor) -> dict[str, float]:
+def ccs_same_word(query: Tensor, keys: Tensor, A: Tensor, swapped: Tensor) -> Numbers:
     """Return CCS with the swapped words, and with each word swapped for itself.
 
     A word swapped for itself fits exactly as well, so the loss is the margin, whatever the
@@ -53,4 +57,5 @@ def ccs_same_word(query: Tensor, keys: Tensor, A: Tensor, swapped: Tensor) -> di
     """
     itself = ccs_loss(query, keys, A, query, margin=0.2)
     assert torch.isclose(itself, itself.new_tensor(0.2), atol=1e-6)
-    return {"another word": float(ccs_loss(query, keys, A, swapped)), "itself": float(itself)}
+    another = ccs_loss(query, keys, A, swapped)
+    return {"another word": float(another), "itself": float(itself)}

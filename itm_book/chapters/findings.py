@@ -100,7 +100,7 @@ def table(found: Found) -> HTML:
     ]
     every = report.claims(shown)
     every.loc[every["paper"].duplicated(), "paper"] = ""
-    every.attrs["wrap"] = ["claim", *(name for name in every if name.startswith("on "))]
+    every.attrs["wrap"] = ["claim", *(f"on {name}" for name in (SCENES, PHOTOGRAPHS))]
     return report.html(every, f"Every claim of the three papers: {found.status}")
 
 

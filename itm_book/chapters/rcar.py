@@ -19,23 +19,25 @@ from itm_book.reference.plain import Function
 from itm_book.reference.rcar import Maps, attend, rar, rcr, rcr_score, similarity
 
 Steps = list[Maps]
+Numbers = dict[str, float]
 
 
-def zero_maps(W: Tensor, V: Tensor, steps: Steps, w_s: Function, t: float) -> dict[str, float]:
+def zero_maps(W: Tensor, V: Tensor, steps: Steps, w_s: Function, t: float) -> Numbers:
     r"""Return the score of RCR whose last maps are zero, and the score of the host.
 
     Then $e_i$ stays a vector of ones and $\lambda_i$ the temperature of the host, so that every
     pass is the first one again and the score is the host's. RCR is a *correction*: small weights
-    begin near the host.
+    begin near the host. (Of the maps of RCAR the last step has none for RCR.)
     """
-    still = [replace(maps, W_2=lambda a: 0 * W, w_2=lambda a: 0 * a[:, :1]) for maps in steps]
+    zero = {"W_2": lambda a: 0 * W, "w_2": lambda a: 0 * a[:, :1]}
+    still = [replace(maps, **zero) for maps in steps[:-1]]
     regulated = rcr_score(W, V, still, w_s, t)
     host = rcr_score(W, V, [], w_s, t)
     assert torch.isclose(regulated, host, atol=1e-6)
     return {"RCR with zero maps": float(regulated), "host": float(host)}
 
 
-def signs(W: Tensor, V: Tensor, steps: Steps, w_s: Function, t: float) -> dict[str, float]:
+def signs(W: Tensor, V: Tensor, steps: Steps, w_s: Function, t: float) -> Numbers:
     r"""Return how the channel factors are distributed after the first correction, in percent.
 
     $e$ begins at 1 and $\tanh$ is above $-1$, so after one correction $e$ lies between 0 and 1: a
@@ -50,7 +52,7 @@ def signs(W: Tensor, V: Tensor, steps: Steps, w_s: Function, t: float) -> dict[s
     return {name: 100 * float(share.float().mean()) for name, share in shares.items()}
 
 
-def equal_weights(W: Tensor, V: Tensor, steps: Steps, w_s: Function, t: float) -> dict[str, float]:
+def equal_weights(W: Tensor, V: Tensor, steps: Steps, w_s: Function, t: float) -> Numbers:
     r"""Return the difference between RAR without $w$ and the mean, and between one step and two.
 
     All words then agree equally, $\beta$ is $1 / L$, and the result is the mean of the similarity

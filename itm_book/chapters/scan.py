@@ -14,8 +14,10 @@ from torch import Tensor
 from itm_book.reference.plain import cosine
 from itm_book.reference.scan import attention, scan_score
 
+Numbers = dict[str, float]
 
-def temperature(W: Tensor, V: Tensor) -> dict[str, float]:
+
+def temperature(W: Tensor, V: Tensor) -> Numbers:
     """Return the score at four temperatures.
 
     At temperature 0 every region has the same weight, so every word is compared with the mean
@@ -29,7 +31,7 @@ def temperature(W: Tensor, V: Tensor) -> dict[str, float]:
     return {f"temperature {t:g}": float(score) for t, score in scores.items()}
 
 
-def order(W: Tensor, V: Tensor) -> dict[str, float]:
+def order(W: Tensor, V: Tensor) -> Numbers:
     """Return the score, and the score with words and regions in another order.
 
     Nothing changes: attention, normalisation and mean do not know where a word stands. Word order
@@ -41,7 +43,7 @@ def order(W: Tensor, V: Tensor) -> dict[str, float]:
     return {"as it is": float(score), "both reversed": float(reversed_score)}
 
 
-def without_mixtures(W: Tensor, V: Tensor) -> dict[str, float]:
+def without_mixtures(W: Tensor, V: Tensor) -> Numbers:
     r"""Return the largest difference between two ways to compute the cosines.
 
     With $\hat v_l = \sum_r a_{lr} v_r$ the numerator is $w_l^\top \hat v_l = \sum_r a_{lr} s_{lr}$,

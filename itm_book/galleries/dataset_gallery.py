@@ -17,24 +17,34 @@ import torch
 
 from itm_book.checkpoints.imported_runs import ImportedRun, vocabulary_hash
 from itm_book.datasets.run_features import run_features
+from itm_book.galleries.gallery_note import (
+    FILES,
+    damaged,
+    files_of,
+    read_note,
+    require_files,
+    with_checksum,
+)
 from itm_book.galleries.matcher_note import located, matcher_note, noted_matcher, relative
 from itm_book.galleries.photograph_names import NOTE
 from itm_book.galleries.results import GalleryHit, GalleryResult
 from itm_book.pairs.pair_records import records_of
+from itm_book.search.gallery_store import NOTE as STORE
 from itm_book.search.sentences import require_sentence
 from itm_book.search.two_stage import (
     CANDIDATES,
+    FIRST,
+    INDEX,
     TwoStage,
     build_two_stage,
     encode_captions,
     open_two_stage,
 )
 from itm_core.data.dataset import Split, load_split
-from itm_core.errors import InputError
 from itm_core.evaluation.scoring import chunked, score_fragments
 from itm_core.experiments.prepare import encode
 from itm_core.experiments.run import Run
-from itm_core.files import read_json, write_json
+from itm_core.files import write_json
 
 VOCABULARY = "vocabulary.json"  # of imported checkpoints that have none in their folder
 
@@ -54,6 +64,8 @@ def index_dataset(
     """
     images = load_split(dataset, split)
     features = run_features(run, images)
+    if (folder / NOTE).exists():  # what is there already is not built again
+        require_files(folder, read_note(folder))
     captions = encode(load_split(dataset, "train"), run.vocabulary)
     search = build_two_stage(
         run.matcher(),
@@ -66,8 +78,14 @@ def index_dataset(
     )
     if isinstance(run, ImportedRun) and run.words is not None:  # sentences need the same file
         run.words.save(folder / VOCABULARY)
-    place = {"dataset": relative(dataset, folder), "split": split}
-    write_json(folder / NOTE, {"matcher": matcher_note(run, folder), **place, "ids": images.ids})
+    note = {
+        "matcher": matcher_note(run, folder),
+        "dataset": relative(dataset, folder),
+        "split": split,
+        "ids": images.ids,
+        FILES: files_of(folder, (FIRST, INDEX, STORE, VOCABULARY)),
+    }
+    write_json(folder / NOTE, with_checksum(note))
     return search
 
 
@@ -78,7 +96,8 @@ class DatasetGallery:
     """
 
     def __init__(self, folder: Path, matcher: str | None = None) -> None:
-        note = _read_note(folder)
+        note = read_note(folder)
+        require_files(folder, note)
         self.folder, words = folder, folder / VOCABULARY
         self.run = noted_matcher(
             note["matcher"], folder, chosen=matcher, words=words if words.exists() else None
@@ -86,7 +105,7 @@ class DatasetGallery:
         self._search = open_two_stage(self.run.matcher(), folder)
         self.names = [[name] for name in note["ids"]]
         if len(self.names) != len(self._search.store):
-            raise _damaged(folder, f"{len(self.names)} ids for {len(self._search.store)} images")
+            raise damaged(folder, f"{len(self.names)} ids for {len(self._search.store)} images")
         self._split = _split_of(note, folder)
 
     def __len__(self) -> int:
@@ -163,28 +182,3 @@ def _split_of(note: Mapping[str, Any], folder: Path) -> Split | None:
         return None
     split = load_split(dataset, note["split"])
     return split if split.ids == note["ids"] else None
-
-
-def _read_note(folder: Path) -> dict[str, Any]:
-    """Return the note of `index_dataset`; of former galleries the absolute path of the run."""
-    note = read_json(folder / NOTE)
-    if isinstance(note.get("run"), str):
-        note["matcher"] = {"run": note["run"]}
-    matcher = note.get("matcher")
-    places = [matcher.get(key) for key in ("name", "run")] if isinstance(matcher, dict) else []
-    if not any(isinstance(place, str) for place in places):
-        raise _damaged(folder, f"matcher {matcher!r}")
-    ids = note.get("ids")
-    if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
-        raise _damaged(folder, "ids that are not a list of names")
-    return note
-
-
-def _damaged(folder: Path, problem: str) -> InputError:
-    return InputError(
-        "the note of the gallery is damaged",
-        file=folder / NOTE,
-        expected="the matcher, and one id for each image",
-        found=problem,
-        remedy="run itm index again",
-    )

@@ -18,7 +18,8 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from itm_book.datasets.run_features import require_same_extractor
-from itm_book.folders import is_free
+from itm_book.folders import require_free
+from itm_book.galleries.gallery_note import read_note, with_checksum
 from itm_book.galleries.matcher_note import located, matcher_note, noted_matcher, relative
 from itm_book.galleries.photograph_gallery import PhotographGallery
 from itm_book.galleries.photograph_names import NOTE, outside, photographs_at, photographs_below
@@ -34,13 +35,11 @@ from itm_book.photographs.picture_sources import OWN, PictureFiles, Source
 from itm_book.photographs.region_features import described
 from itm_book.photographs.run_pictures import backbone_of, boxes_of
 from itm_core.data.feature_notes import NOTE as FEATURES
-from itm_core.data.feature_notes import read_note
+from itm_core.data.feature_notes import read_note as read_features_note
 from itm_core.data.photographs import PhotographError
 from itm_core.errors import InputError, escaped
 from itm_core.experiments.run import Run
-from itm_core.files import locked, read_json, write_json
-
-PARTS = {"photographs": str, "matcher": dict, "unreadable": dict}
+from itm_core.files import locked, write_json
 
 
 @dataclass(frozen=True)
@@ -82,30 +81,15 @@ def photograph_note(folder: Path) -> dict[str, Any] | None:
 
     Raises `InputError` for a gallery of a dataset, and for a damaged note.
     """
-    path = folder / NOTE
-    if not path.exists():
+    if not (folder / NOTE).exists():
         return None
-    note = read_json(path)
-    if "ids" in note:
+    note = read_note(folder)
+    if "photographs" not in note:
         raise InputError(
             "this gallery is of a dataset",
             file=folder,
             expected="a gallery of photographs",
             remedy="name another folder; a dataset is indexed as a whole",
-        )
-    wrong = [name for name, kind in PARTS.items() if not isinstance(note.get(name), kind)]
-    matcher = note.get("matcher")
-    if not wrong and not {"name", "run"} & set(matcher if isinstance(matcher, dict) else {}):
-        wrong = ["matcher"]
-    pictures = note.get("pictures")
-    if pictures is not None and not isinstance(pictures, dict):
-        wrong = [*wrong, "pictures"]
-    if wrong:
-        raise InputError(
-            "the note of the gallery is damaged",
-            file=path,
-            found=f"no valid {', '.join(wrong)}",
-            remedy="delete the folder and run itm index again",
         )
     return note
 
@@ -150,7 +134,7 @@ def index_photographs(
     note = photograph_note(folder)
     if note is None:
         assert run is not None  # only a gallery knows another one
-        _require_free(folder)
+        require_free(folder, NOTE)
         note = {"matcher": matcher_note(run, folder), "pictures": None, "unreadable": {}}
     else:
         _require_same_place(photographs, folder, note)
@@ -159,7 +143,7 @@ def index_photographs(
     with _writing(folder):
         kept = {name: digest for name, digest in (note["pictures"] or {}).items() if outside(name)}
         if note["pictures"] is None:
-            write_json(folder / NOTE, note)
+            write_json(folder / NOTE, with_checksum(note))
         unreadable = {name: why for name, why in note["unreadable"].items() if outside(name)}
         unreadable |= listed.unreadable
         return _update(folder, note, run, kept, listed.files, unreadable, computing)
@@ -208,17 +192,6 @@ def _named(wanted: str, note: Mapping[str, Any], folder: Path) -> list[str]:
             remedy=f"itm gallery list {folder} prints the names",
         )
     return names
-
-
-def _require_free(folder: Path) -> None:
-    """Raise `InputError` when a folder without a gallery has files of something else."""
-    if not is_free(folder):
-        raise InputError(
-            "this folder holds something else",
-            file=folder,
-            found=f"files, and no {NOTE}",
-            remedy="name another folder for the gallery",
-        )
 
 
 def _require_same_place(photographs: Path, folder: Path, note: Mapping[str, Any]) -> None:
@@ -289,7 +262,7 @@ def _update(
         )
     before = note["pictures"] or {}
     now = {**note, "pictures": pictures, "unreadable": dict(sorted(reasons.items()))}
-    write_json(folder / NOTE, now)
+    write_json(folder / NOTE, with_checksum(now))
     prune(folder, set(pictures.values()))
     added, removed = len(pictures.keys() - before.keys()), len(before.keys() - pictures.keys())
     gallery = PhotographGallery(folder, now, run)
@@ -306,7 +279,7 @@ def _compute(
     files = list(paths.values())
     source = Source(OWN, [path.name for path in files], [], PictureFiles(files))
     task = PictureTask(sources=[source], backbone=backbone, boxes=boxes)
-    if read_note(folder) is None:
+    if read_features_note(folder) is None:
         parts = {"source": "photographs", "images": {}, "left_out": []}
         write_json(folder / FEATURES, task.note(run.config["region_count"]) | parts)
     failed = {}

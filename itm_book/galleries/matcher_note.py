@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from itm_book.checkpoints import shipped_matchers
-from itm_book.checkpoints.imported_runs import load_run, weights_hash
+from itm_book.checkpoints.imported_runs import load_run, vocabulary_hash, weights_hash
 from itm_core.errors import InputError
 from itm_core.experiments.run import Run
 
@@ -35,7 +35,7 @@ def matcher_note(run: Run, folder: Path) -> dict[str, Any]:
         place = {"name": run.folder.resolve().name}
     else:
         place = {"run": relative(run.folder, folder)}
-    return {**place, "weights": weights_hash(run)}
+    return {**place, "weights": weights_hash(run), "vocabulary": vocabulary_hash(run.vocabulary)}
 
 
 def noted_matcher(
@@ -44,26 +44,30 @@ def noted_matcher(
     """Return the matcher that a gallery was made with.
 
     Args:
-        note: of `matcher_note`; without ``weights`` they are not compared.
+        note: of `matcher_note`; without ``weights`` or ``vocabulary`` these are not compared.
         folder: of the gallery.
         chosen: a name or a folder that is used instead of the noted one, such as its new place.
         words: the vocabulary of an imported checkpoint.
 
-    Raises `InputError` when it is not found, or has other weights.
+    Raises `InputError` when it is not found, or has other weights or another vocabulary.
     """
     place = chosen or note.get("name") or _run_folder(note["run"], folder)
     run = shipped_matchers.load(place) if words is None else load_run(place, vocabulary=words)
-    expected = note.get("weights")
-    digest = None if expected is None else weights_hash(run)
-    if digest != expected:
-        raise InputError(
-            "this gallery was made with other weights",
-            file=folder,
-            expected=f"SHA-256 {expected}",
-            found=f"{digest} of {run.folder}",
-            remedy="name the matcher that it was made with (--matcher), or index into another "
-            "folder",
-        )
+    hashes = {
+        "weights": lambda: weights_hash(run),
+        "vocabulary": lambda: vocabulary_hash(run.vocabulary),
+    }
+    for what, computed in hashes.items():
+        expected = note.get(what)
+        if expected is not None and (digest := computed()) != expected:
+            raise InputError(
+                f"this gallery was made with other {what if what == 'weights' else 'words'}",
+                file=folder,
+                expected=f"SHA-256 {expected}",
+                found=f"{digest} of {run.folder}",
+                remedy="name the matcher that it was made with (--matcher), or index into another "
+                "folder",
+            )
     return run
 
 

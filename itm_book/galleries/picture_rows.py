@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -28,6 +28,7 @@ from itm_core.files import whole_file
 
 ROWS = "pictures"  # the subfolder of a gallery
 PARTS = ("features", "boxes", "size", "picture")
+CHECKSUM = "sha256"  # in the metadata of a file
 QUALITY = 85  # of the smaller copy, in WebP
 
 
@@ -78,7 +79,15 @@ def write_row(folder: Path, digest: str, row: PictureRow) -> None:
         "picture": np.frombuffer(row.picture, np.uint8),
     }
     with whole_file(row_file(folder, digest)) as partial:
-        partial.write_bytes(save(arrays))
+        partial.write_bytes(save(arrays, {CHECKSUM: _checksum(digest, arrays)}))
+
+
+def _checksum(digest: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """Return the SHA-256 of the arrays of a content, and of its own hash."""
+    checksum = hashlib.sha256(digest.encode())
+    for name in PARTS:
+        checksum.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return checksum.hexdigest()
 
 
 def read_rows(folder: Path, digests: Sequence[str], *parts: str) -> tuple[np.ndarray, ...]:
@@ -93,8 +102,12 @@ def read_rows(folder: Path, digests: Sequence[str], *parts: str) -> tuple[np.nda
 def _read_parts(path: Path, parts: Sequence[str]) -> list[np.ndarray]:
     try:
         with safe_open(path, "numpy") as file:
-            return [file.get_tensor(part) for part in parts]
-    except (OSError, SafetensorError) as error:
+            expected = (file.metadata() or {}).get(CHECKSUM)  # former files have none
+            read = {name: file.get_tensor(name) for name in (PARTS if expected else parts)}
+        if expected and _checksum(path.stem, read) != expected:
+            raise ValueError("other values than were written")
+        return [read[part] for part in parts]
+    except (OSError, SafetensorError, ValueError) as error:
         raise InputError(
             "the stored features of a photograph are missing or damaged",
             file=path,

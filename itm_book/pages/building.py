@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from itm_book.folders import swap
-from itm_book.pages import run_pages, staging
+from itm_book.pages import citations, run_pages, staging
 from itm_book.pages.chapters import (
     SEEDS,
     TOC,
@@ -33,6 +33,7 @@ from itm_book.pages.chapters import (
 )
 from itm_book.pages.clone import executed_of, find_root, home_of
 from itm_book.pages.execution import RECORD, execute
+from itm_book.pages.site_config import staged_config
 from itm_book.records import grids
 from itm_book.records.grids import Cell
 from itm_book.shipped import shipped
@@ -137,7 +138,7 @@ def stage(root: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     hidden = shutil.ignore_patterns(".*", "__pycache__")
-    shutil.copy2(root / "_config.yml", folder)
+    (folder / "_config.yml").write_text(staged_config(root / "_config.yml"), encoding="utf-8")
     for name in ("book", "notebooks"):
         shutil.copytree(root / name, folder / name, ignore=hidden)
     shutil.copytree(shipped("published"), folder / "data" / "published")  # pages link to them
@@ -155,6 +156,8 @@ def stage(root: Path) -> Path:
         _records(root),
         notebooks=folder / "notebooks",
     )
+    page = folder / "book" / "generated" / "citation.md"
+    page.write_text(citations.citation_page(root), encoding="utf-8")
     run_pages.write_runs_page(folder / "book" / "generated" / "runs.md", root / "data" / "runs")
     return folder
 

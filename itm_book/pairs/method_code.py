@@ -50,7 +50,7 @@ def answer(function: Callable[..., Mapping[str, float]], *arguments: Any) -> Mar
     text = inspect.getdoc(function) or ""
     results = function(*arguments)
     width = max(map(len, results))
-    lines = [f"{name:<{width}}  {value:.4f}" for name, value in results.items()]
+    lines = [f"{name:<{width}}  {value:.4g}" for name, value in results.items()]
     parts = (text.partition("\n\n")[2], _code(without_docstring(function)).data)
     return Markdown("\n\n".join((*parts, _code("\n".join(lines), "text").data)))
 

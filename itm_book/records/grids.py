@@ -24,17 +24,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import Field, model_validator
 
+from itm_book.records.yaml_files import read_yaml
 from itm_book.shipped import shipped
 from itm_core.data.dataset import load_dataset
+from itm_core.data.names import require_folder_name
 from itm_core.errors import InputError
 from itm_core.experiments import recipes
 from itm_core.experiments.methods import DEFAULT_PROFILE
 from itm_core.experiments.recipes import Recipe
 from itm_core.experiments.runs import ROOT, Spec, configuration, folder_of
-from itm_core.files import reading
 from itm_core.settings import SEEDS, NotNegative, Settings, did_you_mean, one_of
 
 FOLDER = shipped("grids")
@@ -65,7 +65,9 @@ class Row(Settings):
 
     def name_at(self, profile: str) -> str:
         """Return the name of the recipe with a profile; that of Scenes has no ending."""
-        return self.recipe if profile == DEFAULT_PROFILE else f"{self.recipe}-{profile}"
+        return recipes.canonical_name(
+            self.recipe if profile == DEFAULT_PROFILE else f"{self.recipe}-{profile}"
+        )
 
 
 class Size(Settings):
@@ -110,7 +112,13 @@ class Grid(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Grid:
-        """Raise `InputError` for a row that is named and missing, or whose recipe is not valid."""
+        """Raise `InputError` for a name that is no folder's, or of a row that is missing."""
+        for name, size in self.sizes.items():
+            require_folder_name(name, "size")
+            require_folder_name(size.dataset, f"size {name}: dataset")
+            _require_distinct(f"size {name}: seeds", size.seeds)
+        for name, row in self.rows.items():
+            _require_distinct(f"row {name}: seeds", row.seeds)
         named = [(f"row {name}: host", row.host) for name, row in self.rows.items() if row.host]
         for name, members in self.ensembles.items():
             named += [(f"ensemble {name}", member) for member in members]
@@ -153,6 +161,7 @@ class Grid(Settings):
             seeds: of every row, in the place of those of the size and of the row.
         """
         at = self.size(size)
+        _require_distinct("seeds", seeds)
         return [
             Cell(
                 row=name,
@@ -172,6 +181,12 @@ class Grid(Settings):
     def host(self, name: str) -> str:
         """Return the row that a row is compared with; empty where there is none."""
         return self.rows[name].host if name in self.rows else ""
+
+
+def _require_distinct(name: str, seeds: Sequence[int] | None) -> None:
+    """Raise `InputError` for no seed, or one that is repeated: its run would count twice."""
+    if seeds is not None and not 0 < len(set(seeds)) == len(seeds):
+        raise InputError(f"{name}: one or more, each once", found=list(seeds))
 
 
 def names(folder: Path = FOLDER) -> list[str]:
@@ -205,17 +220,11 @@ def load(name: str | Path, folder: Path = FOLDER) -> Grid:
             remedy=did_you_mean(name, names(folder))
             or "itm grid lists the grids; a grid of your own is named by its file (.yml)",
         )
-    try:
-        with reading(path):
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError("not readable as YAML", file=path, found=str(error)) from None
-    if not isinstance(content, dict):
-        raise InputError("not a mapping", file=path, found=type(content).__name__)
+    content = read_yaml(path)
     if "name" in content:
         raise InputError("unknown key of Grid", file=path, found="name", remedy="leave it out")
     try:
-        grid = Grid.read({"name": path.stem, **content}, file=path)
+        grid = Grid.of_file({"name": path.stem, **content}, path)
         _check_recipes(grid)
     except InputError as error:
         if error.file is not None:

@@ -35,7 +35,7 @@ def soft(query: Tensor, keys: Tensor, temperature: float = 10.0) -> Tensor:
 
 
 def log_sum_exp(relevance: Tensor, temperature: float = 10.0) -> Tensor:
-    """Return a soft maximum of the relevance, ``temperature`` times as large, as released."""
+    """Return a soft maximum of the relevance, unscaled as in the released code."""
     return (temperature * relevance).exp().sum(-1).log()
 
 

@@ -79,7 +79,8 @@ def rcar_score(
     query: Tensor, keys: Tensor, steps: Sequence[Maps], w_s: Function, temperature: float
 ) -> Tensor:
     """Return the score of one pair with both regulators."""
-    e, t = torch.ones_like(query), torch.full_like(query[..., :1], temperature)  # [L, D], [L, 1]
+    e = torch.ones_like(query)  # [L, D]
+    t = torch.full_like(query[..., :1], temperature)  # [L, 1]
     for k, maps in enumerate(steps):
         a = similarity(query, attend(query, keys, e, t), maps)  # [L, K]
         if k == 0:

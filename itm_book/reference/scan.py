@@ -26,9 +26,9 @@ def log_sum_exp(relevance: Tensor, temperature: float = 6.0) -> Tensor:
 
 
 def clipped_l2norm(S: Tensor) -> Tensor:
-    """Return the dot products, damped where negative, with unit length over the queries."""
+    """Return the dot products, damped below zero, at unit length over the queries."""
     S = torch.where(S > 0, S, 0.1 * S)  # [L, R]  the paper has max(S, 0)
-    return S / (S.pow(2).sum(-2, keepdim=True).sqrt() + 1e-8)  # [L, R]  each key's column
+    return S / (S.pow(2).sum(-2, keepdim=True).sqrt() + 1e-8)  # [L, R]
 
 
 def attention(
@@ -49,7 +49,7 @@ def scan_score(
     temperature: float = 9.0,
     pool: Function = mean,
 ) -> Tensor:
-    """Return the score of one pair, words as queries and regions as keys, or the reverse."""
+    """Return the score of one pair: words are queries and regions keys, or reversed."""
     A = attention(query, keys, normalise, temperature)  # [L, R]
     attended = A @ keys  # [L, D]  each query's mixture of the keys
     relevance = cosine(query, attended)  # [L]

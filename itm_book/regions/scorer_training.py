@@ -27,7 +27,7 @@ from itm_book.regions.box_scorer import ScorerNetwork, anchors, corners
 from itm_book.regions.efficientnet import CHANNELS, DEEP, MIDDLE, EfficientNetLite
 from itm_core.evaluation.attention_quality import iou
 from itm_core.files import read_json, write_json
-from itm_core.settings import SEEDS, Count, NotNegative, Positive, Settings
+from itm_core.settings import SEEDS, Count, NotNegative, Positive, Settings, Times
 
 POSITIVE, NEGATIVE = 0.5, 0.4
 FOCUS = 2.0  # exponent of the focal loss
@@ -39,7 +39,7 @@ BLOCK = 256  # pictures between two notes of the progress
 class ScorerSettings(Settings):
     """Settings of the training; the shipped scorer has the defaults."""
 
-    epochs: Count = 4
+    epochs: Times = 4
     batch: Count = 16
     learning_rate: Positive = 2e-3  # highest of the one-cycle schedule
     weight_decay: NotNegative = 0.01

@@ -3,7 +3,7 @@
 Each image is encoded once by a matcher. The folder contains:
 
 ==================  ==========================================================================
-``gallery.json``    content, hashes of weights and features, number of encoded images
+``gallery.json``    content, hashes of weights, features and arrays, number of encoded images
 ``regions.npy``     ``[I, R, D]`` float32, float16 or int8
 ``scales.npy``      ``[I, R]`` float32, the step of int8 per region: largest value / 127
 ``whole.npy``       ``[I, D]`` float32 pooled vectors, for encoders that compute them
@@ -32,13 +32,13 @@ from torch.nn.functional import pad
 from tqdm.auto import tqdm
 
 from itm_book.datasets.layout_writing import save_array
-from itm_book.folders import is_free, require_space, reserve
+from itm_book.folders import require_free, require_space, reserve
 from itm_core.data.arrays import array, release
 from itm_core.data.ragged import region_lens
 from itm_core.encoders.fragments import Fragments
 from itm_core.errors import InputError
 from itm_core.evaluation.scoring import encode_images, encode_regions
-from itm_core.files import make_folder, read_json, space_checked, write_json
+from itm_core.files import make_folder, read_json, sha256, space_checked, write_json
 from itm_core.models import Matcher
 from itm_core.models.former_parameters import former_name
 from itm_core.settings import one_of
@@ -50,6 +50,10 @@ STEPS = 127  # largest int8 value
 NOTE = "gallery.json"
 POOLED = "whole"  # name of the pooled vectors in the format of existing galleries
 LENS = "lens"
+ARRAYS = ("regions", "scales", POOLED, LENS)
+FILES = "files"  # of the note: the SHA-256 of the arrays, when all images are encoded
+HASHED = 2**28  # bytes; larger arrays are not read at every opening
+MAX_SIDE = 2**40
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +179,15 @@ def open_store(folder: Path | str) -> GalleryStore:
             found=f"{note['done']} done",
             remedy="run the same command again: it resumes the build",
         )
+    for name, expected in note.get(FILES, {}).items():
+        if (found := sha256(folder / name)) != expected:
+            raise InputError(
+                "not the array that was written for this gallery",
+                file=folder / name,
+                expected=f"SHA-256 {expected}",
+                found=found,
+                remedy="delete the folder and build the gallery again: itm index",
+            )
     return GalleryStore(
         folder,
         note["kind"],
@@ -204,7 +217,16 @@ def _read_note(folder: Path) -> dict[str, Any]:
     """Return the note of a gallery; raises `InputError` when a part of it is missing."""
     note = read_json(folder / NOTE)
     parts = {"kind": str, "shape": list, POOLED: bool, "weights": str, "done": int}
-    wrong = [name for name, kind in parts.items() if not isinstance(note.get(name), kind)]
+    wrong = [name for name, kind in parts.items() if type(note.get(name)) is not kind]
+    if not wrong:
+        shape, files = note["shape"], note.get(FILES, {})
+        fits = {
+            "kind": note["kind"] in KINDS,
+            "shape": len(shape) == 3 and all(type(n) is int and 0 < n < MAX_SIDE for n in shape),
+            "done": note["done"] >= 0,
+            FILES: isinstance(files, dict) and {*files} <= {f"{n}.npy" for n in ARRAYS},
+        }
+        wrong = [name for name, fit in fits.items() if not fit]
     if wrong:
         raise InputError(
             "the note of the gallery is damaged",
@@ -218,13 +240,7 @@ def _read_note(folder: Path) -> dict[str, Any]:
 def _done(folder: Path, wanted: dict[str, Any]) -> int:
     """Return the number of encoded images of the wanted gallery in a folder."""
     if not (folder / NOTE).exists():
-        if not is_free(folder):
-            raise InputError(
-                "this folder has other files",
-                file=folder,
-                found=f"no {NOTE} in it",
-                remedy="name another folder, or delete this one",
-            )
+        require_free(folder, NOTE)
         return 0
     note = _read_note(folder)
     differs = [name for name in (*wanted, LENS) if note.get(name) != wanted.get(name)]
@@ -261,13 +277,22 @@ def _encode(
         for values in arrays.values():
             values.flush()
             release(values)
-        write_json(folder / NOTE, wanted | {"done": stop})
+        files = {FILES: _hashes(folder)} if stop == len(features) else {}
+        write_json(folder / NOTE, wanted | {"done": stop} | files)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of the arrays of at most `HASHED` bytes, by the names of their files."""
+    paths = [folder / f"{name}.npy" for name in ARRAYS]
+    return {p.name: sha256(p) for p in paths if p.exists() and p.stat().st_size <= HASHED}
 
 
 def _opened(folder: Path, wanted: dict[str, Any], *, fresh: bool) -> dict[str, np.memmap]:
     """Return the arrays to write: new ones, or those of an interrupted build."""
     shapes = _shapes(wanted)
     if not fresh:
+        for name, (dtype, sides) in shapes.items():
+            array(folder / f"{name}.npy", sides, dtype)  # raises for another one
         return {name: np.lib.format.open_memmap(folder / f"{name}.npy", "r+") for name in shapes}
     arrays = {}
     for name, (dtype, sides) in shapes.items():

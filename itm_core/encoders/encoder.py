@@ -19,7 +19,7 @@ from itm_core.encoders.pooling import POOLINGS, make_pooling, to_fragments
 from itm_core.encoders.positions import POSITION_RULES, POSITION_WIDTH, BlockPositions
 from itm_core.encoders.region_blocks import ATTENDING_BLOCKS, HEADS, REGION_BLOCKS, make_block
 from itm_core.errors import InputError
-from itm_core.settings import Count, Fraction, Settings, name_in, registered
+from itm_core.settings import Depth, Fraction, Settings, Width, name_in, registered
 
 WORD_INITS: dict[str, Callable[[Tensor], Tensor]] = {
     "uniform": lambda vectors: nn.init.uniform_(vectors, -0.1, 0.1),
@@ -51,9 +51,9 @@ class EncoderSettings(Settings):
     """
 
     part: ClassVar[str] = "encoder"
-    embedding: Count = 1024
-    word_width: Count = 300
-    gru_layers: Count = 1
+    embedding: Width = 1024
+    word_width: Width = 300
+    gru_layers: Depth = 1
     bidirectional: bool = True
     normalise_regions: bool = True
     normalise_words: bool = True

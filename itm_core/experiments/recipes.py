@@ -11,14 +11,16 @@ Page: "Every method", "Add your own regulator".
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Self
 
 import pandas as pd
 from pydantic import model_validator
 
-from itm_core.constraints import ConstraintSettings, check_constraints
+from itm_core.constraints import CONSTRAINTS, ConstraintSettings, check_constraints
 from itm_core.encoders.encoder import EncoderSettings
 from itm_core.errors import InputError, similar_names
+from itm_core.experiments.effects import unused_widths
 from itm_core.experiments.former_names import present_name, with_present_names
 from itm_core.experiments.methods import DEFAULT_PROFILE, METHODS, PLUGINS, PROFILES, Method
 from itm_core.models import Attending, AttendingSettings, Matcher, Pooled, PooledSettings
@@ -59,9 +61,10 @@ class Recipe(Settings):
     def replace(self, *changes: str, **fields: Any) -> Self:
         """Return the recipe with some settings changed, each given as ``part.key=value``.
 
-        Raises `InputError` for an unknown key, or a value that does not fit. Changes that are
-        valid only together (``matcher.attention=hard`` and ``matcher.gate=none``) may come in
-        any order. ``fields`` are those of the recipe itself, as in `Settings.replace`.
+        Raises `InputError` for an unknown key, one that is given twice, a value that does not fit,
+        or a change without effect (`effects`). Changes that are valid only together
+        (``matcher.attention=hard`` and ``matcher.gate=none``) may come in any order. ``fields``
+        are those of the recipe itself, as in `Settings.replace`.
 
         >>> get("scan-t2i-mean").replace("training.epochs=2").training.epochs
         2
@@ -69,13 +72,17 @@ class Recipe(Settings):
         texts: dict[str, dict[str, str]] = {}
         for change in changes:
             part, key, text = _split_change(self, change)
-            texts.setdefault(part, {})[key] = text
+            if key in texts.setdefault(part, {}):
+                raise InputError(f"{part}.{key} is changed twice", found=" ".join(changes))
+            texts[part][key] = text
         parts = {
             part: type(settings).read({**dict(settings), **texts[part]})
             for part, settings in self.parts.items()
             if part in texts
         }
-        return super().replace(**parts, **fields)
+        recipe = super().replace(**parts, **fields)
+        changed = [(part, key) for part, keys in texts.items() for key in keys]
+        return recipe.changed(unused_widths(self.name, recipe.parts, self.parts, changed))
 
     def changed(self, parts: Mapping[str, Mapping[str, Any]]) -> Self:
         """Return the recipe with the given settings of each part changed."""
@@ -186,16 +193,35 @@ def names() -> list[str]:
 def get(name: str) -> Recipe:
     """Return the recipe called ``name``; raises `InputError` with similar names if there is none.
 
+    It has its `canonical_name`, so that the same recipe is the same run.
+
     >>> get("bfan-prob+rcr-smoke").regulator.kind
     'rcr'
     """
     method, plugins, profile = split_name(name)
     if method not in METHODS:
         raise _unknown_recipe(name)
-    recipe = _composed(name, METHODS[method], profile)
+    recipe = _composed(canonical_name(name), METHODS[method], profile)
     for plugin in plugins:
         recipe = _with_plugin(recipe, plugin)
     return recipe
+
+
+def canonical_name(name: str) -> str:
+    """Return the one name of a recipe, however its plug-ins are ordered.
+
+    Raises `InputError` for a plug-in that is given twice.
+
+    >>> canonical_name("saf+ccs+ccr+rcr-scenes")
+    'saf+rcr+ccr+ccs'
+    """
+    method, plugins, profile = split_name(name)
+    ordered = sorted(plugins, key=lambda plugin: (plugin in CONSTRAINTS, plugin))
+    for plugin, next_one in pairwise(ordered):
+        if plugin == next_one:
+            raise InputError(f"{plugin} is given twice", found=name, remedy="name it once")
+    ending = "" if profile == DEFAULT_PROFILE else f"-{profile}"
+    return "+".join([method, *ordered]) + ending
 
 
 def _unknown_recipe(name: str) -> InputError:

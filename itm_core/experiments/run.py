@@ -44,6 +44,7 @@ CONFIGURATION = "config.json"  # the first file of a run
 ERROR = "error.txt"  # the end of a traceback, where the run's notebook has failed
 FILES = "files.json"  # the SHA-256 of those of `NOTED` that the run has
 NOTED = (CONFIGURATION, VOCABULARY, WEIGHTS, SCORES, CAPTION_IMAGE, COMPLETE)  # decide its numbers
+MEANS = ("i2t_median", "i2t_mean", "t2i_median", "t2i_mean")  # of ranks
 CURVE = ("epoch", "loss", "rsum", "seconds")
 CONFIG = {"dataset": str, "feature_width": int, "region_count": int, "seed": int, "recipe": dict}
 OPTIONAL = {  # of a configuration
@@ -126,12 +127,9 @@ class Run:
     def require_whole(self) -> None:
         """Raise `InputError` where a finished run is damaged; weights and scores are not read."""
         require_config(self, CONFIG)
-        for name in retrieval.NUMBERS:
-            value: Any = self.metrics.get(name)
-            if type(value) not in (int, float) or not 0 <= value <= 600:
-                remedy = f"delete {self.folder} and {self.again}"
-                problem = f"{name} is not a number from 0 to 600"
-                raise InputError(problem, file=self.folder / COMPLETE, remedy=remedy)
+        if wrong := _wrong_number(self.metrics):
+            remedy = f"delete {self.folder} and {self.again}"
+            raise InputError(f"no proper {wrong}", file=self.folder / COMPLETE, remedy=remedy)
         for name in self.files:
             with reading(self.folder / name), (self.folder / name).open("rb"):
                 pass
@@ -288,7 +286,10 @@ def load(folder: Path | str) -> Run:
     Raises `InputError` when there is no run, and for an incomplete configuration.
     """
     run = Run(Path(folder))
-    if run.state in (RunState.FINISHED, RunState.IMPORTED):
+    if run.state is RunState.FINISHED:
+        run.require_whole()
+        return run
+    if run.state is RunState.IMPORTED:
         require_config(run, CONFIG)
         return run
     if run.state is RunState.EMPTY:
@@ -300,6 +301,22 @@ def load(folder: Path | str) -> Run:
         found = "a run that was interrupted"
         remedy = "train it: the same command resumes where it stopped"
     raise InputError("no finished run here", file=run.folder, found=found, remedy=remedy)
+
+
+def _wrong_number(metrics: Mapping[str, Any]) -> str:
+    """Return the name of a number that `retrieval.report` does not give; empty if there is none."""
+    ends = metrics.get("intervals")
+    for name in retrieval.NUMBERS:
+        pair = ends.get(name) if isinstance(ends, dict) else None
+        if not isinstance(pair, list) or len(pair) != 2:
+            return f"interval of {name}"
+        if any(
+            type(x) not in (int, float) or not 0 <= x <= 600 for x in (metrics.get(name), *pair)
+        ):
+            return name
+    texts = ("intervals", "interval_method", "captions_per_image")
+    others = [name for name in (*MEANS, *metrics) if name not in texts]
+    return next((n for n in others if type(metrics.get(n)) not in (int, float)), "")
 
 
 def require_config(run: Run, parts: Mapping[str, type]) -> None:

@@ -187,15 +187,15 @@ def _train(
     progress: bool,
     group: ProcessGroup,
 ) -> None:
-    if group.first:
-        write_json(folder / "config.json", config)
-        data.vocabulary.save(folder / VOCABULARY)
     environment = describe(device, group.size)
     started = time.monotonic()
     torch.manual_seed(config["seed"])
     matcher = build(recipe, config, data.vocabulary).to(device)
     if vectors := load_word_vectors(matcher, recipe, data.vocabulary):
         environment["word_vectors"] = vectors
+    if group.first:
+        write_json(folder / "config.json", config)
+        data.vocabulary.save(folder / VOCABULARY)
     trainer = Trainer(
         matcher,
         data.training_pairs(recipe.training.train_images),

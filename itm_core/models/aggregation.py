@@ -1,6 +1,6 @@
 """Aggregation: one score per pair from the relevance of its queries.
 
-Page: the SCAN chapter, "Aggregate"; the CHAN chapter, "Pool".
+Page: the SCAN chapter, "Aggregate"; the CHAN chapter, "The method".
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from itm_core.models.regulation import (
     RegulatorState,
 )
 from itm_core.models.similarity_nodes import NODE_AGGREGATIONS, SAF, NodeAggregation
-from itm_core.settings import Count, Positive, Settings, name_in
+from itm_core.settings import Depth, Positive, Settings, Width, name_in
 
 ATTENTIONS = ("soft", "hard")
 SUMMED = ("score", "relevance", "contribution", "bias")  # over passes, for IMRAM
@@ -67,8 +67,8 @@ class AttendingSettings(Settings):
     lse_temperature: Positive = 6.0
     lse_scaled: bool = True
     max_attention_bonus: bool = False
-    width: Count = 256
-    node_steps: Count = 3
+    width: Width = 256
+    node_steps: Depth = 3
 
     @model_validator(mode="after")
     def _check_attention(self) -> Self:

@@ -133,7 +133,7 @@ def choose(S: Tensor, pairing: Pairing, key_axis: int) -> Tensor:
     """Return the index of the key with the largest dot product; ``key_axis`` gets size 1.
 
     CHAN equation 7: hard assignment of each query to its nearest key, the first of equals.
-    Padded keys are never chosen. Page: the CHAN chapter, "Code".
+    Padded keys are never chosen. Page: the CHAN chapter, "The method as code".
     """
     mask = pairing.mask(key_axis)
     return (S if mask is None else S.masked_fill(~mask, -torch.inf)).argmax(key_axis, keepdim=True)

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from itm_core.constraints import ConstraintSettings
 from itm_core.errors import InputError
 from itm_core.evaluation.scoring import PRECISIONS
-from itm_core.settings import Count, Fraction, NotNegative, Positive, Settings, name_in
+from itm_core.settings import Count, Fraction, NotNegative, Positive, Settings, Times, name_in
 from itm_core.training.feature_cache import FEATURE_CACHES
 from itm_core.training.losses import LossSettings
 
@@ -52,8 +52,8 @@ class TrainingSettings(Settings):
     """
 
     part: ClassVar[str] = "training"
-    epochs: Count = 30
-    batch: Annotated[int, Field(ge=2)] = 128
+    epochs: Times = 30
+    batch: Annotated[int, Field(ge=2, le=10**6)] = 128
     learning_rate: Positive = 2e-4
     bert_learning_rate: Positive | None = None
     lr_decay_epochs: Count = 15

@@ -61,6 +61,13 @@ def test_values_of_the_types_of_the_defaults_are_taken(injected: str) -> None:
         ("curated = [35, 1]", "curated has the wrong type"),
         ("recipes = ['scan']", "expected a dictionary"),
         ("workers = '2'", "expected a whole number, or None"),
+        ("seed = -1", "not a seed; expected a whole number from 0 to 4294967295, found -1"),
+        ("seeds = [0, 4294967296]", "not a seed.*found 4294967296"),
+        ("seed = 1e22", "seed has the wrong type.*found 1e.22 .float."),
+        ("seed = None", "seed has the wrong type.*found None"),
+        ("rate = 1e999", "rate has the wrong type.*found inf"),
+        ("rate = float('nan')", "the parameter rate is no finite value; expected a number"),
+        ("seeds = [float('inf')]", "the parameter seeds is no finite value"),
     ],
 )
 def test_other_names_and_types_are_refused(injected: str, message: str) -> None:

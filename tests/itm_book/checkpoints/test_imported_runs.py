@@ -153,13 +153,14 @@ def test_another_vocabulary_is_another_run(place: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(swapped.scores, expected, atol=1e-6)
 
 
+NUMBERS = retrieval.report(np.eye(2), np.arange(2))
 SIZES = {"feature_width": 24, "region_count": 36}
 
 
 def test_what_is_no_imported_checkpoint_is_refused(tmp_path: Path) -> None:
     config = {"dataset": "a", "recipe": {"name": "a", "encoder": {}}, "seed": 0} | SIZES
     write_json(tmp_path / "trained" / "config.json", config)
-    write_json(tmp_path / "trained" / "metrics.json", {"rsum": 1.0})
+    write_json(tmp_path / "trained" / "metrics.json", NUMBERS)
     with pytest.raises(InputError, match=r"trained: not an imported checkpoint.*runs\.load"):
         imported_runs.scored(tmp_path / "trained", DATASET, root=tmp_path / "runs", device="cpu")
     with pytest.raises(InputError, match="folder has the wrong type; .* found None"):

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from itm_book.galleries.gallery_note import with_checksum
+from itm_book.galleries.opening import open_gallery
 from itm_core.cli import main
+from itm_core.errors import InputError
 from itm_core.experiments.runs import train_or_load
 from itm_core.files import read_json, write_json
+from tests.damages import damaged_files
 from tests.micro import SMALL, write_dataset
 
 
@@ -100,15 +104,82 @@ def test_where_no_gallery_is_the_remedy_is_to_make_one(
         )
 
 
+def opened(folder: Path) -> None:
+    open_gallery(folder).search("a red ball", 2)
+
+
+@pytest.mark.parametrize("note", ["search.json", "gallery.json"])
+def test_every_damage_of_a_note_is_one_message(note: str, gallery: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(gallery.parent, tmp_path / "copy") / gallery.name
+    search = {k: v for k, v in read_json(copy / "search.json").items() if k != "files"}
+    write_json(copy / "search.json", search | {"files": {}})
+    if note == "search.json":
+        write_json(copy / note, {k: v for k, v in search.items() if k != "checksum"})
+    else:
+        write_json(copy / "search.json", with_checksum(search))
+    opened(copy)
+    refused = 0
+    for what in damaged_files(copy / note):
+        try:
+            opened(copy)
+        except InputError:
+            refused += 1
+        except Exception as error:
+            pytest.fail(f"{what}: {error!r}")
+    assert refused > 60
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["regions.npy", "first_stage.safetensors", "index.faiss", "gallery.json", "search.json"],
+)
+def test_a_file_of_a_gallery_that_was_changed_is_refused(
+    name: str, gallery: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(gallery.parent, tmp_path / "copy") / gallery.name
+    content = bytearray((copy / name).read_bytes())
+    content[-7] ^= 1
+    (copy / name).write_bytes(content)
+    with pytest.raises(InputError, match=rf"{name}: "):
+        opened(copy)
+    (copy / name).unlink()
+    with pytest.raises(InputError, match=rf"{name}|no gallery"):
+        opened(copy)
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_words_with_other_ids_are_refused(noted: bool, gallery: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(gallery.parent, tmp_path / "copy") / gallery.name
+    (vocabulary,) = (copy.parent / "runs").glob("*/*/*/vocabulary.json")
+    ids = read_json(vocabulary)["word2idx"]
+    first, second = [*ids][-2:]
+    write_json(vocabulary, {"word2idx": ids | {first: ids[second], second: ids[first]}})
+    if not noted:
+        (vocabulary.parent / "files.json").unlink()
+    message = "not the file that this run" if noted else "made with other words"
+    with pytest.raises(InputError, match=message):
+        opened(copy)
+
+
+def test_a_former_gallery_is_opened(gallery: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(gallery.parent, tmp_path / "copy") / gallery.name
+    for path in (copy / "search.json", copy / "gallery.json"):
+        note = {k: v for k, v in read_json(path).items() if k not in ("files", "checksum")}
+        write_json(path, note)
+    opened(copy)
+
+
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        ({"matcher": None, "ids": None}, "matcher None"),
-        ({"matcher": 3}, "matcher 3"),
-        ({"matcher": {"run": 3}}, "matcher {'run': 3}"),
-        ({"ids": "abc"}, "ids that are not a list"),
-        ({"ids": [1, 2]}, "ids that are not a list"),
-        ({"ids": ["1"]}, "1 ids for"),
+        ({"matcher": None, "ids": None}, "no valid matcher, ids"),
+        ({"matcher": 3}, "no valid matcher"),
+        ({"matcher": {"run": 3}}, "no valid matcher"),
+        ({"ids": "abc"}, "no valid ids"),
+        ({"ids": [1, 2]}, "no valid ids"),
+        ({"split": "../../x"}, "no valid split"),
+        ({"ids": ["1"]}, "another content than was written"),
+        ({"ids": ["1"], "checksum": None}, "1 ids for"),
     ],
 )
 def test_a_damaged_note_is_one_message(
@@ -183,4 +254,4 @@ def test_an_index_killed_before_its_first_note_can_be_started_again(
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").touch()
     assert main([*words[:2], str(tmp_path / "other"), *words[3:]]) == 2
-    assert "this folder has other files" in capsys.readouterr().err
+    assert "this folder holds something else" in capsys.readouterr().err

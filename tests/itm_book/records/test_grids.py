@@ -83,7 +83,32 @@ def test_a_cell_knows_the_folder_of_its_run(tmp_path: Path) -> None:
         ("title: a table", "name: mine\ntitle: a table", "unknown key of Grid.*found name"),
         ("recipe: scan-t2i-mean, group: SCAN}", "group: SCAN}", r"missing rows\.SCAN\.recipe"),
         ("rows:\n", "rows: 3\nlines:\n", "wrong value of rows.*found 3"),
-        ("title: a table", "title: [", "not readable as YAML"),
+        ("title: a table", "title: [", "row [0-9]+: not readable as YAML"),
+        ("regulator.steps=1", "5", "wrong value of rows.SCAN . RCR.changes.0.*a valid string"),
+        ("regulator.steps=1", "null", "wrong value of rows.SCAN . RCR.changes.0"),
+        ("regulator.steps=1", "a", "row SCAN . RCR has no valid recipe.*PART.KEY=VALUE"),
+        ("regulator.steps=1", "loss.temperature=1", "loss.temperature=1.0 has no effect"),
+        ("scan-t2i-mean+rcr", "scan-t2i-mean+rcr+rcr", "rcr is given twice"),
+        ("seeds: [0, 1]", "seeds: [0, 0]", "size tiny: seeds: one or more, each once"),
+        ("seeds: [0, 1]", "seeds: []", "size tiny: seeds: one or more"),
+        ("title: a table", "title: a table\ntitle: b", "row 3: .*the key title is there twice"),
+        ("rows:\n", "rows:\n  SCAN: {recipe: saf}\n", "the key SCAN is there twice"),
+        ("rows:\n", "rows:\n  1: {recipe: saf}\n", "the key 1 is no text: put it in quotes"),
+        ("title: a table", "title: &t a\nfresh: [*t]\nx: y", "an alias: write out"),
+        ("title: a table", f"title: {'[' * 40}", "nested more than 20 deep"),
+        ("title: a table", "title: !!python/object:os.system x", "could not determine a const"),
+        ("title: a table", f"title: {'a' * 2**21}", "too large"),
+        ("tiny: {", "../../tiny: {", "size: not the name of a folder.*found '../../tiny'"),
+        ("dataset: micro", "dataset: ../../x", "size tiny: dataset: not the name of a folder"),
+        ("dataset: micro", "dataset: /tmp", "size tiny: dataset: not the name of a folder"),
+        *(
+            ("seeds: [0, 1]", f"seeds: [{value}]", "wrong value of sizes.tiny.seeds.0")
+            for value in ("-1", "1e22", "1.5", "1.0", "null", "true", "a", "'1'", ".nan", 2**32)
+        ),
+        *(
+            ("seeds: [0, 1]", f"seeds: [0, 1], minutes: {value}", "wrong value of sizes.tiny.min")
+            for value in (".inf", ".nan", "-1", "true", "a", "1e300", "null", "'3'")
+        ),
     ],
 )
 def test_a_file_with_a_mistake_is_refused(
@@ -93,6 +118,12 @@ def test_a_file_with_a_mistake_is_refused(
     with pytest.raises(InputError, match=message) as caught:
         grids.load(write(tmp_path, GOOD.replace(was, becomes)))
     assert "table.yml" in str(caught.value)
+
+
+def test_a_row_is_the_run_of_its_recipe_s_one_name(tmp_path: Path) -> None:
+    other = GOOD.replace("scan-t2i-mean+rcr,", "scan-t2i-mean+ccs+ccr+rcr,")
+    cells = grids.load(write(tmp_path, other)).cells("tiny")
+    assert cells[1].spec.recipe == "scan-t2i-mean+rcr+ccr+ccs-smoke"
 
 
 def test_names_of_sizes_are_free(tmp_path: Path) -> None:
@@ -107,6 +138,8 @@ def test_what_does_not_exist_is_refused(tmp_path: Path) -> None:
         grid.cells("full")
     with pytest.raises(InputError, match="not a seed"):
         grid.cells("tiny", seeds=[-1])
+    with pytest.raises(InputError, match="seeds: one or more, each once; found .1, 1."):
+        grid.cells("tiny", seeds=[1, 1])
     with pytest.raises(InputError, match="row of grid table"):
         grid.cells("tiny", rows=["BFAN"])
     with pytest.raises(InputError, match="grid not found"):

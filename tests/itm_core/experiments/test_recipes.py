@@ -44,7 +44,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_every_recipe_survives_json_and_builds(name: str, bert: str) -> None:
     recipe = recipes.get(name)
     assert recipes.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
-    small = recipe.replace("encoder.embedding=8", "encoder.word_width=3", f"encoder.bert={bert}")
+    small = recipe.changed({"encoder": {"embedding": 8, "word_width": 3, "bert": bert}})
     positions = 30 if recipe.encoder.positions != "none" else 0
     assert sum(p.numel() for p in small.build(5 + positions, 7, 4).parameters()) > 0
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from itm_core.cli import main
 from itm_core.errors import InputError
+from itm_core.evaluation import retrieval
 from itm_core.experiments.run import FILES, NOTED, Run, load
 from itm_core.experiments.runs import all_runs, train_or_load
 from itm_core.files import read_json, sha256, write_json
@@ -49,7 +50,7 @@ def read_all(run: Run) -> None:
     run.require_whole()
     assert len(run.vocabulary) > 4
     assert run.caption_image.any()
-    assert run.recipe.name
+    assert run.recipe.training.epochs
     run.matcher()
 
 
@@ -185,6 +186,19 @@ def test_every_damage_of_the_configuration_is_one_message(folder: Path) -> None:
         except Exception as error:
             pytest.fail(f"{what}: {error!r}")
     assert refused > 700
+
+
+def test_every_damage_of_the_numbers_is_one_message(folder: Path) -> None:
+    (folder / FILES).unlink()
+    refused = 0
+    for what in damaged_files(folder / "metrics.json"):
+        try:
+            retrieval.text(load(folder).metrics)
+        except InputError:
+            refused += 1
+        except Exception as error:
+            pytest.fail(f"{what}: {error!r}")
+    assert refused > 300
 
 
 def test_a_damaged_run_is_listed_among_the_others(

@@ -79,9 +79,8 @@ def test_a_step_in_pieces_is_the_step_of_the_whole_batch(
     monkeypatch.setattr(scoring, "CACHE_TILE", tile)
     monkeypatch.setattr(gradients, "SPARSE_SHARE", share)  # tile by tile, or pair by pair
     loss = "info_nce" if kind == "info_nce" else "hinge"
-    recipe = recipes.get(f"{name}-smoke").replace(
-        "encoder.embedding=8", "encoder.word_width=5", f"loss.kind={loss}", "loss.temperature=0.5"
-    )
+    recipe = recipes.get(f"{name}-smoke").replace("encoder.embedding=8", "encoder.word_width=5")
+    recipe = recipe.changed({"loss": {"kind": loss, "temperature": 0.5}})
     pieces, whole = built(recipe), built(recipe)
     torch.manual_seed(5)
     value = gradient_step(
@@ -127,9 +126,8 @@ def counted_scores(matcher: Matcher, monkeypatch: pytest.MonkeyPatch) -> list[in
 def test_all_pairs_are_scored_twice_only_where_the_loss_needs_them_first(
     name: str, loss: str, hardest: bool, twice: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = recipes.get(f"{name}-smoke").replace(
-        "encoder.embedding=8", "encoder.word_width=5", f"loss.kind={loss}", "loss.temperature=0.5"
-    )
+    recipe = recipes.get(f"{name}-smoke").replace("encoder.embedding=8", "encoder.word_width=5")
+    recipe = recipe.changed({"loss": {"kind": loss, "temperature": 0.5}})
     matcher = built(recipe)
     counts = counted_scores(matcher, monkeypatch)
     monkeypatch.setattr(gradients, "SPARSE_SHARE", 0.0)  # no pair is left out

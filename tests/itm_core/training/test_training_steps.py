@@ -117,12 +117,11 @@ def test_warm_up_and_constraints_begin_at_their_epochs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hardest: bool
 ) -> None:
     recipe = RECIPE.replace(
-        f"loss.hardest={hardest}",
         "loss.warmup_epochs=1",
         "constraints.ccr=1.0",
         "constraints.from_epoch=2",
         "training.epochs=4",
-    )
+    ).changed({"loss": {"hardest": hardest}})
     t = trainer(tmp_path, recipe)
     asked = watched(t, monkeypatch)
     t.run()
