@@ -29,7 +29,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 from itm_core.parallel import end_with_parent
-from itm_core.training.launch import STORE, started, variable
+from itm_core.training.launch import STORE, started
 
 TIMEOUT = timedelta(hours=12)  # the others wait while the first process evaluates
 
@@ -141,7 +141,7 @@ def local_device(name: str) -> str:
             found=f"device {name}",
             expected="auto or cuda, or cpu",
         )
-    return f"cuda:{variable('LOCAL_RANK')}"
+    return f"cuda:{os.environ['LOCAL_RANK']}"
 
 
 @contextmanager
@@ -160,8 +160,8 @@ def process_group(device: str = "auto") -> Iterator[tuple[ProcessGroup, str]]:
         return
     end_with_parent()
     torch_device = pick_device(device)
-    rank, size = variable("RANK"), variable("WORLD_SIZE")
-    if variable("LOCAL_WORLD_SIZE", "0") == size:
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if int(os.environ.get("LOCAL_WORLD_SIZE", "0")) == size:
         for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
             os.environ.setdefault(name, "lo0" if sys.platform == "darwin" else "lo")
     if torch_device.type == "cuda":

@@ -34,22 +34,7 @@ Process = Popen[bytes]
 
 def started() -> bool:
     """Return whether this process was started as one of several."""
-    return variable("WORLD_SIZE", "1") > 1
-
-
-def variable(name: str, default: str = "") -> int:
-    """Return the whole number of an environment variable, one of those that torchrun sets.
-
-    Raises `InputError` for any other value, and for none where there is no default.
-    """
-    text = os.environ.get(name, default)
-    if not (text.isascii() and text.isdecimal()):
-        raise InputError(
-            f"the environment variable {name} is not a whole number",
-            found=repr(text),
-            remedy=f"unset WORLD_SIZE and {name}, or start with torchrun or --processes",
-        )
-    return int(text[:9])
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def launch(arguments: Sequence[str], processes: int) -> int:
