@@ -78,7 +78,7 @@ WRITTEN = (
 
 def write_features(path: Path) -> None:
     """Two regions of one image, as the released tsv files have them."""
-    boxes, features = np.full((2, 4), 5, np.float32), np.ones((2, 6), np.float32)
+    boxes, features = np.float32([[0, 0, 5, 5]] * 2), np.ones((2, 6), np.float32)
     encoded = [base64.b64encode(values).decode() for values in (boxes, features)]
     path.write_text("\t".join(["1", "10", "10", "2", *encoded]) + "\n")
 
