@@ -1,10 +1,11 @@
-"""Types of the numbers that commands take: what no command can mean is refused by the parser."""
+"""Types of the numbers and paths that commands take: the parser refuses what none can mean."""
 
 from __future__ import annotations
 
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
+from pathlib import Path
 
 from itm_core.errors import escaped
 
@@ -37,6 +38,13 @@ def fraction(text: str) -> float:
     if not 0 < number <= 1:
         raise _refused("a number above 0, at most 1", text)
     return number
+
+
+def path(text: str) -> Path:
+    """Return a path; raises argparse's error for an empty one, which would be this folder."""
+    if not text.strip() or "\0" in text:
+        raise _refused("the name of a file or folder", text)
+    return Path(text)
 
 
 def _refused(expected: str, text: str) -> ArgumentTypeError:
