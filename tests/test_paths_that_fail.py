@@ -37,6 +37,7 @@ READ = (
     "grid grid.yml --size tiny --data data --root @ --dry-run",
     "results export grid.yml --size tiny --data @",
     "results attention grid.yml --size tiny --data @",
+    "results seal @",
     "results judge grid.yml --size tiny --data data --root runs --annotations @",
     "results ship @ name --dataset data/micro --terms none --models models",
     "results ship RUN name --dataset @ --terms none --models models",

@@ -7,6 +7,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from itm_core.errors import InputError
+
+if TYPE_CHECKING:
+    from itm_book.records.results import Result
 
 from itm_core import option_types
 
@@ -120,15 +126,30 @@ def _export(options: argparse.Namespace) -> int:
         count = len(grid.cells(options.size))
         lines.append(f"{grid.name}: {len(present)} results of {count} runs and ensembles")
         every += present
-    results.export(every, record)
-    curves.export(every, options.root, record.with_name(curves.RECORD.name))
+    curve_record = record.with_name(curves.RECORD.name)
+    whole = [result for result in every if _has_curve(result, options.root, damaged)]
+    curves.require_readable(curve_record)  # before the other record is written
+    results.export(whole, record)
+    curves.export(whole, options.root, curve_record)
     last = (
-        f"recorded in {record}" if every else "nothing was recorded: none of these runs is finished"
+        f"recorded in {record}" if whole else "nothing was recorded: none of these runs is finished"
     )
     print("\n".join([*lines, *(f"damaged, left out: {reason}" for reason in damaged), last]))
     if damaged:
         raise results.left_out(damaged)
     return 0
+
+
+def _has_curve(result: Result, root: Path, damaged: list[str]) -> bool:
+    """Return whether the learning curve of a result can be read; else add why to ``damaged``."""
+    from itm_book.records import curves
+
+    try:
+        curves.require_curve(result, root)
+    except InputError as error:
+        damaged.append(str(error))
+        return False
+    return True
 
 
 def _judge(options: argparse.Namespace) -> int:

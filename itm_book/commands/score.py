@@ -72,8 +72,11 @@ def score(options: argparse.Namespace) -> int:
     from itm_core.evaluation import retrieval
     from itm_core.files import read_json
 
+    members = load_members(options.folders, dataset=options.dataset, vocabulary=options.vocabulary)
+    for run in members:
+        run.matcher()  # damaged weights are refused before anything is written
     job = score_job.prepare(
-        load_members(options.folders, dataset=options.dataset, vocabulary=options.vocabulary),
+        members,
         options.dataset,
         options.out,
         split=options.split,
