@@ -15,7 +15,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import chain
@@ -180,13 +180,15 @@ def make_features(
     folder = require_name(folder)
     source = task.fingerprint()
     work = folder.with_name(f".{folder.name}.partial")
+    lock = folder.with_name(f".{folder.name}.lock")
     existing = _existing(folder, source, task)
     if existing:
-        if _progress(work).get("source") == source:  # it was killed before it removed this
-            shutil.rmtree(work, ignore_errors=True)
+        if work.exists():
+            with suppress(InputError), locked(lock, "another process uses it"):
+                if _progress(work).get("source", source) == source:
+                    shutil.rmtree(work, ignore_errors=True)  # of a process that was killed
         return existing
     make_folder(folder.parent)
-    lock = folder.with_name(f".{folder.name}.lock")
     with locked(lock, "another process makes these features", file=folder), space_checked(folder):
         damaged = _Work(work, task, source, folder).run(skip_damaged, workers, progress)
         note = task.note(_progress(work)["regions"]) | {"source": source}
