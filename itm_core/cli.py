@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import entry_points
 from io import TextIOWrapper
 from pathlib import Path
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _parser().parse_args(arguments, options)
         options.arguments = sys.argv[1:] if arguments is None else arguments
+        with files_named("the working folder", "read"):
+            Path.cwd()  # raises where it was removed; libraries then end the process
         with files_named():
             return options.run(options)
     except InputError as error:
@@ -79,7 +82,8 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def _bad_input(error: InputError) -> int:
-    print(f"itm: {error}", file=sys.stderr)
+    with suppress(OSError):  # the exit code is left where standard error is full
+        print(f"itm: {error}", file=sys.stderr, flush=True)
     return BAD_INPUT
 
 

@@ -1,4 +1,4 @@
-"""Options with values that nobody can mean: each command refuses them in one message, or is right."""
+"""Options with values that nobody can mean: every command refuses them in one message."""
 
 from __future__ import annotations
 
