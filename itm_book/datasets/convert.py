@@ -20,6 +20,7 @@ from itm_book.datasets.filled_arrays import FilledArrays
 from itm_book.datasets.layout_writing import require_loadable
 from itm_book.datasets.region_sources.second_keys import fitting_ids
 from itm_book.datasets.region_sources.source import entries
+from itm_book.folders import require_name
 from itm_core.errors import InputError
 from itm_core.files import make_folder, put, read_json, space_checked, write_json
 from itm_core.settings import at_least
@@ -110,7 +111,7 @@ def convert(
     """
     if regions is not None:
         at_least("regions", regions, 1)
-    source, folder, captions = Path(source), Path(folder), Path(captions)
+    source, folder, captions = Path(source), require_name(folder), Path(captions)
     images = read_captioned(captions, split, per_image)
     names = list(dict.fromkeys(image.split for image in images))
     partial = _claimed(folder, names, source, captions)

@@ -27,7 +27,7 @@ import torch
 from tqdm.auto import tqdm
 
 from itm_book.datasets.layout_writing import open_array
-from itm_book.folders import require_space, swap
+from itm_book.folders import require_name, require_space, swap
 from itm_book.photographs.backbones import Backbone
 from itm_book.photographs.layout_assembly import ARRAYS, assemble
 from itm_book.photographs.picture_sources import Source
@@ -177,7 +177,7 @@ def make_features(
     files, too little disk space, or another process that writes to it.
     """
     at_least("workers", workers, 1)
-    folder = Path(folder)
+    folder = require_name(folder)
     source = task.fingerprint()
     work = folder.with_name(f".{folder.name}.partial")
     lock = folder.with_name(f".{folder.name}.lock")
