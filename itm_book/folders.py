@@ -32,6 +32,18 @@ def amount(size: int) -> str:
     return f"{size} bytes"
 
 
+def require_name(folder: Path | str) -> Path:
+    """Return a folder that is to be written; raises `InputError` for one without a name.
+
+    Such are the empty text, ``.`` and ``/``: files are first written beside the folder.
+    """
+    folder = Path(folder)
+    if not folder.name:
+        remedy = "name a folder that is to be made"
+        raise InputError("the folder has no name", found=f"{str(folder)!r}", remedy=remedy)
+    return folder
+
+
 def require_space(folder: Path, needed: int, purpose: str) -> None:
     """Raise `InputError` when the disk of ``folder`` has less than ``needed`` bytes free."""
     free = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import entry_points
 from io import TextIOWrapper
 from pathlib import Path
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _parser().parse_args(arguments, options)
         options.arguments = sys.argv[1:] if arguments is None else arguments
+        with files_named("the working folder", "read"):
+            Path.cwd()  # raises where it was removed; libraries then end the process
         with files_named():
             return options.run(options)
     except InputError as error:
@@ -79,7 +82,8 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def _bad_input(error: InputError) -> int:
-    print(f"itm: {error}", file=sys.stderr)
+    with suppress(OSError):  # the exit code is left where standard error is full
+        print(f"itm: {error}", file=sys.stderr, flush=True)
     return BAD_INPUT
 
 
@@ -123,11 +127,15 @@ def _by_group(commands: argparse._SubParsersAction) -> str:
 
 def _add_train(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("train", help="train a recipe, or load the finished run")
-    command.add_argument("--dataset", type=Path, required=True, help="folder in the SCAN layout")
+    command.add_argument(
+        "--dataset", type=option_types.path, required=True, help="folder in the SCAN layout"
+    )
     command.add_argument("--recipe", required=True, help="a name from `itm recipes`")
     command.add_argument("--seed", type=option_types.seed, default=0)
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    command.add_argument("--root", type=Path, default=Path("data/runs"), help="the run store")
+    command.add_argument(
+        "--root", type=option_types.path, default=Path("data/runs"), help="the run store"
+    )
     command.add_argument(
         "--set",
         action="append",
@@ -149,13 +157,13 @@ def _add_lists(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("recipes", help="list the recipes")
     command.set_defaults(run=_recipes, group="train and evaluate")
     command = commands.add_parser("runs", help="list the finished runs")
-    command.add_argument("--root", type=Path, default=Path("data/runs"))
+    command.add_argument("--root", type=option_types.path, default=Path("data/runs"))
     command.set_defaults(run=_runs, group="train and evaluate")
 
 
 def _add_check(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("check", help="check a dataset folder")
-    command.add_argument("folder", type=Path)
+    command.add_argument("folder", type=option_types.path)
     command.add_argument(
         "--full", action="store_true", help="read all of large files, not a sample"
     )

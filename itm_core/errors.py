@@ -167,8 +167,9 @@ def _named(error: Exception, path: Path | str | None, doing: str) -> InputError 
 
 def _file_error(number: int, name: Path | str | None, doing: str) -> InputError:
     problem, remedy = PROBLEMS[number]
-    closed, right = _closed(Path(name or "."), doing)
-    remedy = remedy.format(closed=escaped(closed), right=right)
+    if "{closed}" in remedy:
+        closed, right = _closed(Path(name or "."), doing)
+        remedy = remedy.format(closed=escaped(closed), right=right)
     return InputError(problem.format(doing=doing), file=name, remedy=remedy)
 
 

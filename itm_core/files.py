@@ -224,7 +224,12 @@ def reading(
 def write_json(path: Path, content: object) -> None:
     """Write ``content`` as indented JSON, completely or not at all."""
     with whole_file(path) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        partial.write_text(json_text(content), encoding="utf-8")
+
+
+def json_text(content: object) -> str:
+    """Return ``content`` as the text of an indented JSON file."""
+    return json.dumps(content, indent=1) + "\n"
 
 
 def read_json(path: Path) -> dict:

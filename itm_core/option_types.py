@@ -1,10 +1,11 @@
-"""Types of the numbers that commands take: what no command can mean is refused by the parser."""
+"""Types of the numbers and paths that commands take: the parser refuses what none can mean."""
 
 from __future__ import annotations
 
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
+from pathlib import Path
 
 from itm_core.errors import escaped
 
@@ -37,6 +38,16 @@ def fraction(text: str) -> float:
     if not 0 < number <= 1:
         raise _refused("a number above 0, at most 1", text)
     return number
+
+
+def path(text: str) -> Path:
+    """Return a path; raises argparse's error for an empty one, which would be this folder.
+
+    One with control characters or bytes that are no UTF-8 cannot be written into records and pages.
+    """
+    if not text.strip() or re.search("[\0-\x1f\x7f-\x9f\ud800-\udfff]", text):
+        raise _refused("the name of a file or folder", text)
+    return Path(text)
 
 
 def _refused(expected: str, text: str) -> ArgumentTypeError:

@@ -8,7 +8,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-WRONG: tuple[Any, ...] = (None, "x", "", -1, 10**12, 10**30, 1.5, True, [], [1], {}, {"a": []})
+WRONG: tuple[Any, ...] = (
+    None,
+    "x",
+    "",
+    -1,
+    10**12,
+    10**30,
+    1.5,
+    True,
+    "\ud800",
+    "\0",
+    [],
+    [1],
+    {},
+    {"a": []},
+)
 
 
 def fields(content: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:

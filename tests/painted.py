@@ -56,7 +56,8 @@ def painted_dataset(folder: Path) -> Dataset:
 
 def painted_run(data: Dataset, root: Path, recipe: str = "scan-t2i-mean") -> runs.Run:
     """Return a run on it that has learned its colours."""
-    changes = (*SMALL, "training.epochs=8", *(["regulator.width=4"] if "rcar" in recipe else []))
+    small = (change for change in SMALL if not change.startswith("training.epochs="))
+    changes = (*small, "training.epochs=8", *(["regulator.width=4"] if "rcar" in recipe else []))
     return runs.train_or_load(
         data, recipe, overrides=changes, root=root, progress=False, device="cpu"
     )

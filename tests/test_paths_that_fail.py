@@ -7,8 +7,6 @@ import builtins
 import errno
 import io
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,17 +19,10 @@ import yaml
 
 from itm_core.cli import main
 from itm_core.errors import PROBLEMS
-from tests.micro import SMALL, write_dataset
+from tests.attack.place import GRID, OVERRIDES, TRAIN
+from tests.micro import write_dataset
 from tests.photos import write_photographs
 from tests.rights import closed
-
-GRID = {
-    "title": "one row",
-    "sizes": {"tiny": {"dataset": "micro", "profile": "scenes", "seeds": [0]}},
-    "rows": {"SCAN": {"recipe": "scan-t2i-mean", "changes": list(SMALL)}},
-}
-OVERRIDES = [word for change in SMALL for word in ("--set", change)]
-TRAIN = "train --recipe scan-t2i-mean --device cpu"
 
 # @ is the path with the fault; the other names are those of the files in the fixture `place`
 READ = (
@@ -46,6 +37,7 @@ READ = (
     "grid grid.yml --size tiny --data data --root @ --dry-run",
     "results export grid.yml --size tiny --data @",
     "results attention grid.yml --size tiny --data @",
+    "results seal @",
     "results judge grid.yml --size tiny --data data --root runs --annotations @",
     "results ship @ name --dataset data/micro --terms none --models models",
     "results ship RUN name --dataset @ --terms none --models models",
@@ -87,7 +79,7 @@ WRITTEN = (
 
 def write_features(path: Path) -> None:
     """Two regions of one image, as the released tsv files have them."""
-    boxes, features = np.full((2, 4), 5, np.float32), np.ones((2, 6), np.float32)
+    boxes, features = np.float32([[0, 0, 5, 5]] * 2), np.ones((2, 6), np.float32)
     encoded = [base64.b64encode(values).decode() for values in (boxes, features)]
     path.write_text("\t".join(["1", "10", "10", "2", *encoded]) + "\n")
 
@@ -272,27 +264,3 @@ def test_the_folder_that_denies_access_is_named(
     with closed(faults / "closed"):
         assert main(["check", str(faults / "closed" / "below")]) == 2
     assert f"chmod a+rx {faults / 'closed'}\n" in capsys.readouterr().err
-
-
-ENTRY = "from itm_core.cli import entry; entry()"
-
-
-@pytest.mark.parametrize(
-    ("shell", "code", "error"),
-    [
-        ("{itm} recipes > /dev/full", 2, "itm: no space left"),
-        ("{itm} recipes >&-", 0, ""),
-        ("{itm} runs --root /dev/null/x >&- 2>&-", 0, ""),
-        ("PYTHONIOENCODING=ascii {itm} check $'图 片'", 2, "\\u7247/train_ims.npy: no train split"),
-    ],
-)
-def test_standard_output_that_fails_is_no_traceback(
-    shell: str, code: int, error: str, tmp_path: Path
-) -> None:
-    command = shell.format(itm=f"{sys.executable} -c '{ENTRY}'")
-    done = subprocess.run(
-        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == code, done.stderr
-    assert error in done.stderr
-    assert done.stderr.count("\n") <= 1

@@ -12,18 +12,19 @@ Page: "Batches".
 from __future__ import annotations
 
 import argparse
-import getpass
 import os
+import stat
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from itm_book.batch.notebook_runner import NotebookError, environment_set, run_notebook
-from itm_core.errors import InputError
+from itm_core.errors import InputError, files_named
 from itm_core.files import locked, make_folder, read_json
 from itm_core.parallel import end_with_parent
 
@@ -100,8 +101,7 @@ def claim_gpu(count: int, folder: Path | None = None) -> Iterator[str | None]:
         return
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = (visible.split(",") if visible else [str(i) for i in range(count)])[:count]
-    folder = folder or Path(tempfile.gettempdir()) / f"itm-gpus-{getpass.getuser()}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder or _private_folder()
     with ExitStack() as held:
         while (name := _first_free(names, folder, held)) is None:
             time.sleep(0.2)
@@ -109,11 +109,34 @@ def claim_gpu(count: int, folder: Path | None = None) -> Iterator[str | None]:
             yield name
 
 
+def _private_folder() -> Path:
+    """Return the folder of the locks of this user's GPUs, which no other user may write to.
+
+    Its name can be foreseen where everyone may write. So `InputError` is raised for a folder there
+    that another user owns or may change, and for a link.
+    """
+    folder = Path(tempfile.gettempdir()) / f"itm-gpus-{os.getuid()}"
+    with files_named(folder, "written"):
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        status = folder.lstat()
+    ours = status.st_uid == os.getuid() and not status.st_mode & 0o022
+    if not stat.S_ISDIR(status.st_mode) or not ours:
+        raise InputError(
+            "not a folder of this user alone",
+            file=folder,
+            expected="a folder of mode 0700, or none",
+            remedy="remove it, or name another temporary folder with TMPDIR",
+        )
+    return folder
+
+
 def _first_free(names: Sequence[str], folder: Path, held: ExitStack) -> str | None:
     """Return the name of the first GPU whose lock could be acquired; None when all are in use."""
     for name in names:
         try:
-            held.enter_context(locked(folder / f"{name}.lock", "this GPU is in use"))
+            file = f"{quote(name, safe='')}.lock"
+            held.enter_context(locked(folder / file, "this GPU is in use"))
         except InputError:
             continue
         return name

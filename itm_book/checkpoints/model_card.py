@@ -6,10 +6,12 @@ Page: "Your pictures".
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 
 import yaml
 
+from itm_book.records.markdown import code, inert
 from itm_core.evaluation.retrieval import CUTS
 
 SIDES = (("i2t", "image to text"), ("t2i", "text to image"))
@@ -23,14 +25,14 @@ every word. Recipe `{recipe}`, seed {seed}, trained on {dataset} from commit `{c
 
 ## Data and its terms
 
-Trained on the training split of `{dataset}`. {terms}
+Trained on the training split of {dataset_name}. {terms}
 The folder holds weights and a list of {words} words, which occur in the training captions; no
 photograph, caption or feature. Its use is bound by the terms of the data that it was trained on.
 
 ## The features that it needs
 
-36 regions of {width} numbers for a photograph, made with the backbone `{backbone}`
-{hash}and the boxes `{boxes}`. `features` in `config.json` is the note that such
+36 regions of {width} numbers for a photograph, made with the backbone {backbone}
+{hash}and the boxes {boxes}. `features` in `config.json` is the note that such
 features carry. Features that were made otherwise are refused: their vectors mean something else.
 
 ## Training
@@ -85,19 +87,20 @@ def model_card(
     """
     shipped, features, test = config["shipped"], config["features"], record["test"]["float16"]
     text = TEXT.format(
-        title=shipped["title"],
+        title=inert(shipped["title"]),
         paper=config["recipe"]["paper"],
         name=shipped["name"],
         recipe=config["recipe"]["name"],
         seed=config["seed"],
-        dataset=config["dataset"],
+        dataset=inert(config["dataset"]),
+        dataset_name=code(config["dataset"]),
         commit=record["commit"],
-        terms=record["terms"],
+        terms=escape(record["terms"], quote=False),
         words=record["words"],
         width=features["width"],
-        backbone=features["backbone"],
+        backbone=code(features["backbone"]),
         hash=f"(weights {features['weights'][:12]}…) " if "weights" in features else "",
-        boxes=config["boxes"],
+        boxes=code(config["boxes"]),
         machine=_machine(environment),
         settings=yaml.safe_dump(dict(config["recipe"]), sort_keys=False, allow_unicode=True),
         images=test["images"],
@@ -134,7 +137,7 @@ def _machine(environment: Mapping[str, Any]) -> str:
     minutes = environment["seconds_training"] / 60
     versions = f"Python {environment['python']}, torch {environment['packages']['torch']}"
     return (
-        f"{minutes:.0f} minutes on {environment['device_name']}, {versions}.\n"
+        f"{minutes:.0f} minutes on {inert(environment['device_name'])}, {versions}.\n"
         "The weights are those of the epoch with the best recalls on the development split. "
         "All settings:"
     )

@@ -6,6 +6,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
+from itm_core import option_types
 from itm_core.errors import InputError, escaped
 
 
@@ -14,13 +15,18 @@ def add(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "parity", help="compare with reference numbers of the authors' implementations"
     )
-    command.add_argument("paths", type=Path, nargs="+", metavar="DIR_OR_FILE")
+    command.add_argument("paths", type=option_types.path, nargs="+", metavar="DIR_OR_FILE")
     command.set_defaults(run=_parity, group="use the authors' files")
     command = commands.add_parser("import", help="convert a checkpoint of the authors, safely")
-    command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
-    command.add_argument("--folder", type=Path, help="default: data/imported/<its name>")
+    command.add_argument("checkpoint", type=option_types.path, metavar="CHECKPOINT")
     command.add_argument(
-        "--vocabulary", type=Path, metavar="FILE", help="of the authors, to be kept with it"
+        "--folder", type=option_types.path, help="default: data/imported/<its name>"
+    )
+    command.add_argument(
+        "--vocabulary",
+        type=option_types.path,
+        metavar="FILE",
+        help="of the authors, to be kept with it",
     )
     command.set_defaults(run=_import, group="use the authors' files")
 

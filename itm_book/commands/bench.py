@@ -79,7 +79,9 @@ def _loading_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", default="cpu")
     command.add_argument("--feature-cache", default="auto", help="auto, never or float16")
     command.add_argument("--dense", action="store_true", help="random features, not a sparse file")
-    command.add_argument("--folder", type=Path, help="for the file; default: a temporary folder")
+    command.add_argument(
+        "--folder", type=option_types.path, help="for the file; default: a temporary folder"
+    )
 
 
 def _search_options(command: argparse.ArgumentParser) -> None:
@@ -89,18 +91,20 @@ def _search_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--recipe", default="scan-t2i-mean-smoke")
     command.add_argument("--kind", default="float16", help="float32, float16 or int8")
     command.add_argument("--threads", type=option_types.threads, default=2)
-    command.add_argument("--folder", type=Path, default=Path("data/search"))
+    command.add_argument("--folder", type=option_types.path, default=Path("data/search"))
 
 
 def _spread_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("recipes", nargs="*", metavar="RECIPE", help="default: one of each kind")
-    command.add_argument("--dataset", type=Path, default=Path("data/scenes-small"))
+    command.add_argument("--dataset", type=option_types.path, default=Path("data/scenes-small"))
     command.add_argument(
         "--seeds", nargs="+", type=option_types.seed, default=[0, 1, 2], metavar="SEED"
     )
     command.add_argument("--variants", nargs="+", metavar="VARIANT", help="default: all")
     command.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", dest="changes")
-    command.add_argument("--root", type=Path, default=Path("data/runs-spread"), help="of the runs")
+    command.add_argument(
+        "--root", type=option_types.path, default=Path("data/runs-spread"), help="of the runs"
+    )
     command.add_argument("--record", action="store_true", help="write to data/results/")
 
 

@@ -19,12 +19,16 @@ def add(commands: argparse._SubParsersAction) -> None:
         "convert", help="convert region features (.tsv, .npz, .npy, .h5, LMDB) to the SCAN layout"
     )
     command.add_argument(
-        "source", type=Path, help="a .tsv or .h5, an LMDB, or a folder of .tsv, .tsv.0, .npz, .npy"
+        "source",
+        type=option_types.path,
+        help="a .tsv or .h5, an LMDB, or a folder of .tsv, .tsv.0, .npz, .npy",
     )
-    command.add_argument("folder", type=Path, metavar="DEST", help="the dataset to write")
+    command.add_argument(
+        "folder", type=option_types.path, metavar="DEST", help="the dataset to write"
+    )
     command.add_argument(
         "--captions",
-        type=Path,
+        type=option_types.path,
         required=True,
         metavar="FILE",
         help="Karpathy's, COCO's or BLIP's .json, a .csv, or lines of name.jpg#0<TAB>caption",
@@ -37,7 +41,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument(
         "--boxes",
-        type=Path,
+        type=option_types.path,
         metavar="PATH",
         help="boxes of features that have none: a folder of .npy, or a .tsv",
     )
@@ -52,7 +56,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "entities", help="write the boxes that words refer to, from Flickr30K Entities"
     )
-    command.add_argument("folder", type=Path, metavar="DATASET", help="in the SCAN layout")
+    command.add_argument(
+        "folder", type=option_types.path, metavar="DATASET", help="in the SCAN layout"
+    )
     add_annotations(command)
     command.add_argument("--split", action="append", help="repeatable; default: train, dev, test")
     command.add_argument("--words", default="heads", help="heads (of phrases) or phrases")
@@ -63,7 +69,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "coverage", help="the share of the boxes of phrases that the regions of a dataset cover"
     )
-    command.add_argument("folder", type=Path, metavar="DATASET", help="with words, see `entities`")
+    command.add_argument(
+        "folder", type=option_types.path, metavar="DATASET", help="with words, see `entities`"
+    )
     command.add_argument("--split", default="test", help="default: test")
     command.add_argument(
         "--iou", type=option_types.fraction, default=0.5, help="least IoU; default: 0.5"
@@ -75,7 +83,7 @@ def add_annotations(command: argparse.ArgumentParser) -> None:
     """Add ``--annotations``, the folder of Flickr30K Entities, to a command."""
     command.add_argument(
         "--annotations",
-        type=Path,
+        type=option_types.path,
         default=ENTITIES,
         metavar="FOLDER",
         help=f"the folder of Entities; default: {ENTITIES}",

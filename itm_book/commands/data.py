@@ -39,7 +39,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(run=_doctor)
     _folder_options(command)
     command = inner.add_parser("vocab", help="write the vocabulary of the training captions")
-    command.add_argument("folder", type=Path, metavar="FOLDER", help="in the SCAN layout")
+    command.add_argument(
+        "folder", type=option_types.path, metavar="FOLDER", help="in the SCAN layout"
+    )
     command.add_argument(
         "--threshold",
         type=option_types.whole(),
@@ -55,8 +57,10 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _folder_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
-    command.add_argument("--registry", type=Path, help="default: data/registry.toml")
+    command.add_argument(
+        "--data", type=option_types.path, default=Path("data"), help="folder of datasets"
+    )
+    command.add_argument("--registry", type=option_types.path, help="default: data/registry.toml")
 
 
 def _sets(options: argparse.Namespace) -> dict[str, SetEntry]:

@@ -17,14 +17,16 @@ def add(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "extractor", help="train the box scorer and the projection of region features"
     )
-    command.add_argument("out", type=Path, metavar="DEST", help="the folder to write")
+    command.add_argument("out", type=option_types.path, metavar="DEST", help="the folder to write")
     add_annotations(command)
     command.add_argument(
         "--epochs", type=option_types.whole(), help="of the box scorer; default: 4"
     )
     command.add_argument("--seed", type=option_types.seed, help="default: 0")
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    command.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
+    command.add_argument(
+        "--data", type=option_types.path, default=Path("data"), help="folder of datasets"
+    )
     command.set_defaults(run=_extractor)
 
 

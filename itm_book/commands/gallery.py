@@ -6,9 +6,9 @@ Page: "Your pictures".
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from itm_book.commands.search import add_computing, computing
+from itm_core import option_types
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -20,15 +20,17 @@ def add(commands: argparse._SubParsersAction) -> None:
     parts = command.add_subparsers(required=True, metavar="WHAT")
     part = _part(parts, "list", "print the names of the images", _list)
     part = _part(parts, "add", "add photographs, files or folders", _add)
-    part.add_argument("photographs", type=Path, nargs="+", metavar="PHOTO")
+    part.add_argument("photographs", type=option_types.path, nargs="+", metavar="PHOTO")
     add_computing(part)
     part = _part(parts, "remove", "remove photographs; their files are not touched", _remove)
     part.add_argument("names", nargs="+", metavar="NAME", help="of itm gallery list, or a folder")
     part = _part(parts, "export", "write embeddings, or scores with sentences", _export)
-    part.add_argument("out", type=Path, metavar="FILE", help="ends in .npz or .parquet")
+    part.add_argument(
+        "out", type=option_types.path, metavar="FILE", help="ends in .npz or .parquet"
+    )
     part.add_argument(
         "--sentences",
-        type=Path,
+        type=option_types.path,
         metavar="FILE",
         help="a text file, one a line: write their scores with every image",
     )
@@ -38,7 +40,7 @@ def _part(
     parts: argparse._SubParsersAction, name: str, text: str, run: object
 ) -> argparse.ArgumentParser:
     part = parts.add_parser(name, help=text)
-    part.add_argument("folder", type=Path, metavar="GALLERY")
+    part.add_argument("folder", type=option_types.path, metavar="GALLERY")
     part.add_argument(
         "--matcher", metavar="NAME", help="where the gallery's matcher is now, if it was moved"
     )

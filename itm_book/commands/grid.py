@@ -24,8 +24,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     command.add_argument("--profile", default="local", help="local, slurm, kubernetes or a folder")
-    command.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
-    command.add_argument("--root", type=Path, default=Path("data/runs"), help="the run store")
+    command.add_argument(
+        "--data", type=option_types.path, default=Path("data"), help="folder of datasets"
+    )
+    command.add_argument(
+        "--root", type=option_types.path, default=Path("data/runs"), help="the run store"
+    )
     command.add_argument("--dry-run", action="store_true", help="show what would be run")
     command.set_defaults(run=_grid, group="train and evaluate")
 

@@ -28,7 +28,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "what", metavar="WHAT", help=f"{FLICKR8K}, a folder of photographs, or a dataset with them"
     )
-    command.add_argument("--out", type=Path, metavar="DEST", help="default: data/<name>-regions")
+    command.add_argument(
+        "--out", type=option_types.path, metavar="DEST", help="default: data/<name>-regions"
+    )
     command.add_argument(
         "--backbone",
         default="efficientnet-lite2",
@@ -63,7 +65,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="processes; default: one for each core, 1 on a GPU",
     )
     command.add_argument("--download", action="store_true", help="download a missing model")
-    command.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
+    command.add_argument(
+        "--data", type=option_types.path, default=Path("data"), help="folder of datasets"
+    )
     command.set_defaults(run=_make)
 
 

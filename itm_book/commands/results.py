@@ -7,6 +7,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from itm_core.errors import InputError
+
+if TYPE_CHECKING:
+    from itm_book.records.results import Result
+
+from itm_core import option_types
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -22,7 +30,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "grids", nargs="*", metavar="GRID", help="default: all whose dataset exists"
     )
-    command.add_argument("--record", type=Path, help="default: data/results/runs.csv")
+    command.add_argument("--record", type=option_types.path, help="default: data/results/runs.csv")
     command.set_defaults(run=_export)
     _add_places(command)
     command = inner.add_parser(
@@ -31,20 +39,24 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("grid", metavar="GRID")
     command.add_argument(
         "--annotations",
-        type=Path,
+        type=option_types.path,
         required=True,
         metavar="FILE",
         help="Flickr8k's ExpertAnnotations.txt, or its .gz",
     )
     command.add_argument("--over", default="", metavar="ROW", help="default: the first of the grid")
-    command.add_argument("--record", type=Path, help="default: data/results/judgements.csv")
+    command.add_argument(
+        "--record", type=option_types.path, help="default: data/results/judgements.csv"
+    )
     command.set_defaults(run=_judge)
     _add_places(command)
     command = inner.add_parser(
         "attention", help="record how well the attention of a grid's runs finds people's boxes"
     )
     command.add_argument("grid", metavar="GRID")
-    command.add_argument("--record", type=Path, help="default: data/results/attention.csv")
+    command.add_argument(
+        "--record", type=option_types.path, help="default: data/results/attention.csv"
+    )
     command.set_defaults(run=_attention)
     _add_places(command)
     command = inner.add_parser(
@@ -52,7 +64,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="check every row of the record, and note rows and checksums of its files, after an "
         "edit or a merge",
     )
-    command.add_argument("folder", type=Path, nargs="?", help="default: data/results")
+    command.add_argument("folder", type=option_types.path, nargs="?", help="default: data/results")
     command.set_defaults(run=_seal)
     _add_ship(inner)
 
@@ -61,24 +73,34 @@ def _add_ship(inner: argparse._SubParsersAction) -> None:
     command = inner.add_parser(
         "ship", help="write a finished run to data/models/ as float16 weights with a model card"
     )
-    command.add_argument("run_folder", type=Path, metavar="RUN", help="the folder of the run")
+    command.add_argument(
+        "run_folder", type=option_types.path, metavar="RUN", help="the folder of the run"
+    )
     command.add_argument("name", metavar="NAME", help="of the new folder, such as scan-t2i")
     command.add_argument("--title", default="", help="displayed name; default: NAME")
     command.add_argument(
-        "--dataset", type=Path, help="what it was trained on; default: its name in data/"
+        "--dataset",
+        type=option_types.path,
+        help="what it was trained on; default: its name in data/",
     )
     command.add_argument(
         "--terms", help="of the dataset, for the model card; default: those of `itm data list`"
     )
-    command.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
-    command.add_argument("--models", type=Path, help="default: data/models")
+    command.add_argument(
+        "--data", type=option_types.path, default=Path("data"), help="folder of datasets"
+    )
+    command.add_argument("--models", type=option_types.path, help="default: data/models")
     command.set_defaults(run=_ship)
 
 
 def _add_places(command: argparse.ArgumentParser) -> None:
     command.add_argument("--size", default="smoke", help="a size of the grid; default: smoke")
-    command.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
-    command.add_argument("--root", type=Path, default=Path("data/runs"), help="the run store")
+    command.add_argument(
+        "--data", type=option_types.path, default=Path("data"), help="folder of datasets"
+    )
+    command.add_argument(
+        "--root", type=option_types.path, default=Path("data/runs"), help="the run store"
+    )
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -104,15 +126,30 @@ def _export(options: argparse.Namespace) -> int:
         count = len(grid.cells(options.size))
         lines.append(f"{grid.name}: {len(present)} results of {count} runs and ensembles")
         every += present
-    results.export(every, record)
-    curves.export(every, options.root, record.with_name(curves.RECORD.name))
+    curve_record = record.with_name(curves.RECORD.name)
+    whole = [result for result in every if _has_curve(result, options.root, damaged)]
+    curves.require_readable(curve_record)  # before the other record is written
+    results.export(whole, record)
+    curves.export(whole, options.root, curve_record)
     last = (
-        f"recorded in {record}" if every else "nothing was recorded: none of these runs is finished"
+        f"recorded in {record}" if whole else "nothing was recorded: none of these runs is finished"
     )
     print("\n".join([*lines, *(f"damaged, left out: {reason}" for reason in damaged), last]))
     if damaged:
         raise results.left_out(damaged)
     return 0
+
+
+def _has_curve(result: Result, root: Path, damaged: list[str]) -> bool:
+    """Return whether the learning curve of a result can be read; else add why to ``damaged``."""
+    from itm_book.records import curves
+
+    try:
+        curves.require_curve(result, root)
+    except InputError as error:
+        damaged.append(str(error))
+        return False
+    return True
 
 
 def _judge(options: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("scenes", help="make the embedded dataset")
     command.add_argument("--preset", default="full", help="full, small or tiny (default: full)")
     command.add_argument("--seed", type=option_types.seed, default=0)
-    command.add_argument("--folder", type=Path, help="default: data/scenes[-PRESET]")
+    command.add_argument("--folder", type=option_types.path, help="default: data/scenes[-PRESET]")
     command.set_defaults(run=_scenes, group="get data")
 
 

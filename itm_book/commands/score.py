@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 
 from itm_core import option_types
 
@@ -17,19 +16,23 @@ def add(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("score", help="score a split with one run, or with an ensemble")
     command.add_argument(
         "folders",
-        type=Path,
+        type=option_types.path,
         nargs="+",
         metavar="RUN",
         help="a finished run or an imported checkpoint; scores of several are averaged",
     )
-    command.add_argument("dataset", type=Path, metavar="DATASET", help="in the SCAN layout")
+    command.add_argument(
+        "dataset", type=option_types.path, metavar="DATASET", help="in the SCAN layout"
+    )
     command.add_argument("--split", default="test", help="default: test")
     command.add_argument(
-        "--out", type=Path, help="the folder of the results; default: one in data/scores"
+        "--out",
+        type=option_types.path,
+        help="the folder of the results; default: one in data/scores",
     )
     command.add_argument(
         "--vocabulary",
-        type=Path,
+        type=option_types.path,
         metavar="FILE",
         help="of imported checkpoints; default: the one imported with them, or the dataset's",
     )
@@ -69,8 +72,11 @@ def score(options: argparse.Namespace) -> int:
     from itm_core.evaluation import retrieval
     from itm_core.files import read_json
 
+    members = load_members(options.folders, dataset=options.dataset, vocabulary=options.vocabulary)
+    for run in members:
+        run.matcher()  # damaged weights are refused before anything is written
     job = score_job.prepare(
-        load_members(options.folders, dataset=options.dataset, vocabulary=options.vocabulary),
+        members,
         options.dataset,
         options.out,
         split=options.split,

@@ -28,13 +28,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument(
         "source",
-        type=Path,
+        type=option_types.path,
         metavar="PHOTOS",
         help="a folder of photographs with its subfolders, or a dataset in the SCAN layout",
     )
     command.add_argument(
         "folder",
-        type=Path,
+        type=option_types.path,
         nargs="?",
         metavar="GALLERY",
         help="the folder to write; default: data/galleries/<name of PHOTOS>",
@@ -49,16 +49,21 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_computing(command)
     dataset = command.add_argument_group("of a dataset")
     dataset.add_argument(
-        "--vocabulary", type=Path, metavar="FILE", help="vocabulary of an imported checkpoint"
+        "--vocabulary",
+        type=option_types.path,
+        metavar="FILE",
+        help="vocabulary of an imported checkpoint",
     )
     dataset.add_argument("--split", help="default: test")
     dataset.add_argument("--kind", help="of regions: float16 (default), int8 or float32")
     command.set_defaults(run=_index, group="search your pictures")
     command = commands.add_parser("search", help="search a gallery made by itm index")
-    command.add_argument("folder", type=Path, metavar="GALLERY")
+    command.add_argument("folder", type=option_types.path, metavar="GALLERY")
     command.add_argument("sentences", nargs="+", metavar="SENTENCE")
     command.add_argument("--top", type=option_types.whole(), default=10, help="default: 10")
-    command.add_argument("--html", type=Path, metavar="PAGE", help="also write a page of results")
+    command.add_argument(
+        "--html", type=option_types.path, metavar="PAGE", help="also write a page of results"
+    )
     command.add_argument(
         "--matcher", metavar="NAME", help="where the gallery's matcher is now, if it was moved"
     )

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from itm_book.datasets.caption_texts import read_rows
-from itm_core.data.dataset import Split
+from itm_core.data.dataset import Split, require_caption
 from itm_core.data.names import id_problem, require_split_name
 from itm_core.data.photographs import image_key
 from itm_core.errors import InputError, escaped
@@ -51,6 +51,8 @@ def photographs(split: Split) -> list[str]:
     """
     path = split.folder / "id_mapping.json"
     names = read_json(path) if path.exists() else {}
+    if wrong := next((k for k, name in names.items() if type(name) not in (str, int)), None):
+        raise InputError("not the name of a photograph", file=path, found=f"{names[wrong]!r}"[:60])
     keys = ((image_key(names.get(image, image)), f"id {image}") for image in split.ids)
     return list(unique_keys(keys, path if names else split.folder / f"{split.name}_ids.txt"))
 
@@ -79,9 +81,9 @@ def read_captioned(
     if per_image is not None:
         at_least("the number of captions per image", per_image, 1)
     taken = [Captioned(*key, tuple(texts[:per_image])) for key, texts in by_image.items()]
-    if empty := next((entry.image for entry in taken if not all(entry.captions)), None):
-        remedy = "give it a text, or take it out of the file"
-        raise InputError(f"image {empty} has an empty caption", file=path, remedy=remedy)
+    for entry in taken:
+        for text in entry.captions:
+            require_caption(text, path, None, image=entry.image)
     counts = [len(image.captions) for image in taken]
     if min(counts) < max(counts):
         log.info("%s: %d to %d captions an image, all kept", path, min(counts), max(counts))
@@ -154,8 +156,8 @@ def _rows(
         _require_own(path, {str(name) for name in own}, split)
         rows = [(image, KARPATHY[str(name)], caption) for image, name, caption in rows]
     names = dict.fromkeys(image for image, _, _ in rows)
-    unique_keys(((image_key(name), name) for name in names), path)
-    return [(image_key(image), str(name), caption) for image, name, caption in rows]
+    unique_keys(((_key(path, name), name) for name in names), path)
+    return [(_key(path, image), str(name), caption) for image, name, caption in rows]
 
 
 def _require_own(path: Path, names: set[str], split: str | None) -> None:
@@ -178,7 +180,7 @@ def _require_split(path: Path, split: str | None) -> str:
 
 def _karpathy(path: Path, images: list[dict], split: str | None) -> list[tuple[str, str, str]]:
     _require_own(path, {str(image["split"]) for image in images}, split)
-    keyed = ((image_key(image["filename"]), (n, image)) for n, image in enumerate(images))
+    keyed = ((_key(path, image["filename"]), (n, image)) for n, image in enumerate(images))
     by_key = unique_keys(keyed, path, source=lambda it: f"images[{it[0]}] {it[1]['filename']}")
     return [
         (key, KARPATHY[image["split"]], sentence["raw"])
@@ -190,7 +192,7 @@ def _karpathy(path: Path, images: list[dict], split: str | None) -> list[tuple[s
 def _coco(path: Path, content: dict, split: str) -> list[tuple[str, str, str]]:
     files = ((image["id"], image["file_name"]) for image in content["images"])
     file_of = unique_keys(files, path, what="images (by their id)")
-    keyed = ((image_key(file), (number, file)) for number, file in file_of.items())
+    keyed = ((_key(path, file), (number, file)) for number, file in file_of.items())
     by_key = unique_keys(keyed, path, source=lambda it: f"{it[1]} (id {it[0]})")
     place = {key: i for i, key in enumerate(by_key)}
     stray = next((a for a in content["annotations"] if a["image_id"] not in file_of), None)
@@ -203,6 +205,18 @@ def _coco(path: Path, content: dict, split: str) -> list[tuple[str, str, str]]:
             remedy="take the annotation out, or add its image",
         )
     rows = [
-        (image_key(file_of[a["image_id"]]), split, a["caption"]) for a in content["annotations"]
+        (_key(path, file_of[a["image_id"]]), split, a["caption"]) for a in content["annotations"]
     ]
     return sorted(rows, key=lambda row: place[row[0]])  # annotations are in any order
+
+
+def _key(path: Path, name: str) -> str:
+    """Return the key of an image; raises `InputError` for a name that leads out of its folder."""
+    if ".." in re.split(r"[/\\]", str(name)):
+        raise InputError(
+            "a name of an image leads out of its folder",
+            file=path,
+            found=repr(escaped(name)[:60]),
+            remedy="name the file of the picture, or its path without ..",
+        )
+    return image_key(name)

@@ -171,7 +171,7 @@ def _texts(cell: str) -> Iterable[str]:
     if cell.lstrip().startswith("["):
         try:
             texts = json.loads(cell)
-        except ValueError:
+        except (ValueError, RecursionError):
             return (cell,)
         if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
             return texts

@@ -20,10 +20,12 @@ from itm_book.datasets.filled_arrays import FilledArrays
 from itm_book.datasets.layout_writing import require_loadable
 from itm_book.datasets.region_sources.second_keys import fitting_ids
 from itm_book.datasets.region_sources.source import entries
+from itm_book.folders import require_name
 from itm_core.errors import InputError
-from itm_core.files import put, space_checked
+from itm_core.files import make_folder, put, read_json, space_checked, write_json
 from itm_core.settings import at_least
 
+NOTE = "request.json"  # in the temporary folder
 LISTED = 3  # images without features that a message names
 
 
@@ -109,14 +111,10 @@ def convert(
     """
     if regions is not None:
         at_least("regions", regions, 1)
-    source, folder, captions = Path(source), Path(folder), Path(captions)
+    source, folder, captions = Path(source), require_name(folder), Path(captions)
     images = read_captioned(captions, split, per_image)
     names = list(dict.fromkeys(image.split for image in images))
-    _require_new_splits(folder, names)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-    partial.mkdir()
+    partial = _claimed(folder, names, source, captions)
     side = Path(boxes) if boxes is not None else None
     try:
         with space_checked(folder):
@@ -182,9 +180,26 @@ def _require_new_splits(folder: Path, names: Sequence[str]) -> None:
         )
 
 
+def _claimed(folder: Path, names: Sequence[str], *sources: Path) -> Path:
+    """Return the temporary folder of these splits; its first file notes what is converted.
+
+    So a process that was killed while it moved the first splits to their folder is repeated.
+    Raises `InputError` as `_require_new_splits` does.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    note, request = partial / NOTE, {"splits": names, "of": [str(p.absolute()) for p in sources]}
+    if not note.exists() or read_json(note) != request:
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+        _require_new_splits(folder, names)
+        make_folder(partial)
+        write_json(note, request)
+    return partial
+
+
 def _move(partial: Path, folder: Path) -> None:
     """Move the files to their folder, features last: a split exists when they do."""
     folder.mkdir(exist_ok=True)
-    files = sorted(partial.iterdir(), key=lambda file: file.name.endswith("_ims.npy"))
+    files = [file for file in partial.iterdir() if file.name != NOTE]
+    files.sort(key=lambda file: file.name.endswith("_ims.npy"))
     for file in files:
         put(file, folder / file.name)

@@ -10,7 +10,6 @@ Page: "The data".
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -19,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pooch
 import requests
 from requests.exceptions import InvalidSchema, InvalidURL, RequestException, TooManyRedirects
@@ -29,8 +27,9 @@ from urllib3.exceptions import HTTPError
 from itm_book.datasets import archives
 from itm_book.datasets.registry import FileEntry
 from itm_book.folders import amount, require_space
+from itm_core.data.arrays import mapped
 from itm_core.errors import InputError
-from itm_core.files import put, space_checked, write_json
+from itm_core.files import put, read_json, space_checked, write_json
 
 log = logging.getLogger(__name__)
 pooch.get_logger().setLevel(logging.WARNING)  # this module logs the same, more briefly
@@ -139,8 +138,8 @@ def is_complete(path: Path) -> bool:
     """Return whether a file is complete, as far as its type shows."""
     if path.suffix == ".npy":
         try:
-            np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError):
+            mapped(path)
+        except InputError:
             return False
     if path.suffix in (".zip", ".tar", ".gz", ".tgz"):
         return archives.is_complete(path)
@@ -210,8 +209,8 @@ class Resuming:
         if not size:
             return {}
         try:
-            note = json.loads(self.note.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            note = read_json(self.note)
+        except InputError:
             note = {}
         version = note.get("sign") if note.get("url") == url else None
         if not (version or self.expected_hash):

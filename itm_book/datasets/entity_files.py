@@ -222,7 +222,7 @@ def _unrelated(home: Path) -> set[tuple[str, int]]:
     for row, line in enumerate(read_captions(path), 1):
         if line.strip() and not line.startswith("#"):
             name, _, number = line.strip().partition(" ")
-            if not number.strip().isdecimal():
+            if not number.strip().isdecimal() or len(number) > 9:
                 expected = "a photograph and the number of a sentence"
                 raise InputError("not readable", file=path, row=row, expected=expected, found=line)
             unrelated.add((name, int(number)))

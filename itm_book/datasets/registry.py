@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from itm_book.shipped import shipped
 from itm_core.errors import InputError
-from itm_core.settings import Count, Settings, did_you_mean
+from itm_core.settings import Settings, did_you_mean
 
 REGISTRY = shipped("registry.toml")
 RECORD = "hashes.json"  # written to the folder of a dataset
@@ -43,13 +43,19 @@ def _is_file_name(text: str) -> bool:  # it becomes a file below data/
     return bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text)) and text != RECORD
 
 
-def _is_member(text: str) -> bool:
+def is_member(text: str) -> bool:
+    """Return whether a text is a path within a folder, which leads to no other one."""
     return bool(text) and not text.startswith("/") and ".." not in PurePosixPath(text).parts
 
 
 def _is_address(text: str) -> bool:
-    parts = urlsplit(text)
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:  # an open bracket, a port that is no number
+        return False
+    plain = text.isprintable() and " " not in text
+    return plain and parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _hash_of(digits: int) -> AfterValidator:
@@ -58,8 +64,10 @@ def _hash_of(digits: int) -> AfterValidator:
     return _valid(lambda text: bool(pattern.fullmatch(text)), expected)
 
 
+Text = Annotated[str, _valid(lambda text: text.strip() and text.isprintable(), "a line of text")]
+Bytes = Annotated[int, Field(ge=1, lt=2**63)]
 FileName = Annotated[str, _valid(_is_file_name, "the name of a file: letters, digits, . _ -")]
-MemberName = Annotated[str, _valid(_is_member, "a path within the archive")]
+MemberName = Annotated[str, _valid(is_member, "a path within the archive")]
 Address = Annotated[str, _valid(_is_address, "an address with http:// or https://")]
 Sha256 = Annotated[str, _hash_of(64)]
 Md5 = Annotated[str, _hash_of(32)]
@@ -77,7 +85,7 @@ class Unpack(Settings):
 
     into: FileName
     members: Annotated[tuple[MemberName, ...], Field(min_length=1)]
-    most: Count
+    most: Bytes
     strip: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
@@ -107,9 +115,9 @@ class FileEntry(Settings):
     """
 
     name: FileName
-    what: str
-    size: Count | None = None
-    about: Count | None = None
+    what: Text
+    size: Bytes | None = None
+    about: Bytes | None = None
     sha256: Sha256 | None = None
     md5: Md5 | None = None
     sources: tuple[Address, ...] = ()
@@ -136,9 +144,9 @@ class SetEntry(Settings):
     """
 
     name: FileName
-    title: str
-    what: str
-    terms: str
+    title: Text
+    what: Text
+    terms: Text
     files: Annotated[tuple[FileEntry, ...], Field(min_length=1)]
     by_hand: str = ""
     gone: tuple[str, ...] = ()
@@ -180,7 +188,7 @@ def load(path: Path = REGISTRY) -> dict[str, SetEntry]:
     except FileNotFoundError:
         remedy = "run this in a clone of the project, or name a registry with --registry"
         raise InputError("the registry of datasets is missing", file=path, remedy=remedy) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError("not readable as TOML", file=path, found=str(error)) from None
     except IsADirectoryError:
         raise InputError("not a registry", file=path, found="a folder") from None

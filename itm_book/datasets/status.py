@@ -10,6 +10,7 @@ Page: "The data".
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from tqdm import tqdm
 
 from itm_book.datasets.archives import unpack
 from itm_book.datasets.download import ARRIVING, DownloadError, RetryPolicy, fetch, is_complete
-from itm_book.datasets.registry import RECORD, FileEntry, SetEntry
+from itm_book.datasets.registry import RECORD, FileEntry, SetEntry, is_member
 from itm_book.folders import amount, require_space
 from itm_core.errors import InputError
 from itm_core.files import locked, read_json, write_json
@@ -29,6 +30,7 @@ from itm_core.files import locked, read_json, write_json
 log = logging.getLogger(__name__)
 PRESENT, MISSING, CORRUPT = "present", "missing", "corrupt"
 LARGE = 10**9  # bytes that take seconds to read
+HASH = re.compile(r"[0-9a-f]{64}")
 REPLACED = "; if you replaced it on purpose, remove hashes.json"
 
 
@@ -64,7 +66,7 @@ class DatasetStatus:
         self.path = self.folder / RECORD
         recorded = read_json(self.path) if self.path.exists() else {}
         self.record: dict[str, Any] = {"files": {}, "unpacked": {}} | recorded
-        if not all(isinstance(part, dict) for part in self.record.values()):
+        if not _is_record(self.record):
             remedy = "remove it; the present files are then recorded as they are"
             raise InputError("not a record of files", file=self.path, remedy=remedy)
         self._problems: dict[tuple[str, int, int], str] = {}
@@ -164,6 +166,26 @@ class DatasetStatus:
             return FileStatus(file, CORRUPT, detail)
         total = amount(sum(recorded["size"] for recorded in unpacked.values()))
         return FileStatus(file, PRESENT, f"unpacked, {len(unpacked)} files, {total}")
+
+
+def _is_record(record: Mapping[str, Any]) -> bool:
+    """Return whether files and unpacked files have sizes and hashes, and are in their folder."""
+    files, unpacked = record["files"], record["unpacked"]
+    if not all(isinstance(part, dict) for part in (files, unpacked, *_values(unpacked))):
+        return False
+    members = [(name, note) for part in _values(unpacked) for name, note in part.items()]
+    return all(
+        isinstance(note, dict)
+        and type(note.get("size")) is int
+        and isinstance(note.get("sha256"), str)
+        and HASH.fullmatch(note["sha256"])
+        and is_member(name)
+        for name, note in [*files.items(), *members]
+    )
+
+
+def _values(part: object) -> list[Any]:
+    return list(part.values()) if isinstance(part, dict) else []
 
 
 def get(

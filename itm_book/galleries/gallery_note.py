@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -79,9 +80,17 @@ def damaged(folder: Path, problem: str) -> InputError:
 
 def _is_matcher(matcher: object) -> bool:
     """Return whether this is what `matcher_note.matcher_note` gives."""
-    if not isinstance(matcher, dict) or not ("name" in matcher or "run" in matcher):
+    if not isinstance(matcher, dict) or not {"name", "run"} & matcher.keys():
         return False
-    return all(isinstance(value, str) and value for value in matcher.values())
+    return all(value and _is_path(value) for value in matcher.values())
+
+
+def _is_path(text: object) -> bool:
+    """Return whether this is a text that the file system can look for."""
+    try:
+        return isinstance(text, str) and b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
 
 
 def _is_texts(texts: object, form: re.Pattern[str] | None = None) -> bool:
@@ -94,9 +103,10 @@ def _is_texts(texts: object, form: re.Pattern[str] | None = None) -> bool:
 def _wrong_photographs(note: Mapping[str, Any]) -> list[str]:
     pictures = note.get("pictures", "missing")  # none before the gallery is finished
     fits = {
-        "photographs": isinstance(note["photographs"], str),
-        "unreadable": _is_texts(note.get("unreadable")),
-        "pictures": pictures is None or bool(pictures and _is_texts(pictures, SHA256)),
+        "photographs": _is_path(note["photographs"]),
+        "unreadable": _is_texts(note.get("unreadable")) and all(map(_is_path, note["unreadable"])),
+        "pictures": pictures is None
+        or (bool(pictures) and _is_texts(pictures, SHA256) and all(map(_is_path, pictures))),
     }
     return [name for name, fit in fits.items() if not fit]
 
@@ -105,7 +115,7 @@ def _wrong_dataset(note: Mapping[str, Any]) -> list[str]:
     ids, split = note.get("ids"), note.get("split")
     fits = {
         "ids": isinstance(ids, list) and all(isinstance(name, str) for name in ids),
-        "dataset": isinstance(note.get("dataset"), str | None),
+        "dataset": note.get("dataset") is None or _is_path(note["dataset"]),
         "split": split is None or (isinstance(split, str) and SPLIT_NAME.fullmatch(split)),
     }
     return [name for name, fit in fits.items() if not fit]

@@ -6,12 +6,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import nbformat
 from nbformat import NotebookNode
 
 from itm_book.batch.parameters import with_values
 from itm_book.pages.chapters import METADATA
+from itm_book.records.markdown import code, inert, table
 
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
 INJECTED_TAG = "injected-parameters"  # papermill's
@@ -89,11 +91,11 @@ def execution_page(records: Sequence[dict[str, Any]]) -> str:
         return "No notebook has been run for this copy of the book.\n"
     runs = [
         [
-            f"[{r['notebook']}](../notebooks/{r['notebook']}.ipynb)",
-            r["started"],
+            f"[{inert(r['notebook'])}](../notebooks/{quote(r['notebook'])}.ipynb)",
+            inert(r["started"]),
             _duration(r["seconds"]),
-            str(r.get("device_name") or r.get("device")),
-            ", ".join(f"`{k}={v}`" for k, v in r["parameters"].items()),
+            inert(r.get("device_name") or r.get("device")),
+            ", ".join(code(f"{k}={v}") for k, v in r["parameters"].items()),
         ]
         for r in records
     ]
@@ -109,18 +111,16 @@ def execution_page(records: Sequence[dict[str, Any]]) -> str:
     }
     total = _duration(sum(r["seconds"] for r in records))
     return (
-        _table(["Notebook", "Started", "Duration", "Device", "Parameters"], runs)
+        table(["Notebook", "Started", "Duration", "Device", "Parameters"], runs)
         + f"\nAll of them together took {total}. Runs that existed were loaded, not trained again; "
         "how long their training took is recorded with each run.\n\n## Versions and machine\n\n"
-        + _table(["Component", "Value"], [[k, f"{v}"] for k, v in facts.items() if v is not None])
+        + table(
+            ["Component", "Value"],
+            [[inert(k), inert(v)] for k, v in facts.items() if v is not None],
+        )
+        + "\nAnother number of threads adds in another order, and a training ends in other bytes: "
+        "`environment.json` of a run says how many it had, [the task](task.md) what that moves.\n"
     )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
-
-    return line(head) + line(["---"] * len(head)) + "".join(map(line, rows))
 
 
 def _duration(seconds: float) -> str:

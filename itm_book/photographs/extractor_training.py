@@ -15,7 +15,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from itm_book.datasets.entity_files import EntityFiles
-from itm_book.folders import swap
+from itm_book.folders import require_name, swap
 from itm_book.photographs.picture_sources import Source
 from itm_book.regions.box_scorer import ScorerNetwork, read_scorer, regions_of, write_scorer
 from itm_book.regions.efficientnet import EfficientNetLite
@@ -63,7 +63,7 @@ def train_extractor(
     if folder.exists():
         raise InputError("this folder exists", file=folder, remedy="name another one: --out")
     make_folder(folder.parent)
-    work = folder.with_name(f".{folder.name}.partial")
+    work = require_name(folder).with_name(f".{folder.name}.partial")
     lock = folder.with_name(f".{folder.name}.lock")
     with locked(lock, "another process trains this extractor", file=folder), space_checked(folder):
         boxes = annotated_boxes(source, root)

@@ -15,6 +15,7 @@ from itm_book.datasets.caption_sources import Captioned, read_captioned
 from itm_book.regions.picture_files import photographs_in
 from itm_core.data.dataset import SPLITS, Split, load_split
 from itm_core.data.photographs import image_key, read_photograph
+from itm_core.data.vocabulary import read_captions
 from itm_core.errors import InputError
 from itm_core.files import unique_keys
 
@@ -122,8 +123,10 @@ def of_flickr8k(folder: Path) -> list[Source]:
     captions = {c.image: c.captions for c in read_captioned(required[0], "train")}
     images = []
     for (split, _), path in zip(FLICKR8K.items(), required[1:], strict=True):
-        for row, name in enumerate(path.read_text(encoding="utf-8").split(), 1):
+        for row, name in enumerate(map(str.strip, read_captions(path)), 1):
             key = image_key(name)
+            if not name:
+                continue
             if key not in captions:
                 raise InputError(f"{name} has no captions", file=path, row=row)
             images.append(Captioned(key, split, captions[key]))

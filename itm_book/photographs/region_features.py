@@ -15,7 +15,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import chain
@@ -27,7 +27,7 @@ import torch
 from tqdm.auto import tqdm
 
 from itm_book.datasets.layout_writing import open_array
-from itm_book.folders import require_space, swap
+from itm_book.folders import require_name, require_space, swap
 from itm_book.photographs.backbones import Backbone
 from itm_book.photographs.layout_assembly import ARRAYS, assemble
 from itm_book.photographs.picture_sources import Source
@@ -177,16 +177,18 @@ def make_features(
     files, too little disk space, or another process that writes to it.
     """
     at_least("workers", workers, 1)
-    folder = Path(folder)
+    folder = require_name(folder)
     source = task.fingerprint()
     work = folder.with_name(f".{folder.name}.partial")
+    lock = folder.with_name(f".{folder.name}.lock")
     existing = _existing(folder, source, task)
     if existing:
-        if _progress(work).get("source") == source:  # it was killed before it removed this
-            shutil.rmtree(work, ignore_errors=True)
+        if work.exists():
+            with suppress(InputError), locked(lock, "another process uses it"):
+                if _progress(work).get("source", source) == source:
+                    shutil.rmtree(work, ignore_errors=True)  # of a process that was killed
         return existing
     make_folder(folder.parent)
-    lock = folder.with_name(f".{folder.name}.lock")
     with locked(lock, "another process makes these features", file=folder), space_checked(folder):
         damaged = _Work(work, task, source, folder).run(skip_damaged, workers, progress)
         note = task.note(_progress(work)["regions"]) | {"source": source}

@@ -48,6 +48,18 @@ def export(results: Iterable[Result], root: Path, path: Path = RECORD) -> int:
     return new["run"].nunique()
 
 
+def require_readable(path: Path = RECORD) -> None:
+    """Raise `InputError` where the record of curves exists and cannot be read."""
+    if path.exists():
+        record_text(path, FORM)
+
+
+def require_curve(result: Result, root: Path) -> None:
+    """Raise `InputError` where the learning curve of a result cannot be read."""
+    if " + " not in result.run:
+        _curve(root, result.run)
+
+
 def curves_of(
     results: Iterable[Result], root: Path | str, path: Path = RECORD
 ) -> dict[str, pd.DataFrame]:

@@ -85,7 +85,8 @@ def write_record(table: pd.DataFrame, path: Path, form: Form, *, digits: int) ->
     command leaves a file that can be read. Raises `InputError`, and writes nothing, for rows that
     do not have the form.
     """
-    content = table.to_csv(index=False, float_format=f"%.{digits}g").encode()
+    text = table.to_csv(index=False, float_format=f"%.{digits}g", lineterminator="\n")
+    content = text.encode()
     _rows(path, content, form)
     new = (path.name, _line(content))
     with locked(path.parent / f".{CHECKSUMS}.lock"):

@@ -76,9 +76,13 @@ def _starts(count: int, side: Fraction) -> list[Fraction]:
 
 
 def filled_up(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Return 36 boxes: the first of ``[n, 4]``, clipped to the picture, then the layout's."""
+    """Return 36 boxes: the first of ``[n, 4]``, clipped to the picture, then the layout's.
+
+    Boxes that have no area in the picture are left out.
+    """
     limits = np.array([width, height, width, height], np.float32)
-    clipped = np.clip(np.asarray(boxes, np.float32)[:REGIONS], 0, limits)
+    clipped = np.clip(np.asarray(boxes, np.float32), 0, limits)
+    clipped = clipped[(clipped[:, 2:] > clipped[:, :2]).all(1)]
     return np.concatenate([clipped, layout(width, height)])[:REGIONS]
 
 

@@ -10,7 +10,6 @@ Page: The Scenes data card.
 
 from __future__ import annotations
 
-import json
 import shutil
 from copy import copy
 from pathlib import Path
@@ -22,8 +21,9 @@ from itm_book.scenes.captions import ATTRIBUTES
 from itm_book.scenes.world import MAX_OBJECTS, Relations, relations
 from itm_core.data.dataset import SPLITS, Split
 from itm_core.errors import InputError
-from itm_core.files import put, space_checked
+from itm_core.files import put, read_json_value, space_checked
 
+MEANING = {"mentions", "ground", "relation", "between", "place"}
 MATCHERS = ("oracle", "binding", "bag_of_words")
 
 
@@ -104,9 +104,26 @@ def control_scores(split: Split, matcher: str) -> np.ndarray:
 
 
 def meanings(split: Split) -> list[dict[str, Any]] | None:
-    """Return the meaning of each caption; None for a split that is not of Scenes."""
+    """Return the meaning of each caption; None for a split that is not of Scenes.
+
+    Raises `InputError` for a file of another format.
+    """
     path = _path(split)
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    if not path.exists():
+        return None
+    rows = read_json_value(path)
+    if (
+        not isinstance(rows, list)
+        or len(rows) != len(split.captions)
+        or not all(isinstance(row, dict) and row.keys() >= MEANING for row in rows)
+    ):
+        raise InputError(
+            "not the meanings of the captions",
+            file=path,
+            expected=f"a list of {len(split.captions)} objects with {', '.join(sorted(MEANING))}",
+            remedy="make the dataset again: itm scenes",
+        )
+    return rows
 
 
 def _path(split: Split) -> Path:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from itm_book.folders import reserve
+from itm_book.folders import require_name, reserve
 from itm_book.scenes import captions as scene_captions
 from itm_book.scenes import regions as scene_regions
 from itm_book.scenes.render import render
@@ -91,7 +91,7 @@ def make_scenes(
     Raises `InputError` for an unknown preset, a wrong seed, a folder with other content, a full
     disk, or a dataset whose hash differs from `FINGERPRINTS`.
     """
-    folder = Path(folder)
+    folder, seed = require_name(folder), seed_of(seed)
     if preset not in PRESETS:
         raise InputError("unknown preset", expected=f"one of {', '.join(PRESETS)}", found=preset)
     wanted = {"version": VERSION, "preset": preset, "seed": seed_of(seed)}

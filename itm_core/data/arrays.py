@@ -78,9 +78,8 @@ def _no_pickle(path: Path) -> None:
         raw = file.read(1) == b"\x80"
     if not raw and not (header and header[1].hasobject):
         return
-    row = "[r['image_w'], r['image_h']]"
-    if any(path.stem.endswith(f"_{ending}") for ending in BOXES):
-        row = "r.get('boxes', r.get('bbox'))"
+    of_boxes = path.stem.endswith(tuple(f"_{ending}" for ending in BOXES))
+    row = "r.get('boxes', r.get('bbox'))" if of_boxes else "[r['image_w'], r['image_h']]"
     rows = f"[{row} if isinstance(r, dict) else r for r in x]"
     raise InputError(
         "pickled objects, which are not opened: opening runs whatever program is in them",
@@ -91,7 +90,7 @@ def _no_pickle(path: Path) -> None:
             f'"import numpy as np; p = {str(path)!r}; '
             "x = np.asarray(np.load(p, allow_pickle=True)).tolist(); "
             "x = list(x.values()) if isinstance(x, dict) else x; "
-            f'np.save(p, np.float32({rows}))"; its order must be that of the images'
+            f'np.save(p, np.float32({rows}))"; the rows must be in the order of the images'
         ),
     )
 
@@ -396,7 +395,5 @@ def wrong_boxes(boxes: np.ndarray, sizes: Any = None) -> np.ndarray:
 def box_rule(size: Any = None) -> str:
     """Return what a box must be, for messages; ``size`` is width and height of its picture."""
     width, height = ("width", "height") if size is None else (f"{float(side):g}" for side in size)
-    return (
-        f"0 <= x1 < x2 <= {width} and 0 <= y1 < y2 <= {height} in pixels, {OUTSIDE:g} more on "
-        "each side for rounding"
-    )
+    corners = f"0 <= x1 < x2 <= {width} and 0 <= y1 < y2 <= {height} in pixels"
+    return f"{corners}, {OUTSIDE:g} more on each side for rounding"

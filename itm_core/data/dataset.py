@@ -319,9 +319,7 @@ def _no_split(path: Path, name: str) -> InputError:
 def _captions(path: Path, max_words: int) -> list[str]:
     captions = read_captions(path)
     for row, caption in enumerate(captions, 1):
-        if not is_visible(caption):
-            remedy = "give it a text, or take the line out if it belongs to no image"
-            raise InputError("an empty caption", file=path, row=row, remedy=remedy)
+        require_caption(caption, path, row, max_words)
         if NAMED.match(caption):
             raise InputError(
                 "a file name before the caption",
@@ -331,17 +329,30 @@ def _captions(path: Path, max_words: int) -> list[str]:
                 found=caption[:60],
                 remedy="keep the second column: cut -f 2",
             )
-        # a token has a character at least, so short texts need no tokenising
-        if len(caption) > max_words and len(tokenise(caption)) > max_words:
-            raise InputError(
-                "a caption is too long",
-                file=path,
-                row=row,
-                expected=f"{max_words} tokens at most",
-                found=len(tokenise(caption)),
-                remedy="is a line break missing?",
-            )
     return captions
+
+
+def require_caption(
+    caption: str, path: Path, row: int | None, max_words: int = LONGEST_CAPTION, image: str = ""
+) -> None:
+    """Raise `InputError` for a caption without a visible character, and one that is too long.
+
+    ``image`` is named where the row is not known.
+    """
+    of_image = f" of image {image}" if image else ""
+    if not is_visible(caption):
+        remedy = "give it a text, or take it out if it belongs to no image"
+        raise InputError(f"an empty caption{of_image}", file=path, row=row, remedy=remedy)
+    # a token has a character at least, so short texts need no tokenising
+    if len(caption) > max_words and len(tokenise(caption)) > max_words:
+        raise InputError(
+            f"a caption{of_image} is too long",
+            file=path,
+            row=row,
+            expected=f"{max_words} tokens at most",
+            found=len(tokenise(caption)),
+            remedy="is a line break missing?",
+        )
 
 
 def vocabulary_file(folder: Path | str) -> Path | None:

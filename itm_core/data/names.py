@@ -27,7 +27,8 @@ NOT_AN_ID = {  # what is wrong with an id that matches
     "longer than the name of a file may be": re.compile(r".*[^/\\]{256}"),
 }
 BLANK = "\u115f\u1160\u2800\u3164\uffa0"  # letters and a sign without ink
-SPLIT_NAME = re.compile(r"\w[\w.-]*")
+SPLIT_NAME = re.compile(r"\w[\w.-]{0,99}")
+FILE_ENDING = re.compile(r"\.(npy|npz|txt|json|csv|tsv|h5)\Z", re.IGNORECASE)
 
 
 def id_problem(image: str) -> str | None:
@@ -90,10 +91,10 @@ def require_split_name(name: str) -> None:
 
     >>> require_split_name("testall")
     """
-    if not SPLIT_NAME.fullmatch(name):
+    if not SPLIT_NAME.fullmatch(name) or FILE_ENDING.search(name):
         raise InputError(
             "not the name of a split",
-            expected="letters, digits, and . _ - after the first of them, such as test",
+            expected="up to 100 letters, digits, and . _ - after the first of them, such as test",
             found=repr(name),
             remedy="name the split alone, without its folder or the ending of its files",
         )

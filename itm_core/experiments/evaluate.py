@@ -12,7 +12,7 @@ from itm_core.evaluation.attention_quality import attention_quality
 from itm_core.evaluation.scoring import Captions, score_matrix
 from itm_core.experiments.prepare import PreparedSplit
 from itm_core.experiments.run import CAPTION_IMAGE, COMPLETE, SCORES, note_files
-from itm_core.files import whole_file, write_json
+from itm_core.files import json_text, whole_file
 from itm_core.models import Matcher
 
 
@@ -61,6 +61,6 @@ def write_metrics(folder: Path, matcher: Matcher, test: PreparedSplit) -> None:
     for direction, quality in qualities.items():
         metrics |= quality.flat(f"{direction}_attention")
     with whole_file(folder / COMPLETE) as partial:
-        write_json(partial, metrics)
+        partial.write_text(json_text(metrics), encoding="utf-8")
         note_files(folder, partial)
     (folder / "state.pt").unlink(missing_ok=True)

@@ -67,12 +67,13 @@ class Prepared:
         """Raise `InputError` for data that a training or its evaluation would refuse later.
 
         Nothing can be learned from it (`data.informative`), most words are unknown
-        (`data.unknown_words`), the word vectors have none of them, or pictures or annotations of
-        the test split cannot be read. ``report`` logs the share of unknown words in each split,
+        (`data.unknown_words`), the word vectors have none of them, or pictures or annotations
+        cannot be read. ``report`` logs the share of unknown words in each split,
         and what is suspicious in it.
         """
         require_informative(self.data)
-        self.data.test.require_readable()
+        for prepared in (self.train, self.dev, self.test):
+            prepared.split.require_readable()
         if self.recipe.encoder.word_vectors:
             _word_vectors(self.recipe, self.vocabulary)
         splits = [prepared.split for prepared in (self.train, self.dev, self.test)]

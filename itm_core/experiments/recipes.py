@@ -61,10 +61,10 @@ class Recipe(Settings):
     def replace(self, *changes: str, **fields: Any) -> Self:
         """Return the recipe with some settings changed, each given as ``part.key=value``.
 
-        Raises `InputError` for an unknown key, one that is given twice, a value that does not fit,
-        or a change without effect (`effects`). Changes that are valid only together
-        (``matcher.attention=hard`` and ``matcher.gate=none``) may come in any order. ``fields``
-        are those of the recipe itself, as in `Settings.replace`.
+        Raises `InputError` for an unknown key, a value that does not fit, or a change without
+        effect (`effects`). Changes that are valid only together (``matcher.attention=hard`` and
+        ``matcher.gate=none``) may come in any order; of two of one setting the last counts.
+        ``fields`` are those of the recipe itself, as in `Settings.replace`.
 
         >>> get("scan-t2i-mean").replace("training.epochs=2").training.epochs
         2
@@ -72,9 +72,7 @@ class Recipe(Settings):
         texts: dict[str, dict[str, str]] = {}
         for change in changes:
             part, key, text = _split_change(self, change)
-            if key in texts.setdefault(part, {}):
-                raise InputError(f"{part}.{key} is changed twice", found=" ".join(changes))
-            texts[part][key] = text
+            texts.setdefault(part, {})[key] = text
         parts = {
             part: type(settings).read({**dict(settings), **texts[part]})
             for part, settings in self.parts.items()

@@ -25,7 +25,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -148,6 +148,8 @@ def train_or_load(
     config = configuration(data, recipe, seed)
     folder = folder_of(config, root)
     if group.broadcast((folder / COMPLETE).exists()):
+        with suppress(OSError):  # of a process that was killed before it removed this
+            (folder / "state.pt").unlink()
         return load(folder)
     prepared = prepare(data, recipe)
     prepared.require_trainable(report=group.first)

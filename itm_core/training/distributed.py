@@ -29,7 +29,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 from itm_core.parallel import end_with_parent
-from itm_core.training.launch import STORE, started
+from itm_core.training.launch import STORE, TORCHRUN, number_of, started
 
 TIMEOUT = timedelta(hours=12)  # the others wait while the first process evaluates
 
@@ -141,7 +141,7 @@ def local_device(name: str) -> str:
             found=f"device {name}",
             expected="auto or cuda, or cpu",
         )
-    return f"cuda:{os.environ['LOCAL_RANK']}"
+    return f"cuda:{number_of('LOCAL_RANK', 0)}"
 
 
 @contextmanager
@@ -152,7 +152,7 @@ def process_group(device: str = "auto") -> Iterator[tuple[ProcessGroup, str]]:
     communicate through its loopback interface, unless ``GLOO_SOCKET_IFNAME`` or
     ``NCCL_SOCKET_IFNAME`` name another.
 
-    Raises `InputError` for a device that does not exist.
+    Raises `InputError` for a device that does not exist, and for a wrong environment variable.
     """
     device = local_device(device)
     if not started():
@@ -160,8 +160,13 @@ def process_group(device: str = "auto") -> Iterator[tuple[ProcessGroup, str]]:
         return
     end_with_parent()
     torch_device = pick_device(device)
-    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    if int(os.environ.get("LOCAL_WORLD_SIZE", "0")) == size:
+    size = number_of("WORLD_SIZE", 1)
+    rank = number_of("RANK", 0, size - 1)
+    if STORE not in os.environ:
+        number_of("MASTER_PORT", 1)
+        if not os.environ.get("MASTER_ADDR"):
+            raise InputError("the environment variable MASTER_ADDR is not set", remedy=TORCHRUN)
+    if number_of("LOCAL_WORLD_SIZE", 0, default="0") == size:
         for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
             os.environ.setdefault(name, "lo0" if sys.platform == "darwin" else "lo")
     if torch_device.type == "cuda":

@@ -11,6 +11,7 @@ Page: "Batches", "Several GPUs".
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -27,14 +28,28 @@ from itm_core.parallel import INTERRUPTED, killed, start_program
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # of each process
 STORE = "ITM_STORE"  # the file by which the processes find one another
 BAD_INPUT = 2  # an exit code of the command line
+TORCHRUN = "start several processes with --processes, or with torchrun"
 GRACE = 10.0  # seconds to save the state after an interrupt, or to report errors
 
 Process = Popen[bytes]
 
 
 def started() -> bool:
-    """Return whether this process was started as one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    """Return whether this process was started as one of several (`number_of` says how many)."""
+    return number_of("WORLD_SIZE", 1, default="1") > 1
+
+
+def number_of(name: str, least: int, most: int = 2**16 - 1, *, default: str | None = None) -> int:
+    """Return an environment variable; raises `InputError` unless it is a number in a range."""
+    text = os.environ.get(name, default)
+    if text is None or not re.fullmatch("[0-9]{1,5}", text) or not least <= int(text) <= most:
+        raise InputError(
+            f"wrong environment variable {name}",
+            expected=f"a whole number from {least} to {most}",
+            found="none" if text is None else repr(text[:40]),
+            remedy=TORCHRUN,
+        )
+    return int(text)
 
 
 def launch(arguments: Sequence[str], processes: int) -> int:

@@ -11,6 +11,7 @@ import io
 import os
 import re
 import resource
+import shutil
 import signal
 import traceback
 from collections.abc import Callable, Iterator
@@ -29,6 +30,9 @@ CACHES = re.compile(r"(^|/)(lock|[^/]*\.lock|\.[^/]*\.checked|lock\.mdb|\.made\.
 # numbers of a result; "nan" in a name or a message is not one
 NOT_A_NUMBER = re.compile(r"(?<![\w./\"'-])-?(nan|inf)(?![\w.\"'-])")
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x9b\ud800-\udfff]")
+
+
+FOLDER = (0, 0)  # in the place of size and time of change
 
 
 class TooSlowError(BaseException):
@@ -154,21 +158,28 @@ class Tree:
     def restore(self) -> None:
         """Bring everything back, and remove what is new."""
         now = _stamps(self.root)
+        for name, stamp in self.stamps.items():
+            kinds = {now.get(name) == FOLDER, stamp == FOLDER}
+            if name in now and len(kinds) == 2:
+                _remove(self.root / name)  # a folder is in the place of a file, or the reverse
         for name in sorted(set(now) - set(self.content), reverse=True):
-            path = self.root / name
-            if path.is_dir() and not path.is_symlink():
-                path.rmdir()
-            else:
-                path.unlink()
+            _remove(self.root / name)
         for name, content in self.content.items():
             path = self.root / name
             if content is None:
                 path.mkdir(parents=True, exist_ok=True)
-            elif now.get(name) != self.stamps[name]:
+            elif now.get(name) != self.stamps[name] or not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
         self.stamps.clear()
         self.stamps.update(_stamps(self.root))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _stamps(root: Path) -> dict[str, tuple[int, int]]:
@@ -177,7 +188,7 @@ def _stamps(root: Path) -> dict[str, tuple[int, int]]:
     while waiting:
         for entry in os.scandir(waiting.pop()):
             if entry.is_dir(follow_symlinks=False):
-                found[entry.path[start:]] = (0, 0)
+                found[entry.path[start:]] = FOLDER
                 waiting.append(entry.path)
             else:
                 state = entry.stat(follow_symlinks=False)

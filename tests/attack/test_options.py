@@ -1,14 +1,14 @@
-"""Options with values that nobody can mean: each command refuses them in one message, or is right."""
+"""Options with values that nobody can mean: every command refuses them in one message."""
 
 from __future__ import annotations
 
 import argparse
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from itm_core import option_types
 from tests.attack.attempts import Tree, faults, run_command
 from tests.attack.campaign import arena
 from tests.attack.table import COMMANDS, LEFT_OUT
@@ -44,7 +44,7 @@ def base(command: str) -> list[str]:
 def values_of(command: str, option: str) -> tuple[str, ...]:
     parser = PARSERS[command]
     action = next(a for a in parser._actions if option in a.option_strings)
-    if action.type is Path:
+    if action.type is option_types.path:
         return PATHS
     return OPTION_TEXTS if action.type is None else OPTION_NUMBERS
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import pytest
 
@@ -11,23 +10,25 @@ from itm_core import option_types
 from itm_core.cli import main
 from tests.commands import leaves
 
-TEXTS = (None, Path)  # types of options that take a text
 ZERO = {"--seed", "--seeds", "--folds", "--shards", ("score", "--top")}  # 0 is a value of these
 SENSELESS = ("-1", "1.5.2", "1e22", "nan", "inf", "-inf", "", " ", "a", "None", "true", "[1]", "²")
 TOO_MANY = "1" + 21 * "0"
 
-NUMERIC = [
+TYPED = [
     (words, action)
     for words, parser in leaves()
     for action in parser._actions
-    if action.type not in TEXTS
+    if action.type is not None
 ]
+PATHS = [(words, action) for words, action in TYPED if action.type is option_types.path]
+NUMERIC = [(words, action) for words, action in TYPED if action.type is not option_types.path]
 NAMES = [f"{' '.join(words)} {action.option_strings[0]}" for words, action in NUMERIC]
 
 
-def test_no_option_takes_a_number_by_a_type_of_its_own() -> None:
+def test_no_option_has_a_type_of_its_own() -> None:
     assert len(NUMERIC) > 30
-    kinds = {action.type for _, action in NUMERIC}
+    assert len(PATHS) > 50
+    kinds = {action.type for _, action in TYPED}
     assert {kind.__module__ for kind in kinds} == {option_types.__name__}  # type: ignore[union-attr]
 
 
@@ -46,6 +47,18 @@ def test_a_number_that_nobody_can_mean_is_refused_by_the_parser(
         assert error.startswith("itm: argument ")
         assert option in error
         assert f", found '{text}'" in error
+
+
+@pytest.mark.parametrize("text", ["", "  ", "a\x1b[31m", "\udcff"])
+def test_a_path_has_a_name(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, action in PATHS:
+        if action.option_strings:
+            assert main([*words, f"{action.option_strings[0]}={text}"]) == 2
+            (error,) = capsys.readouterr().err.splitlines()
+            assert "expected the name of a file or folder, found '" in error
+            assert error.isprintable()
+    assert main(["check", text]) == 2
+    assert "argument folder: expected the name of a file or folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

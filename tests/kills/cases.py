@@ -102,6 +102,7 @@ class Case:
         make: makes the inputs.
         prepare: changes what the command would take too long for.
         seed: copied to ``out`` first.
+        finished: its exit code where everything is there already.
         quick: number of moments of a test that is not slow.
     """
 
@@ -110,6 +111,7 @@ class Case:
     make: Callable[[Path, Loopback], object]
     prepare: Callable[[], None] = nothing
     seed: str | None = None
+    finished: int = 0
     quick: int = 2
 
 
@@ -162,6 +164,7 @@ def make_book(inputs: Path, _: Loopback | None, code: str = "1 + 1") -> None:
     )
     (folder / "book" / "intro.md").write_text("# Book\n")
     shutil.copy2(PROJECT / "_config.yml", folder)
+    shutil.copytree(PROJECT / "data" / "published", folder / "data" / "published")
     write_notebook(folder / "notebooks" / "scan.ipynb", "# SCAN", code)
 
 
@@ -187,6 +190,7 @@ CASES = [
         ["data", "convert", "../inputs/all.tsv", "out/made", "--captions",
          "../inputs/dataset.json"],
         _features,
+        finished=2,
     ),
     Case(
         "data-make",

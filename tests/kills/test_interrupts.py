@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -61,6 +62,25 @@ def interruptible() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def started(command: list[str], folder: Path, begun: str) -> subprocess.Popen[str]:
+    """A command with a process group of its own, once the process that it starts is at work."""
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+        preexec_fn=interruptible,
+    )
+    wait_for(lambda: process.poll() is not None or list(folder.glob(f"out/{begun}")))
+    return process
+
+
+def program(name: str) -> list[str]:
+    return [sys.executable, "-c", f"{BEGIN.format(project=str(PROJECT))}enter({name!r})"]
+
+
 @pytest.mark.parametrize(
     ("name", "number"),
     [
@@ -74,16 +94,7 @@ def test_everything_ends_and_no_lock_is_held(
 ) -> None:
     make, more, begun = COMMANDS[name]
     make(tmp_path / "inputs", tmp_path / "w" / "out")
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"{BEGIN.format(project=str(PROJECT))}enter({name!r})", *more],
-        cwd=tmp_path / "w",
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-        preexec_fn=interruptible,
-    )
-    wait_for(lambda: process.poll() is not None or list((tmp_path / "w" / "out").glob(begun)))
+    process = started([*program(name), *more], tmp_path / "w", begun)
     family = psutil.Process(process.pid).children(recursive=True)
     assert family
     send = os.killpg if number is signal.SIGINT else os.kill  # as a terminal, as a person
@@ -93,9 +104,41 @@ def test_everything_ends_and_no_lock_is_held(
         assert process.returncode == -signal.SIGKILL
     else:
         assert process.returncode == 130
-        assert "Traceback" not in printed
-        assert [line for line in printed.splitlines() if "interrupted" in line or "stopped" in line]
+        require_one_line(printed)
     assert not left(family)
-    for path in tmp_path.rglob("*.lock"):
+    require_free_locks(tmp_path)
+
+
+def require_one_line(printed: str) -> None:
+    assert "Traceback" not in printed
+    (line,) = (line for line in printed.splitlines() if line.startswith("itm: "))
+    assert line == LINE or line.startswith("itm: stopped; the state is kept in ")
+
+
+def require_free_locks(folder: Path) -> None:
+    for path in folder.rglob("*.lock"):
         with FileLock(path, timeout=0):
             pass
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_one_interrupt_ends_what_make_has_started(tmp_path: Path) -> None:
+    waiting_book(tmp_path / "inputs", tmp_path / "out")
+    script = tmp_path / "bin" / "itm"
+    script.parent.mkdir()
+    words = shlex.join(program("book"))
+    script.write_text(f"#!/bin/sh\ncd {shlex.quote(str(tmp_path))}\nexec {words}\n")
+    script.chmod(0o755)
+    (tmp_path / "complete").touch()  # newer than what the environment is made from
+    names = [f"BIN={script.parent}", f"COMPLETE={tmp_path / 'complete'}", "PYTHON=python3"]
+    command = ["make", "--file", str(PROJECT / "Makefile"), "--directory", str(PROJECT), "book"]
+    process = started([*command, *names], tmp_path, "begun")
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) > 2
+    os.killpg(process.pid, signal.SIGINT)
+    _, printed = process.communicate(timeout=SECONDS)
+    assert process.returncode
+    require_one_line(printed)
+    assert not left(family)
+    require_free_locks(tmp_path)

@@ -38,6 +38,7 @@ from itm_core.extras import optional
 
 IDS = ("image_ids", "image_id", "ids", "img_ids", "img_id")
 PARTS = {"_features": "features", "_boxes": "boxes"}  # of Meshed-Memory Transformer
+HDF5_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # h5py raises any of these
 log = logging.getLogger(__name__)
 KEYS = (b"__keys__", b"keys")  # the lists of names in UNITER's and VOLTA's files
 
@@ -46,15 +47,16 @@ def hdf5_entries(file: Path) -> Iterator[Entry]:
     """Yield the images of an HDF5 file; raises `InputError` without h5py, or for another file."""
     h5py = optional("h5py", "reading .h5 files")
     try:
-        content = h5py.File(file, "r")
-    except OSError as error:
-        raise InputError("not readable as HDF5", file=file, found=str(error)) from None
-    with content:
-        stacked = next((name for name in FEATURES if name in content), None)
-        if stacked is not None and hasattr(content[stacked], "shape"):
-            yield from _stacked(file, content, content[stacked])
-        else:
-            yield from _by_image(file, content)
+        with h5py.File(file, "r") as content:
+            stacked = next((name for name in FEATURES if name in content), None)
+            if stacked is not None and hasattr(content[stacked], "shape"):
+                yield from _stacked(file, content, content[stacked])
+            else:
+                yield from _by_image(file, content)
+    except InputError:
+        raise
+    except HDF5_DAMAGE as error:
+        raise InputError("not readable as HDF5", file=file, found=str(error)[:200]) from None
 
 
 def _by_image(file: Path, content: Any) -> Iterator[Entry]:
@@ -85,7 +87,7 @@ def _arrays(content: Any, image: str, of_parts: bool) -> Mapping[str, Any]:
 def _from(name: str, arrays: Any, file: Path) -> Detected:
     try:
         content = arrays()
-    except (OSError, RuntimeError, KeyError) as error:  # of h5py, for damaged parts of a file
+    except HDF5_DAMAGE as error:
         raise InputError(
             f"image {image_key(name)} cannot be read",
             file=file,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -19,7 +20,6 @@ import nbformat
 import psutil
 import pytest
 import torch
-import yaml
 from filelock import FileLock
 
 from itm_book.batch import engine, planning
@@ -47,7 +47,7 @@ GRID = {
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A folder with a grid and the dataset that it is run on."""
-    (tmp_path / "two.yml").write_text(yaml.safe_dump(GRID, sort_keys=False))
+    (tmp_path / "two.yml").write_text(json.dumps(GRID))
     write_dataset(tmp_path / "data" / "micro", images=40)
     return tmp_path
 
@@ -237,7 +237,8 @@ def test_a_dry_run_counts_and_runs_nothing(place: Path, capsys: pytest.CaptureFi
     write_json(first.parent / "1-other" / "environment.json", {"seconds_training": 600})
     assert main(words(place, "--seeds", "0", "1", "--workers", "1", "--dry-run")) == 0
     printed = capsys.readouterr().out
-    assert "1 no notebook, 1 interrupted, 2 empty" in printed
+    assert "damaged       " in printed  # shown with the reason; it is run as before
+    assert "1 interrupted, 2 empty, 1 damaged" in printed
     assert "to run: 4 of 4, about 22 minutes with 1 at once" in printed  # 0.2 + 15.2 + 3.2 + 3.2
     (first / "experiment.ipynb").touch()
     assert main(words(place, "--rows", "t2i", "--dry-run")) == 0

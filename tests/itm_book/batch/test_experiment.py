@@ -16,10 +16,12 @@ from itm_book.batch.notebook_runner import NotebookError
 from itm_core.errors import InputError
 from tests.itm_book.batch.stand_in import wait_for, write_notebook
 
+DEAD = r"x\.ipynb: .* DeadKernelError: .*out of memory.*fewer --workers"
+
 
 def test_a_kernel_that_dies_is_reported(tmp_path: Path) -> None:
     notebook = write_notebook(tmp_path / "x.ipynb", "import os\nos._exit(1)")
-    with pytest.raises(NotebookError, match=r"x\.ipynb: .* DeadKernelError: .*out of memory"):
+    with pytest.raises(NotebookError, match=DEAD):
         experiment.run_cell(notebook, tmp_path / "run", {})
     assert error_of(tmp_path / "run").startswith("DeadKernelError: ")
     assert not list((tmp_path / "run").glob(".*.ipynb"))
@@ -102,3 +104,38 @@ def test_claims_keep_to_the_gpus_that_are_visible(
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-abc,5"
     with claim_gpu(0, tmp_path) as none:
         assert none is None
+
+
+def test_the_locks_of_gpus_are_in_a_folder_of_this_user_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiment.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "../../x")
+    for _ in range(2):
+        with claim_gpu(1) as name:
+            assert name == "../../x"
+    (folder,) = tmp_path.iterdir()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert [path.name for path in folder.iterdir()] == ["..%2F..%2Fx.lock"]
+
+
+@pytest.mark.parametrize("kind", ["a link", "another user's", "open to all", "a file"])
+def test_a_folder_that_someone_else_put_there_is_refused(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiment.tempfile, "gettempdir", lambda: str(tmp_path))
+    folder, user = tmp_path / f"itm-gpus-{os.getuid()}", os.getuid()
+    if kind == "a link":
+        (tmp_path / "elsewhere").mkdir()
+        folder.symlink_to(tmp_path / "elsewhere")
+    elif kind == "a file":
+        folder.touch()
+    else:
+        folder.mkdir()
+        folder.chmod(0o777 if kind == "open to all" else 0o700)
+    if kind == "another user's":
+        monkeypatch.setattr(experiment.os, "getuid", lambda: user + 1)
+        folder.rename(tmp_path / f"itm-gpus-{user + 1}")
+    with pytest.raises(InputError, match="not a folder of this user alone"), claim_gpu(1):
+        pass
+    assert not list((tmp_path / "elsewhere").glob("*"))

@@ -189,6 +189,7 @@ def test_a_trial_run_that_gives_no_numbers_is_refused(tmp_path: Path) -> None:
         ({"embed_size": "many"}, "encoder.embedding; expected a valid integer"),
         ({"embed_size": 10**6}, r"another shape: \(32,\), expected \(1000000,\)"),
         ({"img_dim": None}, "sizes must be whole numbers"),
+        ({"img_dim": "x"}, "sizes must be whole numbers above zero; found img_dim x"),
         ({"cross_attn": ["t2i"]}, r"wrong value of matcher\.direction.*found \['t2i'\]"),
         ({"cross_attn": "\x07"}, r"wrong value of matcher\.direction.*found '\\x07'"),
         ({"num_layers": 0}, "encoder.gru_layers; expected greater than or equal to 1, found 0"),

@@ -70,6 +70,15 @@ def test_a_dataset_with_another_layout(tmp_path: Path) -> None:
         ),
         (["photos", "--backbone", "colour", "--boxes", "nowhere"], "no files of boxes"),
         (["photos", "--backbone", "colour", "--captions", "photos/t"], "this file has no splits"),
+        (["photos", "--backbone", "colour", "--boxes", "grid", "--out", ""], "folder has no name"),
+        (
+            ["photos", "--backbone", "colour", "--boxes", "grid", "--captions", "test=long.txt"],
+            "long.txt: a caption of image p0 is too long; expected 200 tokens at most, found 2000",
+        ),
+        (
+            ["photos", "--backbone", "colour", "--boxes", "grid", "--captions", "../x=photos/t"],
+            "not the name of a split",
+        ),
     ],
 )
 def test_bad_input_is_one_message(
@@ -82,7 +91,9 @@ def test_bad_input_is_one_message(
     monkeypatch.chdir(tmp_path)
     write_captions(write_photographs(tmp_path / "photos") / "t", [0])
     (tmp_path / "data").mkdir()
+    (tmp_path / "long.txt").write_text(f"p0.jpg#0\t{'[' * 2000}\n")
     assert main(["data", "make", *arguments]) == 2
+    assert not list(tmp_path.glob("**/.*.partial"))
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error

@@ -255,3 +255,18 @@ def test_an_index_killed_before_its_first_note_can_be_started_again(
     (tmp_path / "other" / "mine.txt").touch()
     assert main([*words[:2], str(tmp_path / "other"), *words[3:]]) == 2
     assert "this folder holds something else" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff" * 80])
+def test_damaged_weights_are_refused_before_anything_is_written(
+    damage: bytes, gallery: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run,) = (gallery.parent / "runs").glob("*/*/*")
+    copy = shutil.copytree(run, tmp_path / "run")
+    (copy / "files.json").unlink()
+    (copy / "best.safetensors").write_bytes(damage)
+    data, out = str(gallery.parent / "micro"), tmp_path / "out"
+    assert main(["score", str(copy), data, "--out", str(out)]) == 2
+    assert main(["index", data, str(out), "--run", str(copy)]) == 2
+    assert capsys.readouterr().err.count("best.safetensors: the checkpoint does not fit") == 2
+    assert not out.exists()

@@ -113,7 +113,7 @@ def test_lists_of_blip(tmp_path: Path) -> None:
             "row 2: .*expected 3: image, caption, split",
         ),
         ("a.csv", 'image,caption\n1.jpg,"a dog\n2.jpg,b', "row 2: not a row of a table"),
-        ("a.txt", "image,caption\n1.jpg,\n", "image 1 has an empty caption"),
+        ("a.txt", "image,caption\n1.jpg,\n", "an empty caption of image 1"),
         ("a.txt", "a dog\n", "row 1: no image before the caption"),
     ],
 )

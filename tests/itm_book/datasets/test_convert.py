@@ -129,6 +129,14 @@ def test_coco_annotations_follow_the_order_of_the_images(tmp_path: Path) -> None
         read_captioned(path)
 
 
+@pytest.mark.parametrize("name", ["../../x/44.jpg", "a/../44.jpg", "..\\\\44.jpg"])
+def test_a_name_that_leads_out_of_its_folder_is_refused(tmp_path: Path, name: str) -> None:
+    path = write_karpathy(tmp_path / "dataset.json")
+    path.write_text(path.read_text().replace("COCO_val2014_000000000044.jpg", name))
+    with pytest.raises(InputError, match="a name of an image leads out of its folder"):
+        read_captioned(path)
+
+
 def spoil(line: bytes, how: str) -> bytes:
     cells = line.split(b"\t")
     if how == "cut off":

@@ -181,6 +181,18 @@ def test_without_hash_and_sign_nothing_is_gone_on_with(server: Loopback, tmp_pat
     assert server.requests == [("/a", None)]
 
 
+@pytest.mark.parametrize("text", ["[]", "{", "[" * 100_000, '{"url": 3, "sign": 4}', "9" * 5000])
+def test_a_damaged_note_of_what_has_arrived_is_ignored(
+    server: Loopback, tmp_path: Path, text: str
+) -> None:
+    part = tmp_path / ARRIVING / "ims.bin.part"
+    part.parent.mkdir()
+    part.write_bytes(b"of something else")
+    part.with_name(f"{part.name}.json").write_text(text)
+    url = server.put("/a", CONTENT)
+    assert fetch(entry(url), tmp_path, expected_hash=None, retry=QUICK).read_bytes() == CONTENT
+
+
 def test_a_line_that_breaks_again_and_again_may_as_long_as_it_gets_on(
     server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

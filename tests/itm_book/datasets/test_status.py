@@ -238,7 +238,20 @@ def test_the_next_command(entry: SetEntry, tmp_path: Path) -> None:
     assert next_command(entry, DatasetStatus(entry, tmp_path).all_files()) == "itm check data/toy"
 
 
-@pytest.mark.parametrize("text", ["[]", '{"files": []}', "{"])
+HASHED = f'{{"size": 1, "sha256": "{"0" * 64}"}}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[]", '{"files": []}', "{", "[" * 100_000, '{"unpacked": {"a.zip": 3}}'),
+        *('{"files": {"a.zip": null}}', '{"files": {"a.zip": {}}}', '{"files": {"a.zip": 3}}'),
+        '{"files": {"a.zip": {"size": "1", "sha256": "0"}}}',
+        '{"files": {"a.zip": {"size": 1, "sha256": "a:b"}}}',
+        f'{{"unpacked": {{"a.zip": {{"../../x": {HASHED}}}}}}}',
+        f'{{"unpacked": {{"a.zip": {{"/etc/passwd": {HASHED}}}}}}}',
+    ],
+)
 def test_a_broken_record_is_named(entry: SetEntry, tmp_path: Path, text: str) -> None:
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "hashes.json").write_text(text)

@@ -203,8 +203,62 @@ def test_what_cannot_be_recorded(home: Path, grid: Grid, tmp_path: Path) -> None
         measured(tmp_path / "home", grid, record)
     shutil.rmtree(tmp_path / "home")
     shutil.copytree(home, tmp_path / "home")
-    (tmp_path / "home/annotated/test_words.json").unlink()
+    for name in ("words", "objects"):
+        (tmp_path / f"home/annotated/test_{name}.json").unlink()
     with pytest.raises(InputError, match="no words with boxes") as caught:
         measured(tmp_path / "home", grid, record)
     assert "itm data entities" in str(caught.value)
     assert not record.exists()
+
+
+def test_a_damaged_run_is_left_out_and_the_others_are_measured(
+    home: Path, grid: Grid, tmp_path: Path
+) -> None:
+    root, record = shutil.copytree(home / "runs", tmp_path / "runs"), tmp_path / "attention.csv"
+    (weights,) = root.glob("*/bfan*/*/best.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    said: list[str] = []
+    options = {"data": home, "root": root, "record": record}
+    with pytest.raises(InputError, match="damaged runs were left out; all others are recorded"):
+        said.extend(attention_runs.measure(grid, "tiny", **options))
+    assert [line.split(":")[0] for line in said] == [f"{row}, seed 0" for row in TRAINED_ROWS]
+    assert said[1].startswith(f"BFAN, seed 0: damaged, {weights}: not the file")
+    assert "pointing" in said[0]
+    assert len(attention.measured_runs(record)) == 1
+    (weights.parent / "config.json").write_text("{")
+    with pytest.raises(InputError, match=r"left out; .*found .*config\.json: "):
+        list(attention_runs.measure(grid, "tiny", **options))
+
+
+def test_a_damaged_run_is_not_exported_and_the_others_are(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(home / "runs", tmp_path / "runs")
+    (scores,) = root.glob("*/bfan*/*/test_scores.npy")
+    scores.write_bytes(scores.read_bytes()[:-4])
+    words = [str(home / "three.yml"), "--size", "tiny", "--data", str(home), "--root", str(root)]
+    record = tmp_path / "record" / "runs.csv"
+    assert main(["results", "export", *words, "--record", str(record)]) == 2
+    out, error = capsys.readouterr()
+    assert "three: 2 results of 8 runs" in out
+    assert f"damaged, left out: {scores}: not the file" in out
+    assert "damaged runs were left out" in error
+    assert len(pd.read_csv(record)) == 2
+    (curve,) = root.glob("*/scan*/*/curve.csv")
+    curve.write_text("")
+    assert main(["results", "export", *words, "--record", str(tmp_path / "x" / "runs.csv")]) == 2
+    assert f"damaged, left out: {curve}: not a learning curve" in capsys.readouterr().out
+    assert len(pd.read_csv(tmp_path / "x" / "runs.csv")) == 1
+    before = record.read_bytes()
+    record.with_name("curves.csv").write_text("x\n")
+    assert main(["results", "export", *words, "--record", str(record)]) == 2
+    assert "curves.csv, row 1: wrong columns" in capsys.readouterr().err
+    assert record.read_bytes() == before
+    assert main(["grid", str(home / "three.yml"), *words[1:], "--dry-run"]) == 0
+    (scores.parent / "metrics.json").write_text("{}")
+    assert main(["grid", str(home / "three.yml"), *words[1:], "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "damaged       BFAN, seed 0" in out
+    assert "1 damaged" in out

@@ -125,6 +125,7 @@ def test_what_cannot_be_judged_is_refused(tmp_path: Path) -> None:
     (tmp_path / "test_words.json").write_text(json.dumps(nothing))
     with pytest.raises(InputError, match="test_words.json: no words with boxes"):
         coverage(split)
-    (tmp_path / "test_words.json").unlink()
+    for name in ("words", "objects"):
+        (tmp_path / f"test_{name}.json").unlink()
     with pytest.raises(InputError, match="no words with boxes.*itm data entities"):
         coverage(split)

@@ -16,6 +16,7 @@ from itm_core.data.dataset import load_dataset, load_split
 from itm_core.data.vocabulary import tokenise
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
+from tests.micro import write_dataset
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +170,32 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(InputError, match="is not the expected one"):
         generate.make_scenes(tmp_path / "new", preset="tiny", progress=False)
     assert [path.name for path in tmp_path.iterdir()] == [".new.lock"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "seed", "message"),
+    [
+        ("", 0, "the folder has no name"),
+        ("/", 0, "no name"),
+        ("x", -1, "not a seed"),
+        ("x", 10**22, "not a seed"),
+    ],
+)
+def test_a_folder_without_a_name_and_a_seed_that_is_none_are_refused(
+    folder: str, seed: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=message):
+        generate.make_scenes(folder, preset="tiny", seed=seed, workers=1)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "[" * 100_000, "[3]", '[{"mentions": []}]'])
+def test_meanings_of_another_format_are_refused(text: str, tmp_path: Path) -> None:
+    split = load_split(write_dataset(tmp_path), "test")
+    (tmp_path / "test_meanings.json").write_text(text)
+    with pytest.raises(InputError, match=r"test_meanings\.json"):
+        controls.meanings(split)
 
 
 def test_a_file_in_place_of_the_folder_is_an_input_error(tmp_path: Path) -> None:

@@ -45,6 +45,22 @@ def test_pickled_sizes_are_refused_with_the_line_that_converts_them(
     assert sizes[3].tolist() == [43, 30]
 
 
+@pytest.mark.parametrize("form", ["a dictionary of dictionaries", "a list of dictionaries"])
+def test_pickled_boxes_are_converted_by_the_line_of_their_message(
+    tmp_path: Path, form: str
+) -> None:
+    path = write_dataset(tmp_path) / "test_boxes.npy"
+    boxes = np.tile([0.0, 0, 8, 6], (12, 4, 1)) + np.arange(12)[:, None, None]
+    rows: object = [{"bbox": of_image} for of_image in boxes]
+    if form == "a dictionary of dictionaries":
+        rows = {str(image): {"boxes": of_image} for image, of_image in enumerate(boxes)}
+    path.write_bytes(pickle.dumps(rows))
+    with pytest.raises(InputError, match=r"pickled objects.*in the order of the images") as caught:
+        load_split(tmp_path, "test")
+    subprocess.run(command_in(str(caught.value)), check=True)
+    np.testing.assert_array_equal(load_split(tmp_path, "test").boxes, boxes)
+
+
 def test_pickled_features_are_converted_by_the_same_line(tmp_path: Path) -> None:
     path = write_dataset(tmp_path) / "train_ims.npy"
     plain = np.load(path)

@@ -249,7 +249,7 @@ def test_captions_of_other_editors_are_the_same_captions(tmp_path: Path) -> None
     ("text", "message"),
     [
         (b"a dog\n\nb\nc\nd\n", "row 2: an empty caption"),
-        (b"a dog\nb\nc\nd\ne\n\n", "row 6: an empty caption.*take the line out"),
+        (b"a dog\nb\nc\nd\ne\n\n", "row 6: an empty caption.*take it out"),
         (b"a dog\nun caf\xe9\n", "row 2: not UTF-8.*iconv"),
         (b"a dog\n12.jpg#1\ta cat\n", "row 2: a file name before the caption.*cut -f 2"),
     ],

@@ -68,9 +68,8 @@ def test_a_run_starts_from_them_and_records_them(
     folder = write_dataset(tmp_path / "set")
     path = written(tmp_path, "dog 1 2 3 4 5 6\n. 1 1 1 1 1 1\nred 0 0 0 0 0 9\n")
     data = load_dataset(folder)
-    recipe = recipes.get("scan-t2i-mean").replace(
-        *SMALL, f"encoder.word_vectors={path}", "training.epochs=1"
-    )
+    recipe = recipes.get("scan-t2i-mean").replace(*SMALL, f"encoder.word_vectors={path}")
+    recipe = recipe.replace("training.epochs=1")
     root = tmp_path / "runs"
     run = runs.train_or_load(data, recipe, root=root, device="cpu", progress=False)
     assert run.config["word_vectors"] == hashlib.sha256(path.read_bytes()).hexdigest()

@@ -15,6 +15,7 @@ from itm_core.errors import InputError
 from itm_core.experiments import recipes, runs
 from itm_core.experiments.weights import save_matcher
 from itm_core.models import Matcher
+from itm_core.training import distributed
 from itm_core.training.distributed import (
     SINGLE_PROCESS,
     ProcessGroup,
@@ -223,3 +224,35 @@ def test_every_place_is_somebodys(count: int) -> None:
     shares = [ProcessGroup(rank, 3).shard(count).tolist() for rank in range(3)]
     assert sorted(place for share in shares for place in share) == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"WORLD_SIZE": "abc"}, "WORLD_SIZE; expected a whole number from 1 to 65535, found 'abc'"),
+        ({"WORLD_SIZE": "-1"}, "WORLD_SIZE"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE"),
+        ({"WORLD_SIZE": ""}, "WORLD_SIZE"),
+        ({"WORLD_SIZE": "2"}, "RANK; expected a whole number from 0 to 1, found none"),
+        ({"WORLD_SIZE": "2", "RANK": "x"}, "RANK"),
+        ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "MASTER_PORT"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "MASTER_PORT": "1e3"}, "MASTER_PORT"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "MASTER_PORT": "1"}, "MASTER_ADDR"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "ITM_STORE": "x", "LOCAL_WORLD_SIZE": "x"}, "LOCAL_WORL"),
+    ],
+)
+def test_a_wrong_environment_variable_is_named(
+    variables: dict[str, str], named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("MASTER_PORT", raising=False)
+    monkeypatch.setattr(distributed, "end_with_parent", lambda: None)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with (
+        pytest.raises(InputError, match=f"environment variable {named}"),
+        distributed.process_group("cpu"),
+    ):
+        pass

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from itm_core.encoders.fragments import Fragments, l2norm
 from itm_core.errors import InputError
 from itm_core.experiments import recipes
 from itm_core.experiments.weights import save_matcher
+from itm_core.files import sha256
 from itm_core.models import Matcher
 from itm_core.models.pairing import AllPairs
 from itm_core.training.batches import Pairs, batches
@@ -266,7 +268,8 @@ def test_averaging_changes_nothing_but_what_is_evaluated(tmp_path: Path) -> None
 def test_the_average_is_what_is_saved_as_the_best(tmp_path: Path) -> None:
     made = trainer(tmp_path, RECIPE.replace("training.averaging=0.9"))  # from the first epoch on
     saved: list[object] = []
-    made.save = lambda matcher, path: saved.append(matcher)
+    save = made.save
+    made.save = lambda matcher, path: (saved.append(matcher), save(matcher, path))
     made.run()
     assert made.averaged is not None
     assert saved
@@ -360,10 +363,35 @@ def test_training_on_a_gpu_lowers_the_loss(tmp_path: Path, precision: str) -> No
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     (tmp_path / "state.pt").write_bytes(b"half a checkpoint")
-    with pytest.raises(InputError, match=r"state\.pt.*delete"):
+    with pytest.raises(InputError, match=r"state\.pt.*remove state\.pt.*is lost"):
         trainer(tmp_path).run()
     with closed(tmp_path / "state.pt"), pytest.raises(InputError, match="state.pt: may not"):
         trainer(tmp_path)._load_checkpoint()
+
+
+def test_a_checkpoint_with_a_changed_byte_is_refused(tmp_path: Path) -> None:
+    first = trainer(tmp_path)
+    first.checkpoint()
+    path = tmp_path / "state.pt"
+    with zipfile.ZipFile(path) as archive:
+        part = max(archive.infolist(), key=lambda part: part.file_size)
+    content = bytearray(path.read_bytes())
+    content[part.header_offset + part.file_size // 2 + 64] ^= 1  # within a weight
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"state\.pt.*is not as it was written.*remove state\.pt"):
+        trainer(tmp_path).run()
+
+
+def test_weights_of_the_best_epoch_that_were_changed_are_refused(tmp_path: Path) -> None:
+    trained = trainer(tmp_path)
+    trained.run()
+    assert trained.state.best_file == sha256(tmp_path / "best.safetensors")
+    trainer(tmp_path).run()  # nothing is left to do
+    content = bytearray((tmp_path / "best.safetensors").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "best.safetensors").write_bytes(content)
+    with pytest.raises(InputError, match=r"best\.safetensors: the weights of the best epoch are"):
+        trainer(tmp_path).run()
 
 
 def test_a_loss_that_overflows_stops_the_run(tmp_path: Path) -> None:
