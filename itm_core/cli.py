@@ -14,7 +14,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from itm_core import option_types
+from itm_core import __version__, option_types
 from itm_core.errors import InputError, files_named
 from itm_core.extras import extra_of, needs_extra
 from itm_core.files import reading
@@ -88,6 +88,20 @@ def _bad_input(error: InputError) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        """Raise `InputError` for a value that is no choice, with the one that may be meant."""
+        from itm_core.settings import did_you_mean
+
+        if action.choices is None or value in action.choices:
+            return
+        name = "/".join(action.option_strings) or str(action.metavar or action.dest)
+        raise InputError(
+            "no such command" if name == "COMMAND" else f"unknown value of {name}",
+            expected=f"one of {', '.join(map(str, action.choices))}",
+            found=value,
+            remedy=did_you_mean(value, list(action.choices)),
+        )
+
     def error(self, message: str) -> NoReturn:
         """Raise `InputError`, so that a wrong option is one line like all bad input."""
         raise InputError(message, remedy=f"{self.prog} --help lists what it takes")
@@ -100,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Fine-grained image-text matching, reproduced.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(
         prog="itm", required=True, metavar="COMMAND", dest="command", help=argparse.SUPPRESS
     )
