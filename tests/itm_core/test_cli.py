@@ -180,16 +180,15 @@ def test_exporting_records_what_is_there_and_says_how_much(
     assert record.read_bytes() == before
 
 
-def test_exporting_everything_leaves_out_what_has_no_data(
+def test_an_export_names_its_grids_and_needs_their_data(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = tmp_path / "runs.csv"
-    assert main(["results", "export", "--data", str(tmp_path), "--record", str(record)]) == 0
-    printed = capsys.readouterr().out
-    assert f"flickr8k: left out, {tmp_path / 'scenes-small'} does not exist" in printed
-    named = ["results", "export", "flickr8k", "--data", str(tmp_path), "--record", str(record)]
-    assert main([*named, "--size", "record"]) == 2
+    export = ["results", "export", "--data", str(tmp_path), "--record", str(tmp_path / "runs.csv")]
+    assert main(export) == 2
+    assert "required: GRID" in capsys.readouterr().err
+    assert main([*export, "flickr8k", "--size", "record"]) == 2
     assert "flickr8k-regions" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
