@@ -36,7 +36,7 @@ book: $(COMPLETE) ## make the data, run the notebooks, build the book
 	@$(BIN)/itm book
 
 test: $(COMPLETE) ## run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 lab: $(COMPLETE) ## open JupyterLab on the notebooks
 	@root=; if [ "$$(id -u)" = 0 ]; then root=--allow-root; fi

@@ -41,8 +41,11 @@ def fraction(text: str) -> float:
 
 
 def path(text: str) -> Path:
-    """Return a path; raises argparse's error for an empty one, which would be this folder."""
-    if not text.strip() or "\0" in text:
+    """Return a path; raises argparse's error for an empty one, which would be this folder.
+
+    One with control characters or bytes that are no UTF-8 cannot be written into records and pages.
+    """
+    if not text.strip() or re.search("[\0-\x1f\x7f-\x9f\ud800-\udfff]", text):
         raise _refused("the name of a file or folder", text)
     return Path(text)
 

@@ -21,8 +21,10 @@ def ccr_uniform(query: Tensor, keys: Tensor, A: Tensor, swapped: Tensor) -> Numb
     r"""Return CCR of uniform attention, and its agreement with the dot products.
 
     What was attended to and what was passed over are then the same mean, so the loss is the margin.
-    Its gradient is not zero: a step of descent raises the weights of the regions with large dot
-    products (a correlation near 1), so CCR can teach attention that has not learned anything yet.
+    Its gradient is not zero. A step of descent raises the weights of regions whose dot product with
+    the word is larger than their similarity with the mean region alone would explain; the
+    correlation says how closely the step follows the dot products themselves. So CCR can teach
+    attention that has not learned anything yet.
     """
     uniform = torch.full_like(A, 1 / len(keys)).requires_grad_()
     loss = ccr_loss(query, keys, uniform, margin=0.2)
@@ -36,16 +38,18 @@ def ccr_uniform(query: Tensor, keys: Tensor, A: Tensor, swapped: Tensor) -> Numb
 def ccr_one_region(query: Tensor, keys: Tensor, A: Tensor, swapped: Tensor) -> Numbers:
     """Return CCR of attention to the best region alone, of the host's, and of the worst alone.
 
-    With a margin of 1, so that hardly any word is without loss: CCR is lowest where all weight is
-    on the best region and highest where it is on the worst. So it favours sharp attention, even
-    where several regions show the thing that a word names. That is good for precision and may cost
-    recall.
+    The margin is 1 here, so that hardly any word has no loss. The best region alone has a lower
+    loss than the worst one, but it need not have the lowest: the cosine of a word with a mixture of
+    several regions that show the thing can be larger than with each of them, because what is
+    particular to one region averages out. Where the second number is the smallest, CCR favours
+    attention that is spread for this pair.
     """
     S = query @ keys.mT  # [L, R]
     alone = torch.eye(len(keys)).to(S)  # [R, R]  all weight on one region
     best, worst = alone[S.argmax(1)], alone[S.argmin(1)]  # [L, R]
     attentions = {"best region": best, "as it is": A, "worst region": worst}
-    return {name: float(ccr_loss(query, keys, a, margin=1.0)) for name, a in attentions.items()}
+    losses = {name: ccr_loss(query, keys, a, margin=1.0) for name, a in attentions.items()}
+    return {name: float(loss) for name, loss in losses.items()}
 
 
 def ccs_same_word(query: Tensor, keys: Tensor, A: Tensor, swapped: Tensor) -> Numbers:

@@ -182,7 +182,9 @@ def budget_line(budgets: Mapping[str, tuple[float, float]]) -> str:
     """Return how two gains depend on the budget of training, in HTML; may be empty."""
     if not budgets:
         return ""
-    gains = "; ".join(f"{name} {few:+.1f} and {more:+.1f}" for name, (few, more) in budgets.items())
+    gains = "; ".join(
+        f"{escape(name)} {few:+.1f} and {more:+.1f}" for name, (few, more) in budgets.items()
+    )
     return (
         "<strong>Does a gain depend on the budget?</strong> Gains in rSum on photographs after a "
         f"short training and after that of the record: {gains} "

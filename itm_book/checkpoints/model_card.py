@@ -6,7 +6,6 @@ Page: "Your pictures".
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 import yaml
@@ -95,7 +94,7 @@ def model_card(
         dataset=inert(config["dataset"]),
         dataset_name=code(config["dataset"]),
         commit=record["commit"],
-        terms=escape(record["terms"], quote=False),
+        terms=inert(record["terms"]),
         words=record["words"],
         width=features["width"],
         backbone=code(features["backbone"]),

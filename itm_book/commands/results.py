@@ -6,6 +6,7 @@ Page: "Batches"; "Real photographs"; "Your pictures".
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,11 +25,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     inner = outer.add_subparsers(required=True, metavar="COMMAND")
     command = inner.add_parser(
         "export",
-        help="record the finished runs of grids and their learning curves, in the place of older "
-        "ones",
+        help="record the finished runs of grids and their learning curves",
     )
+    command.add_argument("grids", nargs="+", metavar="GRID")
     command.add_argument(
-        "grids", nargs="*", metavar="GRID", help="default: all whose dataset exists"
+        "--replace", action="store_true", help="also in the place of recorded runs that differ"
     )
     command.add_argument("--record", type=option_types.path, help="default: data/results/runs.csv")
     command.set_defaults(run=_export)
@@ -103,6 +104,21 @@ def _add_places(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _replaced(whole: Sequence[Result], record: Path, replace: bool) -> list[str]:
+    """Return what is replaced; raises `InputError` where that was not asked for."""
+    from itm_book.records.replacing import replaced
+
+    lines = replaced(whole, record)
+    if lines and not replace:
+        raise InputError(
+            f"{len(lines)} recorded runs have other numbers",
+            file=record,
+            found="; ".join(lines),
+            remedy="add --replace to record these in their place, or --record for another file",
+        )
+    return lines
+
+
 def _export(options: argparse.Namespace) -> int:
     from itm_book.records import curves, grids, results
     from itm_book.records.commits import require_committed
@@ -113,12 +129,8 @@ def _export(options: argparse.Namespace) -> int:
     every: list[results.Result] = []
     lines: list[str] = []
     damaged: list[str] = []
-    for name in options.grids or grids.names():
+    for name in options.grids:
         grid = grids.load(name)
-        folder = options.data / grid.size(options.size).dataset
-        if not options.grids and not folder.exists():
-            print(f"{grid.name}: left out, {folder} does not exist")
-            continue
         rows = results.present(
             grid, options.size, data=options.data, root=options.root, damaged=damaged.append
         )
@@ -129,6 +141,7 @@ def _export(options: argparse.Namespace) -> int:
     curve_record = record.with_name(curves.RECORD.name)
     whole = [result for result in every if _has_curve(result, options.root, damaged)]
     curves.require_readable(curve_record)  # before the other record is written
+    lines += _replaced(whole, record, options.replace)
     results.export(whole, record)
     curves.export(whole, options.root, curve_record)
     last = (

@@ -22,7 +22,8 @@ OPACITY = {GAIN: STRONG, LOSS: STRONG, NO_EFFECT: PALE, UNTESTABLE: PALE}
 def gains(table: pd.DataFrame, *, title: str, unit: str = "gain in rSum over the host") -> Figure:
     """Return a bar and two 95 % intervals, over images and over seeds, for every gain.
 
-    Columns are those of `comparison.gains`; pale bars are not significant. Intervals over two or
+    Columns are those of `comparison.gains`; a name that occurs twice is shown with its host. Pale
+    bars are not significant. Intervals over two or
     three seeds are wide and are cut at the axis limits, which bars and image intervals set.
     """
     with styled():
@@ -38,7 +39,9 @@ def gains(table: pd.DataFrame, *, title: str, unit: str = "gain in rSum over the
         low, high = min(table["low"].min(), 0.0), max(table["high"].max(), 0.0)
         room = 0.25 * (high - low)
         axes.set_xlim(low - room, high + room)
-        axes.set_yticks(range(len(table)), table["name"])
+        twice = table["name"].duplicated(keep=False)
+        names = table["name"].where(~twice, table["name"] + "\nover " + table["host"])
+        axes.set_yticks(range(len(table)), names)
         axes.invert_yaxis()
         axes.grid(axis="x", color=FAINT, alpha=0.25)
         note = "95 % intervals: thick over test images, thin over seeds; pale: not significant"

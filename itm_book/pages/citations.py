@@ -35,7 +35,8 @@ def citation_page(root: Path) -> str:
     return (
         "(how-to-cite)=\n## How to cite\n\nPlease cite this book, and the papers whose methods you "
         f"used. The book and the three papers that it examines:\n\n```bibtex\n{entries}\n```\n\n"
-        "## Papers and code\n\n| Method | Paper | Links | Released code |\n|---|---|---|---|\n"
+        "(papers-and-code)=\n## Papers and code\n\n"
+        "| Method | Paper | Links | Released code |\n|---|---|---|---|\n"
         f"{rows}\nAn empty cell: not known to us.\n\n"
     )
 

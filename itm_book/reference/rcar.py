@@ -86,7 +86,7 @@ def rcar_score(
         if k == 0:
             pooled = a.mean(-2, keepdim=True)  # [1, K]
         pooled = rar(a, pooled, maps)  # [1, K]
-        e, t = rcr(a, e, t, maps) if k + 1 < len(steps) else (e, t)  # for the next pass
+        e, t = rcr(a, e, t, maps) if k + 1 < len(steps) else (e, t)
     return torch.sigmoid(w_s(pooled))[..., 0, 0]  # a number
 
 

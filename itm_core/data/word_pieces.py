@@ -4,7 +4,7 @@
 as ``hf download bert-base-uncased`` makes it. Nothing is downloaded here, and no code of the
 package is executed: its files alone are read.
 
-Page: the CHAN chapter, "Encode".
+Page: the CHAN chapter, "The method".
 """
 
 from __future__ import annotations

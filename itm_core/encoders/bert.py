@@ -4,7 +4,7 @@
 (see `data.word_pieces`). Nothing is downloaded here. Without weights the model is initialised at
 random, with a warning, for tests only. Incomplete weights are an error.
 
-Page: the CHAN chapter, "Encode".
+Page: the CHAN chapter, "The method".
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Annotations and pages are about words, one row each, as `data.vocabulary.tokenise` splits a
 caption. Word pieces are finer: ``WordPieces.word_rows`` tells the word of each piece.
 
-Page: the CHAN chapter, "Encode".
+Page: the CHAN chapter, "The method".
 """
 
 from __future__ import annotations

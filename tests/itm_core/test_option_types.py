@@ -49,13 +49,14 @@ def test_a_number_that_nobody_can_mean_is_refused_by_the_parser(
         assert f", found '{text}'" in error
 
 
-@pytest.mark.parametrize("text", ["", "  ", "a\0b"])
+@pytest.mark.parametrize("text", ["", "  ", "a\x1b[31m", "\udcff"])
 def test_a_path_has_a_name(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     for words, action in PATHS:
         if action.option_strings:
             assert main([*words, f"{action.option_strings[0]}={text}"]) == 2
             (error,) = capsys.readouterr().err.splitlines()
             assert "expected the name of a file or folder, found '" in error
+            assert error.isprintable()
     assert main(["check", text]) == 2
     assert "argument folder: expected the name of a file or folder" in capsys.readouterr().err
 

@@ -18,7 +18,7 @@ from tests.loopback import Loopback
 from tests.micro import SMALL, write_dataset
 from tests.painted import painted_dataset, painted_folder, painted_run
 from tests.photos import write_captions, write_photographs
-from tests.tiny_book import PROJECT, write_notebook
+from tests.tiny_book import PROJECT, write_clone
 
 TIMES = ("seconds_training", "seconds_since_start")
 CPU = ["--device", "cpu"]
@@ -158,14 +158,12 @@ def make_grid(inputs: Path, _: Loopback | None, code: str = FINISH) -> None:
 
 def make_book(inputs: Path, _: Loopback | None, code: str = "1 + 1") -> None:
     folder = inputs / "clone"
-    (folder / "book").mkdir(parents=True)
+    folder.mkdir(parents=True)
+    write_clone(folder, {"scan": ["# SCAN", code]})
+    shutil.copytree(PROJECT / "data" / "published", folder / "data" / "published")
     (folder / "book" / "_toc.yml").write_text(
         "format: jb-book\nroot: book/intro\nchapters:\n- file: notebooks/scan\n"
     )
-    (folder / "book" / "intro.md").write_text("# Book\n")
-    shutil.copy2(PROJECT / "_config.yml", folder)
-    shutil.copytree(PROJECT / "data" / "published", folder / "data" / "published")
-    write_notebook(folder / "notebooks" / "scan.ipynb", "# SCAN", code)
 
 
 DATA, RUN = "../inputs/micro", "../inputs/run"
@@ -232,7 +230,8 @@ def _without_times(path: Path) -> object:
     if path.name == "curve.csv":
         return [line.rpartition(",")[0] for line in path.read_text().splitlines()]
     if path.suffix == ".ipynb":
-        return [cell.source for cell in nbformat.read(path, as_version=4).cells]
+        cells = nbformat.read(path, as_version=4).cells  # parameters have absolute paths
+        return [c.source for c in cells if "injected-parameters" not in c.metadata.get("tags", ())]
     if path.suffix == ".safetensors":
         with safe_open(path, "numpy") as file:
             return {name: file.get_tensor(name).tobytes() for name in file.keys()}  # noqa: SIM118

@@ -34,6 +34,12 @@ def test_gains_that_are_not_significant_are_pale() -> None:
     assert [t.get_text() for t in axes.get_yticklabels()] == ROWS["name"].tolist()
 
 
+def test_a_name_that_occurs_twice_is_shown_with_its_host() -> None:
+    table = ROWS.assign(name=["hard", "hard"], host=["soft", "mean"])
+    labels = gains.gains(table, title="t").axes[0].get_yticklabels()
+    assert [label.get_text() for label in labels] == ["hard\nover soft", "hard\nover mean"]
+
+
 def test_both_intervals_are_drawn_and_a_wide_one_is_cut() -> None:
     wide = ROWS.assign(seeds_low=[7.0, -900.0], seeds_high=[17.0, 890.0])
     axes = gains.gains(wide, title="t").axes[0]

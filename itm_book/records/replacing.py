@@ -1,0 +1,65 @@
+"""Which recorded numbers an export would replace, and whether it may.
+
+Page: "Batches".
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from itm_book.records import results
+from itm_book.records.results import Result
+from itm_core.errors import InputError
+
+Key = tuple[str, str, str]  # dataset, recipe and changes of a recorded row
+
+
+def key_of(result: Result) -> Key:
+    """Return what a row of the record is the same by, besides its seed."""
+    return result.dataset, result.recipe, result.changes
+
+
+def replaced(new: Iterable[Result], record: Path = results.RECORD) -> list[str]:
+    """Return a line with both numbers for every recorded run that other numbers would replace.
+
+    Raises `InputError` for a damaged record, and where a row would be replaced that is recorded
+    with more seeds: it would be a mixture of two programs or machines.
+    """
+    old: dict[Key, dict[int, Result]] = defaultdict(dict)
+    for result in results.every_recorded(record):
+        old[key_of(result)][result.seed] = result
+    exported: dict[Key, dict[int, Result]] = defaultdict(dict)
+    for result in new:
+        exported[key_of(result)][result.seed] = result
+    lines = []
+    for key, seeds in exported.items():
+        differing = [s for s in seeds.keys() & old[key] if _rsum(old[key][s]) != _rsum(seeds[s])]
+        missing = sorted(old[key].keys() - seeds)
+        if differing and missing:
+            raise InputError(
+                f"{_name(key)} is recorded with more seeds than would replace it",
+                file=record,
+                expected=f"seeds {_listed(old[key])}",
+                found=f"seeds {_listed(seeds)}",
+                remedy="train the other seeds too, or export to another --record",
+            )
+        lines += [
+            f"{_name(key)}, seed {seed}: rSum {_rsum(old[key][seed])} becomes {_rsum(seeds[seed])}"
+            for seed in sorted(differing)
+        ]
+    return lines
+
+
+def _rsum(result: Result) -> str:
+    return f"{result.metrics['rsum']:.2f}"
+
+
+def _name(key: Key) -> str:
+    dataset, recipe, changes = key
+    return f"{dataset}, {recipe}{f' ({changes})' if changes else ''}"
+
+
+def _listed(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(seeds)))

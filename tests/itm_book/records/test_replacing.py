@@ -1,0 +1,45 @@
+"""Which numbers of the record an export may replace: cases worked out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from itm_book.records import results
+from itm_book.records.replacing import replaced
+from itm_core.errors import InputError
+from tests.itm_book.tables.test_published import ours
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    path = tmp_path / "runs.csv"
+    results.export([ours(seed) for seed in range(3)], path)
+    return path
+
+
+def other(seed: int) -> results.Result:
+    """A run in the place of one of the record, with one image less found."""
+    result = ours(seed)
+    ranks = replace(result.ranks, i2t=result.ranks.i2t + 1)
+    return replace(result, ranks=ranks, metrics={**result.metrics, "rsum": 12.5})
+
+
+def test_new_rows_and_the_same_numbers_replace_nothing(record: Path, tmp_path: Path) -> None:
+    assert replaced([ours(seed) for seed in range(5)], record) == []
+    assert replaced([ours(0, dataset="another")], record) == []
+    assert replaced([other(0)], tmp_path / "no record yet.csv") == []
+
+
+def test_every_number_that_changes_is_shown_with_its_successor(record: Path) -> None:
+    lines = replaced([ours(0), other(1), other(2)], record)
+    assert [line.partition(", seed ")[2] for line in lines] == [
+        f"{seed}: rSum {ours(seed).metrics['rsum']:.2f} becomes 12.50" for seed in (1, 2)
+    ]
+
+
+def test_a_row_is_never_replaced_by_fewer_seeds(record: Path) -> None:
+    with pytest.raises(InputError, match=r"more seeds.*expected seeds 0, 1, 2, found seeds 0, 1"):
+        replaced([other(0), ours(1)], record)
