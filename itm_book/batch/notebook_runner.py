@@ -138,7 +138,7 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     try:
         with reading(path, "notebook not found"):
             return nbformat.read(path, as_version=4)
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, AssertionError) as error:
         if isinstance(error, InputError):
             raise
         reason = str(error).partition("\n")[0]
