@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,9 +15,30 @@ from itm_core.files import (
     put,
     reading,
     remove_partials,
+    require_sha256,
+    sha256,
     space_checked,
     writing,
 )
+
+HASHED = 2**28  # bytes; larger files are not read at every opening
+
+
+def hashes_of(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """Return the SHA-256 of those of some files that a folder has, of at most `HASHED` bytes."""
+    paths = [folder / name for name in names]
+    return {p.name: sha256(p) for p in paths if p.exists() and p.stat().st_size <= HASHED}
+
+
+def require_hashes(folder: Path, hashes: Mapping[str, str]) -> None:
+    """Raise `InputError` unless the files of a gallery are those that its note names."""
+    for name, expected in hashes.items():
+        require_sha256(
+            folder / name,
+            expected,
+            "not the file that this gallery was made with",
+            "put that file back, or delete the folder and run itm index again",
+        )
 
 
 def amount(size: int) -> str:
