@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from itm_core import __version__, option_types
-from itm_core.errors import InputError, files_named
+from itm_core.errors import BAD_INPUT, INTERRUPTED, InputError, files_named
 from itm_core.extras import extra_of, needs_extra
 from itm_core.files import reading
 
 if TYPE_CHECKING:
     from itm_core.data.dataset import Split
 
-BAD_INPUT, INTERRUPTED = 2, 130
 MORE_COMMANDS = "itm.commands"  # entry points: functions that add commands to the parser
 OTHERS = "others"  # the title in ``itm --help`` of commands that state no group
 

@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+BAD_INPUT, INTERRUPTED = 2, 130  # exit codes of the command line
+
 
 def escaped(value: object) -> str:
     """Return text with control characters and line ends escaped, so that terminals print them.

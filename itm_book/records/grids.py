@@ -26,10 +26,10 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from itm_book.folders import require_folder_name
 from itm_book.records.yaml_files import read_yaml
 from itm_book.shipped import shipped
 from itm_core.data.dataset import load_dataset
-from itm_core.data.names import require_folder_name
 from itm_core.errors import InputError
 from itm_core.experiments import recipes
 from itm_core.experiments.methods import DEFAULT_PROFILE
