@@ -181,6 +181,8 @@ class Run:
                 curve = pd.read_csv(path)
             numbers = curve[list(CURVE)].to_numpy(float)
             damage = "" if np.isfinite(numbers).all() else "values that are not finite"
+            if (np.diff(numbers[:, 0]) <= 0).any():
+                damage = "epochs that are not in ascending order"
         except (ValueError, KeyError) as error:  # pandas' own are among them
             damage = str(error)
         if damage:
