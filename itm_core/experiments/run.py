@@ -179,6 +179,8 @@ class Run:
         try:
             numbers = curve[list(CURVE)].to_numpy(float)
             damage = "" if np.isfinite(numbers).all() else "values that are not finite"
+            if (np.diff(numbers[:, 0]) <= 0).any():
+                damage = "epochs that are not in ascending order"
         except (ValueError, KeyError) as error:
             damage = str(error)
         if damage:

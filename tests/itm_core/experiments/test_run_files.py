@@ -165,7 +165,14 @@ def test_scores_that_are_none_are_refused(scores: object, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x\n", "epoch,loss\n1,2\n", "epoch,loss,rsum,seconds\n1,x,2,3\n"]
+    "text",
+    [
+        "",
+        "x\n",
+        "epoch,loss\n1,2\n",
+        "epoch,loss,rsum,seconds\n1,x,2,3\n",
+        "epoch,loss,rsum,seconds\n1,1,2,3\n1,1,2,3\n",
+    ],
 )
 def test_a_curve_that_is_none_is_refused(text: str, folder: Path) -> None:
     (folder / "curve.csv").write_text(text)
