@@ -198,7 +198,7 @@ class Run:
         """``[I, C]`` float32 scores of the test split."""
         scores = np.array(array(self.file(SCORES), ("I", "C"), "float32"))
         if not np.isfinite(scores).all():
-            raise InputError("a score is not finite", file=self.folder / SCORES, remedy=self.again)
+            raise InputError("a score is not finite", file=self.folder / SCORES, remedy=self.repair)
         return scores
 
     @cached_property
