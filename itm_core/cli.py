@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from itm_core import __version__, option_types
-from itm_core.errors import BAD_INPUT, INTERRUPTED, InputError, files_named
+from itm_core.errors import BAD_INPUT, INTERRUPTED, InputError, did_you_mean, files_named
 from itm_core.extras import extra_of, needs_extra
 from itm_core.files import reading
 
@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger(package).setLevel(logging.INFO)
     options = argparse.Namespace(command="")
     try:
-        _parser().parse_args(arguments, options)
+        with files_named():
+            _parser().parse_args(arguments, options)
         options.arguments = sys.argv[1:] if arguments is None else arguments
         with files_named("the working folder", "read"):
             Path.cwd()  # raises where it was removed; libraries then end the process
@@ -89,8 +90,6 @@ def _bad_input(error: InputError) -> int:
 class _Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: object) -> None:
         """Raise `InputError` for a value that is no choice, with the one that may be meant."""
-        from itm_core.settings import did_you_mean
-
         if action.choices is None or value in action.choices:
             return
         name = "/".join(action.option_strings) or str(action.metavar or action.dest)

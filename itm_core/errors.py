@@ -51,6 +51,16 @@ def similar_names(name: str, names: Collection[str]) -> list[str]:
     return [plain_names[close] for close in difflib.get_close_matches(plain(stem), plain_names, 3)]
 
 
+def did_you_mean(value: object, allowed: Collection[object]) -> str | None:
+    """Return the remedy for a misspelt name: the likeliest of those that exist, if one is close.
+
+    >>> did_you_mean("TINY", ["full", "tiny"])
+    'did you mean tiny?'
+    """
+    similar = similar_names(str(value), [str(name) for name in allowed])
+    return f"did you mean {similar[0]}?" if similar else None
+
+
 class InputError(ValueError):
     """Wrong input by the user, with a message that names the remedy.
 
