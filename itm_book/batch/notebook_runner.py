@@ -71,7 +71,8 @@ def run_notebook(
                 cwd=str(source.parent),
                 progress_bar=False,
                 start_timeout=START_SECONDS,
-                extra_arguments=["--IPKernelApp.log_level=ERROR"],  # no warning about local ports
+                # no warning about local ports, and none of the interrupt that ends a kernel
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
             )
             _without_widgets(partial)
             put(partial, place)
