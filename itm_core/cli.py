@@ -159,7 +159,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument(
         "--processes",
-        type=option_types.threads,
+        type=option_types.processes,
         default=1,
         help="number of processes, one per GPU (default: 1)",
     )
