@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from itm_core import __version__, option_types
-from itm_core.errors import BAD_INPUT, INTERRUPTED, InputError, did_you_mean, files_named
+from itm_core.errors import BAD_INPUT, INTERRUPTED, InputError, did_you_mean, escaped, files_named
 from itm_core.extras import extra_of, needs_extra
 from itm_core.files import reading
 
@@ -228,7 +228,7 @@ def _runs(options: argparse.Namespace) -> int:
     for run, damage in zip(every, damages, strict=True):
         words = f"  ({run.words_found})" if not damage and run.words_found else ""
         rsum = "damaged" if damage else f"{run.metrics['rsum']:6.1f}"
-        print(f"{rsum}  {run.folder}{words}{f': {damage}' * bool(damage)}")
+        print(f"{rsum}  {escaped(run.folder)}{words}{f': {damage}' * bool(damage)}")
     if any(damages):
         print(f"{sum(map(bool, damages))} of {len(every)} runs are damaged", file=sys.stderr)
     return 0
