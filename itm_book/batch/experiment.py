@@ -30,6 +30,7 @@ from itm_core.parallel import end_with_parent
 
 NOTEBOOK = "experiment.ipynb"
 ERROR = "error.txt"
+IN_USE = "this GPU is in use"
 
 
 def error_of(folder: Path) -> str:
@@ -136,8 +137,10 @@ def _first_free(names: Sequence[str], folder: Path, held: ExitStack) -> str | No
     for name in names:
         try:
             file = f"{quote(name, safe='')}.lock"
-            held.enter_context(locked(folder / file, "this GPU is in use"))
-        except InputError:
+            held.enter_context(locked(folder / file, IN_USE))
+        except InputError as error:
+            if error.problem != IN_USE:
+                raise
             continue
         return name
     return None

@@ -30,6 +30,7 @@ HEAD = "file,rows,sha256"
 CONFLICT = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")  # marks of git at the start of a line
 NO_NUMBERS = ("nan", "inf", "-inf", "+inf", "infinity", "-infinity")
 SEED, PERCENT, SHARE, RSUM = (0, SEEDS - 1), (0, 100), (0, 1), (0, 600)  # ranges
+LONGEST_CELL = 2**30  # characters: a row has a rank of every caption in one
 ANY = (0, 1e15)  # of a count or a time
 Range = tuple[float, float]
 Row = Mapping[str, str]
@@ -192,6 +193,7 @@ def _parsed(path: Path, text: str, form: Form) -> Iterator[tuple[int, Row]]:
         raise _wrong(
             path, marks[0], "a merge that was not finished", None, "a conflict mark of git"
         )
+    csv.field_size_limit(LONGEST_CELL)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         head = next(reader, [])

@@ -333,13 +333,15 @@ def interval(
     Of the mean of several runs where there are more. Percentile bootstrap over images, each with
     its captions, which are not independent queries. Ranks are kept: the gallery stays the full
     test set. The variation between seeds is not included, and a number at 0 or 100 has an
-    interval of zero width.
+    interval of zero width. Where images differ in captions the mean is linear in the hits, so that
+    an end may lie outside the range of a recall: it is put on its border.
 
     Raises `InputError` when there are no hits or their shapes differ.
     """
     _one_shape(hits)
     means = statistics.bootstrap_means(np.mean(hits, axis=0), resamples, seed)
-    low, high = statistics.interval(means)
+    most = np.array([100.0] * (len(NUMBERS) - 1) + [100.0 * (len(NUMBERS) - 1)])
+    low, high = np.clip(statistics.interval(means), 0.0, most)
     return {name: (float(a), float(b)) for name, a, b in zip(NUMBERS, low, high, strict=True)}
 
 

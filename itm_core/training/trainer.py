@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
 from itm_core.errors import InputError
-from itm_core.files import reading, require_sha256, sha256, whole_file
+from itm_core.files import put, reading, require_sha256, sha256, whole_file
 from itm_core.models import Matcher
 from itm_core.training.batches import BatchBuilder, Pairs, batches, step_seed
 from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -92,6 +92,7 @@ class Trainer:
         self.state = TrainingState()
         self.progress = progress and group.first
         self.best_path = folder / "best.safetensors"
+        self.next_path = folder / "best.next.safetensors"  # until the state that names it is saved
         self.stop, self.scoring = threading.Event(), False
         self.saved_at = time.monotonic()
 
@@ -209,11 +210,19 @@ class Trainer:
         if numbers["rsum"] > state.best:
             state.best = numbers["rsum"]
             if self.group.first:
-                self.save(self.evaluated, self.best_path)
-                state.best_file = sha256(self.best_path)
+                self.save(self.evaluated, self.next_path)
+                state.best_file = sha256(self.next_path)
         state.epoch, state.step, state.loss_sum, state.seconds = state.epoch + 1, 0, 0.0, 0.0
         self.checkpoint()
+        self._keep_best()
         self._stop_if(self.group.any(self.stop.is_set()))
+
+    def _keep_best(self) -> None:
+        """Keep the weights of a new best epoch; remove those of one that is trained again."""
+        if self.group.first and self.next_path.exists():
+            if self.state.best_file == sha256(self.next_path):
+                put(self.next_path, self.best_path)
+            self.next_path.unlink(missing_ok=True)
 
     def _show(self, bar: tqdm) -> None:
         state = self.state
@@ -264,6 +273,7 @@ class Trainer:
                 found=position,
                 remedy="the run store must be a folder that all machines share",
             )
+        self._keep_best()
 
     def _load_checkpoint(self) -> None:
         path = self.folder / "state.pt"

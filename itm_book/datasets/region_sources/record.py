@@ -126,7 +126,7 @@ def from_arrays(name: str, arrays: Mapping[str, Any], file: Path) -> Detected:
 def checked(record: Detected) -> Detected:
     """Return the record; raises `InputError` for other shapes, another type, NaN or infinity.
 
-    Boxes without area, and outside the picture, are refused as `itm check` does.
+    Boxes outside the picture, or that end before they start, are refused as `itm check` does.
     """
     features, boxes = record.features, record.boxes
     if features.ndim != 2 or not features.size or features.dtype.kind not in "fiu":

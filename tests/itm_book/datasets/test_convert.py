@@ -158,7 +158,10 @@ def spoil(line: bytes, how: str) -> bytes:
         ("cut off", r"all.tsv, row 7: not a line of region features"),
         ("columns", r"all.tsv, row 7: .*found 5 columns"),
         ("nan", r"all.tsv, row 7: image 44: NaN or infinity"),
-        ("outside", r"all.tsv, row 7: image 44: the box of region 0 .*expected 0 <= x1 < x2 <= 80"),
+        (
+            "outside",
+            r"all.tsv, row 7: image 44: the box of region 0 .*expected 0 <= x1 <= x2 <= 80",
+        ),
         ("missing", r"captioned images have no features; expected 7 images, found 1 without.*44"),
         ("width", r"image 44 has features of another width; expected 5 numbers a region.*found 6"),
     ],

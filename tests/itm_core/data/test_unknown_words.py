@@ -145,7 +145,7 @@ def test_what_is_no_threshold_or_dataset(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["data", "vocab", str(dataset), "--threshold", "0"]) == 2
-    assert "--threshold is too small" in capsys.readouterr().err
+    assert "--threshold: expected a whole number, 1 or more" in capsys.readouterr().err
     assert main(["data", "vocab", str(tmp_path / "none")]) == 2
     assert "no train split here" in capsys.readouterr().err
 
