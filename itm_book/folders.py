@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,9 +16,35 @@ from itm_core.files import (
     put,
     reading,
     remove_partials,
+    require_sha256,
+    sha256,
     space_checked,
     writing,
 )
+
+NOT_A_FOLDER = re.compile(
+    r"""[.\s-].*|.*[\s.]\Z|.*[/\\:*?"<>|\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff].*
+    |(con|prn|aux|nul|com\d|lpt\d)(\..*)?""",
+    re.DOTALL | re.IGNORECASE | re.VERBOSE,
+)
+HASHED = 2**28  # bytes; larger files are not read at every opening
+
+
+def hashes_of(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """Return the SHA-256 of those of some files that a folder has, of at most `HASHED` bytes."""
+    paths = [folder / name for name in names]
+    return {p.name: sha256(p) for p in paths if p.exists() and p.stat().st_size <= HASHED}
+
+
+def require_hashes(folder: Path, hashes: Mapping[str, str]) -> None:
+    """Raise `InputError` unless the files of a gallery are those that its note names."""
+    for name, expected in hashes.items():
+        require_sha256(
+            folder / name,
+            expected,
+            "not the file that this gallery was made with",
+            "put that file back, or delete the folder and run itm index again",
+        )
 
 
 def amount(size: int) -> str:
@@ -30,6 +57,20 @@ def amount(size: int) -> str:
         if size >= unit:
             return f"{size / unit:.1f} {name}"
     return f"{size} bytes"
+
+
+def require_folder_name(name: str, what: str) -> None:
+    """Raise `InputError` unless ``name`` can be that of a new folder on every system.
+
+    >>> require_folder_name("my laptop", "size")
+    """
+    if not name or len(name.encode("utf-8", "replace")) > 100 or NOT_A_FOLDER.fullmatch(name):
+        raise InputError(
+            f"{what}: not the name of a folder",
+            expected='up to 100 bytes without / \\ : * ? " < > |, '
+            "a dot, dash or space at the start, and names that Windows keeps, such as CON",
+            found=repr(name[:100]),
+        )
 
 
 def require_name(folder: Path | str) -> Path:

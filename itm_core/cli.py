@@ -14,15 +14,14 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from itm_core import option_types
-from itm_core.errors import InputError, files_named
+from itm_core import __version__, option_types
+from itm_core.errors import BAD_INPUT, INTERRUPTED, InputError, did_you_mean, escaped, files_named
 from itm_core.extras import extra_of, needs_extra
 from itm_core.files import reading
 
 if TYPE_CHECKING:
     from itm_core.data.dataset import Split
 
-BAD_INPUT, INTERRUPTED = 2, 130
 MORE_COMMANDS = "itm.commands"  # entry points: functions that add commands to the parser
 OTHERS = "others"  # the title in ``itm --help`` of commands that state no group
 
@@ -34,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger(package).setLevel(logging.INFO)
     options = argparse.Namespace(command="")
     try:
-        _parser().parse_args(arguments, options)
+        with files_named():
+            _parser().parse_args(arguments, options)
         options.arguments = sys.argv[1:] if arguments is None else arguments
         with files_named("the working folder", "read"):
             Path.cwd()  # raises where it was removed; libraries then end the process
@@ -88,6 +88,18 @@ def _bad_input(error: InputError) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        """Raise `InputError` for a value that is no choice, with the one that may be meant."""
+        if action.choices is None or value in action.choices:
+            return
+        name = "/".join(action.option_strings) or str(action.metavar or action.dest)
+        raise InputError(
+            "no such command" if name == "COMMAND" else f"unknown value of {name}",
+            expected=f"one of {', '.join(map(str, action.choices))}",
+            found=value,
+            remedy=did_you_mean(value, list(action.choices)),
+        )
+
     def error(self, message: str) -> NoReturn:
         """Raise `InputError`, so that a wrong option is one line like all bad input."""
         raise InputError(message, remedy=f"{self.prog} --help lists what it takes")
@@ -100,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Fine-grained image-text matching, reproduced.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(
         prog="itm", required=True, metavar="COMMAND", dest="command", help=argparse.SUPPRESS
     )
@@ -146,7 +159,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument(
         "--processes",
-        type=option_types.threads,
+        type=option_types.processes,
         default=1,
         help="number of processes, one per GPU (default: 1)",
     )
@@ -215,7 +228,7 @@ def _runs(options: argparse.Namespace) -> int:
     for run, damage in zip(every, damages, strict=True):
         words = f"  ({run.words_found})" if not damage and run.words_found else ""
         rsum = "damaged" if damage else f"{run.metrics['rsum']:6.1f}"
-        print(f"{rsum}  {run.folder}{words}{f': {damage}' * bool(damage)}")
+        print(f"{rsum}  {escaped(run.folder)}{words}{f': {damage}' * bool(damage)}")
     if any(damages):
         print(f"{sum(map(bool, damages))} of {len(every)} runs are damaged", file=sys.stderr)
     return 0

@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+BAD_INPUT, INTERRUPTED = 2, 130  # exit codes of the command line
+
 
 def escaped(value: object) -> str:
     """Return text with control characters and line ends escaped, so that terminals print them.
@@ -47,6 +49,16 @@ def similar_names(name: str, names: Collection[str]) -> list[str]:
         stem = ENDING.sub("", stem)
     plain_names = {plain(known): known for known in names}
     return [plain_names[close] for close in difflib.get_close_matches(plain(stem), plain_names, 3)]
+
+
+def did_you_mean(value: object, allowed: Collection[object]) -> str | None:
+    """Return the remedy for a misspelt name: the likeliest of those that exist, if one is close.
+
+    >>> did_you_mean("TINY", ["full", "tiny"])
+    'did you mean tiny?'
+    """
+    similar = similar_names(str(value), [str(name) for name in allowed])
+    return f"did you mean {similar[0]}?" if similar else None
 
 
 class InputError(ValueError):

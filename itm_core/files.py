@@ -148,17 +148,24 @@ def remove_partials(path: Path) -> None:
 
     Of a process on another machine, or whose number another process has now, after a day.
     """
-    with os.scandir(path.parent) as entries:
-        named = [e for e in entries if e.name.startswith(f".{path.name}.")]
-    for entry in named:
-        owner = re.fullmatch(r"(?:(\w+)-)?(\d+)\.partial", entry.name[len(path.name) + 2 :])
+    for partial in _partials_in(path.parent.absolute()):
+        owner = re.fullmatch(rf"\.{re.escape(path.name)}\.(?:(\w+)-)?(\d+)\.partial", partial.name)
         if owner is None:
             continue
         ended = owner[1] == _machine() and not _is_running(int(owner[2]))
-        with suppress(FileNotFoundError):  # removed by another process
-            if ended or time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE_SECONDS:
-                remove = shutil.rmtree if entry.is_dir(follow_symlinks=False) else os.unlink
-                remove(entry.path)
+        with suppress(FileNotFoundError):  # removed already
+            if ended or time.time() - partial.lstat().st_mtime > STALE_SECONDS:
+                remove = shutil.rmtree if stat.S_ISDIR(partial.lstat().st_mode) else os.unlink
+                remove(partial)
+
+
+@lru_cache(maxsize=64)
+def _partials_in(folder: Path) -> list[Path]:
+    """Return the temporary files in a folder when this process first writes there.
+
+    A folder of many files, such as those of a gallery, is not listed again for each of them.
+    """
+    return [path for path in folder.iterdir() if path.name.endswith(".partial")]
 
 
 def _is_running(process: int) -> bool:
@@ -298,7 +305,9 @@ def read_csv(
     except (ValueError, OverflowError) as error:  # also of pandas, and of text in another encoding
         if isinstance(error, InputError):
             raise
-        raise InputError("not readable as CSV", file=path, found=str(error).strip()) from None
+        raise InputError(
+            "not readable as CSV", file=path, found=str(error).strip(), remedy=remedy
+        ) from None
 
 
 def sha256(path: Path) -> str:
@@ -306,6 +315,14 @@ def sha256(path: Path) -> str:
     with reading(path):
         status = path.stat()
         return _sha256_of(path, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def require_sha256(path: Path, expected: str, problem: str, remedy: str) -> None:
+    """Raise `InputError` for a file with another SHA-256 than was noted when it was written."""
+    if (found := sha256(path)) != expected:
+        raise InputError(
+            problem, file=path, expected=f"SHA-256 {expected}", found=found, remedy=remedy
+        )
 
 
 @lru_cache(maxsize=1024)

@@ -56,5 +56,5 @@ def _refused(expected: str, text: str) -> ArgumentTypeError:
 
 
 seed = whole(0, SEEDS - 1)
-workers = whole(most=10_000)
-threads = whole(most=1024)
+workers = whole(most=10_000)  # jobs at once, also on a cluster
+threads = processes = whole(most=1024)  # of one machine

@@ -19,13 +19,12 @@ from typing import Any, TypeVar
 
 from tqdm.auto import tqdm
 
-from itm_core.errors import InputError
+from itm_core.errors import INTERRUPTED, InputError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 GRACE = 5.0  # seconds in which a process that was terminated may save its state
-INTERRUPTED = 130  # the exit code of the command line
 PARENT = "ITM_PARENT"  # says which standard input is the pipe of `start_program`
 WATCHED = "from itm_core.parallel import end_with_parent; end_with_parent(); "
 

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from itm_core.errors import InputError, similar_names
+from itm_core.errors import InputError, did_you_mean
 from itm_core.option_types import SEEDS
 
 Entry = TypeVar("Entry")
@@ -137,16 +137,6 @@ def one_of(name: str, value: object, allowed: Collection[object]) -> None:
             found=value,
             remedy=did_you_mean(value, allowed),
         )
-
-
-def did_you_mean(value: object, allowed: Collection[object]) -> str | None:
-    """Return the remedy for a misspelt name: the likeliest of those that exist, if one is close.
-
-    >>> did_you_mean("TINY", ["full", "tiny"])
-    'did you mean tiny?'
-    """
-    similar = similar_names(str(value), [str(name) for name in allowed])
-    return f"did you mean {similar[0]}?" if similar else None
 
 
 def registered(name: str, value: str, registry: Mapping[str, Entry]) -> Entry:

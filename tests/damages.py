@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from itm_core.errors import InputError
 
 WRONG: tuple[Any, ...] = (
     None,
@@ -56,10 +60,23 @@ def damages(content: Any) -> Iterator[tuple[str, Any]]:
             yield f"{'.'.join(map(str, path))} {what}", damaged
 
 
-def damaged_files(path: Path) -> Iterator[str]:
+def _damaged_files(path: Path) -> Iterator[str]:
     """Write every damage of a JSON file in turn, and yield what it is."""
     whole = path.read_text()
     for what, content in damages(json.loads(whole)):
         path.write_text(json.dumps(content))
         yield what
     path.write_text(whole)
+
+
+def refusals(path: Path, action: Callable[[], object]) -> int:
+    """The number of damages of a JSON file that an action refuses; another error is a failure."""
+    refused = 0
+    for what in _damaged_files(path):
+        try:
+            action()
+        except InputError:
+            refused += 1
+        except Exception as error:
+            pytest.fail(f"{what}: {error!r}")
+    return refused

@@ -71,7 +71,8 @@ def run_notebook(
                 cwd=str(source.parent),
                 progress_bar=False,
                 start_timeout=START_SECONDS,
-                extra_arguments=["--IPKernelApp.log_level=ERROR"],  # no warning about local ports
+                # no warning about local ports, and none of the interrupt that ends a kernel
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
             )
             _without_widgets(partial)
             put(partial, place)
@@ -138,7 +139,7 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     try:
         with reading(path, "notebook not found"):
             return nbformat.read(path, as_version=4)
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, AssertionError) as error:
         if isinstance(error, InputError):
             raise
         reason = str(error).partition("\n")[0]

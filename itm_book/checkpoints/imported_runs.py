@@ -141,7 +141,7 @@ def _require_shipped_weights(run: Run) -> None:
             file=run.folder / WEIGHTS,
             expected=f"SHA-256 {expected}",
             found=digest,
-            remedy=f"delete {run.folder} and {run.again}",
+            remedy=run.repair,
         )
 
 
@@ -222,9 +222,7 @@ def weights_hash(run: Run) -> str:
 
     Raises `InputError` when it is missing, and as `Run.file` does.
     """
-    with reading(
-        run.folder / WEIGHTS, "checkpoint not found", f"delete {run.folder} and {run.again}"
-    ):
+    with reading(run.folder / WEIGHTS, "checkpoint not found", run.repair):
         (run.folder / WEIGHTS).stat()
     return sha256(run.file(WEIGHTS))
 

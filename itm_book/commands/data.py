@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add ``data`` to the commands."""
-    outer = commands.add_parser("data", help="list, get, check, convert and make datasets")
+    outer = commands.add_parser("data", help="list, get, examine, convert and make datasets")
     outer.set_defaults(group="get data")
     inner = outer.add_subparsers(required=True, metavar="COMMAND")
     command = inner.add_parser("list", help="the datasets, their terms, and which are present")

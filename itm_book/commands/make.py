@@ -60,7 +60,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument(
         "--workers",
-        type=option_types.threads,
+        type=option_types.processes,
         metavar="N",
         help="processes; default: one for each core, 1 on a GPU",
     )

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from itm_core import option_types
 from itm_core.errors import InputError
 
 if TYPE_CHECKING:
     from itm_book.records.results import Result
-
-from itm_core import option_types
 
 
 def add(commands: argparse._SubParsersAction) -> None:

@@ -80,7 +80,7 @@ def add_computing(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     command.add_argument(
         "--workers",
-        type=option_types.threads,
+        type=option_types.processes,
         metavar="N",
         help="processes; default: one for each core, 1 on a GPU",
     )

@@ -51,8 +51,8 @@ def photographs(split: Split) -> list[str]:
     """
     path = split.folder / "id_mapping.json"
     names = read_json(path) if path.exists() else {}
-    if wrong := next((k for k, name in names.items() if type(name) not in (str, int)), None):
-        raise InputError("not the name of a photograph", file=path, found=f"{names[wrong]!r}"[:60])
+    if wrong := [name for name in names.values() if type(name) not in (str, int)]:
+        raise InputError("not the name of a photograph", file=path, found=repr(wrong[0])[:60])
     keys = ((image_key(names.get(image, image)), f"id {image}") for image in split.ids)
     return list(unique_keys(keys, path if names else split.folder / f"{split.name}_ids.txt"))
 

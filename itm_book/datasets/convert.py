@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from itm_book.datasets.caption_sources import read_captioned
 from itm_book.datasets.filled_arrays import FilledArrays
@@ -114,8 +115,10 @@ def convert(
     source, folder, captions = Path(source), require_name(folder), Path(captions)
     images = read_captioned(captions, split, per_image)
     names = list(dict.fromkeys(image.split for image in images))
-    partial = _claimed(folder, names, source, captions)
     side = Path(boxes) if boxes is not None else None
+    places = [str(path.absolute()) for path in (source, captions, side) if path is not None]
+    request = {"splits": names, "of": places, "per_image": per_image, "regions": regions}
+    partial = _claimed(folder, request)
     try:
         with space_checked(folder):
             filled, matched_by = FilledArrays(partial, images, most=regions), None
@@ -180,17 +183,17 @@ def _require_new_splits(folder: Path, names: Sequence[str]) -> None:
         )
 
 
-def _claimed(folder: Path, names: Sequence[str], *sources: Path) -> Path:
-    """Return the temporary folder of these splits; its first file notes what is converted.
+def _claimed(folder: Path, request: dict[str, Any]) -> Path:
+    """Return the temporary folder of a conversion; its first file notes what was asked for.
 
-    So a process that was killed while it moved the first splits to their folder is repeated.
+    So the same command repeats one that was killed while it moved the first splits to their folder.
     Raises `InputError` as `_require_new_splits` does.
     """
     partial = folder.with_name(f".{folder.name}.partial")
-    note, request = partial / NOTE, {"splits": names, "of": [str(p.absolute()) for p in sources]}
+    note = partial / NOTE
     if not note.exists() or read_json(note) != request:
         shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-        _require_new_splits(folder, names)
+        _require_new_splits(folder, request["splits"])
         make_folder(partial)
         write_json(note, request)
     return partial

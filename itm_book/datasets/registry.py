@@ -20,8 +20,8 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from itm_book.shipped import shipped
-from itm_core.errors import InputError
-from itm_core.settings import Settings, did_you_mean
+from itm_core.errors import InputError, did_you_mean
+from itm_core.settings import Settings
 
 REGISTRY = shipped("registry.toml")
 RECORD = "hashes.json"  # written to the folder of a dataset

@@ -17,14 +17,8 @@ import torch
 
 from itm_book.checkpoints.imported_runs import ImportedRun, vocabulary_hash
 from itm_book.datasets.run_features import run_features
-from itm_book.galleries.gallery_note import (
-    FILES,
-    damaged,
-    files_of,
-    read_note,
-    require_files,
-    with_checksum,
-)
+from itm_book.folders import hashes_of, require_hashes
+from itm_book.galleries.gallery_note import FILES, damaged, read_note, with_checksum
 from itm_book.galleries.matcher_note import located, matcher_note, noted_matcher, relative
 from itm_book.galleries.photograph_names import NOTE
 from itm_book.galleries.results import GalleryHit, GalleryResult
@@ -65,7 +59,7 @@ def index_dataset(
     images = load_split(dataset, split)
     features = run_features(run, images)
     if (folder / NOTE).exists():  # what is there already is not built again
-        require_files(folder, read_note(folder))
+        require_hashes(folder, read_note(folder).get(FILES, {}))
     captions = encode(load_split(dataset, "train"), run.vocabulary)
     search = build_two_stage(
         run.matcher(),
@@ -83,7 +77,7 @@ def index_dataset(
         "dataset": relative(dataset, folder),
         "split": split,
         "ids": images.ids,
-        FILES: files_of(folder, (FIRST, INDEX, STORE, VOCABULARY)),
+        FILES: hashes_of(folder, (FIRST, INDEX, STORE, VOCABULARY)),
     }
     write_json(folder / NOTE, with_checksum(note))
     return search
@@ -97,7 +91,7 @@ class DatasetGallery:
 
     def __init__(self, folder: Path, matcher: str | None = None) -> None:
         note = read_note(folder)
-        require_files(folder, note)
+        require_hashes(folder, note.get(FILES, {}))
         self.folder, words = folder, folder / VOCABULARY
         self.run = noted_matcher(
             note["matcher"], folder, chosen=matcher, words=words if words.exists() else None

@@ -9,14 +9,14 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from itm_book.galleries.photograph_names import NOTE
 from itm_core.data.names import SPLIT_NAME
 from itm_core.errors import InputError
-from itm_core.files import read_json, sha256
+from itm_core.files import read_json
 
 CHECKSUM, FILES = "checksum", "files"
 SHA256 = re.compile("[0-9a-f]{64}")
@@ -47,24 +47,6 @@ def read_note(folder: Path) -> dict[str, Any]:
     if CHECKSUM in note and with_checksum(note)[CHECKSUM] != note[CHECKSUM]:
         raise damaged(folder, "another content than was written: it was changed")
     return note
-
-
-def files_of(folder: Path, names: Sequence[str]) -> dict[str, str]:
-    """Return the SHA-256 of those of some files that a gallery has."""
-    return {name: sha256(folder / name) for name in names if (folder / name).exists()}
-
-
-def require_files(folder: Path, note: Mapping[str, Any]) -> None:
-    """Raise `InputError` unless the files of a gallery are those that its note names."""
-    for name, expected in note.get(FILES, {}).items():
-        if (found := sha256(folder / name)) != expected:
-            raise InputError(
-                "not the file that this gallery was made with",
-                file=folder / name,
-                expected=f"SHA-256 {expected}",
-                found=found,
-                remedy="put that file back, or delete the folder and run itm index again",
-            )
 
 
 def damaged(folder: Path, problem: str) -> InputError:

@@ -10,8 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
+from itm_book.records.yaml_files import read_yaml
 from itm_core.errors import InputError
 from itm_core.files import reading
 
@@ -43,12 +42,11 @@ def citation_page(root: Path) -> str:
 
 def own_entry(path: Path) -> str:
     """Return the BibTeX entry of the book from its ``CITATION.cff``."""
+    facts = read_yaml(path)
     try:
-        with reading(path):
-            facts = yaml.safe_load(path.read_text(encoding="utf-8"))
         authors = " and ".join(f"{{{author['name']}}}" for author in facts["authors"])
         fields = {"title": facts["title"], "author": authors, "version": facts["version"]}
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise InputError(
             "not a citation file",
             file=path,

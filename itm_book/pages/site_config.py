@@ -6,8 +6,8 @@ from pathlib import Path
 
 import yaml
 
+from itm_book.records.yaml_files import read_yaml
 from itm_core.errors import InputError
-from itm_core.files import reading
 
 BINDER = "https://mybinder.org"
 
@@ -18,15 +18,10 @@ def staged_config(source: Path) -> str:
     With ``repository: url`` set, pages link to the repository and notebooks to Binder. Raises
     `InputError` for an address that is not ``https://``, and for text that is not YAML.
     """
-    try:
-        with reading(source):
-            text = source.read_text(encoding="utf-8")
-        config = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError("not readable as YAML", file=source, found=str(error)) from None
+    config = read_yaml(source)
     url = (config.get("repository") or {}).get("url") or ""
     if not url:
-        return text
+        return source.read_text(encoding="utf-8")
     if not str(url).startswith("https://"):
         raise InputError(
             "not the address of a repository",

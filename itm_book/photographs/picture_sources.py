@@ -124,9 +124,9 @@ def of_flickr8k(folder: Path) -> list[Source]:
     images = []
     for (split, _), path in zip(FLICKR8K.items(), required[1:], strict=True):
         for row, name in enumerate(map(str.strip, read_captions(path)), 1):
-            key = image_key(name)
             if not name:
                 continue
+            key = image_key(name)
             if key not in captions:
                 raise InputError(f"{name} has no captions", file=path, row=row)
             images.append(Captioned(key, split, captions[key]))

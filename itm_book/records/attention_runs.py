@@ -82,7 +82,7 @@ def measure(
         try:
             lines = list(boxes.lines(run, dataset, of_run))
         except InputError as error:
-            if not str(error.file or "").startswith(str(run.folder)):
+            if run.folder not in Path(error.file or "").parents:
                 raise  # not about the run's own files
             damaged.append(str(error))
             yield f"{label}: damaged, {error}"

@@ -26,16 +26,16 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from itm_book.folders import require_folder_name
 from itm_book.records.yaml_files import read_yaml
 from itm_book.shipped import shipped
 from itm_core.data.dataset import load_dataset
-from itm_core.data.names import require_folder_name
-from itm_core.errors import InputError
+from itm_core.errors import InputError, did_you_mean
 from itm_core.experiments import recipes
 from itm_core.experiments.methods import DEFAULT_PROFILE
 from itm_core.experiments.recipes import Recipe
 from itm_core.experiments.runs import ROOT, Spec, configuration, folder_of
-from itm_core.settings import SEEDS, NotNegative, Settings, did_you_mean, one_of
+from itm_core.settings import SEEDS, NotNegative, Settings, one_of
 
 FOLDER = shipped("grids")
 Name = Annotated[str, Field(min_length=1)]

@@ -85,6 +85,8 @@ def write_record(table: pd.DataFrame, path: Path, form: Form, *, digits: int) ->
     command leaves a file that can be read. Raises `InputError`, and writes nothing, for rows that
     do not have the form.
     """
+    if not path.name.isprintable() or "," in path.name:
+        raise InputError("not a name of a record", file=path, remedy="name it like runs.csv")
     text = table.to_csv(index=False, float_format=f"%.{digits}g", lineterminator="\n")
     content = text.encode()
     _rows(path, content, form)

@@ -73,7 +73,7 @@ def where_of(run: Run) -> dict[str, Any]:
             "the description of where the run was made is damaged",
             file=run.folder / "environment.json",
             found=error,
-            remedy=f"delete {run.folder} and {run.again}",
+            remedy=run.repair,
         ) from None
 
 

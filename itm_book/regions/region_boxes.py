@@ -161,7 +161,7 @@ class BoxFile:
         file = self.files.get(image_key(name))
         if file is None:
             raise InputError(f"no boxes for {name}", file=self.path / f"{image_key(name)}.npz")
-        content = npz_arrays(file)
+        content = npz_arrays(file, NAMES)
         key = next((name for name in NAMES if name in content), None)
         if key is None:
             raise InputError("no boxes in this file", file=file, expected=" or ".join(NAMES))

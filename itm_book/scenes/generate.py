@@ -94,7 +94,7 @@ def make_scenes(
     folder, seed = require_name(folder), seed_of(seed)
     if preset not in PRESETS:
         raise InputError("unknown preset", expected=f"one of {', '.join(PRESETS)}", found=preset)
-    wanted = {"version": VERSION, "preset": preset, "seed": seed_of(seed)}
+    wanted = {"version": VERSION, "preset": preset, "seed": seed}
     make_folder(folder if folder.exists() else folder.parent)
     with locked(folder.with_name(f".{folder.name}.lock")):  # a second process waits, then loads
         if not _is_complete(folder, wanted):

@@ -32,13 +32,13 @@ from torch.nn.functional import pad
 from tqdm.auto import tqdm
 
 from itm_book.datasets.layout_writing import save_array
-from itm_book.folders import require_free, require_space, reserve
+from itm_book.folders import hashes_of, require_free, require_hashes, require_space, reserve
 from itm_core.data.arrays import array, release
 from itm_core.data.ragged import region_lens
 from itm_core.encoders.fragments import Fragments
 from itm_core.errors import InputError
 from itm_core.evaluation.scoring import encode_images, encode_regions
-from itm_core.files import make_folder, read_json, sha256, space_checked, write_json
+from itm_core.files import make_folder, read_json, space_checked, write_json
 from itm_core.models import Matcher
 from itm_core.models.former_parameters import former_name
 from itm_core.settings import one_of
@@ -52,7 +52,6 @@ POOLED = "whole"  # name of the pooled vectors in the format of existing galleri
 LENS = "lens"
 ARRAYS = ("regions", "scales", POOLED, LENS)
 FILES = "files"  # of the note: the SHA-256 of the arrays, when all images are encoded
-HASHED = 2**28  # bytes; larger arrays are not read at every opening
 MAX_SIDE = 2**40
 
 
@@ -179,15 +178,7 @@ def open_store(folder: Path | str) -> GalleryStore:
             found=f"{note['done']} done",
             remedy="run the same command again: it resumes the build",
         )
-    for name, expected in note.get(FILES, {}).items():
-        if (found := sha256(folder / name)) != expected:
-            raise InputError(
-                "not the array that was written for this gallery",
-                file=folder / name,
-                expected=f"SHA-256 {expected}",
-                found=found,
-                remedy="delete the folder and build the gallery again: itm index",
-            )
+    require_hashes(folder, note.get(FILES, {}))
     return GalleryStore(
         folder,
         note["kind"],
@@ -277,14 +268,9 @@ def _encode(
         for values in arrays.values():
             values.flush()
             release(values)
-        files = {FILES: _hashes(folder)} if stop == len(features) else {}
+        names = [f"{name}.npy" for name in ARRAYS]
+        files = {FILES: hashes_of(folder, names)} if stop == len(features) else {}
         write_json(folder / NOTE, wanted | {"done": stop} | files)
-
-
-def _hashes(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of the arrays of at most `HASHED` bytes, by the names of their files."""
-    paths = [folder / f"{name}.npy" for name in ARRAYS]
-    return {p.name: sha256(p) for p in paths if p.exists() and p.stat().st_size <= HASHED}
 
 
 def _opened(folder: Path, wanted: dict[str, Any], *, fresh: bool) -> dict[str, np.memmap]:

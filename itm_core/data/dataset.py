@@ -36,7 +36,7 @@ from typing import Any
 
 import numpy as np
 
-from itm_core.data.annotations import read_annotations
+from itm_core.data.annotations import Annotations, read_annotations
 from itm_core.data.arrays import array, boxes_and_sizes, finite, read_region_lens
 from itm_core.data.caption_counts import (
     caption_counts,
@@ -177,16 +177,18 @@ class Split:
 
         The format is that of `itm_core.data.annotations`, which raises `InputError`.
         """
-        annotations = read_annotations(self)
-        return None if annotations is None else annotations.words
+        return None if self._annotations is None else self._annotations.words
 
     def objects(self) -> list[dict[str, Any]] | None:
         """Return for each image its background and its objects with boxes, or None.
 
         The format is that of `itm_core.data.annotations`, which raises `InputError`.
         """
-        annotations = read_annotations(self)
-        return None if annotations is None else annotations.objects
+        return None if self._annotations is None else self._annotations.objects
+
+    @cached_property
+    def _annotations(self) -> Annotations | None:
+        return read_annotations(self)
 
     def require_readable(self) -> None:
         """Raise `InputError` for pictures or annotations that would be refused when they are read.

@@ -65,27 +65,6 @@ def require_ids(ids: Sequence[str], file: Path | str) -> None:
             )
 
 
-NOT_A_FOLDER = re.compile(
-    r"""[.\s-].*|.*[\s.]\Z|.*[/\\:*?"<>|\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff].*
-    |(con|prn|aux|nul|com\d|lpt\d)(\..*)?""",
-    re.DOTALL | re.IGNORECASE | re.VERBOSE,
-)
-
-
-def require_folder_name(name: str, what: str) -> None:
-    """Raise `InputError` unless ``name`` can be that of a new folder on every system.
-
-    >>> require_folder_name("my laptop", "size")
-    """
-    if not name or len(name.encode("utf-8", "replace")) > 100 or NOT_A_FOLDER.fullmatch(name):
-        raise InputError(
-            f"{what}: not the name of a folder",
-            expected='up to 100 bytes without / \\ : * ? " < > |, '
-            "a dot, dash or space at the start, and names that Windows keeps, such as CON",
-            found=repr(name[:100]),
-        )
-
-
 def require_split_name(name: str) -> None:
     """Raise `InputError` unless ``name`` can be the name of a split.
 

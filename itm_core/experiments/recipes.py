@@ -19,13 +19,13 @@ from pydantic import model_validator
 
 from itm_core.constraints import CONSTRAINTS, ConstraintSettings, check_constraints
 from itm_core.encoders.encoder import EncoderSettings
-from itm_core.errors import InputError, similar_names
+from itm_core.errors import InputError, did_you_mean, similar_names
 from itm_core.experiments.effects import unused_widths
 from itm_core.experiments.former_names import present_name, with_present_names
 from itm_core.experiments.methods import DEFAULT_PROFILE, METHODS, PLUGINS, PROFILES, Method
 from itm_core.models import Attending, AttendingSettings, Matcher, Pooled, PooledSettings
 from itm_core.regulators import REGULATORS, RegulatorSettings, regulator_factory
-from itm_core.settings import Settings, did_you_mean
+from itm_core.settings import Settings
 from itm_core.training.losses import LossSettings
 from itm_core.training.settings import TrainingSettings
 

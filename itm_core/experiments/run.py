@@ -30,7 +30,7 @@ from itm_core.experiments import recipes
 from itm_core.experiments.prepare import Words, build, load_word_vectors
 from itm_core.experiments.recipes import Recipe
 from itm_core.experiments.weights import load_matcher
-from itm_core.files import read_json, reading, sha256, write_json
+from itm_core.files import read_csv, read_json, reading, require_sha256, sha256, write_json
 from itm_core.models import Matcher
 from itm_core.settings import SEEDS
 
@@ -107,29 +107,23 @@ class Run:
                 file=path,
                 expected=f"a SHA-256 for each of {', '.join(present)}",
                 found=repr(wrong[0]) if wrong else f"one for {', '.join(note) or 'none of them'}",
-                remedy=f"delete {self.folder} and {self.again}",
+                remedy=self.repair,
             )
         return note
 
     def file(self, name: str) -> Path:
         """Return the path of a file; raises `InputError` where `files` names another content."""
         path, expected = self.folder / name, self.files.get(name)
-        if expected is not None and (found := sha256(path)) != expected:
-            raise InputError(
-                "not the file that this run was finished with",
-                file=path,
-                expected=f"SHA-256 {expected}",
-                found=found,
-                remedy=f"put that file back, or delete {self.folder} and {self.again}",
-            )
+        if expected is not None:
+            problem = "not the file that this run was finished with"
+            require_sha256(path, expected, problem, f"put that file back, or {self.repair}")
         return path
 
     def require_whole(self) -> None:
         """Raise `InputError` where a finished run is damaged; weights and scores are not read."""
         require_config(self, CONFIG)
         if wrong := _wrong_number(self.metrics):
-            remedy = f"delete {self.folder} and {self.again}"
-            raise InputError(f"no proper {wrong}", file=self.folder / COMPLETE, remedy=remedy)
+            raise InputError(f"no proper {wrong}", file=self.folder / COMPLETE, remedy=self.repair)
         for name in self.files:
             with reading(self.folder / name), (self.folder / name).open("rb"):
                 pass
@@ -160,6 +154,11 @@ class Run:
         imported = (self.folder / IMPORT).exists()
         return "import the checkpoint again" if imported else "train the run again"
 
+    @property
+    def repair(self) -> str:
+        """What to do about a damaged folder, for remedies in messages."""
+        return f"delete {self.folder} and {self.again}"
+
     @cached_property
     def environment(self) -> dict[str, Any]:
         """Versions, device, commit, and the seconds that the run took."""
@@ -176,12 +175,13 @@ class Run:
         if self.imported:
             return pd.DataFrame(columns=list(CURVE), dtype=float)
         path = self.folder / "curve.csv"
+        curve = read_csv(path, remedy=self.repair)
         try:
-            with reading(path):
-                curve = pd.read_csv(path)
             numbers = curve[list(CURVE)].to_numpy(float)
             damage = "" if np.isfinite(numbers).all() else "values that are not finite"
-        except (ValueError, KeyError) as error:  # pandas' own are among them
+            if (np.diff(numbers[:, 0]) <= 0).any():
+                damage = "epochs that are not in ascending order"
+        except (ValueError, KeyError) as error:
             damage = str(error)
         if damage:
             raise InputError(
@@ -189,7 +189,7 @@ class Run:
                 file=path,
                 expected=f"numbers in the columns {', '.join(CURVE)}",
                 found=damage,
-                remedy=f"delete {self.folder} and {self.again}",
+                remedy=self.repair,
             )
         return curve
 
@@ -198,7 +198,7 @@ class Run:
         """``[I, C]`` float32 scores of the test split."""
         scores = np.array(array(self.file(SCORES), ("I", "C"), "float32"))
         if not np.isfinite(scores).all():
-            raise InputError("a score is not finite", file=self.folder / SCORES, remedy=self.again)
+            raise InputError("a score is not finite", file=self.folder / SCORES, remedy=self.repair)
         return scores
 
     @cached_property
@@ -217,7 +217,7 @@ class Run:
             raise InputError(
                 f"the recipe cannot be read: {error}",
                 file=self.folder / CONFIGURATION,
-                remedy=f"delete {self.folder} and {self.again}",
+                remedy=self.repair,
             ) from None
 
     @property
@@ -267,7 +267,7 @@ class Run:
                 "no numbers of the word vectors",
                 file=self.folder / "environment.json",
                 expected="word_vectors with file, words and found",
-                remedy=f"delete {self.folder} and {self.again}",
+                remedy=self.repair,
             ) from None
 
     def _built(self) -> Matcher:
@@ -341,5 +341,5 @@ def damaged_config(run: Run, missing: Sequence[str]) -> InputError:
         "the configuration is damaged",
         file=run.folder / CONFIGURATION,
         found=f"no proper {', '.join(missing)}",
-        remedy=f"delete {run.folder} and {run.again}",
+        remedy=run.repair,
     )

@@ -22,12 +22,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from subprocess import DEVNULL, Popen, TimeoutExpired
 
-from itm_core.errors import InputError
-from itm_core.parallel import INTERRUPTED, killed, start_program
+from itm_core.errors import BAD_INPUT, INTERRUPTED, InputError
+from itm_core.parallel import killed, start_program
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # of each process
 STORE = "ITM_STORE"  # the file by which the processes find one another
-BAD_INPUT = 2  # an exit code of the command line
 TORCHRUN = "start several processes with --processes, or with torchrun"
 GRACE = 10.0  # seconds to save the state after an interrupt, or to report errors
 
@@ -75,7 +74,7 @@ def launch(arguments: Sequence[str], processes: int) -> int:
             """Terminate the processes, which save their state and end."""
             if not interrupted.is_set():
                 interrupted.set()
-                _later(GRACE, [process.kill for process in group])
+                _kill_later(group)
             for process in group:
                 process.terminate()
 
@@ -92,8 +91,15 @@ def launch(arguments: Sequence[str], processes: int) -> int:
     return 128 - code if code < 0 else code  # ended by a signal: the code that a shell returns
 
 
-def _later(seconds: float, calls: Sequence[Callable[[], object]]) -> None:
-    timer = threading.Timer(seconds, lambda: [call() for call in calls])
+def _kill_later(group: Sequence[Process]) -> None:
+    """Kill the processes that still run after `GRACE` seconds."""
+
+    def kill() -> None:
+        """Kill all processes; those that have ended are left alone."""
+        for process in group:
+            process.kill()
+
+    timer = threading.Timer(GRACE, kill)
     timer.daemon = True
     timer.start()
 

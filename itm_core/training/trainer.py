@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
 from itm_core.errors import InputError
-from itm_core.files import reading, sha256, whole_file
+from itm_core.files import reading, require_sha256, sha256, whole_file
 from itm_core.models import Matcher
 from itm_core.training.batches import BatchBuilder, Pairs, batches, step_seed
 from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -120,13 +120,12 @@ class Trainer:
 
     def _require_best(self) -> None:
         """Raise `InputError` when the weights of the best epoch were changed since."""
-        if self.group.first and self.state.best_file not in ("", sha256(self.best_path)):
-            raise InputError(
+        if self.group.first and self.state.best_file:
+            require_sha256(
+                self.best_path,
+                self.state.best_file,
                 "the weights of the best epoch are not those that this training wrote",
-                file=self.best_path,
-                expected=f"SHA-256 {self.state.best_file}",
-                found=sha256(self.best_path),
-                remedy=f"delete {self.folder} to train this run from its beginning",
+                f"delete {self.folder} to train this run from its beginning",
             )
 
     def _interrupt(self, _number: int, _frame: object) -> None:

@@ -47,6 +47,7 @@ class Outcome:
     out: str = ""
     error: str = ""
     trace: str = ""
+    words: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -82,7 +83,7 @@ def run_command(words: list[str]) -> Outcome:
         code = int(exit_.code or 0)
     except BaseException as failure:
         return Outcome(-1, out.getvalue(), error.getvalue(), _trace(failure))
-    return Outcome(code, out.getvalue(), error.getvalue())
+    return Outcome(code, out.getvalue(), error.getvalue(), words=tuple(words))
 
 
 def call(reader: Callable[[], object]) -> Outcome:
@@ -120,7 +121,10 @@ def faults(outcome: Outcome) -> list[str]:
         found.append("a traceback is printed")
     if outcome.code != 2 and (number := NOT_A_NUMBER.search(outcome.out)):
         found.append(f"a result has {number[0]}")
-    if control := CONTROL.search(outcome.error.split("\r")[-1] + outcome.out.replace("\r", "")):
+    printed = outcome.error.split("\r")[-1]
+    if not CONTROL.search(" ".join(outcome.words)):  # what is said of a path as it was given
+        printed += outcome.out.replace("\r", "")
+    if control := CONTROL.search(printed):
         found.append(f"control character {control[0]!r} is printed")
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import itm_core
 from itm_core.cli import main
 from itm_core.files import read_json, write_json
 from tests.micro import SMALL, write_dataset
@@ -178,16 +180,15 @@ def test_exporting_records_what_is_there_and_says_how_much(
     assert record.read_bytes() == before
 
 
-def test_exporting_everything_leaves_out_what_has_no_data(
+def test_an_export_names_its_grids_and_needs_their_data(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = tmp_path / "runs.csv"
-    assert main(["results", "export", "--data", str(tmp_path), "--record", str(record)]) == 0
-    printed = capsys.readouterr().out
-    assert f"flickr8k: left out, {tmp_path / 'scenes-small'} does not exist" in printed
-    named = ["results", "export", "flickr8k", "--data", str(tmp_path), "--record", str(record)]
-    assert main([*named, "--size", "record"]) == 2
+    export = ["results", "export", "--data", str(tmp_path), "--record", str(tmp_path / "runs.csv")]
+    assert main(export) == 2
+    assert "required: GRID" in capsys.readouterr().err
+    assert main([*export, "flickr8k", "--size", "record"]) == 2
     assert "flickr8k-regions" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
@@ -200,3 +201,24 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait() == 141
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("trian", "no such command; expected one of .*, found trian. Remedy: did you mean train?"),
+        ("data mak", "no such command; .* found mak. Remedy: did you mean make?"),
+        ("bench scorin", r"unknown value of PART; .* did you mean scoring\?"),
+    ],
+)
+def test_a_misspelt_command_is_answered_with_the_one_that_may_be_meant(
+    line: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(line.split()) == 2
+    assert re.match(f"itm: {message}", capsys.readouterr().err)
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"itm {itm_core.__version__}\n"

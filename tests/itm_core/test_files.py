@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -189,6 +190,21 @@ def test_partial_files_of_killed_processes_are_removed_by_the_next_that_writes(
     write_json(tmp_path / "numbers.json", {})
     assert left.exists() == stays
     assert other.exists()
+
+
+def test_a_folder_is_listed_once_for_all_files_that_are_written_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed, listing = [], Path.iterdir
+
+    def counted(folder: Path) -> Iterator[Path]:
+        listed.append(folder)
+        return listing(folder)
+
+    monkeypatch.setattr(Path, "iterdir", counted)
+    for number in range(3):
+        write_json(tmp_path / f"{number}.json", {})
+    assert listed == [tmp_path]
 
 
 class Disk:

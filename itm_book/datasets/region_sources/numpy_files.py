@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
+from collections.abc import Collection
 from math import prod
 from pathlib import Path
 from tokenize import TokenError
@@ -31,14 +32,15 @@ DAMAGE = (  # what zipfile and the header's reader raise for any bytes
 )
 
 
-def npz_arrays(file: Path) -> dict[str, np.ndarray]:
+def npz_arrays(file: Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
     """Return the arrays of numbers of an .npz file by name; raises `InputError` for a damaged one.
 
-    Other members, such as pickled notes on the detector, are not opened.
+    Other members, such as pickled notes on the detector, are not opened; with ``names``, only these
+    are.
     """
     try:
         with reading(file):
-            return members(file)
+            return members(file, names)
     except InputError:
         raise
     except DAMAGE as error:
@@ -50,16 +52,19 @@ def npz_arrays(file: Path) -> dict[str, np.ndarray]:
         ) from None
 
 
-def members(content: Path | IO[bytes]) -> dict[str, np.ndarray]:
+def members(
+    content: Path | IO[bytes], names: Collection[str] | None = None
+) -> dict[str, np.ndarray]:
     """Return the arrays of numbers of an archive by name; raises one of `DAMAGE`."""
     arrays = {}
     with zipfile.ZipFile(content) as archive:
         for info in archive.infolist():
-            if info.filename.endswith(".npy"):
+            name = info.filename.removesuffix(".npy")
+            if name != info.filename and (names is None or name in names):
                 with archive.open(info) as file:
                     values = numbers(file, info.file_size)
                 if values is not None:
-                    arrays[info.filename.removesuffix(".npy")] = values
+                    arrays[name] = values
     return arrays
 
 

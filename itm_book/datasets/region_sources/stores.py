@@ -208,7 +208,7 @@ def _of_value(name: str, value: bytes, file: Path) -> Detected:
 
 def _of_numpy(value: bytes) -> Mapping[str, Any]:
     if value[:2] == b"PK":
-        return members(io.BytesIO(value))
+        return members(io.BytesIO(value), (*FEATURES, *BOXES))
     values = of_bytes(value)
     return {} if values is None else {"features": values}
 

@@ -249,7 +249,7 @@ def test_a_damaged_run_is_not_exported_and_the_others_are(
     (curve,) = root.glob("*/scan*/*/curve.csv")
     curve.write_text("")
     assert main(["results", "export", *words, "--record", str(tmp_path / "x" / "runs.csv")]) == 2
-    assert f"damaged, left out: {curve}: not a learning curve" in capsys.readouterr().out
+    assert f"damaged, left out: {curve}: not readable as CSV" in capsys.readouterr().out
     assert len(pd.read_csv(tmp_path / "x" / "runs.csv")) == 1
     before = record.read_bytes()
     record.with_name("curves.csv").write_text("x\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from itm_book.commands import results as commands
 from itm_book.records import results
 from itm_book.records.replacing import replaced
 from itm_core.errors import InputError
@@ -43,3 +44,10 @@ def test_every_number_that_changes_is_shown_with_its_successor(record: Path) -> 
 def test_a_row_is_never_replaced_by_fewer_seeds(record: Path) -> None:
     with pytest.raises(InputError, match=r"more seeds.*expected seeds 0, 1, 2, found seeds 0, 1"):
         replaced([other(0), ours(1)], record)
+
+
+def test_the_command_replaces_only_when_asked(record: Path) -> None:
+    new = [other(seed) for seed in range(3)]
+    with pytest.raises(InputError, match=r"3 recorded runs have other numbers; .*--replace"):
+        commands._replaced(new, record, replace=False)
+    assert len(commands._replaced(new, record, replace=True)) == 3
