@@ -226,7 +226,7 @@ def test_what_does_not_fit_is_refused(
         (["index", str(photos), str(folder), "--split", "dev"], "--split is for datasets"),
         (["index", str(photos), str(folder), "--matcher", "scan-t2i"], "made with other weights"),
         (["search", str(folder), "a dog", "--matcher", "scan-t2i"], "made with other weights"),
-        (["search", str(folder), "a dog", "--matcher", found, "--top", "0"], "--top: expected a whole number, 1 or more"),
+        (["search", str(folder), "a dog", "--matcher", found, "--top", "0"], "1 or more, found"),
         (["gallery", "add", str(folder), "none.jpg", "--matcher", found], "no such photograph"),
         (["gallery", "remove", str(folder), "x", "--matcher", found], "itm gallery list"),
         (["gallery", "remove", str(folder), *(f"{c}.png" for c in COLOURS), "--matcher", found],
