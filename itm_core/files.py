@@ -88,8 +88,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     a power failure either the old file or the new one is there. What killed processes left of the
     same file is removed.
 
-    Raises `InputError` when the folder may not be written to or the disk is full; the partial
-    file is removed.
+    Raises `InputError` when the folder may not be written to, the disk is full, or ``path`` is a
+    pipe or a device, which the file would replace; the partial file is removed.
     """
     partial = partial_of(path)
     mode = _created(partial, path)
@@ -108,6 +108,8 @@ def _created(partial: Path, path: Path) -> int:
     """Create an empty file and return the mode it has under the umask and the folder's rules."""
     make_folder(path.parent)
     with space_checked(path), writing(path.parent):
+        with suppress(FileNotFoundError):
+            require_no_device(path)
         remove_partials(path)
         partial.touch()
         return partial.stat().st_mode
@@ -218,14 +220,26 @@ def reading(
 ) -> Iterator[None]:
     """Turn the errors of opening ``path`` for reading into an `InputError` (`files_named`).
 
+    A pipe, a socket and a device are refused: opening them may wait, or never end.
+
     Args:
         missing, remedy: the message for a file that does not exist.
     """
     with files_named(path, "read"):
         try:
+            with suppress(FileNotFoundError):  # it may be one that the block does without
+                require_no_device(path)
             yield
         except FileNotFoundError:
             raise InputError(missing, file=path, remedy=remedy) from None
+
+
+def require_no_device(path: Path) -> None:
+    """Raise `InputError` for what is neither a file nor a folder; opening it may never end."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        found = "a pipe, a socket or a device"
+        raise InputError("not a file", file=path, found=found, remedy="name a file")
 
 
 def write_json(path: Path, content: object) -> None:

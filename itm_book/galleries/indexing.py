@@ -39,7 +39,7 @@ from itm_core.data.feature_notes import read_note as read_features_note
 from itm_core.data.photographs import PhotographError
 from itm_core.errors import InputError, escaped
 from itm_core.experiments.run import Run
-from itm_core.files import locked, write_json
+from itm_core.files import locked, require_no_device, write_json
 
 
 @dataclass(frozen=True)
@@ -242,7 +242,10 @@ def _update(
     reasons, digests = dict(unreadable), dict(kept)
     for name, path in tqdm(files.items(), "reading", disable=not computing.progress, leave=False):
         try:
+            require_no_device(path)
             digests[name] = content_hash(path)
+        except InputError as error:
+            reasons[name] = str(error.found)
         except OSError as error:
             reasons[name] = error.strerror or type(error).__name__
     missing: dict[str, str] = {}

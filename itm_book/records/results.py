@@ -43,7 +43,7 @@ from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.experiments import recipes
 from itm_core.experiments.run import Run, RunState, load
-from itm_core.experiments.runs import train_many
+from itm_core.experiments.runs import load_trained, train_many
 
 log = logging.getLogger(__name__)
 RECORD = shipped("results") / "runs.csv"
@@ -238,7 +238,7 @@ def present(
     for k, run in enumerate(map(Run, folders(cells, Path(data), Path(root)))):
         if run.state == RunState.FINISHED:
             try:
-                made[k] = (run, Result.of(run, cells[k].spec.overrides))
+                made[k] = (run, Result.of(load_trained(run.folder), cells[k].spec.overrides))
             except InputError as error:
                 damaged(str(error))
     return _grouped(grid, cells, made)

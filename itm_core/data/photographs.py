@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from itm_core.errors import InputError
-from itm_core.files import unique_keys
+from itm_core.files import require_no_device, unique_keys
 
 # of photographs, in lower case; every place that looks for photographs takes them from here
 ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif")
@@ -94,6 +94,7 @@ def read_photograph(path: Path) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
+            require_no_device(path)
             with Image.open(path) as image:
                 image.load()
                 return np.asarray(_rgb(ImageOps.exif_transpose(image)))
@@ -115,6 +116,8 @@ def _reason(path: Path, error: Exception) -> str:
     """Return why a file cannot be read, in words that do not contain its path."""
     if path.is_symlink() and not path.exists():
         return "a link to a file that does not exist"
+    if isinstance(error, InputError):
+        return str(error.found)
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno)
     if isinstance(error, UnidentifiedImageError):

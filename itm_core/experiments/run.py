@@ -99,14 +99,14 @@ class Run:
         path = self.folder / FILES
         note = read_json(path) if path.exists() else {}
         wrong = [n for n, it in note.items() if not re.fullmatch("[0-9a-f]{64}", str(it))]
-        if wrong or note.keys() - {*NOTED}:
-            expected = f"a SHA-256 for some of {', '.join(NOTED)}"
-            found = (wrong or sorted(note.keys() - {*NOTED}))[0]
+        wrong += sorted(note.keys() - {*NOTED})
+        present = [n for n in NOTED if path.exists() and (self.folder / n).exists()]
+        if wrong or {*present} - note.keys():
             raise InputError(
                 "not a note of a run's files",
                 file=path,
-                expected=expected,
-                found=repr(found),
+                expected=f"a SHA-256 for each of {', '.join(present)}",
+                found=repr(wrong[0]) if wrong else f"one for {', '.join(note) or 'none of them'}",
                 remedy=self.repair,
             )
         return note

@@ -108,6 +108,22 @@ def _non_default(recipe: dict[str, Any]) -> dict[str, Any]:
     return settings.to_dict() | parts
 
 
+def load_trained(folder: Path) -> Run:
+    """Return the finished run in a folder that `folder_of` names.
+
+    Raises `InputError` when the folder is that of another run, which was copied or renamed.
+    """
+    run = load(folder)
+    if folder_of(run.config | {"recipe": run.recipe.to_dict()}, folder.parents[2]) != folder:
+        raise InputError(
+            "another run has been put into this folder",
+            file=folder,
+            found=f"{run.recipe.name} on {run.config['dataset']}, seed {run.seed}",
+            remedy=f"move it back to its own folder, or delete {folder} and train the run again",
+        )
+    return run
+
+
 def all_runs(root: Path | str = ROOT) -> list[Run]:
     """Return every finished run below ``root``, sorted by folder."""
     return [Run(path.parent) for path in sorted(Path(root).glob(f"*/*/*/{COMPLETE}"))]
@@ -150,7 +166,7 @@ def train_or_load(
     if group.broadcast((folder / COMPLETE).exists()):
         with suppress(OSError):  # of a process that was killed before it removed this
             (folder / "state.pt").unlink()
-        return load(folder)
+        return load_trained(folder)
     prepared = prepare(data, recipe)
     prepared.require_trainable(report=group.first)
     message = "this run is being trained by another process"
@@ -276,7 +292,7 @@ def train_many(
             progress=progress,
         ):
             pass
-    return [load(folders[spec]) for spec in specs]
+    return [load_trained(folders[spec]) for spec in specs]
 
 
 @lru_cache(maxsize=1)

@@ -284,3 +284,18 @@ def test_the_files_of_a_folder_are_on_the_disk_before_it_is_renamed(
     monkeypatch.setattr(os, "sync", lambda: disk.calls.append("sync all"))
     put(many, tmp_path / "all")
     assert disk.calls == ["sync all", "rename", "sync folder"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_pipe_or_a_device_is_neither_read_nor_replaced(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "ids.json"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(InputError, match=r"ids\.json: not a file; found a pipe, a socket or a dev"):
+        read_json(path)
+    with pytest.raises(InputError, match=r"ids\.json: not a file"):
+        write_json(path, {})
+    assert [*tmp_path.iterdir()] == [path]
+    assert not path.is_file()

@@ -89,6 +89,7 @@ def test_subfolders_any_name_the_same_photograph_twice_and_unreadable_ones(
     (photos / "empty.jpg").touch()
     (photos / "text.jpg").write_text("no picture")
     (photos / "gone.jpg").symlink_to("nothing")
+    os.mkfifo(photos / "pipe.jpg")
     (photos / "notes.txt").write_text("no photograph")
     (photos / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
     (photos / ".hidden").mkdir()
@@ -104,11 +105,12 @@ def test_subfolders_any_name_the_same_photograph_twice_and_unreadable_ones(
         assert index(photos, photos / "gallery", matcher) == 0
     printed = capsys.readouterr().out
     assert "8 photographs, 1 of them the same as others; added 8" in printed
-    assert "not readable, left out: 5\n" in printed
+    assert "not readable, left out: 6\n" in printed
     assert "    phone.HEIC: a format that is not read; save it as .jpg" in printed
     assert "    empty.jpg: not readable as a picture: an empty file" in printed
     assert "    text.jpg: not readable as a picture: no picture" in printed
     assert "    gone.jpg: No such file or directory" in printed
+    assert "    pipe.jpg: a pipe, a socket or a device" in printed
     assert "line\\nbreak.PNG: Permission denied" in printed
     assert index(photos, photos / "gallery", matcher) == 0  # not its own copies
     assert "9 photographs, 1 of them the same as others; added 1" in capsys.readouterr().out
@@ -224,7 +226,7 @@ def test_what_does_not_fit_is_refused(
         (["index", str(photos), str(folder), "--split", "dev"], "--split is for datasets"),
         (["index", str(photos), str(folder), "--matcher", "scan-t2i"], "made with other weights"),
         (["search", str(folder), "a dog", "--matcher", "scan-t2i"], "made with other weights"),
-        (["search", str(folder), "a dog", "--matcher", found, "--top", "0"], "top is too small"),
+        (["search", str(folder), "a dog", "--matcher", found, "--top", "0"], "1 or more, found"),
         (["gallery", "add", str(folder), "none.jpg", "--matcher", found], "no such photograph"),
         (["gallery", "remove", str(folder), "x", "--matcher", found], "itm gallery list"),
         (["gallery", "remove", str(folder), *(f"{c}.png" for c in COLOURS), "--matcher", found],

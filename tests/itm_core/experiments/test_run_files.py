@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +14,19 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from itm_core.cli import main
+from itm_core.data.dataset import load_dataset
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
+from itm_core.experiments import recipes
 from itm_core.experiments.run import FILES, NOTED, Run, load
-from itm_core.experiments.runs import all_runs, train_or_load
+from itm_core.experiments.runs import (
+    Spec,
+    all_runs,
+    configuration,
+    folder_of,
+    train_many,
+    train_or_load,
+)
 from itm_core.files import read_json, sha256, write_json
 from tests.damages import refusals
 from tests.micro import SMALL, write_dataset
@@ -217,3 +227,26 @@ def test_a_damaged_run_is_listed_among_the_others(
     assert any(line.endswith(str(folder)) and line.strip()[0].isdigit() for line in lines)
     assert "9-other/best.safetensors: file not found" in lines[-1]
     assert error == "6 of 7 runs are damaged\n"
+
+
+@pytest.mark.parametrize("names", [[], ["config.json", "metrics.json"]])
+def test_a_note_that_leaves_files_out_is_refused(folder: Path, names: list[str]) -> None:
+    note = read_json(folder / FILES)
+    write_json(folder / FILES, {name: note[name] for name in names})
+    with pytest.raises(InputError, match=r"files\.json: not a note .* expected .*best\.safetens"):
+        load(folder)
+
+
+def test_a_run_that_was_copied_to_the_folder_of_another_is_refused(
+    root: Path, trained: Path
+) -> None:
+    data = trained.parent / "micro"
+    folder = all_runs(root)[0].folder
+    config = configuration(load_dataset(data), recipes.get("scan-t2i-mean").replace(*SMALL), 1)
+    shutil.copytree(folder, folder_of(config, root))
+    options: dict[str, Any] = {"root": root, "device": "cpu", "progress": False}
+    with pytest.raises(InputError, match="another run has been put .* seed 0"):
+        train_or_load(data, "scan-t2i-mean", seed=1, overrides=SMALL, **options)
+    with pytest.raises(InputError, match="another run has been put .* seed 0"):
+        train_many(data, [Spec("scan-t2i-mean", 1, SMALL)], **options)
+    assert train_or_load(data, "scan-t2i-mean", overrides=SMALL, **options).folder == folder
