@@ -30,6 +30,7 @@ V = TypeVar("V")
 
 MIN_FREE_BYTES = 2**18  # a disk with less is full
 MANY_FILES = 100
+LONGEST_STEM = 200  # bytes; file systems allow 255 for a whole name
 STALE_SECONDS = 24 * 3600  # after which nobody writes to a partial file
 
 
@@ -140,7 +141,12 @@ def _sync(path: Path) -> None:
 
 def partial_of(path: Path) -> Path:
     """Return the temporary path beside ``path`` of this process, see `remove_partials`."""
-    return path.with_name(f".{path.name}.{_machine()}-{os.getpid()}.partial")
+    return path.with_name(f".{_stem(path)}.{_machine()}-{os.getpid()}.partial")
+
+
+def _stem(path: Path) -> str:
+    """Return a name, or its beginning where a temporary one made of it would be too long."""
+    return os.fsencode(path.name)[:LONGEST_STEM].decode(errors="ignore")
 
 
 def remove_partials(path: Path) -> None:
@@ -149,7 +155,9 @@ def remove_partials(path: Path) -> None:
     Of a process on another machine, or whose number another process has now, after a day.
     """
     for partial in _partials_in(path.parent.absolute()):
-        owner = re.fullmatch(rf"\.{re.escape(path.name)}\.(?:(\w+)-)?(\d+)\.partial", partial.name)
+        owner = re.fullmatch(
+            rf"\.{re.escape(_stem(path))}\.(?:(\w+)-)?(\d+)\.partial", partial.name
+        )
         if owner is None:
             continue
         ended = owner[1] == _machine() and not _is_running(int(owner[2]))
