@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from itm_book.records.markdown import code, inert
+from itm_core.errors import InputError
 from itm_core.evaluation.retrieval import CUTS
 
 SIDES = (("i2t", "image to text"), ("t2i", "text to image"))
@@ -133,10 +134,20 @@ def _header(config: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, A
 
 
 def _machine(environment: Mapping[str, Any]) -> str:
-    minutes = environment["seconds_training"] / 60
-    versions = f"Python {environment['python']}, torch {environment['packages']['torch']}"
+    try:
+        minutes = environment["seconds_training"] / 60
+        versions = f"Python {environment['python']}, torch {environment['packages']['torch']}"
+        device = inert(environment["device_name"])
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            "the run does not say where and how long it was trained",
+            file="environment.json",
+            expected="device_name, seconds_training, python and packages.torch",
+            found=f"no {error}" if isinstance(error, KeyError) else str(error),
+            remedy="ship a run that this program has trained",
+        ) from None
     return (
-        f"{minutes:.0f} minutes on {inert(environment['device_name'])}, {versions}.\n"
+        f"{minutes:.0f} minutes on {device}, {versions}.\n"
         "The weights are those of the epoch with the best recalls on the development split. "
         "All settings:"
     )

@@ -259,7 +259,7 @@ def test_scenes_need_not_be_there_for_a_dry_run(tmp_path: Path) -> None:
         (["--size", "huge"], "unknown value of size of grid two"),
         (["--rows", "t2t"], "unknown value of row of grid two"),
         (["--profile", "nowhere"], "no such profile; expected a folder.*kubernetes, local, slurm"),
-        (["--workers", "0"], "too few workers"),
+        (["--workers", "0"], "--workers: expected a whole number"),
         (["--device", "cuda:99"], "this device does not exist"),
         (["--data", "elsewhere"], "elsewhere.micro: the dataset of this size does not exist"),
     ],

@@ -70,7 +70,10 @@ def test_a_dataset_with_another_layout(tmp_path: Path) -> None:
         ),
         (["photos", "--backbone", "colour", "--boxes", "nowhere"], "no files of boxes"),
         (["photos", "--backbone", "colour", "--captions", "photos/t"], "this file has no splits"),
-        (["photos", "--backbone", "colour", "--boxes", "grid", "--out", ""], "folder has no name"),
+        (
+            ["photos", "--backbone", "colour", "--boxes", "grid", "--out", ""],
+            "--out: expected the name of a file or folder",
+        ),
         (
             ["photos", "--backbone", "colour", "--boxes", "grid", "--captions", "test=long.txt"],
             "long.txt: a caption of image p0 is too long; expected 200 tokens at most, found 2000",

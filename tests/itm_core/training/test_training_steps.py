@@ -46,7 +46,7 @@ class WithBert(torch.nn.Module):
 
 def test_bert_has_a_rate_of_its_own() -> None:
     matcher = WithBert()
-    training = RECIPE.replace("training.bert_learning_rate=0.004").training
+    training = RECIPE.training.replace(bert_learning_rate=0.004)
     others, bert = make_optimiser(matcher, training).param_groups
     assert {id(p) for p in bert["params"]} == {id(p) for p in matcher.words["bert"].parameters()}
     assert len(others["params"]) == 4
@@ -138,9 +138,11 @@ def test_the_first_of_the_best_epochs_is_kept(
     watched(t, monkeypatch)
     numbers, saved = iter([5.0, 7.0, 7.0, 6.0, 6.5]), []
     t.score_dev = lambda matcher: {"rsum": next(numbers)}
-    t.save = lambda matcher, path: saved.append((t.state.epoch, path.name))
+    t.save = lambda matcher, path: saved.append(path.write_text(f"epoch {t.state.epoch}"))
     t.run()
-    assert saved == [(0, "best.safetensors"), (1, "best.safetensors")]
+    assert len(saved) == 2
+    assert [path.name for path in tmp_path.glob("best*")] == ["best.safetensors"]
+    assert t.best_path.read_text() == "epoch 1"
     assert t.state.best == 7.0
     assert [row["rsum"] for row in t.state.curve] == [5.0, 7.0, 7.0, 6.0, 6.5]
 

@@ -6,8 +6,10 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from itm_book.chapters.regulators_in_motion.tables import KINDS, word_kinds
-from itm_core.data.dataset import load_dataset
+from itm_core.data.dataset import Split, load_dataset
 from itm_core.data.vocabulary import Vocabulary
 from tests.micro import write_dataset
 from tests.scenes_pair import scenes
@@ -38,7 +40,9 @@ def test_on_scenes_every_word_has_the_kind_that_the_grammar_gives_it(
         assert named_kinds == [bool(t and t["objects"]) for t in tokens]
 
 
-def test_elsewhere_the_truth_or_the_list_decides(tmp_path: Path) -> None:
+def test_elsewhere_the_truth_or_the_list_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     split = load_dataset(write_dataset(tmp_path / "micro")).test
     vocabulary = Vocabulary.from_captions(split.captions, threshold=1)
     split.captions[0] = "A red dog runs ."
@@ -46,9 +50,7 @@ def test_elsewhere_the_truth_or_the_list_decides(tmp_path: Path) -> None:
     assert word_kinds(split, vocabulary)[0] == [*plain, "punctuation", "start and end"]
     words = [[None] * len(vocabulary.tokens(caption)) for caption in split.captions]
     words[0][1:3] = [{"objects": [0]}] * 2  # type: ignore[list-item]
-    path = split.folder / "test_words.json"
-    path.write_text(json.dumps(words))
+    monkeypatch.setattr(Split, "words", lambda _: words)
     assert word_kinds(split, vocabulary)[0][2:4] == ["object word"] * 2
     words[0].pop()  # the truth is about other tokens
-    path.write_text(json.dumps(words))
     assert word_kinds(split, vocabulary)[0] == [*plain, "punctuation", "start and end"]
