@@ -87,20 +87,17 @@ def _gains(table: pd.DataFrame) -> dict[str, float]:
 
 
 def table(found: Found) -> HTML:
-    """Return a line for each claim: both verdicts, one number, and where the evidence is."""
+    """Return a line for each claim, a link to its chapter: both verdicts and one number."""
     shown = [
         {
-            "paper": row.paper,
-            "claim": _claim(row),
+            "claim": report.with_note(_claim(row), report.Note(link=f"{PAGES[row.paper]}.html")),
             **{f"on {name}": _noted(judged) for name, judged in row.on.items()},
             "median gain": _median(row),
-            "evidence": report.with_note("chapter", report.Note(link=f"{PAGES[row.paper]}.html")),
         }
         for row in found.verdicts
     ]
     every = report.claims(shown)
-    every.loc[every["paper"].duplicated(), "paper"] = ""
-    every.attrs["wrap"] = ["claim", *(f"on {name}" for name in (SCENES, PHOTOGRAPHS))]
+    every.attrs["wrap"] = list(every)
     return report.html(every, f"Every claim of the three papers: {found.status}")
 
 
@@ -122,7 +119,8 @@ def _noted(judged: Judgement) -> str:
 
 
 def _claim(row: Verdicts) -> str:
-    return f"{row.claim.text} ({row.claim.subject})" if row.claim.subject else row.claim.text
+    subject = f" ({row.claim.subject})" if row.claim.subject else ""
+    return f"{row.paper}: {row.claim.text}{subject}"
 
 
 def _median(row: Verdicts) -> str:
@@ -156,9 +154,9 @@ def summary(found: Found) -> HTML:
 
 def _line(row: Verdicts) -> str:
     seen = "; ".join(f"on {name} <em>{escape(words(on))}</em>" for name, on in row.on.items())
-    link = f'<a href="../notebooks/{PAGES[row.paper]}.html">{row.paper}</a>'
+    link = f'<a href="../notebooks/{PAGES[row.paper]}.html">{escape(_claim(row))}</a>'
     median = _median(row)
-    return f"<strong>{link}: {escape(_claim(row))}?</strong> {seen}{f'; {median}' * bool(median)}."
+    return f"<strong>{link}?</strong> {seen}{f'; {median}' * bool(median)}."
 
 
 def order_line(order: Mapping[str, float]) -> str:

@@ -42,8 +42,8 @@ def test_every_claim_has_a_line_with_the_verdicts_of_the_records(found: Found) -
     assert len(rows) == len(found.verdicts) == sum(map(len, claims.CLAIMS.values()))
     for line, row in zip(rows, claims.every_judged(claims.worlds()), strict=True):
         cells = [text_of(cell) for cell in re.findall(r"<td.*?>(.*?)</td>", line, flags=re.DOTALL)]
-        assert cells[1].startswith(row.claim.text)
-        for cell, verdict in zip(cells[2:4], row.on.values(), strict=True):
+        assert cells[0].startswith(f"{row.paper}: {row.claim.text}")
+        for cell, verdict in zip(cells[1:3], row.on.values(), strict=True):
             assert cell.startswith(verdict.label)
         assert f'href="{findings.PAGES[row.paper]}.html"' in line
 
