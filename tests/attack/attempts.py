@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from itm_core import cli
 from itm_core.errors import InputError
 
@@ -58,7 +60,7 @@ def watched() -> Iterator[None]:
         raise TooSlowError(f"more than {SECONDS} s")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGALRM, signal.SIGPROF)}
-    limits = resource.getrlimit(resource.RLIMIT_AS)
+    limits, threads = resource.getrlimit(resource.RLIMIT_AS), torch.get_num_threads()
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, limits[1]))
     signal.alarm(WAITING)
@@ -68,6 +70,7 @@ def watched() -> Iterator[None]:
     finally:
         signal.alarm(0)
         signal.setitimer(signal.ITIMER_PROF, 0)
+        torch.set_num_threads(threads)  # a command may have set its own
         resource.setrlimit(resource.RLIMIT_AS, limits)
         for number, handler in before.items():
             signal.signal(number, handler)

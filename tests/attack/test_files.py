@@ -17,7 +17,7 @@ from tests.attack.table import COMMANDS, LEFT_OUT
 from tests.commands import leaves
 
 SEED = int(os.environ.get("ATTACK_SEED", "0"))
-FEW, MANY = 3, 40  # cases of each file
+FEW, MANY = 2, 40  # cases of each file
 NAMES = sorted({name for name, _ in targets()})
 UNSUCCESSFUL = ("bench", "data get", "data doctor", "data extractor")  # of what the folder lacks
 
