@@ -28,7 +28,8 @@ from typing import Protocol
 import numpy as np
 
 from itm_book.datasets.region_sources.numpy_files import npz_arrays
-from itm_core.data.arrays import WRONG_BOX, are_shares, array, box_rule, wrong_boxes
+from itm_core.data.arrays import array
+from itm_core.data.boxes import WRONG_BOX, are_shares, box_rule, wrong_boxes
 from itm_core.data.photographs import image_key
 from itm_core.errors import InputError
 from itm_core.files import unique_keys

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from itm_core.data.arrays import WRONG_BOX, box_rule, wrong_boxes
+from itm_core.data.boxes import WRONG_BOX, box_rule, wrong_boxes
 from itm_core.data.vocabulary import tokenise
 from itm_core.errors import InputError
 from itm_core.files import read_json_value
@@ -56,7 +56,7 @@ def read_annotations(split: Split) -> Annotations | None:
     """Return the annotation of a split, after validation; None where it has none.
 
     Raises `InputError` for another format, words and objects that fit neither each other nor the
-    captions, one of the two files missing, and a box that `arrays.wrong_boxes` finds.
+    captions, one of the two files missing, and a box that `boxes.wrong_boxes` finds.
     """
     words, objects = _read_words(split), _read_objects(split)
     if words is None and objects is None:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from itm_core.data.boxes import WRONG_BOX, are_shares, box_rule, wrong_boxes
 from itm_core.data.ragged import RaggedRegions
 from itm_core.errors import InputError
 from itm_core.files import reading, write_json
@@ -30,8 +31,6 @@ SCANNED_ENTIRELY = 2**31  # bytes
 SAMPLED = 1024  # images of a larger file
 BOXES, SIZES = ("boxes", "ims_bbx"), ("img_sizes", "ims_size")  # as releases call them
 REGION_LENS = "region_lens"
-OUTSIDE = 1.0  # pixels that a box may exceed its picture by on each side, as detectors round
-WRONG_BOX = "is no box, or leaves its picture"
 
 
 def mapped(path: Path) -> np.ndarray:
@@ -368,34 +367,3 @@ def _require_boxes(
             remedy="are width and height exchanged, or was the picture scaled? Where the last "
             f"regions only fill up an image, write *_{REGION_LENS}.npy",
         )
-
-
-def are_shares(boxes: np.ndarray, sizes: np.ndarray) -> bool:
-    """Return whether boxes are fractions of their pictures, not pixels."""
-    return bool(0 < boxes.max() <= 1 < sizes.min())
-
-
-def wrong_boxes(boxes: np.ndarray, sizes: Any = None) -> np.ndarray:
-    """Return which boxes ``[..., R, 4]`` are not finite, not ordered or outside their picture.
-
-    A box without area is right: such boxes fill up regions that an image does not have.
-
-    Args:
-        sizes: ``[..., 2]`` width and height; None where they are unknown.
-
-    >>> wrong_boxes(np.array([[0, 0, 9, 9], [-5, 0, 9, 9], [3, 3, 2, 9]]), np.array([9, 9]))
-    array([False,  True,  True])
-    """
-    corners = np.asarray(boxes, np.float64)
-    first, last = corners[..., :2], corners[..., 2:]
-    right = (first >= -OUTSIDE) & (first <= last) & np.isfinite(last)
-    if sizes is not None:
-        right &= last <= np.asarray(sizes, np.float64)[..., None, :] + OUTSIDE
-    return np.asarray(~right.all(-1))
-
-
-def box_rule(size: Any = None) -> str:
-    """Return what a box must be, for messages; ``size`` is width and height of its picture."""
-    width, height = ("width", "height") if size is None else (f"{float(side):g}" for side in size)
-    corners = f"0 <= x1 <= x2 <= {width} and 0 <= y1 <= y2 <= {height} in pixels"
-    return f"{corners}, {OUTSIDE:g} more on each side for rounding"

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from itm_core.data.arrays import WRONG_BOX, box_rule, wrong_boxes
+from itm_core.data.boxes import WRONG_BOX, box_rule, wrong_boxes
 from itm_core.data.photographs import image_key
 from itm_core.errors import InputError
 
