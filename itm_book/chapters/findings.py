@@ -20,6 +20,7 @@ from itm_book.records import grids, results
 from itm_book.tables import claims, comparison, orderings, published_order, report
 from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts
 from itm_book.tables.labels import NONE_FOUND, VERDICTS
+from itm_book.tables.notes import Note, with_note
 from itm_book.tables.verdicts import Judgement
 
 PAGES = {"RCAR": "rcar", "CHAN": "chan", "CCR and CCS": "contrastive"}  # of each paper
@@ -90,14 +91,13 @@ def table(found: Found) -> HTML:
     """Return a line for each claim, a link to its chapter: both verdicts and one number."""
     shown = [
         {
-            "claim": report.with_note(_claim(row), report.Note(link=f"{PAGES[row.paper]}.html")),
+            "claim": with_note(_claim(row), Note(link=f"{PAGES[row.paper]}.html")),
             **{f"on {name}": _noted(judged) for name, judged in row.on.items()},
             "median gain": _median(row),
         }
         for row in found.verdicts
     ]
     every = report.claims(shown)
-    every.attrs["wrap"] = list(every)
     return report.html(every, f"Every claim of the three papers: {found.status}")
 
 
@@ -114,8 +114,8 @@ def words(judged: Judgement) -> str:
 
 
 def _noted(judged: Judgement) -> str:
-    note = report.Note(judged.evidence, uncommitted=judged.uncommitted)
-    return report.with_note(words(judged), note)
+    note = Note(judged.evidence, uncommitted=judged.uncommitted)
+    return with_note(words(judged), note)
 
 
 def _claim(row: Verdicts) -> str:

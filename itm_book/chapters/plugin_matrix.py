@@ -9,7 +9,7 @@ import pandas as pd
 
 from itm_book.tables.comparison import plugin_names
 from itm_book.tables.labels import GAIN, LOSS, NO_EFFECT, UNTESTABLE
-from itm_book.tables.report import Note, noted
+from itm_book.tables.notes import Note, noted
 from itm_book.tables.run_links import uncommitted
 
 

@@ -20,6 +20,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="N",
         help="runs, and notebooks, at once; default: the cores",
     )
+    command.add_argument(
+        "--pdf", action="store_true", help="print the built book to one PDF, and do nothing else"
+    )
     command.set_defaults(run=_book, group="read and record")
 
 
@@ -29,6 +32,12 @@ def _book(options: argparse.Namespace) -> int:
 
     require("itm book", "jupyter_book", "papermill")
     root = find_root()
+    if options.pdf:
+        require("itm book --pdf", "playwright", "pypdf")
+        from itm_book.pages.pdf import make_pdf
+
+        print(f"open {make_pdf(root)}")
+        return 0
     from itm_book.pages.building import make_book
 
     page = make_book(options.preset, device=options.device, workers=options.workers, root=root)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +21,7 @@ from itm_book.records.results import Results
 from itm_book.records.rounding import Components, Spread
 from itm_book.tables import comparison, labels
 from itm_book.tables.labels import GAIN, LOSS, NO_EFFECT, UNTESTABLE
+from itm_book.tables.report import behind_switch
 from itm_book.tables.run_links import linked
 from itm_core.evaluation import retrieval, statistics
 
@@ -101,20 +101,13 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     extra = [column for column in table if column not in COLUMNS]
     rows = []
     for r in table.to_dict("records"):
-        row = {"what you have": r["name"], "what you hoped for": r["against"]}
-        row["difference in rSum"] = _shown(r) + comparison.spread(r["spread"])
+        row = {"what you have": r["name"], "effect": EFFECT_TITLES[r["effect"]]}
+        row |= {"difference in rSum": comparison.gain_text(r), "what you hoped for": r["against"]}
         row |= {str(column): f"{r[column]:.1f}" for column in extra}
-        row |= {
-            "p": comparison.p_value(r["p"]),
-            "effect": EFFECT_TITLES[r["effect"]],
-            "tested over": r["by"],
-        }
-        rows.append(row | {"seeds": str(r["seeds"]), "on": r["on"]})
-    return linked(pd.DataFrame(rows), {"difference in rSum": table.get("runs", ())})
-
-
-def _shown(row: Mapping[Any, Any]) -> str:
-    return f"{row['gain']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]"
+        test = {"p": comparison.p_value(r["p"]), "tested over": r["by"], "seeds": str(r["seeds"])}
+        rows.append(row | test | {"on": r["on"]})
+    shown = linked(pd.DataFrame(rows), {"difference in rSum": table.get("runs", ())})
+    return behind_switch(shown, ["p", "tested over", "seeds", "on"])
 
 
 # --- spread between trainings
@@ -143,9 +136,7 @@ def rounding_table(rows: pd.DataFrame, *, pooled: bool = True) -> pd.DataFrame:
         pooled_row = {"training": "all, pooled", "within a seed": _text(within)}
         pooled_row["largest difference within a seed"] = f"{_largest_range(rows):.1f}"
         lines.append(pooled_row | {"between seeds": _text(between)})
-    shown = pd.DataFrame(lines).fillna("")
-    shown.attrs["wrap"] = ["training"]  # changes of a recipe are long
-    return shown
+    return pd.DataFrame(lines).fillna("")
 
 
 def _components(parts: Components, largest: float) -> dict[str, str]:
