@@ -42,9 +42,7 @@ test: $(COMPLETE) ## run the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 lab: $(COMPLETE) ## open JupyterLab on the notebooks
-	@root=; if [ "$$(id -u)" = 0 ]; then root=--allow-root; fi
-	exec $(BIN)/jupyter lab $$root --ServerApp.root_dir=. \
-		--LabApp.default_url=/lab/tree/notebooks/first_match.ipynb
+	@exec $(BIN)/itm lab $(ARGS)
 
 grid: $(COMPLETE) ## run a grid of experiments (GRID=rcar SIZE=smoke), or list them
 	@$(BIN)/itm grid $(GRID) --size $(SIZE) $(ARGS)
@@ -112,6 +110,7 @@ $(COMPLETE): pyproject.toml requirements.lock
 		[ $$attempt = first ] || exit 1
 		echo "That failed; once more."
 	done
+	$(BIN)/python -m itm_book.pages.clean_notebooks
 	rm -f $(UPDATING)
 	touch $(COMPLETE)
 

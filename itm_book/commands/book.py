@@ -5,15 +5,27 @@ from __future__ import annotations
 import argparse
 
 from itm_core import option_types
+from itm_core.command_parser import Commands, add_command, add_device
 
 
-def add(commands: argparse._SubParsersAction) -> None:
+def add(commands: Commands) -> None:
     """Add ``book`` to the commands."""
-    command = commands.add_parser("book", help="run the notebooks and build the book")
-    command.add_argument(
-        "--preset", default="small", help="of Scenes: tiny, small (minutes) or full (hours)"
+    command = add_command(
+        commands,
+        "book",
+        "make the data, run the notebooks and build the book",
+        _book,
+        "itm book",
+        "itm book --preset tiny --workers 1",
+        "itm book --pdf",
+        group="read and record",
     )
-    command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    command.add_argument(
+        "--preset",
+        default="small",
+        help="of Scenes: tiny, small (minutes) or full (hours); default: small",
+    )
+    add_device(command)
     command.add_argument(
         "--workers",
         type=option_types.workers,
@@ -23,7 +35,6 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--pdf", action="store_true", help="print the built book to one PDF, and do nothing else"
     )
-    command.set_defaults(run=_book, group="read and record")
 
 
 def _book(options: argparse.Namespace) -> int:
