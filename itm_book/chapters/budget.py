@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from html import escape
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from IPython.display import Markdown
+from IPython.display import HTML, Markdown
 
 from itm_book.records import results
 from itm_book.records.grids import Grid, Size
 from itm_book.records.results import Result, Results
-from itm_book.tables import comparison
+from itm_book.tables import comparison, sentences
 from itm_book.tables.report import behind_switch
 from itm_book.tables.run_links import linked
 from itm_core.evaluation.statistics import spearman
@@ -171,6 +172,20 @@ def _both(runs: Results, name: str, host: str) -> dict[str, Any]:
     mean = rsums.mean(0) if pairs else [math.nan, math.nan]
     differences = list(rsums[:, 0] - rsums[:, 1]) if pairs else []
     return {"rsum": mean[0], "host_rsum": mean[1], "differences": differences}
+
+
+def finding(table: pd.DataFrame) -> HTML:
+    """Return for each comparison of `gains_by_setting` its range over budgets, in words."""
+    parts = []
+    for name, rows in tested(table).groupby("comparison", sort=False):
+        low, high = rows["gain"].min(), rows["gain"].max()
+        parts.append(
+            f"<em>{escape(str(name))}</em> lies between {low:+.1f} and {high:+.1f} rSum: "
+            f"{sentences.tally(list(rows['effect']))}"
+        )
+    return sentences.finding(
+        f"the gain of {'; that of '.join(parts)}." if parts else "no budget is recorded yet."
+    )
 
 
 def tested(table: pd.DataFrame) -> pd.DataFrame:

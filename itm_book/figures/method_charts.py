@@ -75,6 +75,6 @@ def intervals(
         axes.set_yticks(range(len(table)), table["name"])
         axes.set_ylim(len(table) - (0.4 if line is None else -0.4), -0.6)
         axes.grid(axis="x", color=FAINT, alpha=0.25)
-        note = "thick: 95 % interval over test images; thin: spread between seeds"
+        note = "thick: 95 % interval over test images; thin: SD over seeds"
         axes.set(xlabel=f"{unit}\n{note}", title=title)
         return finished(figure)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 
 from itm_book.chapters.regulators_in_motion.measures import RegulatorTrace
 from itm_book.scenes.captions import (
@@ -21,6 +22,7 @@ from itm_book.scenes.captions import (
     WORDS,
 )
 from itm_book.scenes.controls import meanings
+from itm_book.tables import sentences
 from itm_book.tables.over_images import UNKNOWN, Estimate, mean_over_images, over_drawn_images
 from itm_core.data.dataset import Split
 from itm_core.data.vocabulary import EMPTY_WORDS
@@ -224,6 +226,22 @@ def _within_kinds(values: np.ndarray, label: np.ndarray, valid: np.ndarray) -> n
     """Return values minus the mean of their kind over the ``valid`` ones; NaN for the others."""
     series = pd.Series(np.where(valid, values, np.nan))
     return (series - series.groupby(label).transform("mean")).to_numpy()
+
+
+def finding(trace: RegulatorTrace, split: Split) -> HTML:
+    """Return what RCR does to the temperature, and whether that goes with better attention."""
+    first, last = trace.temperature[[0, -1]]
+    low, median, high = np.percentile(last, [5, 50, 95])
+    text = (
+        f"RCR raises the temperature of {100 * (last > first).mean():.0f} % of the words, from a "
+        f"median of {np.median(first):.1f} to {median:.1f}, in nine of ten words between "
+        f"{low:.1f} and {high:.1f}."
+    )
+    if trace.has_quality:
+        images = split.caption_image[trace.pair]
+        rho = rank_correlation(last - first, trace.f1[-1] - trace.f1[0], images)
+        text += f" The rank correlation of the rise with the gain in attention F1 is {rho:+.2f}."
+    return sentences.finding(text)
 
 
 def largest_shift(trace: RegulatorTrace) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 
 from itm_book.chapters.similarity_distributions.measures import (
     RANDOM_PAIRS,
@@ -16,6 +17,7 @@ from itm_book.chapters.similarity_distributions.measures import (
     standardised_queries,
 )
 from itm_book.scenes.errors import pair_error_types
+from itm_book.tables import sentences
 from itm_core.data.dataset import Split
 from itm_core.evaluation.statistics import spearman
 from itm_core.experiments.runs import Run
@@ -83,6 +85,19 @@ def joint_failure_table(panels: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             row[f"{title}, if independent (%)"] = f"{counts['independent']:.1f}"
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def finding(joint: pd.DataFrame) -> HTML:
+    """Return how often all methods fail on a caption, against independent failures.
+
+    ``joint`` is `measures.joint_failures`, text to image.
+    """
+    count, none, every = len(joint) - 1, joint.iloc[0], joint.iloc[-1]
+    return sentences.finding(
+        f"the same captions are hard for all: {every['observed']:.1f} % of them are failed by all "
+        f"{count} methods and {none['observed']:.1f} % by none, where independent failures would "
+        f"give {every['independent']:.1f} % and {none['independent']:.1f} %."
+    )
 
 
 def hardest_captions(runs: Mapping[str, Run], split: Split, *, count: int = 8) -> pd.DataFrame:
