@@ -93,9 +93,9 @@ def _announcement(preset: Preset, notebooks: int) -> str:
     """Return what a build will do, and how long it takes."""
     runs = len(dict.fromkeys(cell.spec for cell in fresh_cells(preset)))
     return (
-        f"This makes Scenes ({preset.name}), trains {runs} runs, executes {notebooks} notebooks and "
-        f"builds the pages, all in data/: {preset.takes}. Data and runs that are there are used "
-        "again. Ctrl-C stops it at any time."
+        f"This makes Scenes ({preset.name}), trains {runs} runs, executes {notebooks} notebooks "
+        f"and builds the pages, all in data/: {preset.takes}. Data and runs that are there are "
+        "used again. Ctrl-C stops it at any time."
     )
 
 
