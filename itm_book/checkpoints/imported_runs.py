@@ -243,7 +243,7 @@ def scored(
         folder: what `importing.import_checkpoint` wrote.
         dataset: a loaded dataset, or a folder in the SCAN layout.
         vocabulary: a vocabulary file, as for `load_run`; empty for none.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``auto``, ``cpu`` or another one of torch.
 
     Raises `InputError` for a run that was trained here, and for weights or a vocabulary that do
     not fit the dataset.

@@ -67,7 +67,7 @@ def make_book(
     Args:
         preset: of the Scenes dataset. ``small`` takes minutes on a laptop, ``full`` hours;
             ``tiny`` shows that everything works.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, passed to every notebook.
+        device: ``auto``, ``cpu`` or another one of torch, passed to every notebook.
         workers: number of runs, and of notebooks, at once; by default one for each core on a CPU.
         root: the clone; by default the one that this package is used from.
         progress: show bars.

@@ -110,7 +110,7 @@ def _table(rows: object) -> list[str]:
     return [f"  {line}".rstrip() for line in text.splitlines()]
 
 
-def _method(name: str, recipe: Recipe) -> dict[str, object]:
+def _method(name: str, recipe: Recipe) -> dict[str, str]:
     from itm_core.models import AttendingSettings
 
     matcher, regulator, encoder = recipe.matcher, recipe.regulator, recipe.encoder
