@@ -27,13 +27,16 @@ ARGS ?=
 GRID ?=
 SIZE ?= smoke
 
-.PHONY: help book test lab grid lint bench lock clean clean-all
+.PHONY: help book pdf test lab grid lint bench lock clean clean-all
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[.a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 book: $(COMPLETE) ## make the data, run the notebooks, build the book
 	@$(BIN)/itm book
+
+pdf: $(COMPLETE) ## print the built book to one PDF, data/book/book.pdf
+	@$(BIN)/itm book --pdf
 
 test: $(COMPLETE) ## run the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)

@@ -17,6 +17,7 @@ def add(commands: Commands) -> None:
         _book,
         "itm book",
         "itm book --preset tiny --workers 1",
+        "itm book --pdf",
         group="read and record",
     )
     command.add_argument(
@@ -31,6 +32,9 @@ def add(commands: Commands) -> None:
         metavar="N",
         help="runs, and notebooks, at once; default: the cores",
     )
+    command.add_argument(
+        "--pdf", action="store_true", help="print the built book to one PDF, and do nothing else"
+    )
 
 
 def _book(options: argparse.Namespace) -> int:
@@ -39,6 +43,12 @@ def _book(options: argparse.Namespace) -> int:
 
     require("itm book", "jupyter_book", "papermill")
     root = find_root()
+    if options.pdf:
+        require("itm book --pdf", "playwright", "pypdf")
+        from itm_book.pages.pdf import make_pdf
+
+        print(f"open {make_pdf(root)}")
+        return 0
     from itm_book.pages.building import make_book
 
     page = make_book(options.preset, device=options.device, workers=options.workers, root=root)

@@ -1,6 +1,6 @@
 """``itm data extractor``: train what makes regions and features of photographs.
 
-Page: "The data".
+Page: "From photographs to features".
 """
 
 from __future__ import annotations

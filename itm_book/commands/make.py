@@ -1,6 +1,6 @@
 """``itm data make``: region features of photographs.
 
-Page: "The data".
+Page: "From photographs to features".
 """
 
 from __future__ import annotations

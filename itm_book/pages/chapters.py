@@ -131,12 +131,7 @@ def notebooks_of(root: Path) -> list[str]:
     Raises `InputError` unless they are the notebooks in ``notebooks/``, each listed once.
     """
     toc, folder = root / TOC, sources_of(root)
-    try:
-        with reading(toc):
-            content = yaml.safe_load(toc.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError("not readable as YAML", file=toc, found=str(error)) from None
-    pages = [Path(page) for page in _pages(content)]
+    pages = [Path(page) for page in pages_of(root)]
     names = [page.stem for page in pages if page.parent == Path(folder.name)]
     for name in names:
         if names.count(name) > 1:
@@ -162,6 +157,20 @@ def notebooks_of(root: Path) -> list[str]:
                 "out of notebooks/",
             )
     return names
+
+
+def pages_of(root: Path) -> list[str]:
+    """Return the pages that the table of contents lists, in its order, without their endings.
+
+    Raises `InputError` when it cannot be read.
+    """
+    toc = root / TOC
+    try:
+        with reading(toc):
+            content = yaml.safe_load(toc.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError("not readable as YAML", file=toc, found=str(error)) from None
+    return list(_pages(content))
 
 
 def _pages(content: Any) -> Iterator[str]:

@@ -18,11 +18,11 @@ from itm_book.records.markdown import code, inert, table
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
 INJECTED_TAG = "injected-parameters"  # papermill's
 INCLUDED = {"cover": "first_match", "findings": "findings"}  # tag of a cell: its notebook
-COVER_WORDS = """One of ten photographs that no matcher was trained on, and a sentence for it.
-Point at a word: regions light up by its attention to them. Point at a region: words light up. The
-menu has the other photographs and methods; RCAR reads the photograph again in *steps*, and its
-regulators change the attention from one to the next. The matchers come with the project; how the
-pair was chosen is told in [First match](../notebooks/first_match.ipynb).
+COVER_WORDS = """One of ten photographs that no matcher was trained on, with a sentence for it.
+Hover over a word to see its attention over the regions, or over a region to see which words attend
+to it. The menu has the other photographs and methods; RCAR attends in several *steps*, and its
+regulators change the attention from one to the next. The matchers come with the project;
+[First match](../notebooks/first_match.ipynb) explains how the pair was chosen.
 """
 
 
