@@ -15,7 +15,7 @@ import torch
 from itm_book.records import grids
 from itm_book.records.yaml_files import read_yaml
 from itm_core.environment import pick_device
-from itm_core.errors import InputError
+from itm_core.errors import InputError, did_you_mean
 
 PROFILES = grids.FOLDER / "profiles"
 
@@ -70,9 +70,12 @@ def find_profile(profile: Path | str) -> tuple[Path, dict[str, Any]]:
     folders = [Path(profile), PROFILES / profile]
     folder = next((f for f in folders if (f / "config.yaml").is_file()), None)
     if folder is None:
-        names = ", ".join(sorted(path.name for path in PROFILES.iterdir()))
+        names = sorted(path.name for path in PROFILES.iterdir())
         raise InputError(
-            "no such profile", found=profile, expected=f"a folder with config.yaml, or {names}"
+            "no such profile",
+            found=profile,
+            expected=f"a folder with config.yaml, or {', '.join(names)}",
+            remedy=did_you_mean(profile, names),
         )
     file = folder / "config.yaml"
     settings = read_yaml(file)

@@ -87,7 +87,7 @@ def timing_chart(rows: pd.DataFrame) -> Figure:
         axes.set(xscale="log", xlabel="seconds (median), left is better")
         axes.grid(axis="x", color=FAINT, alpha=0.2)
         axes.margins(y=0.1)
-        figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+        figure.legend(loc="outside lower center", ncols=2, fontsize=8.5)
         return finished(figure)
 
 
@@ -113,7 +113,7 @@ def scaling_chart(rows: pd.DataFrame) -> Figure:
             axes.set_xticks(sorted(set(rows["images"])))
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.tick_params(axis="x", labelrotation=30)
-        left.legend(fontsize=8)
+        left.legend(fontsize=8.5)
         return finished(figure)
 
 

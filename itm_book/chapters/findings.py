@@ -17,6 +17,7 @@ from IPython.display import HTML
 from itm_book.records import grids, results
 from itm_book.tables import claims, comparison, orderings, published_order, report, sentences
 from itm_book.tables.claims import Verdicts
+from itm_book.tables.notes import Note, with_note
 from itm_book.tables.verdicts import Judgement
 
 PAGES = {"RCAR": "rcar", "CHAN": "chan", "CCR and CCS": "contrastive"}  # of each paper
@@ -87,20 +88,19 @@ def table(found: Found) -> HTML:
     """Return a line for each claim, a link to its chapter: both verdicts and one number."""
     shown = [
         {
-            "claim": report.with_note(_claim(row), report.Note(link=f"{PAGES[row.paper]}.html")),
+            "claim": with_note(_claim(row), Note(link=f"{PAGES[row.paper]}.html")),
             **{f"on {name}": _noted(judged) for name, judged in row.on.items()},
             "median gain": sentences.median_gain(row),
         }
         for row in found.verdicts
     ]
     every = report.claims(shown)
-    every.attrs["wrap"] = list(every)
     return report.html(every, f"Every claim of the three papers: {found.status}")
 
 
 def _noted(judged: Judgement) -> str:
-    note = report.Note(judged.evidence, uncommitted=judged.uncommitted)
-    return report.with_note(sentences.words(judged), note)
+    note = Note(judged.evidence, uncommitted=judged.uncommitted)
+    return with_note(sentences.words(judged), note)
 
 
 def _claim(row: Verdicts) -> str:

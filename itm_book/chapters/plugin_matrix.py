@@ -13,7 +13,7 @@ from IPython.display import HTML
 from itm_book.tables import sentences
 from itm_book.tables.comparison import plugin_names
 from itm_book.tables.labels import GAIN, LOSS, NO_EFFECT, UNTESTABLE
-from itm_book.tables.report import Note, noted
+from itm_book.tables.notes import Note, noted
 from itm_book.tables.run_links import uncommitted
 
 

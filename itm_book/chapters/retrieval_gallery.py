@@ -62,5 +62,4 @@ def agreement(searchers: Sequence[Searcher], sentences: Sequence[str]) -> pd.Dat
             row |= {"rank correlation": "" if np.isnan(correlation) else f"{correlation:.3f}"}
             rows.append(row)
     table = pd.DataFrame(rows)
-    table.attrs["wrap"] = ["first sentence", "second sentence"]
     return table

@@ -195,7 +195,7 @@ def trade_off(table: pd.DataFrame, *, recall: float = 0.98, budget: float = 200.
         panels[0].set(ylabel="recall of the exact top ten", title="wall-clock time")
         panels[1].set(title="processor time")
         lines, names = panels[0].get_legend_handles_labels()
-        figure.legend(lines, names, loc="outside lower center", ncols=4, fontsize=8)
+        figure.legend(lines, names, loc="outside lower center", ncols=4, fontsize=8.5)
         return finished(figure)
 
 
@@ -220,7 +220,7 @@ def time_parts(table: pd.DataFrame, *, wanted: float = 0.98) -> Figure:
         axes.invert_yaxis()
         axes.set(xlabel="milliseconds per sentence (median of each part)")
         if len(rows):
-            figure.legend(loc="outside lower center", ncols=3, fontsize=8)
+            figure.legend(loc="outside lower center", ncols=3, fontsize=8.5)
         else:
             axes.text(0.5, 0.5, f"no gallery reached {wanted:.0%}", ha="center", color=INK)
         return finished(figure)
@@ -244,5 +244,5 @@ def score_distributions(scores: Mapping[str, np.ndarray]) -> Figure:
             shares = np.histogram(values, edges)[0] / values.size
             axes.stairs(shares, edges, color=colour, lw=1.6, label=name)
         axes.set(xlabel="score with a caption", ylabel="fraction of images")
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8.5)
         return finished(figure)

@@ -26,18 +26,8 @@ from itm_core.environment import describe, pick_device
 from itm_core.errors import InputError
 from itm_core.experiments.evaluate import write_metrics, write_test_scores
 from itm_core.experiments.prepare import Words, prepare
-from itm_core.experiments.run import (
-    COMPLETE,
-    CONFIG,
-    IMPORT,
-    VOCABULARY,
-    WEIGHTS,
-    Run,
-    RunState,
-    damaged_config,
-    load,
-    require_config,
-)
+from itm_core.experiments.run import Run, load
+from itm_core.experiments.run_folder import COMPLETE, CONFIG, IMPORT, VOCABULARY, WEIGHTS, RunState, damaged_config, require_config
 from itm_core.experiments.runs import ROOT, configuration, folder_of
 from itm_core.files import reading, sha256, whole_file, write_json
 from itm_core.settings import instance

@@ -44,7 +44,7 @@ def learning_curve(curves: Mapping[str, pd.DataFrame]) -> Figure:
         for axes in (left, right):
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.set_ylim(bottom=None if axes is left else 0)
-        right.legend(fontsize=8)
+        right.legend(fontsize=8.5)
         return finished(figure)
 
 
@@ -70,7 +70,7 @@ def intervals(
             axes.axvline(line[1], color=INK, lw=1, ls="--")
             axes.annotate(
                 line[0], (line[1], len(table)), xytext=(-5, 0), textcoords="offset points",
-                ha="right", va="center", fontsize=8,
+                ha="right", va="center", fontsize=8.5,
             )  # fmt: skip
         axes.set_yticks(range(len(table)), table["name"])
         axes.set_ylim(len(table) - (0.4 if line is None else -0.4), -0.6)

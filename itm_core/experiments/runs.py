@@ -45,7 +45,8 @@ from itm_core.experiments.evaluate import dev_scorer, write_metrics, write_test_
 from itm_core.experiments.former_names import with_former_names
 from itm_core.experiments.prepare import Prepared, build, load_word_vectors, prepare
 from itm_core.experiments.recipes import Recipe
-from itm_core.experiments.run import COMPLETE, VOCABULARY, WEIGHTS, Run, load
+from itm_core.experiments.run import Run, load
+from itm_core.experiments.run_folder import COMPLETE, VOCABULARY, WEIGHTS
 from itm_core.experiments.weights import load_matcher, save_matcher
 from itm_core.files import locked, sha256, whole_file, write_json
 from itm_core.parallel import run_parallel

@@ -91,20 +91,15 @@ def pass_table(matching: RegulatorTrace, negative: RegulatorTrace | None = None)
         if negative is not None:
             row["hard negative, last pass"] = _spread(measure_values(negative, measure)[-1])
         rows.append(row)
-    return _wrapping(rows)
+    table = pd.DataFrame(rows)
+    table.attrs["interval"] = "5 % to 95 %"
+    return table
 
 
 def _raised(passes: np.ndarray) -> str:
     """Return the percentage of queries whose value rises from the first pass to the last."""
     valid = ~np.isnan(passes[[0, -1]]).any(0)
     return f"{100 * (passes[-1, valid] > passes[0, valid]).mean():.0f}"
-
-
-def _wrapping(rows: list[dict[str, str]]) -> pd.DataFrame:
-    """Return a table whose first column may be broken into lines, for narrow pages."""
-    table = pd.DataFrame(rows)
-    table.attrs["wrap"] = list(table.columns[:1])
-    return table
 
 
 def _spread(values: np.ndarray) -> str:
@@ -167,7 +162,7 @@ def contrast_table(
                 "larger for the match (%)": f"{100 * (match > mismatch).mean():.1f}",
             }
         )
-    return _wrapping(rows)
+    return pd.DataFrame(rows)
 
 
 def ablation_table(variants: Mapping[str, RegulatorTrace], split: Split) -> pd.DataFrame:
@@ -193,7 +188,7 @@ def ablation_table(variants: Mapping[str, RegulatorTrace], split: Split) -> pd.D
         difference = "" if trace is first else f"{mean_over_images(gap, images):+.2f}"
         row[f"{MEASURES[compared]}, difference to {first_name}"] = difference
         rows.append(row)
-    return _wrapping(rows)
+    return pd.DataFrame(rows)
 
 
 def correlation_table(
@@ -224,7 +219,7 @@ def correlation_table(
             a, b = (_within_kinds(values, label, valid) for values in (x, y))
             row["within a kind of word"] = f"{rank_correlation(a, b, images):+.2f}"
             rows.append(row)
-    return _wrapping(rows)
+    return pd.DataFrame(rows)
 
 
 def _within_kinds(values: np.ndarray, label: np.ndarray, valid: np.ndarray) -> np.ndarray:

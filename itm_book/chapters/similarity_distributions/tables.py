@@ -45,7 +45,9 @@ def margin_table(runs: Mapping[str, Run], direction: str) -> pd.DataFrame:
         low, median, high = np.percentile(margin, [5, 50, 95])
         row["standardised margin"] = f"{median:+.2f} [{low:+.2f}, {high:+.2f}]"
         rows.append(row)
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    table.attrs["interval"] = "5 % to 95 %"
+    return table
 
 
 def error_type_table(types: pd.DataFrame) -> pd.DataFrame:
@@ -117,7 +119,6 @@ def hardest_captions(runs: Mapping[str, Run], split: Split, *, count: int = 8) -
     types = pair_error_types(split, images, captions)
     if types is not None:
         table["type of error"] = types
-    table.attrs["wrap"] = ["caption"]
     return table
 
 

@@ -21,6 +21,7 @@ from itm_book.records.grids import Grid
 from itm_book.records.results import Results
 from itm_book.tables import comparison, labels, sentences
 from itm_book.tables.labels import GAIN, LOSS, NO_EFFECT, UNTESTABLE
+from itm_book.tables.report import behind_switch
 from itm_book.tables.run_links import linked
 from itm_core.evaluation import retrieval, statistics
 
@@ -100,16 +101,13 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     extra = [column for column in table if column not in COLUMNS]
     rows = []
     for r in table.to_dict("records"):
-        row = {"what you have": r["name"], "what you hoped for": r["against"]}
-        row["difference in rSum"] = _shown(r) + comparison.spread(r["spread"])
+        row = {"what you have": r["name"], "effect": EFFECT_TITLES[r["effect"]]}
+        row |= {"difference in rSum": comparison.gain_text(r), "what you hoped for": r["against"]}
         row |= {str(column): f"{r[column]:.1f}" for column in extra}
-        row |= {
-            "p": comparison.p_value(r["p"]),
-            "effect": EFFECT_TITLES[r["effect"]],
-            "tested over": r["by"],
-        }
-        rows.append(row | {"seeds": str(r["seeds"]), "on": r["on"]})
-    return linked(pd.DataFrame(rows), {"difference in rSum": table.get("runs", ())})
+        test = {"p": comparison.p_value(r["p"]), "tested over": r["by"], "seeds": str(r["seeds"])}
+        rows.append(row | test | {"on": r["on"]})
+    shown = linked(pd.DataFrame(rows), {"difference in rSum": table.get("runs", ())})
+    return behind_switch(shown, ["p", "tested over", "seeds", "on"])
 
 
 def finding(table: pd.DataFrame) -> HTML:

@@ -18,7 +18,8 @@ from itm_core.data.dataset import load_dataset
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.experiments import recipes
-from itm_core.experiments.run import FILES, NOTED, Run, load
+from itm_core.experiments.run import Run, load
+from itm_core.experiments.run_folder import FILES, NOTED
 from itm_core.experiments.runs import (
     Spec,
     all_runs,
