@@ -1,9 +1,3 @@
-// Sphinx shows an excerpt of each page found by fetching it, which browsers forbid for pages
-// opened from disk. There the search lists titles and headings alone.
-if (window.location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") {
-  DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
-}
-
 // A wide table scrolls inside its frame; let the keyboard reach it too.
 const FRAMES = ".table-scroll, .pst-scrollable-table-container, .cell_output";
 
