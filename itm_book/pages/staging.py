@@ -21,10 +21,10 @@ HIDDEN = {"hide-input", "parameters"}  # tags of cells whose code the page's swi
 FOLDABLE = "foldable"  # the tag that such a cell gets: book/_static/code.js folds its code
 INCLUDED = {"cover": "first_match", "findings": "findings"}  # tag of a cell: its notebook
 COVER_WORDS = """One of ten photographs that no matcher was trained on, with a sentence for it: the
-pair whose score has the largest margin over the sentence's best score with another of the ten, so it
-works well by construction. The menu has the other photographs and methods; RCAR attends in several
-*steps*, and its regulators change the attention from one to the next. The matchers come with the
-project; [First match](../notebooks/first_match.ipynb) explains the picture.
+pair whose score has the largest margin over the sentence's best score with another photograph, so
+it works well by construction. The menu has the other photographs and methods; RCAR attends in
+several *steps*, and its regulators change the attention from one to the next. The matchers come
+with the project; [First match](../notebooks/first_match.ipynb) explains the picture.
 """
 
 
