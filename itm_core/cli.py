@@ -22,6 +22,7 @@ from itm_core.command_parser import (
     add_device,
     add_root,
     add_seed,
+    completed_by,
 )
 from itm_core.errors import BAD_INPUT, INTERRUPTED, InputError, files_named
 from itm_core.extras import extra_of, needs_extra
@@ -169,7 +170,10 @@ def _add_train(commands: Commands) -> None:
         metavar="DIR",
         help="a folder in the SCAN layout",
     )
-    command.add_argument("--recipe", required=True, help="a name from `itm recipes`")
+    completed_by(
+        command.add_argument("--recipe", required=True, help="a name from `itm recipes`"),
+        _recipe_names,
+    )
     add_seed(command, "weights and batches")
     add_device(command)
     add_root(command)
@@ -195,9 +199,10 @@ def _add_lists(commands: Commands) -> None:
     command = add_command(
         commands, "recipes", text, _recipes, "itm recipes", "itm recipes chan", group=TRAIN
     )
-    command.add_argument(
+    recipe = command.add_argument(
         "names", nargs="*", metavar="RECIPE", help="show all settings of these; default: the list"
     )
+    completed_by(recipe, _recipe_names)
     text = "list the finished runs"
     command = add_command(
         commands, "runs", text, _runs, "itm runs", "itm runs --root data/runs-spread", group=TRAIN
@@ -259,6 +264,12 @@ def _train(options: argparse.Namespace) -> int:
             print(f"word vectors: {run.words_found}")
         print(f"run: {run.folder}")
     return 0
+
+
+def _recipe_names(prefix: str) -> list[str]:
+    from itm_core.experiments import recipe_list
+
+    return recipe_list.completions(prefix)
 
 
 def _recipes(options: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -104,6 +104,19 @@ def _texts(text: str, examples: Sequence[str]) -> dict[str, Any]:
         "epilog": "\n".join([f"{title}:", *(f"  {line}" for line in examples)]),
         "formatter_class": argparse.RawDescriptionHelpFormatter,
     }
+
+
+def completed_by(action: argparse.Action, names: Callable[[str], Iterable[str]]) -> None:
+    """Let shells complete the values of an argument from names, given what was typed of one."""
+
+    def completer(prefix: str, **_context: object) -> list[str]:
+        """Return the names, as argcomplete asks for them; none where they cannot be read."""
+        try:
+            return list(names(prefix))
+        except (InputError, OSError):
+            return []
+
+    action.completer = completer  # type: ignore[attr-defined]
 
 
 def add_device(command: argparse.ArgumentParser, default: str = "auto") -> None:

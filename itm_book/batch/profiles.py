@@ -24,7 +24,7 @@ def resources(device: str, workers: int | None, profile: Path | str) -> dict[str
     """Return the fields of a plan that say how its jobs run.
 
     Args:
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, of every job.
+        device: ``auto``, ``cpu`` or another one of torch, of every job.
         workers: number of jobs at once; by default one for each GPU that ``device`` stands for,
             without a GPU one for each core, on a cluster the number in the profile.
         profile: a folder with Snakemake's ``config.yaml``, or the name of one in `PROFILES`.

@@ -1,6 +1,6 @@
 """Selection and ranking of the pairs of the atlas, by attention quality.
 
-Pairs are chosen manually or at random, never by their result; the best, the median and the worst
+Pairs are chosen manually or at random, never by their result; the best, the middle and the worst
 of a random sample are taken from its ranking. Where a dataset has word annotations, pairs are
 ranked by attention F1, elsewhere by their scores.
 
@@ -75,17 +75,38 @@ def curated(split: Split, pairs: Sequence[Sequence[int]]) -> list[Place]:
     return [(pair.image, pair.caption) for pair in chosen]
 
 
-def picks(ranked: pd.DataFrame) -> dict[str, Place]:
-    """Return the best, the median and the worst pair of a `ranking`, of those with a value.
+def picks(ranked: pd.DataFrame, each: int = 1) -> dict[str, list[Place]]:
+    """Return the best, the middle and the worst pairs of a `ranking`, of those with a value.
+
+    ``each`` of them, and never a pair twice: of few pairs there are fewer.
 
     Raises `InputError` when no pair has a value.
     """
     valued = ranked[ranked["mean"].notna()]
     if valued.empty:
         raise InputError("no pair to choose", found="pairs without annotated words")
-    places = {"best": 0, "median": len(valued) // 2, "worst": len(valued) - 1}
-    rows = {name: valued.iloc[place] for name, place in places.items()}
-    return {name: (int(row["image"]), int(row["caption"])) for name, row in rows.items()}
+    count, half = len(valued), (len(valued) - each + 1) // 2
+    places = {
+        "best": range(min(each, count)),
+        "worst": range(max(count - each, 0), count),
+        "middle": range(max(half, 0), min(half + each, count)),
+    }
+    taken: set[int] = set()
+    chosen = {}
+    for name, wanted in places.items():
+        chosen[name] = [_place(valued.iloc[k]) for k in wanted if k not in taken]
+        taken.update(wanted)
+    return {name: chosen[name] for name in ("best", "middle", "worst")}
+
+
+def _place(row: pd.Series) -> Place:
+    return int(row["image"]), int(row["caption"])
+
+
+def grouped(by_hand: Sequence[Place], picked: Mapping[str, Sequence[Place]]) -> dict[Place, str]:
+    """Return for each pair of the menu the group that it is listed in, first the drawn ones."""
+    groups = {place: f"drawn: {name}" for name, places in picked.items() for place in places}
+    return groups | {place: "set by hand" for place in by_hand if place not in groups}
 
 
 def readable(ranked: pd.DataFrame) -> pd.DataFrame:

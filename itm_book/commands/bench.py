@@ -100,12 +100,14 @@ def _growth_options(command: argparse.ArgumentParser) -> None:
 def _training_options(command: argparse.ArgumentParser) -> None:
     _recipes_argument(command)
     command.add_argument(
-        "--batch", type=option_types.whole(2, 10**7), default=128, metavar="N", help="pairs of a step; default: 128"
+        "--batch",
+        type=option_types.whole(2, 10**7),
+        default=128,
+        metavar="N",
+        help="pairs of a step; default: 128",
     )
     _repeats_option(command, "3 on a CPU, 20 on a GPU")
-    command.add_argument(
-        "--precision", default="float32", help="float32 or tf32; default: float32"
-    )
+    command.add_argument("--precision", default="float32", help="float32 or tf32; default: float32")
     command.add_argument(
         "--tile", type=COUNT, metavar="N", help="largest tensor of a tile, in floats"
     )
@@ -137,7 +139,9 @@ def _loading_options(command: argparse.ArgumentParser) -> None:
 def _search_options(command: argparse.ArgumentParser) -> None:
     _count_option(command, "--images", 1_000_000, "of the largest gallery")
     _count_option(command, "--queries", 100, "sentences that are searched with")
-    _count_option(command, "--pictures", 16_000, "that are rendered; others are made of their parts")
+    _count_option(
+        command, "--pictures", 16_000, "that are rendered; others are made of their parts"
+    )
     command.add_argument(
         "--recipe",
         default="scan-t2i-mean-smoke",
@@ -204,9 +208,7 @@ OTHERS = {
 }
 
 
-def _count_option(
-    command: argparse.ArgumentParser, name: str, value: int, text: str
-) -> None:
+def _count_option(command: argparse.ArgumentParser, name: str, value: int, text: str) -> None:
     command.add_argument(
         name, type=COUNT, default=value, metavar="N", help=f"{text}; default: {value}"
     )

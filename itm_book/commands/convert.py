@@ -83,7 +83,10 @@ def add(commands: Commands) -> None:
         "itm data coverage data/flickr8k-regions --split test --iou 0.5",
     )
     command.add_argument(
-        "folder", type=option_types.path, metavar="DATASET", help="with the files of itm data entities"
+        "folder",
+        type=option_types.path,
+        metavar="DATASET",
+        help="with the files of itm data entities",
     )
     command.add_argument("--split", default="test", help="train, dev or test; default: test")
     command.add_argument(

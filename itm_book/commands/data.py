@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from itm_book.commands import convert, extractor, make
 from itm_core import option_types
-from itm_core.command_parser import Commands, add_command, add_data, add_parts
+from itm_core.command_parser import Commands, add_command, add_data, add_parts, completed_by
 
 if TYPE_CHECKING:
     from itm_book.datasets.registry import SetEntry
@@ -40,14 +40,14 @@ def add(commands: Commands) -> None:
     _folder_options(command)
     text = "download, verify and unpack a dataset"
     command = add_command(inner, "get", text, _get, "itm data get flickr8k")
-    command.add_argument("name", metavar="NAME", help="a name from `itm data list`")
+    _name_argument(command)
     command.add_argument(
         "files", nargs="*", metavar="FILE", help="some of its files; default: all but optional ones"
     )
     _folder_options(command)
     text = "say which files of a dataset are missing or corrupt, and what to do"
     command = add_command(inner, "doctor", text, _doctor, "itm data doctor flickr8k --quick")
-    command.add_argument("name", metavar="NAME", help="a name from `itm data list`")
+    _name_argument(command)
     command.add_argument("--quick", action="store_true", help="compare sizes, not contents")
     _folder_options(command)
     text = "write the vocabulary of the training captions"
@@ -68,6 +68,17 @@ def add(commands: Commands) -> None:
     convert.add(inner)
     make.add(inner)
     extractor.add(inner)
+
+
+def _name_argument(command: argparse.ArgumentParser) -> None:
+    def names(_prefix: str) -> list[str]:
+        """Return the names of the datasets."""
+        from itm_book.datasets import registry
+
+        return list(registry.load())
+
+    name = command.add_argument("name", metavar="NAME", help="a name from `itm data list`")
+    completed_by(name, names)
 
 
 def _folder_options(command: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ Page: "From photographs to features".
 from __future__ import annotations
 
 import argparse
+
 from itm_book.commands.convert import add_annotations
 from itm_core import option_types
 from itm_core.command_parser import Commands, add_command, add_data, add_device

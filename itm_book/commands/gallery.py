@@ -53,9 +53,7 @@ def add(commands: Commands) -> None:
     )
 
 
-def _part(
-    parts: Commands, name: str, text: str, run: Run, example: str
-) -> argparse.ArgumentParser:
+def _part(parts: Commands, name: str, text: str, run: Run, example: str) -> argparse.ArgumentParser:
     part = add_command(parts, name, text, run, f"itm gallery {name} {EXAMPLE} {example}".rstrip())
     part.add_argument(
         "folder", type=option_types.path, metavar="GALLERY", help="the folder that itm index wrote"

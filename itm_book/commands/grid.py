@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import argparse
+
+from itm_book.records import grid_list
 from itm_core import option_types
-from itm_core.command_parser import Commands, add_command, add_data, add_device, add_root
+from itm_core.command_parser import (
+    Commands,
+    add_command,
+    add_data,
+    add_device,
+    add_root,
+    completed_by,
+)
 
 
 def add(commands: Commands) -> None:
@@ -18,7 +27,7 @@ def add(commands: Commands) -> None:
         "itm grid rcar --size smoke --seeds 0 --dry-run",
         group="train and evaluate",
     )
-    command.add_argument("grid", nargs="?", metavar="GRID", help="a name, or a file of your own")
+    add_grids(command, "grid", "?")
     command.add_argument(
         "--size", default="smoke", help="one of the grid's sizes, which are listed; default: smoke"
     )
@@ -45,6 +54,15 @@ def add(commands: Commands) -> None:
     command.add_argument("--dry-run", action="store_true", help="show what would be run")
 
 
+def add_grids(command: argparse.ArgumentParser, dest: str, count: str | None = None) -> None:
+    """Add the argument GRID."""
+    text = "a name from `itm grid`, or a file of your own (.yml)"
+    completed_by(
+        command.add_argument(dest, nargs=count, metavar="GRID", help=text),
+        lambda _prefix: grid_list.names(),
+    )
+
+
 def add_profile(command: argparse.ArgumentParser) -> None:
     """Add ``--profile``: where the jobs of a batch run."""
     command.add_argument(
@@ -57,8 +75,6 @@ def add_profile(command: argparse.ArgumentParser) -> None:
 
 def _grid(options: argparse.Namespace) -> int:
     if options.grid is None:
-        from itm_book.records import grid_list
-
         print("\n".join(grid_list.lines()))
         return 0
     from itm_book.batch import engine, planning

@@ -35,7 +35,10 @@ def add(commands: Commands) -> None:
         "what", metavar="WHAT", help=f"{FLICKR8K}, a folder of photographs, or a dataset with them"
     )
     command.add_argument(
-        "--out", type=option_types.path, metavar="DEST", help="to write; default: data/<name>-regions"
+        "--out",
+        type=option_types.path,
+        metavar="DEST",
+        help="to write; default: data/<name>-regions",
     )
     command.add_argument(
         "--backbone",

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from itm_book.commands.grid import add_grids
 from itm_core import option_types
 from itm_core.command_parser import Commands, add_command, add_data, add_parts, add_root
 from itm_core.errors import InputError
@@ -34,7 +36,7 @@ def add(commands: Commands) -> None:
         _judge,
         "itm results judge flickr8k --size record --annotations ExpertAnnotations.txt",
     )
-    command.add_argument("grid", metavar="GRID", help="a name from `itm grid`, or a file")
+    add_grids(command, "grid")
     command.add_argument(
         "--annotations",
         type=option_types.path,
@@ -57,7 +59,7 @@ def add(commands: Commands) -> None:
         _attention,
         "itm results attention flickr8k --size record",
     )
-    command.add_argument("grid", metavar="GRID", help="a name from `itm grid`, or a file")
+    add_grids(command, "grid")
     _add_record(command, "attention.csv")
     _add_places(command)
     command = add_command(
@@ -87,9 +89,7 @@ def _add_export(inner: Commands) -> None:
         "itm results export rcar --size smoke",
         "itm results export rcar --size smoke --replace",
     )
-    command.add_argument(
-        "grids", nargs="+", metavar="GRID", help="names from `itm grid`, or files of your own"
-    )
+    add_grids(command, "grids", "+")
     command.add_argument(
         "--replace", action="store_true", help="also in the place of recorded runs that differ"
     )

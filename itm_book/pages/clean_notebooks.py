@@ -44,11 +44,15 @@ def keep_outputs_out(root: Path) -> bool:
     return True
 
 
+def program(python: str = sys.executable) -> list[str]:
+    """Return the program that strips a notebook, from standard input to standard output."""
+    return [python, "-m", "nbstripout", "--keep-id", "--extra-keys", OF_KERNELS]
+
+
 def command(python: str = sys.executable) -> str:
     """Return the shell command of the filter, which passes notebooks on without ``python``."""
-    program = shlex.quote(python)
-    strip = f"{program} -m nbstripout --keep-id --extra-keys {shlex.quote(OF_KERNELS)}"
-    return f"if [ -x {program} ]; then {strip}; else cat; fi"
+    strip = " ".join(map(shlex.quote, program(python)))
+    return f"if [ -x {shlex.quote(python)} ]; then {strip}; else cat; fi"
 
 
 def _git(root: Path, *words: str) -> str:

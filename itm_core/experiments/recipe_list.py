@@ -29,8 +29,15 @@ def lines() -> list[str]:
     return cached_lines("recipes", modules_of("itm_core"), _lines)
 
 
-def names() -> list[str]:
-    """Return the names of all recipes without plug-ins, as fast as `lines`."""
+def completions(prefix: str) -> list[str]:
+    """Return names that may begin with a prefix, as fast as `lines`: plug-ins follow a plus.
+
+    >>> completions("chan+rc")[:2]
+    ['chan+rcr', 'chan+rar']
+    """
+    host, plus, _ = prefix.rpartition("+")
+    if plus:
+        return [f"{host}+{plugin}" for plugin in PLUGINS]
     return cached_lines("recipe_names", modules_of("itm_core"), _names)
 
 
@@ -103,7 +110,7 @@ def _table(rows: object) -> list[str]:
     return [f"  {line}".rstrip() for line in text.splitlines()]
 
 
-def _method(name: str, recipe: Recipe) -> dict[str, object]:
+def _method(name: str, recipe: Recipe) -> dict[str, str]:
     from itm_core.models import AttendingSettings
 
     matcher, regulator, encoder = recipe.matcher, recipe.regulator, recipe.encoder

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from itm_core.errors import InputError
-from itm_core.evaluation import retrieval
+from itm_core.evaluation.recalls import NUMBERS
 from itm_core.files import read_json, reading, require_sha256, sha256, write_json
-from itm_core.settings import SEEDS
+from itm_core.option_types import SEEDS
 
 COMPLETE = "metrics.json"
 VOCABULARY = "vocabulary.json"
@@ -184,9 +184,9 @@ def note_files(folder: Path, metrics: Path | None = None) -> None:
 
 
 def _wrong_number(metrics: Mapping[str, Any]) -> str:
-    """Return the name of a number that `retrieval.report` does not give; empty if there is none."""
+    """Return the name of a number that no report of retrieval gives; empty if there is none."""
     ends = metrics.get("intervals")
-    for name in retrieval.NUMBERS:
+    for name in NUMBERS:
         pair = ends.get(name) if isinstance(ends, dict) else None
         if not isinstance(pair, list) or len(pair) != 2:
             return f"interval of {name}"
@@ -200,7 +200,7 @@ def _wrong_number(metrics: Mapping[str, Any]) -> str:
     return next((n for n in others if type(metrics.get(n)) not in (int, float)), "")
 
 
-def require_config(run: Run, parts: Mapping[str, type]) -> None:
+def require_config(run: RunFolder, parts: Mapping[str, type]) -> None:
     """Raise `InputError` unless a run's configuration has these parts, each of its type."""
     config = run.config
     missing = [n for n, kind in parts.items() if type(config.get(n)) is not kind or config[n] == ""]
@@ -216,7 +216,7 @@ def require_config(run: Run, parts: Mapping[str, type]) -> None:
         raise damaged_config(run, missing)
 
 
-def damaged_config(run: Run, missing: Sequence[str]) -> InputError:
+def damaged_config(run: RunFolder, missing: Sequence[str]) -> InputError:
     """Return the error to raise for a configuration without some of its parts."""
     return InputError(
         "the configuration is damaged",

@@ -8,7 +8,7 @@ from pathlib import Path
 from itm_core.errors import escaped
 from itm_core.experiments.run_folder import COMPLETE, RunFolder
 
-HEAD = "  rSum  i2t R@1  t2i R@1  folder (dataset/recipe/seed-hash); recalls in %, of the test split"
+HEAD = "  rSum  i2t R@1  t2i R@1  folder (dataset/recipe/seed-hash); in %, of the test split"
 
 
 @dataclass(frozen=True)

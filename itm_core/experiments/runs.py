@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -38,7 +39,7 @@ from itm_core.data.dataset import Dataset, load_dataset
 from itm_core.data.feature_notes import features_of_folder
 from itm_core.data.word_pieces import bert_hashes
 from itm_core.data.word_vectors import vectors_file
-from itm_core.environment import describe, pick_device
+from itm_core.environment import describe, has_float64, pick_device
 from itm_core.errors import InputError
 from itm_core.experiments import recipes
 from itm_core.experiments.evaluate import dev_scorer, write_metrics, write_test_scores
@@ -54,6 +55,8 @@ from itm_core.regulators import fingerprint
 from itm_core.settings import at_least, instance, seed_of, texts
 from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup
 from itm_core.training.trainer import Trainer
+
+log = logging.getLogger(__name__)
 
 ROOT = Path("data/runs")
 
@@ -148,7 +151,7 @@ def train_or_load(
         recipe: a recipe or its name (`recipes.names`).
         seed: of weights and batches, as `settings.seed_of` takes it.
         overrides: changes of the recipe such as ``training.epochs=3``.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``auto``, ``cpu`` or another device of torch, as for `pick_device`.
         progress: show a bar with loss, rSum and remaining time.
         group: the processes that train together, each of which calls this function
             (`distributed.process_group`). The result does not depend on their number.
@@ -187,8 +190,17 @@ def _check(dataset: object, root: object, progress: object) -> None:
 
 
 def _device_for(recipe: Recipe, device: str) -> torch.device:
-    chosen = pick_device(device)
-    if recipe.training.precision not in ("float32", "float64") and chosen.type != "cuda":
+    chosen, precision = pick_device(device), recipe.training.precision
+    if precision == "float64" and not has_float64(chosen):
+        if device != "auto":
+            raise InputError(
+                "this device has no float64",
+                found=f"device {chosen}",
+                remedy="use device cpu, or training.precision=float32",
+            )
+        log.info("%s has no float64: this run is trained on the CPU", chosen)
+        return torch.device("cpu")
+    if precision not in ("float32", "float64") and chosen.type != "cuda":
         raise InputError(
             "mixed precision needs CUDA",
             found=f"device {chosen}",

@@ -223,7 +223,7 @@ def test_a_damaged_run_is_listed_among_the_others(
     assert main(["runs", "--root", str(root)]) == 0
     out, error = capsys.readouterr()
     lines = out.splitlines()
-    assert len(lines) == 7
+    assert len(lines) == 8  # a head and seven runs
     assert sum(line.startswith("damaged  ") for line in lines) == 6
     assert any(line.endswith(str(folder)) and line.strip()[0].isdigit() for line in lines)
     assert "9-other/best.safetensors: file not found" in lines[-1]
