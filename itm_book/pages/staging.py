@@ -21,11 +21,11 @@ HIDDEN = {"hide-input", "parameters"}  # tags of cells whose code the page's swi
 FOLDABLE = "foldable"  # the tag that such a cell gets: book/_static/code.js folds its code
 INCLUDED = {"cover": "first_match", "findings": "findings"}  # tag of a cell: its notebook
 COVER_WORDS = """One of ten photographs that no matcher was trained on, and a sentence for it: the
-pair with the largest margin between the score of the sentence with its photograph and its best score
-with another one. So it works well by construction; the menu has the other photographs, and the other
-methods. RCAR computes its attention in *steps*, and its regulators change it from one to the next.
-The matchers come with the project; [First match](../notebooks/first_match.ipynb) explains the
-picture.
+pair with the largest margin between the score of the sentence with its photograph and its best
+score with another one. So it works well by construction; the menu has the other photographs, and
+the other methods. RCAR computes its attention in *steps*, and its regulators change it from one to
+the next. The matchers come with the project; [First match](../notebooks/first_match.ipynb) explains
+the picture.
 """
 
 
