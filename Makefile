@@ -27,7 +27,7 @@ ARGS ?=
 GRID ?=
 SIZE ?= smoke
 
-.PHONY: help book test lab grid lint bench lock clean clean-all
+.PHONY: help book pdf test lab grid lint bench lock clean clean-all
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[.a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -35,13 +35,14 @@ help: ## list the commands
 book: $(COMPLETE) ## make the data, run the notebooks, build the book
 	@$(BIN)/itm book
 
+pdf: $(COMPLETE) ## print the built book to one PDF, data/book/book.pdf
+	@$(BIN)/itm book --pdf
+
 test: $(COMPLETE) ## run the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 lab: $(COMPLETE) ## open JupyterLab on the notebooks
-	@root=; if [ "$$(id -u)" = 0 ]; then root=--allow-root; fi
-	exec $(BIN)/jupyter lab $$root --ServerApp.root_dir=. \
-		--LabApp.default_url=/lab/tree/notebooks/first_match.ipynb
+	@exec $(BIN)/itm lab $(ARGS)
 
 grid: $(COMPLETE) ## run a grid of experiments (GRID=rcar SIZE=smoke), or list them
 	@$(BIN)/itm grid $(GRID) --size $(SIZE) $(ARGS)
@@ -109,6 +110,7 @@ $(COMPLETE): pyproject.toml requirements.lock
 		[ $$attempt = first ] || exit 1
 		echo "That failed; once more."
 	done
+	$(BIN)/python -m itm_book.pages.clean_notebooks
 	rm -f $(UPDATING)
 	touch $(COMPLETE)
 

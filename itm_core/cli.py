@@ -12,17 +12,29 @@ from contextlib import suppress
 from importlib.metadata import entry_points
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from itm_core import __version__, option_types
-from itm_core.errors import BAD_INPUT, INTERRUPTED, InputError, did_you_mean, escaped, files_named
+from itm_core.command_parser import (
+    Commands,
+    Parser,
+    add_command,
+    add_device,
+    add_root,
+    add_seed,
+    completed_by,
+)
+from itm_core.errors import BAD_INPUT, INTERRUPTED, InputError, files_named
 from itm_core.extras import extra_of, needs_extra
 from itm_core.files import reading
 
 if TYPE_CHECKING:
     from itm_core.data.dataset import Split
 
+SHELLS = ("bash", "zsh", "fish")
 MORE_COMMANDS = "itm.commands"  # entry points: functions that add commands to the parser
+PACE = "TQDM_MININTERVAL"  # seconds between two states of a progress bar, which tqdm reads
+TRAIN = "train and evaluate"  # a title in ``itm --help``
 OTHERS = "others"  # the title in ``itm --help`` of commands that state no group
 
 
@@ -32,10 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for package in ("itm_core", "itm_book"):  # not the messages of other libraries
         logging.getLogger(package).setLevel(logging.INFO)
     options = argparse.Namespace(command="")
+    words = _with_help(list(sys.argv[1:] if arguments is None else arguments))
     try:
         with files_named():
-            _parser().parse_args(arguments, options)
-        options.arguments = sys.argv[1:] if arguments is None else arguments
+            outer = parser()
+            _complete(outer)
+            outer.parse_args(words, options)
+        options.arguments = words
         with files_named("the working folder", "read"):
             Path.cwd()  # raises where it was removed; libraries then end the process
         with files_named():
@@ -52,6 +67,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def _with_help(words: list[str]) -> list[str]:
+    """Return the words of a command line; none, or ``help COMMAND``, ask for the help."""
+    return [*words[1:], "--help"] if words[:1] in ([], ["help"]) else words
+
+
+def _complete(outer: argparse.ArgumentParser) -> None:
+    """Answer the shell that asks how a line may go on, and exit; see `completion`."""
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(outer)
+
+
 def entry() -> None:
     """Run the command line and exit; without a traceback where standard output fails.
 
@@ -61,6 +89,8 @@ def entry() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as for a job in the background
             signal.signal(number, _interrupt)
+    if sys.stderr is None or not sys.stderr.isatty():  # a log: no hundred lines of each bar
+        os.environ.setdefault(PACE, "60")
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123
     sys.stderr = sys.stderr or sys.stdout
     if isinstance(sys.stdout, TextIOWrapper):  # names that the terminal's encoding does not have
@@ -87,68 +117,66 @@ def _bad_input(error: InputError) -> int:
     return BAD_INPUT
 
 
-class _Parser(argparse.ArgumentParser):
-    def _check_value(self, action: argparse.Action, value: object) -> None:
-        """Raise `InputError` for a value that is no choice, with the one that may be meant."""
-        if action.choices is None or value in action.choices:
-            return
-        name = "/".join(action.option_strings) or str(action.metavar or action.dest)
-        raise InputError(
-            "no such command" if name == "COMMAND" else f"unknown value of {name}",
-            expected=f"one of {', '.join(map(str, action.choices))}",
-            found=value,
-            remedy=did_you_mean(value, list(action.choices)),
-        )
-
-    def error(self, message: str) -> NoReturn:
-        """Raise `InputError`, so that a wrong option is one line like all bad input."""
-        raise InputError(message, remedy=f"{self.prog} --help lists what it takes")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of ``itm`` with all commands."""
+    outer = Parser(
         prog="itm",
-        usage="itm [-h] COMMAND ...",
+        usage="itm [-h] [--version] COMMAND ...",
         description="Fine-grained image-text matching, reproduced.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(
-        prog="itm", required=True, metavar="COMMAND", dest="command", help=argparse.SUPPRESS
+    outer.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = outer.add_subparsers(
+        prog="itm", metavar="COMMAND", dest="command", help=argparse.SUPPRESS
     )
     _add_check(commands)
     _add_train(commands)
     _add_lists(commands)
+    _add_completion(commands)
     for entry_point in entry_points(group=MORE_COMMANDS):
         entry_point.load()(commands)
-    parser.epilog = _by_group(commands)
-    return parser
+    outer.epilog = _by_group(commands)
+    return outer
 
 
-def _by_group(commands: argparse._SubParsersAction) -> str:
+def _by_group(commands: Commands) -> str:
     """Return the commands with their help, under the group that each states, not in one list."""
     texts = {action.dest: action.help for action in commands._choices_actions}
     commands._choices_actions = []  # argparse prints these in one list
     groups: dict[str, list[str]] = {}
     for name, text in texts.items():
         title = commands.choices[name].get_default("group") or OTHERS
-        groups.setdefault(title, []).append(f"    {name:8} {text}")
+        groups.setdefault(title, []).append(f"    {name:10} {text}")
     last = {OTHERS: groups.pop(OTHERS)} if OTHERS in groups else {}
     lines = [line for title, rows in (groups | last).items() for line in (f"{title}:", *rows, "")]
-    return "\n".join([*lines, "itm COMMAND --help lists the options of a command."])
+    return "\n".join([*lines, "itm COMMAND --help has its options and an example."])
 
 
-def _add_train(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser("train", help="train a recipe, or load the finished run")
-    command.add_argument(
-        "--dataset", type=option_types.path, required=True, help="folder in the SCAN layout"
+def _add_train(commands: Commands) -> None:
+    command = add_command(
+        commands,
+        "train",
+        "train a recipe, or load the finished run",
+        _train,
+        "itm train --dataset data/scenes-small --recipe scan-t2i-mean-smoke",
+        "itm train --dataset data/scenes --recipe scan-t2i-mean+rcar --seed 1 "
+        "--set training.epochs=3",
+        group=TRAIN,
     )
-    command.add_argument("--recipe", required=True, help="a name from `itm recipes`")
-    command.add_argument("--seed", type=option_types.seed, default=0)
-    command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     command.add_argument(
-        "--root", type=option_types.path, default=Path("data/runs"), help="the run store"
+        "--dataset",
+        type=option_types.path,
+        required=True,
+        metavar="DIR",
+        help="a folder in the SCAN layout",
     )
+    completed_by(
+        command.add_argument("--recipe", required=True, help="a name from `itm recipes`"),
+        _recipe_names,
+    )
+    add_seed(command, "weights and batches")
+    add_device(command)
+    add_root(command)
     command.add_argument(
         "--set",
         action="append",
@@ -161,26 +189,54 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         "--processes",
         type=option_types.processes,
         default=1,
-        help="number of processes, one per GPU (default: 1)",
+        metavar="N",
+        help="number of processes, one per GPU; default: 1",
     )
-    command.set_defaults(run=_train, group="train and evaluate")
 
 
-def _add_lists(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser("recipes", help="list the recipes")
-    command.set_defaults(run=_recipes, group="train and evaluate")
-    command = commands.add_parser("runs", help="list the finished runs")
-    command.add_argument("--root", type=option_types.path, default=Path("data/runs"))
-    command.set_defaults(run=_runs, group="train and evaluate")
+def _add_lists(commands: Commands) -> None:
+    text = "list the recipes, or show all settings of one"
+    command = add_command(
+        commands, "recipes", text, _recipes, "itm recipes", "itm recipes chan", group=TRAIN
+    )
+    recipe = command.add_argument(
+        "names", nargs="*", metavar="RECIPE", help="show all settings of these; default: the list"
+    )
+    completed_by(recipe, _recipe_names)
+    text = "list the finished runs"
+    command = add_command(
+        commands, "runs", text, _runs, "itm runs", "itm runs --root data/runs-spread", group=TRAIN
+    )
+    add_root(command)
 
 
-def _add_check(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser("check", help="check a dataset folder")
-    command.add_argument("folder", type=option_types.path)
+def _add_check(commands: Commands) -> None:
+    command = add_command(
+        commands,
+        "check",
+        "check every file of a dataset folder of your own",
+        _check,
+        "itm check data/scenes-small",
+        group="get data",
+    )
+    command.add_argument(
+        "folder", type=option_types.path, metavar="DATASET", help="a folder in the SCAN layout"
+    )
     command.add_argument(
         "--full", action="store_true", help="read all of large files, not a sample"
     )
-    command.set_defaults(run=_check, group="get data")
+
+
+def _add_completion(commands: Commands) -> None:
+    command = add_command(
+        commands,
+        "completion",
+        "print what makes a shell complete the words of itm",
+        _completion,
+        'eval "$(itm completion bash)"    # a line for ~/.bashrc; zsh: for ~/.zshrc',
+        "itm completion fish | source     # a line for ~/.config/fish/config.fish",
+    )
+    command.add_argument("shell", choices=SHELLS, help="whose language is printed")
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -210,27 +266,37 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
-def _recipes(options: argparse.Namespace) -> int:
-    from itm_core.experiments import recipes
+def _recipe_names(prefix: str) -> list[str]:
+    from itm_core.experiments import recipe_list
 
-    print(recipes.table().to_string(index=False))
+    return recipe_list.completions(prefix)
+
+
+def _recipes(options: argparse.Namespace) -> int:
+    from itm_core.experiments import recipe_list
+
+    lines = recipe_list.settings(options.names) if options.names else recipe_list.lines()
+    print("\n".join(lines))
     return 0
 
 
 def _runs(options: argparse.Namespace) -> int:
-    from itm_core.experiments import runs
+    from itm_core.experiments import run_list
 
     if options.root.exists():
         with reading(options.root):
             next(options.root.iterdir(), None)  # a folder that may not be read has no runs
-    every = runs.all_runs(options.root)
-    damages = [run.damage for run in every]
-    for run, damage in zip(every, damages, strict=True):
-        words = f"  ({run.words_found})" if not damage and run.words_found else ""
-        rsum = "damaged" if damage else f"{run.metrics['rsum']:6.1f}"
-        print(f"{rsum}  {escaped(run.folder)}{words}{f': {damage}' * bool(damage)}")
-    if any(damages):
-        print(f"{sum(map(bool, damages))} of {len(every)} runs are damaged", file=sys.stderr)
+    listed = run_list.listed(options.root)
+    print("\n".join(listed.lines))
+    if listed.damaged:
+        print(f"{listed.damaged} of {listed.count} runs are damaged", file=sys.stderr)
+    return 0
+
+
+def _completion(options: argparse.Namespace) -> int:
+    import argcomplete
+
+    print(argcomplete.shellcode(["itm"], shell=options.shell))
     return 0
 
 

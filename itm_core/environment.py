@@ -7,14 +7,17 @@ import os
 import platform
 import subprocess
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from itm_core.errors import InputError
+from itm_core.errors import InputError, did_you_mean
 from itm_core.settings import instance
 
+ACCELERATORS = ("cuda", "mps", "xpu")  # in the order in which ``auto`` takes them
 PACKAGES = (
     *("itm-core", "torch", "numpy", "pandas", "jupyter-book", "papermill", "jupyterlab"),
     "faiss-cpu",
@@ -27,28 +30,84 @@ MALLOC_OPTIONS = {"MMAP_THRESHOLD": (-3, 1 << 25), "TRIM_THRESHOLD": (-1, (1 << 
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """Return the device called ``name``: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    """Return the device called ``name``: ``auto``, ``cpu``, or one of torch's, such as ``cuda:1``.
 
-    ``auto`` is a GPU if there is one. Raises `InputError` for a device that does not exist.
+    ``auto`` is the first of `ACCELERATORS` that is there, else the CPU. Raises `InputError` for a
+    device that does not exist.
     """
     instance("device", name, str)
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(next(filter(device_count, ACCELERATORS), "cpu"))
+    known = ("auto", "cpu", *ACCELERATORS)
     try:
         device = torch.device(name)
+        count = device_count(device.type)
     except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise InputError("unknown device", expected="auto, cpu, cuda or cuda:N", found=name)
-    count = torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= count:
         raise InputError(
-            "this device does not exist",
-            expected=f"one of {count} CUDA devices",
+            "unknown device",
+            expected=f"{', '.join(known)}, or one with its number, such as cuda:1",
             found=name,
-            remedy="use device auto or cpu, or install a CUDA build of torch",
+            remedy=did_you_mean(name, known),
+        ) from None
+    if (device.index or 0) >= count:
+        there = [kind for kind in known[1:] if device_count(kind)]
+        raise InputError(
+            "this machine has no such device, or torch was built without it",
+            expected=f"auto, {', '.join(there)}",
+            found=name,
+            remedy="use device auto or cpu"
+            + ("" if count else f", or install a build of torch for {device.type}"),
         )
     return device
+
+
+def device_count(kind: str) -> int:
+    """Return how many devices of a kind are there and can be used by this build of torch.
+
+    Raises RuntimeError for a kind that torch does not know.
+    """
+    if kind == "cpu":
+        return 1
+    try:
+        module = torch.get_device_module(kind)
+    except RuntimeError:  # known to torch, and nothing of this build is on it
+        torch.device(kind)
+        return 0
+    return module.device_count() if module.is_available() else 0
+
+
+@cache
+def has_float64(device: torch.device) -> bool:
+    """Return whether tensors of a device can be float64; those of Apple's GPUs cannot."""
+    try:
+        torch.zeros(1, dtype=torch.float64, device=device)
+    except (TypeError, RuntimeError, NotImplementedError):
+        return False
+    return True
+
+
+def exact(tensor: Tensor) -> Tensor:
+    """Return a tensor in float64; on the CPU where its own device has none."""
+    return tensor.double() if has_float64(tensor.device) else tensor.cpu().double()
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return how many bytes of a device's own memory are free; 0 where it does not say so."""
+    if device.type == "cpu":
+        return 0
+    ask = getattr(torch.get_device_module(device.type), "mem_get_info", None)
+    return ask(device)[0] if ask is not None else 0
+
+
+def random_state(device: torch.device, state: Tensor | None = None) -> Tensor | None:
+    """Return the state of a device's random numbers, after setting it; None for the CPU."""
+    if device.type == "cpu":
+        return None
+    module = torch.get_device_module(device.type)
+    where = () if device.type == "mps" else (device,)  # it has a single device
+    if state is not None:
+        module.set_rng_state(state.cpu(), *where)
+    return module.get_rng_state(*where)
 
 
 def keep_freed_memory() -> bool:
@@ -67,7 +126,7 @@ def keep_freed_memory() -> bool:
 
 def describe(device: torch.device, processes: int = 1) -> dict[str, object]:
     """Return versions, machine, device, how many processes, and commit, ready for JSON."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    name = _processor() if device.type == "cpu" else _name(device)
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
@@ -87,6 +146,12 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def _name(device: torch.device) -> str:
+    """Return the name of an accelerator: its maker's where torch has it."""
+    ask = getattr(torch.get_device_module(device.type), "get_device_name", None)
+    return ask(device) if ask is not None else f"{_processor()}, {device.type}"
 
 
 def _processor() -> str:

@@ -38,6 +38,8 @@ def similar_names(name: str, names: Collection[str]) -> list[str]:
 
     >>> similar_names("recipes/SCAN_t2i_mean.yml", ["bfan-prob", "scan-t2i-LSE", "scan-t2i-mean"])
     ['scan-t2i-mean', 'scan-t2i-LSE']
+    >>> similar_names("scan", ["chan", "scan-t2i"])
+    ['scan-t2i', 'chan']
     """
 
     def plain(text: str) -> str:
@@ -47,8 +49,10 @@ def similar_names(name: str, names: Collection[str]) -> list[str]:
     stem = name.replace("\\", "/").rstrip("/").rpartition("/")[2].strip()
     while ENDING.search(stem):
         stem = ENDING.sub("", stem)
-    plain_names = {plain(known): known for known in names}
-    return [plain_names[close] for close in difflib.get_close_matches(plain(stem), plain_names, 3)]
+    plain_names, name = {plain(known): known for known in names}, plain(stem)
+    longer = [known for known in plain_names if name and known.startswith(f"{name}-")]
+    close = difflib.get_close_matches(name, plain_names, 3)
+    return [plain_names[known] for known in dict.fromkeys([*longer, *close])][:3]
 
 
 def did_you_mean(value: object, allowed: Collection[object]) -> str | None:

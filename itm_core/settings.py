@@ -97,6 +97,7 @@ def _as_input_error(kind: type[Settings], file: Path | None = None) -> Iterator[
             file=file,
             expected=known and f"one of {known}",
             found=key,
+            remedy=did_you_mean(key, kind.model_fields) if known else None,
         )
     if first["type"] == "missing":
         raise InputError(f"missing {name}", file=file, expected=", ".join(kind.model_fields))
@@ -105,7 +106,16 @@ def _as_input_error(kind: type[Settings], file: Path | None = None) -> Iterator[
         file=file,
         expected=first["msg"].removeprefix("Input should be "),
         found=reprlib.repr(first["input"]),
+        remedy=did_you_mean(first["input"], _choices(first.get("ctx", {}))),
     )
+
+
+def _choices(context: Mapping[str, Any]) -> list[str]:
+    """Return what a value had to be one of, from the context of pydantic's error; often nothing."""
+    if isinstance(context.get("names"), str):  # of `name_in`
+        return context["names"].split(", ")
+    expected = context.get("expected")  # of a Literal
+    return re.findall(r"'([^']*)'", expected) if isinstance(expected, str) else []
 
 
 def name_in(names: Collection[str] | Callable[[], Collection[str]]) -> AfterValidator:
@@ -130,7 +140,8 @@ def name_in(names: Collection[str] | Callable[[], Collection[str]]) -> AfterVali
 def one_of(name: str, value: object, allowed: Collection[object]) -> None:
     """Raise `InputError` unless ``value`` is one of ``allowed``."""
     if value not in tuple(allowed):  # a tuple also takes values that are not hashable
-        choices = ", ".join(map(str, allowed))
+        names = [str(choice) for choice in allowed]
+        choices = ("; " if any("," in one for one in names) else ", ").join(names)
         raise InputError(
             f"unknown value of {name}",
             expected=f"one of {choices}",

@@ -1,0 +1,1 @@
+import itm_core  # noqa: F401  # before torch: it says how threads wait

@@ -243,7 +243,7 @@ def test_every_error_of_the_system_has_a_remedy(
     def fail(_: object) -> None:
         raise OSError(number, os.strerror(number), "some file")
 
-    monkeypatch.setattr("itm_core.experiments.runs.all_runs", fail)
+    monkeypatch.setattr("itm_core.experiments.run_list.listed", fail)
     assert main(["runs"]) == 2
     assert capsys.readouterr().err.startswith(f"itm: some file: {PROBLEMS[number][0][:8]}")
 
@@ -252,7 +252,7 @@ def test_what_is_not_about_a_file_keeps_its_traceback(monkeypatch: pytest.Monkey
     def fail(_: object) -> None:
         raise OSError("a fault of the program")
 
-    monkeypatch.setattr("itm_core.experiments.runs.all_runs", fail)
+    monkeypatch.setattr("itm_core.experiments.run_list.listed", fail)
     with pytest.raises(OSError, match="a fault of the program"):
         main(["runs"])
 

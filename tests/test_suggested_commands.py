@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +15,10 @@ from itm_book.datasets import registry
 from itm_core import cli
 from itm_core.errors import InputError
 from itm_core.experiments import recipes
-from tests.commands import leaves, subcommands
+from tests.commands import every, subcommands
 from tests.places import PROJECT
 
-PARSER = cli._parser()
+PARSER = cli.parser()
 PACKAGES = ("itm_core", "itm_book")
 SOURCES = [path for package in PACKAGES for path in sorted((PROJECT / package).rglob("*.py"))]
 PAGES = [*sorted((PROJECT / "book").glob("*.md")), PROJECT / "README.md", PROJECT / "Makefile"]
@@ -113,14 +114,30 @@ def test_help_lists_every_command_once_under_a_title(capsys: pytest.CaptureFixtu
         "search your pictures",
         "read and record",
         "use the authors' files",
+        "others",
     ]
 
 
-@pytest.mark.parametrize("words", [words for words, _ in leaves()], ids=" ".join)
-def test_every_command_explains_itself(
-    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as ended:
-        cli.main([*words, "--help"])
-    assert ended.value.code == 0
-    assert capsys.readouterr().out.startswith(f"usage: itm {' '.join(words)} [-h]")
+COMMANDS = dict(every())
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
+    command = COMMANDS[words]
+    assert command.format_usage().startswith(f"usage: itm {' '.join(words)} [-h]")
+    assert command.description
+    assert max(map(len, command.description.splitlines())) <= 80
+    unexplained = [action.dest for action in command._actions if not action.help]
+    assert unexplained in ([], ["==SUPPRESS=="])  # the commands below it, which have their own
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_has_an_example_that_can_be_typed(words: tuple[str, ...]) -> None:
+    head, *lines = str(COMMANDS[words].epilog).splitlines()
+    assert head in ("example:", "examples:")
+    for line in lines:
+        (_, *typed) = shlex.split(line.removeprefix('  eval "$(').split(')"')[0], comments=True)
+        typed = typed[: typed.index("|")] if "|" in typed else typed
+        assert typed[: len(words)] == list(words)
+        cli.parser().parse_args(typed)
+        assert len(line) <= 100

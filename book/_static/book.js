@@ -1,5 +1,6 @@
-// A wide table scrolls inside its frame; let the keyboard reach it too.
-const FRAMES = ".table-scroll, .pst-scrollable-table-container, .cell_output";
+// A table that is wider than the page scrolls inside its frame, which the keyboard reaches too.
+// Any other frame does not scroll, so that the head of a long table stays in sight.
+const FRAMES = ".table-scroll, .pst-scrollable-table-container";
 
 function frameTables() {
   for (const table of document.querySelectorAll("article table")) {
@@ -9,11 +10,43 @@ function frameTables() {
       table.replaceWith(frame);
       frame.appendChild(table);
     }
-    const frame = table.closest(FRAMES);
-    if (frame.scrollWidth > frame.clientWidth) {
-      frame.tabIndex = 0;
-      frame.setAttribute("role", "region");
-      frame.setAttribute("aria-label", "Table, scrolls sideways");
+    measureFrame(table.closest(FRAMES));
+  }
+}
+
+function measureFrame(frame) {
+  frame.classList.remove("wide", "fits");
+  const wide = frame.scrollWidth > frame.clientWidth;
+  frame.classList.add(wide ? "wide" : "fits");
+  const caption = frame.closest("figure")?.querySelector("figcaption")?.textContent || "Table";
+  for (const [name, value] of [
+    ["tabindex", "0"],
+    ["role", "region"],
+    ["aria-label", `${caption.slice(0, 80)}, scrolls sideways`],
+  ]) {
+    if (wide) frame.setAttribute(name, value);
+    else frame.removeAttribute(name);
+  }
+}
+
+// On a phone a row is a card: the name of a column stands before each value.
+const ROLES = { TABLE: "table", THEAD: "rowgroup", TBODY: "rowgroup", TR: "row", TD: "cell", TH: "cell" };
+
+function makeCards() {
+  for (const table of document.querySelectorAll("article table")) {
+    const heads = table.tHead?.rows.length === 1 ? [...table.tHead.rows[0].cells] : [];
+    const rows = [...table.tBodies].flatMap((body) => [...body.rows]);
+    const plain = (row) =>
+      row.cells.length === heads.length && [...row.cells].every((c) => c.rowSpan * c.colSpan === 1);
+    if (heads.length < 2 || !rows.every(plain)) continue;
+    const labels = heads.map((head) => textOf(head));
+    for (const row of rows) {
+      [...row.cells].forEach((cell, c) => (cell.dataset.label = labels[c]));
+    }
+    table.classList.add("cards");
+    // other kinds of boxes would take the meaning of a table from its parts
+    for (const part of [table, ...table.querySelectorAll("thead, tbody, tr, td, th")]) {
+      part.setAttribute("role", part.closest("thead") && part.tagName === "TH" ? "columnheader" : ROLES[part.tagName]);
     }
   }
 }
@@ -165,12 +198,30 @@ class DataTable {
     });
     this.reset.hidden = true;
     bar.append(
+      ...this.switchOfColumns(),
       this.reset,
       button("Copy CSV", (made) => copyAndSay(this.csv(), made)),
       button("Copy LaTeX", (made) => copyAndSay(this.latex(), made))
     );
     const frame = this.table.closest("figure .table-scroll") || this.table.closest(".table-scroll");
     (frame || this.table).after(bar);
+  }
+
+  // A switch for the columns and intervals that are not shown at first; nothing where all are.
+  switchOfColumns() {
+    const columns = this.table.tHead?.querySelectorAll(".more").length || 0;
+    const intervals = this.table.querySelector(".interval") !== null;
+    if (!columns && !intervals) return [];
+    const what = [columns && "all columns", intervals && "intervals"].filter(Boolean).join(", ");
+    const made = button(`Show ${what}`, () => {
+      const folded = this.table.classList.toggle("folded");
+      made.setAttribute("aria-pressed", String(!folded));
+      measureFrame(this.table.closest(FRAMES));
+    });
+    made.className = "table-more";
+    made.setAttribute("aria-pressed", "false");
+    this.table.classList.add("folded");
+    return [made];
   }
 
   csv() {
@@ -294,8 +345,10 @@ function unfoldTarget() {
 }
 
 document.addEventListener("DOMContentLoaded", () => {
+  makeCards();
   equipTables();
   frameTables();
+  window.addEventListener("resize", () => document.querySelectorAll(FRAMES).forEach(measureFrame));
   showNotes();
   unfoldTarget();
   window.addEventListener("hashchange", unfoldTarget);

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tqdm.auto import tqdm
 
 from itm_book.records import grids
-from itm_core.experiments.run import RunState
+from itm_core.experiments.run_folder import RunState
 from itm_core.files import locked, read_json, write_json
 from itm_core.parallel import GRACE, WATCHED, start_program
 

@@ -24,7 +24,8 @@ from itm_book.records.grids import Cell, Grid
 from itm_book.scenes.opening import FOLDERS, make_if_missing
 from itm_book.shipped import shipped
 from itm_core.errors import InputError
-from itm_core.experiments.run import COMPLETE, Run, RunState
+from itm_core.experiments.run import Run
+from itm_core.experiments.run_folder import COMPLETE, RunState
 from itm_core.experiments.runs import ROOT
 
 NOTEBOOK_MINUTES = 0.2  # to start a kernel and draw the figures, besides the training

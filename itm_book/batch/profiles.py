@@ -15,7 +15,7 @@ import torch
 from itm_book.records import grids
 from itm_book.records.yaml_files import read_yaml
 from itm_core.environment import pick_device
-from itm_core.errors import InputError
+from itm_core.errors import InputError, did_you_mean
 
 PROFILES = grids.FOLDER / "profiles"
 
@@ -24,7 +24,7 @@ def resources(device: str, workers: int | None, profile: Path | str) -> dict[str
     """Return the fields of a plan that say how its jobs run.
 
     Args:
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, of every job.
+        device: ``auto``, ``cpu`` or another one of torch, of every job.
         workers: number of jobs at once; by default one for each GPU that ``device`` stands for,
             without a GPU one for each core, on a cluster the number in the profile.
         profile: a folder with Snakemake's ``config.yaml``, or the name of one in `PROFILES`.
@@ -70,9 +70,12 @@ def find_profile(profile: Path | str) -> tuple[Path, dict[str, Any]]:
     folders = [Path(profile), PROFILES / profile]
     folder = next((f for f in folders if (f / "config.yaml").is_file()), None)
     if folder is None:
-        names = ", ".join(sorted(path.name for path in PROFILES.iterdir()))
+        names = sorted(path.name for path in PROFILES.iterdir())
         raise InputError(
-            "no such profile", found=profile, expected=f"a folder with config.yaml, or {names}"
+            "no such profile",
+            found=profile,
+            expected=f"a folder with config.yaml, or {', '.join(names)}",
+            remedy=did_you_mean(profile, names),
         )
     file = folder / "config.yaml"
     settings = read_yaml(file)

@@ -29,7 +29,8 @@ from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.evaluation.scoring import image_shards, score_matrix
 from itm_core.experiments.prepare import encode
-from itm_core.experiments.run import Run, RunState
+from itm_core.experiments.run import Run
+from itm_core.experiments.run_folder import RunState
 from itm_core.files import read_json, whole_file, write_json
 
 JOB, DONE = "job.json", "metrics.json"

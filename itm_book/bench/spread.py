@@ -5,7 +5,7 @@ differ in nothing else end in different weights. A *rounding variant* changes on
 precision of sums; most variants imitate another processor on this one. Rows are recorded as soon
 as they are measured, and recorded trainings are not repeated.
 
-Page: "Why is my number lower?".
+Page: "The same seed on another machine".
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ def measure(settings: StepSettings) -> StepTiming:
     optimiser = make_optimiser(matcher, recipe.training)
     batch = random_batch(settings.batch, width, device)
     before = peak_bytes(device)
-    repeats = settings.repeats or REPEATS[device.type]
+    repeats = settings.repeats or REPEATS.get(device.type, REPEATS["cuda"])
     times = [_seconds(matcher, optimiser, batch, recipe, settings) for _ in range(1 + repeats)]
     return StepTiming(
         recipe=settings.recipe,
@@ -174,8 +174,8 @@ def _seconds(
 
 
 def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.get_device_module(device.type).synchronize()
 
 
 def random_batch(size: int, width: int, device: torch.device) -> Batch:

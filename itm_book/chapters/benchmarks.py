@@ -10,11 +10,13 @@ Page: "What it costs".
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from IPython.display import HTML
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
@@ -24,6 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from itm_book.bench.growth import exponent
 from itm_book.datasets.run_features import run_features
 from itm_book.figures.style import FAINT, INK, RIGHT, colour_of, finished, styled
+from itm_book.tables import sentences
 from itm_book.tables.run_links import linked, marked
 from itm_core.data.dataset import Split
 from itm_core.evaluation import retrieval
@@ -84,7 +87,7 @@ def timing_chart(rows: pd.DataFrame) -> Figure:
         axes.set(xscale="log", xlabel="seconds (median), left is better")
         axes.grid(axis="x", color=FAINT, alpha=0.2)
         axes.margins(y=0.1)
-        figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+        figure.legend(loc="outside lower center", ncols=2, fontsize=8.5)
         return finished(figure)
 
 
@@ -110,8 +113,26 @@ def scaling_chart(rows: pd.DataFrame) -> Figure:
             axes.set_xticks(sorted(set(rows["images"])))
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.tick_params(axis="x", labelrotation=30)
-        left.legend(fontsize=8)
+        left.legend(fontsize=8.5)
         return finished(figure)
+
+
+def finding(recorded: pd.DataFrame) -> HTML:
+    """Return how much faster than the loop over captions the methods are, in words.
+
+    ``recorded`` are rows of `bench.record.scoring_rows` of one machine, size and precision.
+    """
+    if recorded.empty:
+        return sentences.finding("no timing is recorded yet.")
+    ordered = recorded.sort_values("times_reference")
+    slow, fast = ordered.iloc[0], ordered.iloc[-1]
+    return sentences.finding(
+        f"at the published size, scoring takes between {recorded['times_floor'].min():.1f} and "
+        f"{recorded['times_floor'].max():.1f} times what its products alone would take, and is "
+        f"{slow['times_reference']:.1f} ({escape(str(slow['method']))}) to "
+        f"{fast['times_reference']:.1f} times ({escape(str(fast['method']))}) as fast as a loop "
+        "over captions."
+    )
 
 
 # --- targets

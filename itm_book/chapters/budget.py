@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from html import escape
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from IPython.display import Markdown
+from IPython.display import HTML, Markdown
 
 from itm_book.records import results
 from itm_book.records.grids import Grid, Size
 from itm_book.records.results import Result, Results
-from itm_book.tables import comparison
+from itm_book.tables import comparison, sentences
+from itm_book.tables.report import behind_switch
 from itm_book.tables.run_links import linked
 from itm_core.evaluation.statistics import spearman
 from itm_core.experiments import recipes
@@ -44,6 +46,7 @@ PINNED = 0.02  # a loss this close to 2 * margin * batch is that of equal scores
 FLICKR30K, FLICKR8K = 29_000, 6_000  # training photographs of their usual splits
 PER_IMAGE = 5  # captions of a photograph, in Flickr8k and Flickr30K
 NOT_RUN = "not run"
+OVER_SEEDS = "95 % interval over seeds"
 
 
 def every_result(runs: Results) -> Iterator[Result]:
@@ -171,6 +174,14 @@ def _both(runs: Results, name: str, host: str) -> dict[str, Any]:
     return {"rsum": mean[0], "host_rsum": mean[1], "differences": differences}
 
 
+def finding(table: pd.DataFrame) -> HTML:
+    """Return for each comparison of `gains_by_setting` its range over budgets, in words."""
+    parts = []
+    for name, rows in tested(table).groupby("comparison", sort=False):
+        parts.append(f"<em>{escape(str(name))}</em>, {sentences.tally(rows, 'budgets')}")
+    return sentences.finding(f"for {'; for '.join(parts)}." if parts else "no budget is recorded.")
+
+
 def tested(table: pd.DataFrame) -> pd.DataFrame:
     """Return the budgets of `gains_by_setting` that were run, each once."""
     return table[table["seeds"] > 0].drop_duplicates("name")
@@ -189,30 +200,30 @@ def readable(table: pd.DataFrame, collapsed: Iterable[str] = ()) -> pd.DataFrame
     rows = [_readable_row(row, pinned) for row in pd.concat([middle, others]).to_dict("records")]
     shown = pd.DataFrame(rows)
     places = [list(row) for row in pd.concat([middle, others])["runs"]]
-    return linked(shown, {"gain in rSum": places})
+    return behind_switch(linked(shown, {"gain in rSum": places}), ["seeds", OVER_SEEDS, "p"])
 
 
 def _readable_row(row: Mapping[Hashable, Any], collapsed: set[str]) -> dict[str, str]:
     middle, seeds = row["setting"] == MIDDLE, int(row["seeds"])
     cells = {"setting": row["setting"], "value": "" if middle else f"{row['value']:g}"}
-    cells["seeds"] = str(seeds) if seeds else NOT_RUN
     if not seeds:
-        empty = ("host's rSum", "rSum", "gain in rSum", "over seeds", "p", "effect", "collapsed")
-        return cells | dict.fromkeys(empty, "")
+        names = ("gain in rSum", "rSum", "host's rSum", "collapsed", "seeds", OVER_SEEDS, "p")
+        return cells | {"effect": NOT_RUN} | dict.fromkeys(names, "")
     interval = f"[{row['seeds_low']:+.1f}, {row['seeds_high']:+.1f}]"
     sides = [[place in collapsed for place in side] for side in _sides(row)]
     return cells | {
-        "host's rSum": f"{row['host_rsum']:.1f}",
-        "rSum": f"{row['rsum']:.1f}",
-        "gain in rSum": f"{row['gain']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]",
-        "over seeds": interval if seeds > 1 else "",
-        "p": comparison.p_value(row["p"]),
         "effect": row["effect"],
+        "gain in rSum": comparison.gain_text(row),
+        "rSum": f"{row['rsum']:.1f}",
+        "host's rSum": f"{row['host_rsum']:.1f}",
         "collapsed": ", ".join(
             f"{sum(side)} of {seeds} {name}"
             for name, side in zip(("", "(host)"), sides, strict=True)
             if any(side)
         ).strip(),
+        "seeds": str(seeds),
+        OVER_SEEDS: interval if seeds > 1 else "",
+        "p": comparison.p_value(row["p"]),
     }
 
 

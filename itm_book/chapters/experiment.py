@@ -5,8 +5,12 @@ Page: "One experiment".
 
 from __future__ import annotations
 
-import pandas as pd
+from html import escape
 
+import pandas as pd
+from IPython.display import HTML
+
+from itm_book.tables import sentences
 from itm_core.data.dataset import Dataset
 from itm_core.experiments.runs import Run
 
@@ -34,3 +38,14 @@ def facts(run: Run, data: Dataset) -> pd.DataFrame:
             f"imported from {run.imported['file']}, SHA-256 {run.imported['sha256'][:12]}…"
         )
     return pd.DataFrame({"": rows.keys(), "value": rows.values()})
+
+
+def finding(run: Run, data: Dataset) -> HTML:
+    """Return rSum with its interval, and R@1 in both directions, of a run."""
+    low, high = run.metrics["intervals"]["rsum"]
+    return sentences.finding(
+        f"{escape(run.recipe.name)} has an rSum of {run.metrics['rsum']:.1f} "
+        f"[{low:.1f}, {high:.1f}] on the test split of {escape(data.name)}. A relevant item is "
+        f"first for {run.metrics['t2i_r1']:.1f} % of the captions and "
+        f"{run.metrics['i2t_r1']:.1f} % of the images."
+    )

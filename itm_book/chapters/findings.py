@@ -7,19 +7,17 @@ Page: "What we found".
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
 from itm_book.records import grids, results
-from itm_book.tables import claims, comparison, orderings, published_order, report
-from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts
-from itm_book.tables.labels import NONE_FOUND, VERDICTS
+from itm_book.tables import claims, comparison, orderings, published_order, report, sentences
+from itm_book.tables.claims import Verdicts
+from itm_book.tables.notes import Note, with_note
 from itm_book.tables.verdicts import Judgement
 
 PAGES = {"RCAR": "rcar", "CHAN": "chan", "CCR and CCS": "contrastive"}  # of each paper
@@ -90,32 +88,19 @@ def table(found: Found) -> HTML:
     """Return a line for each claim, a link to its chapter: both verdicts and one number."""
     shown = [
         {
-            "claim": report.with_note(_claim(row), report.Note(link=f"{PAGES[row.paper]}.html")),
+            "claim": with_note(_claim(row), Note(link=f"{PAGES[row.paper]}.html")),
             **{f"on {name}": _noted(judged) for name, judged in row.on.items()},
-            "median gain": _median(row),
+            "median gain": sentences.median_gain(row),
         }
         for row in found.verdicts
     ]
     every = report.claims(shown)
-    every.attrs["wrap"] = list(every)
     return report.html(every, f"Every claim of the three papers: {found.status}")
 
 
-def words(judged: Judgement) -> str:
-    """Return the label of a verdict; of no effect, also the gain that would have been seen.
-
-    >>> words(Judgement(verdict="no effect found", label="no effect found", evidence="", seeds="3",
-    ...                 detectable="49 to 51"))
-    'no effect found (3 seeds would have shown a gain of 49 to 51)'
-    """
-    if judged.verdict != NONE_FOUND or not judged.detectable:
-        return judged.label
-    return f"{judged.label} ({judged.seeds} seeds would have shown a gain of {judged.detectable})"
-
-
 def _noted(judged: Judgement) -> str:
-    note = report.Note(judged.evidence, uncommitted=judged.uncommitted)
-    return report.with_note(words(judged), note)
+    note = Note(judged.evidence, uncommitted=judged.uncommitted)
+    return with_note(sentences.words(judged), note)
 
 
 def _claim(row: Verdicts) -> str:
@@ -123,23 +108,10 @@ def _claim(row: Verdicts) -> str:
     return f"{row.paper}: {row.claim.text}{subject}"
 
 
-def _median(row: Verdicts) -> str:
-    """Return the median gain of a claim's rows, on photographs if they are recorded there."""
-    unit = "rSum" if row.claim.measure == claims.GAIN else "points"
-    for name in (PHOTOGRAPHS, SCENES):
-        if gains := row.on[name].gains:
-            rows = f", {len(gains)} rows" if len(gains) > 1 else ""
-            return f"{np.median(gains):+.1f} {unit} ({name}{rows})"
-    return ""
-
-
-def counts(found: Found) -> HTML:
-    """Return a sentence with the number of claims by verdict on each dataset."""
-    parts = []
-    for name in (SCENES, PHOTOGRAPHS):
-        seen = Counter(row.on[name].verdict for row in found.verdicts)
-        parts.append(f"on {name} " + ", ".join(f"{seen[v]} {v}" for v in VERDICTS if seen[v]))
-    return HTML(f"<p>Of {len(found.verdicts)} claims: {'; '.join(parts)}.</p>")
+def finding(found: Found) -> HTML:
+    """Return the number of claims by verdict on each dataset, as the finding of the page."""
+    rows = found.verdicts
+    return sentences.finding(f"of {len(rows)} claims, {sentences.by_verdict(rows)}.")
 
 
 # --- the cover ---------------------------------------------------------------------------------
@@ -153,9 +125,9 @@ def summary(found: Found) -> HTML:
 
 
 def _line(row: Verdicts) -> str:
-    seen = "; ".join(f"on {name} <em>{escape(words(on))}</em>" for name, on in row.on.items())
+    seen = sentences.on_each(row)
     link = f'<a href="../notebooks/{PAGES[row.paper]}.html">{escape(_claim(row))}</a>'
-    median = _median(row)
+    median = sentences.median_gain(row)
     return f"<strong>{link}?</strong> {seen}{f'; {median}' * bool(median)}."
 
 

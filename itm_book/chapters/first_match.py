@@ -6,12 +6,15 @@ Page: "First match".
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 
 from itm_book.datasets.run_features import run_features
 from itm_book.pairs.pair_records import PairRecord, pair_record
+from itm_book.tables import sentences
 from itm_core.data.dataset import Split
 from itm_core.evaluation.scoring import score_matrix
 from itm_core.experiments.prepare import encode
@@ -70,6 +73,15 @@ def leads(scores: np.ndarray, split: Split) -> pd.DataFrame:
             "margin": [f"{value:+.3f}" for value in margin],
             "rank": ranks,
         }
+    )
+
+
+def finding(name: str, scores: np.ndarray, split: Split) -> HTML:
+    """Return for how many of the first images their first caption ranks them first."""
+    ranks = leads(scores, split)["rank"]
+    return sentences.finding(
+        f"{escape(name)} ranks the right photograph first for {(ranks == 1).sum()} of "
+        f"{len(ranks)} sentences, among {len(scores)} photographs."
     )
 
 

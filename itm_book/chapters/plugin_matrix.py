@@ -5,11 +5,15 @@ Page: "Plug-ins on hosts".
 
 from __future__ import annotations
 
-import pandas as pd
+from html import escape
 
+import pandas as pd
+from IPython.display import HTML
+
+from itm_book.tables import sentences
 from itm_book.tables.comparison import plugin_names
 from itm_book.tables.labels import GAIN, LOSS, NO_EFFECT, UNTESTABLE
-from itm_book.tables.report import Note, noted
+from itm_book.tables.notes import Note, noted
 from itm_book.tables.run_links import uncommitted
 
 
@@ -38,3 +42,12 @@ def tally(gains: pd.DataFrame) -> pd.DataFrame:
         notes.append(Note(uncommitted=uncommitted(part["runs"])))
     table = noted(pd.DataFrame(rows), {"mean gain in rSum": notes})
     return table if table["not testable"].any() else table.drop(columns="not testable")
+
+
+def finding(gains: pd.DataFrame) -> HTML:
+    """Return how many gains of `comparison.gains` are significant, and the largest one."""
+    best = gains.loc[gains["gain"].idxmax()]
+    return sentences.finding(
+        f"{sentences.tally(gains, 'plug-ins on hosts')}. The largest gain is that of "
+        f"<em>{escape(best['name'])}</em>, {best['effect']} with {best['seeds']} seeds."
+    )

@@ -6,13 +6,15 @@ Page: "The gallery: what is found, and why".
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 
 from itm_book.search.searcher import BEST, Searcher, SearchResult
-from itm_book.tables import report
+from itm_book.tables import report, sentences
 from itm_core.data.dataset import Split
 from itm_core.evaluation.statistics import spearman
 
@@ -23,6 +25,19 @@ def of_captions(
     """Return for each image what its first caption finds, by every method."""
     texts = [split.captions[split.place(image, 0)] for image in images]
     return [[search.images_for(text) for search in searchers] for text in texts]
+
+
+def finding(searchers: Sequence[Searcher], split: Split, images: Sequence[int]) -> HTML:
+    """Return for how many images their first caption finds them first, by every method."""
+    found = of_captions(searchers, split, images)
+    counts = [
+        f"{escape(search.name)} for {sum(row[k].rank == 1 for row in found)}"
+        for k, search in enumerate(searchers)
+    ]
+    return sentences.finding(
+        f"of {len(images)} sentences, the right picture is found first by "
+        f"{' and by '.join(counts)}."
+    )
 
 
 def of_images(searchers: Sequence[Searcher], images: Sequence[int]) -> list[list[SearchResult]]:
@@ -47,5 +62,4 @@ def agreement(searchers: Sequence[Searcher], sentences: Sequence[str]) -> pd.Dat
             row |= {"rank correlation": "" if np.isnan(correlation) else f"{correlation:.3f}"}
             rows.append(row)
     table = pd.DataFrame(rows)
-    table.attrs["wrap"] = ["first sentence", "second sentence"]
     return table

@@ -6,14 +6,17 @@ Page: "Scenes, the dataset card".
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython.display import HTML
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from itm_book.figures.style import finished, styled
+from itm_book.tables import sentences
 from itm_core.data.dataset import Split
 from itm_core.evaluation import retrieval
 
@@ -34,6 +37,16 @@ def controls_table(scores: Mapping[str, np.ndarray], chance: Mapping[str, float]
     chance_row: dict[str, object] = {"matcher": "chance"}
     chance_row |= {_title(key): f"{chance[key]:.1f}" for key in RECALLS}
     return pd.DataFrame([*rows, chance_row])
+
+
+def finding(scores: Mapping[str, np.ndarray], chance: Mapping[str, float]) -> HTML:
+    """Return text to image R@1 of every control matcher and of chance."""
+    recalls = {name: retrieval.metrics(m, ties="mean").flat() for name, m in scores.items()}
+    shown = [f"{r['t2i_r1']:.1f} ({escape(name)})" for name, r in recalls.items()]
+    return sentences.finding(
+        f"text to image R@1 of the controls is {', '.join(shown)}, and "
+        f"{chance['t2i_r1']:.1f} by chance."
+    )
 
 
 def _title(key: str) -> str:

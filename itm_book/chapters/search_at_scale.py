@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from itm_book.figures.style import FAINT, INK, finished, styled
 from itm_book.search.two_stage import Ranking
+from itm_book.tables import sentences
 from itm_book.tables.run_links import marked
 
 SIZES = ("#0072b2", "#009e73", "#e69f00", "#d55e00")  # from small galleries to large ones
@@ -93,6 +95,19 @@ def by_gallery_size(curve: pd.DataFrame, recall: float = RECALL) -> pd.DataFrame
         ].to_numpy()
     shown["target"] = [target_status(row) for row in rows.to_dict("records")]
     return marked(shown, RECALLED, rows.get("commit", [None] * len(rows)))
+
+
+def finding(curve: pd.DataFrame) -> HTML:
+    """Return what the largest gallery of a record needs for the target recall, in words."""
+    row = reached(curve).iloc[-1]
+    exact = curve[(curve["gallery"] == row["gallery"]) & (curve["candidates"] >= row["gallery"])]
+    return sentences.finding(
+        f"among {row['gallery']:,} images, {row['candidates']:,} candidates keep "
+        f"{100 * row['recall']:.1f} % of the exact top ten and take {row['milliseconds']:.0f} ms "
+        f"per sentence ({row['processor_milliseconds']:.0f} ms of processor time); the exact "
+        f"ranking takes {exact.iloc[0]['milliseconds'] / 1000:.1f} s. Target, {RECALL:.0%} within "
+        f"{BUDGET:.0f} ms: {target_status(row.to_dict())}."
+    )
 
 
 def conditions(curve: pd.DataFrame) -> str:
@@ -180,7 +195,7 @@ def trade_off(table: pd.DataFrame, *, recall: float = 0.98, budget: float = 200.
         panels[0].set(ylabel="recall of the exact top ten", title="wall-clock time")
         panels[1].set(title="processor time")
         lines, names = panels[0].get_legend_handles_labels()
-        figure.legend(lines, names, loc="outside lower center", ncols=4, fontsize=8)
+        figure.legend(lines, names, loc="outside lower center", ncols=4, fontsize=8.5)
         return finished(figure)
 
 
@@ -205,7 +220,7 @@ def time_parts(table: pd.DataFrame, *, wanted: float = 0.98) -> Figure:
         axes.invert_yaxis()
         axes.set(xlabel="milliseconds per sentence (median of each part)")
         if len(rows):
-            figure.legend(loc="outside lower center", ncols=3, fontsize=8)
+            figure.legend(loc="outside lower center", ncols=3, fontsize=8.5)
         else:
             axes.text(0.5, 0.5, f"no gallery reached {wanted:.0%}", ha="center", color=INK)
         return finished(figure)
@@ -229,5 +244,5 @@ def score_distributions(scores: Mapping[str, np.ndarray]) -> Figure:
             shares = np.histogram(values, edges)[0] / values.size
             axes.stairs(shares, edges, color=colour, lw=1.6, label=name)
         axes.set(xlabel="score with a caption", ylabel="fraction of images")
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8.5)
         return finished(figure)

@@ -26,16 +26,15 @@ from itm_core.environment import describe, pick_device
 from itm_core.errors import InputError
 from itm_core.experiments.evaluate import write_metrics, write_test_scores
 from itm_core.experiments.prepare import Words, prepare
-from itm_core.experiments.run import (
+from itm_core.experiments.run import Run, load
+from itm_core.experiments.run_folder import (
     COMPLETE,
     CONFIG,
     IMPORT,
     VOCABULARY,
     WEIGHTS,
-    Run,
     RunState,
     damaged_config,
-    load,
     require_config,
 )
 from itm_core.experiments.runs import ROOT, configuration, folder_of
@@ -244,7 +243,7 @@ def scored(
         folder: what `importing.import_checkpoint` wrote.
         dataset: a loaded dataset, or a folder in the SCAN layout.
         vocabulary: a vocabulary file, as for `load_run`; empty for none.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``auto``, ``cpu`` or another one of torch.
 
     Raises `InputError` for a run that was trained here, and for weights or a vocabulary that do
     not fit the dataset.

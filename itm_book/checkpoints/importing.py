@@ -41,7 +41,7 @@ from itm_core.environment import describe
 from itm_core.errors import InputError
 from itm_core.experiments.prepare import build
 from itm_core.experiments.recipes import Recipe
-from itm_core.experiments.run import IMPORT, VOCABULARY, note_files
+from itm_core.experiments.run_folder import IMPORT, VOCABULARY, note_files
 from itm_core.experiments.weights import save_matcher
 from itm_core.files import sha256, write_json
 from itm_core.models import Matcher

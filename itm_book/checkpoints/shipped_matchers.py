@@ -14,7 +14,8 @@ from pathlib import Path
 from itm_book.checkpoints.imported_runs import load_run
 from itm_book.shipped import shipped
 from itm_core.errors import InputError, did_you_mean
-from itm_core.experiments.run import IMPORT, Run
+from itm_core.experiments.run import Run
+from itm_core.experiments.run_folder import IMPORT
 
 HOME = shipped("models")
 ORDER = ("scan-t2i", "rcar-t2i", "chan", "scan-t2i-ccr-ccs")  # of menus; all others come later

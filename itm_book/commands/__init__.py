@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-
 from itm_book.commands import (
     authors,
     bench,
@@ -11,14 +9,16 @@ from itm_book.commands import (
     data,
     gallery,
     grid,
+    lab,
     results,
     scenes,
     score,
     search,
 )
+from itm_core.command_parser import Commands
 
 
-def add(commands: argparse._SubParsersAction) -> None:
+def add(commands: Commands) -> None:
     """Add the commands of the book to ``itm``; each imports what it needs when it runs."""
-    for command in (scenes, data, grid, score, search, gallery, book, results, bench, authors):
+    for command in (scenes, data, grid, score, search, gallery, lab, book, results, bench, authors):
         command.add(commands)

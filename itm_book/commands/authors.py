@@ -7,28 +7,53 @@ from collections import Counter
 from pathlib import Path
 
 from itm_core import option_types
+from itm_core.command_parser import Commands, add_command
 from itm_core.errors import InputError, escaped
 
 
-def add(commands: argparse._SubParsersAction) -> None:
+def add(commands: Commands) -> None:
     """Add ``parity`` and ``import`` to the commands."""
-    command = commands.add_parser(
-        "parity", help="compare with reference numbers of the authors' implementations"
+    command = add_command(
+        commands,
+        "parity",
+        "compare with reference numbers of the authors' implementations",
+        _parity,
+        "itm parity tests/golden",
+        group="use the authors' files",
     )
-    command.add_argument("paths", type=option_types.path, nargs="+", metavar="DIR_OR_FILE")
-    command.set_defaults(run=_parity, group="use the authors' files")
-    command = commands.add_parser("import", help="convert a checkpoint of the authors, safely")
-    command.add_argument("checkpoint", type=option_types.path, metavar="CHECKPOINT")
     command.add_argument(
-        "--folder", type=option_types.path, help="default: data/imported/<its name>"
+        "paths",
+        type=option_types.path,
+        nargs="+",
+        metavar="DIR_OR_FILE",
+        help="files of reference numbers (.npz), or folders of them",
+    )
+    command = add_command(
+        commands,
+        "import",
+        "convert a checkpoint of the authors, safely",
+        _import,
+        "itm import model_best.pth.tar --vocabulary f30k_precomp_vocab.json",
+        group="use the authors' files",
+    )
+    command.add_argument(
+        "checkpoint",
+        type=option_types.path,
+        metavar="CHECKPOINT",
+        help="a file of the authors' code, such as model_best.pth.tar",
+    )
+    command.add_argument(
+        "--folder",
+        type=option_types.path,
+        metavar="DIR",
+        help="the folder to write; default: data/imported/<its name>",
     )
     command.add_argument(
         "--vocabulary",
         type=option_types.path,
         metavar="FILE",
-        help="of the authors, to be kept with it",
+        help="the authors' vocabulary, which is kept with it",
     )
-    command.set_defaults(run=_import, group="use the authors' files")
 
 
 def _parity(options: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from itm_core import option_types
+from itm_core.command_parser import Commands, add_command, add_device, add_parts, add_root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,107 +20,244 @@ if TYPE_CHECKING:
 COUNT = option_types.whole(most=10**7)  # a hundred times the largest datasets
 
 
-def add(commands: argparse._SubParsersAction) -> None:
+def add(commands: Commands) -> None:
     """Add ``bench`` to the commands."""
-    outer = commands.add_parser("bench", help="measure speed and memory; check the record")
-    outer.set_defaults(group="read and record")
-    inner = outer.add_subparsers(required=True, metavar="PART")
-    command = inner.add_parser("scoring", help="each method, its naive reference, the bare product")
-    _scoring_options(command)
-    command.set_defaults(run=_scoring)
-    command = inner.add_parser("growth", help="time and memory as the gallery grows")
-    command.add_argument("--methods", nargs="+", metavar="METHOD", default=["SCAN t2i", "CHAN"])
-    command.add_argument("--images", nargs="+", type=COUNT, help="default: 1000 to 16000")
-    command.add_argument("--captions", type=COUNT, default=50)
-    _shared_options(command)
-    command.set_defaults(run=_growth)
-    command = inner.add_parser("training", help="time and memory of a training step")
-    command.add_argument("recipes", nargs="*", metavar="RECIPE", help="default: one of each kind")
-    command.add_argument(
-        "--batch", type=option_types.whole(2, 10**7), default=128, help="pairs; default 128"
+    inner = add_parts(
+        commands,
+        "bench",
+        "measure speed and memory; check the record",
+        "itm bench scoring --methods CHAN --captions 100",
+        group="read and record",
     )
-    command.add_argument("--repeats", type=COUNT, help="default: 3 on a CPU, 20 on CUDA")
-    command.add_argument("--precision", default="float32", help="float32 or tf32")
-    command.add_argument("--tile", type=COUNT, help="largest tensor of a tile, in floats")
-    _shared_options(command)
-    command.set_defaults(run=_training)
-    command = inner.add_parser("spread", help="one training under several rounding variants")
+    command = add_command(
+        inner,
+        "scoring",
+        "time each method, its naive reference, and the bare product",
+        _scoring,
+        'itm bench scoring --methods "SCAN t2i" CHAN --images 100 --captions 100',
+    )
+    _scoring_options(command)
+    command = add_command(
+        inner,
+        "growth",
+        "measure time and memory as the gallery grows",
+        _growth,
+        "itm bench growth --methods CHAN --images 1000 2000",
+    )
+    _growth_options(command)
+    command = add_command(
+        inner,
+        "training",
+        "measure time and memory of a training step",
+        _training,
+        "itm bench training scan-t2i-mean-f30k --batch 32 --repeats 3",
+    )
+    _training_options(command)
+    command = add_command(
+        inner,
+        "spread",
+        "repeat one training under several rounding variants",
+        _spread,
+        "itm bench spread scan-t2i-mean-smoke --seeds 0",
+    )
     _spread_options(command)
-    command.set_defaults(run=_spread)
-    for name, (text, add_options) in OTHERS.items():
-        command = inner.add_parser(name, help=text)
-        add_options(command)
-        command.set_defaults(run=_other, part=name)
+    for name, (text, add_options, example) in OTHERS.items():
+        add_options(add_command(inner, name, text, _other, example, part=name))
 
 
 def _scoring_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--methods", nargs="+", metavar="METHOD", help="default: all")
+    _methods_option(command, "all")
     for name, value, text in (
         ("images", 100, "number of images"),
         ("captions", 500, "number of captions; MSCOCO 5K is --images 5000 --captions 25000"),
-        ("width", 1024, "D"),
-        ("similarity", 256, "K"),
+        ("width", 1024, "D, the width of regions and words"),
+        ("similarity", 256, "K, the width of similarity vectors"),
         ("reference-captions", 500, "number of captions on which the reference is timed"),
     ):
-        command.add_argument(
-            f"--{name}", type=COUNT, default=value, help=f"{text}; default {value}"
-        )
-    command.add_argument("--repeats", type=COUNT, help="default: 7, for slow methods 3")
-    command.add_argument("--precision", default="float32", help="float32, tf32 or bfloat16")
+        _count_option(command, f"--{name}", value, text)
+    _repeats_option(command, "7, for slow methods 3")
+    command.add_argument(
+        "--precision", default="float32", help="float32, tf32 or bfloat16; default: float32"
+    )
     command.add_argument("--compile", action="store_true", help="also time ours compiled by torch")
     command.add_argument("--check", action="store_true", help="fail when slower than the record")
     _shared_options(command)
 
 
+def _growth_options(command: argparse.ArgumentParser) -> None:
+    _methods_option(command, "SCAN t2i and CHAN", ["SCAN t2i", "CHAN"])
+    command.add_argument(
+        "--images",
+        nargs="+",
+        type=COUNT,
+        metavar="N",
+        help="sizes of the gallery; default: 1000 to 16000",
+    )
+    _count_option(command, "--captions", 50, "number of captions")
+    _shared_options(command)
+
+
+def _training_options(command: argparse.ArgumentParser) -> None:
+    _recipes_argument(command)
+    command.add_argument(
+        "--batch",
+        type=option_types.whole(2, 10**7),
+        default=128,
+        metavar="N",
+        help="pairs of a step; default: 128",
+    )
+    _repeats_option(command, "3 on a CPU, 20 on a GPU")
+    command.add_argument("--precision", default="float32", help="float32 or tf32; default: float32")
+    command.add_argument(
+        "--tile", type=COUNT, metavar="N", help="largest tensor of a tile, in floats"
+    )
+    _shared_options(command)
+
+
 def _loading_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--images", type=COUNT, default=113_287)
-    command.add_argument("--batches", type=COUNT, default=300)
-    command.add_argument("--steps", type=COUNT, default=5)
-    command.add_argument("--recipe", default="scan-t2i-mean-coco")
-    command.add_argument("--device", default="cpu")
-    command.add_argument("--feature-cache", default="auto", help="auto, never or float16")
+    _count_option(command, "--images", 113_287, "of the training split, as MSCOCO has them")
+    _count_option(command, "--batches", 300, "number of batches that are loaded")
+    _count_option(command, "--steps", 5, "number of training steps that are timed")
+    command.add_argument(
+        "--recipe",
+        default="scan-t2i-mean-coco",
+        help="a name from `itm recipes`; default: scan-t2i-mean-coco",
+    )
+    add_device(command, "cpu")
+    command.add_argument(
+        "--feature-cache", default="auto", help="auto, never or float16; default: auto"
+    )
     command.add_argument("--dense", action="store_true", help="random features, not a sparse file")
     command.add_argument(
-        "--folder", type=option_types.path, help="for the file; default: a temporary folder"
+        "--folder",
+        type=option_types.path,
+        metavar="DIR",
+        help="for the file; default: a temporary folder",
     )
 
 
 def _search_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--images", type=COUNT, default=1_000_000)
-    command.add_argument("--queries", type=COUNT, default=100)
-    command.add_argument("--pictures", type=COUNT, default=16_000)
-    command.add_argument("--recipe", default="scan-t2i-mean-smoke")
-    command.add_argument("--kind", default="float16", help="float32, float16 or int8")
-    command.add_argument("--threads", type=option_types.threads, default=2)
-    command.add_argument("--folder", type=option_types.path, default=Path("data/search"))
+    _count_option(command, "--images", 1_000_000, "of the largest gallery")
+    _count_option(command, "--queries", 100, "sentences that are searched with")
+    _count_option(
+        command, "--pictures", 16_000, "that are rendered; others are made of their parts"
+    )
+    command.add_argument(
+        "--recipe",
+        default="scan-t2i-mean-smoke",
+        help="a name from `itm recipes`; default: scan-t2i-mean-smoke",
+    )
+    command.add_argument(
+        "--kind", default="float16", help="of regions: float32, float16 or int8; default: float16"
+    )
+    command.add_argument(
+        "--threads", type=option_types.threads, default=2, metavar="N", help="of a CPU; default: 2"
+    )
+    command.add_argument(
+        "--folder",
+        type=option_types.path,
+        default=Path("data/search"),
+        metavar="DIR",
+        help="of the gallery; default: data/search",
+    )
 
 
 def _spread_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("recipes", nargs="*", metavar="RECIPE", help="default: one of each kind")
-    command.add_argument("--dataset", type=option_types.path, default=Path("data/scenes-small"))
+    _recipes_argument(command)
     command.add_argument(
-        "--seeds", nargs="+", type=option_types.seed, default=[0, 1, 2], metavar="SEED"
+        "--dataset",
+        type=option_types.path,
+        default=Path("data/scenes-small"),
+        metavar="DIR",
+        help="a folder in the SCAN layout; default: data/scenes-small",
     )
-    command.add_argument("--variants", nargs="+", metavar="VARIANT", help="default: all")
-    command.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", dest="changes")
     command.add_argument(
-        "--root", type=option_types.path, default=Path("data/runs-spread"), help="of the runs"
+        "--seeds",
+        nargs="+",
+        type=option_types.seed,
+        default=[0, 1, 2],
+        metavar="SEED",
+        help="of the trainings; default: 0 1 2",
     )
-    command.add_argument("--record", action="store_true", help="write to data/results/")
+    command.add_argument(
+        "--variants", nargs="+", metavar="VARIANT", help="of the rounding; default: all"
+    )
+    command.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="PART.KEY=VALUE",
+        dest="changes",
+        help="change settings of the recipes, e.g. training.epochs=1",
+    )
+    add_root(command, "data/runs-spread")
+    _record_option(command)
 
 
 OTHERS = {
-    "loading": ("time and memory of loading a large training split", _loading_options),
-    "search": ("search in two stages, up to a million images", _search_options),
+    "loading": (
+        "measure time and memory of loading a large training split",
+        _loading_options,
+        "itm bench loading --images 1000 --batches 5",
+    ),
+    "search": (
+        "measure the search in two stages, up to a million images",
+        _search_options,
+        "itm bench search --images 20000 --queries 10",
+    ),
 }
 
 
-def _shared_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--device", default="cpu", help="cpu or cuda")
+def _count_option(command: argparse.ArgumentParser, name: str, value: int, text: str) -> None:
     command.add_argument(
-        "--threads", type=option_types.threads, default=os.cpu_count(), help="of a CPU"
+        name, type=COUNT, default=value, metavar="N", help=f"{text}; default: {value}"
     )
+
+
+def _methods_option(
+    command: argparse.ArgumentParser, default: str, value: list[str] | None = None
+) -> None:
+    command.add_argument(
+        "--methods",
+        nargs="+",
+        metavar="METHOD",
+        default=value,
+        help=f'such as "SCAN t2i" or CHAN; default: {default}',
+    )
+
+
+def _recipes_argument(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "recipes",
+        nargs="*",
+        metavar="RECIPE",
+        help="names from `itm recipes`; default: one of each kind",
+    )
+
+
+def _repeats_option(command: argparse.ArgumentParser, default: str) -> None:
+    command.add_argument(
+        "--repeats",
+        type=COUNT,
+        metavar="N",
+        help=f"measurements, of which the median counts; default: {default}",
+    )
+
+
+def _record_option(command: argparse.ArgumentParser) -> None:
     command.add_argument("--record", action="store_true", help="write to data/results/")
+
+
+def _shared_options(command: argparse.ArgumentParser) -> None:
+    add_device(command, "cpu")
+    command.add_argument(
+        "--threads",
+        type=option_types.threads,
+        default=os.cpu_count(),
+        metavar="N",
+        help="of a CPU; default: one for each core",
+    )
+    _record_option(command)
 
 
 def _scoring(options: argparse.Namespace) -> int:

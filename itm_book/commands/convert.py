@@ -9,14 +9,19 @@ import argparse
 from pathlib import Path
 
 from itm_core import option_types
+from itm_core.command_parser import Commands, add_command
 
 ENTITIES = Path("data/flickr30k-entities")
 
 
-def add(commands: argparse._SubParsersAction) -> None:
+def add(commands: Commands) -> None:
     """Add ``convert``, ``entities`` and ``coverage`` to the commands of ``itm data``."""
-    command = commands.add_parser(
-        "convert", help="convert region features (.tsv, .npz, .npy, .h5, LMDB) to the SCAN layout"
+    command = add_command(
+        commands,
+        "convert",
+        "convert region features (.tsv, .npz, .npy, .h5, LMDB) to the SCAN layout",
+        _convert,
+        "itm data convert trainval_resnet101.tsv data/coco --captions dataset_coco.json",
     )
     command.add_argument(
         "source",
@@ -52,31 +57,45 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="keep the first N regions of an image, in the order of the source; default: all",
     )
     command.add_argument("--split", help="train, dev or test, if the caption file has no splits")
-    command.set_defaults(run=_convert)
-    command = commands.add_parser(
-        "entities", help="write the boxes that words refer to, from Flickr30K Entities"
+    command = add_command(
+        commands,
+        "entities",
+        "write the boxes that words refer to, from Flickr30K Entities",
+        _entities,
+        "itm data entities data/flickr8k-regions --split test",
     )
     command.add_argument(
-        "folder", type=option_types.path, metavar="DATASET", help="in the SCAN layout"
+        "folder", type=option_types.path, metavar="DATASET", help="a folder in the SCAN layout"
     )
     add_annotations(command)
     command.add_argument("--split", action="append", help="repeatable; default: train, dev, test")
-    command.add_argument("--words", default="heads", help="heads (of phrases) or phrases")
+    command.add_argument(
+        "--words", default="heads", help="heads (of phrases) or phrases; default: heads"
+    )
     command.add_argument(
         "--strict", action="store_true", help="refuse photographs without annotation"
     )
-    command.set_defaults(run=_entities)
-    command = commands.add_parser(
-        "coverage", help="the share of the boxes of phrases that the regions of a dataset cover"
+    command = add_command(
+        commands,
+        "coverage",
+        "measure the share of the boxes of phrases that the regions of a dataset cover",
+        _coverage,
+        "itm data coverage data/flickr8k-regions --split test --iou 0.5",
     )
     command.add_argument(
-        "folder", type=option_types.path, metavar="DATASET", help="with words, see `entities`"
+        "folder",
+        type=option_types.path,
+        metavar="DATASET",
+        help="with the files of itm data entities",
     )
-    command.add_argument("--split", default="test", help="default: test")
+    command.add_argument("--split", default="test", help="train, dev or test; default: test")
     command.add_argument(
-        "--iou", type=option_types.fraction, default=0.5, help="least IoU; default: 0.5"
+        "--iou",
+        type=option_types.fraction,
+        default=0.5,
+        metavar="X",
+        help="the least IoU that counts as covered; default: 0.5",
     )
-    command.set_defaults(run=_coverage)
 
 
 def add_annotations(command: argparse.ArgumentParser) -> None:

@@ -1,33 +1,36 @@
 """``itm data extractor``: train what makes regions and features of photographs.
 
-Page: "The data".
+Page: "From photographs to features".
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from itm_book.commands.convert import add_annotations
 from itm_core import option_types
+from itm_core.command_parser import Commands, add_command, add_data, add_device
 
 
-def add(commands: argparse._SubParsersAction) -> None:
+def add(commands: Commands) -> None:
     """Add ``extractor`` to the commands of ``itm data``."""
-    command = commands.add_parser(
-        "extractor", help="train the box scorer and the projection of region features"
+    command = add_command(
+        commands,
+        "extractor",
+        "train the box scorer and the projection of region features",
+        _extractor,
+        "itm data extractor data/extractor",
     )
     command.add_argument("out", type=option_types.path, metavar="DEST", help="the folder to write")
     add_annotations(command)
     command.add_argument(
-        "--epochs", type=option_types.whole(), help="of the box scorer; default: 4"
+        "--epochs", type=option_types.whole(), metavar="N", help="of the box scorer; default: 4"
     )
-    command.add_argument("--seed", type=option_types.seed, help="default: 0")
-    command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     command.add_argument(
-        "--data", type=option_types.path, default=Path("data"), help="folder of datasets"
+        "--seed", type=option_types.seed, metavar="N", help="of the training; default: 0"
     )
-    command.set_defaults(run=_extractor)
+    add_device(command)
+    add_data(command)
 
 
 def _extractor(options: argparse.Namespace) -> int:

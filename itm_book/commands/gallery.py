@@ -9,22 +9,39 @@ import argparse
 
 from itm_book.commands.search import add_computing, computing
 from itm_core import option_types
+from itm_core.command_parser import Commands, Run, add_command, add_parts
+
+EXAMPLE = "data/galleries/my-photographs"
 
 
-def add(commands: argparse._SubParsersAction) -> None:
+def add(commands: Commands) -> None:
     """Add ``gallery`` with its own commands."""
-    command = commands.add_parser(
-        "gallery", help="add, remove and list photographs of a gallery; export its numbers"
+    parts = add_parts(
+        commands,
+        "gallery",
+        "add, remove and list photographs of a gallery; export its numbers",
+        f"itm gallery list {EXAMPLE}",
+        group="search your pictures",
     )
-    command.set_defaults(group="search your pictures")
-    parts = command.add_subparsers(required=True, metavar="WHAT")
-    part = _part(parts, "list", "print the names of the images", _list)
-    part = _part(parts, "add", "add photographs, files or folders", _add)
-    part.add_argument("photographs", type=option_types.path, nargs="+", metavar="PHOTO")
+    _part(parts, "list", "print the names of the images", _list, "")
+    part = _part(parts, "add", "add photographs, files or folders", _add, "new-photographs dog.jpg")
+    part.add_argument(
+        "photographs",
+        type=option_types.path,
+        nargs="+",
+        metavar="PHOTO",
+        help="a file, or a folder with its subfolders",
+    )
     add_computing(part)
-    part = _part(parts, "remove", "remove photographs; their files are not touched", _remove)
-    part.add_argument("names", nargs="+", metavar="NAME", help="of itm gallery list, or a folder")
-    part = _part(parts, "export", "write embeddings, or scores with sentences", _export)
+    part = _part(
+        parts, "remove", "remove photographs; their files are not touched", _remove, "dog.jpg"
+    )
+    part.add_argument(
+        "names", nargs="+", metavar="NAME", help="as itm gallery list prints it, or a folder"
+    )
+    part = _part(
+        parts, "export", "write embeddings, or scores with sentences", _export, "embeddings.npz"
+    )
     part.add_argument(
         "out", type=option_types.path, metavar="FILE", help="ends in .npz or .parquet"
     )
@@ -36,15 +53,14 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
 
 
-def _part(
-    parts: argparse._SubParsersAction, name: str, text: str, run: object
-) -> argparse.ArgumentParser:
-    part = parts.add_parser(name, help=text)
-    part.add_argument("folder", type=option_types.path, metavar="GALLERY")
+def _part(parts: Commands, name: str, text: str, run: Run, example: str) -> argparse.ArgumentParser:
+    part = add_command(parts, name, text, run, f"itm gallery {name} {EXAMPLE} {example}".rstrip())
+    part.add_argument(
+        "folder", type=option_types.path, metavar="GALLERY", help="the folder that itm index wrote"
+    )
     part.add_argument(
         "--matcher", metavar="NAME", help="where the gallery's matcher is now, if it was moved"
     )
-    part.set_defaults(run=run)
     return part
 
 

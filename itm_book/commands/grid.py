@@ -3,44 +3,82 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from itm_book.records import grid_list
 from itm_core import option_types
+from itm_core.command_parser import (
+    Commands,
+    add_command,
+    add_data,
+    add_device,
+    add_root,
+    completed_by,
+)
 
 
-def add(commands: argparse._SubParsersAction) -> None:
+def add(commands: Commands) -> None:
     """Add ``grid`` to the commands."""
-    command = commands.add_parser("grid", help="list the grids, or run the cells of one")
-    command.add_argument("grid", nargs="?", metavar="GRID", help="a name, or a file of your own")
+    command = add_command(
+        commands,
+        "grid",
+        "list the grids, or run the cells of one",
+        _grid,
+        "itm grid",
+        "itm grid rcar --size smoke --seeds 0 --dry-run",
+        group="train and evaluate",
+    )
+    add_grids(command, "grid", "?")
     command.add_argument(
         "--size", default="smoke", help="one of the grid's sizes, which are listed; default: smoke"
     )
-    command.add_argument("--rows", nargs="+", metavar="ROW", help="default: all")
     command.add_argument(
-        "--seeds", nargs="+", type=option_types.seed, metavar="SEED", help="default: the size's"
+        "--rows", nargs="+", metavar="ROW", help="of the grid, which --dry-run lists; default: all"
     )
     command.add_argument(
-        "--workers", type=option_types.workers, help="cells at once; default: one for each core"
+        "--seeds",
+        nargs="+",
+        type=option_types.seed,
+        metavar="SEED",
+        help="of every row; default: those of the size",
     )
-    command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    command.add_argument("--profile", default="local", help="local, slurm, kubernetes or a folder")
     command.add_argument(
-        "--data", type=option_types.path, default=Path("data"), help="folder of datasets"
+        "--workers",
+        type=option_types.workers,
+        metavar="N",
+        help="cells at once; default: one for each core",
     )
-    command.add_argument(
-        "--root", type=option_types.path, default=Path("data/runs"), help="the run store"
-    )
+    add_device(command)
+    add_profile(command)
+    add_data(command)
+    add_root(command)
     command.add_argument("--dry-run", action="store_true", help="show what would be run")
-    command.set_defaults(run=_grid, group="train and evaluate")
+
+
+def add_grids(command: argparse.ArgumentParser, dest: str, count: str | None = None) -> None:
+    """Add the argument GRID."""
+    text = "a name from `itm grid`, or a file of your own (.yml)"
+    completed_by(
+        command.add_argument(dest, nargs=count, metavar="GRID", help=text),
+        lambda _prefix: grid_list.names(),
+    )
+
+
+def add_profile(command: argparse.ArgumentParser) -> None:
+    """Add ``--profile``: where the jobs of a batch run."""
+    command.add_argument(
+        "--profile",
+        default="local",
+        help="where jobs run: local, slurm, kubernetes, or a folder with Snakemake's config.yaml; "
+        "default: local",
+    )
 
 
 def _grid(options: argparse.Namespace) -> int:
-    from itm_book.records import grids
-
     if options.grid is None:
-        print("\n".join(grids.listing()))
+        print("\n".join(grid_list.lines()))
         return 0
     from itm_book.batch import engine, planning
+    from itm_book.records import grids
     from itm_core.extras import require
 
     if not options.dry_run:

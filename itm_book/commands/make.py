@@ -1,6 +1,6 @@
 """``itm data make``: region features of photographs.
 
-Page: "The data".
+Page: "From photographs to features".
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from itm_core import option_types
+from itm_core.command_parser import Commands, add_command, add_data, add_device
 
 if TYPE_CHECKING:
     from itm_book.photographs.backbones import Backbone
@@ -20,16 +21,24 @@ if TYPE_CHECKING:
 FLICKR8K = "flickr8k"
 
 
-def add(commands: argparse._SubParsersAction) -> None:
+def add(commands: Commands) -> None:
     """Add ``make`` to the commands of ``itm data``."""
-    command = commands.add_parser(
-        "make", help="make region features of photographs, in the SCAN layout"
+    command = add_command(
+        commands,
+        "make",
+        "make region features of photographs, in the SCAN layout",
+        _make,
+        "itm data make flickr8k",
+        "itm data make my-photographs --captions train=captions.json --workers 2",
     )
     command.add_argument(
         "what", metavar="WHAT", help=f"{FLICKR8K}, a folder of photographs, or a dataset with them"
     )
     command.add_argument(
-        "--out", type=option_types.path, metavar="DEST", help="default: data/<name>-regions"
+        "--out",
+        type=option_types.path,
+        metavar="DEST",
+        help="to write; default: data/<name>-regions",
     )
     command.add_argument(
         "--backbone",
@@ -52,9 +61,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--side",
         type=option_types.whole(most=10_000),
+        metavar="N",
         help="pixels of the longer side; default: 448 or 320",
     )
-    command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add_device(command)
     command.add_argument(
         "--skip-damaged", action="store_true", help="leave out photographs that cannot be read"
     )
@@ -65,10 +75,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="processes; default: one for each core, 1 on a GPU",
     )
     command.add_argument("--download", action="store_true", help="download a missing model")
-    command.add_argument(
-        "--data", type=option_types.path, default=Path("data"), help="folder of datasets"
-    )
-    command.set_defaults(run=_make)
+    add_data(command)
 
 
 def _make(options: argparse.Namespace) -> int:

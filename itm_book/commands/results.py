@@ -10,33 +10,33 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from itm_book.commands.grid import add_grids
 from itm_core import option_types
+from itm_core.command_parser import Commands, add_command, add_data, add_parts, add_root
 from itm_core.errors import InputError
 
 if TYPE_CHECKING:
     from itm_book.records.results import Result
 
 
-def add(commands: argparse._SubParsersAction) -> None:
+def add(commands: Commands) -> None:
     """Add ``results`` to the commands."""
-    outer = commands.add_parser("results", help="record results of runs in data/results/")
-    outer.set_defaults(group="read and record")
-    inner = outer.add_subparsers(required=True, metavar="COMMAND")
-    command = inner.add_parser(
-        "export",
-        help="record the finished runs of grids and their learning curves",
+    inner = add_parts(
+        commands,
+        "results",
+        "record results of runs in data/results/",
+        "itm results export rcar --size smoke",
+        group="read and record",
     )
-    command.add_argument("grids", nargs="+", metavar="GRID")
-    command.add_argument(
-        "--replace", action="store_true", help="also in the place of recorded runs that differ"
+    _add_export(inner)
+    command = add_command(
+        inner,
+        "judge",
+        "record how far the runs of a grid order pairs as people do",
+        _judge,
+        "itm results judge flickr8k --size record --annotations ExpertAnnotations.txt",
     )
-    command.add_argument("--record", type=option_types.path, help="default: data/results/runs.csv")
-    command.set_defaults(run=_export)
-    _add_places(command)
-    command = inner.add_parser(
-        "judge", help="record how far the runs of a grid order pairs as people do"
-    )
-    command.add_argument("grid", metavar="GRID")
+    add_grids(command, "grid")
     command.add_argument(
         "--annotations",
         type=option_types.path,
@@ -44,34 +44,75 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="FILE",
         help="Flickr8k's ExpertAnnotations.txt, or its .gz",
     )
-    command.add_argument("--over", default="", metavar="ROW", help="default: the first of the grid")
     command.add_argument(
-        "--record", type=option_types.path, help="default: data/results/judgements.csv"
+        "--over",
+        default="",
+        metavar="ROW",
+        help="the row that others are compared with; default: the first of the grid",
     )
-    command.set_defaults(run=_judge)
+    _add_record(command, "judgements.csv")
     _add_places(command)
-    command = inner.add_parser(
-        "attention", help="record how well the attention of a grid's runs finds people's boxes"
+    command = add_command(
+        inner,
+        "attention",
+        "record how well the attention of a grid's runs finds people's boxes",
+        _attention,
+        "itm results attention flickr8k --size record",
     )
-    command.add_argument("grid", metavar="GRID")
-    command.add_argument(
-        "--record", type=option_types.path, help="default: data/results/attention.csv"
-    )
-    command.set_defaults(run=_attention)
+    add_grids(command, "grid")
+    _add_record(command, "attention.csv")
     _add_places(command)
-    command = inner.add_parser(
+    command = add_command(
+        inner,
         "seal",
-        help="check every row of the record, and note rows and checksums of its files, after an "
+        "check every row of the record, and note rows and checksums of its files, after an "
         "edit or a merge",
+        _seal,
+        "itm results seal",
     )
-    command.add_argument("folder", type=option_types.path, nargs="?", help="default: data/results")
-    command.set_defaults(run=_seal)
+    command.add_argument(
+        "folder",
+        type=option_types.path,
+        nargs="?",
+        metavar="DIR",
+        help="the folder of the record; default: data/results",
+    )
     _add_ship(inner)
 
 
-def _add_ship(inner: argparse._SubParsersAction) -> None:
-    command = inner.add_parser(
-        "ship", help="write a finished run to data/models/ as float16 weights with a model card"
+def _add_export(inner: Commands) -> None:
+    command = add_command(
+        inner,
+        "export",
+        "record the finished runs of grids and their learning curves",
+        _export,
+        "itm results export rcar --size smoke",
+        "itm results export rcar --size smoke --replace",
+    )
+    add_grids(command, "grids", "+")
+    command.add_argument(
+        "--replace", action="store_true", help="also in the place of recorded runs that differ"
+    )
+    _add_record(command, "runs.csv")
+    _add_places(command)
+
+
+def _add_record(command: argparse.ArgumentParser, name: str) -> None:
+    command.add_argument(
+        "--record",
+        type=option_types.path,
+        metavar="FILE",
+        help=f"the table to write to; default: data/results/{name}",
+    )
+
+
+def _add_ship(inner: Commands) -> None:
+    command = add_command(
+        inner,
+        "ship",
+        "write a finished run to data/models/ as float16 weights with a model card",
+        _ship,
+        "itm results ship data/runs/flickr8k-regions/RECIPE/SEED-HASH my-matcher",
     )
     command.add_argument(
         "run_folder", type=option_types.path, metavar="RUN", help="the folder of the run"
@@ -81,26 +122,25 @@ def _add_ship(inner: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--dataset",
         type=option_types.path,
+        metavar="DIR",
         help="what it was trained on; default: its name in data/",
     )
     command.add_argument(
         "--terms", help="of the dataset, for the model card; default: those of `itm data list`"
     )
+    add_data(command)
     command.add_argument(
-        "--data", type=option_types.path, default=Path("data"), help="folder of datasets"
+        "--models",
+        type=option_types.path,
+        metavar="DIR",
+        help="the folder of matchers; default: data/models",
     )
-    command.add_argument("--models", type=option_types.path, help="default: data/models")
-    command.set_defaults(run=_ship)
 
 
 def _add_places(command: argparse.ArgumentParser) -> None:
     command.add_argument("--size", default="smoke", help="a size of the grid; default: smoke")
-    command.add_argument(
-        "--data", type=option_types.path, default=Path("data"), help="folder of datasets"
-    )
-    command.add_argument(
-        "--root", type=option_types.path, default=Path("data/runs"), help="the run store"
-    )
+    add_data(command)
+    add_root(command)
 
 
 def _replaced(whole: Sequence[Result], record: Path, replace: bool) -> list[str]:

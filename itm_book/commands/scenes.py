@@ -6,15 +6,31 @@ import argparse
 from pathlib import Path
 
 from itm_core import option_types
+from itm_core.command_parser import Commands, add_command, add_seed
 
 
-def add(commands: argparse._SubParsersAction) -> None:
+def add(commands: Commands) -> None:
     """Add ``scenes`` to the commands."""
-    command = commands.add_parser("scenes", help="make the embedded dataset")
-    command.add_argument("--preset", default="full", help="full, small or tiny (default: full)")
-    command.add_argument("--seed", type=option_types.seed, default=0)
-    command.add_argument("--folder", type=option_types.path, help="default: data/scenes[-PRESET]")
-    command.set_defaults(run=_scenes, group="get data")
+    command = add_command(
+        commands,
+        "scenes",
+        "make the embedded dataset of rendered pictures and captions",
+        _scenes,
+        "itm scenes --preset small",
+        group="get data",
+    )
+    command.add_argument(
+        "--preset",
+        default="full",
+        help="full (4,000 training pictures), small or tiny; default: full",
+    )
+    add_seed(command, "what is drawn")
+    command.add_argument(
+        "--folder",
+        type=option_types.path,
+        metavar="DIR",
+        help="the folder to write; default: data/scenes, or data/scenes-PRESET",
+    )
 
 
 def _scenes(options: argparse.Namespace) -> int:

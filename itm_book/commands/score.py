@@ -8,12 +8,22 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 
+from itm_book.commands.grid import add_profile
 from itm_core import option_types
+from itm_core.command_parser import Commands, add_command, add_device
 
 
-def add(commands: argparse._SubParsersAction) -> None:
+def add(commands: Commands) -> None:
     """Add ``score`` to the commands."""
-    command = commands.add_parser("score", help="score a split with one run, or with an ensemble")
+    command = add_command(
+        commands,
+        "score",
+        "score a split with one run, or with an ensemble",
+        score,
+        "itm score data/models/scan-t2i data/flickr8k-regions",
+        "itm score RUN OTHER_RUN data/f30k_precomp --split dev --shards 4",
+        group="train and evaluate",
+    )
     command.add_argument(
         "folders",
         type=option_types.path,
@@ -22,12 +32,15 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="a finished run or an imported checkpoint; scores of several are averaged",
     )
     command.add_argument(
-        "dataset", type=option_types.path, metavar="DATASET", help="in the SCAN layout"
+        "dataset", type=option_types.path, metavar="DATASET", help="a folder in the SCAN layout"
     )
-    command.add_argument("--split", default="test", help="default: test")
+    command.add_argument(
+        "--split", default="test", help="train, dev, test or one of your own; default: test"
+    )
     command.add_argument(
         "--out",
         type=option_types.path,
+        metavar="DIR",
         help="the folder of the results; default: one in data/scores",
     )
     command.add_argument(
@@ -58,11 +71,13 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="keep the best K, not the full matrix",
     )
     command.add_argument(
-        "--workers", type=option_types.workers, help="shards at once; default: one for each core"
+        "--workers",
+        type=option_types.workers,
+        metavar="N",
+        help="shards at once; default: one for each core",
     )
-    command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    command.add_argument("--profile", default="local", help="local, slurm, kubernetes or a folder")
-    command.set_defaults(run=score, group="train and evaluate")
+    add_device(command)
+    add_profile(command)
 
 
 def score(options: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from itm_core import option_types
+from itm_core.command_parser import Commands, add_command, add_device
 from itm_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,10 +22,16 @@ MATCHER = "scan-t2i"  # a shipped one
 OF_DATASETS = ("vocabulary", "split", "kind")  # options
 
 
-def add(commands: argparse._SubParsersAction) -> None:
+def add(commands: Commands) -> None:
     """Add ``index`` and ``search`` to the commands."""
-    command = commands.add_parser(
-        "index", help="index a folder of photographs, or a dataset, for searching; resumable"
+    command = add_command(
+        commands,
+        "index",
+        "index a folder of photographs, or a dataset, for searching; resumable",
+        _index,
+        "itm index my-photographs",
+        "itm index data/flickr8k-regions data/galleries/flickr8k --split test",
+        group="search your pictures",
     )
     command.add_argument(
         "source",
@@ -54,13 +61,25 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="FILE",
         help="vocabulary of an imported checkpoint",
     )
-    dataset.add_argument("--split", help="default: test")
-    dataset.add_argument("--kind", help="of regions: float16 (default), int8 or float32")
-    command.set_defaults(run=_index, group="search your pictures")
-    command = commands.add_parser("search", help="search a gallery made by itm index")
-    command.add_argument("folder", type=option_types.path, metavar="GALLERY")
-    command.add_argument("sentences", nargs="+", metavar="SENTENCE")
-    command.add_argument("--top", type=option_types.whole(), default=10, help="default: 10")
+    dataset.add_argument("--split", help="train, dev, test or one of your own; default: test")
+    dataset.add_argument("--kind", help="of regions: float16, int8 or float32; default: float16")
+    command = add_command(
+        commands,
+        "search",
+        "search a gallery made by itm index",
+        _search,
+        'itm search data/galleries/my-photographs "a dog runs in the grass" --html dogs.html',
+        group="search your pictures",
+    )
+    command.add_argument(
+        "folder", type=option_types.path, metavar="GALLERY", help="the folder that itm index wrote"
+    )
+    command.add_argument(
+        "sentences", nargs="+", metavar="SENTENCE", help="in quotation marks; several are answered"
+    )
+    command.add_argument(
+        "--top", type=option_types.whole(), default=10, metavar="N", help="results; default: 10"
+    )
     command.add_argument(
         "--html", type=option_types.path, metavar="PAGE", help="also write a page of results"
     )
@@ -70,14 +89,14 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--candidates",
         type=option_types.whole(),
-        help="of a dataset's first stage; default: 2000",
+        metavar="N",
+        help="images that the first stage of a dataset keeps; default: 2000",
     )
-    command.set_defaults(run=_search, group="search your pictures")
 
 
 def add_computing(command: argparse.ArgumentParser) -> None:
     """Add the options of computing features of photographs."""
-    command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add_device(command)
     command.add_argument(
         "--workers",
         type=option_types.processes,

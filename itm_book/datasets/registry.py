@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Self, TypeVar
 from urllib.parse import urlsplit
@@ -174,6 +174,7 @@ class SetEntry(Settings):
                 f"{self.name} has no such file",
                 expected=f"one of {', '.join(file.name for file in self.files)}",
                 found=", ".join(unknown),
+                remedy=did_you_mean(unknown[0], [file.name for file in self.files]),
             )
         return [file for file in self.files if file.name in names]
 
@@ -202,13 +203,17 @@ def load(path: Path = REGISTRY) -> dict[str, SetEntry]:
 
 def find(name: str, path: Path = REGISTRY) -> SetEntry:
     """Return the dataset of this name; raises `InputError` when it is not registered."""
-    sets = load(path)
+    return entry_of(name, load(path))
+
+
+def entry_of(name: str, sets: Mapping[str, SetEntry]) -> SetEntry:
+    """Return one of the datasets; raises `InputError`, with the likeliest name, for no such one."""
     if name not in sets:
         raise InputError(
             "unknown dataset",
             expected=f"one of {', '.join(sets)}",
             found=name,
-            remedy=did_you_mean(name, sets),
+            remedy=did_you_mean(name, sets) or "`itm data list` lists them",
         )
     return sets[name]
 

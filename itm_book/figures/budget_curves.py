@@ -11,6 +11,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from itm_book.figures.dot_labels import Dot, label_dots
 from itm_book.figures.style import ACCENT, FAINT, INK, colour_of, finished, styled
 
 COLLAPSED = "#d55e00"
@@ -61,7 +62,7 @@ def _gain_panel(axes: Axes, part: pd.DataFrame, collapsed: set[str]) -> None:
     axes.plot(done.index, done["gain"], color=colour, lw=1.5, zorder=2)
     for place, row in zip(part.index, part.to_dict("records"), strict=True):
         if not row["seeds"]:
-            axes.text(place, 0, "not run", ha="center", va="bottom", color=FAINT, fontsize=7.5)
+            axes.text(place, 0, "not run", ha="center", va="bottom", color=FAINT, fontsize=8.5)
             continue
         axes.plot([place] * 2, [row["seeds_low"], row["seeds_high"]], color=colour, lw=4, alpha=0.3)
         axes.plot(place, row["gain"], "_", color=colour, ms=12, mew=2, zorder=3)
@@ -117,10 +118,12 @@ def gain_against_host(table: pd.DataFrame, *, title: str) -> Figure:
     """
     titles = list(dict.fromkeys(table["comparison"]))
     with styled():
-        figure, panels = plt.subplots(1, len(titles), figsize=(8.2, 3.6), squeeze=False)
+        figure, panels = plt.subplots(1, len(titles), figsize=(8.2, 4.4), squeeze=False)
+        labelled: list[tuple[Axes, list[Dot]]] = []
         for axes, comparison in zip(panels[0], titles, strict=True):
             part = table[(table["comparison"] == comparison) & (table["seeds"] > 0)]
             axes.axhline(0, color=INK, lw=0.8)
+            dots = []
             for row in part.drop_duplicates("name").to_dict("records"):
                 at = (row["host_rsum"], row["gain"])
                 axes.plot(*at, "o", color=colour_of(str(row["name"])), ms=5)
@@ -128,9 +131,8 @@ def gain_against_host(table: pd.DataFrame, *, title: str) -> Figure:
                 if row["middle"]:
                     axes.plot(*at, "o", mfc="none", color=ACCENT, ms=12, mew=1.5)
                     label = "middle"
-                axes.annotate(
-                    label, at, xytext=(5, 3), textcoords="offset points", fontsize=7
-                )  # fmt: skip
+                dots.append(Dot(*at, label))
+            labelled.append((axes, dots))
             axes.set(xlabel="rSum of the host", title=comparison)
             axes.grid(color=FAINT, alpha=0.2)
             axes.margins(x=0.2, y=0.15)
@@ -138,4 +140,6 @@ def gain_against_host(table: pd.DataFrame, *, title: str) -> Figure:
                 axes.text(0.5, 0.6, "not run", ha="center", color=FAINT, transform=axes.transAxes)
         panels[0, 0].set_ylabel("gain in rSum")
         figure.suptitle(title, fontsize=11, fontweight="bold")
+        for axes, dots in labelled:
+            label_dots(axes, dots)
         return finished(figure)

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from itm_book.figures.style import FAINT, INK, colour_of, colour_of_row, finished, styled
+from itm_book.figures.dot_labels import Dot, label_dots
+from itm_book.figures.style import (
+    FAINT,
+    INK,
+    STROKES,
+    colour_of_row,
+    colours_of,
+    finished,
+    styled,
+)
 from itm_book.tables.labels import GAIN, LOSS, NO_EFFECT, UNTESTABLE
 
 STRONG, PALE = 1.0, 0.35
+PALER = 1.5  # the strongest colour stands for a gain that is larger by this: numbers are dark
+NAMED = 12  # dots of a chart that have their names beside them
 OPACITY = {GAIN: STRONG, LOSS: STRONG, NO_EFFECT: PALE, UNTESTABLE: PALE}
 
 
@@ -63,9 +75,10 @@ def heat(wide: pd.DataFrame, effects: pd.DataFrame, *, title: str, unit: str) ->
             ax=axes,
             cmap=sns.color_palette("vlag_r", as_cmap=True),
             center=0,
-            vmin=-reach,
-            vmax=reach,
+            vmin=-PALER * reach,
+            vmax=PALER * reach,
             annot=True,
+            annot_kws={"color": INK, "fontsize": 10.5},
             fmt="+.0f",
             linewidths=1,
             cbar_kws={"label": unit},
@@ -81,56 +94,56 @@ def heat(wide: pd.DataFrame, effects: pd.DataFrame, *, title: str, unit: str) ->
 def cost(table: pd.DataFrame, *, against: str = "minutes", unit: str) -> Figure:
     """Return rSum against cost, a dot for every row of `comparison.compare`.
 
-    Dots are labelled from the best down, where a label does not overlap another.
+    Up to `NAMED` dots have their names; more have numbers, from the best down, with a key.
     """
     with styled():
-        figure, axes = plt.subplots(figsize=(8.2, 4.4))
+        figure, axes = plt.subplots(figsize=(8.2, max(4.4, 0.9 + 0.175 * len(table))))
         groups = list(dict.fromkeys(table["group"]))
-        for row in table.to_dict("records"):
+        rows = table.sort_values("rsum", ascending=False, kind="stable").to_dict("records")
+        for row in rows:
             colour = colour_of_row(row, groups)
             axes.plot([row[against]] * 2, [row["rsum_low"], row["rsum_high"]], color=colour, lw=1)
             axes.plot(row[against], row["rsum"], "o", color=colour, ms=6)
-        for row in _with_room(table, against):
-            axes.annotate(
-                row["name"], (row[against], row["rsum"]), xytext=(6, 4),
-                textcoords="offset points", fontsize=7.5,
-            )  # fmt: skip
         axes.set(xscale="log", xlabel=unit, ylabel="rSum on the test split")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(color=FAINT, alpha=0.2)
         axes.margins(x=0.1)
+        names = [str(row["name"]) for row in rows]
+        if len(rows) > NAMED:
+            _key(axes, names)
+            names = [str(number) for number in range(1, len(rows) + 1)]
+        dots = [Dot(row[against], row["rsum"], n) for row, n in zip(rows, names, strict=True)]
+        label_dots(axes, dots)
         return finished(figure)
 
 
-def _with_room(table: pd.DataFrame, against: str) -> list[dict[Hashable, Any]]:
-    """Return the rows whose labels do not overlap that of a better row."""
-    across, up = np.log(table[against].astype(float)), table["rsum"].astype(float)
-    wide, tall = np.ptp(across) or 1.0, np.ptp(up) or 1.0
-    named: list[tuple[dict[Hashable, Any], float, float]] = []
-    for row in table.sort_values("rsum", ascending=False).to_dict("records"):
-        x, y = np.log(row[against]) / wide, row["rsum"] / tall
-        if all(abs(x - a) > 0.17 or abs(y - b) > 0.045 for _, a, b in named):
-            named.append((row, x, y))
-    return [row for row, _, _ in named]
+def _key(axes: Axes, names: Sequence[str]) -> None:
+    """Write numbered names in a column at the right of the axes."""
+    for place, name in enumerate(names):
+        height = 1 - place / max(len(names) - 1, 1)
+        for text, across, side in ((f"{place + 1}", 1.045, "right"), (name, 1.055, "left")):
+            axes.text(
+                across, height, text, ha=side, va="center", fontsize=8.5, transform=axes.transAxes
+            )
 
 
 def recalls(curves: dict[str, np.ndarray], *, cuts: Sequence[int] = range(1, 11)) -> Figure:
-    """Return Recall@K against K for both directions, one line per method.
+    """Return Recall@K against K for both directions, a colour and a stroke for each method.
 
     ``curves[name] [2, len(cuts)]``: image to text and text to image, percent.
     """
     with styled():
         figure, panels = plt.subplots(1, 2, figsize=(8.2, 3.0), sharey=True)
+        colours = colours_of(list(curves))
         for place, (name, both) in enumerate(curves.items()):
+            style: dict[str, Any] = {"color": colours[place], "ls": STROKES[place % len(STROKES)]}
             for axes, values in zip(panels, both, strict=True):
-                axes.plot(
-                    list(cuts), values, marker="o", ms=3, color=colour_of(name, place), label=name
-                )
+                axes.plot(list(cuts), values, marker="o", ms=3, label=name, **style)
         for axes, title in zip(panels, ("image to text", "text to image"), strict=True):
             axes.set(xlabel="K", title=title, ylim=(0, 100))
             axes.xaxis.get_major_locator().set_params(integer=True)
         panels[0].set(ylabel="Recall@K (percent)")
-        panels[1].legend(fontsize=8)
+        panels[1].legend(fontsize=9)
         return finished(figure)

@@ -44,7 +44,7 @@ def learning_curve(curves: Mapping[str, pd.DataFrame]) -> Figure:
         for axes in (left, right):
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.set_ylim(bottom=None if axes is left else 0)
-        right.legend(fontsize=8)
+        right.legend(fontsize=8.5)
         return finished(figure)
 
 
@@ -70,11 +70,11 @@ def intervals(
             axes.axvline(line[1], color=INK, lw=1, ls="--")
             axes.annotate(
                 line[0], (line[1], len(table)), xytext=(-5, 0), textcoords="offset points",
-                ha="right", va="center", fontsize=8,
+                ha="right", va="center", fontsize=8.5,
             )  # fmt: skip
         axes.set_yticks(range(len(table)), table["name"])
         axes.set_ylim(len(table) - (0.4 if line is None else -0.4), -0.6)
         axes.grid(axis="x", color=FAINT, alpha=0.25)
-        note = "thick: 95 % interval over test images; thin: spread between seeds"
+        note = "thick: 95 % interval over test images; thin: SD over seeds"
         axes.set(xlabel=f"{unit}\n{note}", title=title)
         return finished(figure)

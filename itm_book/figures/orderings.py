@@ -34,7 +34,7 @@ def scatter(pairs: pd.DataFrame, *, title: str, across: str, up: str) -> Figure:
         for row, colour, height in zip(rows, colours, heights, strict=True):
             axes.annotate(
                 row["name"], (row["x"], row["y"]), xytext=(1.03, height),
-                textcoords="axes fraction", va="center", fontsize=8, color=colour,
+                textcoords="axes fraction", va="center", fontsize=8.5, color=colour,
                 arrowprops={"arrowstyle": "-", "lw": 0.5, "color": FAINT, "relpos": (0, 0.5)},
             )  # fmt: skip
         axes.set(xlabel=f"{across}\nlines: 95 % intervals over test images", ylabel=up, title=title)

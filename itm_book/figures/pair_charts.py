@@ -130,7 +130,7 @@ def _row_bars(axes: Axes, steps: Sequence[np.ndarray], k: int, title: str, rows:
     axes.barh(np.arange(rows) + 0.5, steps[k], 0.7, color=OTHERS[1])
     axes.set(xlim=(0, 1.05 * reach or 1), ylim=(rows, 0), yticks=[])
     axes.set_title(title, fontsize=9)
-    axes.tick_params(labelsize=8)
+    axes.tick_params(labelsize=8.5)
 
 
 def _parts(record: PairRecord) -> list[tuple[str, float]]:
@@ -155,7 +155,7 @@ def _waterfall(axes: Axes, bars: Sequence[tuple[str, float]], score: float, colo
         axes.barh(place, part, 0.72, left=end - part, color=shade)
         axes.plot([end, end], [place - 0.36, place + 1.36], color=FAINT, lw=0.6)
     axes.barh(len(bars), score, 0.72, color=INK)
-    axes.set_yticks(range(len(bars) + 1), [*(name for name, _ in bars), "score"], fontsize=8)
+    axes.set_yticks(range(len(bars) + 1), [*(name for name, _ in bars), "score"], fontsize=8.5)
     axes.axvline(0, color=INK, lw=0.8)
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
@@ -199,7 +199,7 @@ def _dumbbells(axes: Axes, both: np.ndarray, names: Sequence[str], colours: Sequ
         axes.plot(values, places, "o", color=colour, ms=4, label=name)
     axes.set(ylim=(both.shape[1], 0), yticks=[])
     axes.grid(axis="x", color=FAINT, alpha=0.25)
-    axes.tick_params(labelsize=8)
+    axes.tick_params(labelsize=8.5)
     axes.locator_params(axis="x", nbins=4)
 
 

@@ -45,7 +45,7 @@ def by_type(table: pd.DataFrame, *, title: str, unit: str) -> Figure | Markdown:
         for axes in panels.flat[len(kinds) :]:
             axes.set_visible(False)
         for axes in panels[:, 0]:
-            axes.set_yticks(range(len(names)), names, fontsize=8)
+            axes.set_yticks(range(len(names)), names, fontsize=8.5)
             axes.set_ylim(len(names) - 0.5, -0.5)
         note = "bar: 95 % interval over test images; circle: untrained; dashed: chance"
         figure.supxlabel(f"{unit}\n{note}", fontsize=9)
@@ -63,7 +63,7 @@ def _panel(axes: Axes, table: pd.DataFrame, names: list[str], groups: list[Any])
     kind, queries = str(table["kind"].iloc[0]), int(table["queries"].iloc[0])
     axes.set_title(f"{kind_name(kind)} ({queries})", fontsize=9)
     axes.set_xlim(left=0)
-    axes.tick_params(labelsize=8)
+    axes.tick_params(labelsize=8.5)
     axes.grid(axis="x", color=FAINT, alpha=0.25)
 
 

@@ -50,7 +50,7 @@ def gallery(pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int 
             axes.set_axis_on()
             _bare(axes, picture, "")
             lines = "\n".join(textwrap.wrap(title, 34))
-            axes.set_title(lines, fontsize=8, fontweight="normal")
+            axes.set_title(lines, fontsize=8.5, fontweight="normal")
         return finished(figure)
 
 

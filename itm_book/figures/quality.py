@@ -17,7 +17,7 @@ from itm_book.figures.style import FAINT, INK, STROKES, colour_of, finished, sty
 from itm_core.evaluation.attention_measures import MULTIPLES, Quality
 
 TITLES = ("precision", "recall", "F1")
-COLUMNS = 4  # of the legend
+COLUMNS = 3  # of the legend
 
 
 def threshold_curves(qualities: Mapping[str, Quality]) -> Figure:
@@ -27,7 +27,7 @@ def threshold_curves(qualities: Mapping[str, Quality]) -> Figure:
     """
     with styled():
         rows = math.ceil(len(qualities) / COLUMNS)
-        figure, panels = plt.subplots(1, 3, figsize=(8.2, 2.9 + 0.16 * rows), sharey=True)
+        figure, panels = plt.subplots(1, 3, figsize=(8.2, 2.9 + 0.2 * rows), sharey=True)
         used: list[str] = []
         for place, (name, quality) in enumerate(qualities.items()):
             colour = colour_of(name, place)
@@ -43,7 +43,7 @@ def threshold_curves(qualities: Mapping[str, Quality]) -> Figure:
         panels[0].set(ylabel="mean over queries", ylim=(0, 1))
         # below the panels: in one of them it would cover curves
         lines, names = panels[0].get_legend_handles_labels()
-        figure.legend(lines, names, loc="outside lower center", ncols=COLUMNS, fontsize=7)
+        figure.legend(lines, names, loc="outside lower center", ncols=COLUMNS, fontsize=8.5)
         return finished(figure)
 
 

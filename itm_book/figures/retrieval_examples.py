@@ -41,7 +41,7 @@ def searches(split: Split, scores: np.ndarray, count: int = 4) -> Figure | HTML:
     if any(picture is None for row in pictures for picture in row):
         ids = [", ".join(split.ids[k] for k in places) for places in best]
         table = pd.DataFrame({"sentence": split.captions, "best images": ids})
-        return report.html(table, "Best images", wrap=True)
+        return report.html(table, "Best images")
     shown = [[picture for picture in row if picture is not None] for row in pictures]
     values = [column[places] for column, places in zip(scores.T, best, strict=True)]
     return searched_images(split.captions, shown, values)
@@ -78,7 +78,7 @@ def retrieved_images(
             axes.imshow(picture)
             axes.set(xticks=[], yticks=[])
             axes.set_title(f"{rank}. {'right' if is_right else ''}", fontsize=9)
-            axes.set_xlabel(f"score {score:.3f}", fontsize=8)
+            axes.set_xlabel(f"score {score:.3f}", fontsize=8.5)
             for side in axes.spines.values():
                 side.set(
                     visible=True, lw=3.5 if is_right else 0.8, color=RIGHT if is_right else FAINT
@@ -105,7 +105,7 @@ def searched_images(
                 axes.set_axis_on()
                 axes.imshow(picture)
                 axes.set(xticks=[], yticks=[])
-                axes.set_xlabel(f"score {value:.3f}", fontsize=8)
+                axes.set_xlabel(f"score {value:.3f}", fontsize=8.5)
         return finished(figure)
 
 

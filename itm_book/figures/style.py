@@ -91,7 +91,7 @@ def colours_of(methods: Sequence[str]) -> list[str]:
     colours: list[str] = []
     for place, method in enumerate(methods):
         colour = colour_of(method.split("+")[-1].strip(), place)
-        colours.append(OTHERS[place] if colour in colours else colour)
+        colours.append(OTHERS[place % len(OTHERS)] if colour in colours else colour)
     return colours
 
 

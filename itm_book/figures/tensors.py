@@ -36,7 +36,7 @@ def steps(
             reach = float(np.abs(values).max()) or 1.0
             low, colours = (-reach, "RdBu_r") if diverging else (0.0, WEIGHTS)
             image = axes.imshow(values, aspect="auto", cmap=colours, vmin=low, vmax=reach)
-            axes.set_yticks(range(len(words)), words, fontsize=8)
+            axes.set_yticks(range(len(words)), words, fontsize=8.5)
             axes.set_title(title, fontsize=10, loc="left")
             figure.colorbar(image, ax=axes, pad=0.01)
         grid[-1, 0].set_xlabel("region")

@@ -20,6 +20,8 @@ import logging
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +72,7 @@ def make_book(
     Args:
         preset: of the Scenes dataset. ``small`` takes minutes on a laptop, ``full`` hours;
             ``tiny`` shows that everything works.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, passed to every notebook.
+        device: ``auto``, ``cpu`` or another one of torch, passed to every notebook.
         workers: number of runs, and of notebooks, at once; by default one for each core on a CPU.
         root: the clone; by default the one that this package is used from.
         progress: show bars.
@@ -84,11 +86,35 @@ def make_book(
     chapters = chapters_of(root, preset, device=device)
     pick_device(device)
     problem, remedy = "another process is making the book", "wait until it has ended"
-    with locked(home_of(root) / ".lock", problem, remedy):
+    log.info("%s", _announcement(find_preset(preset), len(chapters)))
+    with locked(home_of(root) / ".lock", problem, remedy), _interrupts_explained():
         _make_data(root, find_preset(preset), progress)
         _make_runs(root, find_preset(preset), device, workers, progress)
         execute(root, chapters, device=device, workers=workers, progress=progress)
         return build(root)
+
+
+def _announcement(preset: Preset, notebooks: int) -> str:
+    """Return what a build will do, and how long it takes."""
+    runs = len(dict.fromkeys(cell.spec for cell in fresh_cells(preset)))
+    return (
+        f"This makes Scenes ({preset.name}), trains {runs} runs, executes {notebooks} notebooks "
+        f"and builds the pages, all in data/: {preset.takes}. Data and runs that are there are "
+        "used again. Ctrl-C stops it at any time."
+    )
+
+
+@contextmanager
+def _interrupts_explained() -> Iterator[None]:
+    """Let an interrupt say what is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "stopped. Kept: the dataset, if it was complete, the finished runs, the state of an "
+            "unfinished one, and the last book. The same command uses them, and executes the "
+            "notebooks again"
+        ) from None
 
 
 def fresh_cells(preset: Preset) -> list[Cell]:

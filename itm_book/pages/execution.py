@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from tqdm.auto import tqdm
 
 from itm_book.batch.notebook_runner import run_notebook
 from itm_book.pages.chapters import Chapter
@@ -47,26 +50,34 @@ def execute(
     together = [chapter for chapter in chapters if not chapter.alone]
     workers = max(1, min(workers, len(together)))
     cores = os.cpu_count() or 1
-    log.info("running %d notebooks, %d side by side", len(together), workers)
-    records = list(
-        run_parallel(
-            partial(_execute_one, root, threads=max(1, cores // workers)),
-            together,
-            workers=workers,
-            title="notebooks",
-            unit="notebook",
-            progress=progress,
-        )
-    )
+    log.info("running the notebooks, %d side by side", workers)
+    records: list[dict[str, Any]] = []
+    for record in run_parallel(
+        partial(_execute_one, root, threads=max(1, cores // workers)),
+        together,
+        workers=workers,
+        title="notebooks",
+        unit="notebook",
+        progress=progress,
+    ):
+        records.append(record)
+        _report(record, len(records), len(chapters), progress)
     for chapter in chapters:
         if chapter.alone:
-            log.info("notebook: %s, by itself", chapter.notebook)
             records.append(_execute_one(root, chapter, threads=cores))
+            _report(records[-1], len(records), len(chapters), progress)
     order = [chapter.notebook for chapter in chapters]
     records.sort(key=lambda record: order.index(record["notebook"]))
     records = [machine | record for record in records]
     write_json(home_of(root) / RECORD, {"notebooks": records})
     return records
+
+
+def _report(record: dict[str, Any], number: int, count: int, progress: bool) -> None:
+    """Print that a notebook has been executed, above the bar where there is one."""
+    if progress:
+        line = f"notebook {number} of {count}: {record['notebook']}, {record['seconds']:.0f} s"
+        tqdm.write(line, file=sys.stderr)
 
 
 def _execute_one(root: Path, chapter: Chapter, *, threads: int) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from itm_book.records.results import RECORDED, Result
 from itm_book.tables.comparison import SHOWN
 from itm_core.errors import InputError
 from itm_core.experiments import recipes
-from itm_core.experiments.run import COMPLETE, CONFIGURATION, ERROR, Run, RunState
+from itm_core.experiments.run import Run
+from itm_core.experiments.run_folder import COMPLETE, CONFIGURATION, ERROR, RunState
 
 DAMAGED = "damaged"  # one of the run's files cannot be read
 SHOWN_STATES = (

@@ -31,6 +31,7 @@ from itm_book.tables.run_links import run_anchor
 LONGEST = 100  # characters of a cell
 LONG = 4000  # characters of any other text
 FEW = 3  # changed settings that a cell names
+BEHIND = (*ATTENTION.values(), "minutes", "device", "torch", "commit", "started")  # the switch
 
 
 def write_runs_page(path: Path, root: Path) -> None:
@@ -50,7 +51,7 @@ def runs_page(runs: Sequence[RunEntry]) -> str:
     counts = Counter(run.state for run in runs)
     summary = ", ".join(f"{counts[state]} {state}" for state in SHOWN_STATES if counts[state])
     rows = [_row(run) for run in runs]
-    head = "".join(f"<th>{escape(name)}</th>" for name in rows[0])
+    head = "".join(f'<th scope="col"{_kind(name)}>{escape(name)}</th>' for name in rows[0])
     body = "\n".join(_line(run, row) for run, row in zip(runs, rows, strict=True))
     return (
         f'<figure class="all-runs"><figcaption>{len(runs)} runs: {summary}</figcaption>'
@@ -113,9 +114,15 @@ def _line(run: RunEntry, row: Mapping[str, str]) -> str:
             shown = f'<a href="#{anchor}-made">{shown}</a>'
         if name == SHOWN["rsum"] and _uncommitted(run):
             shown += SUPERSCRIPT
-        words = name == "changed" or (name == "state" and run.reason())
-        cells.append(f'<td class="words">{shown}</td>' if words else f"<td>{shown}</td>")
+        words = name == "changed" or (name == "state" and bool(run.reason()))
+        cells.append(f"<td{_kind(name, words=words)}>{shown}</td>")
     return f'<tr id="{anchor}">{"".join(cells)}</tr>'
+
+
+def _kind(name: str, *, words: bool = False) -> str:
+    """Return the class attribute of a cell of a column: wrapped, or behind the table's switch."""
+    kinds = ["words"] * words + ["more"] * (name in BEHIND)
+    return f' class="{" ".join(kinds)}"' if kinds else ""
 
 
 def _uncommitted(run: RunEntry) -> bool:

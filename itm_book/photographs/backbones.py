@@ -7,7 +7,7 @@ library whose last hidden states are a feature map (ResNet, ConvNeXT) or patches
 be used. A photograph passes through a network once, and `box_means` averages the last map in all
 boxes.
 
-Page: "Your pictures", "The data".
+Page: "Your pictures", "From photographs to features".
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The most confident boxes come first; boxes of the fixed layout fill up to 36, so that every part of
 a picture has a region.
 
-Page: "The data".
+Page: "From photographs to features".
 """
 
 from __future__ import annotations

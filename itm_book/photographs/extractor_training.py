@@ -2,7 +2,7 @@
 
 The box scorer is trained first; the projection is then fitted on the regions that it gives.
 
-Page: "The data".
+Page: "From photographs to features".
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Puts the arrays of ``itm data make`` together: the SCAN layout, without damaged pictures.
 
-Page: "The data".
+Page: "From photographs to features".
 """
 
 from __future__ import annotations

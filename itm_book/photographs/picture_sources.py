@@ -1,6 +1,6 @@
 """Sources of pictures for region features: a folder of photographs, Flickr8k, a dataset.
 
-Page: "The data", "Your pictures".
+Page: "From photographs to features", "Your pictures".
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ in one of several; its rows are written in order, and the progress is noted ever
 killed process is resumed where it stopped, and ends with the same bytes as an uninterrupted one,
 with any number of processes. The folder is written atomically.
 
-Page: "The data", "Your pictures".
+Page: "From photographs to features", "Your pictures".
 """
 
 from __future__ import annotations

@@ -34,7 +34,8 @@ from itm_core.evaluation.attention_measures import CURVES
 from itm_core.evaluation.attention_quality import Annotation, annotation
 from itm_core.evaluation.attention_queries import LAST, MeasuredQueries, Queries, attended_queries
 from itm_core.experiments.prepare import PreparedSplit, prepare
-from itm_core.experiments.run import Run, RunState
+from itm_core.experiments.run import Run
+from itm_core.experiments.run_folder import RunState
 from itm_core.models import Matcher
 
 Line = dict[str, Any]

@@ -194,16 +194,6 @@ def names(folder: Path = FOLDER) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yml"))
 
 
-def listing(folder: Path = FOLDER) -> list[str]:
-    """Return one line for each grid: name, title, number of rows, sizes with numbers of runs."""
-    lines = []
-    for name in names(folder):
-        grid = load(name, folder)
-        sizes = ", ".join(f"{size} {len(grid.cells(size))}" for size in grid.sizes)
-        lines.append(f"{name:12} {grid.title} ({len(grid.rows)} rows); runs: {sizes}")
-    return lines
-
-
 def load(name: str | Path, folder: Path = FOLDER) -> Grid:
     """Return the grid ``name``, or the one in a file.
 

@@ -42,7 +42,8 @@ from itm_book.shipped import shipped
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.experiments import recipes
-from itm_core.experiments.run import Run, RunState, load
+from itm_core.experiments.run import Run, load
+from itm_core.experiments.run_folder import RunState
 from itm_core.experiments.runs import load_trained, train_many
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ The record has trainings of the same recipe and seed that differ in rounding alo
 (``itm bench spread``). Their standard deviation is that of a number when the same training is run
 on another processor or with another number of threads.
 
-Page: "Why is my number lower?".
+Page: "The same seed on another machine".
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Cells of the map are areas of constant value. A box weights each cell by the area that it covers,
 so the mean is exact and continuous in the corners of the box.
 
-Page: "The data".
+Page: "From photographs to features".
 """
 
 from __future__ import annotations

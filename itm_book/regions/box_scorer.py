@@ -5,7 +5,7 @@ six shapes around the cells of three grids, it gives a logit that somebody names
 corrections of the box. It was trained on the boxes of Flickr30K Entities for the training
 photographs of Flickr8k (`scorer_training`), and knows no classes.
 
-Page: "The data".
+Page: "From photographs to features".
 """
 
 from __future__ import annotations

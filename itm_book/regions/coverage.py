@@ -9,7 +9,7 @@ Regions of photographs resemble each other (the whole picture, large boxes in th
 share by itself says little: beside it stands that of the regions of another photograph, drawn at
 random and scaled to this one, for each of `DRAWS` draws of all photographs.
 
-Page: "The data".
+Page: "From photographs to features".
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ the mean of the last map of the region alone, cut out of the picture, which does
 joined and projected to 512 numbers (`projection`). The first finds photographs better, the second
 lets words find their regions. `box_scorer` reads two maps of the pass over the whole picture.
 
-Page: "Your pictures", "The data".
+Page: "Your pictures", "From photographs to features".
 """
 
 from __future__ import annotations

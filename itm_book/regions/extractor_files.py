@@ -3,7 +3,7 @@
 ``scorer.safetensors`` are the weights of `box_scorer`, ``projection.safetensors`` the components of
 `projection`, both as float16. ``README.md`` is their card.
 
-Page: "The data".
+Page: "From photographs to features".
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Features of the network are never negative, and all regions have much in common; without their mean
 a matcher learns several times more slowly. The components are not scaled.
 
-Page: "The data".
+Page: "From photographs to features".
 """
 
 from __future__ import annotations

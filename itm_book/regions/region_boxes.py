@@ -14,7 +14,7 @@ the whole picture      1                             1
 
 The boxes of a row are equally spaced from edge to edge, so neighbours overlap.
 
-Page: "The data".
+Page: "From photographs to features".
 """
 
 from __future__ import annotations

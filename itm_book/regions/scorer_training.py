@@ -6,7 +6,7 @@ anchor is positive too; between `NEGATIVE` and `POSITIVE` it is ignored. The log
 the focal loss (Lin et al., 2017), the boxes of positive anchors by the generalised IoU (Rezatofighi
 et al., 2019). Half of the pictures are mirrored.
 
-Page: "The data".
+Page: "From photographs to features".
 """
 
 from __future__ import annotations

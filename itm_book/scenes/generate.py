@@ -24,7 +24,7 @@ from itm_book.scenes import regions as scene_regions
 from itm_book.scenes.render import render
 from itm_book.scenes.world import SIDE, Draws, relations, scene
 from itm_core.data.vocabulary import Vocabulary
-from itm_core.errors import InputError
+from itm_core.errors import InputError, did_you_mean
 from itm_core.files import locked, make_folder, put, read_json, space_checked, write_json
 from itm_core.parallel import run_parallel
 from itm_core.settings import seed_of
@@ -93,7 +93,12 @@ def make_scenes(
     """
     folder, seed = require_name(folder), seed_of(seed)
     if preset not in PRESETS:
-        raise InputError("unknown preset", expected=f"one of {', '.join(PRESETS)}", found=preset)
+        raise InputError(
+            "unknown preset",
+            expected=f"one of {', '.join(PRESETS)}",
+            found=preset,
+            remedy=did_you_mean(preset, PRESETS),
+        )
     wanted = {"version": VERSION, "preset": preset, "seed": seed}
     make_folder(folder if folder.exists() else folder.parent)
     with locked(folder.with_name(f".{folder.name}.lock")):  # a second process waits, then loads

@@ -15,8 +15,9 @@ import pandas as pd
 
 from itm_book.records.grids import Grid
 from itm_book.records.results import Result, Results
-from itm_book.tables.comparison import gain_over_seeds, paired, spread
+from itm_book.tables.comparison import gain_over_seeds, paired, spread, tests_behind_switch
 from itm_book.tables.labels import GAIN, LOSS
+from itm_book.tables.report import behind_switch
 from itm_book.tables.run_links import linked
 from itm_core.evaluation.statistics import sd
 
@@ -41,7 +42,8 @@ def quality(results: Results, name: str = "method") -> pd.DataFrame:
     table = table[(table[titles] != "").any(axis=1)]
     empty = [title for title in titles if not table[title].any()]
     runs = [[result.run for result in results[row]] for row in table[name]]
-    return linked(table.drop(columns=empty).reset_index(drop=True), {name: runs})
+    table = linked(table.drop(columns=empty).reset_index(drop=True), {name: runs})
+    return behind_switch(table, ["seeds"])
 
 
 def gains(results: Results, grid: Grid, *, over: Mapping[str, str] | None = None) -> pd.DataFrame:
@@ -74,16 +76,15 @@ def readable_gains(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table of `gains` as text; measures without any row are left out."""
     rows = []
     for row in table.to_dict("records"):
-        shown = {"method": row["name"], "over": row["host"], "seeds": str(row["seeds"])}
+        shown = {"method": row["name"]}
         for key, title in _columns().items():
             value, effect = row[_short(key)], row[f"{_short(key)}_effect"]
             significant = f", {effect}" if effect in (GAIN, LOSS) else ""
             text = f"{value:+.1f}{spread(row[f'{_short(key)}_spread'])}{significant}"
             shown[title] = "" if np.isnan(value) else text
-        rows.append(shown)
-    shown_gains = pd.DataFrame(rows)
-    empty = [t for t in _columns().values() if t in shown_gains and not shown_gains[t].any()]
-    return linked(shown_gains.drop(columns=empty), {"method": table.get("runs", ())})
+        rows.append(shown | {"over": row["host"], "seeds": str(row["seeds"])})
+    shown_gains = linked(pd.DataFrame(rows), {"method": table.get("runs", ())})
+    return tests_behind_switch(shown_gains, *_columns().values())
 
 
 def _columns() -> dict[str, str]:

@@ -14,11 +14,13 @@ from itm_book.records.results import Result, Results
 from itm_book.tables import labels
 from itm_book.tables.comparison import p_value, paired, spread_floor
 from itm_book.tables.labels import GAIN, LOSS, NO_EFFECT, UNTESTABLE
+from itm_book.tables.report import behind_switch
 from itm_book.tables.run_links import linked
 from itm_core.evaluation import retrieval, statistics
 
 # GAIN: the row is better than the best one on the seeds that both have
 TITLES = {LOSS: "below the best", NO_EFFECT: NO_EFFECT, GAIN: NO_EFFECT, UNTESTABLE: UNTESTABLE}
+TEST = ("p", "tested over")
 BOTH, IMAGES = "images and seeds", "images (these models only)"
 
 
@@ -27,8 +29,9 @@ def against_best(
 ) -> pd.DataFrame:
     """Return every row tested against the best one by mean rSum, as text, best first.
 
-    Columns: ``method``, ``rSum``, ``difference`` from the best, ``p`` (the larger of images and
-    seeds, corrected by Holm's method for the number of rows), ``result`` and ``tested over``.
+    Columns: ``method``, ``result``, ``rSum``, ``difference`` from the best, and behind the table's
+    switch ``p`` (the larger of images and seeds, corrected by Holm's method for the number of
+    rows) and ``tested over``.
     Where every row has one seed, images decide alone, and the result holds for the trained models
     only.
 
@@ -52,10 +55,10 @@ def against_best(
             row = {"method": name, "rSum": f"{means[name]:.1f}", "difference": f"{gap:+.1f}"}
             row |= {"p": p_value(value), "result": TITLES[effect]}
             shown.append(row | {"tested over": IMAGES if one_seed else BOTH})
-    columns = [c for c in ("method", "rSum", "difference", "p", "result", "tested over") if others]
+    columns = [c for c in ("method", "result", "rSum", "difference", *TEST) if others]
     table = pd.DataFrame(shown, columns=columns or None).fillna("")
     runs = [[result.run for result in rows[name]] for name in table["method"]]
-    return linked(table, {"rSum": runs})
+    return behind_switch(linked(table, {"rSum": runs}), TEST)
 
 
 def _against(

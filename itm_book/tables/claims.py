@@ -253,29 +253,27 @@ def _gain(measure: str, world: World, row: str, other: str, grid: Grid) -> pd.Da
     return compared({name: world.rows[name] for name in (row, other)}, grid, over=over)
 
 
-def table(rows: Sequence[Verdicts], *, evidence: bool = True) -> pd.DataFrame:
-    """Return verdicts as a table for a page: two rows a claim, one for each dataset.
+def table(rows: Sequence[Verdicts]) -> pd.DataFrame:
+    """Return verdicts as a table for a page: a row for each claim, a verdict for each dataset.
 
-    Columns: ``paper`` where there are several, number and text of the claim, ``on`` which
-    dataset, ``verdict``, ``seeds``, ``smallest gain``: what these seeds would have shown in 8 of 10
-    cases, and ``evidence``: a column, or the note of the verdict.
+    Columns: ``paper`` where there are several, number and text of the claim, the verdicts ``on
+    Scenes`` and ``on photographs``; behind the table's switch for each dataset seeds, ``minimum
+    detectable gain``: what these seeds would have shown in 8 of 10 cases, and evidence.
     """
-    shown = []
+    shown, tests = [], dict[str, None]()
     several = len({row.paper for row in rows}) > 1
     for row in rows:
         claim = row.claim
         first = {"paper": row.paper} if several else {}
         first |= {"": str(claim.number), "claim": claim.text}
+        behind: dict[str, str] = {}
         for name, judgement in row.on.items():
             cells = judgement.cells(claim.subject)
-            if not evidence:
-                note = report.Note(cells.pop("evidence"), uncommitted=judgement.uncommitted)
-                cells["verdict"] = report.with_note(cells["verdict"], note)
-            shown.append(first | {"on": name} | cells)
-            first = dict.fromkeys(first, "")
-    every = report.claims(shown)
-    every.attrs["wrap"] = ["claim", "verdict", "evidence"]
-    return every
+            first[f"on {name}"] = cells.pop("verdict")
+            behind |= {f"{title}, {name}": cell for title, cell in cells.items()}
+        tests |= dict.fromkeys(behind)
+        shown.append(first | behind)
+    return report.behind_switch(report.claims(shown), list(tests))
 
 
 def differing(rows: Sequence[Verdicts], page: str = BUDGET) -> HTML:
@@ -303,7 +301,7 @@ def differing(rows: Sequence[Verdicts], page: str = BUDGET) -> HTML:
     return HTML(
         f"<p><strong>The two verdicts differ</strong> on claim{'s' if len(texts) > 1 else ''} "
         f"{', '.join(texts)}. Where one of them is <em>no effect found</em>, first compare the "
-        "other's gains with the smallest gain that the seeds would have shown: a smaller one may "
+        "other's gains with the minimum detectable gain of the seeds: a smaller one may "
         "be there unseen. One explanation was tested, the budget of the training: "
         f'<a href="{escape(page)}">how a gain depends on the budget</a>.</p>'
     )

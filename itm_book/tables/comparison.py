@@ -21,6 +21,7 @@ from itm_book.records.grids import Grid
 from itm_book.records.results import Result, Results
 from itm_book.records.run_rows import MAX_RANK
 from itm_book.tables import labels
+from itm_book.tables.report import behind_switch
 from itm_book.tables.run_links import linked
 from itm_core.evaluation import retrieval, statistics
 
@@ -71,7 +72,8 @@ def spread(deviation: float) -> str:
 def readable(table: pd.DataFrame, name: str = "method", *, attention: bool = True) -> pd.DataFrame:
     """Return the table of `compare` as text: ``mean [low, high] ± spread``, group first.
 
-    Columns of attention are left out where no row attends in that direction.
+    Columns of attention are left out where no row attends in that direction; seeds and minutes
+    are behind the table's switch.
     """
     records = table.to_dict("records")
     shown = pd.DataFrame({name: table["name"]})
@@ -89,7 +91,7 @@ def readable(table: pd.DataFrame, name: str = "method", *, attention: bool = Tru
     shown["minutes"] = [f"{minutes:.1f}" for minutes in table["minutes"]]
     if table["group"].any() and not (table["group"] == table["name"]).all():
         shown.insert(0, "", table["group"].where(~table["group"].duplicated(), ""))
-    return linked(shown, {SHOWN["rsum"]: table["runs"]})
+    return behind_switch(linked(shown, {SHOWN["rsum"]: table["runs"]}), ["seeds", "minutes"])
 
 
 def recall_curves(results: Results) -> dict[str, np.ndarray]:
@@ -261,29 +263,51 @@ def p_value(p: float) -> str:
 
 
 def readable_gains(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of `gains` as text; ``p`` is the larger of images and seeds."""
+    """Return the table of `gains` as text, with `test_columns` behind the table's switch."""
     rows = []
     for r in table.to_dict("records"):
-        row = {"method": r["name"], "over": r["host"], "seeds": str(r["seeds"])}
-        row["gain in rSum"] = (
-            f"{r['gain']:+.1f} [{r['low']:+.1f}, {r['high']:+.1f}]{spread(r['spread'])}"
-        )
-        row["p"] = p_value(r["p"])
-        row["effect"] = r["effect"]
-        row["detectable gain"] = _number(r["detectable"])
-        row["seeds needed"] = needed(r)
+        row = {"method": r["name"], "effect": r["effect"], "gain in rSum": gain_text(r)}
         for short in ("words", "regions"):
             points = f"{r[short]:+.1f}{spread(r[f'{short}_spread'])}"
             row[ATTENTION_TITLES[short]] = "" if np.isnan(r[short]) else points
-        rows.append(row)
-    shown = pd.DataFrame(rows)
-    optional = ("p", "detectable gain", "seeds needed", *ATTENTION_TITLES.values())
-    empty = [column for column in optional if column in shown and not shown[column].any()]
-    return linked(shown.drop(columns=empty), {"gain in rSum": table.get("runs", ())})
+        rows.append(row | test_columns(r))
+    shown = linked(pd.DataFrame(rows), {"gain in rSum": table.get("runs", ())})
+    return tests_behind_switch(shown, *ATTENTION_TITLES.values())
 
 
-def _number(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.1f}"
+def gain_text(row: Mapping[Hashable, Any]) -> str:
+    """Return ``gain [low, high] ± spread`` of a row of `gains`."""
+    return f"{row['gain']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]{spread(row['spread'])}"
+
+
+def test_columns(row: Mapping[Hashable, Any]) -> dict[str, str]:
+    """Return what the test of a row of `gains` rests on: host, seeds, p, detectable gain, ...
+
+    ``p`` is the larger of the tests over images and over seeds.
+    """
+    detectable = "" if np.isnan(row["detectable"]) else f"{row['detectable']:.1f}"
+    return {
+        "over": row["host"],
+        "seeds": str(row["seeds"]),
+        "p": p_value(row["p"]),
+        "minimum detectable gain": detectable,
+        "seeds needed": needed(row),
+    }
+
+
+def tests_behind_switch(shown: pd.DataFrame, *optional: str) -> pd.DataFrame:
+    """Return a table with `test_columns` behind its switch, without empty ones.
+
+    The host stays in sight where a method has several; ``optional`` are more columns that are left
+    out where they are empty.
+    """
+    tests = ["over", "seeds", "p", "minimum detectable gain", "seeds needed"]
+    columns = [name for name in (*tests[2:], *optional) if name in shown]
+    shown = shown.drop(columns=[name for name in columns if not shown[name].any()])
+    if not len(shown) or not shown["method"].duplicated().any():
+        return behind_switch(shown, tests)
+    shown.insert(1, "over", shown.pop("over"))
+    return behind_switch(shown, tests[1:])
 
 
 def needed(row: Mapping[Hashable, Any]) -> str:

@@ -32,6 +32,7 @@ from itm_book.records.attention import (
     means_of,
 )
 from itm_book.tables.comparison import spread
+from itm_book.tables.report import behind_switch
 from itm_book.tables.run_links import linked
 from itm_core.errors import InputError
 from itm_core.evaluation import statistics
@@ -187,7 +188,8 @@ def readable(table: pd.DataFrame, measure: str = POINTING) -> pd.DataFrame:
         shown["over chance"] = f"{row['value'] / row['chance']:.1f} ×" if row["chance"] else ""
         shown["words without a region counted as misses"] = f"{row['with_dropped']:.1f}"
         rows.append(shown | {"seeds": str(row["seeds"])})
-    return linked(pd.DataFrame(rows), {title: table["runs"]})
+    shown = linked(pd.DataFrame(rows), {title: table["runs"]})
+    return behind_switch(shown, ["words without a region counted as misses", "seeds"])
 
 
 def value_text(row: Mapping[Hashable, Any]) -> str:
@@ -218,7 +220,8 @@ def all_measures(lines: pd.DataFrame, **where: Any) -> pd.DataFrame:
         rows.append(shown | {"seeds": str(tables[POINTING].loc[name, "seeds"])})
     columns = ["method", *TITLES.values(), "F1 by chance", "seeds"]
     runs = [[], *tables[POINTING]["runs"]]
-    return linked(pd.DataFrame(rows, columns=columns).fillna(""), {"method": runs})
+    shown = linked(pd.DataFrame(rows, columns=columns).fillna(""), {"method": runs})
+    return behind_switch(shown, ["seeds"])
 
 
 def by_iou(lines: pd.DataFrame, measure: str = POINTING, **where: Any) -> pd.DataFrame:

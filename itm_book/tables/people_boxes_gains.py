@@ -12,12 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from itm_book.records.attention import MEASURES, POINTING, UNIFORM, UNTRAINED
 from itm_book.tables import labels
-from itm_book.tables.comparison import needed, p_value, seed_columns, spread
+from itm_book.tables.comparison import (
+    gain_text,
+    seed_columns,
+    test_columns,
+    tests_behind_switch,
+)
 from itm_book.tables.people_boxes import TITLES, UNIFORM_NAME, ResampledImages, chosen
 from itm_book.tables.run_links import linked
 from itm_core.evaluation import statistics
@@ -132,17 +136,11 @@ def _rows(
 
 
 def readable_gains(table: pd.DataFrame, measure: str = POINTING) -> pd.DataFrame:
-    """Return a table of gains as text: ``gain [95 % interval] ± spread between seeds``."""
+    """Return a table of gains as text, `comparison.test_columns` behind the table's switch."""
     title = f"gain in {TITLES[measure]} (points)"
-    rows = []
-    for row in table.to_dict("records"):
-        shown = {"method": row["name"], "over": row["host"], "seeds": str(row["seeds"])}
-        limits = f"[{row['low']:+.1f}, {row['high']:+.1f}]"
-        shown[title] = f"{row['gain']:+.1f} {limits}{spread(row['spread'])}"
-        shown |= {"p": p_value(row["p"]), "effect": row["effect"]}
-        shown["detectable gain"] = "" if np.isnan(row["detectable"]) else f"{row['detectable']:.1f}"
-        rows.append(shown | {"seeds needed": needed(row)})
-    shown_gains = pd.DataFrame(rows)
-    optional = ("p", "detectable gain", "seeds needed")
-    empty = [name for name in optional if name in shown_gains and not shown_gains[name].any()]
-    return linked(shown_gains.drop(columns=empty), {title: table.get("runs", ())})
+    rows = [
+        {"method": row["name"], "effect": row["effect"], title: gain_text(row)} | test_columns(row)
+        for row in table.to_dict("records")
+    ]
+    shown = linked(pd.DataFrame(rows), {title: table.get("runs", ())})
+    return tests_behind_switch(shown)

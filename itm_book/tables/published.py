@@ -18,7 +18,7 @@ from itm_book.records.results import Result
 from itm_book.shipped import shipped
 from itm_book.tables import labels
 from itm_book.tables.labels import GAIN, LOSS
-from itm_book.tables.report import noted
+from itm_book.tables.notes import noted
 from itm_book.tables.run_links import linked
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval, statistics
@@ -138,7 +138,6 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     shown = shown.drop(columns=[c for c in ("dataset", "split") if table[c].nunique() == 1])
     first = next(title for title in map(READABLE.__getitem__, RECALLS) if title in shown)
     shown = noted(shown, {first: sources(table)})
-    shown.attrs["wrap"] = ["split", "method", "variant", "built on"]
     return shown
 
 
@@ -214,6 +213,8 @@ def with_ours(
         group = recorded.get(names[0], []) if names else []
         statuses.append(status(row, group))
         runs.append([] if statuses[-1] == NOT_RUN else [result.run for result in group])
-    shown = linked(readable(table).assign(here=statuses), {"here": runs})
+    shown = readable(table)
+    if set(statuses) != {NOT_RUN}:
+        shown = linked(shown.assign(here=statuses), {"here": runs})
     shown.insert(list(shown).index("method") + 1, "built on", table["host"])
     return shown.drop(columns="method") if table["method"].nunique() == 1 else shown

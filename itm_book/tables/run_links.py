@@ -16,7 +16,7 @@ import pandas as pd
 
 from itm_book.records.commits import is_committed
 from itm_book.records.results import Uncommitted
-from itm_book.tables.report import Note, noted
+from itm_book.tables.notes import Note, noted
 
 PAGE = "../book/runs.html"  # relative to the other pages of the book
 

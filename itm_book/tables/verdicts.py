@@ -16,7 +16,7 @@ import pandas as pd
 from itm_book.tables import labels
 from itm_book.tables.comparison import p_value, spread
 from itm_book.tables.labels import GAIN, LOSS, MIXED, NO_EFFECT, NONE_FOUND, UNTESTABLE
-from itm_book.tables.report import Note, with_note
+from itm_book.tables.notes import Note, with_note
 from itm_book.tables.run_links import uncommitted
 from itm_core.evaluation import statistics
 
@@ -57,7 +57,7 @@ class Judgement:
         return {
             "verdict": with_note(label, Note(uncommitted=self.uncommitted)),
             "seeds": self.seeds,
-            "smallest gain": self.detectable,
+            "minimum detectable gain": self.detectable,
             "evidence": self.evidence,
         }
 

@@ -49,7 +49,7 @@ from itm_core.data.overlap import Repeats, no_overlap
 from itm_core.data.photographs import ENDINGS, find_photograph, read_photograph
 from itm_core.data.ragged import RaggedRegions
 from itm_core.data.vocabulary import Vocabulary, read_captions, tokenise
-from itm_core.errors import InputError
+from itm_core.errors import InputError, did_you_mean, similar_names
 
 SPLITS = ("train", "dev", "test")
 VOCABULARY = "vocab.json"
@@ -310,12 +310,17 @@ def _no_split(path: Path, name: str) -> InputError:
     if not path.parent.is_dir():
         found = "no such folder" if path.is_absolute() else f"no such folder from {Path.cwd()}"
     beside = f"put {path.name} and {name}_caps.txt beside them; a dataset has train, dev and test"
-    return InputError(
-        f"no {name} split here",
-        file=path,
-        found=found,
-        remedy=beside if splits else "name a folder in the SCAN layout; `itm scenes` makes one",
-    )
+    remedy = did_you_mean(name, splits) or beside if splits else _similar_folder(path.parent)
+    return InputError(f"no {name} split here", file=path, found=found, remedy=remedy)
+
+
+def _similar_folder(folder: Path) -> str:
+    """Return the remedy for a folder without a dataset: a similar name, if there is one."""
+    beside = {path.parent.name for path in folder.parent.glob("*/*_ims.npy")}
+    similar = similar_names(folder.name, beside - {folder.name})
+    if similar:
+        return f"did you mean {folder.with_name(similar[0])}?"
+    return "name a folder in the SCAN layout; `itm scenes` makes one"
 
 
 def _captions(path: Path, max_words: int) -> list[str]:

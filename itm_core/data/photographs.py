@@ -1,6 +1,6 @@
 """Photographs: their file names, and their pixels as RGB arrays, opened safely.
 
-Page: "Your pictures", "The data".
+Page: "Your pictures", "From photographs to features".
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from itm_core.environment import exact
+
 TINY = 1e-8  # the epsilon that SCAN and its successors add to norms
 GRAM_JITTER = 1e-13  # of the largest squared length: a length of zero becomes 3e-7 of the longest
 
@@ -121,8 +123,8 @@ class Fragments:
         small jitter on its diagonal for equal or zero fragments. A QR factorisation of the
         fragments would be computed row by row on a GPU.
         """
-        exact = self.vectors.double()
-        gram = exact @ exact.mT
+        vectors = exact(self.vectors)
+        gram = vectors @ vectors.mT
         diagonal = gram.diagonal(dim1=1, dim2=2)
         diagonal += GRAM_JITTER * diagonal.amax(1, keepdim=True) + torch.finfo(gram.dtype).tiny
         factor, failed = torch.linalg.cholesky_ex(gram, upper=True)

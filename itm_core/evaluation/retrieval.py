@@ -24,6 +24,7 @@ import pandas as pd
 
 from itm_core.errors import InputError
 from itm_core.evaluation import statistics
+from itm_core.evaluation.recalls import NUMBERS
 from itm_core.evaluation.statistics import RESAMPLES
 from itm_core.settings import at_least, one_of
 
@@ -282,9 +283,6 @@ def _one_shape(scores: Sequence[np.ndarray]) -> None:
     shapes = {np.shape(s) for s in scores}
     if len(shapes) != 1:
         raise InputError("score matrices must have one shape", found=sorted(shapes) or "none")
-
-
-NUMBERS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
 
 
 def hits(

@@ -11,7 +11,7 @@ from itm_core.evaluation import retrieval
 from itm_core.evaluation.attention_quality import attention_quality
 from itm_core.evaluation.scoring import Captions, score_matrix
 from itm_core.experiments.prepare import PreparedSplit
-from itm_core.experiments.run import CAPTION_IMAGE, COMPLETE, SCORES, note_files
+from itm_core.experiments.run_folder import CAPTION_IMAGE, COMPLETE, SCORES, note_files
 from itm_core.files import json_text, whole_file
 from itm_core.models import Matcher
 

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Self
 
-import pandas as pd
 from pydantic import model_validator
 
 from itm_core.constraints import CONSTRAINTS, ConstraintSettings, check_constraints
@@ -126,10 +125,9 @@ def _check_attending(recipe: Recipe, matcher: AttendingSettings) -> None:
     regulator = REGULATORS[recipe.regulator.kind] if recipe.regulator.active else None
     if matcher.attention == "hard" and regulator is not None and regulator.changes_attention:
         raise InputError(
-            "this regulator steers soft attention",
+            "this regulator corrects soft attention; hard attention has no gradient to learn from",
             found=f"{recipe.regulator.kind} with hard attention",
-            expected="hard attention has no gradient, so nothing would be learned; "
-            "use regulator.kind=rar, which only pools",
+            remedy="use rar (regulator.kind=rar), which pools alignments only",
         )
     check_constraints(recipe.constraints, attention=matcher.attention, direction=matcher.direction)
     if matcher.uses_nodes and regulator is not None and regulator.sums_scores:
@@ -157,6 +155,7 @@ def _split_change(recipe: Recipe, change: str) -> tuple[str, str, str]:
             "unknown setting",
             expected=f"PART.KEY=VALUE with PART one of {', '.join(recipe.parts)}",
             found=change,
+            remedy=did_you_mean(part, recipe.parts) if dot and equals else None,
         )
     if new_name := present_name(part, key):
         raise InputError(f"unknown key of {part}", found=key, remedy=f"use its name {new_name}")
@@ -224,12 +223,15 @@ def canonical_name(name: str) -> str:
 
 def _unknown_recipe(name: str) -> InputError:
     host, plus, _ = name.partition("+")
-    similar = similar_names(host, METHODS if plus else names()) or list(METHODS)[:3]
+    similar = similar_names(host, METHODS if plus else names())
+    meant = "+".join([similar[0], name.partition("+")[2]]) if similar and plus else None
     return InputError(
         "unknown recipe",
         found=name,
-        expected=f"for example {', '.join(similar)}",
-        remedy="`itm recipes` lists them all",
+        expected=f"for example {', '.join(similar or list(METHODS)[:3])}",
+        remedy=f"did you mean {meant or similar[0]}?"
+        if similar
+        else "`itm recipes` lists them all",
     )
 
 
@@ -295,37 +297,3 @@ def _with_plugin(recipe: Recipe, plugin: str) -> Recipe:
             expected="rcar for RCR and RAR together",
         )
     return recipe.changed(changes)
-
-
-def table(profiles: tuple[str, ...] = tuple(PROFILES)) -> pd.DataFrame:
-    """Return all recipes as rows: name and the settings that differ between them."""
-    return pd.DataFrame([_row(get(name)) for name in names() if split_name(name)[2] in profiles])
-
-
-def _row(recipe: Recipe) -> dict[str, object]:
-    matcher, training, regulator = recipe.matcher, recipe.training, recipe.regulator
-    row: dict[str, object] = {"recipe": recipe.name}
-    if isinstance(matcher, AttendingSettings):
-        lse = matcher.aggregation in ("LSE", "softmax")
-        soft = matcher.attention == "soft"
-        row |= {
-            "direction": matcher.direction,
-            "attention": matcher.attention if matcher.gate == "none" else matcher.gate,
-            "lambda_1": matcher.attention_temperature if soft else None,
-            "aggregation": "RAR" if regulator.kind in ("rar", "rcar") else matcher.aggregation,
-            "lambda_2": matcher.lse_temperature if lse else None,
-            "regulator": f"{regulator.kind} {regulator.steps}" if regulator.active else "",
-        }
-    else:
-        row |= {"direction": "", "attention": "", "aggregation": recipe.encoder.image_pooling}
-    return row | {
-        "regions": recipe.encoder.region_encoder,
-        "words": recipe.encoder.text_encoder,
-        "D": recipe.encoder.embedding,
-        "margin": recipe.loss.margin,
-        "epochs": training.epochs,
-        "lr_decay_epochs": training.lr_decay_epochs,
-        "rate": training.learning_rate,
-        "batch": training.batch,
-        "warmup": recipe.loss.warmup_epochs,
-    }

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -38,14 +39,15 @@ from itm_core.data.dataset import Dataset, load_dataset
 from itm_core.data.feature_notes import features_of_folder
 from itm_core.data.word_pieces import bert_hashes
 from itm_core.data.word_vectors import vectors_file
-from itm_core.environment import describe, pick_device
+from itm_core.environment import describe, has_float64, pick_device
 from itm_core.errors import InputError
 from itm_core.experiments import recipes
 from itm_core.experiments.evaluate import dev_scorer, write_metrics, write_test_scores
 from itm_core.experiments.former_names import with_former_names
 from itm_core.experiments.prepare import Prepared, build, load_word_vectors, prepare
 from itm_core.experiments.recipes import Recipe
-from itm_core.experiments.run import COMPLETE, VOCABULARY, WEIGHTS, Run, load
+from itm_core.experiments.run import Run, load
+from itm_core.experiments.run_folder import COMPLETE, VOCABULARY, WEIGHTS
 from itm_core.experiments.weights import load_matcher, save_matcher
 from itm_core.files import locked, sha256, whole_file, write_json
 from itm_core.parallel import run_parallel
@@ -53,6 +55,8 @@ from itm_core.regulators import fingerprint
 from itm_core.settings import at_least, instance, seed_of, texts
 from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup
 from itm_core.training.trainer import Trainer
+
+log = logging.getLogger(__name__)
 
 ROOT = Path("data/runs")
 
@@ -147,7 +151,7 @@ def train_or_load(
         recipe: a recipe or its name (`recipes.names`).
         seed: of weights and batches, as `settings.seed_of` takes it.
         overrides: changes of the recipe such as ``training.epochs=3``.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``auto``, ``cpu`` or another device of torch, as for `pick_device`.
         progress: show a bar with loss, rSum and remaining time.
         group: the processes that train together, each of which calls this function
             (`distributed.process_group`). The result does not depend on their number.
@@ -186,8 +190,17 @@ def _check(dataset: object, root: object, progress: object) -> None:
 
 
 def _device_for(recipe: Recipe, device: str) -> torch.device:
-    chosen = pick_device(device)
-    if recipe.training.precision not in ("float32", "float64") and chosen.type != "cuda":
+    chosen, precision = pick_device(device), recipe.training.precision
+    if precision == "float64" and not has_float64(chosen):
+        if device != "auto":
+            raise InputError(
+                "this device has no float64",
+                found=f"device {chosen}",
+                remedy="use device cpu, or training.precision=float32",
+            )
+        log.info("%s has no float64: this run is trained on the CPU", chosen)
+        return torch.device("cpu")
+    if precision not in ("float32", "float64") and chosen.type != "cuda":
         raise InputError(
             "mixed precision needs CUDA",
             found=f"device {chosen}",

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from itm_core.encoders.fragments import TINY, linear
+from itm_core.environment import exact
 from itm_core.models.aggregation import squashed_contributions
 from itm_core.models.alignment import SimilarityVector
 from itm_core.models.pairing import queries_first, query_layout
@@ -146,10 +147,11 @@ class CaptionNorm(nn.Module):
         ``(1 - m)^n running + sum_i m (1 - m)^(n - 1 - i) stats_i``, computed in float64.
         """
         n = len(stats)
+        stats = exact(stats)
         remaining = torch.arange(n - 1, -1, -1, dtype=torch.float64, device=stats.device)
-        moved = (self.momentum * (1 - self.momentum) ** remaining) @ stats.double()
+        moved = (self.momentum * (1 - self.momentum) ** remaining) @ stats
         for running, move in zip((self.running_mean, self.running_var), moved, strict=True):
-            running.copy_((1 - self.momentum) ** n * running.double() + move)
+            running.copy_((1 - self.momentum) ** n * exact(running) + move)
 
 
 class SGR(NodeAggregation):

@@ -135,6 +135,12 @@ def local_device(name: str) -> str:
     """
     if not started() or pick_device(name).type == "cpu":
         return name
+    if pick_device(name).type != "cuda":
+        raise InputError(
+            "several processes train on CUDA's GPUs or on the CPU",
+            found=f"device {pick_device(name)}",
+            remedy="use --processes 1, or --device cpu",
+        )
     if ":" in name:
         raise InputError(
             "each process needs its own GPU",

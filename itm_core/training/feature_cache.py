@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from itm_core.data.arrays import release
+from itm_core.environment import free_bytes
 from itm_core.errors import InputError
 from itm_core.settings import one_of
 
@@ -64,7 +65,7 @@ def cache_features(
     Args:
         kind: ``auto`` keeps them in float32 if there is room, which changes no number; ``float16``
             keeps them rounded to half precision; ``never``.
-        free: bytes on the device; by default what CUDA reports. A CPU keeps none.
+        free: bytes on the device; by default what is free. A CPU keeps none.
 
     Raises `InputError` for another kind, or when half precision is required and does not fit.
     """
@@ -75,7 +76,7 @@ def cache_features(
     dtype = torch.float16 if half else torch.float32
     needed = prod(features.shape) * dtype.itemsize
     if free is None:
-        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+        free = free_bytes(device)
     if needed > CACHE_FRACTION * free:
         if half:
             raise InputError(

@@ -21,6 +21,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
+from itm_core.environment import random_state
 from itm_core.errors import InputError
 from itm_core.files import put, reading, require_sha256, sha256, whole_file
 from itm_core.models import Matcher
@@ -248,13 +249,13 @@ class Trainer:
         """Save weights, optimiser, random state and progress atomically."""
         if not self.group.first:  # the state of the others is the same
             return
-        cuda = [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else []
+        of_device = random_state(self.device)
         content: dict[str, Any] = {
             "matcher": self.matcher.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "averaged": None if self.averaged is None else self.averaged.state_dict(),
             "random": torch.get_rng_state(),
-            "random_cuda": cuda,
+            "random_cuda": [] if of_device is None else [of_device],  # of any device
             "progress": vars(self.state),
         }
         with whole_file(self.folder / "state.pt") as partial:
@@ -291,8 +292,8 @@ class Trainer:
             if self.averaged is not None:
                 self.averaged.load_state_dict(content["averaged"])
             torch.set_rng_state(content["random"].cpu())
-            if content["random_cuda"] and self.device.type == "cuda":
-                torch.cuda.set_rng_state(content["random_cuda"][0].cpu(), self.device)
+            for state in content["random_cuda"]:
+                random_state(self.device, state)
             self.state = TrainingState(**content["progress"])
         except Exception as error:  # a damaged file may raise anything
             raise InputError(

@@ -123,7 +123,7 @@ def arena() -> Iterator[Tree]:
 @contextmanager
 def committed() -> Iterator[None]:
     """One parser for all commands, which takes longer than most of them, and a commit."""
-    parser = cli._parser()
+    parser = cli.parser()
     with (
         patch.object(cli, "_parser", lambda: parser),
         patch.object(environment, "current_commit", lambda: "c0082a58b567"),

@@ -35,7 +35,7 @@ def test_too_little_memory_is_one_line(
     def fail(_: object) -> None:
         raise MEMORY[kind]
 
-    monkeypatch.setattr("itm_core.experiments.runs.all_runs", fail)
+    monkeypatch.setattr("itm_core.experiments.run_list.listed", fail)
     assert main(["runs"]) == 2
     found = f"; found {ASKED[kind]} asked for at once" if kind in ASKED else ""
     error = capsys.readouterr().err

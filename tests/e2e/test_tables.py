@@ -12,7 +12,8 @@ from playwright.sync_api import Browser, Locator, Page
 
 from itm_book.pages.run_entries import RunEntry
 from itm_book.pages.run_pages import run_anchor, runs_page
-from itm_book.tables.report import Note, html
+from itm_book.tables.notes import Note
+from itm_book.tables.report import html
 from tests.tiny_book import PROJECT
 
 pytestmark = pytest.mark.e2e
@@ -24,8 +25,10 @@ METHODS = pd.DataFrame(
         "method": ["t2i & <LSE>", "i2t_mean", "10 steps", '9, "equal"'],
         "rSum": ["340.8 [331.0, 350.2] ± 8.1", "", "98.6 [90.0, 99.9]", "1,020.5 [9.0, 9.9]"],
         "gain": ["+3.2", "−1.0", "", "0.5"],
+        "seeds": ["3", "3", "2", "1"],
     }
 )
+METHODS.attrs["more"] = ["seeds"]
 NOTES = {"rSum": [Note(SOURCE, "../book/runs.html#run-1"), None, SOURCE, None]}
 
 
@@ -143,21 +146,21 @@ def test_one_row_and_headers_of_two_levels(page: Page) -> None:
 
 
 CSV = """\
-,method,rSum,gain
-SCAN,t2i & <LSE>,"340.8 [331.0, 350.2] ± 8.1",+3.2
-SCAN,i2t_mean,,−1.0
-BFAN,10 steps,"98.6 [90.0, 99.9]",
-BFAN,"9, ""equal""\","1,020.5 [9.0, 9.9]",0.5
+,method,rSum,gain,seeds
+SCAN,t2i & <LSE>,"340.8 [331.0, 350.2] ± 8.1",+3.2,3
+SCAN,i2t_mean,,−1.0,3
+BFAN,10 steps,"98.6 [90.0, 99.9]",,2
+BFAN,"9, ""equal""\","1,020.5 [9.0, 9.9]",0.5,1
 """
 LATEX = r"""% Methods, 100% < all
-\begin{tabular}{llrr}
+\begin{tabular}{llrrr}
 \toprule
- & method & rSum & gain \\
+ & method & rSum & gain & seeds \\
 \midrule
-SCAN & t2i \& \textless{}LSE\textgreater{} & 340.8 [331.0, 350.2] $\pm$ 8.1 & +3.2 \\
- & i2t\_mean &  & $-$1.0 \\
-BFAN & 10 steps & 98.6 [90.0, 99.9] &  \\
- & 9, "equal" & 1,020.5 [9.0, 9.9] & 0.5 \\
+SCAN & t2i \& \textless{}LSE\textgreater{} & 340.8 [331.0, 350.2] $\pm$ 8.1 & +3.2 & 3 \\
+ & i2t\_mean &  & $-$1.0 & 3 \\
+BFAN & 10 steps & 98.6 [90.0, 99.9] &  & 2 \\
+ & 9, "equal" & 1,020.5 [9.0, 9.9] & 0.5 & 1 \\
 \bottomrule
 \end{tabular}
 """
@@ -195,9 +198,10 @@ def test_a_note_shows_for_keys_and_fingers_and_goes_again(page: Page) -> None:
     page.set_viewport_size(PHONE)
     bubble = page.locator(".note-shown")
     note = page.locator("#methods .note").first
-    assert note.get_attribute("title") == SOURCE
+    told = f"95 % interval [331.0, 350.2]; {SOURCE}"
+    assert note.get_attribute("title") == told
     note.click()
-    assert bubble.inner_text() == SOURCE
+    assert bubble.inner_text() == told
     box = bubble.bounding_box()
     assert box is not None
     assert box["x"] >= 0
@@ -205,7 +209,7 @@ def test_a_note_shows_for_keys_and_fingers_and_goes_again(page: Page) -> None:
     page.keyboard.press("Escape")
     assert bubble.count() == 0
     page.locator("#methods .note").nth(1).focus()
-    assert bubble.inner_text() == SOURCE
+    assert bubble.inner_text() == f"95 % interval [90.0, 99.9]; {SOURCE}"
     page.locator("#one figcaption").click()
     assert bubble.count() == 0
 
@@ -218,6 +222,44 @@ def test_a_phone_and_paper(page: Page) -> None:
     assert not page.locator("#methods .table-tools").is_visible()
     assert not page.locator("#methods .note-link").is_visible()
     assert page.locator("#methods thead").get_by_text("rSum").is_visible()
+
+
+def test_a_switch_shows_further_columns_and_intervals(page: Page) -> None:
+    table, switch = page.locator("#methods table"), page.locator("#methods .table-more")
+    interval = table.locator(".interval").first
+    seeds = table.get_by_role("columnheader", name="seeds")
+    assert switch.get_attribute("aria-pressed") == "false"
+    assert not interval.is_visible()
+    assert not seeds.is_visible()
+    switch.click()
+    assert interval.is_visible()
+    assert seeds.is_visible()
+    switch.click()
+    assert not seeds.is_visible()
+    page.emulate_media(media="print")
+    assert seeds.is_visible()
+
+
+def test_without_a_script_everything_is_shown(browser: Browser, page_path: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    opened = context.new_page()
+    opened.goto(page_path.as_uri())
+    assert opened.locator("#methods .interval").first.is_visible()
+    assert opened.locator("#methods th.more").is_visible()
+    context.close()
+
+
+def test_a_row_is_a_card_on_a_phone_with_every_column(page: Page) -> None:
+    page.set_viewport_size(PHONE)
+    cells = page.locator("#methods tbody tr").first.locator("td")
+    assert [cells.nth(k).is_visible() for k in range(cells.count())] == [True] * 5
+    boxes = [cells.nth(k).bounding_box() for k in range(1, 5)]
+    tops = [box["y"] for box in boxes if box]
+    assert tops == sorted(tops)
+    assert len(set(tops)) == 4  # one below the other
+    labels = cells.evaluate_all("all => all.map(c => getComputedStyle(c, '::before').content)")
+    assert labels[2:] == ['"rSum"', '"gain"', '"seeds"']
+    assert page.locator("#methods .interval").first.is_visible()
 
 
 def test_a_recipe_leads_to_the_folded_part_of_its_run(page: Page) -> None:

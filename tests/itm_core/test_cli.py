@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import itm_core
+from itm_core import cli
 from itm_core.cli import main
 from itm_core.files import read_json, write_json
 from tests.micro import SMALL, write_dataset
@@ -145,7 +147,9 @@ def test_check_tells_what_a_folder_holds(dataset: Path, capsys: pytest.CaptureFi
 
 def test_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recipes"]) == 0
-    assert "scan-i2t-LSE-coco" in capsys.readouterr().out
+    listed = capsys.readouterr().out
+    assert re.search("^  scan-i2t-LSE +i2t ", listed, re.MULTILINE)
+    assert re.search("^  -coco +1024 ", listed, re.MULTILINE)
 
 
 def test_exporting_records_what_is_there_and_says_how_much(
@@ -208,7 +212,20 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     [
         ("trian", "no such command; expected one of .*, found trian. Remedy: did you mean train?"),
         ("data mak", "no such command; .* found mak. Remedy: did you mean make?"),
-        ("bench scorin", r"unknown value of PART; .* did you mean scoring\?"),
+        ("bench scorin", r"no such command; .* did you mean scoring\?"),
+        (
+            "train --recipie chan",
+            r"itm train has no such option; found --recipie. Remedy: did you ",
+        ),
+        ("runs --rooot=x", r"itm runs has no such option; found --rooot. .* you mean --root\?"),
+        ("runs --colour", r"itm runs has no such option; .* itm runs --help lists its options"),
+        ("data list flickr9k", r"unknown dataset; .* did you mean flickr8k\?"),
+        ("grid rcra", r".*grid not found; .* did you mean rcar\?"),
+        ("grid rcar --size smok", r"unknown value of size of .* did you mean smoke\?"),
+        ("grid rcar --rows base --dry-run", r"unknown value of row of grid rcar; "),
+        ("recipes scan", r"unknown recipe; expected for example scan-t2i-mean, .*; |.*"),
+        ("recipes scan-t2i-maen+rcar", r"unknown recipe; .* did you mean scan-t2i-mean\+rcar\?"),
+        ("scenes --preset smal", r"unknown preset; .* did you mean small\?"),
     ],
 )
 def test_a_misspelt_command_is_answered_with_the_one_that_may_be_meant(
@@ -222,3 +239,69 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert capsys.readouterr().out == f"itm {itm_core.__version__}\n"
+
+
+@pytest.mark.parametrize("words", [[], ["help"]])
+def test_without_a_command_the_help_is_printed(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 0
+    assert "\ntrain and evaluate:\n    train " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["data", "gallery", "results", "bench"])
+def test_a_command_with_commands_alone_prints_its_help(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([name]) == 0
+    assert f"usage: itm {name}" in capsys.readouterr().out
+
+
+def test_a_misspelt_setting_is_answered_with_the_one_that_may_be_meant(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = ["train", "--dataset", str(dataset), "--recipe", "scan-t2i-mean", "--set"]
+    for change, meant in (
+        ("training.epoch=1", "epochs"),
+        ("trainig.epochs=1", "training"),
+        ("matcher.direction=t2", "t2i"),
+    ):
+        assert main([*train, change]) == 2
+        assert f"Remedy: did you mean {meant}?" in capsys.readouterr().err
+    beside = str(dataset.with_name(f"{dataset.name}s"))
+    assert main(["train", "--dataset", beside, "--recipe", "scan-t2i-mean"]) == 2
+    assert f"Remedy: did you mean {dataset}?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", cli.SHELLS)
+def test_what_completes_the_words_of_a_shell_is_printed(
+    shell: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["completion", shell]) == 0
+    printed = capsys.readouterr().out
+    assert "_ARGCOMPLETE" in printed
+    assert "itm" in printed
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("itm tra", "train"),
+        ("itm train --pro", "--processes"),
+        ("itm data d", "doctor"),
+        ("itm train --recipe scan-t2i-me", "scan-t2i-mean-smoke"),
+        ("itm grid rc", "rcar"),
+        ("itm data get flickr8", "flickr8k"),
+    ],
+)
+def test_a_shell_is_answered(line: str, word: str, tmp_path: Path) -> None:
+    answer = tmp_path / "answer"
+    variables = {
+        **{"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line))},
+        **{"_ARGCOMPLETE_STDOUT_FILENAME": str(answer), "_ARGCOMPLETE_IFS": "\n"},
+    }
+    program = "import sys; sys.argv = ['itm']; from itm_core.cli import entry; entry()"
+    subprocess.run([sys.executable, "-c", program], env=os.environ | variables, check=True)
+    assert word in [found.strip() for found in answer.read_text().split("\n")]

@@ -59,4 +59,4 @@ def test_a_module_of_ours_that_is_gone_is_a_mistake_of_ours(
     monkeypatch.setitem(sys.modules, "itm_core.experiments.recipes", None)
     monkeypatch.delattr("itm_core.experiments.recipes", raising=False)
     with pytest.raises(ModuleNotFoundError):
-        cli.main(["recipes"])
+        cli.main(["recipes", "chan"])

@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from html import escape
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -35,6 +37,7 @@ from itm_book.chapters.does_attention_explain.measures import (
 from itm_book.figures import attention_maps
 from itm_book.figures.style import FAINT, INK, finished, styled
 from itm_book.pairs.pair_records import PairRecord
+from itm_book.tables import sentences
 from itm_book.tables.over_images import Estimate, mean_over_images
 
 COLOURS = {OCCLUSION: "#e69f00", OVERLAPS: "#d55e00", GRADIENTS: "#0072b2", OTHER_WORD: FAINT}
@@ -58,6 +61,23 @@ def tau_estimates(agreements: Agreements) -> pd.DataFrame:
             mean = mean_over_images(taus, agreement.image)
             rows.append({"method": method, "compared": compared} | mean._asdict())
     return pd.DataFrame(rows)
+
+
+def finding(estimates: pd.DataFrame) -> HTML:
+    """Return the range of the agreement of attention and occlusion over methods.
+
+    ``estimates`` are those of `tau_estimates`; with overlaps where the dataset has boxes.
+    """
+    kind = OVERLAPS if (estimates["compared"] == OVERLAPS).any() else OCCLUSION
+    part = estimates[estimates["compared"] == kind].sort_values("value")
+    low, high = part.iloc[0], part.iloc[-1]
+    above = int((part["low"] > 0).sum())
+    return sentences.finding(
+        "attention and what the score depends on rank the regions alike only in part. Kendall's "
+        f"tau of attention with {kind} lies between {low['value']:.2f} "
+        f"({escape(low['method'])}) and {high['value']:.2f} ({escape(high['method'])}); for "
+        f"{above} of {len(part)} methods its interval lies above 0."
+    )
 
 
 def tau_table(estimates: pd.DataFrame) -> pd.DataFrame:

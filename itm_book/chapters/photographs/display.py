@@ -32,6 +32,7 @@ from itm_book.tables import (
     people_boxes_gains,
     published_order,
     report,
+    sentences,
     verdicts,
 )
 from itm_book.tables.best_row import against_best
@@ -89,7 +90,7 @@ def load(size: str = claims.SIZES[claims.PHOTOGRAPHS]) -> Record:
 
 
 def _none(what: str) -> Markdown:
-    """Return the sentence that stands in the place of what is not recorded."""
+    """Return the sentence that replaces what is not recorded."""
     return Markdown(f"*Nothing recorded yet: {what}.*")
 
 
@@ -287,6 +288,24 @@ def order_chart(record: Record, across: str = SCENES) -> Figure | Markdown:
         across=f"{across}: {published_order.MEASURE}",
         up=f"{PHOTOGRAPHS}: R@1, summed",
     )
+
+
+def finding(record: Record) -> HTML | Markdown:
+    """Return how many gains are significant, and whether Scenes orders the methods alike."""
+    table = _gains(record)
+    if table.empty:
+        return _none(NO_GAIN)
+    text = sentences.tally(table, "gains over a host")
+    orders = _orders(record)
+    pairs = orderings.paired(orders[SCENES], orders[PHOTOGRAPHS])
+    if len(pairs) >= orderings.FEWEST:
+        tau = orderings.agreement(pairs)
+        text += (
+            f". The order of {len(pairs)} methods agrees with that on Scenes by a Kendall's "
+            f"tau-b of {tau['tau_b']:.2f} [{tau['tau_low']:.2f}, {tau['tau_high']:.2f}] "
+            "(1: the same order, 0: unrelated)"
+        )
+    return sentences.finding(f"{text}.")
 
 
 # --- agreement with people ---------------------------------------------------------------------

@@ -74,7 +74,6 @@ def budget(grid: Grid, size: str) -> tuple[pd.DataFrame, str]:
         shown = dict(zip(different, values, strict=True))
         rows.append({"methods": "; ".join(names)} | shown)
     table = pd.DataFrame(rows, dtype=object)
-    table.attrs["wrap"] = ["methods"]
     return table, ", ".join(f"{name} {settings[name].iloc[0]}" for name in same)
 
 

@@ -11,7 +11,7 @@ from IPython.display import HTML, Markdown
 
 from itm_book.records import results
 from itm_book.records.results import Results
-from itm_book.tables import report
+from itm_book.tables import report, sentences
 from itm_book.tables.comparison import spread, trained_and_recorded
 from itm_book.tables.run_links import linked
 from itm_core.evaluation import retrieval
@@ -57,8 +57,12 @@ def trained_here(trained: Results, recorded: Results) -> HTML | Markdown:
         return Markdown(
             f"Trained here on {trained_names}, recorded on {recorded_names}: not to be compared."
         )
-    caption = f"{results.status(trained)}; beside the record (recalls in percent)"
-    return report.html(trained_and_recorded(trained, recorded), caption)
+    made_here = trained_and_recorded(trained, recorded)
+    caption = (
+        f"{results.status(trained)}; compared with the record (recalls in percent). "
+        f"{sentences.agreement(made_here)}"
+    )
+    return report.html(made_here, caption)
 
 
 def spread_between_seeds(gains: pd.DataFrame) -> pd.DataFrame:
@@ -74,7 +78,7 @@ def spread_between_seeds(gains: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame()
     middle = float(several["spread"].median())
     row = {"gains": str(len(several)), "seeds at least": str(several["seeds"].min())}
-    row |= {"smallest spread": f"{several['spread'].min():.0f}", "median": f"{middle:.0f}"}
+    row |= {"smallest SD": f"{several['spread'].min():.0f}", "median": f"{middle:.0f}"}
     row |= {"largest": f"{several['spread'].max():.0f}"}
     for seeds in (3, 10):
         row[f"detectable with {seeds} seeds"] = f"{detectable(middle, seeds):.0f}"

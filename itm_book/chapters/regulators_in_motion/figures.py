@@ -21,12 +21,13 @@ from itm_book.chapters.regulators_in_motion.tables import (
     query_kinds,
 )
 from itm_book.figures.distributions import ridges
-from itm_book.figures.style import FAINT, INK, STROKES, finished, styled
+from itm_book.figures.style import CARD, FAINT, INK, STROKES, finished, styled
 from itm_core.evaluation.statistics import half_width, sd
 
 ORANGE, BLUE = "#d55e00", "#0072b2"
 SHADES = ("#9ecae1", "#0072b2", "#08306b", "#000000")  # passes or steps, light to dark
 STEP_COLOURS = ("#56b4e9", "#009e73")  # first and last step
+MARKS = ("o", "s", "D", "^", "v")  # of the medians
 NEGATIVE = "hard negative"
 BINS = 8
 
@@ -144,7 +145,8 @@ def temperature_gains(trace: RegulatorTrace) -> dict[str, tuple[np.ndarray, np.n
 def ecdf_panels(panels: Panels, *, columns: int = 2) -> Figure:
     """Return the empirical cumulative distribution of each named array, a panel per title.
 
-    Names that start with `NEGATIVE` are dashed. NaN values are left out.
+    Names that start with `NEGATIVE` are dashed; a mark on each line is its median. NaN values
+    are left out.
     """
     with styled():
         rows = -(-len(panels) // columns)
@@ -181,7 +183,10 @@ def _ecdf(axes: Axes, values: np.ndarray, name: str, names: Sequence[str]) -> No
     negative = name.startswith(NEGATIVE)
     group = [other for other in names if other.startswith(NEGATIVE) == negative]
     colour = ORANGE if negative else SHADES[min(group.index(name), len(SHADES) - 1)]
-    axes.ecdf(values, label=name, color=colour, ls="--" if negative else "-", lw=1.8)
+    axes.ecdf(values, color=colour, ls="--" if negative else "-", lw=1.8)
+    mark = MARKS[names.index(name) % len(MARKS)]
+    axes.plot(np.median(values), 0.5, mark, color=colour, mec=CARD, ms=8, zorder=3)
+    axes.plot([], [], mark, ls="--" if negative else "-", color=colour, ms=6, lw=1.8, label=name)
 
 
 def binned_means(

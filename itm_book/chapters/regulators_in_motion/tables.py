@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 
 from itm_book.chapters.regulators_in_motion.measures import RegulatorTrace
 from itm_book.scenes.captions import (
@@ -21,6 +22,7 @@ from itm_book.scenes.captions import (
     WORDS,
 )
 from itm_book.scenes.controls import meanings
+from itm_book.tables import sentences
 from itm_book.tables.over_images import UNKNOWN, Estimate, mean_over_images, over_drawn_images
 from itm_core.data.dataset import Split
 from itm_core.data.vocabulary import EMPTY_WORDS
@@ -89,20 +91,15 @@ def pass_table(matching: RegulatorTrace, negative: RegulatorTrace | None = None)
         if negative is not None:
             row["hard negative, last pass"] = _spread(measure_values(negative, measure)[-1])
         rows.append(row)
-    return _wrapping(rows)
+    table = pd.DataFrame(rows)
+    table.attrs["interval"] = "5 % to 95 %"
+    return table
 
 
 def _raised(passes: np.ndarray) -> str:
     """Return the percentage of queries whose value rises from the first pass to the last."""
     valid = ~np.isnan(passes[[0, -1]]).any(0)
     return f"{100 * (passes[-1, valid] > passes[0, valid]).mean():.0f}"
-
-
-def _wrapping(rows: list[dict[str, str]]) -> pd.DataFrame:
-    """Return a table whose first column may be broken into lines, for narrow pages."""
-    table = pd.DataFrame(rows)
-    table.attrs["wrap"] = list(table.columns[:1])
-    return table
 
 
 def _spread(values: np.ndarray) -> str:
@@ -165,7 +162,7 @@ def contrast_table(
                 "larger for the match (%)": f"{100 * (match > mismatch).mean():.1f}",
             }
         )
-    return _wrapping(rows)
+    return pd.DataFrame(rows)
 
 
 def ablation_table(variants: Mapping[str, RegulatorTrace], split: Split) -> pd.DataFrame:
@@ -191,7 +188,7 @@ def ablation_table(variants: Mapping[str, RegulatorTrace], split: Split) -> pd.D
         difference = "" if trace is first else f"{mean_over_images(gap, images):+.2f}"
         row[f"{MEASURES[compared]}, difference to {first_name}"] = difference
         rows.append(row)
-    return _wrapping(rows)
+    return pd.DataFrame(rows)
 
 
 def correlation_table(
@@ -222,13 +219,29 @@ def correlation_table(
             a, b = (_within_kinds(values, label, valid) for values in (x, y))
             row["within a kind of word"] = f"{rank_correlation(a, b, images):+.2f}"
             rows.append(row)
-    return _wrapping(rows)
+    return pd.DataFrame(rows)
 
 
 def _within_kinds(values: np.ndarray, label: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Return values minus the mean of their kind over the ``valid`` ones; NaN for the others."""
     series = pd.Series(np.where(valid, values, np.nan))
     return (series - series.groupby(label).transform("mean")).to_numpy()
+
+
+def finding(trace: RegulatorTrace, split: Split) -> HTML:
+    """Return what RCR does to the temperature, and whether that goes with better attention."""
+    first, last = trace.temperature[[0, -1]]
+    low, median, high = np.percentile(last, [5, 50, 95])
+    text = (
+        f"RCR raises the temperature of {100 * (last > first).mean():.0f} % of the words, from a "
+        f"median of {np.median(first):.1f} to {median:.1f}, in nine of ten words between "
+        f"{low:.1f} and {high:.1f}."
+    )
+    if trace.has_quality:
+        images = split.caption_image[trace.pair]
+        rho = rank_correlation(last - first, trace.f1[-1] - trace.f1[0], images)
+        text += f" The rank correlation of the rise with the gain in attention F1 is {rho:+.2f}."
+    return sentences.finding(text)
 
 
 def largest_shift(trace: RegulatorTrace) -> int:

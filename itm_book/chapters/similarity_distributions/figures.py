@@ -22,8 +22,6 @@ from itm_book.figures.style import (
     FAINT,
     INK,
     RIGHT,
-    STROKES,
-    colour_of,
     finished,
     styled,
 )
@@ -86,14 +84,14 @@ def stacked_bars(table: pd.DataFrame, *, title: str) -> Figure:
                 if value >= MIN_LABELLED:
                     axes.text(
                         left + value / 2, place, f"{value:.0f}", ha="center", va="center",
-                        fontsize=7.5, color=ink,
+                        fontsize=8.5, color=ink,
                     )  # fmt: skip
             start = start + values.to_numpy()
         axes.set_yticks(range(len(table)), [str(name) for name in table.index], fontsize=9)
         axes.invert_yaxis()
         axes.set(xlabel="percent of the method's errors", title=title)
         axes.set_xlim(0, max(100.0, start.max(initial=0)))
-        figure.legend(loc="outside lower center", ncols=3, fontsize=8)
+        figure.legend(loc="outside lower center", ncols=3, fontsize=8.5)
         return finished(figure)
 
 
@@ -121,7 +119,7 @@ def kappa_heatmap(kappa: pd.DataFrame, *, title: str) -> Figure:
             vmax=max(0.6, float(np.nanmax(np.where(upper, np.nan, kappa), initial=0))),
             annot=True,
             fmt=".2f",
-            annot_kws={"fontsize": 7.5},
+            annot_kws={"fontsize": 8.5},
             linewidths=1,
             cbar_kws={"label": "Cohen's kappa"},
         )
@@ -132,19 +130,21 @@ def kappa_heatmap(kappa: pd.DataFrame, *, title: str) -> Figure:
 
 
 def error_rate_curves(panels: Mapping[str, pd.DataFrame], *, title: str) -> Figure:
-    """Return the error rate against each property of a query: thin lines per method, thick mean.
+    """Return the error rate against each property of a query, of all methods and their mean.
 
-    ``panels`` are those of `measures.error_rates`.
+    ``panels`` are those of `measures.error_rates`. Methods are thin and grey; those with the
+    lowest and the highest mean rate in the first panel are named.
     """
     with styled():
         figure, grid = plt.subplots(1, len(panels), figsize=(8.2, 3.4), sharey=True, squeeze=False)
+        rates = next(iter(panels.values())).mean()
+        ends = {f"lowest: {rates.idxmin()}": rates.idxmin()}
+        ends[f"highest: {rates.idxmax()}"] = rates.idxmax()
         for axes, (name, table) in zip(grid[0], panels.items(), strict=True):
-            colours: list[str] = []
-            for place, (method, values) in enumerate(table.items()):
-                colour = colour_of(str(method), place)
-                stroke = STROKES[colours.count(colour) % len(STROKES)]
-                colours.append(colour)
-                axes.plot(table.index, values, color=colour, ls=stroke, lw=0.9, label=str(method))
+            lines = axes.plot(table.index, table, color=FAINT, lw=0.8, alpha=0.6)
+            lines[0].set_label("every method")
+            for colour, (label, method) in zip((RIGHT, BELOW), ends.items(), strict=True):
+                axes.plot(table.index, table[method], color=colour, lw=1.6, ls="--", label=label)
             mean = table.mean(axis=1)
             axes.plot(table.index, mean, color=INK, lw=2.6, marker="o", ms=4, label="mean")
             axes.set(xlabel=name)
@@ -152,8 +152,8 @@ def error_rate_curves(panels: Mapping[str, pd.DataFrame], *, title: str) -> Figu
             axes.grid(color=FAINT, alpha=0.2)
         grid[0, 0].set(ylabel="failed queries (%)")
         figure.suptitle(title, fontsize=11, fontweight="bold")
-        lines, names = grid[0, 0].get_legend_handles_labels()
-        figure.legend(lines, names, loc="outside lower center", ncols=4, fontsize=7)
+        handles, names = grid[0, 0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=9)
         return finished(figure)
 
 

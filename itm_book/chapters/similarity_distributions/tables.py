@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 
 from itm_book.chapters.similarity_distributions.measures import (
     RANDOM_PAIRS,
@@ -16,6 +17,7 @@ from itm_book.chapters.similarity_distributions.measures import (
     standardised_queries,
 )
 from itm_book.scenes.errors import pair_error_types
+from itm_book.tables import sentences
 from itm_core.data.dataset import Split
 from itm_core.evaluation.statistics import spearman
 from itm_core.experiments.runs import Run
@@ -43,7 +45,9 @@ def margin_table(runs: Mapping[str, Run], direction: str) -> pd.DataFrame:
         low, median, high = np.percentile(margin, [5, 50, 95])
         row["standardised margin"] = f"{median:+.2f} [{low:+.2f}, {high:+.2f}]"
         rows.append(row)
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    table.attrs["interval"] = "5 % to 95 %"
+    return table
 
 
 def error_type_table(types: pd.DataFrame) -> pd.DataFrame:
@@ -83,6 +87,19 @@ def joint_failure_table(panels: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def finding(joint: pd.DataFrame) -> HTML:
+    """Return how often all methods fail on a caption, against independent failures.
+
+    ``joint`` is `measures.joint_failures`, text to image.
+    """
+    count, none, every = len(joint) - 1, joint.iloc[0], joint.iloc[-1]
+    return sentences.finding(
+        f"the same captions are hard for all: {every['observed']:.1f} % of them are failed by all "
+        f"{count} methods and {none['observed']:.1f} % by none, where independent failures would "
+        f"give {every['independent']:.1f} % and {none['independent']:.1f} %."
+    )
+
+
 def hardest_captions(runs: Mapping[str, Run], split: Split, *, count: int = 8) -> pd.DataFrame:
     """Return the captions for which most methods rank the same wrong image first.
 
@@ -102,7 +119,6 @@ def hardest_captions(runs: Mapping[str, Run], split: Split, *, count: int = 8) -
     types = pair_error_types(split, images, captions)
     if types is not None:
         table["type of error"] = types
-    table.attrs["wrap"] = ["caption"]
     return table
 
 

@@ -90,9 +90,9 @@ def best_of(
     several = sum(len(group) > 1 for group in pooled.values())
     rows.append((f"{several} methods pooled, {first}", "", math.nan, pooled_spread(pooled)))
     rows += [(name, "10", mean, spread) for name, (mean, spread) in TEN_SEEDS.items()]
-    table = pd.DataFrame(rows, columns=["method", "seeds", "mean rSum", "spread"])
+    table = pd.DataFrame(rows, columns=["method", "seeds", "mean rSum", "SD"])
     for count in counts:
-        table[f"best of {count}, above the mean"] = expected_best(count) * table["spread"]
+        table[f"best of {count}, above the mean"] = expected_best(count) * table["SD"]
     return table
 
 

@@ -1,11 +1,9 @@
-"""Figures of "Why is my number lower?": all causes at once, and the spread of rounding.
+"""The figure of "Why is my number lower?": all causes at once.
 
 Page: "Why is my number lower?".
 """
 
 from __future__ import annotations
-
-from collections.abc import Hashable
 
 import numpy as np
 import pandas as pd
@@ -14,12 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from itm_book.figures.gains import OPACITY, STRONG
-from itm_book.figures.style import FAINT, INK, colour_of, finished, styled
-from itm_book.records.rounding import REFERENCE
+from itm_book.figures.style import FAINT, INK, finished, styled
 
 LOWER, HIGHER = "#d55e00", "#0072b2"
 REACH = 60.0  # in rSum; longer bars are cut and carry their number
-MARKS = ("o", "s", "^", "D", "v", "P", "X")  # one for each rounding variant
 
 
 def overview(table: pd.DataFrame, *, reach: float = REACH) -> Figure:
@@ -62,43 +58,3 @@ def _number_inside(axes: Axes, end: float, place: int, value: float, *, strong: 
 def _label(group: str, name: str) -> str:
     """Return ``cause: name``, or the name alone where it contains the cause."""
     return name if group.split()[0] in name else f"{group}: {name}"
-
-
-def rounding_dots(rows: pd.DataFrame) -> Figure:
-    """Return the rSum of every training: a panel per recipe, a line per seed.
-
-    ``rows`` as `rounding.read` gives them, without changes. The marker is the rounding variant;
-    a bar joins the lowest and the highest rSum of a seed, a dash marks their mean.
-    """
-    variants = sorted(rows["variant"].unique(), key=lambda name: (name != REFERENCE, name))
-    recipes = list(dict.fromkeys(rows["recipe"]))
-    with styled():
-        figure, grid = plt.subplots(
-            1, len(recipes), figsize=(8.2, 1.3 + 0.36 * rows["seed"].nunique()), squeeze=False
-        )
-        for axes, recipe in zip(grid[0], recipes, strict=True):
-            _panel(axes, rows[rows["recipe"] == recipe], variants, colour_of(recipe))
-            axes.set_title(recipe, fontsize=10)
-        marks = [
-            plt.Line2D([], [], marker=mark, ls="", color=INK, ms=5)
-            for _, mark in zip(variants, MARKS, strict=False)
-        ]
-        figure.legend(
-            marks, variants, loc="outside lower center", ncols=len(variants), fontsize=8.5
-        )
-        return finished(figure)
-
-
-def _panel(axes: Axes, rows: pd.DataFrame, variants: list[Hashable], colour: str) -> None:
-    seeds = sorted(rows["seed"].unique())
-    for place, seed in enumerate(seeds):
-        of_seed = rows[rows["seed"] == seed]
-        low, high, mean = (getattr(of_seed["rsum"], name)() for name in ("min", "max", "mean"))
-        axes.plot([low, high], [place, place], color=FAINT, lw=1.5, zorder=1)
-        axes.plot(mean, place, "|", color=INK, ms=14, zorder=1)
-        for row in of_seed.to_dict("records"):
-            mark = MARKS[variants.index(row["variant"]) % len(MARKS)]
-            axes.plot(row["rsum"], place, mark, color=colour, ms=5.5, alpha=0.85)
-    axes.set_yticks(range(len(seeds)), [f"seed {seed}" for seed in seeds])
-    axes.set(ylim=(len(seeds) - 0.5, -0.5), xlabel="rSum")
-    axes.grid(axis="x", color=FAINT, alpha=0.25)

@@ -64,7 +64,6 @@ def beside(scenes: pd.DataFrame, photographs: pd.DataFrame) -> pd.DataFrame:
             **{title: [_cell(cell) for cell in cells] for title, cells in columns.items()},
         }
     )
-    shown.attrs["wrap"] = list(columns)
     places = {
         title: [list(cell["runs"]) if cell else [] for cell in cells]
         for title, cells in columns.items()

@@ -1,4 +1,4 @@
-"""Differences between two evaluations on the same test images, and the spread between trainings.
+"""Differences between two evaluations on the same test images.
 
 A difference is *what you have minus what you hoped for*. Between runs that were trained
 differently it is tested over images and seeds, as in `comparison.gains`; where the same weights
@@ -9,19 +9,19 @@ Page: "Why is my number lower?".
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 
-from itm_book.records import rounding
 from itm_book.records.grids import Grid
 from itm_book.records.results import Results
-from itm_book.records.rounding import Components, Spread
-from itm_book.tables import comparison, labels
+from itm_book.tables import comparison, labels, sentences
 from itm_book.tables.labels import GAIN, LOSS, NO_EFFECT, UNTESTABLE
+from itm_book.tables.report import behind_switch
 from itm_book.tables.run_links import linked
 from itm_core.evaluation import retrieval, statistics
 
@@ -101,90 +101,27 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     extra = [column for column in table if column not in COLUMNS]
     rows = []
     for r in table.to_dict("records"):
-        row = {"what you have": r["name"], "what you hoped for": r["against"]}
-        row["difference in rSum"] = _shown(r) + comparison.spread(r["spread"])
+        row = {"what you have": r["name"], "effect": EFFECT_TITLES[r["effect"]]}
+        row |= {"difference in rSum": comparison.gain_text(r), "what you hoped for": r["against"]}
         row |= {str(column): f"{r[column]:.1f}" for column in extra}
-        row |= {
-            "p": comparison.p_value(r["p"]),
-            "effect": EFFECT_TITLES[r["effect"]],
-            "tested over": r["by"],
-        }
-        rows.append(row | {"seeds": str(r["seeds"]), "on": r["on"]})
-    return linked(pd.DataFrame(rows), {"difference in rSum": table.get("runs", ())})
+        test = {"p": comparison.p_value(r["p"]), "tested over": r["by"], "seeds": str(r["seeds"])}
+        rows.append(row | test | {"on": r["on"]})
+    shown = linked(pd.DataFrame(rows), {"difference in rSum": table.get("runs", ())})
+    return behind_switch(shown, ["p", "tested over", "seeds", "on"])
+
+
+def finding(table: pd.DataFrame) -> HTML:
+    """Return the largest loss of `summary`, and how many causes lower the number significantly."""
+    if table.empty:
+        return sentences.finding("no cause is measured yet.")
+    worst = table.iloc[0]
+    lower = int((table["effect"] == LOSS).sum())
+    return sentences.finding(
+        f"of {len(table)} causes measured on Scenes, {lower} lower the number significantly. The "
+        f"largest loss is <em>{escape(str(worst['name']))}</em>, {_shown(worst)} rSum against "
+        f"<em>{escape(str(worst['against']))}</em>."
+    )
 
 
 def _shown(row: Mapping[Any, Any]) -> str:
     return f"{row['gain']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]"
-
-
-# --- spread between trainings
-
-
-def same_design(rows: pd.DataFrame, recipe: str) -> pd.DataFrame:
-    """Return the rows of a recipe whose seed and variant occur with every change of settings."""
-    of_recipe = rows[rows["recipe"] == recipe]
-    changes = of_recipe.groupby(["seed", "variant"])["changes"].transform("nunique")
-    return of_recipe[changes == of_recipe["changes"].nunique()]
-
-
-def rounding_table(rows: pd.DataFrame, *, pooled: bool = True) -> pd.DataFrame:
-    """Return the spread of rSum within and between seeds, a row per training, as text.
-
-    ``rows`` as `rounding.read` gives them; ``pooled`` adds a row for all of them. Standard
-    deviations have their degrees of freedom in brackets.
-    """
-    lines = []
-    for (recipe, changes), group in rows.groupby(["recipe", "changes"], sort=False):
-        counts = f"{group['seed'].nunique()} x {group['variant'].nunique()}"
-        row = {"training": f"{recipe} {changes}".strip(), "seeds x variants": counts}
-        lines.append(row | _components(rounding.components(group), _largest_range(group)))
-    if pooled and len(lines) > 1:
-        within, between = rounding.within_seeds(rows), rounding.between_seeds(rows)
-        pooled_row = {"training": "all, pooled", "within a seed": _text(within)}
-        pooled_row["largest difference within a seed"] = f"{_largest_range(rows):.1f}"
-        lines.append(pooled_row | {"between seeds": _text(between)})
-    shown = pd.DataFrame(lines).fillna("")
-    shown.attrs["wrap"] = ["training"]  # changes of a recipe are long
-    return shown
-
-
-def _components(parts: Components, largest: float) -> dict[str, str]:
-    alone = parts.seed_alone
-    return {
-        "mean rSum": f"{parts.mean:.1f}",
-        "within a seed": _text(parts.rounding),
-        "largest difference within a seed": f"{largest:.1f}",
-        "between seeds": _text(parts.seeds),
-        "seed alone": "" if math.isnan(alone) else f"{alone:.1f}",
-        "minutes": f"{parts.minutes:.1f}",
-    }
-
-
-def _largest_range(rows: pd.DataFrame) -> float:
-    """Return the largest difference in rSum between two trainings of the same seed."""
-    ranges = rows.groupby([*rounding.TRAINING, "seed"])["rsum"].agg(["min", "max"])
-    return float((ranges["max"] - ranges["min"]).max())
-
-
-def _text(spread: Spread) -> str:
-    return f"{spread.sd:.1f} ({spread.df})" if spread.df else ""
-
-
-def by_rounding_variant(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rSum of every training and seed, a column per rounding variant, as text.
-
-    The column of changed settings is left out where no row has any.
-    """
-    order = [rounding.REFERENCE, *sorted(set(rows["variant"]) - {rounding.REFERENCE})]
-    wide = rows.pivot_table("rsum", ["recipe", "changes", "seed"], "variant", sort=False)
-    wide = wide.reindex(columns=[name for name in order if name in wide])
-    table = wide.map("{:.1f}".format, na_action="ignore").fillna("").reset_index()
-    return table if table["changes"].any() else table.drop(columns="changes")
-
-
-def rounding_status(rows: pd.DataFrame) -> str:
-    """Return days, machines and versions of the rows, for a caption."""
-    days = sorted(set(rows["made"]))
-    span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-    machines, versions = (", ".join(sorted(set(rows[name]))) for name in ("machine", "torch"))
-    return f"recorded on {span}, {machines} (cpu), torch {versions}"

@@ -13,7 +13,8 @@ from itm_book.bench.growth import ScalingPoint
 from itm_book.bench.scoring import ScoringSettings, ScoringTiming
 from itm_book.search import search_curve
 from itm_book.tables import report
-from itm_book.tables.report import MARK, note_of
+from itm_book.tables.notes import note_of
+from itm_book.tables.report import MARK
 from itm_core import environment
 from itm_core.cli import main
 from itm_core.errors import InputError

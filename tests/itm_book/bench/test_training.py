@@ -10,7 +10,7 @@ import torch
 
 from itm_book.bench import record, training
 from itm_book.bench.training import StepSettings, StepTiming
-from itm_book.tables.report import note_of
+from itm_book.tables.notes import note_of
 from itm_core.cli import main
 from itm_core.errors import InputError
 from itm_core.evaluation import scoring

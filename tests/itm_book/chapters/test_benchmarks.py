@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from itm_book.chapters import benchmarks
-from itm_book.tables.report import note_of
+from itm_book.tables.notes import note_of
 from itm_core.evaluation.scoring import score_matrix
 from itm_core.experiments import recipes
 from tests.itm_core.evaluation.test_scoring import some_data

@@ -8,7 +8,7 @@ import pytest
 
 from itm_book.chapters import findings
 from itm_book.chapters.findings import Found
-from itm_book.tables import claims, verdicts
+from itm_book.tables import claims, sentences, verdicts
 from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts
 from itm_book.tables.verdicts import Judgement
 
@@ -49,19 +49,19 @@ def test_every_claim_has_a_line_with_the_verdicts_of_the_records(found: Found) -
 
 
 def test_the_median_is_of_photographs_where_they_are_recorded() -> None:
-    assert findings._median(judged(NONE, GAINED)) == "+3.0 rSum (photographs, 3 rows)"
+    assert sentences.median_gain(judged(NONE, GAINED)) == "+3.0 rSum (photographs, 3 rows)"
     missing = verdicts.untested("not run")
-    assert findings._median(judged(NONE, missing)) == "+1.0 rSum (Scenes)"
-    assert findings._median(judged(NONE, missing, "f1")) == "+1.0 points (Scenes)"
-    assert findings._median(judged(missing, missing)) == ""
+    assert sentences.median_gain(judged(NONE, missing)) == "+1.0 rSum (Scenes)"
+    assert sentences.median_gain(judged(NONE, missing, "f1")) == "+1.0 points (Scenes)"
+    assert sentences.median_gain(judged(missing, missing)) == ""
 
 
 def test_claims_are_counted_by_verdict() -> None:
     rows = [judged(GAINED, NONE), judged(NONE, NONE), judged(GAINED, verdicts.untested("no run"))]
     found = Found(verdicts=rows, status="", order={}, budgets={})
-    assert text_of(findings.counts(found).data) == (
-        "Of 3 claims: on Scenes 2 holds, 1 no effect found; "
-        "on photographs 2 no effect found, 1 not testable."
+    assert text_of(findings.finding(found).data) == (
+        "Finding: of 3 claims, on Scenes 2 hold, 1 shows no effect; "
+        "on photographs 2 show no effect, 1 cannot be tested."
     )
 
 
@@ -75,7 +75,7 @@ def test_the_cover_has_five_lines_of_the_records(found: Found) -> None:
             if (r.paper, r.claim.number) == (paper, findings.HEADLINES[paper])
         )
         assert all(verdict.label in line for verdict in row.on.values())
-        assert findings._median(row) in line
+        assert sentences.median_gain(row) in line
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from itm_book.chapters import search_at_scale
 from itm_book.search.two_stage import Ranking
-from itm_book.tables.report import Note, note_of
+from itm_book.tables.notes import Note, note_of
 
 ROWS = pd.DataFrame(
     {

@@ -23,7 +23,8 @@ from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.evaluation.scoring import score_matrix
 from itm_core.experiments.prepare import prepare
-from itm_core.experiments.run import FILES, Run, RunState
+from itm_core.experiments.run import Run
+from itm_core.experiments.run_folder import FILES, RunState
 from tests.painted import painted_dataset, painted_run
 
 IN_CLONE = shipped_matchers.names()

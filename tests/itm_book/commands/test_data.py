@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,8 +47,11 @@ def test_from_nothing_to_a_whole_set(
 ) -> None:
     assert main(["data", "list", *places]) == 0
     output = capsys.readouterr().out
-    assert "toy: Toy. Fifty captions.\n    Public domain.\n    about 600 bytes" in output
-    assert "is missing" in output
+    assert re.search("^toy +600 bytes  no    Toy$", output, re.MULTILINE)
+    assert main(["data", "list", "toy", *places]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith("toy: Toy\n  content  fifty captions\n  terms    Public domain.\n")
+    assert "(missing)" in output
 
     assert main(["data", "doctor", "toy", *places]) == 1
     output = capsys.readouterr().out
@@ -78,6 +82,7 @@ def test_from_nothing_to_a_whole_set(
     [
         (["get", "toys"], "unknown dataset; expected one of toy, found toys"),
         (["doctor", "toys"], "unknown dataset"),
+        (["list", "toys"], "Remedy: did you mean toy?"),
         (["get", "toy", "caps"], "toy has no such file; expected one of caps.txt, found caps"),
     ],
 )
@@ -95,8 +100,13 @@ def test_every_shipped_set_can_be_listed_and_looked_at(
 ) -> None:
     assert main(["data", "list", "--data", str(tmp_path)]) == 0
     listed = capsys.readouterr().out
-    for name in registry.load():
-        assert f"{name}: " in listed
+    assert main(["data", "list", *registry.load(), "--data", str(tmp_path)]) == 0
+    details = capsys.readouterr().out
+    assert max(map(len, (listed + details).splitlines())) <= 100
+    for name, entry in registry.load().items():
+        assert re.search(f"^{name} ", listed, re.MULTILINE)
+        assert f"{name}: {entry.title}" in details
+        assert entry.terms.split(".")[0].split()[-1] in details
         assert main(["data", "doctor", name, "--data", str(tmp_path)]) == 1
         assert "next: " in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []

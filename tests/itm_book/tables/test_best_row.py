@@ -29,7 +29,7 @@ def test_rows_are_compared_with_the_best_one() -> None:
     assert table["difference"].tolist()[2] == f"{means['weak'] - means[top]:+.1f}"
     assert table["tested over"].tolist() == ["", "images and seeds", "images and seeds"]
     assert next(iter(found(groups, "weak", level))) == level
-    assert list(against_best({"strong": groups["strong"]})) == ["method", "rSum", "result"]
+    assert list(against_best({"strong": groups["strong"]})) == ["method", "result", "rSum"]
 
 
 def test_seeds_that_scatter_leave_a_row_level_with_the_best() -> None:

@@ -180,8 +180,20 @@ def test_one_p_value_is_shown_and_it_is_the_one_that_decides() -> None:
     alone = comparison.readable_gains(
         comparison.gains({name: group[:1] for name, group in groups.items()}, GRID)
     )
-    assert not {"p", "detectable gain", "seeds needed"} & set(alone)
+    assert not {"p", "minimum detectable gain", "seeds needed"} & set(alone)
     assert set(alone["effect"]) == {"not testable"}
+
+
+def test_the_effect_is_the_second_column_and_what_it_rests_on_is_behind_the_switch() -> None:
+    groups = {"host": three(1.5), "host + RCR": three(2.2), "other": three(1.5, noise=40)}
+    table = comparison.gains(groups, GRID)
+    shown = comparison.readable_gains(table)
+    assert list(shown)[:3] == ["method", "effect", "gain in rSum"]
+    tests = ["over", "seeds", "p", "minimum detectable gain", "seeds needed"]
+    assert shown.attrs["more"] == tests
+    twice = comparison.readable_gains(comparison.joined(table, table.assign(host="mean")))
+    assert list(twice)[:3] == ["method", "over", "effect"]  # a name alone would not say which
+    assert twice.attrs["more"] == tests[1:]
 
 
 def test_more_seeds_than_anybody_trains_are_said_to_be_more() -> None:

@@ -126,7 +126,7 @@ def test_one_seed_is_not_testable(lines: pd.DataFrame) -> None:
     (row,) = people_boxes_gains.gains(one).to_dict("records")
     assert row["effect"] == UNTESTABLE
     shown = people_boxes_gains.readable_gains(pd.DataFrame([row]))
-    assert list(shown) == ["method", "over", "seeds", "gain in pointing (points)", "effect"]
+    assert list(shown) == ["method", "effect", "gain in pointing (points)", "over", "seeds"]
 
 
 def test_equal_methods_have_no_gain(lines: pd.DataFrame) -> None:

@@ -13,7 +13,7 @@ from itm_book.chapters import experiment
 from itm_book.figures import retrieval_examples
 from itm_book.pairs.walkthrough import scan_steps
 from itm_book.tables import report
-from itm_book.tables.report import Note, note_of, with_note
+from itm_book.tables.notes import Note, note_of, with_note
 from itm_core.data.dataset import load_dataset
 from itm_core.errors import InputError
 from itm_core.experiments import runs
@@ -25,13 +25,31 @@ def test_tables_are_escaped_and_scroll() -> None:
     assert "&lt;b&gt;" in shown
     assert "a &lt; b" in shown
     assert "overflow-x: auto" in shown
-    assert "white-space: normal" not in shown
-    assert "white-space: normal" in report.html(pd.DataFrame({"a": [1]}), "", wrap=True).data
     assert report.quote("a dog").data == "> a dog"
 
 
 def test_names_of_columns_are_escaped_too() -> None:
     assert "<b>" not in report.html(pd.DataFrame({"<b>": [1]}), "").data
+
+
+def test_an_interval_is_in_the_note_of_its_cell_and_in_its_text() -> None:
+    table = pd.DataFrame({"rSum": ["340.8 [331.0, 350.2] ± 8.1", "a claim [1, 2]", "3 [see]"]})
+    shown = report.html(table, "").data
+    shown = shown.replace("\N{NO-BREAK SPACE}", " ")
+    assert '340.8<span class="interval"> [331.0, 350.2]</span> ± 8.1</span>' in shown
+    assert 'title="95 % interval [331.0, 350.2]" aria-label="340.8 ± 8.1: 95 % interval' in shown
+    assert shown.count("interval") == 3  # the other cells have none
+    table.attrs["interval"] = "5 % to 95 %"
+    both = report.html(table, "", notes={"rSum": ["why", None, None]}).data
+    assert 'title="5 % to 95 % [331.0, 350.2]; why"' in both
+
+
+def test_columns_behind_the_switch_are_marked_head_and_cells() -> None:
+    table = report.behind_switch(pd.DataFrame({"a": [1, 2], "b": [3, 4]}), ["b", "gone"])
+    shown = report.html(table, "").data
+    assert '<th scope="col" class="more">b</th>' in shown
+    assert shown.count('<td class="more">') == 2
+    assert shown.count("more") == 3
 
 
 def noted(*notes: Note | str | None) -> str:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from itm_book.records.results import Uncommitted
 from itm_book.tables import report
-from itm_book.tables.report import FOOTNOTE, MARK, Note, note_of
+from itm_book.tables.notes import Note, note_of
+from itm_book.tables.report import FOOTNOTE, MARK
 from itm_book.tables.run_links import linked, marked, of_run, run_link
 
 

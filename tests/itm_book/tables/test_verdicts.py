@@ -130,7 +130,7 @@ def test_a_claim_is_a_row_with_the_rows_that_it_names() -> None:
         "claim": "it helps",
         "verdict": "holds, 1 not run here",
         "seeds": "3",
-        "smallest gain": judged.detectable,
+        "minimum detectable gain": judged.detectable,
         "evidence": judged.evidence,
     }
     absent = verdicts.claim(2, "it helps", pd.DataFrame(), ["absent"])

@@ -18,7 +18,8 @@ from itm_core.data.dataset import load_dataset
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.experiments import recipes
-from itm_core.experiments.run import FILES, NOTED, Run, load
+from itm_core.experiments.run import Run, load
+from itm_core.experiments.run_folder import FILES, NOTED
 from itm_core.experiments.runs import (
     Spec,
     all_runs,
@@ -222,7 +223,7 @@ def test_a_damaged_run_is_listed_among_the_others(
     assert main(["runs", "--root", str(root)]) == 0
     out, error = capsys.readouterr()
     lines = out.splitlines()
-    assert len(lines) == 7
+    assert len(lines) == 8  # a head and seven runs
     assert sum(line.startswith("damaged  ") for line in lines) == 6
     assert any(line.endswith(str(folder)) and line.strip()[0].isdigit() for line in lines)
     assert "9-other/best.safetensors: file not found" in lines[-1]

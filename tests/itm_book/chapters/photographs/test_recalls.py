@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from itm_book.chapters.photographs import recalls
-from itm_book.tables.report import note_of
+from itm_book.tables.notes import note_of
 from itm_core.evaluation import retrieval, statistics
 from tests.itm_book.tables.test_comparison import three
 

@@ -20,7 +20,7 @@ from itm_book.records import grids, results
 from itm_book.records.grids import Grid
 from itm_book.records.record_files import seal
 from itm_book.records.results import Result
-from itm_book.tables.report import note_of
+from itm_book.tables.notes import note_of
 from itm_core import environment
 from itm_core.cli import main
 from itm_core.data.dataset import load_dataset, load_split

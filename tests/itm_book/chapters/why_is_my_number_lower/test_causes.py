@@ -71,10 +71,10 @@ def test_the_best_of_several_seeds_is_set_beside_what_is_in_print() -> None:
     results = {"SCAN": of_rsum(298, 300, 302)}
     table = causes.best_of(results, results, counts=(3,)).set_index("method")
     row = table.loc["SCAN, fake"]
-    assert (row["mean rSum"], row["spread"]) == (300, 2)
+    assert (row["mean rSum"], row["SD"]) == (300, 2)
     assert row["best of 3, above the mean"] == pytest.approx(2 * causes.expected_best(3))
     assert set(causes.TEN_SEEDS) <= set(table.index)
-    assert math.isnan(causes.best_of({"SCAN": of_rsum(300)}, results)["spread"][0])
+    assert math.isnan(causes.best_of({"SCAN": of_rsum(300)}, results)["SD"][0])
 
 
 def test_the_mean_of_seeds_lies_below_the_best_of_them() -> None:

@@ -1,4 +1,4 @@
-"""Tables of differences and of rounding: hand-worked numbers, as they are shown."""
+"""Tables of differences: hand-worked numbers, as they are shown."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ from itm_book.chapters.why_is_my_number_lower import tables
 from itm_book.chapters.why_is_my_number_lower.tables import COLUMNS
 from itm_book.tables import comparison
 from itm_core.evaluation import statistics
-from tests.itm_book.records.test_rounding import TWO_BY_TWO
 from tests.itm_book.tables.test_comparison import GRID, three
-
-CHAN = TWO_BY_TWO.assign(recipe="chan-smoke", rsum=[200, 202, 210, 210], minutes=0.5)
-BOTH = pd.concat([TWO_BY_TWO, CHAN], ignore_index=True)
 
 
 def hits(*values: float) -> np.ndarray:
@@ -100,59 +96,3 @@ def test_a_readable_table_has_the_numbers_of_its_rows() -> None:
     assert shown["p"].tolist() == ["0.500"] * 3
     assert shown["tested over"].tolist() == ["images"] * 3
     assert shown["moved (%)"].tolist() == ["1.0", "2.0", "3.2"]
-
-
-def test_a_line_for_each_training_and_one_for_all() -> None:
-    table = tables.rounding_table(BOTH)
-    first = table.iloc[0].to_dict()
-    assert first == {
-        "training": "scan-t2i-mean-smoke",
-        "seeds x variants": "2 x 2",
-        "mean rSum": "308.0",
-        "within a seed": "4.5 (2)",  # the root of 20
-        "largest difference within a seed": "8.0",
-        "between seeds": "8.6 (2)",  # of 74
-        "seed alone": "7.9",  # of 62
-        "minutes": "1.0",
-    }
-    assert table["within a seed"].tolist() == ["4.5 (2)", "1.0 (2)", "3.2 (4)"]
-    assert table["training"].tolist()[-1] == "all, pooled"
-    assert len(tables.rounding_table(TWO_BY_TWO)) == 1
-
-
-def test_changes_are_part_of_a_training_and_one_seed_has_no_spread_between_seeds() -> None:
-    one = TWO_BY_TWO[TWO_BY_TWO["seed"] == 0].assign(changes="training.epochs=12")
-    line = tables.rounding_table(one).iloc[0]
-    assert line["training"] == "scan-t2i-mean-smoke training.epochs=12"
-    assert (line["between seeds"], line["seed alone"]) == ("", "")
-
-
-def test_variants_stand_side_by_side_the_reference_first() -> None:
-    table = tables.by_rounding_variant(BOTH[BOTH["rsum"] != 318])
-    assert list(table) == ["recipe", "seed", "1 thread", "avx2"]
-    assert table["1 thread"].tolist() == ["300.0", "310.0", "200.0", "210.0"]
-    assert table["avx2"].tolist() == ["304.0", "", "202.0", "210.0"]
-    both = pd.concat([TWO_BY_TWO, CHAN.assign(changes="training.epochs=12")])
-    assert tables.by_rounding_variant(both)["changes"].tolist()[-1] == "training.epochs=12"
-
-
-def test_budgets_are_compared_on_the_seeds_and_variants_that_all_have() -> None:
-    longer = TWO_BY_TWO[TWO_BY_TWO["seed"] == 0].assign(changes="training.epochs=12")
-    rows = pd.concat([TWO_BY_TWO, longer, CHAN])
-    same = tables.same_design(rows, "scan-t2i-mean-smoke")
-    assert set(same["recipe"]) == {"scan-t2i-mean-smoke"}
-    assert set(same["seed"]) == {0}
-    assert len(same) == 4
-    shown = tables.rounding_table(same, pooled=False)
-    assert shown["seeds x variants"].tolist() == ["1 x 2", "1 x 2"]
-    assert tables.same_design(CHAN, "chan-smoke").equals(CHAN)
-
-
-def test_the_status_names_days_machines_and_versions() -> None:
-    later = CHAN.assign(made="2026-12-01", machine="another processor")
-    assert tables.rounding_status(TWO_BY_TWO) == (
-        "recorded on 2026-11-28, a processor (cpu), torch 2.13.0+cpu"
-    )
-    assert "2026-11-28 to 2026-12-01, a processor, another processor" in tables.rounding_status(
-        pd.concat([TWO_BY_TWO, later])
-    )

@@ -1,0 +1,80 @@
+"""Labels of the dots of a chart, placed so that they do not overlap.
+
+Page: every chapter with a chart of costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.transforms import Bbox
+
+from itm_book.figures.style import FAINT, INK
+
+DOT = 3.5  # points from the centre of a dot to its edge
+REACHES = (6, 14, 24, 36, 50)  # points from a dot to its label, the nearest first
+SIDES = ((1, 0.6), (-1, 0.6), (1, -0.6), (-1, -0.6), (0, 1), (0, -1), (1, 0), (-1, 0))
+
+
+class Dot(NamedTuple):
+    """A dot in the coordinates of the data, and its label."""
+
+    x: float
+    y: float
+    label: str
+
+
+def label_dots(axes: Axes, dots: Sequence[Dot], *, size: float = 8.5) -> None:
+    """Write the label of each dot beside it, where it covers no dot, no other label, no edge.
+
+    Where there is no such place near a dot, the label is further away, with a line to its dot.
+    Labels are placed in the order of ``dots``. The layout of the figure is final afterwards.
+    """
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.canvas.draw()
+    figure.set_layout_engine("none")  # labels were placed in the axes as they are now
+    pixels, frame = figure.dpi / 72, axes.get_window_extent()
+    centres = axes.transData.transform([(dot.x, dot.y) for dot in dots]) if dots else []
+    taken = [_around(x, y, DOT * pixels, DOT * pixels) for x, y in centres]
+    for dot, (x, y) in zip(dots, centres, strict=True):
+        text = axes.annotate(
+            dot.label, (dot.x, dot.y), xytext=(0, 0), textcoords="offset points",
+            fontsize=size, ha="center", va="center", color=INK,
+        )  # fmt: skip
+        extent = text.get_window_extent()
+        half = extent.width / 2, extent.height / 2
+        places = list(_places(half, pixels))
+        boxes = [_around(x + dx, y + dy, *half) for dx, dy, _ in places]
+        best = min(range(len(places)), key=lambda k: _covered(boxes[k], taken, frame))
+        dx, dy, reach = places[best]
+        text.set_position((dx / pixels, dy / pixels))
+        taken.append(boxes[best])
+        if reach > REACHES[0]:
+            axes.annotate(
+                "", (dot.x, dot.y), xytext=(dx / pixels, dy / pixels), textcoords="offset points",
+                arrowprops={"arrowstyle": "-", "lw": 0.6, "color": FAINT, "shrinkA": 6}, zorder=0,
+            )  # fmt: skip
+
+
+def _places(half: tuple[float, float], pixels: float) -> Iterator[tuple[float, float, float]]:
+    """Yield offsets of a label's centre from its dot in pixels, and the gap between them."""
+    for reach in REACHES:
+        for across, up in SIDES:
+            dx = across * (reach * pixels + half[0])
+            yield dx, up * (reach * pixels + half[1]), reach
+
+
+def _around(x: float, y: float, wide: float, tall: float) -> Bbox:
+    return Bbox.from_extents(x - wide, y - tall, x + wide, y + tall)
+
+
+def _covered(box: Bbox, taken: Sequence[Bbox], frame: Bbox) -> float:
+    """Return the area of a box that lies over others or outside of the frame."""
+    area = box.width * box.height
+    inside = Bbox.intersection(box, frame)
+    outside = area - (inside.width * inside.height if inside else 0.0)
+    shared = (Bbox.intersection(box, other) for other in taken)
+    return outside + sum(part.width * part.height for part in shared if part)

@@ -1,0 +1,66 @@
+"""Notebooks that can be run without changing what git sees: a filter of this clone alone.
+
+Git passes a notebook through nbstripout before it compares or commits it, so outputs and numbers of
+executions are no change. ``.gitattributes`` names the filter; what it runs is in the configuration
+of the clone, which `keep_outputs_out` writes. Where that was never called, or the environment has
+been removed, git takes notebooks as they are.
+
+Page: "How to use it three ways".
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from itm_book.pages.clone import find_root
+
+FILTER = "itm-notebooks"  # as in .gitattributes
+# what JupyterLab notes of the kernel, besides nbstripout's own list
+OF_KERNELS = " ".join(
+    f"metadata.language_info.{key}"
+    for key in (
+        *("codemirror_mode", "file_extension", "mimetype", "nbconvert_exporter"),
+        *("pygments_lexer", "version"),
+    )
+)
+
+
+def keep_outputs_out(root: Path) -> bool:
+    """Let git ignore the outputs of notebooks in a clone, and return whether it does.
+
+    False without git, and where the folder is not the top of a clone, as that of an archive.
+    Neither the user's configuration of git nor that of another repository is changed.
+    """
+    try:
+        if Path(_git(root, "rev-parse", "--show-toplevel")).resolve() != root.resolve():
+            return False
+        _git(root, "config", "--local", f"filter.{FILTER}.clean", command())
+        _git(root, "config", "--local", f"filter.{FILTER}.required", "false")
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return True
+
+
+def program(python: str = sys.executable) -> list[str]:
+    """Return the program that strips a notebook, from standard input to standard output."""
+    return [python, "-m", "nbstripout", "--keep-id", "--extra-keys", OF_KERNELS]
+
+
+def command(python: str = sys.executable) -> str:
+    """Return the shell command of the filter, which passes notebooks on without ``python``."""
+    strip = " ".join(map(shlex.quote, program(python)))
+    return f"if [ -x {shlex.quote(python)} ]; then {strip}; else cat; fi"
+
+
+def _git(root: Path, *words: str) -> str:
+    done = subprocess.run(
+        ["git", *words], cwd=root, capture_output=True, text=True, timeout=10, check=True
+    )
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    keep_outputs_out(find_root())

@@ -1,0 +1,176 @@
+"""Sentences made of tables: the finding that opens a page, and whether runs agree with the record.
+
+Page: every chapter with a table.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+
+from itm_book.tables import claims
+from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts
+from itm_book.tables.labels import (
+    AGAINST,
+    GAIN,
+    HOLDS,
+    LOSS,
+    MIXED,
+    NONE_FOUND,
+    UNTESTABLE,
+    VERDICTS,
+)
+from itm_book.tables.verdicts import Judgement
+
+VERBS = {  # of one claim, and of several
+    HOLDS: ("holds", "hold"),
+    MIXED: ("is mixed", "are mixed"),
+    NONE_FOUND: ("shows no effect", "show no effect"),
+    AGAINST: ("goes against the paper", "go against the paper"),
+    UNTESTABLE: ("cannot be tested", "cannot be tested"),
+}
+EXPECTED, UNEXPECTED = "yes", "no"  # how the cells of ``as expected`` begin
+
+
+def finding(text: str) -> HTML:
+    """Return what a page found as its first paragraph; ``text`` is HTML.
+
+    >>> finding("nothing was found.").data
+    '<p class="finding"><strong>Finding:</strong> nothing was found.</p>'
+    """
+    return HTML(f'<p class="finding"><strong>Finding:</strong> {text}</p>')
+
+
+# --- gains -------------------------------------------------------------------------------------
+
+
+def tally(table: pd.DataFrame, what: str = "comparisons") -> str:
+    """Return how many rows of `comparison.gains` are significant, and their range, in words.
+
+    ``what`` says what the rows are, in the plural.
+
+    >>> rows = pd.DataFrame({"gain": [3.0, -4.0, 9.0], "effect": ["gain", "loss", "gain"]})
+    >>> tally(rows)
+    'of 3 comparisons 2 are significant gains and 1 is a significant loss (-4.0 to +9.0 rSum)'
+    >>> tally(rows.assign(effect="not testable"))
+    'none of 3 comparisons can be tested yet (-4.0 to +9.0 rSum)'
+    >>> tally(rows[:1])
+    'the only recorded gain is +3.0 rSum (gain)'
+    """
+    if len(table) == 1:
+        row = table.iloc[0]
+        return f"the only recorded gain is {row['gain']:+.1f} rSum ({row['effect']})"
+    effects = Counter(table["effect"])
+    gains, losses = effects[GAIN], effects[LOSS]
+    limits = f"({table['gain'].min():+.1f} to {table['gain'].max():+.1f} rSum)"
+    if effects[UNTESTABLE] == len(table):
+        return f"none of {len(table)} {what} can be tested yet {limits}"
+    if not gains and not losses:
+        return f"none of {len(table)} {what} shows a significant difference {limits}"
+    gained = f"{gains} {'is a significant gain' if gains == 1 else 'are significant gains'}"
+    lost = f"{losses} {'is a significant loss' if losses == 1 else 'are significant losses'}"
+    return f"of {len(table)} {what} {gained} and {lost} {limits}"
+
+
+# --- the best row of a table -------------------------------------------------------------------
+
+
+def best(table: pd.DataFrame, of: str = "variants") -> str:
+    """Return which row of `best_row.against_best` is best, and how many are below it.
+
+    ``of`` says what the rows are, in the plural.
+    """
+    first, others = table.iloc[0], table.iloc[1:]
+    below = int((others["result"] == "below the best").sum())
+    return (
+        f"of {len(table)} {escape(of)}, <em>{escape(str(first['method']))}</em> has the highest "
+        f"rSum, {escape(str(first['rSum']))}; of the other {len(others)}, {below} "
+        f"{'is' if below == 1 else 'are'} significantly lower"
+    )
+
+
+# --- claims ------------------------------------------------------------------------------------
+
+
+def by_verdict(rows: Sequence[Verdicts]) -> str:
+    """Return how many claims have which verdict on each dataset, in words."""
+    parts = []
+    for name in (SCENES, PHOTOGRAPHS):
+        seen = Counter(row.on[name].verdict for row in rows)
+        counts = [f"{seen[v]} {VERBS[v][seen[v] > 1]}" for v in VERDICTS if seen[v]]
+        parts.append(f"on {name} {', '.join(counts)}")
+    return "; ".join(parts)
+
+
+def headline(rows: Sequence[Verdicts], number: int) -> str:
+    """Return a claim of a paper with both verdicts and its median gain, then all by verdict.
+
+    ``rows`` are of `claims.judged`, ``number`` that of the claim.
+    """
+    row = next(row for row in rows if row.claim.number == number)
+    subject = f" ({escape(row.claim.subject)})" if row.claim.subject else ""
+    median = median_gain(row)
+    return (
+        f"the verdict on the main claim, that {escape(row.claim.text)}{subject}, is "
+        f"{on_each(row)}{f'; the median gain is {median}' * bool(median)}. Of all {len(rows)} "
+        f"claims, {by_verdict(rows)}"
+    )
+
+
+def on_each(row: Verdicts) -> str:
+    """Return the verdicts on a claim on both datasets, as HTML."""
+    return "; ".join(f"on {name} <em>{escape(words(on))}</em>" for name, on in row.on.items())
+
+
+def words(judged: Judgement) -> str:
+    """Return the label of a verdict; of no effect, also the gain that would have been seen.
+
+    >>> words(Judgement(verdict="no effect found", label="no effect found", evidence="", seeds="3",
+    ...                 detectable="49 to 51"))
+    'no effect found (3 seeds would have shown a gain of 49 to 51)'
+    """
+    if judged.verdict != NONE_FOUND or not judged.detectable:
+        return judged.label
+    return f"{judged.label} ({judged.seeds} seeds would have shown a gain of {judged.detectable})"
+
+
+def median_gain(row: Verdicts) -> str:
+    """Return the median gain of a claim's rows, on photographs if they are recorded there."""
+    unit = "rSum" if row.claim.measure == claims.GAIN else "points"
+    for name in (PHOTOGRAPHS, SCENES):
+        if gains := row.on[name].gains:
+            rows = f", {len(gains)} rows" if len(gains) > 1 else ""
+            return f"{np.median(gains):+.1f} {unit} ({name}{rows})"
+    return ""
+
+
+# --- made here against recorded ----------------------------------------------------------------
+
+
+def agreement(table: pd.DataFrame) -> str:
+    """Return for a caption whether the rows of `comparison.trained_and_recorded` are as expected.
+
+    Of rows that are not, what that means.
+
+    >>> agreement(pd.DataFrame({"method": ["a", "b"], "as expected": ["yes", "yes"]}))
+    'All 2 rows are as expected.'
+    """
+    seen = table["as expected"].astype(str)
+    compared = int(seen.str.startswith((EXPECTED, UNEXPECTED)).sum())
+    outside = table.loc[seen.str.startswith(UNEXPECTED), "method"].tolist()
+    if not compared:
+        return "No row can be compared with the record."
+    if not outside:
+        return (
+            "The row is as expected." if compared == 1 else f"All {compared} rows are as expected."
+        )
+    return (
+        f"Not as expected: {', '.join(outside)} ({len(outside)} of {compared}). Seed and rounding "
+        "alone seldom explain that: look for another version of a library, changed code, or a "
+        "training that collapsed, and train a second seed before using either number."
+    )

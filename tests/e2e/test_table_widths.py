@@ -1,0 +1,68 @@
+"""Every table of the book: no column is hidden on a desk, none on a phone, none on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, ViewportSize
+
+pytestmark = pytest.mark.e2e
+DESK: ViewportSize = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+PAPER: ViewportSize = {"width": 680, "height": 900}  # A4 between its margins, in CSS pixels
+
+# Tables whose frame has more than it shows or that reach beyond the page, and full cells that are
+# not shown: but for those behind the switch of their table, and heads where a row is a card.
+HIDDEN = """([edge, desk]) => [...document.querySelectorAll("article table")]
+  .filter((table) => table.getClientRects().length)
+  .map((table) => {
+    const frame = table.closest(".table-scroll, .pst-scrollable-table-container") || table;
+    const cards = !desk && table.matches(".cards");
+    const lost = [...table.querySelectorAll("td, th")].filter((cell) =>
+      cell.textContent.trim() && !cell.getClientRects().length &&
+      !(desk && table.matches(".folded") && cell.matches(".more")) &&
+      !(cards && cell.closest("thead")));
+    const heads = [...table.querySelectorAll("thead th")].map((th) => th.textContent.trim());
+    const beyond = table.getBoundingClientRect().right - edge;
+    return {
+      over: Math.round(Math.max(frame.scrollWidth - frame.clientWidth, beyond)),
+      lost: lost.length, columns: heads.join(" | ").slice(0, 120),
+    };
+  })
+  .filter(({ over, lost }) => over > 1 || lost)"""
+
+
+def pages(html: Path) -> list[Path]:
+    return sorted([*(html / "book").glob("*.html"), *(html / "notebooks").glob("*.html")])
+
+
+@pytest.fixture
+def opened(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport=DESK, color_scheme="light")
+    yield context.new_page()
+    context.close()
+
+
+def hidden(page: Page, path: Path, size: ViewportSize, *, media: Any = "screen") -> list[str]:
+    """Return what is cut off or lost in the tables of a page."""
+    page.emulate_media(media=media)
+    page.set_viewport_size(size)
+    page.evaluate("() => new Promise(requestAnimationFrame)")
+    found = page.evaluate(HIDDEN, [size["width"], size is DESK])
+    return [f"{path.stem} at {size['width']} ({media}): {one}" for one in found]
+
+
+def test_no_table_hides_a_column(opened: Page, html: Path) -> None:
+    problems: list[str] = []
+    for path in pages(html):
+        opened.set_viewport_size(DESK)
+        opened.emulate_media(media="screen")
+        opened.goto(path.as_uri())
+        opened.wait_for_load_state("load")
+        problems += hidden(opened, path, DESK)
+        problems += hidden(opened, path, PHONE)
+        problems += hidden(opened, path, PAPER, media="print")
+    assert not problems, "\n".join(problems)

@@ -1,0 +1,62 @@
+"""Sentences made of tables: what they say of hand-made rows."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from itm_book.tables import claims, sentences, verdicts
+from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts
+from itm_book.tables.verdicts import Judgement
+
+HOLDS = Judgement(verdict="holds", label="holds", evidence="", gains=(2.0, 4.0))
+NONE = Judgement(
+    verdict="no effect found", label="no effect found", evidence="", gains=(1.0,), seeds="3",
+    detectable="9",
+)  # fmt: skip
+
+
+def claim(number: int, scenes: Judgement, photographs: Judgement) -> Verdicts:
+    """A made-up claim with its verdicts."""
+    made = claims.Claim(number=number, text="a < b", subject="ours")
+    return Verdicts(paper="RCAR", claim=made, on={SCENES: scenes, PHOTOGRAPHS: photographs})
+
+
+def test_a_headline_has_both_verdicts_the_median_and_all_claims() -> None:
+    rows = [claim(1, HOLDS, NONE), claim(2, NONE, verdicts.untested("no run"))]
+    assert sentences.headline(rows, 2) == (
+        "the verdict on the main claim, that a &lt; b (ours), is on Scenes <em>no effect found "
+        "(3 seeds would have shown a gain of 9)</em>; on photographs <em>not testable</em>; the "
+        "median gain is +1.0 rSum (Scenes). Of all 2 claims, on Scenes 1 holds, 1 shows no effect; "
+        "on photographs 1 shows no effect, 1 cannot be tested"
+    )
+
+
+@pytest.mark.parametrize(
+    ("results", "below"),
+    [(["best", "below the best", "not significant"], 1), (["best", "not testable"], 0)],
+)
+def test_the_best_row_is_named_and_those_below_it_counted(results: list[str], below: int) -> None:
+    table = pd.DataFrame(
+        {"method": ["<a>", "b", "c"][: len(results)], "rSum": "3.0", "result": results}
+    )
+    text = sentences.best(table, "rows")
+    assert text.startswith(f"of {len(results)} rows, <em>&lt;a&gt;</em> has the highest rSum, 3.0")
+    assert f"of the other {len(results) - 1}, {below} {'is' if below == 1 else 'are'} " in text
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        (["yes", "no: 1 of 2 outside"], "Not as expected: b (1 of 2). "),
+        (["yes", ""], "The row is as expected."),
+        (["", "unknown: one seed"], "No row can be compared with the record."),
+    ],
+)
+def test_rows_outside_of_the_record_are_named_with_what_that_means(
+    seen: list[str], said: str
+) -> None:
+    table = pd.DataFrame({"method": ["a", "b"], "as expected": seen})
+    text = sentences.agreement(table)
+    assert text.startswith(said)
+    assert ("train a second seed" in text) == said.startswith("Not")

@@ -1,0 +1,140 @@
+"""An accelerator that is not there: a device of torch whose operations are computed on the CPU.
+
+A tensor of the device holds a tensor of the CPU. An operation gets what its tensors hold, and its
+results are tensors of the device again. One that mixes devices raises `MixedDevicesError`, as an
+accelerator does; tensors without dimensions may be mixed, and what copies from one device to another
+does. `waits` counts what makes a processor wait for an accelerator.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torch.utils.backend_registration import (
+    _DummyBackendModule,
+    _setup_privateuseone_for_python_backend,
+)
+
+NAME = "pretend"
+COPIES = ("copy_", "_to_copy", "set_")
+ON_CPU = {"_pack_padded_sequence": 1}  # operations whose second tensor is one of the CPU everywhere
+WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "is_nonzero", "equal")
+waits: Counter[str] = Counter()
+
+
+class MixedDevicesError(RuntimeError):
+    """An operation with tensors of two devices."""
+
+
+class Pretend(Tensor):
+    """A tensor of the device; ``inner`` holds its numbers."""
+
+    @staticmethod
+    def __new__(cls, inner: Tensor) -> Pretend:
+        return Tensor._make_wrapper_subclass(
+            cls,
+            inner.size(),
+            strides=inner.stride(),
+            storage_offset=inner.storage_offset(),
+            dtype=inner.dtype,
+            device=torch.device(NAME, 0),
+        )
+
+    def __init__(self, inner: Tensor) -> None:
+        self.inner = inner
+
+    def __repr__(self, **_: Any) -> str:
+        return f"Pretend({self.inner!r})"
+
+    def tolist(self) -> Any:
+        return self.cpu().tolist()
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        with torch.no_grad():
+            numbers = self.detach().cpu().numpy()
+        rebuild = torch._utils._rebuild_device_tensor_from_numpy
+        return rebuild, (numbers, self.dtype, f"{NAME}:0", self.requires_grad)
+
+    @classmethod
+    def __torch_dispatch__(cls, op: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return computed(op, args, kwargs or {})
+
+
+def computed(op: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Return the result of an operation on tensors of the device, or one that makes such."""
+    name = op.overloadpacket.__name__
+    values, form = tree_flatten((args, kwargs))
+    ours = [value for value in values if isinstance(value, Pretend)]
+    check(name, values, ours)
+    device = kwargs.get("device")
+    if name in WAITS or (name == "_to_copy" and device is not None and device.type == "cpu"):
+        waits[name] += 1
+    if name in ("index", "index_put_", "index_put") and any(
+        isinstance(v, Tensor) and v.dtype in (torch.bool, torch.uint8) for v in tree_flatten(args[1])[0]
+    ):
+        waits["index by a mask"] += 1
+    inner = {id(value.inner): value for value in ours}
+    plain = [on_cpu(value) for value in values]
+    args, kwargs = tree_unflatten(plain, form)
+    result = op(*args, **kwargs)
+    if device.type == "cpu" if device is not None else not ours:
+        return result
+    known = {id(value): value for value in ours}
+    return tree_map(lambda value: wrapped(value, inner, known), result)
+
+
+def on_cpu(value: Any) -> Any:
+    """Return what a value stands for on the CPU."""
+    if isinstance(value, torch.device) and value.type == NAME:
+        return torch.device("cpu")
+    return value.inner if isinstance(value, Pretend) else value
+
+
+def wrapped(value: Any, inner: dict[int, Pretend], known: dict[int, Pretend]) -> Any:
+    """Return a result as a tensor of the device: the argument itself where it was changed."""
+    if not isinstance(value, Tensor) or id(value) in known:
+        return value
+    return inner[id(value)] if id(value) in inner else Pretend(value)
+
+
+def check(name: str, values: list[Any], ours: list[Pretend]) -> None:
+    """Raise `MixedDevicesError` where tensors of the CPU are among those of the device."""
+    others = [v for v in values if isinstance(v, Tensor) and not isinstance(v, Pretend) and v.dim()]
+    if ours and len(others) > ON_CPU.get(name, 0) and name not in COPIES:
+        shapes = ", ".join(str(tuple(other.shape)) for other in others)
+        raise MixedDevicesError(f"{name} mixes {NAME} with tensors of the CPU: {shapes}")
+
+
+class _Module(_DummyBackendModule):
+    """What torch asks of the module of a device."""
+
+    def device_count(self) -> int:
+        return 1
+
+    def get_rng_state(self, _device: Any = None) -> Tensor:
+        return torch.get_rng_state()
+
+    def set_rng_state(self, state: Tensor, _device: Any = None) -> None:
+        torch.set_rng_state(state)
+
+    def synchronize(self, _device: Any = None) -> None:
+        waits["synchronize"] += 1
+
+
+@cache
+def device() -> torch.device:
+    """Return the device, which torch knows from the first call on."""
+    _setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
+    library = torch.library.Library("_", "IMPL")
+    library.fallback(lambda op, *args, **kwargs: computed(op, args, kwargs), "PrivateUse1")
+    KEPT.library = library
+    return torch.device(NAME)
+
+
+KEPT = SimpleNamespace()  # a library is removed with its object
