@@ -21,19 +21,10 @@ HIDDEN = {"hide-input", "parameters"}  # tags of cells whose code the page's swi
 FOLDABLE = "foldable"  # the tag that such a cell gets: book/_static/code.js folds its code
 INCLUDED = {"cover": "first_match", "findings": "findings"}  # tag of a cell: its notebook
 COVER_WORDS = """One of ten photographs that no matcher was trained on, with a sentence for it: the
-<<<<<<< HEAD
-pair with the largest margin between the score of the sentence with its photograph and its best
-score with another one, so it works well by construction. Hover over a word to see its attention
-over the regions, or over a region to see which words attend to it. The menu has the other
-photographs and methods; RCAR attends in several *steps*, and its regulators change the attention
-from one to the next. The matchers come with the project;
-[First match](../notebooks/first_match.ipynb) explains the picture.
-=======
 pair whose score has the largest margin over the sentence's best score with another photograph, so
 it works well by construction. The menu has the other photographs and methods; RCAR attends in
 several *steps*, and its regulators change the attention from one to the next. The matchers come
 with the project; [First match](../notebooks/first_match.ipynb) explains the picture.
->>>>>>> main
 """
 
 
