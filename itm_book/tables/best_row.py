@@ -37,7 +37,7 @@ def against_best(
 
     Args:
         names: rows to compare; by default all.
-        floor: lower bound of the spread between seeds, see `comparison.gains`.
+        floor: lower bound of the SD over seeds, see `comparison.gains`.
     """
     rows = {name: results[name] for name in (results if names is None else names)}
     means = {name: np.mean([r.metrics["rsum"] for r in group]) for name, group in rows.items()}
