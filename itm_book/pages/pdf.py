@@ -43,8 +43,10 @@ FLAGS = (
     "--disable-sync",
 )
 MARGIN = {"top": "16mm", "bottom": "18mm", "left": "15mm", "right": "15mm"}
-# Pictures load when they are scrolled to, equations when they are seen: nothing scrolls a print.
+PATIENCE_MS = 300_000  # for one page, on a machine that has other work
+# Pictures load when they are scrolled to, and nothing scrolls a print; answers are unfolded.
 READY = """async () => {
+  document.querySelectorAll(".cell details").forEach((part) => (part.open = true));
   document.querySelectorAll("img[loading=lazy]").forEach((img) => (img.loading = "eager"));
   await Promise.all([...document.images].map((img) => img.decode().catch(() => null)));
   await window.equationsDrawn;
@@ -124,6 +126,7 @@ def make_pdf(
     config = read_yaml(root / "_config.yml")
     with chromium() as browser:
         page = browser.new_page(color_scheme="light")
+        page.set_default_timeout(PATIENCE_MS)
         page.emulate_media(media="print")
         bar = tqdm(names, desc="printing", unit="page", disable=not progress)
         printed = [_printed(page, html, name) for name in bar]
