@@ -179,7 +179,7 @@ def _joined(page: Page, printed: Sequence[Printed], html: Path, config: Mapping[
     for reader, start in zip(readers, starts, strict=True):
         _relink(writer, reader, first + start, places)
     writer.add_metadata({"/Title": str(config["title"]), "/Author": str(config["author"])})
-    writer.compress_identical_objects(remove_identicals=True, remove_orphans=True)
+    writer.compress_identical_objects()
     whole = io.BytesIO()
     writer.write(whole)
     return whole.getvalue()
@@ -229,6 +229,7 @@ def _relink(writer: PdfWriter, reader: PdfReader, start: int, places: Mapping[st
             [reference, NameObject("/XYZ"), NumberObject(0), height, NumberObject(0)]
         )
 
+    named = reader.named_destinations
     for k in range(len(reader.pages)):
         sheet, kept = writer.pages[start + k], ArrayObject()
         for reference in sheet.get("/Annots", ArrayObject()):
@@ -240,7 +241,7 @@ def _relink(writer: PdfWriter, reader: PdfReader, start: int, places: Mapping[st
                     continue
                 del note["/A"]
                 note[NameObject("/Dest")] = at(target)
-            elif "/Dest" in note and (found := reader.named_destinations.get(str(note["/Dest"]))):
+            elif "/Dest" in note and (found := named.get(str(note["/Dest"]))):
                 number = reader.get_destination_page_number(found)
                 if number is not None:
                     note[NameObject("/Dest")] = at(start + number, found.top)
