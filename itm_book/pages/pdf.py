@@ -170,6 +170,7 @@ def _joined(page: Page, printed: Sequence[Printed], html: Path, config: Mapping[
             writer.add_page(sheet)
     for place, number in enumerate(numbers.pages):
         writer.pages[first + place].merge_page(number)
+        writer.pages[first + place].compress_content_streams()
     for one, start in zip(printed, starts, strict=True):
         writer.add_outline_item(one.title, first + start)
     places = {
