@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itm_book.records.results import Uncommitted
@@ -68,6 +68,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@settings(deadline=None)  # a busy machine is no fault of the table
 @given(
     numbers=st.lists(st.integers(0, 99), min_size=2, max_size=8, unique=True), seed=st.integers()
 )
