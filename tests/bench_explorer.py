@@ -5,7 +5,6 @@ Methods with 36 regions, two side by side, in a headless Chromium on this machin
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +12,7 @@ from playwright.sync_api import sync_playwright
 
 from itm_book.explorer import explorer, in_page
 from tests import scenes_pair
-from tests.e2e.conftest import FLAGS, NAMES
+from tests.chromium import FLAGS, find_chromium
 
 MEASURE = """() => {
     const words = [...document.querySelectorAll('[data-word]')], times = [];
@@ -35,8 +34,7 @@ def main() -> None:
         html = explorer.explorer(records).data
         place = Path(folder) / "page.html"
         place.write_text(f'<!doctype html><meta charset="utf-8"><body>{html}</body>')
-        path = next(filter(None, map(shutil.which, NAMES)), None)
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
         page = browser.new_page(viewport={"width": 1100, "height": 900})
         page.goto(place.as_uri())
         page.locator(".itm-explorer").wait_for()

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from itm_core import environment
+from tests.chromium import FLAGS, find_chromium
 from tests.scenes_pair import scenes
 from tests.tiny_book import make_tiny_book
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,6 +44,20 @@ def committed() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(environment, "current_commit", lambda: COMMIT)
         yield COMMIT
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A Chromium for the tests that look at pages."""
+    path = find_chromium()
+    if path is None:
+        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="session")

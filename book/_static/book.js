@@ -1,9 +1,3 @@
-// Sphinx shows an excerpt of each page found by fetching it, which browsers forbid for pages
-// opened from disk. There the search lists titles and headings alone.
-if (window.location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") {
-  DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
-}
-
 // A table that is wider than the page scrolls inside its frame, which the keyboard reaches too.
 // Any other frame does not scroll, so that the head of a long table stays in sight.
 const FRAMES = ".table-scroll, .pst-scrollable-table-container";

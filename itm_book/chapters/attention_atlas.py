@@ -1,6 +1,6 @@
 """Selection and ranking of the pairs of the atlas, by attention quality.
 
-Pairs are chosen manually or at random, never by their result; the best, the median and the worst
+Pairs are chosen manually or at random, never by their result; the best, the middle and the worst
 of a random sample are taken from its ranking. Where a dataset has word annotations, pairs are
 ranked by attention F1, elsewhere by their scores.
 
@@ -10,13 +10,16 @@ Page: "Attention atlas".
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 
 from itm_book.pairs.pair_records import PairRecord
 from itm_book.pairs.shown import shown_pair
 from itm_book.pairs.split_attention import QUERIES
+from itm_book.tables import sentences
 from itm_core.data.dataset import Split
 from itm_core.errors import InputError
 
@@ -75,17 +78,38 @@ def curated(split: Split, pairs: Sequence[Sequence[int]]) -> list[Place]:
     return [(pair.image, pair.caption) for pair in chosen]
 
 
-def picks(ranked: pd.DataFrame) -> dict[str, Place]:
-    """Return the best, the median and the worst pair of a `ranking`, of those with a value.
+def picks(ranked: pd.DataFrame, each: int = 1) -> dict[str, list[Place]]:
+    """Return the best, the middle and the worst pairs of a `ranking`, of those with a value.
+
+    ``each`` of them, and never a pair twice: of few pairs there are fewer.
 
     Raises `InputError` when no pair has a value.
     """
     valued = ranked[ranked["mean"].notna()]
     if valued.empty:
         raise InputError("no pair to choose", found="pairs without annotated words")
-    places = {"best": 0, "median": len(valued) // 2, "worst": len(valued) - 1}
-    rows = {name: valued.iloc[place] for name, place in places.items()}
-    return {name: (int(row["image"]), int(row["caption"])) for name, row in rows.items()}
+    count, half = len(valued), (len(valued) - each + 1) // 2
+    places = {
+        "best": range(min(each, count)),
+        "worst": range(max(count - each, 0), count),
+        "middle": range(max(half, 0), min(half + each, count)),
+    }
+    taken: set[int] = set()
+    chosen = {}
+    for name, wanted in places.items():
+        chosen[name] = [_place(valued.iloc[k]) for k in wanted if k not in taken]
+        taken.update(wanted)
+    return {name: chosen[name] for name in ("best", "middle", "worst")}
+
+
+def _place(row: pd.Series) -> Place:
+    return int(row["image"]), int(row["caption"])
+
+
+def grouped(by_hand: Sequence[Place], picked: Mapping[str, Sequence[Place]]) -> dict[Place, str]:
+    """Return for each pair of the menu the group that it is listed in, first the drawn ones."""
+    groups = {place: f"drawn: {name}" for name, places in picked.items() for place in places}
+    return groups | {place: "set by hand" for place in by_hand if place not in groups}
 
 
 def readable(ranked: pd.DataFrame) -> pd.DataFrame:
@@ -128,3 +152,22 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         row |= {"median": middle, "90th percentile": high}
         rows.append(row | {"F1 of zero": 100 * float((group["f1"] == 0).mean())})
     return pd.DataFrame(rows)
+
+
+def finding(table: pd.DataFrame) -> HTML:
+    """Return how much attention F1 differs between methods and between pairs, in words.
+
+    ``table`` is `SplitAttention.table`; of methods with words as queries.
+    """
+    every = summary(table)
+    words = every[every["queries"] == "words"] if len(every) else every
+    if words.empty:
+        return sentences.finding("this dataset has no annotation of words to measure attention by.")
+    ordered = words.sort_values("mean F1")
+    low, high = ordered.iloc[0], ordered.iloc[-1]
+    return sentences.finding(
+        f"the mean attention F1 of {len(words)} methods lies between {low['mean F1']:.1f} % "
+        f"({escape(str(low['method']))}) and {high['mean F1']:.1f} % "
+        f"({escape(str(high['method']))}); of the best method, 80 % of the pairs lie between "
+        f"{high['10th percentile']:.1f} % and {high['90th percentile']:.1f} %."
+    )

@@ -178,14 +178,8 @@ def finding(table: pd.DataFrame) -> HTML:
     """Return for each comparison of `gains_by_setting` its range over budgets, in words."""
     parts = []
     for name, rows in tested(table).groupby("comparison", sort=False):
-        low, high = rows["gain"].min(), rows["gain"].max()
-        parts.append(
-            f"<em>{escape(str(name))}</em> lies between {low:+.1f} and {high:+.1f} rSum: "
-            f"{sentences.tally(list(rows['effect']))}"
-        )
-    return sentences.finding(
-        f"the gain of {'; that of '.join(parts)}." if parts else "no budget is recorded yet."
-    )
+        parts.append(f"<em>{escape(str(name))}</em>, {sentences.tally(rows, 'budgets')}")
+    return sentences.finding(f"for {'; for '.join(parts)}." if parts else "no budget is recorded.")
 
 
 def tested(table: pd.DataFrame) -> pd.DataFrame:

@@ -45,10 +45,9 @@ def tally(gains: pd.DataFrame) -> pd.DataFrame:
 
 
 def finding(gains: pd.DataFrame) -> HTML:
-    """Return how many gains of `comparison.gains` are significant, and for each plug-in."""
-    parts = gains.assign(plugin=plugin_names(gains)).groupby("plugin", sort=False)["effect"]
-    of_each = ", ".join(
-        f"{escape(str(name))} on {(effects == GAIN).sum()} of {len(effects)}"
-        for name, effects in parts
+    """Return how many gains of `comparison.gains` are significant, and the largest one."""
+    best = gains.loc[gains["gain"].idxmax()]
+    return sentences.finding(
+        f"{sentences.tally(gains, 'plug-ins on hosts')}. The largest gain is that of "
+        f"<em>{escape(best['name'])}</em>, {best['effect']} with {best['seeds']} seeds."
     )
-    return sentences.finding(f"{sentences.tally(list(gains['effect']))}. Hosts gain by {of_each}.")

@@ -14,13 +14,13 @@ const ground = (name) => `
 .${name}.dark { --ink: #e3e8eb; --soft: #a3afb7; --card: #1a2227; --line: #37444c; --lit: 240 166 78;
   color-scheme: dark; }
 .${name} * { box-sizing: border-box; }
-.${name} :is(p, h4) { margin: 0; }
+.${name} p { margin: 0; }
 .${name} button { padding: 0.15em 0.5em; border: 1px solid var(--line); border-radius: 5px;
   background: none; color: inherit; font: inherit; cursor: pointer; }
 .${name} button:hover { border-color: currentColor; }
 .${name} :focus-visible { outline: 2px solid rgb(var(--lit)); outline-offset: 1px; }
-.${name} h4 { font-size: 14px; font-weight: 600; color: var(--ink); font-family: inherit; }
-.${name} h4 i { display: inline-block; width: 0.75em; height: 0.75em; margin-right: 0.45em; border-radius: 2px; }
+.${name} .title { font-size: 14px; font-weight: 600; color: var(--ink); font-family: inherit; }
+.${name} .title i { display: inline-block; width: 0.75em; height: 0.75em; margin-right: 0.45em; border-radius: 2px; }
 .${name} svg { display: block; width: 100%; height: auto; max-width: none; }
 .${name} .live { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 html[data-theme] .bd-content div.cell_output .text_html:has(.${name}) { padding: 0 !important; background: none !important; }

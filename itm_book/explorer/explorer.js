@@ -5,8 +5,8 @@
 const WIDE = 400; // units across a picture, whatever its pixels
 const LABELS = 78, ROW = 15, TRACK = 58, TALL = 34, GAP = 10; // units of the matrix
 const NARROW = 500; // pixels; where there are fewer, the bars stand below the matrix
-const MAX_ALPHA = 0.78; // opacity of the overlay on regions without attention
 const MOST_PINS = 3, MOST_BOXES = 10;
+const HINT = "Point at a word or at a region of the picture. A click or Enter pins a word, Escape clears.";
 const TURN = 700; // milliseconds from one step to the next
 
 const STYLE = `${ground("itm-explorer")}
@@ -14,6 +14,7 @@ const STYLE = `${ground("itm-explorer")}
 .itm-explorer .words button { position: relative; border-color: transparent; border-bottom: 3px solid var(--line); }
 .itm-explorer .words button.on { border-color: currentColor; }
 .itm-explorer .words i { display: block; height: 4px; margin: 0 -0.2em 1px; border-radius: 2px; opacity: 0; }
+.itm-explorer .hint { margin-top: 0.35rem; font-size: 13px; color: var(--soft); }
 .itm-explorer .menu { display: flex; flex-wrap: wrap; gap: 0.35rem 1rem; margin-bottom: 0.6rem; font-size: 13px; color: var(--soft); }
 .itm-explorer .menu label { display: inline-flex; gap: 0.35em; align-items: center; margin: 0; min-width: 0; max-width: 100%; }
 .itm-explorer .menu select { min-width: 0; max-width: 100%; padding: 0.1em; font: inherit; text-overflow: ellipsis; color: var(--ink);
@@ -28,6 +29,7 @@ const STYLE = `${ground("itm-explorer")}
 .itm-explorer .panels { display: grid; gap: 1rem; grid-template-columns: minmax(0, 1fr); }
 .itm-explorer .panel { container-type: inline-size; min-width: 0; }
 .itm-explorer .views { display: grid; gap: 0.6rem; margin-top: 0.4rem; align-items: start; }
+.itm-explorer .folded .picture { max-width: 480px; }
 .itm-explorer .picture { max-width: 420px; border-radius: 4px; touch-action: manipulation; }
 .itm-explorer .scroll { overflow-x: auto; min-width: 0; }
 .itm-explorer .fold { grid-column: 1 / -1; font-size: 13px; color: var(--soft); }
@@ -45,8 +47,9 @@ const STYLE = `${ground("itm-explorer")}
   .itm-explorer .panels.two { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   .itm-explorer .panels.two .views { grid-template-columns: minmax(0, 1fr); }
   .itm-explorer .views { grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); }
+  .itm-explorer .panels:not(.two) .views.folded { grid-template-columns: minmax(0, 5fr) minmax(0, 3fr); }
 }
-@media print { .itm-explorer :is(.tools, .menu) { display: none; } }
+@media print { .itm-explorer :is(.tools, .menu, .hint) { display: none; } }
 `;
 
 const cut = (word) => (word.length > 11 ? `${word.slice(0, 10)}…` : word);
@@ -83,6 +86,7 @@ class Explorer {
     html("style", this.root, {}, STYLE);
     menu?.draw(this.root);
     this.drawWords();
+    html("p", this.root, { class: "hint" }, HINT);
     this.drawTools();
     const panels = html("div", this.root, { class: data.methods.length > 1 ? "panels two" : "panels" });
     this.panels = data.methods.map((method, k) => new Panel(this, method, k, panels));
@@ -254,7 +258,7 @@ class Explorer {
   stepped() {
     if (this.slider) {
       this.slider.value = Math.round(this.step);
-      this.shown.textContent = `${Math.floor(this.step)} of ${this.steps - 1}`;
+      this.shown.textContent = `${Math.floor(this.step) + 1} of ${this.steps}`;
     }
     for (const panel of this.panels) panel.stepped();
     this.update();

@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from IPython.display import HTML
 from matplotlib.colors import to_hex
 
 from itm_book.explorer import in_page
-from itm_book.figures.style import ACCENT, RIGHT, colours_of
+from itm_book.figures.style import ACCENT, MAX_VEIL, RIGHT, VEIL, WEIGHTS, colours_of
 from itm_book.pairs.pair_records import PairRecord, one_pair
 from itm_core.errors import InputError
 
@@ -50,28 +49,38 @@ def explorer(
     return HTML(in_page.part("explorer", data, without))
 
 
-def explorer_menu(pairs: Sequence[Sequence[PairRecord]], *, shown: int = 0, top: int = 3) -> HTML:
+def explorer_menu(
+    pairs: Sequence[Sequence[PairRecord]],
+    *,
+    groups: Sequence[str] = (),
+    shown: int = 0,
+    top: int = 3,
+    truth: bool = False,
+) -> HTML:
     """Return an explorer with a menu of pairs, and of one or two methods to compare.
 
-    The word that contributes most by the first method is highlighted at the start of each pair;
-    matrices are folded.
+    It starts with the first method. The word that contributes most by it is highlighted at the
+    start of each pair; matrices are folded.
 
     Args:
         pairs: for each pair the records of all methods, in one order.
-        shown: the pair at the start; the methods at the start are the first two.
-        top: as for `explorer`.
+        groups: for each pair the heading that it has in the menu; by default there are none.
+        shown: the pair at the start.
+        top, truth: as for `explorer`.
 
-    Raises `InputError` for no pair, a pair that is not there, records of different pairs, and
-    pairs with different methods.
+    Raises `InputError` for no pair, a pair that is not there, records of different pairs, pairs
+    with different methods, and another number of groups than of pairs.
     """
-    data = menu_payload(pairs, shown)
-    data["start"] = {"top": _boxes(top), "truth": False, "folded": True}
+    data = menu_payload(pairs, shown, groups)
+    data["start"] = {"top": _boxes(top), "truth": truth, "folded": True}
     captions = "; ".join(pair["caption"] for pair in data["pairs"])
     without = f"The explorer of these captions needs JavaScript: {captions}."
     return HTML(in_page.part("explorer", data, without))
 
 
-def menu_payload(pairs: Sequence[Sequence[PairRecord]], shown: int) -> dict[str, Any]:
+def menu_payload(
+    pairs: Sequence[Sequence[PairRecord]], shown: int, groups: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return the data of `explorer_menu`; raises `InputError` as it does."""
     names = {tuple(record.name for record in records) for records in pairs}
     if len(names) != 1:
@@ -83,7 +92,14 @@ def menu_payload(pairs: Sequence[Sequence[PairRecord]], shown: int) -> dict[str,
         )
     if not 0 <= shown < len(pairs):
         raise InputError("no such pair", expected=f"0 to {len(pairs) - 1}", found=shown)
-    return {"pairs": [_pair_payload(records) for records in pairs], "shown": shown}
+    groups = groups or [""] * len(pairs)
+    if len(groups) != len(pairs):
+        raise InputError("wrong number of groups", expected=str(len(pairs)), found=len(groups))
+    payloads = [
+        _pair_payload(records) | {"group": group}
+        for records, group in zip(pairs, groups, strict=True)
+    ]
+    return {"pairs": payloads, "shown": shown}
 
 
 def _pair_payload(records: Sequence[PairRecord]) -> dict[str, Any]:
@@ -121,13 +137,18 @@ def _all_methods(records: Sequence[PairRecord]) -> dict[str, Any]:
             record.rounded() | {"colour": colour}
             for record, colour in zip(records, colours_of([r.name for r in records]), strict=True)
         ],
-        "palette": {"lit": ACCENT, "right": RIGHT, "pins": list(PINS), "heat": _heat()},
+        "palette": {
+            "lit": ACCENT,
+            "right": RIGHT,
+            "pins": list(PINS),
+            "heat": _heat(),
+            "veil": [VEIL, MAX_VEIL],
+        },
     }
 
 
 def _heat() -> list[str]:
-    colours = mpl.colormaps["viridis"]
-    return [to_hex(colours(k / (SHADES - 1))) for k in range(SHADES)]
+    return [to_hex(WEIGHTS(k / (SHADES - 1))) for k in range(SHADES)]
 
 
 def _tenths(boxes: np.ndarray) -> list[list[float]]:

@@ -6,15 +6,16 @@ class Panel {
     Object.assign(this, { view, method, data: view.data });
     this.box = html("section", parent, { class: "panel" });
     this.box.setAttribute("aria-label", method.name);
-    const title = html("h4", this.box);
+    const title = html("p", this.box, { class: "title" });
     html("i", title).style.background = method.colour;
     title.append(this.title());
-    const views = html("div", this.box, { class: "views" });
+    const folded = this.data.start?.folded, views = html("div", this.box, { class: folded ? "views folded" : "views" });
     this.boxes = this.data.boxes || cells(this.data.regions, this.data.size);
     this.drawPicture(views, `${view.name}-${place}`);
-    this.scroll = html("div", this.folder(views), { class: "scroll", tabindex: 0, role: "group" });
+    if (folded) this.facts = html("p", views, { class: "facts" }); // beside the picture
+    this.scroll = html("div", folded ? this.fold(views) : views, { class: "scroll", tabindex: 0, role: "group" });
     this.scroll.setAttribute("aria-label", `Matrix of words and regions, ${method.name}`);
-    this.facts = html("p", this.box, { class: "facts" });
+    if (!folded) this.facts = html("p", this.box, { class: "facts" });
     this.wide = 0; // of the matrix on the page, in pixels; zero while it is not shown
     this.sizes = new ResizeObserver(([entry]) => {
       const wide = Math.round(entry.contentRect.width), changed = wide !== this.wide;
@@ -24,9 +25,8 @@ class Panel {
     this.sizes.observe(this.scroll);
   }
 
-  /** Return where the matrix goes: beside the picture, or folded below it. */
-  folder(views) {
-    if (!this.data.start?.folded) return views;
+  /** Return a folded part below the picture, for the matrix. */
+  fold(views) {
     const fold = html("details", views, { class: "fold" });
     html("summary", fold, {}, "All weights, and the words' shares of the score");
     return fold;
@@ -54,7 +54,8 @@ class Panel {
     svg("rect", mask, { ...full, fill: "#fff" });
     this.spots = this.frames.map((frame, r) => svg("rect", mask, { ...frame, "data-spot": r, fill: "#fff" }));
     this.mask = mask;
-    this.veil = svg("rect", root, { ...full, fill: "#0b0f12", "fill-opacity": MAX_ALPHA, mask: `url(#${name})` });
+    const [fill, opacity] = this.data.palette.veil;
+    this.veil = svg("rect", root, { ...full, fill, "fill-opacity": opacity, mask: `url(#${name})` });
     const lines = svg("g", root, { fill: "none", stroke: "#fff", "stroke-width": 0.8 });
     for (const frame of this.frames) svg("rect", lines, frame);
     this.lines = lines;
@@ -241,7 +242,6 @@ class Panel {
       html("b", line, {}, what);
       line.append(` ${text}. `);
     }
-    if (!lines.length) this.facts.textContent = "Point at a word or a region. A click or Enter pins a word, Escape clears.";
   }
 
   ofWord(word, direction) {

@@ -1,8 +1,7 @@
 """Static attention maps of a pair: panels over the picture, and matrices.
 
-The input is a record of `pair_records.pair_record`, or several records of one pair. Regions are
-vector graphics. `pair_charts` has the steps, the contributions to the score, and the comparison
-of two methods.
+The input is a record of `pair_records.pair_record`, or several records of one pair. `pair_charts`
+has the steps, the contributions to the score, and the comparison of two methods.
 
 Page: "Figure gallery"; "Attention atlas".
 """
@@ -15,28 +14,33 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib import patches, patheffects
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.collections import PatchCollection
+from matplotlib.colors import Colormap, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from itm_book.figures.style import CARD, INK, RIGHT, finished, styled
+from itm_book.figures.style import (
+    ACCENT,
+    CARD,
+    INK,
+    MAX_VEIL,
+    RIGHT,
+    VEIL,
+    WEIGHTS,
+    finished,
+    styled,
+)
 from itm_book.pairs.pair_records import DirectionRecord, Pair, PairRecord, one_pair
 
-SHADES = mpl.colormaps["cividis"].resampled(16)
 WORDS_PER_ROW = 5
 WIDTH, MAX_PANEL = 8.2, 1.7  # inches: the figure, and a panel
 NAMES = 1.15  # inches for the names of the methods
-GREY_STEP = 12  # grey levels are rounded to this step, for smaller files
 GAP, TITLE, LINE, EDGE = 0.08, 0.26, 0.125, 0.12  # inches
 FINE, COARSE, MANY = 150, 110, 24  # dots per inch, and the number of panels above which it is lower
 SHOWN_SIDE = 300  # pixels of a picture in a panel
-MIN_WEIGHT = 0.02  # of the largest weight; regions with less are not drawn
-MAX_ALPHA = 0.7  # opacity of a region with the largest weight
 
 Records = PairRecord | Sequence[PairRecord]
 
@@ -48,12 +52,12 @@ def maps(
     most: int | None = None,
     truth: bool = False,
 ) -> Figure:
-    """Return a panel per content word and record: the regions shaded by their weight.
+    """Return a panel per content word and record: the picture, lit by the word's attention.
 
-    The top has the picture and the legend. In a panel the picture is grey, and its regions are
-    shaded from blue to yellow, relative to the word's largest weight. The region with that weight
-    is framed and numbered; below are its weight and, in t2i, the word's contribution to the score.
-    Long captions take several rows. Without boxes: `matrix`.
+    The top has the picture and the legend. In a panel a pixel is as bright as the region with the
+    largest weight that covers it, relative to the word's largest weight, and keeps its colour. The
+    region with the largest weight is framed and numbered; below are its weight and, in t2i, the
+    word's contribution to the score. Long captions take several rows. Without boxes: `matrix`.
 
     Args:
         records: of one pair.
@@ -117,7 +121,7 @@ def cells(
     values: np.ndarray,
     rows: Sequence[str],
     *,
-    cmap: str = "cividis",
+    cmap: str | Colormap = WEIGHTS,
     low: float = 0.0,
     high: float | None = None,
 ) -> None:
@@ -184,19 +188,15 @@ def _scored(record: PairRecord) -> str:
 def _panel(axes: Axes, pair: Pair, side: DirectionRecord, word: int, truth: bool) -> None:
     weights, boxes = side.weights[-1][word], pair.boxes
     assert boxes is not None  # `maps` draws a matrix without
-    picture = _picture(pair)
-    if picture is not None:
-        _under(
-            axes, pair, picture.convert("L").point([v // GREY_STEP * GREY_STEP for v in range(256)])
-        )
-    _regions(axes, boxes, weights / max(float(weights.max()), 1e-12))
+    relative = weights / max(float(weights.max()), 1e-12)
+    _under(axes, pair, lit(_picture(pair), boxes, pair.size, relative))
     best = int(weights.argmax())
     if truth and pair.true_boxes is not None:
         for box in pair.true_boxes[word]:
             axes.add_patch(_rectangle(box, ec="white", lw=2.6))
             axes.add_patch(_rectangle(box, ec=RIGHT, lw=1.4, ls=(0, (3, 2))))
     axes.add_patch(_rectangle(boxes[best], ec=INK, lw=2.8))
-    axes.add_patch(_rectangle(boxes[best], ec="white", lw=1.2))
+    axes.add_patch(_rectangle(boxes[best], ec=ACCENT, lw=1.4))
     edge = [patheffects.withStroke(linewidth=2, foreground=INK)]
     left, top = np.maximum(boxes[best][:2], 0) + 0.015 * pair.size[0]
     axes.text(left, top, str(best), va="top", color="white", fontsize=7.5, path_effects=edge)
@@ -215,14 +215,24 @@ def _below(side: DirectionRecord, word: int, best: int, truth: bool) -> str:
     return "\n".join(lines).replace("-", "\N{MINUS SIGN}")
 
 
-def _regions(axes: Axes, boxes: np.ndarray, relative: np.ndarray) -> None:
-    """Draw regions by their weight relative to the largest, small ones over large ones."""
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    order = [r for r in np.argsort(-area, kind="stable") if relative[r] >= MIN_WEIGHT]
-    colours = SHADES(relative[order])
-    colours[:, 3] = MAX_ALPHA * relative[order]
-    rectangles = [_rectangle(boxes[r]) for r in order]
-    axes.add_collection(PatchCollection(rectangles, facecolors=colours, edgecolors="none"))
+def lit(
+    picture: Image.Image, boxes: np.ndarray, size: tuple[int, int], relative: np.ndarray
+) -> np.ndarray:
+    """Return a picture ``[H, W, 3]`` in 0 to 1, dark where no region has weight.
+
+    A pixel is as bright as the brightest region that covers it; ``relative [R]`` are weights
+    relative to the largest, ``boxes [R, 4]`` in the coordinates of a picture of this ``size``.
+    """
+    pixels = np.asarray(picture.convert("RGB"), float) / 255
+    tall, wide = pixels.shape[:2]
+    scaled = boxes * np.tile([wide / size[0], tall / size[1]], 2)
+    places = np.column_stack([np.floor(scaled[:, :2]), np.ceil(scaled[:, 2:])]).clip(0).astype(int)
+    bright = np.zeros((tall, wide, 1))
+    for r in np.argsort(relative, kind="stable"):  # the brightest last, on top
+        left, top, right, bottom = places[r]
+        bright[top:bottom, left:right] = relative[r]
+    veil = MAX_VEIL * (1 - bright)
+    return (1 - veil) * pixels + veil * np.array(to_rgb(VEIL))
 
 
 def _rectangle(box: np.ndarray, **style: Any) -> patches.Rectangle:
@@ -230,39 +240,37 @@ def _rectangle(box: np.ndarray, **style: Any) -> patches.Rectangle:
     return patches.Rectangle((left, top), right - left, bottom - top, fill=False, **style)
 
 
-def _picture(pair: Pair) -> Image.Image | None:
-    """Return the picture of a pair, scaled down to the size of a panel."""
+def _picture(pair: Pair) -> Image.Image:
+    """Return the picture of a pair at the size of a panel, or a plain one where it has none."""
     if pair.picture is None:
-        return None
-    data = base64.b64decode(pair.picture.partition(",")[2])
-    picture = Image.open(BytesIO(data)).convert("RGB")
+        picture = Image.new("RGB", (max(pair.size[0], 1), max(pair.size[1], 1)), ACCENT)
+    else:
+        data = base64.b64decode(pair.picture.partition(",")[2])
+        picture = Image.open(BytesIO(data)).convert("RGB")
     picture.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
     return picture
 
 
-def _under(axes: Axes, pair: Pair, picture: Image.Image) -> None:
+def _under(axes: Axes, pair: Pair, pixels: np.ndarray) -> None:
     """Draw a picture in the coordinates of the boxes."""
     extent = (0, pair.size[0], pair.size[1], 0)
-    axes.imshow(np.asarray(picture), extent=extent, cmap="gray", vmin=0, vmax=255,
-                interpolation="none")  # fmt: skip
+    axes.imshow(pixels, extent=extent, interpolation="none")
 
 
 def _legend(figure: Figure, top: Axes, records: Sequence[PairRecord], truth: bool) -> None:
-    """Draw the picture in colour, and the legend of shades and frames."""
+    """Draw the picture without a veil, and the legend of brightness and frames."""
     pair = records[0].pair
-    picture = _picture(pair)
-    if picture is not None:
-        _under(top, pair, picture)
+    if pair.picture is not None:
+        _under(top, pair, np.asarray(_picture(pair)))
     else:
         top.set_axis_off()
     wide, high = figure.get_size_inches()
     place = top.get_position()
-    left, down = (place.x1 * wide + 0.25 if picture is not None else 0.3), 0.5
+    left, down = (place.x1 * wide + 0.25 if pair.picture is not None else 0.3), 0.5
     bar = figure.add_axes((left / wide, 1 - down / high, 2.2 / wide, 0.1 / high))
-    for k in range(SHADES.N):
-        bar.axvspan(k, k + 1, color=SHADES(k))
-    bar.set(xlim=(0, SHADES.N), yticks=[])
-    bar.set_xticks([0, SHADES.N], ["no weight", "the word's largest"])
+    bar.imshow(np.linspace(0, 1, 64)[None], cmap=WEIGHTS, aspect="auto", extent=(0, 1, 0, 1))
+    bar.set(yticks=[])
+    bar.set_xticks([0, 1], ["dark: none", "bright: the word's largest"])
     bar.tick_params(labelsize=7.5, length=0, pad=2)
     first, last = bar.get_xticklabels()
     first.set_horizontalalignment("left")

@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 CARD = "#fcfcfa"  # a light background, also on a dark page
@@ -16,6 +17,14 @@ FAINT = "#8a9199"
 RIGHT = "#0b7a53"
 ACCENT = "#e8a200"
 STROKES = ("-", "--", ":", "-.")  # for lines of the same colour
+
+# Attention weights, in pictures and in matrices: dark without weight, bright with the largest. In a
+# picture `VEIL` covers what is not attended to; what is attended to keeps its own colours.
+VEIL = "#0b0f12"
+MAX_VEIL = 0.78  # opacity of the veil over a region without weight
+WEIGHTS = LinearSegmentedColormap.from_list(
+    "weights", ["#1c2429", "#4a4a40", "#94701d", ACCENT, "#ffe9ad"]
+)
 
 # Okabe and Ito's colours, safe for colour-blind readers; the same for a method in all figures.
 # The first matching prefix is used, so longer ones come first.

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from itm_book.figures.style import finished, styled
+from itm_book.figures.style import WEIGHTS, finished, styled
 
 
 def steps(
@@ -34,7 +34,7 @@ def steps(
         )
         for axes, (title, values) in zip(grid[:, 0], matrices, strict=True):
             reach = float(np.abs(values).max()) or 1.0
-            low, colours = (-reach, "RdBu_r") if diverging else (0.0, "viridis")
+            low, colours = (-reach, "RdBu_r") if diverging else (0.0, WEIGHTS)
             image = axes.imshow(values, aspect="auto", cmap=colours, vmin=low, vmax=reach)
             axes.set_yticks(range(len(words)), words, fontsize=8.5)
             axes.set_title(title, fontsize=10, loc="left")

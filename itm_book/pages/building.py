@@ -1,12 +1,14 @@
 """The book: its notebooks executed with papermill, beside the prose, made into pages.
 
-Three steps, each of which leaves the last good result in place when it fails:
+Four steps, each of which leaves the last good result in place when it fails:
 
 1. *execute*: every notebook of the table of contents, into ``data/book/notebooks/``, with a record
    of when, where and how long in ``data/book/execution.json``;
 2. *stage*: ``_config.yml``, ``book/`` and ``notebooks/`` copied to ``data/book/stage/``, the
    executed notebooks in the place of their sources, the generated pages written;
-3. *build*: Jupyter Book makes ``data/book/_build/html/``; a warning is a failure.
+3. *build*: Jupyter Book makes the pages; a warning is a failure;
+4. *finish*: they are made light and get descriptions (`finishing.finish`), and replace the last
+   book in ``data/book/_build/html/``.
 
 Nothing that git tracks is written to.
 """
@@ -35,9 +37,12 @@ from itm_book.pages.chapters import (
 )
 from itm_book.pages.clone import executed_of, find_root, home_of
 from itm_book.pages.execution import RECORD, execute
+from itm_book.pages.site.finishing import finish
+from itm_book.pages.site.weight import weigh
 from itm_book.pages.site_config import staged_config
 from itm_book.records import grids
 from itm_book.records.grids import Cell
+from itm_book.records.yaml_files import read_yaml
 from itm_book.shipped import shipped
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
@@ -201,8 +206,14 @@ def build(root: Path) -> Path:
         folder = stage(root)
         shutil.rmtree(partial, ignore_errors=True)
         _run_jupyter_book(folder, partial, log_file)
+        html = partial / INDEX.parent
+        finish(html, str(read_yaml(root / "_config.yml")["title"]))
+        weight = weigh(html)
         swap(partial / "_build", home / "_build")
     shutil.rmtree(partial)
+    log.info(weight.line())
+    for line in weight.excess():
+        log.warning("too heavy: %s", line)
     return home / INDEX
 
 

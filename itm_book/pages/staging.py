@@ -17,19 +17,22 @@ from itm_book.records.markdown import code, inert, table
 
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
 INJECTED_TAG = "injected-parameters"  # papermill's
+HIDDEN = {"hide-input", "parameters"}  # tags of cells whose code the page's switch shows
+FOLDABLE = "foldable"  # the tag that such a cell gets: book/_static/code.js folds its code
 INCLUDED = {"cover": "first_match", "findings": "findings"}  # tag of a cell: its notebook
-COVER_WORDS = """One of ten photographs that no matcher was trained on, with a sentence for it.
-Hover over a word to see its attention over the regions, or over a region to see which words attend
-to it. The menu has the other photographs and methods; RCAR attends in several *steps*, and its
-regulators change the attention from one to the next. The matchers come with the project;
-[First match](../notebooks/first_match.ipynb) explains how the pair was chosen.
+COVER_WORDS = """One of ten photographs that no matcher was trained on, with a sentence for it: the
+pair whose score has the largest margin over the sentence's best score with another photograph, so
+it works well by construction. The menu has the other photographs and methods; RCAR attends in
+several *steps*, and its regulators change the attention from one to the next. The matchers come
+with the project; [First match](../notebooks/first_match.ipynb) explains the picture.
 """
 
 
 def lay_over(executed: Path, place: Path) -> None:
     """Write an executed notebook as a page, with a text for every picture.
 
-    papermill's cell of parameters is left out; its values take the place of the defaults.
+    papermill's cell of parameters is left out; its values take the place of the defaults. Code of
+    cells tagged `HIDDEN` is shown and hidden by one switch of the page.
 
     The alternative text of a picture is the cell's ``mystnb.image.alt``, else the output's
     ``alt``, else the last heading before the cell.
@@ -43,6 +46,7 @@ def lay_over(executed: Path, place: Path) -> None:
             heading = _last_heading(cell.source) or heading
         elif cell.cell_type == "code":
             _describe(cell, heading)
+            _fold(cell)
     nbformat.write(notebook, place)
 
 
@@ -52,6 +56,12 @@ def _with_one_cell_of_parameters(cells: list[NotebookNode]) -> list[NotebookNode
         if "parameters" in cell.metadata.get("tags", []) and injected:
             cell.source = with_values(cell.source, injected[-1].source)
     return [cell for cell in cells if cell not in injected]
+
+
+def _fold(cell: NotebookNode) -> None:
+    tags = cell.metadata.get("tags", [])
+    if HIDDEN & set(tags):
+        cell.metadata["tags"] = [*(tag for tag in tags if tag != "hide-input"), FOLDABLE]
 
 
 def _last_heading(markdown: str) -> str | None:

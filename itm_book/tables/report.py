@@ -122,7 +122,7 @@ def _cell(value: Any, interval: str) -> str:
         f'<span class="note" style="text-decoration: underline dotted" tabindex="0" role="note" '
         f'title="{about}" aria-label="{name}: {about}">{shown}</span>{mark}'
     )
-    arrow = f' <a class="note-link" href="{link}" aria-label="{name}: open">↗</a>'
+    arrow = f'{NEAR[0]}<a class="note-link" href="{link}" aria-label="{name}: open">↗</a>'
     return cell + arrow if link else cell
 
 

@@ -6,9 +6,8 @@ Page: every chapter with a table.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,6 @@ from IPython.display import HTML
 
 from itm_book.tables import claims
 from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts
-from itm_book.tables.comparison import spread
 from itm_book.tables.labels import (
     AGAINST,
     GAIN,
@@ -51,27 +49,32 @@ def finding(text: str) -> HTML:
 # --- gains -------------------------------------------------------------------------------------
 
 
-def gain(row: Mapping[Hashable, Any]) -> str:
-    """Return a row of `comparison.gains` in words.
+def tally(table: pd.DataFrame, what: str = "comparisons") -> str:
+    """Return how many rows of `comparison.gains` are significant, and their range, in words.
 
-    >>> gain({"gain": 11.8, "spread": 20.4, "seeds": 3, "effect": "not significant"})
-    '+11.8 ± 20.4 rSum (3 seeds, not significant)'
+    ``what`` says what the rows are, in the plural.
+
+    >>> rows = pd.DataFrame({"gain": [3.0, -4.0, 9.0], "effect": ["gain", "loss", "gain"]})
+    >>> tally(rows)
+    'of 3 comparisons 2 are significant gains and 1 is a significant loss (-4.0 to +9.0 rSum)'
+    >>> tally(rows.assign(effect="not testable"))
+    'none of 3 comparisons can be tested yet (-4.0 to +9.0 rSum)'
+    >>> tally(rows[:1])
+    'the only recorded gain is +3.0 rSum (gain)'
     """
-    seeds = f"{row['seeds']} seed{'s' if row['seeds'] > 1 else ''}"
-    return f"{row['gain']:+.1f}{spread(row['spread'])} rSum ({seeds}, {row['effect']})"
-
-
-def tally(effects: Sequence[str]) -> str:
-    """Return how many of some effects are significant, in words.
-
-    >>> tally(["gain", "gain", "loss", "not significant"])
-    'of 4 comparisons 2 are significant gains and 1 significant losses'
-    """
-    counts = Counter(effects)
-    return (
-        f"of {len(effects)} comparisons {counts[GAIN]} are significant gains and {counts[LOSS]} "
-        "significant losses"
-    )
+    if len(table) == 1:
+        row = table.iloc[0]
+        return f"the only recorded gain is {row['gain']:+.1f} rSum ({row['effect']})"
+    effects = Counter(table["effect"])
+    gains, losses = effects[GAIN], effects[LOSS]
+    limits = f"({table['gain'].min():+.1f} to {table['gain'].max():+.1f} rSum)"
+    if effects[UNTESTABLE] == len(table):
+        return f"none of {len(table)} {what} can be tested yet {limits}"
+    if not gains and not losses:
+        return f"none of {len(table)} {what} shows a significant difference {limits}"
+    gained = f"{gains} {'is a significant gain' if gains == 1 else 'are significant gains'}"
+    lost = f"{losses} {'is a significant loss' if losses == 1 else 'are significant losses'}"
+    return f"of {len(table)} {what} {gained} and {lost} {limits}"
 
 
 # --- the best row of a table -------------------------------------------------------------------
@@ -86,8 +89,8 @@ def best(table: pd.DataFrame, of: str = "variants") -> str:
     below = int((others["result"] == "below the best").sum())
     return (
         f"of {len(table)} {escape(of)}, <em>{escape(str(first['method']))}</em> has the highest "
-        f"rSum, {escape(str(first['rSum']))}; {below} of the other {len(others)} are significantly "
-        "below it"
+        f"rSum, {escape(str(first['rSum']))}; of the other {len(others)}, {below} "
+        f"{'is' if below == 1 else 'are'} significantly lower"
     )
 
 
@@ -113,9 +116,9 @@ def headline(rows: Sequence[Verdicts], number: int) -> str:
     subject = f" ({escape(row.claim.subject)})" if row.claim.subject else ""
     median = median_gain(row)
     return (
-        f"the claim that {escape(row.claim.text)}{subject}: {on_each(row)}"
-        f"{f'; median gain {median}' * bool(median)}. Of all {len(rows)} claims, "
-        f"{by_verdict(rows)}"
+        f"the verdict on the main claim, that {escape(row.claim.text)}{subject}, is "
+        f"{on_each(row)}{f'; the median gain is {median}' * bool(median)}. Of all {len(rows)} "
+        f"claims, {by_verdict(rows)}"
     )
 
 

@@ -126,8 +126,8 @@ def test_the_steps_of_a_regulator_can_be_walked_and_played(
         )
         np.testing.assert_allclose(drawn, records[1].directions[0].temperature[step], atol=1e-3)
     root.get_by_role("button", name="Play the steps").click()
-    page.wait_for_function("document.querySelector('.itm-explorer output').textContent[0] === '0'")
     page.wait_for_function("document.querySelector('.itm-explorer output').textContent[0] === '1'")
+    page.wait_for_function("document.querySelector('.itm-explorer output').textContent[0] === '2'")
     page.wait_for_function("document.querySelector('.tools button').textContent.includes('play')")
 
 
@@ -234,16 +234,20 @@ def test_a_menu_changes_pair_and_methods(
 ) -> None:
     other = replace(records[0].pair, image="other", words=records[0].pair.words[::-1])
     pairs = [records, [replace(record, pair=other) for record in records]]
-    root = show(page, tmp_path, explorer_menu(pairs).data)
+    root = show(page, tmp_path, explorer_menu(pairs, groups=["first", "second"]).data)
     titles = [f"{record.name}: score {record.score:.3f}" for record in records]
-    assert root.locator(".panel h4").all_inner_texts() == titles
+    assert root.locator(".panel .title").all_inner_texts() == titles[:1]
     assert root.locator("[aria-pressed='true']").count() == 1  # of the largest contribution
     root.locator("[data-word='0']").click()
     root.locator("[data-choice='method']").select_option("1")
-    assert page.locator(".panel h4").all_inner_texts() == titles[1:]  # beside itself: once
+    assert page.locator(".panel .title").all_inner_texts() == titles[1:]
     assert page.locator("[aria-pressed='true']").count() == 2
+    page.locator("[data-choice='beside']").select_option("1")
+    assert page.locator(".panel .title").all_inner_texts() == titles[1:]  # beside itself: once
     page.locator("[data-choice='beside']").select_option("0")
-    assert page.locator(".panel h4").all_inner_texts() == titles[::-1]
+    assert page.locator(".panel .title").all_inner_texts() == titles[::-1]
+    labels = page.locator("optgroup").evaluate_all("all => all.map(one => one.label)")
+    assert labels == ["first", "second"]
     page.locator("[data-choice='pair']").select_option("1")
     words = page.locator("[data-word]").all_inner_texts()
     assert [word.strip() for word in words] == other.words

@@ -72,7 +72,7 @@ def test_results_stand_in_the_order_of_their_scores(
     for found, section in sections(root, sentences[0]):
         shown = [float(text) for text in section.locator(".head b:last-child").all_inner_texts()]
         assert shown == sorted(shown, reverse=True)
-        assert f"at rank {found.rank} of {found.of}" in section.locator("h4").inner_text()
+        assert f"at rank {found.rank} of {found.of}" in section.locator(".title").inner_text()
         for hit, result in results(section, found):
             assert result.locator(".picture").get_attribute("aria-label") == (
                 f"image {hit.record.pair.image}"
@@ -195,7 +195,7 @@ def test_a_caption_made_of_html_stays_text(
     show(page, tmp_path, *pages)
     for root in page.locator(".itm-gallery").all():
         root.locator("[data-word='0']").first.click()
-        assert EVIL in root.locator("h4").inner_text()
+        assert EVIL in root.locator(".title").inner_text()
         assert EVIL in root.locator(".facts").first.inner_text()
         assert root.locator(".picture text").first.text_content() == EVIL  # where a picture lacks
     assert page.locator("img").count() == 0

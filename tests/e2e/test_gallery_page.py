@@ -35,7 +35,7 @@ def test_names_words_and_boxes_are_shown(
     assert page.locator("h1").inner_text() == NAME
     names = root.locator(".name").all_inner_texts()
     assert names == [hit.record.pair.image for hit in searched.hits]
-    assert f"the best 3 of {searched.of}" in root.locator("h4").inner_text()
+    assert f"the best 3 of {searched.of}" in root.locator(".title").inner_text()
     assert "giraffe" in root.locator(".missing").inner_text()
     first = root.locator("li").first
     content = {

@@ -132,7 +132,7 @@ def test_explorer_and_gallery_are_alive(
     run_first_cell(page)
     root = page.locator(".itm-explorer")
     root.wait_for(timeout=90_000)
-    assert f"score {first.score:.3f}" in root.locator("h4").first.inner_text()
+    assert f"score {first.score:.3f}" in root.locator(".title").first.inner_text()
     word = int(first.directions[0].weights[-1].max(1).argmax())
     root.locator(f"[data-word='{word}']").hover()
     region = int(first.directions[0].weights[-1][word].argmax())
@@ -142,7 +142,7 @@ def test_explorer_and_gallery_are_alive(
     check_touching(page, root, first)
     page.get_by_label("method").first.select_option("scan-t2i-mean-smoke")
     page.wait_for_function(
-        "score => document.querySelector('.itm-explorer h4').innerText.includes(score)",
+        "score => document.querySelector('.itm-explorer .title').innerText.includes(score)",
         arg=f"score {second.score:.3f}",
     )
     check_typing(page, tmp_path)

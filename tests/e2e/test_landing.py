@@ -88,7 +88,7 @@ def chosen(root: Locator, data: dict[str, Any]) -> tuple[dict[str, Any], list[di
     places = root.locator(".menu select:not([data-choice='pair'])").evaluate_all(
         "all => all.map(one => Number(one.value))"
     )
-    return pair, [pair["methods"][place] for place in dict.fromkeys(places)]
+    return pair, [pair["methods"][place] for place in dict.fromkeys(places) if place >= 0]
 
 
 def weights(method: dict[str, Any], step: int) -> np.ndarray:
@@ -147,7 +147,7 @@ def test_the_menu_has_every_photograph_and_method(page: Page, address: str, keep
         assert pair is data["pairs"][0]
         assert methods[0] is pair["methods"][place]
         assert root.locator(".panel").count() == len(methods)
-        assert methods[0]["name"] in root.locator(".panel h4").first.inner_text()
+        assert methods[0]["name"] in root.locator(".panel .title").first.inner_text()
         shown = root.locator("[data-word]").all_inner_texts()
         assert [word.strip() for word in shown] == pair["words"]
         keep(root, f"landing-method-{place}")

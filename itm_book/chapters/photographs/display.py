@@ -295,7 +295,7 @@ def finding(record: Record) -> HTML | Markdown:
     table = _gains(record)
     if table.empty:
         return _none(NO_GAIN)
-    text = sentences.tally(list(table["effect"]))
+    text = sentences.tally(table, "gains over a host")
     orders = _orders(record)
     pairs = orderings.paired(orders[SCENES], orders[PHOTOGRAPHS])
     if len(pairs) >= orderings.FEWEST:

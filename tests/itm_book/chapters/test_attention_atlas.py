@@ -51,6 +51,14 @@ def rows(**methods: list[float]) -> pd.DataFrame:
     )
 
 
+def test_the_finding_names_the_lowest_and_the_highest_mean_and_the_pairs_of_the_best() -> None:
+    text = attention_atlas.finding(rows(scan=[0.2, 0.4], a_host=[0.5, 0.7])).data
+    assert "of 2 methods lies between 30.0 % (scan) and 60.0 % (a host)" in text
+    assert "80 % of the pairs lie between 52.0 % and 68.0 %" in text
+    unannotated = rows(scan=[0.2]).assign(f1=np.nan)
+    assert "no annotation of words" in attention_atlas.finding(unannotated).data
+
+
 def test_a_draw_is_a_lot_that_can_be_drawn_again(made: SplitAttention) -> None:
     count = len(made.split.captions)
     first = attention_atlas.draw(made.split, 20, 3)
@@ -128,7 +136,8 @@ def test_pairs_are_sorted_by_the_mean_over_the_methods() -> None:
     assert ranked["mean"].tolist()[:3] == pytest.approx([0.8, 0.3, 0.3])
     assert list(ranked) == ["image", "caption", "mean", "SCAN", "RCAR two"]
     assert ranked.attrs["by"] == "attention F1, words as queries"
-    assert attention_atlas.picks(ranked) == {"best": (0, 1), "median": (0, 0), "worst": (0, 2)}
+    picked = attention_atlas.picks(ranked)
+    assert picked == {"best": [(0, 1)], "middle": [(0, 0)], "worst": [(0, 2)]}
     assert attention_atlas.readable(ranked)["mean"].tolist()[0] == pytest.approx(80)
     few = attention_atlas.ranking(table, [(0, 2), (0, 0)])
     assert few["caption"].tolist() == [2, 0]  # equals in the order of the draw
@@ -164,6 +173,24 @@ def test_a_draw_without_values_has_no_best() -> None:
     ranked = attention_atlas.ranking(nothing, [(0, 0)])
     with pytest.raises(InputError, match="no pair to choose"):
         attention_atlas.picks(ranked)
+
+
+def test_a_pair_is_in_one_group_of_the_menu() -> None:
+    ranked = attention_atlas.ranking(
+        rows(SCAN=[k / 10 for k in range(9, -1, -1)]), [(0, k) for k in range(10)]
+    )
+    picked = attention_atlas.picks(ranked, 3)
+    assert [[c for _, c in places] for places in picked.values()] == [
+        [0, 1, 2],
+        [4, 5, 6],
+        [7, 8, 9],
+    ]
+    few = attention_atlas.picks(ranked.head(4), 3)
+    assert sorted(c for places in few.values() for _, c in places) == [0, 1, 2, 3]
+    groups = attention_atlas.grouped([(0, 0), (5, 1)], picked)
+    assert groups[(0, 0)] == "drawn: best"  # the rule counts, not the hand
+    assert list(groups.values()).count("set by hand") == 1
+    assert len(groups) == 10
 
 
 def test_the_summary_counts_pairs_in_which_everything_was_missed() -> None:

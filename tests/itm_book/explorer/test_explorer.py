@@ -77,11 +77,14 @@ def test_a_menu_has_every_pair_and_every_method(records: list[PairRecord]) -> No
         replace(record, pair=replace(record.pair, image="other"), name=record.name)
         for record in records
     ]
-    data = data_of(explorer.explorer_menu([records, other], shown=1).data)
+    menu = explorer.explorer_menu([records, other], groups=["best", "worst"], shown=1, truth=True)
+    data = data_of(menu.data)
     pairs = data["pairs"]
     assert isinstance(pairs, list)
     assert [pair["image"] for pair in pairs] == [records[0].pair.image, "other"]
+    assert [pair["group"] for pair in pairs] == ["best", "worst"]
     assert data["shown"] == 1
+    assert data["start"] == {"top": 3, "truth": True, "folded": True}
     for pair in pairs:
         assert [method["name"] for method in pair["methods"]] == ["scan-t2i-mean", "rcar-t2i"]
     (pinned,) = pairs[0]["pins"]
@@ -98,6 +101,8 @@ def test_what_does_not_fit_a_menu_is_refused(records: list[PairRecord]) -> None:
         explorer.explorer_menu([records, records[:1]])
     with pytest.raises(InputError, match="no such pair"):
         explorer.explorer_menu([records], shown=1)
+    with pytest.raises(InputError, match="wrong number of groups"):
+        explorer.explorer_menu([records], groups=["one", "two"])
 
 
 def test_the_live_one_asks_the_model_again(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from io import BytesIO
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.collections import PatchCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
 from itm_book.figures import attention_maps
+from itm_book.figures.style import MAX_VEIL, VEIL
 from itm_book.pairs.pair_records import DirectionRecord, Pair, PairRecord
 from itm_core.errors import InputError
 
@@ -33,7 +34,7 @@ def made(name: str = "SCAN t2i", weights: np.ndarray = WEIGHTS, **of_pair: objec
 
 
 def panels(figure: Figure) -> list[Axes]:
-    return [axes for axes in figure.axes if axes.collections]
+    return [axes for axes in figure.axes if axes.patches]
 
 
 def test_there_is_a_panel_for_each_word_and_a_row_for_each_record() -> None:
@@ -45,19 +46,32 @@ def test_there_is_a_panel_for_each_word_and_a_row_for_each_record() -> None:
     assert [axes.get_title() for axes in panels(attention_maps.maps(made(), most=1))] == ["red"]
 
 
-def test_regions_are_shaded_by_their_share_of_the_largest_weight() -> None:
-    first = panels(attention_maps.maps(made()))[0]  # "red": 0.5, 0.25, 0.25
-    (drawn,) = first.collections
-    assert isinstance(drawn, PatchCollection)
-    large_first = attention_maps.SHADES(np.array([1.0, 0.5, 0.5]))  # areas of 5000, 1200 and 600
-    np.testing.assert_allclose(drawn.get_facecolor()[:, :3], large_first[:, :3])
-    np.testing.assert_allclose(
-        drawn.get_facecolor()[:, 3], attention_maps.MAX_ALPHA * np.array([1, 0.5, 0.5])
-    )
-    ends = [path.get_extents().extents for path in drawn.get_paths()]
-    np.testing.assert_allclose(ends, BOXES[[0, 2, 1]])
-    second = panels(attention_maps.maps(made()))[1]
-    assert len(second.collections[0].get_paths()) == 1  # regions without weight are left out
+def test_a_picture_keeps_its_colours_and_is_dark_where_no_region_has_weight() -> None:
+    boxes = np.array([[0.0, 0, 100, 50], [10, 10, 30, 40], [60, 5, 90, 45]])
+    relative = np.array([0.0, 1.0, 0.25])
+    red = Image.new("RGB", (100, 50), (200, 40, 40))
+    pixels = attention_maps.lit(red, boxes, (100, 50), relative)
+    own, veil = np.array([200, 40, 40]) / 255, np.array(to_rgb(VEIL))
+    np.testing.assert_allclose(pixels[20, 20], own)  # the largest weight: its own colour
+    np.testing.assert_allclose(pixels[20, 70], own + 0.75 * MAX_VEIL * (veil - own))
+    np.testing.assert_allclose(pixels[2, 2], own + MAX_VEIL * (veil - own))
+    half = attention_maps.lit(red.resize((50, 25)), boxes, (100, 50), relative)
+    np.testing.assert_allclose(half[5:18], pixels[10:36:2, ::2])  # boxes are of the whole picture
+
+
+def test_of_regions_one_over_another_the_brightest_counts() -> None:
+    boxes = np.array([[0.0, 0, 10, 10], [0, 0, 10, 10]])
+    white = Image.new("RGB", (10, 10), "white")
+    for relative in ([1.0, 0.2], [0.2, 1.0]):
+        np.testing.assert_allclose(
+            attention_maps.lit(white, boxes, (10, 10), np.array(relative)), 1
+        )
+
+
+def test_a_panel_shows_the_picture_under_the_weights_of_its_word() -> None:
+    first, second = panels(attention_maps.maps(made()))
+    shown = [axes.images[0].get_array()[2, 2].sum() for axes in (first, second)]
+    assert shown[0] > shown[1]  # region 0 has the largest weight of "red", and none of "kite"
 
 
 def test_the_best_region_is_framed_numbered_and_its_numbers_stand_below() -> None:
@@ -83,7 +97,7 @@ def test_a_long_caption_takes_several_rows() -> None:
     assert all(0 <= axes.get_position().x0 < axes.get_position().x1 <= 1 for axes in found)
 
 
-def test_regions_are_vectors_and_the_file_is_small() -> None:
+def test_every_panel_has_one_small_picture() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (480, 960, 3), np.uint8)  # compresses badly
     with BytesIO() as file:
         Image.fromarray(noise).save(file, "jpeg")
@@ -92,20 +106,20 @@ def test_regions_are_vectors_and_the_file_is_small() -> None:
     with BytesIO() as file:
         figure.savefig(file, format="svg")
         text = file.getvalue().decode()
-    assert text.count("<image") == 1 + 2 * 2  # the picture on top and in every panel
+    assert text.count("<image") == 2 + 2 * 2  # the picture on top, the legend, every panel
     assert len(text) < 5 * 250_000
-    top = [axes for axes in figure.axes if axes.images and not axes.collections]
-    assert len(top) == 1
+    top = [axes for axes in figure.axes if axes.images and not axes.patches]
+    assert len(top) == 2  # the picture, and the legend
 
 
-def test_without_boxes_there_is_a_matrix_and_without_a_picture_the_boxes_alone() -> None:
+def test_without_boxes_there_is_a_matrix_and_without_a_picture_a_plain_one() -> None:
     records = [made(boxes=None), made("BFAN", WEIGHTS[::-1], boxes=None)]
     figure = attention_maps.maps(records)
     first, second = (axes for axes in figure.axes if axes.get_title(loc="left"))
     np.testing.assert_array_equal(first.collections[0].get_array().reshape(3, 3), WEIGHTS)
     np.testing.assert_array_equal(second.collections[0].get_array().reshape(3, 3), WEIGHTS[::-1])
     assert [label.get_text() for label in first.get_yticklabels()] == ["a", "red", "kite"]
-    assert not any(axes.images for axes in attention_maps.maps(made()).axes)
+    assert [len(axes.images) for axes in panels(attention_maps.maps(made()))] == [1, 1]
 
 
 def test_where_regions_ask_no_word_has_a_share() -> None:

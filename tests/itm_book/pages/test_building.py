@@ -104,7 +104,24 @@ def test_every_page_is_there_and_the_sources_are_untouched(tiny_book: Path) -> N
 def test_the_landing_page_opens_with_the_explorer(tiny_book: Path) -> None:
     page = (tiny_book.parent / "book" / "intro.html").read_text()
     assert '<div class="itm-explorer">\n\n**word**</div>' in page  # as it was, no Markdown
-    assert "Point at a word" in page
+    assert "largest margin" in page
+    assert "og:description" in page
+
+
+def test_code_is_left_to_the_switch_of_the_page(tmp_path: Path) -> None:
+    cells = [
+        new_code_cell("a = 1", metadata={"tags": ["parameters"]}),
+        new_code_cell("b = 2", metadata={"tags": ["hide-input", "cover"]}),
+        new_code_cell("c = 3", metadata={"tags": ["remove-input", "hide-output"]}),
+        new_code_cell("d = 4"),
+    ]
+    tags = [cell.metadata.get("tags", []) for cell in page_of(tmp_path, *cells).cells]
+    assert tags == [
+        ["parameters", "foldable"],
+        ["cover", "foldable"],
+        ["remove-input", "hide-output"],
+        [],
+    ]
 
 
 def test_the_execution_page_tells_device_versions_and_duration(tiny_book: Path) -> None:

@@ -25,10 +25,10 @@ def claim(number: int, scenes: Judgement, photographs: Judgement) -> Verdicts:
 def test_a_headline_has_both_verdicts_the_median_and_all_claims() -> None:
     rows = [claim(1, HOLDS, NONE), claim(2, NONE, verdicts.untested("no run"))]
     assert sentences.headline(rows, 2) == (
-        "the claim that a &lt; b (ours): on Scenes <em>no effect found (3 seeds would have shown a "
-        "gain of 9)</em>; on photographs <em>not testable</em>; median gain +1.0 rSum (Scenes). "
-        "Of all 2 claims, on Scenes 1 holds, 1 shows no effect; on photographs 1 shows no effect, "
-        "1 cannot be tested"
+        "the verdict on the main claim, that a &lt; b (ours), is on Scenes <em>no effect found "
+        "(3 seeds would have shown a gain of 9)</em>; on photographs <em>not testable</em>; the "
+        "median gain is +1.0 rSum (Scenes). Of all 2 claims, on Scenes 1 holds, 1 shows no effect; "
+        "on photographs 1 shows no effect, 1 cannot be tested"
     )
 
 
@@ -42,7 +42,7 @@ def test_the_best_row_is_named_and_those_below_it_counted(results: list[str], be
     )
     text = sentences.best(table, "rows")
     assert text.startswith(f"of {len(results)} rows, <em>&lt;a&gt;</em> has the highest rSum, 3.0")
-    assert f"{below} of the other {len(results) - 1} " in text
+    assert f"of the other {len(results) - 1}, {below} {'is' if below == 1 else 'are'} " in text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""The built site: made light, described, and weighed."""

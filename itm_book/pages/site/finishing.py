@@ -1,0 +1,139 @@
+"""The last step of a build: what Jupyter Book wrote, made light and fit to be found.
+
+Sources lose their outputs, pictures become WebP, the theme's style sheets and icons are cut down to
+what is used, and every page gets a description. The pages stay readable from disk, without a
+network, and without JavaScript.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from html import escape, unescape
+from pathlib import Path
+
+import nbformat
+
+from itm_book.pages.site.pictures import Sizes, shrink_pictures, with_pictures
+from itm_book.pages.site.styles import names_in, used_rules, with_used_icons
+
+ICONS = Path("_static", "vendor", "fontawesome")
+OWN_STYLES = {"book.css", "katex.min.css"}
+START = Path("book", "intro.html")
+LONGEST = 200  # characters of a description
+# What the theme loads and no page here needs: icons as a script, fonts ahead of their use, and the
+# index of the search on pages other than the search's.
+SCRIPTS = r'\s*<script\b[^>]*\ssrc="[^"]*(?:{names})[^"]*"[^>]*></script>'
+ICON_SCRIPT = re.compile(SCRIPTS.format(names=r"scripts/fontawesome\.js"))
+SEARCH_SCRIPTS = re.compile(
+    SCRIPTS.format(names=r"searchtools\.js|language_data\.js|searchindex\.js")
+)
+FONTS = re.compile(r'\s*<link\b[^>]*\sas="font"[^>]*>')
+PARAGRAPH = re.compile(r"<p>(.*?)</p>", re.DOTALL)
+HEADING = re.compile(r"<h1>(.*?)<a class=\"headerlink\"", re.DOTALL)
+
+
+def finish(html: Path, title: str) -> None:
+    """Make the pages of a built site light, and name and describe each of them.
+
+    Args:
+        html: the folder that Jupyter Book wrote.
+        title: of the book.
+    """
+    for path in html.rglob("*.map"):
+        path.unlink()
+    for path in (html / "_sources").rglob("*.ipynb"):
+        _strip_outputs(path)
+    sizes = shrink_pictures(html)
+    pages = sorted(html.rglob("*.html"))
+    for path in pages:
+        text = path.read_text(encoding="utf-8")
+        is_search = path == html / "search.html"
+        path.write_text(finished(text, sizes, title, search=is_search), encoding="utf-8")
+    _write_index(html, title)
+    _cut_styles(html, pages)
+
+
+def _strip_outputs(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    nbformat.write(notebook, path)
+
+
+def finished(page: str, sizes: Sizes, title: str, *, search: bool = False) -> str:
+    """Return a page without what it need not load, with its description and its landmarks.
+
+    ``search``: this is the page of the search, which needs the index.
+    """
+    page = FONTS.sub("", ICON_SCRIPT.sub("", page))
+    page = page if search else SEARCH_SCRIPTS.sub("", page)
+    page = with_landmarks(with_pictures(page, sizes))
+    return page.replace("</head>", f"{meta_of(page, title)}</head>", 1)
+
+
+def with_landmarks(page: str) -> str:
+    """Return a page with its side bar as a landmark, and a search button named by its text."""
+    page = page.replace(
+        '<div id="pst-primary-sidebar" ',
+        '<div id="pst-primary-sidebar" role="complementary" aria-label="Side bar" ',
+    )
+    return re.sub(r'(<button class="btn search-button-field[^>]*?) aria-label="[^"]*"', r"\1", page)
+
+
+def meta_of(page: str, title: str) -> str:
+    """Return the elements that say to search engines and in previews what a page is about.
+
+    The description is the first paragraph with more than a few words.
+    """
+    article = page.partition("<article")[2]
+    heading = HEADING.search(article)
+    name = _plain(heading[1]) if heading else title
+    paragraphs = (_plain(text) for text in PARAGRAPH.findall(article))
+    description = next((text for text in paragraphs if len(text.split()) > 8), "")
+    return _meta(name if name == title else f"{name}, {title}", description)
+
+
+def _meta(name: str, description: str) -> str:
+    lines = {"og:type": "article", "og:title": name, "og:description": description}
+    meta = [f'<meta name="description" content="{escape(_short(description))}" />']
+    meta += [
+        f'<meta property="{key}" content="{escape(_short(text))}" />' for key, text in lines.items()
+    ]
+    return "".join(f"    {line}\n" for line in (meta if description else meta[1:3]))
+
+
+def _plain(html: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]+>", "", html)).split())
+
+
+def _short(text: str) -> str:
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[:LONGEST].rpartition(' ')[0]} …"
+
+
+def _write_index(html: Path, title: str) -> None:
+    """Write the first page, which leads to the start of the book."""
+    start = START.as_posix()
+    meta = meta_of((html / START).read_text(encoding="utf-8"), title)
+    (html / "index.html").write_text(
+        '<!doctype html>\n<html lang="en">\n  <head>\n    <meta charset="utf-8" />\n'
+        f"    <title>{escape(title)}</title>\n{meta}"
+        f'    <meta http-equiv="refresh" content="0; url={start}" />\n'
+        f'  </head>\n  <body><p><a href="{start}">{escape(title)}</a></p></body>\n</html>\n',
+        encoding="utf-8",
+    )
+
+
+def _cut_styles(html: Path, pages: list[Path]) -> None:
+    scripts = [path for path in (html / "_static").rglob("*.js") if "vendor" not in path.parts]
+    names = names_in(path.read_text(encoding="utf-8") for path in [*pages, *scripts])
+    for path in (html / "_static").rglob("*.css"):
+        if path.name in OWN_STYLES:
+            continue
+        css = used_rules(path.read_text(encoding="utf-8"), names)
+        path.write_text(with_used_icons(css, html / ICONS / "webfonts"), encoding="utf-8")
+    shutil.rmtree(html / ICONS, ignore_errors=True)
+    (html / "_static" / "scripts" / "fontawesome.js").unlink(missing_ok=True)
