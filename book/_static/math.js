@@ -19,6 +19,11 @@
   style.href = new URL("katex.min.css", folder);
   const program = document.createElement("script");
   program.src = new URL("katex.min.js", folder);
-  program.addEventListener("load", () => document.querySelectorAll(".math").forEach(draw));
+  window.equationsDrawn = new Promise((done) => {
+    program.addEventListener("load", () => {
+      document.querySelectorAll(".math").forEach(draw);
+      done();
+    });
+  });
   document.head.append(style, program);
 })();

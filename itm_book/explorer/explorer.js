@@ -29,6 +29,7 @@ const STYLE = `${ground("itm-explorer")}
 .itm-explorer .panels { display: grid; gap: 1rem; grid-template-columns: minmax(0, 1fr); }
 .itm-explorer .panel { container-type: inline-size; min-width: 0; }
 .itm-explorer .views { display: grid; gap: 0.6rem; margin-top: 0.4rem; align-items: start; }
+.itm-explorer .folded .picture { max-width: 480px; }
 .itm-explorer .picture { max-width: 420px; border-radius: 4px; touch-action: manipulation; }
 .itm-explorer .scroll { overflow-x: auto; min-width: 0; }
 .itm-explorer .fold { grid-column: 1 / -1; font-size: 13px; color: var(--soft); }
@@ -46,6 +47,7 @@ const STYLE = `${ground("itm-explorer")}
   .itm-explorer .panels.two { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   .itm-explorer .panels.two .views { grid-template-columns: minmax(0, 1fr); }
   .itm-explorer .views { grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); }
+  .itm-explorer .panels:not(.two) .views.folded { grid-template-columns: minmax(0, 5fr) minmax(0, 3fr); }
 }
 @media print { .itm-explorer :is(.tools, .menu, .hint) { display: none; } }
 `;

@@ -9,10 +9,9 @@ class Panel {
     const title = html("p", this.box, { class: "title" });
     html("i", title).style.background = method.colour;
     title.append(this.title());
-    const views = html("div", this.box, { class: "views" });
+    const folded = this.data.start?.folded, views = html("div", this.box, { class: folded ? "views folded" : "views" });
     this.boxes = this.data.boxes || cells(this.data.regions, this.data.size);
     this.drawPicture(views, `${view.name}-${place}`);
-    const folded = this.data.start?.folded;
     if (folded) this.facts = html("p", views, { class: "facts" }); // beside the picture
     this.scroll = html("div", folded ? this.fold(views) : views, { class: "scroll", tabindex: 0, role: "group" });
     this.scroll.setAttribute("aria-label", `Matrix of words and regions, ${method.name}`);

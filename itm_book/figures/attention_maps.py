@@ -270,7 +270,7 @@ def _legend(figure: Figure, top: Axes, records: Sequence[PairRecord], truth: boo
     bar = figure.add_axes((left / wide, 1 - down / high, 2.2 / wide, 0.1 / high))
     bar.imshow(np.linspace(0, 1, 64)[None], cmap=WEIGHTS, aspect="auto", extent=(0, 1, 0, 1))
     bar.set(yticks=[])
-    bar.set_xticks([0, 1], ["dark: no weight", "bright: the word's largest"])
+    bar.set_xticks([0, 1], ["dark: none", "bright: the word's largest"])
     bar.tick_params(labelsize=7.5, length=0, pad=2)
     first, last = bar.get_xticklabels()
     first.set_horizontalalignment("left")

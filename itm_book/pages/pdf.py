@@ -47,7 +47,7 @@ MARGIN = {"top": "16mm", "bottom": "18mm", "left": "15mm", "right": "15mm"}
 READY = """async () => {
   document.querySelectorAll("img[loading=lazy]").forEach((img) => (img.loading = "eager"));
   await Promise.all([...document.images].map((img) => img.decode().catch(() => null)));
-  if (window.MathJax?.startup) await window.MathJax.startup.promise;
+  await window.equationsDrawn;
   await document.fonts.ready;
 }"""
 STYLE = (

@@ -62,13 +62,17 @@ def test_one_method_is_shown_and_a_menu_has_the_others(cover: Page) -> None:
 
 
 def text_of(html: str) -> str:
-    return " ".join(unescape(re.sub(r"<[^>]+>", "", html)).split())
+    return one_line(unescape(re.sub(r"<[^>]+>", "", html)))
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def test_the_findings_on_the_cover_are_those_of_the_records(cover: Page, found: Found) -> None:
     expected = re.findall(r"<li>(.*?)</li>", findings.summary(found).data, re.DOTALL)
     assert len(expected) >= 4
-    shown = [text_of(text) for text in cover.locator("article ul > li").all_inner_texts()]
+    shown = [one_line(text) for text in cover.locator("article ul > li").all_text_contents()]
     assert [text_of(line) for line in expected] == shown[: len(expected)]
 
 
@@ -77,7 +81,7 @@ def test_what_we_found_has_a_row_for_each_claim_of_the_records(
 ) -> None:
     page = visit.open(site / "notebooks" / "findings.html")
     rows = [
-        [text_of(cell) for cell in row.locator("th, td").all_inner_texts()]
+        [one_line(cell) for cell in row.locator("th, td").all_text_contents()]
         for row in page.locator("article table").first.locator("tbody tr").all()
     ]
     table = findings.table(found).data

@@ -107,9 +107,9 @@ def test_code_and_runs_that_are_named_can_be_reached(html: Path) -> None:
 
 def test_equations_are_drawn(reader: Reader, html: Path) -> None:
     reader.open(html / "book" / "task.html")
-    reader.page.wait_for_selector("mjx-container svg")
-    assert reader.page.locator("mjx-container svg").count() > 5
-    assert reader.page.locator("mjx-container [data-mml-node=merror]").count() == 0
+    reader.page.wait_for_selector(".katex")
+    assert reader.page.locator(".katex").count() > 5
+    assert reader.page.locator(".katex-error").count() == 0
     assert not reader.complaints
 
 

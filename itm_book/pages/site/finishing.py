@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
 from html import escape, unescape
 from pathlib import Path
 
@@ -48,15 +47,11 @@ def finish(html: Path, title: str) -> None:
     sizes = shrink_pictures(html)
     pages = sorted(html.rglob("*.html"))
     for path in pages:
+        text = path.read_text(encoding="utf-8")
         is_search = path == html / "search.html"
-        _rewrite(path, lambda text, search=is_search: finished(text, sizes, title, search=search))
+        path.write_text(finished(text, sizes, title, search=is_search), encoding="utf-8")
     _write_index(html, title)
     _cut_styles(html, pages)
-
-
-def _rewrite(path: Path, change: Callable[[str], str]) -> None:
-    text = path.read_text(encoding="utf-8")
-    path.write_text(change(text), encoding="utf-8")
 
 
 def _strip_outputs(path: Path) -> None:
