@@ -1,22 +1,16 @@
-"""Where the tests find a Chromium, and how they start it."""
+"""Where the tests find a Chromium, and how they start it: as ``itm book --pdf`` does."""
 
 from __future__ import annotations
 
-import shutil
+from itm_book.pages import pdf
+from itm_core.errors import InputError
 
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = list(pdf.FLAGS)
 
 
 def find_chromium() -> str | None:
     """Return the path of a Chromium on this machine, if there is one."""
-    return next(filter(None, map(shutil.which, NAMES)), None)
+    try:
+        return pdf.find_chromium()
+    except InputError:
+        return None

@@ -15,8 +15,12 @@ function frameTables() {
 }
 
 function measureFrame(frame) {
+  const table = frame.querySelector("table");
+  const tooWide = () => frame.scrollWidth > frame.clientWidth;
   frame.classList.remove("wide", "fits");
-  const wide = frame.scrollWidth > frame.clientWidth;
+  table.classList.remove("dense");
+  if (tooWide()) table.classList.add("dense");
+  const wide = tooWide();
   frame.classList.add(wide ? "wide" : "fits");
   const caption = frame.closest("figure")?.querySelector("figcaption")?.textContent || "Table";
   for (const [name, value] of [

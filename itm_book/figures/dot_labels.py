@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from itm_book.figures.style import FAINT, INK
@@ -32,8 +33,8 @@ def label_dots(axes: Axes, dots: Sequence[Dot], *, size: float = 8.5) -> None:
     Where there is no such place near a dot, the label is further away, with a line to its dot.
     Labels are placed in the order of ``dots``. The layout of the figure is final afterwards.
     """
-    figure = axes.get_figure(root=True)
-    assert figure is not None
+    figure = axes.figure
+    assert isinstance(figure, Figure)  # no part of a larger one
     figure.canvas.draw()
     figure.set_layout_engine("none")  # labels were placed in the axes as they are now
     pixels, frame = figure.dpi / 72, axes.get_window_extent()

@@ -43,8 +43,10 @@ FLAGS = (
     "--disable-sync",
 )
 MARGIN = {"top": "16mm", "bottom": "18mm", "left": "15mm", "right": "15mm"}
-# Pictures load when they are scrolled to, equations when they are seen: nothing scrolls a print.
+PATIENCE_MS = 300_000  # for one page, on a machine that has other work
+# Pictures load when they are scrolled to, and nothing scrolls a print; answers are unfolded.
 READY = """async () => {
+  document.querySelectorAll(".cell details").forEach((part) => (part.open = true));
   document.querySelectorAll("img[loading=lazy]").forEach((img) => (img.loading = "eager"));
   await Promise.all([...document.images].map((img) => img.decode().catch(() => null)));
   await window.equationsDrawn;
@@ -124,6 +126,7 @@ def make_pdf(
     config = read_yaml(root / "_config.yml")
     with chromium() as browser:
         page = browser.new_page(color_scheme="light")
+        page.set_default_timeout(PATIENCE_MS)
         page.emulate_media(media="print")
         bar = tqdm(names, desc="printing", unit="page", disable=not progress)
         printed = [_printed(page, html, name) for name in bar]
@@ -167,6 +170,7 @@ def _joined(page: Page, printed: Sequence[Printed], html: Path, config: Mapping[
             writer.add_page(sheet)
     for place, number in enumerate(numbers.pages):
         writer.pages[first + place].merge_page(number)
+        writer.pages[first + place].compress_content_streams()
     for one, start in zip(printed, starts, strict=True):
         writer.add_outline_item(one.title, first + start)
     places = {
@@ -176,7 +180,7 @@ def _joined(page: Page, printed: Sequence[Printed], html: Path, config: Mapping[
     for reader, start in zip(readers, starts, strict=True):
         _relink(writer, reader, first + start, places)
     writer.add_metadata({"/Title": str(config["title"]), "/Author": str(config["author"])})
-    writer.compress_identical_objects(remove_identicals=True, remove_orphans=True)
+    writer.compress_identical_objects()
     whole = io.BytesIO()
     writer.write(whole)
     return whole.getvalue()
@@ -226,6 +230,7 @@ def _relink(writer: PdfWriter, reader: PdfReader, start: int, places: Mapping[st
             [reference, NameObject("/XYZ"), NumberObject(0), height, NumberObject(0)]
         )
 
+    named = reader.named_destinations
     for k in range(len(reader.pages)):
         sheet, kept = writer.pages[start + k], ArrayObject()
         for reference in sheet.get("/Annots", ArrayObject()):
@@ -237,7 +242,7 @@ def _relink(writer: PdfWriter, reader: PdfReader, start: int, places: Mapping[st
                     continue
                 del note["/A"]
                 note[NameObject("/Dest")] = at(target)
-            elif "/Dest" in note and (found := reader.named_destinations.get(str(note["/Dest"]))):
+            elif "/Dest" in note and (found := named.get(str(note["/Dest"]))):
                 number = reader.get_destination_page_number(found)
                 if number is not None:
                     note[NameObject("/Dest")] = at(start + number, found.top)

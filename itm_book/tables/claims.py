@@ -260,7 +260,8 @@ def table(rows: Sequence[Verdicts]) -> pd.DataFrame:
     Scenes`` and ``on photographs``; behind the table's switch for each dataset seeds, ``minimum
     detectable gain``: what these seeds would have shown in 8 of 10 cases, and evidence.
     """
-    shown, tests = [], dict[str, None]()
+    shown = []
+    tests: dict[str, None] = {}
     several = len({row.paper for row in rows}) > 1
     for row in rows:
         claim = row.claim

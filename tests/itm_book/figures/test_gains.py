@@ -80,9 +80,30 @@ def test_every_row_has_a_named_dot_against_its_cost() -> None:
     assert axes.get_xscale() == "log"
 
 
+def test_many_dots_have_numbers_and_a_key_from_the_best_down() -> None:
+    count = gains.NAMED + 1
+    rsum = np.arange(count, dtype=float)
+    table = pd.DataFrame(
+        {
+            "name": [f"method {k}" for k in range(count)],
+            "group": "x",
+            "minutes": rsum + 1,
+            "rsum": rsum,
+            "rsum_low": rsum - 1,
+            "rsum_high": rsum + 1,
+        }
+    )
+    texts = [text.get_text() for text in gains.cost(table, unit="minutes").axes[0].texts]
+    assert texts[:4] == ["1", f"method {count - 1}", "2", f"method {count - 2}"]
+    assert [text for text in texts[2 * count :] if text] == [str(k + 1) for k in range(count)]
+
+
 def test_recall_curves_have_a_line_for_each_method_and_direction() -> None:
     curves = {"SCAN": np.linspace(10, 90, 20).reshape(2, 10), "CHAN": np.ones((2, 10))}
     figure = gains.recalls(curves)
     assert [len(axes.lines) for axes in figure.axes] == [2, 2]
+    same = gains.recalls({"SCAN t2i": curves["SCAN"], "SCAN t2i + CCR": curves["CHAN"]}).axes[0]
+    looks = {(line.get_color(), line.get_linestyle()) for line in same.lines}
+    assert len(looks) == 2  # methods of one host look different
     np.testing.assert_array_equal(figure.axes[1].lines[0].get_ydata(), curves["SCAN"][1])
     assert not plt.get_fignums()

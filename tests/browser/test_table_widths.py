@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize
+from playwright.sync_api import BrowserContext, Page, ViewportSize
 
 pytestmark = pytest.mark.e2e
 DESK: ViewportSize = {"width": 1280, "height": 900}
@@ -35,17 +34,6 @@ HIDDEN = """([edge, desk]) => [...document.querySelectorAll("article table")]
   .filter(({ over, lost }) => over > 1 || lost)"""
 
 
-def pages(html: Path) -> list[Path]:
-    return sorted([*(html / "book").glob("*.html"), *(html / "notebooks").glob("*.html")])
-
-
-@pytest.fixture
-def opened(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport=DESK, color_scheme="light")
-    yield context.new_page()
-    context.close()
-
-
 def hidden(page: Page, path: Path, size: ViewportSize, *, media: Any = "screen") -> list[str]:
     """Return what is cut off or lost in the tables of a page."""
     page.emulate_media(media=media)
@@ -55,14 +43,14 @@ def hidden(page: Page, path: Path, size: ViewportSize, *, media: Any = "screen")
     return [f"{path.stem} at {size['width']} ({media}): {one}" for one in found]
 
 
-def test_no_table_hides_a_column(opened: Page, html: Path) -> None:
-    problems: list[str] = []
-    for path in pages(html):
-        opened.set_viewport_size(DESK)
-        opened.emulate_media(media="screen")
-        opened.goto(path.as_uri())
-        opened.wait_for_load_state("load")
-        problems += hidden(opened, path, DESK)
-        problems += hidden(opened, path, PHONE)
-        problems += hidden(opened, path, PAPER, media="print")
+def test_no_table_hides_a_column(context: BrowserContext, pages: list[Path]) -> None:
+    page, problems = context.new_page(), list[str]()
+    for path in pages:
+        page.set_viewport_size(DESK)
+        page.emulate_media(media="screen")
+        page.goto(path.as_uri())
+        page.wait_for_load_state("load")
+        problems += hidden(page, path, DESK)
+        problems += hidden(page, path, PHONE)
+        problems += hidden(page, path, PAPER, media="print")
     assert not problems, "\n".join(problems)
