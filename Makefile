@@ -11,6 +11,9 @@ BIN := $(VENV)/bin
 COMPLETE := $(VENV)/.complete
 # Present while a complete environment is updated: then it is not made anew.
 UPDATING := $(VENV)/.updating
+# A line a package would hide what is said here; errors are printed.
+PIP_LOG := $(VENV)/install.log
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --log $(PIP_LOG)
 EXTRAS := bert,book,cluster,photographs,search,stores,test
 
 # Any Python from 3.11 on: make book PYTHON=/path/to/python3.12
@@ -84,28 +87,27 @@ $(COMPLETE): pyproject.toml requirements.lock
 		echo "    make book PYTHON=/path/to/python3.12" >&2
 		exit 1
 	fi
-	quiet=
 	if [ -e $(COMPLETE) ] || [ -e $(UPDATING) ]; then
 		echo "Bringing $(VENV) up to date."
-		quiet=--quiet
 		touch $(UPDATING)
 		rm -f $(COMPLETE)
 	else
-		echo "Installing into $(VENV): about 2 GB on disk, a few minutes the first time."
+		echo "Installing into $(VENV): about 2 GB on disk, a few minutes the first time;"
+		echo "$(PIP_LOG) says what pip is doing."
 		$(call create_environment)
 	fi
 	export PIP_DISABLE_PIP_VERSION_CHECK=1
 	rm -rf itm_core.egg-info  # of an earlier build backend: it would hide the commands of the book
 	if [ "$$(uname -s)" = Linux ] && $(call wants_cpu_build) && $(call lacks_torch); then
 		if $(call reachable); then
-			$(BIN)/python -m pip install --no-deps --index-url $(TORCH_INDEX) "$(TORCH_VERSION)"
+			$(PIP_INSTALL) --no-deps --index-url $(TORCH_INDEX) "$(TORCH_VERSION)"
 		else
 			echo "$(TORCH_INDEX) cannot be reached: taking the build of torch that pip finds."
 		fi
 	fi
 	# Twice, because pip takes a page that it failed to fetch for a package that isn't there.
 	for attempt in first last; do
-		$(BIN)/python -m pip install $$quiet --constraint requirements.lock \
+		$(PIP_INSTALL) --constraint requirements.lock \
 			--editable '.[$(EXTRAS)]' && break
 		[ $$attempt = first ] || exit 1
 		echo "That failed; once more."

@@ -23,7 +23,7 @@ from torch.utils.backend_registration import (
 
 NAME = "pretend"
 COPIES = ("copy_", "_to_copy", "set_")
-ON_CPU = {"_pack_padded_sequence": 1}  # operations whose second tensor is one of the CPU everywhere
+PACKING = "_pack_padded_sequence"  # the lengths that it takes and gives are on the CPU everywhere
 WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "is_nonzero", "equal")
 waits: Counter[str] = Counter()
 
@@ -55,11 +55,8 @@ class Pretend(Tensor):
     def tolist(self) -> Any:
         return self.cpu().tolist()
 
-    def __reduce_ex__(self, _protocol: Any) -> Any:
-        with torch.no_grad():
-            numbers = self.detach().cpu().numpy()
-        rebuild = torch._utils._rebuild_device_tensor_from_numpy
-        return rebuild, (numbers, self.dtype, f"{NAME}:0", self.requires_grad)
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.detach().cpu().__reduce_ex__(protocol)
 
     @classmethod
     def __torch_dispatch__(cls, op: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -76,7 +73,8 @@ def computed(op: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if name in WAITS or (name == "_to_copy" and device is not None and device.type == "cpu"):
         waits[name] += 1
     if name in ("index", "index_put_", "index_put") and any(
-        isinstance(v, Tensor) and v.dtype in (torch.bool, torch.uint8) for v in tree_flatten(args[1])[0]
+        isinstance(v, Tensor) and v.dtype in (torch.bool, torch.uint8)
+        for v in tree_flatten(args[1])[0]
     ):
         waits["index by a mask"] += 1
     inner = {id(value.inner): value for value in ours}
@@ -86,6 +84,8 @@ def computed(op: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if device.type == "cpu" if device is not None else not ours:
         return result
     known = {id(value): value for value in ours}
+    if name == PACKING:
+        return wrapped(result[0], inner, known), result[1]
     return tree_map(lambda value: wrapped(value, inner, known), result)
 
 
@@ -106,7 +106,7 @@ def wrapped(value: Any, inner: dict[int, Pretend], known: dict[int, Pretend]) ->
 def check(name: str, values: list[Any], ours: list[Pretend]) -> None:
     """Raise `MixedDevicesError` where tensors of the CPU are among those of the device."""
     others = [v for v in values if isinstance(v, Tensor) and not isinstance(v, Pretend) and v.dim()]
-    if ours and len(others) > ON_CPU.get(name, 0) and name not in COPIES:
+    if ours and len(others) > (name == PACKING) and name not in COPIES:
         shapes = ", ".join(str(tuple(other.shape)) for other in others)
         raise MixedDevicesError(f"{name} mixes {NAME} with tensors of the CPU: {shapes}")
 

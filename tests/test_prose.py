@@ -20,8 +20,7 @@ LONGER = {  # pages that are looked up, not read through
 NOT_PROSE = re.compile(r"^(`{3,}|~{3,}).*?^\1[ \t]*$|\$\$.*?\$\$|^\|.*?$", re.MULTILINE | re.DOTALL)
 ADDRESS = re.compile(r"\]\([^)]*\)|<[^>]*>")
 FINDING = "finding"  # the id of the cell
-# pages that show how to do something, and one without a number of its own
-NO_FINDING = {"own_regulator", "figures", "your_pictures", "attention_atlas"}
+NO_FINDING = {"own_regulator", "figures", "your_pictures"}  # pages that show how to do something
 
 
 def prose(path: Path) -> str:

@@ -10,13 +10,16 @@ Page: "Attention atlas".
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 
 from itm_book.pairs.pair_records import PairRecord
 from itm_book.pairs.shown import shown_pair
 from itm_book.pairs.split_attention import QUERIES
+from itm_book.tables import sentences
 from itm_core.data.dataset import Split
 from itm_core.errors import InputError
 
@@ -149,3 +152,22 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         row |= {"median": middle, "90th percentile": high}
         rows.append(row | {"F1 of zero": 100 * float((group["f1"] == 0).mean())})
     return pd.DataFrame(rows)
+
+
+def finding(table: pd.DataFrame) -> HTML:
+    """Return how much attention F1 differs between methods and between pairs, in words.
+
+    ``table`` is `SplitAttention.table`; of methods with words as queries.
+    """
+    every = summary(table)
+    words = every[every["queries"] == "words"] if len(every) else every
+    if words.empty:
+        return sentences.finding("this dataset has no annotation of words to measure attention by.")
+    ordered = words.sort_values("mean F1")
+    low, high = ordered.iloc[0], ordered.iloc[-1]
+    return sentences.finding(
+        f"the mean attention F1 of {len(words)} methods lies between {low['mean F1']:.1f} % "
+        f"({escape(str(low['method']))}) and {high['mean F1']:.1f} % "
+        f"({escape(str(high['method']))}); of the best method, 80 % of the pairs lie between "
+        f"{high['10th percentile']:.1f} % and {high['90th percentile']:.1f} %."
+    )

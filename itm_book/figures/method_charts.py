@@ -51,7 +51,7 @@ def learning_curve(curves: Mapping[str, pd.DataFrame]) -> Figure:
 def intervals(
     table: pd.DataFrame, *, title: str, unit: str, line: tuple[str, float] | None = None
 ) -> Figure:
-    """Return a dot, a 95 % interval and the spread between seeds for every row of a table.
+    """Return a dot, a 95 % interval and the SD over seeds for every row of a table.
 
     Columns: ``name``, ``value``, ``low``, ``high``, ``spread`` (standard deviation, drawn as a
     thin line to both sides), and ``group`` for the colour. ``line`` is the name and value of a

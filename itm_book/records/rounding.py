@@ -132,7 +132,7 @@ def within_seeds(rows: pd.DataFrame) -> Spread:
 
 
 def between_seeds(rows: pd.DataFrame) -> Spread:
-    """Return the spread between seeds under one variant, over all variants and trainings."""
+    """Return the SD over seeds under one variant, over all variants and trainings."""
     return pooled(group.to_numpy() for _, group in rows.groupby([*TRAINING, "variant"])["rsum"])
 
 

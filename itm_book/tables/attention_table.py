@@ -29,7 +29,7 @@ TITLES = {"precision": "precision", "recall": "recall", "f1": "F1"}
 def quality(results: Results, name: str = "method") -> pd.DataFrame:
     """Return precision, recall and F1 of every row with attention, in percent, as text.
 
-    ``mean ± spread between seeds``; columns of a direction without any row are left out.
+    ``mean ± SD over seeds``; columns of a direction without any row are left out.
     """
     rows = []
     for row, group in results.items():

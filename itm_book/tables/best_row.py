@@ -37,12 +37,12 @@ def against_best(
 
     Args:
         names: rows to compare; by default all.
-        floor: lower bound of the spread between seeds, see `comparison.gains`.
+        floor: lower bound of the SD over seeds, see `comparison.gains`.
     """
     rows = {name: results[name] for name in (results if names is None else names)}
     means = {name: np.mean([r.metrics["rsum"] for r in group]) for name, group in rows.items()}
     best, *others = sorted(rows, key=lambda name: -means[name])
-    shown = [{"method": best, "rSum": f"{means[best]:.1f}", "result": "best"}]
+    shown = [{"method": best, "result": "best", "rSum": f"{means[best]:.1f}"}]
     if others:
         tests = np.array([_against(rows[name], rows[best], floor) for name in others])
         differences, images, seeds = tests.T

@@ -284,7 +284,7 @@ def differing(rows: Sequence[Verdicts], page: str = BUDGET) -> HTML:
     photographs = [row.on[PHOTOGRAPHS] for row in rows]
     if all(judgement.verdict == UNTESTABLE for judgement in photographs):
         return HTML(
-            "<p>On photographs no claim can be tested yet: a row needs two seeds at least. The "
+            "<p>On photographs no claim can be tested yet: a row needs at least two seeds. The "
             "evidence has the intervals over test images, which hold for the trained models only."
             "</p>"
         )
@@ -300,8 +300,8 @@ def differing(rows: Sequence[Verdicts], page: str = BUDGET) -> HTML:
         return HTML("<p>Where both datasets can test a claim, the two verdicts are the same.</p>")
     return HTML(
         f"<p><strong>The two verdicts differ</strong> on claim{'s' if len(texts) > 1 else ''} "
-        f"{', '.join(texts)}. Where one of them is <em>no effect found</em>, first compare the "
-        "other's gains with the minimum detectable gain of the seeds: a smaller one may "
-        "be there unseen. One explanation was tested, the budget of the training: "
+        f"{', '.join(texts)}. Where one of them is <em>no effect found</em>, compare the "
+        "other's gains with the minimum detectable gain: a smaller gain may exist. One "
+        "explanation, the training budget, was tested: "
         f'<a href="{escape(page)}">how a gain depends on the budget</a>.</p>'
     )

@@ -37,7 +37,7 @@ def compare(results: Results, grid: Grid | None = None) -> pd.DataFrame:
     """Return one row per named group of results that differ only in their seed.
 
     For every number of `SHOWN`: the mean over seeds, ``_low`` and ``_high`` (95 % bootstrap over
-    test images of that mean) and ``_sd`` (spread between seeds); for those of `ATTENTION` mean
+    test images of that mean) and ``_sd`` (SD over seeds); for those of `ATTENTION` mean
     and spread, in percent, NaN where a method does not attend in that direction. Also ``name``,
     ``group``, ``seeds``, ``minutes`` of training for one run, ``device``, ``runs`` and
     ``recorded``.
@@ -70,7 +70,7 @@ def spread(deviation: float) -> str:
 
 
 def readable(table: pd.DataFrame, name: str = "method", *, attention: bool = True) -> pd.DataFrame:
-    """Return the table of `compare` as text: ``mean [low, high] ± spread``, group first.
+    """Return the table of `compare` as text: ``mean [low, high] ± SD``, group first.
 
     Columns of attention are left out where no row attends in that direction; seeds and minutes
     are behind the table's switch.
@@ -164,7 +164,7 @@ def gains(
     """Return the gain of every row over its host in one number, on the seeds that both have.
 
     ``over`` maps rows to others than the grid's hosts; ``floor`` is a lower bound of the spread
-    between seeds (`statistics.over_seeds`), by default the spread of rSum by rounding alone at
+    between seeds (`statistics.over_seeds`), by default the SD of rSum by rounding alone at
     this budget (`rounding.gain_floor`).
 
     Columns: ``name``, ``host``, ``group``; ``gain``, ``low`` and ``high`` (paired bootstrap over
@@ -192,7 +192,7 @@ def gains(
 
 
 def spread_floor(row: Result, host: Result, key: str = "rsum") -> float:
-    """Return the lower bound of the spread of a gain between seeds; 0 if it was not measured."""
+    """Return the lower bound of the SD of a gain over seeds; 0 if it was not measured."""
     return rounding.gain_floor(row.recipe, row.run, host.run) if key == "rsum" else 0.0
 
 
@@ -276,7 +276,7 @@ def readable_gains(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def gain_text(row: Mapping[Hashable, Any]) -> str:
-    """Return ``gain [low, high] ± spread`` of a row of `gains`."""
+    """Return ``gain [low, high] ± SD`` of a row of `gains`."""
     return f"{row['gain']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]{spread(row['spread'])}"
 
 

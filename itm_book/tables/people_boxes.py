@@ -174,7 +174,7 @@ def _values(group: pd.DataFrame, measure: str, images: ResampledImages | None) -
 def readable(table: pd.DataFrame, measure: str = POINTING) -> pd.DataFrame:
     """Return the table of `summary` as text, methods with the largest value first.
 
-    ``mean over seeds [95 % interval over test images] ± spread between seeds``.
+    ``mean over seeds [95 % interval over test images] ± SD over seeds``.
     """
     if table.empty:
         return table
@@ -193,7 +193,7 @@ def readable(table: pd.DataFrame, measure: str = POINTING) -> pd.DataFrame:
 
 
 def value_text(row: Mapping[Hashable, Any]) -> str:
-    """Return ``value [low, high] ± spread`` of a row of `summary`, without what is unknown."""
+    """Return ``value [low, high] ± SD`` of a row of `summary`, without what is unknown."""
     limits = "" if np.isnan(row["low"]) else f" [{row['low']:.1f}, {row['high']:.1f}]"
     return f"{row['value']:.1f}{limits}{spread(row['spread'])}"
 
@@ -201,7 +201,7 @@ def value_text(row: Mapping[Hashable, Any]) -> str:
 def all_measures(lines: pd.DataFrame, **where: Any) -> pd.DataFrame:
     """Return all measures of every method as text, uniform weights in the first row.
 
-    ``mean over seeds ± spread between seeds (untrained)``; for F1 also the F1 of as many keys
+    ``mean over seeds ± SD over seeds (untrained)``; for F1 also the F1 of as many keys
     attended at random, which depends on how many keys a method attends to.
     """
     tables = {measure: summary(lines, measure, **where).set_index("name") for measure in TITLES}
@@ -225,7 +225,7 @@ def all_measures(lines: pd.DataFrame, **where: Any) -> pd.DataFrame:
 
 
 def by_iou(lines: pd.DataFrame, measure: str = POINTING, **where: Any) -> pd.DataFrame:
-    """Return a measure at every recorded IoU as text, ``value [low, high] ± spread (chance)``."""
+    """Return a measure at every recorded IoU as text, ``value [low, high] ± SD (chance)``."""
     tables = {iou: summary(lines, measure, iou=iou, **where) for iou in IOUS}
     rows: dict[str, dict[str, str]] = {}
     for iou, table in tables.items():
@@ -272,7 +272,7 @@ def kind_name(kind: str) -> str:
 def readable_types(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table of `by_type` as text: a column for each type, chance in the first row.
 
-    The second row is the mean of the untrained methods. Cells: ``value ± spread``; the head of a
+    The second row is the mean of the untrained methods. Cells: ``value ± SD``; the head of a
     column has its number of queries.
     """
     if table.empty:

@@ -21,7 +21,7 @@ from itm_core.evaluation.statistics import detectable, sd
 def recalls(rows: Results, name: str = "method") -> pd.DataFrame:
     """Return rSum and R@1, R@5, R@10 in both directions as text.
 
-    ``mean over seeds [95 % interval over test images of that mean] ± spread between seeds``.
+    ``mean over seeds [95 % interval over test images of that mean] ± SD over seeds``.
     """
     shown_rows = []
     for row, group in rows.items():

@@ -211,7 +211,7 @@ def people(lines: pd.DataFrame, measure: str = MAIN) -> float:
 def readable(lines: pd.DataFrame, over: str) -> pd.DataFrame:
     """Return the table of `recorded` as text: all measures, and differences of the main one.
 
-    The last row is of the people. ``value [95 % interval] ± spread between seeds``.
+    The last row is of the people. ``value [95 % interval] ± SD over seeds``.
     """
     measured = {measure: compare(lines, measure) for measure in MEASURES}
     first = measured[MAIN]

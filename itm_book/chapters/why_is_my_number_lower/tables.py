@@ -50,7 +50,7 @@ def row_differences(
         over: the row that each is compared with; by default its host.
         names: titles of rows; by default their names.
         group: of all rows; by default the grid's.
-        floor: lower bound of the spread between seeds, see `comparison.gains`.
+        floor: lower bound of the SD over seeds, see `comparison.gains`.
     """
     table = comparison.gains(results, grid, over=over, floor=floor)
     if table.empty:

@@ -51,6 +51,14 @@ def rows(**methods: list[float]) -> pd.DataFrame:
     )
 
 
+def test_the_finding_names_the_lowest_and_the_highest_mean_and_the_pairs_of_the_best() -> None:
+    text = attention_atlas.finding(rows(scan=[0.2, 0.4], a_host=[0.5, 0.7])).data
+    assert "of 2 methods lies between 30.0 % (scan) and 60.0 % (a host)" in text
+    assert "80 % of the pairs lie between 52.0 % and 68.0 %" in text
+    unannotated = rows(scan=[0.2]).assign(f1=np.nan)
+    assert "no annotation of words" in attention_atlas.finding(unannotated).data
+
+
 def test_a_draw_is_a_lot_that_can_be_drawn_again(made: SplitAttention) -> None:
     count = len(made.split.captions)
     first = attention_atlas.draw(made.split, 20, 3)
