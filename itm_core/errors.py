@@ -50,7 +50,8 @@ def similar_names(name: str, names: Collection[str]) -> list[str]:
     while ENDING.search(stem):
         stem = ENDING.sub("", stem)
     plain_names, name = {plain(known): known for known in names}, plain(stem)
-    longer = [known for known in plain_names if name and known.startswith(f"{name}-")]
+    longer = [known for known in plain_names if name and f"{known}-".startswith(f"{name}-")]
+    longer.sort(key=lambda known: known.count("-"))  # the name itself before longer ones
     close = difflib.get_close_matches(name, plain_names, 3)
     return [plain_names[known] for known in dict.fromkeys([*longer, *close])][:3]
 

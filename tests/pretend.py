@@ -1,9 +1,9 @@
 """An accelerator that is not there: a device of torch whose operations are computed on the CPU.
 
 A tensor of the device holds a tensor of the CPU. An operation gets what its tensors hold, and its
-results are tensors of the device again. One that mixes devices raises `MixedDevicesError`, as an
-accelerator does; tensors without dimensions may be mixed, and what copies from one device to another
-does. `waits` counts what makes a processor wait for an accelerator.
+results are tensors of the device again. One that mixes devices raises `MixedDevicesError`, as on an
+accelerator; tensors without dimensions may be mixed, and what copies between devices does. `waits`
+counts what makes a processor wait for an accelerator.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ NAME = "pretend"
 COPIES = ("copy_", "_to_copy", "set_")
 PACKING = "_pack_padded_sequence"  # the lengths that it takes and gives are on the CPU everywhere
 WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "is_nonzero", "equal")
+INDEXING = ("index", "index_put_", "index_put")
 waits: Counter[str] = Counter()
 
 
@@ -36,7 +37,7 @@ class Pretend(Tensor):
     """A tensor of the device; ``inner`` holds its numbers."""
 
     @staticmethod
-    def __new__(cls, inner: Tensor) -> Pretend:
+    def __new__(cls: type[Pretend], inner: Tensor) -> Pretend:
         return Tensor._make_wrapper_subclass(
             cls,
             inner.size(),
@@ -72,10 +73,7 @@ def computed(op: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     device = kwargs.get("device")
     if name in WAITS or (name == "_to_copy" and device is not None and device.type == "cpu"):
         waits[name] += 1
-    if name in ("index", "index_put_", "index_put") and any(
-        isinstance(v, Tensor) and v.dtype in (torch.bool, torch.uint8)
-        for v in tree_flatten(args[1])[0]
-    ):
+    if name in INDEXING and any(is_mask(index) for index in tree_flatten(args[1])[0]):
         waits["index by a mask"] += 1
     inner = {id(value.inner): value for value in ours}
     plain = [on_cpu(value) for value in values]
@@ -87,6 +85,11 @@ def computed(op: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if name == PACKING:
         return wrapped(result[0], inner, known), result[1]
     return tree_map(lambda value: wrapped(value, inner, known), result)
+
+
+def is_mask(index: Any) -> bool:
+    """Return whether an index is a mask: how many elements it chooses is known when it is there."""
+    return isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8)
 
 
 def on_cpu(value: Any) -> Any:

@@ -88,7 +88,9 @@ def picks(ranked: pd.DataFrame, each: int = 1) -> dict[str, list[Place]]:
     valued = ranked[ranked["mean"].notna()]
     if valued.empty:
         raise InputError("no pair to choose", found="pairs without annotated words")
-    count, half = len(valued), (len(valued) - each + 1) // 2
+    count = len(valued)
+    each = min(each, max(count // 3, 1))
+    half = (count - each + 1) // 2
     places = {
         "best": range(min(each, count)),
         "worst": range(max(count - each, 0), count),
@@ -104,6 +106,11 @@ def picks(ranked: pd.DataFrame, each: int = 1) -> dict[str, list[Place]]:
 
 def _place(row: pd.Series) -> Place:
     return int(row["image"]), int(row["caption"])
+
+
+def one_of(picked: Mapping[str, Sequence[Place]], group: str) -> Place:
+    """Return the last pair of a group, or of the best ones where too few were drawn for it."""
+    return (picked[group] or picked["best"])[-1]
 
 
 def grouped(by_hand: Sequence[Place], picked: Mapping[str, Sequence[Place]]) -> dict[Place, str]:

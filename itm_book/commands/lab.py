@@ -28,7 +28,7 @@ def add(commands: Commands) -> None:
 
 
 def _lab(options: argparse.Namespace) -> int:
-    from itm_book.pages.clean_notebooks import keep_outputs_out
+    from itm_book.pages.clean_notebooks import after_save, keep_outputs_out
     from itm_book.pages.clone import find_root
     from itm_core.cli import PACE
     from itm_core.extras import require
@@ -38,6 +38,7 @@ def _lab(options: argparse.Namespace) -> int:
     keep_outputs_out(root)
     os.chdir(root)  # the root of the server, so that links of notebooks to pages work
     os.environ.pop(PACE, None)  # the bars of notebooks are not a log
-    words = ["--ServerApp.root_dir=.", f"--LabApp.default_url=/lab/tree/{FIRST}"]
+    words = [f"--FileContentsManager.post_save_hook={after_save.__module__}.after_save"]
+    words += ["--ServerApp.root_dir=.", f"--LabApp.default_url=/lab/tree/{FIRST}"]
     words += ["--allow-root"] if hasattr(os, "getuid") and os.getuid() == 0 else []
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *words, *options.options])

@@ -102,8 +102,13 @@ def _add_record(command: argparse.ArgumentParser, name: str) -> None:
         "--record",
         type=option_types.path,
         metavar="FILE",
-        help=f"the table to write to; default: data/results/{name}",
+        help=f"the table to write to; default: results/{name} beside the run store",
     )
+
+
+def _record(options: argparse.Namespace, usual: Path) -> Path:
+    """Return the table that is written: by default beside the runs that were read."""
+    return options.record or options.root.parent / "results" / usual.name
 
 
 def _add_ship(inner: Commands) -> None:
@@ -163,7 +168,7 @@ def _export(options: argparse.Namespace) -> int:
     from itm_book.records.commits import require_committed
     from itm_core.environment import current_commit
 
-    record = options.record or results.RECORD
+    record = _record(options, results.RECORD)
     require_committed(current_commit())  # whose code averages ensembles
     every: list[results.Result] = []
     lines: list[str] = []
@@ -210,7 +215,7 @@ def _judge(options: argparse.Namespace) -> int:
     from itm_book.records.commits import require_committed
     from itm_core.environment import current_commit
 
-    grid, record = grids.load(options.grid), options.record or judgements.RECORD
+    grid, record = grids.load(options.grid), _record(options, judgements.RECORD)
     require_committed(current_commit())  # whose code computes the agreement
     lines = judgements.judge(
         grid,
@@ -230,7 +235,7 @@ def _attention(options: argparse.Namespace) -> int:
     from itm_book.records.commits import require_committed
     from itm_core.environment import current_commit
 
-    grid, record = grids.load(options.grid), options.record or attention.RECORD
+    grid, record = grids.load(options.grid), _record(options, attention.RECORD)
     require_committed(current_commit())  # whose code measures
     for line in attention_runs.measure(
         grid, options.size, data=options.data, root=options.root, record=record

@@ -74,7 +74,7 @@ def write_page(path: Path, run: Run, name: str, results: Sequence[GalleryResult]
 
 
 def _result(run: Run, result: GalleryResult) -> SearchResult:
-    """Return a result in the form that the book's gallery draws; nobody said what is relevant."""
+    """Return a result in the form that the book's gallery draws; relevance is unknown."""
     unknown = run.vocabulary.unknown(result.sentence)
     hits = [
         Hit(place=hit.place, image=hit.place, right=None, unknown=unknown, record=_record(hit))

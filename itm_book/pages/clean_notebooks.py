@@ -5,6 +5,9 @@ executions are no change. ``.gitattributes`` names the filter; what it runs is i
 of the clone, which `keep_outputs_out` writes. Where that was never called, or the environment has
 been removed, git takes notebooks as they are.
 
+``git status`` calls a file modified when its size is not what git noted, without asking a filter.
+So JupyterLab calls `after_save`, after which git notes the new size.
+
 Page: "How to use it three ways".
 """
 
@@ -13,6 +16,8 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 from itm_book.pages.clone import find_root
@@ -53,6 +58,24 @@ def command(python: str = sys.executable) -> str:
     """Return the shell command of the filter, which passes notebooks on without ``python``."""
     strip = " ".join(map(shlex.quote, program(python)))
     return f"if [ -x {shlex.quote(python)} ]; then {strip}; else cat; fi"
+
+
+def after_save(os_path: str, model: dict[str, object], **_others: object) -> threading.Thread:
+    """Start `note_size` for a notebook that JupyterLab has saved, and return its thread."""
+    notebooks = [Path(os_path)] if model["type"] == "notebook" else []
+    thread = threading.Thread(target=lambda: [*map(note_size, notebooks)], daemon=True)
+    thread.start()
+    return thread
+
+
+def note_size(notebook: Path) -> None:
+    """Let ``git status`` see that outputs alone were saved; what is a change stays one.
+
+    Nothing is staged, and nothing is raised: without git, or while it is busy, nothing is done.
+    """
+    with suppress(OSError, subprocess.SubprocessError):  # a difference is an error of `diff`
+        _git(notebook.parent, "diff", "--quiet", "--", notebook.name)
+        _git(notebook.parent, "add", "--update", "--", notebook.name)
 
 
 def _git(root: Path, *words: str) -> str:

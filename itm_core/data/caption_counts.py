@@ -1,6 +1,6 @@
 """The image of every caption: from the numbers of images and captions, from ids, or from counts.
 
-Captions stand in the order of the images, all captions of an image in consecutive rows. The number
+Captions are in the order of the images, all captions of an image in consecutive rows. The number
 of captions of each image is that of ``{split}_counts.txt`` (one whole number a line), else the
 length of its run of equal ids where ``{split}_ids.txt`` has a row per caption, else the number of
 captions divided by that of images.

@@ -81,7 +81,7 @@ class Metrics:
 
 @dataclass(frozen=True, eq=False)
 class _Counts:
-    """How many items stand above or beside the best correct one: arrays ``[Q]`` of integers."""
+    """How many items rank above, or tie with, the best correct one: arrays ``[Q]`` of integers."""
 
     above: np.ndarray  # wrong items with a larger score
     tied: np.ndarray  # wrong items with the same score

@@ -9,14 +9,15 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request
+from playwright.sync_api import Browser, BrowserContext, Page, Request, ViewportSize
 
 from itm_book.pages.site.weight import reader_pages
 from tests.places import PROJECT
 
 PLACE = "ITM_SITE"  # in the environment: the folder of a built site to look at instead
 LOCAL = ("file:", "data:", "blob:", "about:")
-DESK = {"width": 1280, "height": 900}
+DESK: ViewportSize = {"width": 1280, "height": 900}
+PATIENCE = 180_000  # milliseconds
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +53,8 @@ class Visit:
     def open(self, path: Path) -> Page:
         """Open a page; return it as soon as everything is drawn."""
         self.page.goto(path.as_uri())
-        self.page.wait_for_load_state("networkidle")
+        self.page.wait_for_load_state("load")
+        self.page.evaluate("window.equationsDrawn")
         return self.page
 
     def _asked(self, request: Request) -> None:
@@ -66,9 +68,16 @@ class Visit:
             self.complaints.append(f"failed: {request.url}, {request.failure}")
 
 
+def new_context(browser: Browser, *, scripts: bool = True) -> BrowserContext:
+    """Return a context as wide as a desk, patient enough for a machine that does other things."""
+    context = browser.new_context(viewport=DESK, color_scheme="light", java_script_enabled=scripts)
+    context.set_default_timeout(PATIENCE)
+    return context
+
+
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    opened = browser.new_context(viewport=DESK, color_scheme="light")  # type: ignore[arg-type]
+    opened = new_context(browser)
     yield opened
     opened.close()
 

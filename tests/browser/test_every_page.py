@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
 from itm_book.pages.site.weight import LIMITS, weigh
-from tests.browser.conftest import DESK, Visit
+from tests.browser.conftest import Visit, new_context
 
 pytestmark = pytest.mark.e2e
 SERIOUS = {"serious", "critical"}
@@ -41,7 +41,7 @@ class Seen:
 def seen(browser: Browser, pages: list[Path]) -> dict[Path, Seen]:
     axe, found = Axe(), {}
     for path in pages:
-        context = browser.new_context(viewport=DESK, color_scheme="light")  # type: ignore[arg-type]
+        context = new_context(browser)
         visit = Visit(context.new_page())
         response = axe.run(visit.open(path), options=AXE).response
         found[path] = Seen(visit.complaints, visit.files, response["violations"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser.conftest import DESK, Visit
+from tests.browser.conftest import Visit, new_context
 
 pytestmark = pytest.mark.e2e
 CODE = ".cell.tag_foldable > .cell_input"
@@ -28,7 +28,7 @@ def test_one_switch_shows_the_code_of_a_page_and_is_remembered(visit: Visit, sit
 
 
 def test_without_scripts_all_code_is_shown(browser: Browser, site: Path) -> None:
-    context = browser.new_context(viewport=DESK, java_script_enabled=False)  # type: ignore[arg-type]
+    context = new_context(browser, scripts=False)
     page = context.new_page()
     page.goto((site / "notebooks" / "scan.html").as_uri())
     assert all(code.is_visible() for code in page.locator(CODE).all())

@@ -170,6 +170,8 @@ def test_exporting_records_what_is_there_and_says_how_much(
     printed = capsys.readouterr().out
     assert "one: 1 results of 2 runs and ensembles" in printed
     assert record.read_text(encoding="utf-8").count("\n") == 2
+    assert main([*export, "--root", str(root)]) == 0  # beside the store, which is the same place
+    assert f"recorded in {record}" in capsys.readouterr().out
     assert main(["results", "export", "nothing"]) == 2
     before = record.read_bytes()
     (environment,) = root.glob("*/*/*/environment.json")
@@ -223,7 +225,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         ("grid rcra", r".*grid not found; .* did you mean rcar\?"),
         ("grid rcar --size smok", r"unknown value of size of .* did you mean smoke\?"),
         ("grid rcar --rows base --dry-run", r"unknown value of row of grid rcar; "),
-        ("recipes scan", r"unknown recipe; expected for example scan-t2i-mean, .*; |.*"),
+        ("recipes scan", r"unknown recipe; expected for example scan-t2i-mean, "),
         ("recipes scan-t2i-maen+rcar", r"unknown recipe; .* did you mean scan-t2i-mean\+rcar\?"),
         ("scenes --preset smal", r"unknown preset; .* did you mean small\?"),
     ],

@@ -69,7 +69,9 @@ def finding(estimates: pd.DataFrame) -> HTML:
     ``estimates`` are those of `tau_estimates`; with overlaps where the dataset has boxes.
     """
     kind = OVERLAPS if (estimates["compared"] == OVERLAPS).any() else OCCLUSION
-    part = estimates[estimates["compared"] == kind].sort_values("value")
+    part = estimates[estimates["compared"] == kind].dropna(subset="value").sort_values("value")
+    if part.empty:
+        return sentences.finding("no agreement could be measured.")
     low, high = part.iloc[0], part.iloc[-1]
     above = int((part["low"] > 0).sum())
     return sentences.finding(

@@ -42,6 +42,7 @@ def finish(html: Path, title: str) -> None:
     """
     for path in html.rglob("*.map"):
         path.unlink()
+    shutil.rmtree(html / "_static" / "locales", ignore_errors=True)  # the theme's, read by Sphinx
     for path in (html / "_sources").rglob("*.ipynb"):
         _strip_outputs(path)
     sizes = shrink_pictures(html)

@@ -186,7 +186,10 @@ def test_a_pair_is_in_one_group_of_the_menu() -> None:
         [7, 8, 9],
     ]
     few = attention_atlas.picks(ranked.head(4), 3)
-    assert sorted(c for places in few.values() for _, c in places) == [0, 1, 2, 3]
+    assert [[c for _, c in places] for places in few.values()] == [[0], [2], [3]]
+    alone = attention_atlas.picks(ranked.head(1), 3)
+    assert alone == {"best": [(0, 0)], "middle": [], "worst": []}
+    assert attention_atlas.one_of(alone, "worst") == (0, 0)
     groups = attention_atlas.grouped([(0, 0), (5, 1)], picked)
     assert groups[(0, 0)] == "drawn: best"  # the rule counts, not the hand
     assert list(groups.values()).count("set by hand") == 1

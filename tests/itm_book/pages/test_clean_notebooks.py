@@ -12,7 +12,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from itm_book.pages import clean_notebooks
-from itm_book.pages.clean_notebooks import FILTER, keep_outputs_out
+from itm_book.pages.clean_notebooks import FILTER, after_save, keep_outputs_out
 from tests.places import PROJECT
 
 NAME = Path("notebooks", "one.ipynb")
@@ -54,6 +54,7 @@ def run_as_lab_does(folder: Path, source: str = "seed = 0") -> None:
     notebook.metadata["language_info"] = dict(WRITTEN)
     notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {}}
     nbformat.write(notebook, folder / NAME)
+    after_save(os_path=str(folder / NAME), model={"type": "notebook"}, contents_manager=None).join()
 
 
 def test_outputs_are_no_change_and_a_parameter_is(clone: Path) -> None:
@@ -76,6 +77,14 @@ def test_without_the_environment_git_takes_notebooks_as_they_are(
     assert keep_outputs_out(clone)
     run_as_lab_does(clone)
     assert git(clone, "status", "--porcelain") == f" M {NAME}\n"  # and no message of a filter
+
+
+def test_a_notebook_of_your_own_is_not_added(clone: Path) -> None:
+    assert keep_outputs_out(clone)
+    own = clone / "notebooks" / "own.ipynb"
+    shutil.copy2(clone / NAME, own)
+    after_save(os_path=str(own), model={"type": "notebook"}).join()
+    assert git(clone, "status", "--porcelain") == "?? notebooks/own.ipynb\n"
 
 
 def test_a_clone_where_it_was_never_set_up_works(clone: Path) -> None:
