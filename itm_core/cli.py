@@ -73,7 +73,7 @@ def _with_help(words: list[str]) -> list[str]:
 
 
 def _complete(outer: argparse.ArgumentParser) -> None:
-    """Answer the shell that asks how a line may go on, and exit; see `completion`."""
+    """Answer the shell that asks how a line may go on, and exit (`itm completion`)."""
     if "_ARGCOMPLETE" in os.environ:
         import argcomplete
 

@@ -61,6 +61,7 @@ def problem(suggestion: str) -> str | None:
             return f"no command {words[0]}"
         command += f" {words[0]}"
         parser = inner[words.pop(0)]
+    words = words[: words.index("--")] if "--" in words else words  # the rest is not for itm
     options = {option for action in parser._actions for option in action.option_strings}
     for word, value in zip(words, [*words[1:], ""], strict=False):
         option = word.strip("[]").partition("=")[0]
