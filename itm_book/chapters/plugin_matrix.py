@@ -46,7 +46,7 @@ def tally(gains: pd.DataFrame) -> pd.DataFrame:
 
 def finding(gains: pd.DataFrame) -> HTML:
     """Return how many gains of `comparison.gains` are significant, and the largest one."""
-    best = gains.loc[gains["gain"].idxmax()]
+    best = gains.nlargest(1, "gain").to_dict("records")[0]
     return sentences.finding(
         f"{sentences.tally(gains, 'plug-ins on hosts')}. The largest gain is that of "
         f"<em>{escape(best['name'])}</em>, {best['effect']} with {best['seeds']} seeds."

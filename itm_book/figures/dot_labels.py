@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
@@ -38,7 +39,8 @@ def label_dots(axes: Axes, dots: Sequence[Dot], *, size: float = 8.5) -> None:
     figure.canvas.draw()
     figure.set_layout_engine("none")  # labels were placed in the axes as they are now
     pixels, frame = figure.dpi / 72, axes.get_window_extent()
-    centres = axes.transData.transform([(dot.x, dot.y) for dot in dots]) if dots else []
+    points = np.array([(dot.x, dot.y) for dot in dots]).reshape(-1, 2)
+    centres = axes.transData.transform(points)
     taken = [_around(x, y, DOT * pixels, DOT * pixels) for x, y in centres]
     for dot, (x, y) in zip(dots, centres, strict=True):
         text = axes.annotate(

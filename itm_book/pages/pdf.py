@@ -172,7 +172,7 @@ def _joined(page: Page, printed: Sequence[Printed], html: Path, config: Mapping[
         writer.pages[first + place].merge_page(number)
         writer.pages[first + place].compress_content_streams()
     for one, start in zip(printed, starts, strict=True):
-        writer.add_outline_item(one.title, first + start)
+        writer.add_outline_item(title=one.title, page_number=first + start)
     places = {
         str((html / f"{one.page}.html").resolve()): first + start
         for one, start in zip(printed, starts, strict=True)

@@ -188,8 +188,8 @@ def readable(table: pd.DataFrame, measure: str = POINTING) -> pd.DataFrame:
         shown["over chance"] = f"{row['value'] / row['chance']:.1f} ×" if row["chance"] else ""
         shown["words without a region counted as misses"] = f"{row['with_dropped']:.1f}"
         rows.append(shown | {"seeds": str(row["seeds"])})
-    shown = linked(pd.DataFrame(rows), {title: table["runs"]})
-    return behind_switch(shown, ["words without a region counted as misses", "seeds"])
+    readable = linked(pd.DataFrame(rows), {title: table["runs"]})
+    return behind_switch(readable, ["words without a region counted as misses", "seeds"])
 
 
 def value_text(row: Mapping[Hashable, Any]) -> str:
@@ -220,8 +220,8 @@ def all_measures(lines: pd.DataFrame, **where: Any) -> pd.DataFrame:
         rows.append(shown | {"seeds": str(tables[POINTING].loc[name, "seeds"])})
     columns = ["method", *TITLES.values(), "F1 by chance", "seeds"]
     runs = [[], *tables[POINTING]["runs"]]
-    shown = linked(pd.DataFrame(rows, columns=columns).fillna(""), {"method": runs})
-    return behind_switch(shown, ["seeds"])
+    readable = linked(pd.DataFrame(rows, columns=columns).fillna(""), {"method": runs})
+    return behind_switch(readable, ["seeds"])
 
 
 def by_iou(lines: pd.DataFrame, measure: str = POINTING, **where: Any) -> pd.DataFrame:

@@ -114,7 +114,7 @@ def finding(table: pd.DataFrame) -> HTML:
     """Return the largest loss of `summary`, and how many causes lower the number significantly."""
     if table.empty:
         return sentences.finding("no cause is measured yet.")
-    worst = table.iloc[0]
+    worst = table.head(1).to_dict("records")[0]
     lower = int((table["effect"] == LOSS).sum())
     return sentences.finding(
         f"of {len(table)} causes measured on Scenes, {lower} lower the number significantly. The "
