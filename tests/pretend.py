@@ -120,6 +120,9 @@ class _Module(_DummyBackendModule):
     def device_count(self) -> int:
         return 1
 
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        return [torch.bfloat16]
+
     def get_rng_state(self, _device: Any = None) -> Tensor:
         return torch.get_rng_state()
 
