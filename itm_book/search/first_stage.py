@@ -106,9 +106,11 @@ def fit_first_stage(
 ) -> FirstStage:
     """Return the first stage fitted to the matcher's scores of some images and captions.
 
+    The matcher scores on its device; the rest is computed on the CPU.
+
     Args:
         regions: a sample of the gallery, without captions.
-        words: training captions.
+        words: training captions, on the matcher's device.
         width: P, at most the number of features.
         anchors: K, at most the number of words.
 
@@ -120,7 +122,9 @@ def fit_first_stage(
             expected="2 images and 2 captions or more",
             found=f"{len(regions.lens)} and {len(words.lens)}",
         )
-    scores = score_fragments(matcher, chunked(regions), words).double()
+    there = regions.to(words.vectors.device)
+    scores = score_fragments(matcher, chunked(there), words).cpu().double()
+    regions, words = regions.to("cpu"), words.to("cpu")
     centres = _centres(l2norm(words.vectors[words.mask]), anchors, seed)
     image_features = _image_features(centres, regions).double()
     caption_features = _caption_features(centres, words).double()

@@ -29,7 +29,7 @@ from itm_book.search.two_stage import TOP, Ranking, TwoStage, encode_captions, r
 from itm_book.shipped import shipped
 from itm_core.encoders.fragments import Fragments
 from itm_core.errors import InputError
-from itm_core.evaluation.scoring import chunked, encode_images, score_fragments
+from itm_core.evaluation.scoring import chunked, encode_images, encode_regions, score_fragments
 from itm_core.files import reading
 from itm_core.models import Matcher
 
@@ -70,7 +70,8 @@ def exact_tops(
     scores, images = torch.empty(count, 0), torch.empty(count, 0, dtype=torch.int64)
     rankings, scored = {}, 0
     for block in blocks:
-        fine = score_fragments(matcher, chunked(block), words).T
+        there = block.to(words.vectors.device)
+        fine = score_fragments(matcher, chunked(there), words).T.cpu()
         places = torch.arange(scored, scored + fine.shape[1]).expand(count, -1)
         scores, images = torch.cat([scores, fine], 1), torch.cat([images, places], 1)
         best = scores.topk(min(top, scores.shape[1]))
@@ -167,7 +168,7 @@ def loss_of_kind(
     recall, first, sure, differences = [], [], [], []
     for row, (images, scores) in enumerate(zip(exact.images, exact.scores, strict=True)):
         with torch.no_grad():
-            regions = matcher.regions(torch.from_numpy(gallery.take(images)))
+            regions = encode_regions(matcher, gallery.take(images))
         regions = Fragments.of(as_stored(regions.vectors, kind), pooled=regions.pooled)
         fine = rerank(matcher, regions, words.take(torch.tensor([row]))).numpy()
         order = np.argsort(-fine, kind="stable")
@@ -213,7 +214,7 @@ def synthetic_share(
 @torch.no_grad()
 def all_scores(matcher: Matcher, features: np.ndarray, words: Fragments) -> np.ndarray:
     """Return the scores ``[I, C]`` of ``features [I, R, F]`` with encoded captions."""
-    return score_fragments(matcher, encode_images(matcher, features), words).numpy()
+    return score_fragments(matcher, encode_images(matcher, features), words).cpu().numpy()
 
 
 def recorded(path: Path) -> pd.DataFrame:

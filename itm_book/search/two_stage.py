@@ -5,6 +5,7 @@ first stage compares one vector of the sentence with one vector of every image (
 `vector_index`); only the regions of the best images are read (`gallery_store`) and scored by the
 matcher itself, as `Candidates`. The scores of the results equal those of the exact ranking; an
 image is missed when the first stage ranks it below the candidates, so more candidates miss less.
+The matcher may be on any device; the first stage is computed on the CPU.
 
 One folder contains everything: the store, ``first_stage.safetensors`` and ``index.faiss``.
 
@@ -81,7 +82,7 @@ class TwoStage:
             raise InputError("too few candidates", expected=f"{top} or more", found=candidates)
         seconds = {"first": 0.0, "read": 0.0, "rank": 0.0}
         with _timed(seconds, "first"):
-            shortlists = self.index.nearest(self.first.captions(words).numpy(), count)
+            shortlists = self.index.nearest(self.first.captions(words.to("cpu")).numpy(), count)
         images, scores = [], []
         for row, shortlist in enumerate(shortlists):
             shortlist.sort()  # so that neighbours on disk are read together
@@ -97,18 +98,22 @@ class TwoStage:
 
 @torch.no_grad()
 def rerank(matcher: Matcher, regions: Fragments, caption: Fragments) -> Tensor:
-    """Return the fine scores ``[P]`` of one caption with its candidates' ``regions [P, R, D]``."""
-    scores = []
+    """Return the fine scores ``[P]`` of one caption with its candidates' ``regions [P, R, D]``.
+
+    The caption is on the matcher's device; regions may be on another one. Scores are on the CPU.
+    """
+    device, scores = caption.vectors.device, []
     for chunk in regions.chunks(PAIRS_AT_ONCE):
         candidates = torch.arange(len(chunk.lens))[None]
-        scores.append(matcher(Candidates(chunk, caption, candidates))[0])
-    return torch.cat(scores)
+        scores.append(matcher(Candidates(chunk.to(device), caption, candidates))[0])
+    return torch.cat(scores).cpu()
 
 
 @torch.no_grad()
 def encode_captions(matcher: Matcher, captions: Sequence[Sequence[int]]) -> Fragments:
     """Return the encoded words of captions: token ids with ``<start>`` and ``<end>``."""
-    return matcher.words(*pad(captions))
+    ids, lens = pad(captions)
+    return matcher.words(ids.to(next(matcher.parameters()).device), lens)
 
 
 def build_two_stage(

@@ -154,6 +154,11 @@ class Fragments:
         pooled = [None] * len(lens) if self.pooled is None else self.pooled.split(size)
         return list(map(Fragments, vectors, lens, pooled, self.indices.split(size)))
 
+    def to(self, device: torch.device | str) -> Fragments:
+        """Return the fragments on a device; their lengths stay on the CPU."""
+        pooled = None if self.pooled is None else self.pooled.to(device)
+        return Fragments(self.vectors.to(device), self.lens, pooled, self.rows)
+
     def detach(self) -> Fragments:
         """Return the fragments detached from the graph."""
         pooled = None if self.pooled is None else self.pooled.detach()
