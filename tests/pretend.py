@@ -3,7 +3,7 @@
 A tensor of the device holds a tensor of the CPU. An operation gets what its tensors hold, and its
 results are tensors of the device again. One that mixes devices raises `MixedDevicesError`, as on an
 accelerator; tensors without dimensions may be mixed, and what copies between devices does. `waits`
-counts what makes a processor wait for an accelerator.
+counts what makes a processor wait for an accelerator, and `memory` the bytes of its tensors.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._mode_utils import no_dispatch
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.backend_registration import (
     _DummyBackendModule,
     _setup_privateuseone_for_python_backend,
 )
+
+from tests.live_bytes import Memory
 
 NAME = "pretend"
 COPIES = ("copy_", "_to_copy", "set_")
@@ -27,6 +30,7 @@ PACKING = "_pack_padded_sequence"  # the lengths that it takes and gives are on 
 WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "is_nonzero", "equal")
 INDEXING = ("index", "index_put_", "index_put")
 waits: Counter[str] = Counter()
+memory = Memory()
 
 
 class MixedDevicesError(RuntimeError):
@@ -34,7 +38,7 @@ class MixedDevicesError(RuntimeError):
 
 
 class Pretend(Tensor):
-    """A tensor of the device; ``inner`` holds its numbers."""
+    """A tensor of the device; ``held`` holds its numbers."""
 
     @staticmethod
     def __new__(cls: type[Pretend], inner: Tensor) -> Pretend:
@@ -48,10 +52,11 @@ class Pretend(Tensor):
         )
 
     def __init__(self, inner: Tensor) -> None:
-        self.inner = inner
+        self.held = inner
+        memory.hold(self, inner.untyped_storage())
 
     def __repr__(self, **_: Any) -> str:
-        return f"Pretend({self.inner!r})"
+        return f"Pretend({self.held!r})"
 
     def tolist(self) -> Any:
         return self.cpu().tolist()
@@ -75,10 +80,12 @@ def computed(op: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         waits[name] += 1
     if name in INDEXING and any(is_mask(index) for index in tree_flatten(args[1])[0]):
         waits["index by a mask"] += 1
-    inner = {id(value.inner): value for value in ours}
-    plain = [on_cpu(value) for value in values]
-    args, kwargs = tree_unflatten(plain, form)
-    result = op(*args, **kwargs)
+    inner = {id(value.held): value for value in ours}
+    if torch.Tag.inplace_view in op.tags:  # of a tensor's shape, which the outer one has too
+        with no_dispatch():
+            op(*args, **kwargs)
+    args, kwargs = tree_unflatten([on_cpu(value) for value in values], form)
+    result = FUSED.get(name, op)(*args, **kwargs)
     if device.type == "cpu" if device is not None else not ours:
         return result
     known = {id(value): value for value in ours}
@@ -96,7 +103,7 @@ def on_cpu(value: Any) -> Any:
     """Return what a value stands for on the CPU."""
     if isinstance(value, torch.device) and value.type == NAME:
         return torch.device("cpu")
-    return value.inner if isinstance(value, Pretend) else value
+    return value.held if isinstance(value, Pretend) else value
 
 
 def wrapped(value: Any, inner: dict[int, Pretend], known: dict[int, Pretend]) -> Any:
@@ -112,6 +119,33 @@ def check(name: str, values: list[Any], ours: list[Pretend]) -> None:
     if ours and len(others) > (name == PACKING) and name not in COPIES:
         shapes = ", ".join(str(tuple(other.shape)) for other in others)
         raise MixedDevicesError(f"{name} mixes {NAME} with tensors of the CPU: {shapes}")
+
+
+def gru_cell(given: Tensor, hidden: Tensor, before: Tensor, *biases: Tensor) -> tuple[Tensor, ...]:
+    """Return the next state ``[B, H]`` of a GRU, and what its gradients need ``[B, 5H]``."""
+    if biases:
+        given, hidden = given + biases[0], hidden + biases[1]
+    (r, z, n), (r_too, z_too, n_too) = given.chunk(3, 1), hidden.chunk(3, 1)
+    r, z = torch.sigmoid(r + r_too), torch.sigmoid(z + z_too)
+    n = torch.tanh(n + r * n_too)
+    return n + z * (before - n), torch.cat([r, z, n, before, n_too], dim=1)
+
+
+def gru_cell_backward(grad: Tensor, kept: Tensor, has_bias: bool) -> tuple[Tensor | None, ...]:
+    """Return the gradients of what `gru_cell` takes."""
+    r, z, n, before, n_too = kept.chunk(5, 1)
+    of_z, of_n = grad * (before - n) * z * (1 - z), grad * (1 - z) * (1 - n * n)
+    of_r = of_n * n_too * r * (1 - r)
+    given, hidden = torch.cat([of_r, of_z, of_n], 1), torch.cat([of_r, of_z, of_n * r], 1)
+    biases = (given.sum(0), hidden.sum(0)) if has_bias else (None, None)
+    return given, hidden, grad * z, *biases
+
+
+# torch asks them of accelerators alone
+FUSED = {
+    "_thnn_fused_gru_cell": gru_cell,
+    "_thnn_fused_gru_cell_backward": gru_cell_backward,
+}
 
 
 class _Module(_DummyBackendModule):
