@@ -14,6 +14,11 @@ def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
     return {name: command for action in kinds for name, command in action.choices.items()}
 
 
+def leaves() -> Iterator[tuple[tuple[str, ...], argparse.ArgumentParser]]:
+    """Every command that can be run, as its words, with its parser."""
+    return ((words, command) for words, command in every() if not subcommands(command))
+
+
 def every(
     parser: argparse.ArgumentParser | None = None, words: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], argparse.ArgumentParser]]:

@@ -16,7 +16,7 @@ const STYLE = `${ground("itm-explorer")}
 .itm-explorer .words i { display: block; height: 4px; margin: 0 -0.2em 1px; border-radius: 2px; opacity: 0; }
 .itm-explorer .hint { margin-top: 0.35rem; font-size: 13px; color: var(--soft); }
 .itm-explorer .menu { display: flex; flex-wrap: wrap; gap: 0.35rem 1rem; margin-bottom: 0.6rem; font-size: 13px; color: var(--soft); }
-.itm-explorer .menu label { display: inline-flex; gap: 0.35em; align-items: center; margin: 0; min-width: 0; max-width: 100%; }
+.itm-explorer .menu label { display: inline-flex; gap: 0.35em; align-items: center; margin: 0; min-width: 0; max-width: 100%; white-space: nowrap; }
 .itm-explorer .menu select { min-width: 0; max-width: 100%; padding: 0.1em; font: inherit; text-overflow: ellipsis; color: var(--ink);
   background: var(--card); border: 1px solid var(--line); border-radius: 4px; }
 .itm-explorer .tools { display: flex; flex-wrap: wrap; gap: 0.35rem 1rem; align-items: center;

@@ -125,7 +125,7 @@ def committed() -> Iterator[None]:
     """One parser for all commands, which takes longer than most of them, and a commit."""
     parser = cli.parser()
     with (
-        patch.object(cli, "_parser", lambda: parser),
+        patch.object(cli, "parser", lambda: parser),
         patch.object(environment, "current_commit", lambda: "c0082a58b567"),
     ):
         yield

@@ -59,7 +59,7 @@ def test_a_word_lights_up_its_regions(
     for record, panel in zip(records, root.locator(".panel").all(), strict=True):
         weights = record.directions[0].weights[-1][word]
         bright = lit(panel)
-        assert bright.argmax() == weights.argmax()
+        assert bright[weights.argmax()] == bright.max()  # others may round to the same
         np.testing.assert_allclose(bright, 255 * weights / weights.max(), atol=1)
         best = panel.locator("[data-marked][data-rank='1']").get_attribute("data-marked")
         assert int(best or -1) == weights.argmax()

@@ -121,7 +121,7 @@ def test_bad_data_is_one_message_and_trains_nothing(
     [
         (["--recipe", "scam"], "unknown recipe"),
         (["--recipe", "scan-t2i-mean", "--set", "training.epoch=1"], "unknown key of training"),
-        (["--recipe", "scan-t2i-mean", "--device", "cuda:7"], "does not exist"),
+        (["--recipe", "scan-t2i-mean", "--device", "cuda:7"], "no such device"),
         (["--recipe", "scan-t2i-mean", "--seed", "-1"], "--seed: expected a whole number"),
     ],
 )

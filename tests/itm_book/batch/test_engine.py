@@ -260,7 +260,7 @@ def test_scenes_need_not_be_there_for_a_dry_run(tmp_path: Path) -> None:
         (["--rows", "t2t"], "unknown value of row of grid two"),
         (["--profile", "nowhere"], "no such profile; expected a folder.*kubernetes, local, slurm"),
         (["--workers", "0"], "--workers: expected a whole number"),
-        (["--device", "cuda:99"], "this device does not exist"),
+        (["--device", "cuda:99"], "no such device"),
         (["--data", "elsewhere"], "elsewhere.micro: the dataset of this size does not exist"),
     ],
 )
@@ -286,8 +286,12 @@ def test_an_unknown_grid_or_parameter_is_refused(
 def test_the_grids_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["grid"]) == 0
     printed = capsys.readouterr().out
-    assert [line.split()[0] for line in printed.splitlines()] == grids.names()
-    assert "Regulators, step by step (13 rows); runs: tiny 13, smoke 39" in printed
+    head, *lines = printed.splitlines()
+    assert head.split() == ["grid", "rows", "title"]
+    assert [line.split()[0] for line in lines[::2]] == grids.names()
+    assert re.search(
+        r"rcar +13  Regulators, step by step\n +runs at size tiny 13, smoke 39", printed
+    )
 
 
 # --- GPUs --------------------------------------------------------------------------------------

@@ -171,7 +171,7 @@ def test_plug_ins_are_part_of_the_name(name: str, regulator: str, ccr: float, cc
         ("pfan-t2i", ("matcher.attention=hard",), "need soft attention"),
         ("saf", ("encoder.text_pooling=none",), "self_attention"),
         ("imram-full+rcr", (), "one regulator at a time"),
-        ("chan", ("regulator.kind=memory",), "steers soft attention"),
+        ("chan", ("regulator.kind=memory",), "corrects soft attention"),
     ],
 )
 def test_an_impossible_combination_says_why(

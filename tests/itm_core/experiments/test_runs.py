@@ -201,7 +201,7 @@ def test_runs_that_are_there_start_no_process(
 def test_a_device_that_is_not_there_is_refused_before_training(
     dataset: Path, tmp_path: Path
 ) -> None:
-    for device, message in (("cuda:99", "does not exist"), ("tpu", "unknown device")):
+    for device, message in (("cuda:99", "no such device"), ("tpu", "unknown device")):
         with pytest.raises(InputError, match=message):
             runs.train_or_load(dataset, "scan-t2i-mean", root=tmp_path, device=device)
     with pytest.raises(InputError, match="mixed precision"):
