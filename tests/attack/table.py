@@ -17,7 +17,7 @@ TINY = "--size tiny --data data --root runs"
 CONVERT = "data convert"
 
 # what is left out makes a book with all notebooks, or starts processes that import everything
-LEFT_OUT = {"book", "scenes", "bench search"}
+LEFT_OUT = {"book", "scenes", "bench search", "lab", "completion"}  # long, or read no file
 # a command that is valid in the folder, and the files of it that are made wrong
 COMMANDS: dict[str, tuple[str, ...]] = {
     f"{TRAIN} --dataset data/micro --root new {' '.join(OVERRIDES)}": (DATA,),

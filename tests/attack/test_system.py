@@ -62,7 +62,7 @@ SHELL = {
     "little memory": ("ulimit -v 50000; {itm} check {data}", 2, "itm: not enough memory"),
     "ascii alone": ("LC_ALL=C PYTHONUTF8=0 {itm} check $'\\xe5\\x9b\\xbe'", 2, "itm: "),
     "ascii output": ("PYTHONIOENCODING=ascii {itm} check $'图 片'", 2, "\\u7247/train_ims.npy: no"),
-    "bytes": ("{itm} check $'\\xff'", 2, "itm: argument folder: expected the name of a file"),
+    "bytes": ("{itm} check $'\\xff'", 2, "itm: argument DATASET: expected the name of a file"),
     "no terminal": ("env -u TERM -u HOME {itm} check {data}", 0, ""),
     "no home": ("HOME=/nonexistent {itm} check {data}", 0, ""),
     "read-only caches": ("HOME=/proc MPLCONFIGDIR=/proc {itm} check {data}", 0, ""),

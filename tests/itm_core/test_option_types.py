@@ -58,7 +58,7 @@ def test_a_path_has_a_name(text: str, capsys: pytest.CaptureFixture[str]) -> Non
             assert "expected the name of a file or folder, found '" in error
             assert error.isprintable()
     assert main(["check", text]) == 2
-    assert "argument folder: expected the name of a file or folder" in capsys.readouterr().err
+    assert "argument DATASET: expected the name of a file or folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -286,7 +286,7 @@ def test_an_unknown_grid_or_parameter_is_refused(
 def test_the_grids_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["grid"]) == 0
     printed = capsys.readouterr().out
-    head, *lines = printed.splitlines()
+    head, *lines = printed.partition("\n\n")[0].splitlines()
     assert head.split() == ["grid", "rows", "title"]
     assert [line.split()[0] for line in lines[::2]] == grids.names()
     assert re.search(

@@ -71,7 +71,7 @@ def only(root: Path) -> RunEntry:
 
 def cells(page: str) -> list[dict[str, str]]:
     """Return the rows of the page's table, as text by column."""
-    names = re.findall("<th[^>]*>(.*?)</th>", page)
+    names = re.findall(r"<th(?: [^>]*)?>(.*?)</th>", page)
     rows = re.findall("<tr id=.*?</tr>", page)
     texts = [
         [unescape(re.sub("<.*?>", "", cell)) for cell in re.findall("<td.*?</td>", row)]
