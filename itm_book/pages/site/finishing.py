@@ -29,6 +29,12 @@ SEARCH_SCRIPTS = re.compile(
     SCRIPTS.format(names=r"searchtools\.js|language_data\.js|searchindex\.js")
 )
 FONTS = re.compile(r'\s*<link\b[^>]*\sas="font"[^>]*>')
+LISTINGS = "_modules"  # the folder of the pages with the code of each module
+# Half of the elements in a listing colour names, operators and numbers: those stay without one.
+PLAIN_CODE = re.compile(
+    r'<span class="(?:n|o|p|w|nn|nb|bp|fm|vm|nd|si|mi|mf|ow|kc)">([^<]*)</span>'
+)
+UNBROKEN = re.compile(r"(<pre\b.*?</pre>|<script\b.*?</script>)", re.DOTALL)
 PARAGRAPH = re.compile(r"<p>(.*?)</p>", re.DOTALL)
 HEADING = re.compile(r"<h1>(.*?)<a class=\"headerlink\"", re.DOTALL)
 
@@ -50,7 +56,10 @@ def finish(html: Path, title: str) -> None:
     for path in pages:
         text = path.read_text(encoding="utf-8")
         is_search = path == html / "search.html"
-        path.write_text(finished(text, sizes, title, search=is_search), encoding="utf-8")
+        text = finished(text, sizes, title, search=is_search)
+        if path.is_relative_to(html / LISTINGS):
+            text = without_indents(text)
+        path.write_text(text, encoding="utf-8")
     _write_index(html, title)
     _cut_styles(html, pages)
 
@@ -68,10 +77,21 @@ def finished(page: str, sizes: Sizes, title: str, *, search: bool = False) -> st
 
     ``search``: this is the page of the search, which needs the index.
     """
-    page = FONTS.sub("", ICON_SCRIPT.sub("", page))
+    page = PLAIN_CODE.sub(r"\1", FONTS.sub("", ICON_SCRIPT.sub("", page)))
     page = page if search else SEARCH_SCRIPTS.sub("", page)
     page = with_landmarks(with_pictures(page, sizes))
     return page.replace("</head>", f"{meta_of(page, title)}</head>", 1)
+
+
+def without_indents(page: str) -> str:
+    """Return a page without blank lines and indents, but for its code and scripts.
+
+    >>> without_indents("<p>\\n\\n  a\\n</p><pre>\\n  b</pre>")
+    '<p>\\na\\n</p><pre>\\n  b</pre>'
+    """
+    parts = UNBROKEN.split(page)  # every second one is kept as it is
+    parts[::2] = [re.sub(r"\n\s+", "\n", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def with_landmarks(page: str) -> str:
