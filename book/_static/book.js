@@ -18,8 +18,9 @@ function measureFrame(frame) {
   const table = frame.querySelector("table");
   const tooWide = () => frame.scrollWidth > frame.clientWidth;
   frame.classList.remove("wide", "fits");
-  table.classList.remove("dense");
+  table.classList.remove("dense", "tight");
   if (tooWide()) table.classList.add("dense");
+  if (tooWide() && frame.scrollWidth < 1.15 * frame.clientWidth) table.classList.add("tight");
   const wide = tooWide();
   frame.classList.add(wide ? "wide" : "fits");
   const caption = frame.closest("figure")?.querySelector("figcaption")?.textContent || "Table";
