@@ -49,11 +49,13 @@ def seen(browser: Browser, pages: list[Path]) -> dict[Path, Seen]:
     return found
 
 
+@pytest.mark.slow
 def test_no_page_complains_or_asks_for_the_network(seen: dict[Path, Seen]) -> None:
     complaints = {path.name: page.complaints for path, page in seen.items() if page.complaints}
     assert not complaints
 
 
+@pytest.mark.slow
 def test_axe_finds_nothing_serious(seen: dict[Path, Seen]) -> None:
     barriers = [
         f"{path.name}: {v['id']} ({v['impact']}), {len(v['nodes'])} times, "
@@ -65,6 +67,7 @@ def test_axe_finds_nothing_serious(seen: dict[Path, Seen]) -> None:
     assert not barriers, "\n".join(barriers)
 
 
+@pytest.mark.slow
 def test_what_a_browser_loads_is_light(site: Path, seen: dict[Path, Seen]) -> None:
     for path, page in seen.items():
         own = {file for file in page.files if "_images" in file.parts} | {path}

@@ -43,6 +43,7 @@ def hidden(page: Page, path: Path, size: ViewportSize, *, media: Any = "screen")
     return [f"{path.stem} at {size['width']} ({media}): {one}" for one in found]
 
 
+@pytest.mark.slow
 def test_no_table_hides_a_column(context: BrowserContext, pages: list[Path]) -> None:
     page, problems = context.new_page(), list[str]()
     for path in pages:
