@@ -61,9 +61,7 @@ def components_table(rows: pd.DataFrame, *, pooled: bool = True) -> pd.DataFrame
         pooled_row = {"training": "all, pooled", "within a seed": _text(within)}
         pooled_row["largest difference within a seed"] = f"{_largest_range(rows):.1f}"
         lines.append(pooled_row | {"between seeds": _text(between)})
-    shown = pd.DataFrame(lines).fillna("")
-    shown.attrs["wrap"] = ["training"]  # changes of a recipe are long
-    return shown
+    return pd.DataFrame(lines).fillna("")
 
 
 def _components(parts: Components, largest: float) -> dict[str, str]:

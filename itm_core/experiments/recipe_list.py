@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 from itm_core.cached_lines import cached_lines, modules_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from itm_core.experiments.recipes import Recipe
 
 HEAD = "a recipe: METHOD[+PLUG-IN...][-ENDING], such as scan-t2i-mean+rcar-f30k"
+BASE = "scan-t2i-mean"  # whose settings are shown for each ending
 FOOT = "itm recipes RECIPE shows all settings of a recipe, and its paper."
 PLUGINS = {  # what the shipped ones do, in a line
     "rcr": "regulator: corrects the attention of the next pass (RCAR's first part)",
@@ -93,14 +96,10 @@ def _lines() -> list[str]:
     ]
 
 
-BASE = "scan-t2i-mean"
-
-
-def _table(rows: object) -> list[str]:
+def _table(rows: pd.DataFrame) -> list[str]:
     """Return the lines of a data frame, texts to the left."""
     import pandas as pd
 
-    assert isinstance(rows, pd.DataFrame)
     left = {
         name: f"{{:<{max(len(name), *rows[name].str.len())}}}".format
         for name in rows.columns

@@ -48,8 +48,8 @@ class Weight:
 
     def excess(self) -> list[str]:
         """Return a line for each limit that is passed; empty when the site is light enough."""
-        heavy = [f"{name}: {_mb(size)}" for name, size in self.pages.items()
-                 if size > LIMITS["page"]]  # fmt: skip
+        pages = ((name, size) for name, size in self.pages.items() if size > LIMITS["page"])
+        heavy = [f"{name}: {_mb(size)}" for name, size in pages]
         heavy += [f"shared files: {_mb(self.shared)}"] * (self.shared > LIMITS["shared"])
         return heavy + [f"the whole site: {_mb(self.site)}"] * (self.site > LIMITS["site"])
 
