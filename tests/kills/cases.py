@@ -90,7 +90,8 @@ def small_book() -> None:
 
 def _pages(folder: Path, output: Path, log: Path) -> None:
     shutil.copytree(folder / "notebooks", output / "_build" / "html")
-    (output / "_build" / "html" / "index.html").touch()
+    (output / "_build" / "html" / "book").mkdir()
+    (output / "_build" / "html" / "book" / "intro.html").write_text("<article></article>")
     log.touch()
 
 

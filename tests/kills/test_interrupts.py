@@ -21,6 +21,7 @@ from tests.kills.process import left
 from tests.micro import write_dataset
 
 LINE = "itm: interrupted; run the same command to go on"
+STOPPED = ("itm: stopped; the state is kept in ", "itm: stopped. Kept: the dataset")
 SECONDS = 15.0  # the machine may be busy
 WAIT = "import time\nfrom pathlib import Path\nPath({folder!r}, 'begun').touch()\ntime.sleep(200)"
 BEGIN = "import sys; sys.path[:0] = [{project!r}]\nfrom tests.kills.process import enter\n"
@@ -112,7 +113,7 @@ def test_everything_ends_and_no_lock_is_held(
 def require_one_line(printed: str) -> None:
     assert "Traceback" not in printed
     (line,) = (line for line in printed.splitlines() if line.startswith("itm: "))
-    assert line == LINE or line.startswith("itm: stopped; the state is kept in ")
+    assert line == LINE or line.startswith(STOPPED)
 
 
 def require_free_locks(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,8 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     except InputError as error:
         pytest.skip(str(error))
     root = write_book(tmp_path_factory.mktemp("book"))
-    return pdf.make_pdf(root, progress=False)
+    with ThreadPoolExecutor(1) as pool:  # in this thread the browser of other tests has its loop
+        return pool.submit(pdf.make_pdf, root, progress=False).result()
 
 
 def test_pages_are_in_order_behind_title_and_contents(printed: Path) -> None:
