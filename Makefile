@@ -13,7 +13,8 @@ COMPLETE := $(VENV)/.complete
 UPDATING := $(VENV)/.updating
 # A line a package would hide what is said here; errors are printed.
 PIP_LOG := $(VENV)/install.log
-PIP_INSTALL = $(BIN)/python -m pip install --quiet --log $(PIP_LOG)
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --progress-bar off --log $(PIP_LOG)
+WANTED = --constraint requirements.lock --editable '.[$(EXTRAS)]'
 EXTRAS := bert,book,cluster,photographs,search,stores,test
 
 # Any Python from 3.11 on: make book PYTHON=/path/to/python3.12
@@ -100,18 +101,16 @@ $(COMPLETE): pyproject.toml requirements.lock
 	rm -rf itm_core.egg-info  # of an earlier build backend: it would hide the commands of the book
 	if [ "$$(uname -s)" = Linux ] && $(call wants_cpu_build) && $(call lacks_torch); then
 		if $(call reachable); then
-			$(PIP_INSTALL) --no-deps --index-url $(TORCH_INDEX) "$(TORCH_VERSION)"
+			$(PIP_INSTALL) --no-deps --index-url $(TORCH_INDEX) "$(call locked,torch)"
 		else
 			echo "$(TORCH_INDEX) cannot be reached: taking the build of torch that pip finds."
+			$(PIP_INSTALL) --no-deps "$(call locked,torch)"
 		fi
 	fi
-	# Twice, because pip takes a page that it failed to fetch for a package that isn't there.
-	for attempt in first last; do
-		$(PIP_INSTALL) --constraint requirements.lock \
-			--editable '.[$(EXTRAS)]' && break
-		[ $$attempt = first ] || exit 1
-		echo "That failed; once more."
-	done
+	# uv takes a fifth of pip's time, and does not know pip's settings: where it fails, pip installs.
+	$(PIP_INSTALL) "$(call locked,uv)" \
+		&& $(BIN)/uv pip install --quiet --python $(BIN)/python $(WANTED) \
+		|| { echo "That failed; once more, with pip."; $(PIP_INSTALL) $(WANTED); }
 	$(BIN)/python -m itm_book.pages.clean_notebooks
 	rm -f $(UPDATING)
 	touch $(COMPLETE)
@@ -138,7 +137,7 @@ wants_cpu_build = { [ "$(TORCH)" = cpu ] \
 	|| { [ "$(TORCH)" = auto ] && [ ! -e /proc/driver/nvidia/version ] \
 		&& ! nvidia-smi -L >/dev/null 2>&1; }; }
 
-TORCH_VERSION = $(shell grep '^torch==' requirements.lock)
+locked = $(shell grep '^$(1)==' requirements.lock)
 lacks_torch = ! $(BIN)/python -c 'import importlib.metadata as m; m.version("torch")' 2>/dev/null
 reachable = $(BIN)/python -c 'import sys, urllib.request as r; \
 	r.urlopen(sys.argv[1], timeout=5)' $(TORCH_INDEX)/torch/ 2>/dev/null
