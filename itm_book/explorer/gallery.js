@@ -16,7 +16,7 @@ const STYLE = `${ground("itm-gallery")}
 .itm-gallery .words { display: flex; flex-wrap: wrap; gap: 2px; }
 .itm-gallery .query { font-size: 17px; margin-bottom: 0.2rem; }
 .itm-gallery .words button { border-color: transparent; padding: 0 0.25em; border-radius: 3px; }
-.itm-gallery .words .unknown { border: 1px dashed var(--soft); color: var(--soft); text-decoration: line-through; }
+.itm-gallery .words .unknown { border: 1px dashed var(--soft); text-decoration: line-through; }
 .itm-gallery .words .on { outline: 2px solid currentColor; outline-offset: -1px; }
 .itm-gallery section { margin-top: 0.9rem; }
 .itm-gallery ol { display: grid; gap: 0.7rem; margin: 0.4rem 0 0; padding: 0; list-style: none; }
@@ -241,7 +241,7 @@ class Gallery {
   }
 
   drawMethod(method) {
-    const box = html("section", this.body, { "aria-label": method.name }), title = html("p", box, { class: "title" });
+    const box = html("section", this.body, { "aria-label": `${method.name}: ${this.target}` }), title = html("p", box, { class: "title" });
     html("i", title).style.background = method.colour;
     const what = this.target === "images" ? "image" : "caption", place = `at rank ${method.rank} of ${method.of}`;
     if (this.data.named) title.append(`${method.name}: the best ${method.hits.length} of ${method.of}`);

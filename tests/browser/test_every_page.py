@@ -1,4 +1,4 @@
-"""Every page of the site, opened once: no complaint, no request, no barrier, not too heavy."""
+"""Every page of the site, opened once: no complaint, no barrier, no hidden column, not too heavy."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from playwright.sync_api import Browser
 
 from itm_book.pages.site.weight import LIMITS, weigh
 from tests.browser.conftest import Visit, new_context
+from tests.browser.table_widths import hidden_columns
 
 pytestmark = pytest.mark.e2e
 SERIOUS = {"serious", "critical"}
@@ -24,17 +25,25 @@ FOUND = {  # once and for all; whatever else is found is reported by its name
 }
 AXE = {
     "resultTypes": ["violations"],
+    "preload": False,  # style sheets: from disk they cannot be read a second time
     "rules": {"label-content-name-mismatch": {"enabled": True}},
 }
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What was met on a page: complaints, the files it loaded, what axe found."""
+    """What was met on a page.
+
+    Attributes:
+        files: that the page loaded.
+        violations: what axe found.
+        hidden: columns of tables that are cut off or lost.
+    """
 
     complaints: list[str]
     files: set[Path]
     violations: list[dict[str, Any]]
+    hidden: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -43,19 +52,19 @@ def seen(browser: Browser, pages: list[Path]) -> dict[Path, Seen]:
     for path in pages:
         context = new_context(browser)
         visit = Visit(context.new_page())
-        response = axe.run(visit.open(path), options=AXE).response
-        found[path] = Seen(visit.complaints, visit.files, response["violations"])
+        page = visit.open(path)
+        violations = axe.run(page, options=AXE).response["violations"]
+        hidden = hidden_columns(page, path)
+        found[path] = Seen(visit.complaints, visit.files, violations, hidden)
         context.close()
     return found
 
 
-@pytest.mark.slow
 def test_no_page_complains_or_asks_for_the_network(seen: dict[Path, Seen]) -> None:
     complaints = {path.name: page.complaints for path, page in seen.items() if page.complaints}
     assert not complaints
 
 
-@pytest.mark.slow
 def test_axe_finds_nothing_serious(seen: dict[Path, Seen]) -> None:
     barriers = [
         f"{path.name}: {v['id']} ({v['impact']}), {len(v['nodes'])} times, "
@@ -67,13 +76,17 @@ def test_axe_finds_nothing_serious(seen: dict[Path, Seen]) -> None:
     assert not barriers, "\n".join(barriers)
 
 
-@pytest.mark.slow
 def test_what_a_browser_loads_is_light(site: Path, seen: dict[Path, Seen]) -> None:
     for path, page in seen.items():
         own = {file for file in page.files if "_images" in file.parts} | {path}
         shared = page.files - own
         assert sum(file.stat().st_size for file in own) <= LIMITS["page"], path.name
         assert sum(file.stat().st_size for file in shared) <= LIMITS["shared"], path.name
+
+
+def test_no_table_hides_a_column(seen: dict[Path, Seen]) -> None:
+    hidden = [line for page in seen.values() for line in page.hidden]
+    assert not hidden, "\n".join(hidden)
 
 
 def test_the_site_is_light(site: Path) -> None:

@@ -13,7 +13,6 @@ pytestmark = pytest.mark.e2e
 CODE = ".cell.tag_foldable > .cell_input"
 
 
-@pytest.mark.slow
 def test_one_switch_shows_the_code_of_a_page_and_is_remembered(visit: Visit, site: Path) -> None:
     page = visit.open(site / "notebooks" / "scan.html")
     code, switch = page.locator(CODE).first, page.locator(".code-switch")
@@ -28,7 +27,6 @@ def test_one_switch_shows_the_code_of_a_page_and_is_remembered(visit: Visit, sit
     assert "Show code" not in page.locator("body").inner_text()
 
 
-@pytest.mark.slow
 def test_without_scripts_all_code_is_shown(browser: Browser, site: Path) -> None:
     context = new_context(browser, scripts=False)
     page = context.new_page()
@@ -37,7 +35,6 @@ def test_without_scripts_all_code_is_shown(browser: Browser, site: Path) -> None
     context.close()
 
 
-@pytest.mark.slow
 def test_every_equation_is_drawn(visit: Visit, site: Path) -> None:
     page = visit.open(site / "notebooks" / "scan.html")
     page.locator(".katex").first.wait_for()

@@ -35,6 +35,14 @@ PLAIN_CODE = re.compile(
     r'<span class="(?:n|o|p|w|nn|nb|bp|fm|vm|nd|si|mi|mf|ow|kc)">([^<]*)</span>'
 )
 UNBROKEN = re.compile(r"(<pre\b.*?</pre>|<script\b.*?</script>)", re.DOTALL)
+# Markup of Sphinx and its themes that a screen reader reads wrongly.
+REPAIRS = {
+    '<div role="list" class="citation-list">': '<div class="citation-list">',
+    ' role="doc-biblioentry"': "",
+    '<summary aria-label="Toggle hidden content">': "<summary>",  # its text names it
+    '<th class="head"><p></p></th>': '<td class="head"></td>',
+}
+MORE_PAGES = re.compile(r"(>([^<>]+)</a><details[^>]*>)<summary>")
 PARAGRAPH = re.compile(r"<p>(.*?)</p>", re.DOTALL)
 HEADING = re.compile(r"<h1>(.*?)<a class=\"headerlink\"", re.DOTALL)
 
@@ -95,11 +103,14 @@ def without_indents(page: str) -> str:
 
 
 def with_landmarks(page: str) -> str:
-    """Return a page with its side bar as a landmark, and a search button named by its text."""
+    """Return a page whose side bar is a landmark, whose buttons are named and lists are lists."""
     page = page.replace(
         '<div id="pst-primary-sidebar" ',
         '<div id="pst-primary-sidebar" role="complementary" aria-label="Side bar" ',
     )
+    for markup, better in REPAIRS.items():
+        page = page.replace(markup, better)
+    page = MORE_PAGES.sub(r'\1<summary aria-label="Pages of \2">', page)
     return re.sub(r'(<button class="btn search-button-field[^>]*?) aria-label="[^"]*"', r"\1", page)
 
 

@@ -35,6 +35,19 @@ def test_a_page_loads_neither_icons_nor_the_index_of_the_search() -> None:
     assert "fontawesome.js" not in search
 
 
+def test_what_a_screen_reader_reads_wrongly_is_repaired() -> None:
+    page = (
+        '<a href="x">Parts</a><details><summary><i></i></summary></details>'
+        '<summary aria-label="Toggle hidden content"><p>Show</p></summary>'
+        '<div role="list" class="citation-list"><th class="head"><p></p></th></div>'
+    )
+    assert with_landmarks(page) == (
+        '<a href="x">Parts</a><details><summary aria-label="Pages of Parts"><i></i></summary>'
+        "</details><summary><p>Show</p></summary>"
+        '<div class="citation-list"><td class="head"></td></div>'
+    )
+
+
 def test_a_page_has_landmarks_and_buttons_are_called_what_they_say() -> None:
     page = finished(PAGE, {}, "Where Words Look")
     assert 'role="complementary" aria-label="Side bar"' in page
