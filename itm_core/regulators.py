@@ -76,7 +76,7 @@ class RCR(Regulator):
 
     def update(self, k: int, attention: AttentionPass, state: RegulatorState) -> RegulatorState:
         """Return the state with corrected channel factors and temperatures."""
-        correct = self.correct[k]
+        correct: _Correction = self.correct[k]  # type: ignore[assignment]
         hidden = half_tanh(correct.hidden, self.alignment(k, attention))
         return state.with_control(**correct(hidden, state.control))
 
@@ -91,16 +91,16 @@ class _Correction(nn.Module):
         self.temperature = nn.Sequential(linear(width, narrow), nn.Tanh(), linear(narrow, 1))
 
     @property
-    def hidden(self) -> tuple[nn.Linear, nn.Linear]:
+    def hidden(self) -> tuple[nn.Module, nn.Module]:
         """The first layers of both heads, which share their input, the alignment vectors."""
-        return self.factors[0], self.temperature[0]  # type: ignore[return-value]
+        return self.factors[0], self.temperature[0]
 
     def forward(self, hidden: Sequence[Tensor], control: AttentionControl) -> dict[str, Tensor]:
         """Return the corrected factors and temperatures from `half_tanh` of the hidden layers."""
-        half = half_tanh_of_tanh(self.factors[2], hidden[0])  # type: ignore[arg-type]
+        half = half_tanh_of_tanh(self.factors[2], hidden[0])
         start = half.new_ones(()) if control.factors is None else control.factors
         factors = torch.add(start - 1, half, alpha=2)  # start + tanh
-        change = layer_of_tanh(self.temperature[2], hidden[1]).squeeze(-1)  # type: ignore[arg-type]
+        change = layer_of_tanh(self.temperature[2], hidden[1]).squeeze(-1)
         return {
             "temperature": (change + control.temperature).relu(),
             "factors": hardtanh(factors, -1, 1, inplace=True),
@@ -151,8 +151,8 @@ class RAR(Regulator):
         pair_ids = attention.pairing.pair_ids()
         local = self.dropout[2 * step](half - 0.5, pair_ids)  # half of the tangent
         pooled = self.dropout[2 * step + 1](self.pooled[step](pooled).tanh(), pair_ids)
-        weigh = self.weigh[step]
-        relevance = (local * (2 * weigh.weight * pooled)).sum(-1, keepdim=True) + weigh.bias
+        weight, bias = self.weigh[step].parameters()
+        relevance = (local * (2 * weight * pooled)).sum(-1, keepdim=True) + bias
         if attention.mask is not None:
             relevance = relevance.masked_fill(~attention.mask, -torch.inf)
         weights = relevance.softmax(attention.query_axis)
@@ -172,7 +172,7 @@ class RCAR(RCR, RAR):
         if k + 1 == self.updates:
             (half,) = half_tanh([self.local[k]], alignment)
             return self.pool(k, attention, alignment, half, state)
-        correct = self.correct[k]
+        correct: _Correction = self.correct[k]  # type: ignore[assignment]
         half, *hidden = half_tanh([self.local[k], *correct.hidden], alignment)
         state = self.pool(k, attention, alignment, half, state)
         return state.with_control(**correct(hidden, state.control))
