@@ -11,17 +11,25 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.functional import hardtanh
 
 from itm_core.encoders.fragments import l2norm, linear
 from itm_core.errors import InputError
-from itm_core.models.alignment import along_last
+from itm_core.models.half_tanh import half_tanh, half_tanh_of_tanh, layer_of_tanh
 from itm_core.models.pair_dropout import PairDropout
-from itm_core.models.regulation import AttentionPass, Regulator, RegulatorFactory, RegulatorState
+from itm_core.models.regulation import (
+    AttentionControl,
+    AttentionPass,
+    Regulator,
+    RegulatorFactory,
+    RegulatorState,
+)
 from itm_core.settings import Fraction, Settings, name_in
 
 
@@ -68,16 +76,9 @@ class RCR(Regulator):
 
     def update(self, k: int, attention: AttentionPass, state: RegulatorState) -> RegulatorState:
         """Return the state with corrected channel factors and temperatures."""
-        return self.corrected(k, self.alignment(k, attention), state)
-
-    def corrected(self, k: int, alignment: Tensor, state: RegulatorState) -> RegulatorState:
-        """Return the state after correction ``k`` from the alignment vectors."""
-        factors, change = self.correct[k](alignment)
-        start = 1.0 if state.control.factors is None else state.control.factors
-        return state.with_control(
-            temperature=(change + state.control.temperature).relu(),
-            factors=(factors + start).clamp_(-1, 1),
-        )
+        correct: _Correction = self.correct[k]  # type: ignore[assignment]
+        hidden = half_tanh(correct.hidden, self.alignment(k, attention))
+        return state.with_control(**correct(hidden, state.control))
 
 
 class _Correction(nn.Module):
@@ -89,10 +90,21 @@ class _Correction(nn.Module):
         self.factors = nn.Sequential(linear(width, wide), nn.Tanh(), linear(wide, embedding))
         self.temperature = nn.Sequential(linear(width, narrow), nn.Tanh(), linear(narrow, 1))
 
-    def forward(self, alignment: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the changes of the channel factors and of the temperature."""
-        change = along_last(self.temperature, alignment).squeeze(-1)
-        return along_last(self.factors, alignment).tanh_(), change
+    @property
+    def hidden(self) -> tuple[nn.Module, nn.Module]:
+        """The first layers of both heads, which share their input, the alignment vectors."""
+        return self.factors[0], self.temperature[0]
+
+    def forward(self, hidden: Sequence[Tensor], control: AttentionControl) -> dict[str, Tensor]:
+        """Return the corrected factors and temperatures from `half_tanh` of the hidden layers."""
+        half = half_tanh_of_tanh(self.factors[2], hidden[0])
+        start = half.new_ones(()) if control.factors is None else control.factors
+        factors = torch.add(start - 1, half, alpha=2)  # start + tanh
+        change = layer_of_tanh(self.temperature[2], hidden[1]).squeeze(-1)
+        return {
+            "temperature": (change + control.temperature).relu(),
+            "factors": hardtanh(factors, -1, 1, inplace=True),
+        }
 
 
 class RAR(Regulator):
@@ -116,8 +128,9 @@ class RAR(Regulator):
     def update(self, k: int, attention: AttentionPass, state: RegulatorState) -> RegulatorState:
         """Return the state after all pooling steps."""
         alignment = self.alignment(k, attention)
-        for step in range(self.steps):
-            state = self.pool(step, attention, alignment, state)
+        halves = half_tanh(list(self.local), alignment) if self.steps else ()
+        for step, half in enumerate(halves):
+            state = self.pool(step, attention, alignment, half, state)
         if self.steps:
             return state
         ones = torch.ones_like(alignment[..., 0])
@@ -126,14 +139,20 @@ class RAR(Regulator):
         return state.with_pooling(alignment, weights, attention.mean(alignment))
 
     def pool(
-        self, step: int, attention: AttentionPass, alignment: Tensor, state: RegulatorState
+        self,
+        step: int,
+        attention: AttentionPass,
+        alignment: Tensor,
+        half: Tensor,
+        state: RegulatorState,
     ) -> RegulatorState:
-        """Return the state after one pooling step."""
+        """Return the state after one pooling step; ``half`` is ``(1 + tanh(W_l a)) / 2``."""
         pooled = attention.mean(alignment) if state.pooled is None else state.pooled
         pair_ids = attention.pairing.pair_ids()
-        local = self.dropout[2 * step](along_last(self.local[step], alignment).tanh(), pair_ids)
+        local = self.dropout[2 * step](half - 0.5, pair_ids)  # half of the tangent
         pooled = self.dropout[2 * step + 1](self.pooled[step](pooled).tanh(), pair_ids)
-        relevance = along_last(self.weigh[step], local * pooled)
+        weight, bias = self.weigh[step].parameters()
+        relevance = (local * (2 * weight * pooled)).sum(-1, keepdim=True) + bias
         if attention.mask is not None:
             relevance = relevance.masked_fill(~attention.mask, -torch.inf)
         weights = relevance.softmax(attention.query_axis)
@@ -150,8 +169,13 @@ class RCAR(RCR, RAR):
     def update(self, k: int, attention: AttentionPass, state: RegulatorState) -> RegulatorState:
         """Return the state after one pooling step and, but for the last pass, a correction."""
         alignment = self.alignment(k, attention)
-        state = self.pool(k, attention, alignment, state)
-        return self.corrected(k, alignment, state) if k + 1 < self.updates else state
+        if k + 1 == self.updates:
+            (half,) = half_tanh([self.local[k]], alignment)
+            return self.pool(k, attention, alignment, half, state)
+        correct: _Correction = self.correct[k]  # type: ignore[assignment]
+        half, *hidden = half_tanh([self.local[k], *correct.hidden], alignment)
+        state = self.pool(k, attention, alignment, half, state)
+        return state.with_control(**correct(hidden, state.control))
 
 
 class Memory(Regulator):

@@ -141,7 +141,7 @@ def measure(settings: StepSettings) -> StepTiming:
         seconds=median(times[1:]),
         peak=peak_bytes(device) / GIB,
         before=before / GIB,
-        tile=scoring.tile_floats(matcher, device),
+        tile=scoring.tile_floats(matcher, device, graph=True),
         repeats=repeats,
     )
 
@@ -197,7 +197,8 @@ def _main() -> None:
     settings = StepSettings(**values)
     torch.set_num_threads(threads)
     if settings.tile:
-        scoring.CACHE_TILE = scoring.VECTOR_TILE = scoring.MEMORY_TILE = settings.tile
+        scoring.CACHE_TILE = scoring.VECTOR_TILE = settings.tile
+        scoring.GRAPH_TILE = scoring.MEMORY_TILE = settings.tile
     print(json.dumps(asdict(measure(settings))))
 
 

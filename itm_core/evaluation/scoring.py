@@ -34,6 +34,7 @@ from itm_core.settings import one_of
 
 CACHE_TILE = 1_200_000  # floats of [C, L, P, R] in one tile; on a CPU it should stay in cache
 VECTOR_TILE = 4_000_000  # floats of [C, L, P, D], where matrix products take most of the time
+GRAPH_TILE = 1_000_000  # the same in training, where the graph keeps a dozen such tensors
 MEMORY_TILE = 64_000_000  # on a GPU it should fill the machine
 IMAGES_PER_TILE = {"cpu": 64, "cuda": 512}  # few enough for a cache, many enough for few launches
 CAPTIONS_AT_ONCE = 512
@@ -145,11 +146,16 @@ def score_fragments(
     return scores
 
 
-def tile_floats(matcher: Matcher, device: torch.device) -> int:
-    """Return how many floats the largest tensor of a tile should have on this device."""
+def tile_floats(matcher: Matcher, device: torch.device, *, graph: bool = False) -> int:
+    """Return how many floats the largest tensor of a tile should have on this device.
+
+    With a ``graph`` the intermediate tensors of a tile are kept until its backward pass.
+    """
     if device.type != "cpu":
         return MEMORY_TILE
-    return VECTOR_TILE if matcher.forms_vectors else CACHE_TILE
+    if not matcher.forms_vectors:
+        return CACHE_TILE
+    return GRAPH_TILE if graph else VECTOR_TILE
 
 
 def floats_per_word(matcher: Matcher, regions: Fragments) -> int:

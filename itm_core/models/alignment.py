@@ -6,10 +6,14 @@ Page: the SCAN chapter, "Align"; the RCAR chapter for the vectors.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import linear as linear_map
 
-from itm_core.encoders.fragments import TINY, l2norm, linear
+from itm_core.encoders.fragments import TINY, length, linear
 from itm_core.models.pairing import Pairing, query_axis_of
 
 
@@ -50,16 +54,54 @@ class SimilarityVector(nn.Module):
         self.transform = linear(embedding, width)
 
     def forward(self, difference: Tensor) -> Tensor:
-        """Return the similarity vectors."""
-        return l2norm(along_last(self.transform, difference.square()))
+        """Return the similarity vectors; without a gradient the difference is overwritten."""
+        if torch.is_grad_enabled():
+            weight, bias = self.transform.weight, self.transform.bias
+            return along_last(lambda rows: _UnitOfSquares.apply(rows, weight, bias), difference)
+        x = along_last(self.transform, difference.square_())
+        return x.div_(length(x).add_(TINY))  # as l2norm(x), in place
+
+
+class _UnitOfSquares(torch.autograd.Function):
+    """``l2norm(W x^2 + b)`` of rows ``x [N, D]``, ``[N, K]``, with a backward pass of few passes.
+
+    The squares are computed again in the backward pass, which saves the memory of one ``[N, D]``.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return the unit vectors, and save them with their lengths."""
+        y = linear_map(x.square(), weight, bias)
+        lengths = length(y)
+        y.div_(lengths + TINY)
+        ctx.save_for_backward(x, weight, y, lengths)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Return the gradients of rows, weight and bias.
+
+        With ``z = W x^2 + b``, ``l = |z|`` and ``y = z / (l + eps)``, the gradient of z is
+        ``(g - y (y . g) (l + eps) / l) / (l + eps)``.
+        """
+        x, weight, y, lengths = ctx.saved_tensors
+        along = (slope * y).sum(-1, keepdim=True)
+        # below the clamp of `length` the length is constant
+        along.mul_((lengths + TINY) / lengths).masked_fill_(lengths <= 1e-15, 0)
+        of_z = torch.addcmul(slope, y, along, value=-1).div_(lengths + TINY)
+        of_x = (of_z @ (2 * weight)).mul_(x) if ctx.needs_input_grad[0] else None
+        of_weight = of_z.mT @ x.square() if ctx.needs_input_grad[1] else None
+        return of_x, of_weight, of_z.sum(0) if ctx.needs_input_grad[2] else None
 
 
 def along_last(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Return ``layer(x)`` for a layer on the last axis of ``x [C, L, P, ...]``.
+    """Return ``layer(rows)`` for the rows ``[N, D]`` of ``x [C, L, P, R, D]``, in its shape.
 
     The vectors of `AllPairs` are stored image by image; a linear layer would copy them into the
     order of the shape first.
     """
-    if x.stride(2) > x.stride(0):
-        return layer(x.movedim(2, 0)).movedim(0, 2)
-    return layer(x)
+    by_image = x.stride(2) > x.stride(0)
+    stored = x.movedim(2, 0) if by_image else x
+    result = layer(stored.flatten(0, -2)).unflatten(0, stored.shape[:-1])
+    return result.movedim(0, 2) if by_image else result

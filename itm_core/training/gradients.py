@@ -293,7 +293,7 @@ def _scored_tiles(
     matcher: Matcher, regions: Fragments, words: Fragments, order: Tensor, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield captions ``[c]`` and their scores ``[I, c]`` with all images, with their graph."""
-    floats = tile_floats(matcher, device)
+    floats = tile_floats(matcher, device, graph=True)
     for tile in caption_tiles(words.lens[order], floats_per_word(matcher, regions), floats):
         captions = order[tile]
         # a copy: what `Fragments` caches belongs to the graph of this tile

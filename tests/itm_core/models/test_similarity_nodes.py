@@ -85,6 +85,7 @@ def test_training_steps_move_parameters_and_averages_as_the_whole_batch_would(
     tile: int, hardest: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scoring, "VECTOR_TILE", tile)
+    monkeypatch.setattr(scoring, "GRAPH_TILE", tile)
     monkeypatch.setattr(gradients, "SPARSE_SHARE", 1.0)  # a caption is never taken apart
     recipe = recipes.get("saf-smoke").replace("encoder.embedding=8", "encoder.word_width=5")
     torch.manual_seed(3)

@@ -76,6 +76,7 @@ def test_a_step_in_pieces_is_the_step_of_the_whole_batch(
     name: str, tile: int, share: float, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scoring, "VECTOR_TILE", tile)
+    monkeypatch.setattr(scoring, "GRAPH_TILE", tile)
     monkeypatch.setattr(scoring, "CACHE_TILE", tile)
     monkeypatch.setattr(gradients, "SPARSE_SHARE", share)  # tile by tile, or pair by pair
     loss = "info_nce" if kind == "info_nce" else "hinge"
