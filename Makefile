@@ -43,7 +43,8 @@ pdf: $(COMPLETE) ## print the built book to one PDF, data/book/book.pdf
 	@$(BIN)/itm book --pdf
 
 test: $(COMPLETE) ## run the tests
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile \
+		--no-loadscope-reorder $(ARGS)  # tests/conftest.py says in which order
 
 lab: $(COMPLETE) ## open JupyterLab on the notebooks
 	@exec $(BIN)/itm lab $(ARGS)

@@ -38,6 +38,7 @@ EXTRAS = {
     "snakemake": "book",
     "snakemake_executor_plugin_kubernetes": "cluster",
     "snakemake_executor_plugin_slurm": "cluster",
+    "sphinx": "book",
     "tinycss2": "book",
     "traitlets": "book",
     "transformers": "photographs",

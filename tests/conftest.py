@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,12 +19,39 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
+# The files that take longest, so that no process is left with one of them at the end.
+LONGEST = (
+    "kills/test_kills.py",
+    "itm_book/batch/test_engine.py",
+    "itm_book/pages/test_building.py",
+    "test_pretend_device.py",
+    "kills/test_interrupts.py",
+    "itm_book/batch/test_score_job.py",
+    "test_installation.py",
+    "e2e/test_lab.py",
+    "attack/test_files.py",
+    "attack/test_known_inputs.py",
+    "attack/test_options.py",
+    "itm_core/evaluation/test_compiled.py",
+    "itm_book/photographs/test_interrupted_features.py",
+    "test_paths_that_fail.py",
+    "itm_book/bench/test_training.py",
+    "itm_book/bench/test_spread.py",
+)
+TESTS = Path(__file__).parent
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests that take minutes, too")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what this machine cannot run (no GPU) and what was not asked for (slow)."""
+    """Leave out what this machine cannot run (no GPU) and what was not asked for (slow).
+
+    The `LONGEST` files come first.
+    """
+    first = {TESTS / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path, len(first)))
     left_out = set()
     if not config.getoption("--slow"):
         left_out.add("slow")
@@ -68,7 +96,15 @@ def tiny_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def scenes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the tiny Scenes in it, made once; `tests.scenes_pair` knows its layout."""
-    folder = tmp_path_factory.mktemp("scenes")
+    """A folder with the tiny Scenes and the runs on it, made once for all processes of pytest.
+
+    `tests.scenes_pair` knows its layout. The dataset and every run in it are made under a lock.
+    Tests change nothing that is there.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of the other processes, too
+    folder = folder / "shared-scenes"
+    folder.mkdir(exist_ok=True)
     scenes(folder)
     return folder

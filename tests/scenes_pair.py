@@ -8,6 +8,7 @@ from itm_book.pairs.pair_records import PairRecord, pair_record
 from itm_book.scenes.generate import make_scenes
 from itm_core.data.dataset import Split, load_dataset
 from itm_core.experiments import runs
+from itm_core.files import locked
 
 QUICK = (
     "training.epochs=1",
@@ -25,15 +26,16 @@ def scenes(folder: Path) -> Split:
 
 
 def trained(folder: Path, recipe: str) -> runs.Run:
-    """Return a run of seconds on the scenes of ``folder``."""
-    return runs.train_or_load(
-        folder / "scenes-tiny",
-        f"{recipe}-smoke",
-        root=folder / "runs",
-        overrides=QUICK,
-        device="cpu",
-        progress=False,
-    )
+    """Return a run of seconds on the scenes of ``folder``, trained once by whoever needs it."""
+    with locked(folder / f".{recipe}.lock"):  # a second process of pytest waits, then loads
+        return runs.train_or_load(
+            folder / "scenes-tiny",
+            f"{recipe}-smoke",
+            root=folder / "runs",
+            overrides=QUICK,
+            device="cpu",
+            progress=False,
+        )
 
 
 def records(folder: Path, *recipes: str) -> list[PairRecord]:

@@ -20,6 +20,7 @@ from packaging.utils import canonicalize_name
 import itm_book
 import itm_core
 from itm_core.extras import EXTRAS
+from tests.conftest import LONGEST, TESTS
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -122,6 +123,10 @@ def test_the_page_of_the_code_has_every_package() -> None:
         if path.suffix == ".py" or (path / "__init__.py").exists()
     }
     assert set(listed) == {name for name in children if "._" not in name} - NOT_FOR_READERS
+
+
+def test_the_tests_that_run_first_exist() -> None:
+    assert [name for name in LONGEST if not (TESTS / name).is_file()] == []
 
 
 def chapters_in(notebook: Path) -> set[str]:

@@ -47,12 +47,13 @@ from itm_book.shipped import shipped
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 from itm_core.files import locked, space_checked
-from itm_core.parallel import WATCHED, start_program
+from itm_core.parallel import start_program
 from itm_core.settings import at_least
 
 log = logging.getLogger(__name__)
 
 INDEX = Path("_build", "html", "index.html")
+PROGRAM = "itm_book.pages.book_program"
 
 
 class BookError(InputError):
@@ -218,9 +219,8 @@ def build(root: Path) -> Path:
 
 
 def _run_jupyter_book(folder: Path, output: Path, log_file: Path) -> None:
-    program = f"{WATCHED}from jupyter_book.cli.main import main; main()"
     options = ["--toc", str(folder / TOC), "--path-output", str(output)]
-    arguments = ["-c", program, "build", str(folder), *options, "-W", "--keep-going"]
+    arguments = ["-m", PROGRAM, "build", str(folder), *options, "-W", "--keep-going"]
     with log_file.open("w", encoding="utf-8") as output_file:
         process = start_program(arguments, stdout=output_file, stderr=subprocess.STDOUT)
         try:

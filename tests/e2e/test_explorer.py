@@ -20,13 +20,13 @@ EVIL = "<img src=x onerror=alert(1)></script><b>bold"
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory: pytest.TempPathFactory) -> list[PairRecord]:
-    return scenes_pair.records(tmp_path_factory.mktemp("touch"), "scan-t2i-mean", "rcar-t2i")
+def records(scenes_folder: Path) -> list[PairRecord]:
+    return scenes_pair.records(scenes_folder, "scan-t2i-mean", "rcar-t2i")
 
 
 @pytest.fixture(scope="module")
-def both_ways(tmp_path_factory: pytest.TempPathFactory) -> list[PairRecord]:
-    return scenes_pair.records(tmp_path_factory.mktemp("both"), "bfan-equal")
+def both_ways(scenes_folder: Path) -> list[PairRecord]:
+    return scenes_pair.records(scenes_folder, "bfan-equal")
 
 
 def show(page: Page, place: Path, *shown: str) -> Locator:

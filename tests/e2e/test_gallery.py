@@ -20,11 +20,12 @@ OWN = "a giraffe near a red ball"
 
 
 @pytest.fixture(scope="module")
-def searchers(tmp_path_factory: pytest.TempPathFactory) -> list[Searcher]:
-    folder = tmp_path_factory.mktemp("gallery")
-    split = scenes_pair.scenes(folder)
+def searchers(scenes_folder: Path) -> list[Searcher]:
+    split = scenes_pair.scenes(scenes_folder)
     methods = ("scan-t2i-mean", "scan-i2t-mean")
-    return [Searcher(scenes_pair.trained(folder, name), split, name=name) for name in methods]
+    return [
+        Searcher(scenes_pair.trained(scenes_folder, name), split, name=name) for name in methods
+    ]
 
 
 @pytest.fixture(scope="module")

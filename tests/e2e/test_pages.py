@@ -61,22 +61,46 @@ def test_the_index_leads_to_the_landing_page(reader: Reader, html: Path) -> None
     assert not reader.complaints
 
 
-def test_no_page_complains_or_asks_for_the_network(reader: Reader, html: Path) -> None:
-    for path in pages(html):
-        reader.open(path)
-        assert reader.page.locator("h1").count() >= 1, path
-        assert not reader.complaints, path
+@dataclass(frozen=True)
+class Seen:
+    """What was seen on a page when it was opened."""
+
+    path: Path
+    headings: int
+    complaints: list[str]
+    picture_texts: list[str]
 
 
-def test_every_picture_has_a_text_that_says_something(reader: Reader, html: Path) -> None:
+@pytest.fixture(scope="module")
+def seen(browser: Browser, html: Path) -> list[Seen]:
+    """Every page, opened once for the tests that look at all of them."""
+    context = browser.new_context(viewport=DESK, color_scheme="light")
+    reader, found = Reader(context.new_page()), []
     for path in pages(html):
         reader.open(path)
+        headings = reader.page.locator("h1").count()
         texts = reader.page.eval_on_selector_all(
             "article img", "all => all.map(one => one.getAttribute('alt') || '')"
         )
-        for text in texts:
-            assert len(text) > 8, (path, text)
-            assert "_images/" not in text, (path, text)
+        found.append(Seen(path, headings, reader.complaints.copy(), texts))
+        reader.complaints.clear()
+    context.close()
+    return found
+
+
+def test_no_page_complains_or_asks_for_the_network(seen: list[Seen]) -> None:
+    assert seen
+    for page in seen:
+        assert page.headings >= 1, page.path
+        assert not page.complaints, page.path
+
+
+def test_every_picture_has_a_text_that_says_something(seen: list[Seen]) -> None:
+    assert any(page.picture_texts for page in seen)
+    for page in seen:
+        for text in page.picture_texts:
+            assert len(text) > 8, (page.path, text)
+            assert "_images/" not in text, (page.path, text)
 
 
 def test_no_page_is_wider_than_a_phone(reader: Reader, html: Path) -> None:

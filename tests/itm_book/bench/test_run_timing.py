@@ -27,3 +27,6 @@ def test_every_run_has_a_time_and_the_fastest_is_one(tmp_path: Path) -> None:
     pairs = len(split.regions) * len(split.captions)
     rate = table["thousand pairs per second"] * table["milliseconds"]
     np.testing.assert_allclose(rate, pairs)
+    few = scoring_times(made, split, repeats=1, images=3)
+    rate = few["thousand pairs per second"] * few["milliseconds"]
+    np.testing.assert_allclose(rate, 3 * 15)  # five captions of each

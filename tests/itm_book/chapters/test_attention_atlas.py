@@ -25,10 +25,11 @@ METHODS = ("bfan-equal",)  # attends both ways
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> SplitAttention:
-    folder = tmp_path_factory.mktemp("atlas")
-    split = scenes_pair.scenes(folder)
-    return SplitAttention({name: scenes_pair.trained(folder, name) for name in METHODS}, split)
+def made(scenes_folder: Path) -> SplitAttention:
+    split = scenes_pair.scenes(scenes_folder)
+    return SplitAttention(
+        {name: scenes_pair.trained(scenes_folder, name) for name in METHODS}, split
+    )
 
 
 def rows(**methods: list[float]) -> pd.DataFrame:

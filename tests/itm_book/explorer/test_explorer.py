@@ -105,9 +105,11 @@ def test_what_does_not_fit_a_menu_is_refused(records: list[PairRecord]) -> None:
         explorer.explorer_menu([records], groups=["one", "two"])
 
 
-def test_the_live_one_asks_the_model_again(tmp_path: Path) -> None:
-    split = scenes_pair.scenes(tmp_path)
-    runs = {name: scenes_pair.trained(tmp_path, name) for name in ("scan-t2i-mean", "rcar-t2i")}
+def test_the_live_one_asks_the_model_again(scenes_folder: Path) -> None:
+    split = scenes_pair.scenes(scenes_folder)
+    runs = {
+        name: scenes_pair.trained(scenes_folder, name) for name in ("scan-t2i-mean", "rcar-t2i")
+    }
     box = explorer_widget.live(runs, split, image=1, caption=2)
     (pictures, captions), (first, second) = (row.children for row in box.children[:2])
     shown = box.children[2]

@@ -22,15 +22,12 @@ OWN = "a giraffe near a red ball"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("gallery")
-
-
-@pytest.fixture(scope="module")
-def searchers(folder: Path) -> list[Searcher]:
-    split = scenes_pair.scenes(folder)
+def searchers(scenes_folder: Path) -> list[Searcher]:
+    split = scenes_pair.scenes(scenes_folder)
     methods = ("scan-t2i-mean", "scan-i2t-mean")
-    return [Searcher(scenes_pair.trained(folder, name), split, name=name) for name in methods]
+    return [
+        Searcher(scenes_pair.trained(scenes_folder, name), split, name=name) for name in methods
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +95,7 @@ def test_what_does_not_fit_is_refused(query: list[SearchResult], searchers: list
         gallery([[query[0], other]])
 
 
-def test_the_live_one_asks_the_model_again(folder: Path, searchers: list[Searcher]) -> None:
+def test_the_live_one_asks_the_model_again(searchers: list[Searcher]) -> None:
     runs, split = {one.name: one.run for one in searchers}, searchers[0].split
     asked, second_row, (first, second), shown = parts(gallery_widget.live(runs, split, image=2))
     pictures, way = second_row

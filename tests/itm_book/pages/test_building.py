@@ -16,7 +16,7 @@ from itm_book.pages.building import BookError
 from itm_book.pages.chapters import Chapter
 from itm_book.pages.clone import find_root
 from itm_core.errors import InputError
-from tests.tiny_book import CHAPTERS, write_clone, write_notebook
+from tests.tiny_book import CHAPTERS, CODE, write_clone, write_notebook
 
 DOT = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5E"
@@ -26,7 +26,8 @@ WORD = Chapter(notebook="scan", parameters={"word": "ring"})
 
 
 def digest(folder: Path) -> str:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    """Of the prose, without the page that the small book has its own of."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / "code.md")
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
@@ -98,6 +99,8 @@ def test_every_page_is_there_and_the_sources_are_untouched(tiny_book: Path) -> N
         assert "{word}" not in text
     project = find_root()
     assert digest(clone / "book") == digest(project / "book")
+    assert (clone / "book" / "code.md").read_text() == CODE
+    assert "InputError" in (html / "book" / "code" / "itm_core.errors.html").read_text()
     assert not (clone / "book" / "generated").exists()
 
 
@@ -132,6 +135,7 @@ def test_the_execution_page_tells_device_versions_and_duration(tiny_book: Path) 
 
 def test_a_warning_fails_the_build_and_the_last_book_stays(tmp_path: Path) -> None:
     write_clone(tmp_path)
+    (tmp_path / "book" / "code.md").write_text("# The code\n")  # without the pages of the modules
     shutil.copytree(tmp_path / "notebooks", tmp_path / "data" / "book" / "notebooks")
     last = tmp_path / "data" / "book" / "_build" / "html" / "index.html"
     last.parent.mkdir(parents=True)

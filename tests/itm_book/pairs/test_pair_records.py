@@ -30,8 +30,8 @@ METHODS = ("scan-t2i-mean", "scan-i2t-mean", "bfan-equal", "rcar-t2i", "chan", "
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("records")
+def folder(scenes_folder: Path) -> Path:
+    return scenes_folder
 
 
 @pytest.fixture(scope="module")

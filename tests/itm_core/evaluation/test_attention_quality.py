@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from itm_book.scenes.generate import make_scenes
 from itm_core.data.dataset import Dataset, load_dataset
 from itm_core.evaluation.attention_measures import MULTIPLES, Quality, measure
 from itm_core.evaluation.attention_quality import attention_quality, iou
@@ -175,13 +174,6 @@ def test_iou_by_hand() -> None:
     assert found[2, 2] == 0
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("quality") / "scenes"
-    make_scenes(folder, preset="tiny", progress=False)
-    return folder
-
-
 @pytest.mark.parametrize(
     ("name", "sides"),
     [
@@ -192,8 +184,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("vse-gpo", set()),
     ],
 )
-def test_every_method_that_attends_is_measured(name: str, sides: set[str], tiny: Path) -> None:
-    data = load_dataset(tiny)
+def test_every_method_that_attends_is_measured(
+    name: str, sides: set[str], scenes_folder: Path
+) -> None:
+    data = load_dataset(scenes_folder / "scenes-tiny")
     recipe = recipes.get(f"{name}-smoke")
     torch.manual_seed(0)
     matcher = recipe.build(data.test.regions.shape[2], len(data.vocabulary), 36).eval()

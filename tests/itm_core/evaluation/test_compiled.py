@@ -22,9 +22,12 @@ def _forget() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="compiling for a CPU takes a C++ compiler")
-def test_compiled_scores_are_the_scores() -> None:
-    """Both directions and a gate; captions with and without padding, chunks of two sizes."""
-    matcher = recipes.get("bfan-prob").replace("encoder.embedding=8").build(5, 20, 4)
+@pytest.mark.parametrize(
+    "recipe", ["scan-t2i-mean", pytest.param("bfan-prob", marks=pytest.mark.slow)]
+)
+def test_compiled_scores_are_the_scores(recipe: str) -> None:
+    """One direction, or both and a gate; captions with and without padding, chunks of two sizes."""
+    matcher = recipes.get(recipe).replace("encoder.embedding=8").build(5, 20, 4)
     features, captions = some_data(70, 30)
     plain = score_matrix(matcher, features, captions)
     np.testing.assert_allclose(

@@ -33,17 +33,14 @@ from itm_core.experiments.prepare import build
 from itm_core.models import DirectionOutput, Matcher, MatchOutput
 from itm_core.models.pairing import REGIONS, Matched
 from tests.micro import write_dataset
-from tests.scenes_pair import scenes
 
 METHODS = ("scan-t2i-mean", "scan-t2i-LSE", "bfan-equal", "chan", "saf", "rar-t2i", "rcar-t2i")
 SMALL = ("encoder.embedding=8", "encoder.word_width=8", "matcher.width=4", "regulator.width=4")
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    folder = tmp_path_factory.mktemp("attribution")
-    scenes(folder)
-    return load_dataset(folder / "scenes-tiny")
+def data(scenes_folder: Path) -> Dataset:
+    return load_dataset(scenes_folder / "scenes-tiny")
 
 
 def probe_of(data: Dataset, method: str, pairs: int = 2, words: int | None = 2) -> Probe:

@@ -114,11 +114,11 @@ def test_equals_go_in_the_order_that_is_given_and_others_by_their_value() -> Non
 
 
 def test_tied_regions_are_removed_in_no_order_of_the_file(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    scenes_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A matcher whose attention is the same everywhere: no end of the file goes first."""
-    split = scenes_pair.scenes(folder)
-    run = scenes_pair.trained(folder, "scan-t2i-mean")
+    split = scenes_pair.scenes(scenes_folder)
+    run = scenes_pair.trained(scenes_folder, "scan-t2i-mean")
     recorded: list[torch.Tensor] = []
 
     def flat(probe: Probe) -> tuple[torch.Tensor, torch.Tensor]:
@@ -138,14 +138,9 @@ def test_tied_regions_are_removed_in_no_order_of_the_file(
     assert not torch.equal(most, torch.arange(most.shape[1]).expand_as(most))
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("agreement")
-
-
-def test_agreement_of_a_run(folder: Path) -> None:
-    split = scenes_pair.scenes(folder)
-    run = scenes_pair.trained(folder, "scan-t2i-mean")
+def test_agreement_of_a_run(scenes_folder: Path) -> None:
+    split = scenes_pair.scenes(scenes_folder)
+    run = scenes_pair.trained(scenes_folder, "scan-t2i-mean")
     agreement = attribution_agreement(run, split, pairs=4, words=2)
     assert list(agreement.attributions) == [OCCLUSION, OVERLAPS, GRADIENTS]
     assert agreement.occlusion is agreement.attributions[OVERLAPS]
@@ -166,9 +161,9 @@ def test_agreement_of_a_run(folder: Path) -> None:
         np.testing.assert_array_equal(getattr(agreement, name), getattr(again, name))
 
 
-def test_before_training_is_where_training_started(folder: Path) -> None:
-    split = scenes_pair.scenes(folder)
-    run = scenes_pair.trained(folder, "scan-t2i-mean")
+def test_before_training_is_where_training_started(scenes_folder: Path) -> None:
+    split = scenes_pair.scenes(scenes_folder)
+    run = scenes_pair.trained(scenes_folder, "scan-t2i-mean")
     queries = content_queries(run.recipe, run.vocabulary, split, [0])
     torch.manual_seed(5)
     expected = torch.rand(1)
@@ -209,9 +204,9 @@ def test_a_single_word_has_no_other_query() -> None:
     assert agreement.other_query.tolist() == [-1, 2, 1]
 
 
-def test_maps_of_a_pair_hold_the_attention_that_is_drawn_elsewhere(folder: Path) -> None:
-    split = scenes_pair.scenes(folder)
-    run = scenes_pair.trained(folder, "scan-t2i-mean")
+def test_maps_of_a_pair_hold_the_attention_that_is_drawn_elsewhere(scenes_folder: Path) -> None:
+    split = scenes_pair.scenes(scenes_folder)
+    run = scenes_pair.trained(scenes_folder, "scan-t2i-mean")
     place = split.place(scenes_pair.IMAGE, scenes_pair.CAPTION)
     maps = pair_attributions(run, split, place)
     explained = explain(run, split, scenes_pair.IMAGE, place)
