@@ -1,4 +1,4 @@
-"""Every page of the site, opened once: no complaint, no barrier, no hidden column, not too heavy."""
+"""Every page of the site, opened once: no complaint, no barrier, no hidden column, no weight."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from itm_book.pages.site.finishing import LONGEST, finish, finished, meta_of
+from itm_book.pages.site.finishing import LONGEST, finish, finished, meta_of, with_landmarks
 
 PAGE = """<html><head>
     <script src="../_static/book.js"></script>
