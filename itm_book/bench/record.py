@@ -30,7 +30,7 @@ from itm_core.errors import InputError
 from itm_core.files import reading
 
 FOLDER = shipped("results")
-KINDS = ("scoring", "growth", "training")
+KINDS = ("scoring", "growth", "training", "steps")
 SIZE = ["images", "captions", "width", "similarity"]
 SCORING_SETUP = [*SIZE, "device", "precision", "machine"]
 STEP_SETUP = ["batch", "device", "precision", "machine"]
@@ -38,7 +38,9 @@ KEYS = {
     "scoring": ["method", *SCORING_SETUP],
     "growth": ["method", "images", "captions", "device", "machine"],
     "training": ["recipe", "negatives", *STEP_SETUP],
+    "steps": ["recipe", "negatives", "batch", "precision"],
 }
+COMMANDS = {"steps": "python -m tests.pretend_steps --record"}  # others: `itm bench KIND --record`
 ALLOWED = 1.5  # a speed-up may be lower than the recorded one by this factor: timings are noisy
 
 
@@ -112,7 +114,8 @@ def read(kind: str, folder: Path = FOLDER) -> pd.DataFrame:
     """
     path = folder / f"bench_{kind}.csv"
     empty = {"energy": [""], "compiled": [""]}
-    with reading(path, "no record", f"itm bench {kind} --record"):
+    command = COMMANDS.get(kind, f"itm bench {kind} --record")
+    with reading(path, "no record", command):
         path.stat()
     text = StringIO(record_text(path, form(kind)))
     return pd.read_csv(text, dtype={"commit": str}, keep_default_na=False, na_values=empty)
