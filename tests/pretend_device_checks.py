@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from itm_book.bench.gpu_checks import checks
 from itm_book.search.search_curve import all_scores, exact_tops
 from itm_book.search.two_stage import build_two_stage, encode_captions, open_two_stage
 from itm_core.data.dataset import Dataset, load_dataset
@@ -182,6 +183,69 @@ def test_an_index_is_built_and_searched(
     best = exact_tops(matcher, search.store.blocks(), words, [12], 12)[12]
     for scores in (found.scores, best.scores[:, :5]):
         np.testing.assert_allclose(scores, -np.sort(-expected)[:, :5], atol=1e-5)
+
+
+def test_the_checks_of_a_gpu_pass(device: torch.device, data: Dataset, tmp_path: Path) -> None:
+    """Those of `itm bench gpu`, at micro size: every one is a number within its limit."""
+    found = list(checks(device.type, data, tmp_path, changes=(*SMALL, "training.epochs=1")))
+    assert len(found) == 8
+    assert [check.check for check in found if not check.met] == []
+    assert found[0].measured < 1e-4
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("training.precision=bfloat16",),
+        ("training.feature_cache=float16",),
+        ("training.feature_cache=auto",),
+    ],
+    ids=lambda changes: changes[0],
+)
+def test_other_ways_to_train_mix_no_devices(
+    changes: tuple[str, ...],
+    device: torch.device,
+    data: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("itm_core.training.feature_cache.free_bytes", lambda _device: 2**30)
+    there, here = (
+        train_or_load(
+            data,
+            "scan-t2i-mean",
+            root=tmp_path / at,
+            device=at,
+            progress=False,
+            overrides=(*CHANGES, *changes),
+        )
+        for at in (device.type, "cpu")
+    )
+    loose = "bfloat16" in changes[0] or "float16" in changes[0]  # a CPU keeps no cache
+    expected = pytest.approx(here.curve["loss"].tolist(), rel=0.05 if loose else 1e-4)
+    assert there.curve["loss"].tolist() == expected
+
+
+def test_positions_are_trained_on_the_device(device: torch.device, tmp_path: Path) -> None:
+    """PFAN, which embeds the blocks of the regions' boxes."""
+    folder = write_dataset(tmp_path / "boxed")
+    for split in ("train", "dev", "test"):
+        corners = np.random.default_rng(0).uniform(0, 40, (12, 4, 2, 2)).cumsum(2)
+        np.save(folder / f"{split}_boxes.npy", corners.reshape(12, 4, 4).astype(np.float32) + 1)
+        np.save(folder / f"{split}_img_sizes.npy", np.full((12, 2), 100, np.int64))
+    there, here = (
+        train_or_load(
+            load_dataset(folder),
+            "pfan-t2i",
+            root=tmp_path / at,
+            device=at,
+            progress=False,
+            overrides=EXACT,
+        )
+        for at in (device.type, "cpu")
+    )
+    assert there.curve["loss"].tolist() == pytest.approx(here.curve["loss"].tolist(), rel=1e-9)
+    np.testing.assert_allclose(there.scores, here.scores, atol=1e-6)
 
 
 def test_an_operation_that_mixes_devices_is_noticed(device: torch.device) -> None:

@@ -115,7 +115,9 @@ def normalise(job: ScoreJob, name: str) -> tuple[dict[str, Any], Path]:
     """
     scores = np.load(job.out / SCORES)
     training = training_split(job.split) if name == "querybank" else None
-    bank = training and score_bank(job.runs, job.split, training, device=job.device)
+    bank = None
+    if training is not None:
+        bank = score_bank(job.runs, job.split, training, device=job.device)
     after = normalised(scores, name, bank)
     metrics = {
         **retrieval.report(after, job.split.caption_image),

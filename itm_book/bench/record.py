@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from itm_book.bench.gpu_checks import Check
 from itm_book.bench.growth import ScalingPoint
 from itm_book.bench.methods import METHODS
 from itm_book.bench.scoring import ScoringSettings, ScoringTiming
@@ -30,7 +31,7 @@ from itm_core.errors import InputError
 from itm_core.files import reading
 
 FOLDER = shipped("results")
-KINDS = ("scoring", "growth", "training", "steps")
+KINDS = ("scoring", "growth", "training", "steps", "gpu")
 SIZE = ["images", "captions", "width", "similarity"]
 SCORING_SETUP = [*SIZE, "device", "precision", "machine"]
 STEP_SETUP = ["batch", "device", "precision", "machine"]
@@ -39,6 +40,7 @@ KEYS = {
     "growth": ["method", "images", "captions", "device", "machine"],
     "training": ["recipe", "negatives", *STEP_SETUP],
     "steps": ["recipe", "negatives", "batch", "precision"],
+    "gpu": ["check", "device", "machine"],
 }
 COMMANDS = {"steps": "python -m tests.pretend_steps --record"}  # others: `itm bench KIND --record`
 ALLOWED = 1.5  # a speed-up may be lower than the recorded one by this factor: timings are noisy
@@ -76,6 +78,11 @@ def growth_rows(points: Iterable[ScalingPoint], device: str) -> pd.DataFrame:
 def training_rows(timings: Iterable[StepTiming], device: str) -> pd.DataFrame:
     """Return a row per recipe and kind of negatives, with the environment."""
     return pd.DataFrame([asdict(timing) | _environment(device) for timing in timings])
+
+
+def check_rows(checks: Iterable[Check], device: str) -> pd.DataFrame:
+    """Return a row per check of a GPU, with the environment."""
+    return pd.DataFrame([asdict(check) | _environment(device) for check in checks])
 
 
 def _environment(device: str) -> dict[str, Any]:

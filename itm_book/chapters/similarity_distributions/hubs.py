@@ -43,7 +43,7 @@ def hub_effects(runs: Mapping[str, Run], split: Split) -> pd.DataFrame:
     for name, run in runs.items():
         before = hub_numbers(run.scores)["t2i"]
         hits = retrieval.hits(run.scores, run.caption_image)
-        bank = training and score_bank([run], split, training)
+        bank = None if training is None else score_bank([run], split, training)
         for kind in NORMALISATIONS:
             scores = normalised(run.scores, kind, bank)
             after = hub_numbers(scores)["t2i"]
