@@ -15,17 +15,19 @@ import torch
 from torch import Tensor
 
 from itm_book.bench.gpu_checks import checks
+from itm_book.bench.training import GIB
 from itm_book.search.search_curve import all_scores, exact_tops
 from itm_book.search.two_stage import build_two_stage, encode_captions, open_two_stage
 from itm_core.data.dataset import Dataset, load_dataset
 from itm_core.environment import describe, exact, has_float64, pick_device
 from itm_core.errors import InputError
 from itm_core.evaluation.scoring import pad, score_matrix
+from itm_core.experiments import recipes
 from itm_core.experiments.run import Run
 from itm_core.experiments.runs import train_or_load
 from itm_core.models import Attending, Matcher
 from itm_core.training.optimisation import train_step
-from tests import pretend
+from tests import pretend, pretend_steps
 from tests.micro import SMALL, write_dataset
 
 # of a step of 30 pairs in double precision, at most: waits for the device, and megabytes alive
@@ -193,37 +195,41 @@ def test_the_checks_of_a_gpu_pass(device: torch.device, data: Dataset, tmp_path:
     assert found[0].measured < 1e-4
 
 
+def test_a_step_at_published_width_is_measured(device: torch.device) -> None:
+    found = pretend_steps.measure("vse-max-f30k", "hardest", 6)
+    weights = sum(w.nbytes for w in recipes.get("vse-max-f30k").build(2048, 8482, 36).parameters())
+    assert 3 * weights <= found["before"] * GIB  # with both of Adam's means
+    assert found["peak"] * GIB >= 4 * weights  # and with the gradients
+    assert found["waits"] == sum(int(part.split()[-1]) for part in found["waits_for"].split(", "))
+
+
 @pytest.mark.parametrize(
-    "changes",
+    ("change", "loose"),
     [
-        ("training.precision=bfloat16",),
-        ("training.feature_cache=float16",),
-        ("training.feature_cache=auto",),
+        ("training.precision=bfloat16", 0.05),
+        ("training.feature_cache=float16", 0.05),
+        ("training.feature_cache=auto", 1e-4),
     ],
-    ids=lambda changes: changes[0],
 )
 def test_other_ways_to_train_mix_no_devices(
-    changes: tuple[str, ...],
+    change: str,
+    loose: float,
     device: torch.device,
     data: Dataset,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A CPU, which has neither, is the reference; bfloat16 is refused on devices without CUDA."""
+    given: dict[str, Any] = {"progress": False, "root": tmp_path}
+    here = train_or_load(data, "scan-t2i-mean", device="cpu", overrides=CHANGES, **given)
     monkeypatch.setattr("itm_core.training.feature_cache.free_bytes", lambda _device: 2**30)
-    there, here = (
-        train_or_load(
-            data,
-            "scan-t2i-mean",
-            root=tmp_path / at,
-            device=at,
-            progress=False,
-            overrides=(*CHANGES, *changes),
-        )
-        for at in (device.type, "cpu")
+    monkeypatch.setattr("itm_core.experiments.runs._device_for", lambda _recipe, _name: device)
+    there = train_or_load(
+        data, "scan-t2i-mean", device=device.type, overrides=(*CHANGES, change), **given
     )
-    loose = "bfloat16" in changes[0] or "float16" in changes[0]  # a CPU keeps no cache
-    expected = pytest.approx(here.curve["loss"].tolist(), rel=0.05 if loose else 1e-4)
-    assert there.curve["loss"].tolist() == expected
+    assert there.environment["device"] == pretend.NAME
+    losses = [run.curve["loss"].tolist() for run in (there, here)]
+    assert losses[0] == pytest.approx(losses[1], rel=loose)
 
 
 def test_positions_are_trained_on_the_device(device: torch.device, tmp_path: Path) -> None:

@@ -128,6 +128,13 @@ def read(kind: str, folder: Path = FOLDER) -> pd.DataFrame:
     return pd.read_csv(text, dtype={"commit": str}, keep_default_na=False, na_values=empty)
 
 
+def read_any(kind: str, folder: Path = FOLDER) -> pd.DataFrame:
+    """Return what `read` does; no rows where nothing of the kind is recorded yet."""
+    if not (folder / f"bench_{kind}.csv").exists():
+        return pd.DataFrame(columns=list(form(kind).columns))
+    return read(kind, folder)
+
+
 def at(rows: pd.DataFrame, **values: Any) -> pd.DataFrame:
     """Return the scoring rows with these values, from the machine that was recorded last.
 
@@ -235,6 +242,27 @@ def readable_training(rows: pd.DataFrame) -> pd.DataFrame:
     for title, column_commits in commits.items():
         table = marked(table, title, column_commits)
     return table
+
+
+def readable_steps(rows: pd.DataFrame, limit: float) -> pd.DataFrame:
+    """Return peak memory and waits of steps on the pretend accelerator, formatted for display.
+
+    ``rows`` are those that ``python -m tests.pretend_steps`` records, ``limit`` in GiB. One row
+    that says *not run* where there are none.
+    """
+    if rows.empty:
+        return pd.DataFrame([{"recipe": "all", "peak, GiB": "not run"}])
+    columns = {
+        "recipe": rows["recipe"],
+        "negatives": rows["negatives"],
+        "pairs": rows["batch"],
+        "peak, GiB": rows["peak"].map("{:.2f}".format),
+        "before, GiB": rows["before"].map("{:.2f}".format),
+        f"at most {limit:.0f} GiB": ["yes" if peak <= limit else "no" for peak in rows["peak"]],
+        "waits": rows["waits"],
+        "what it waits for": rows["waits_for"],
+    }
+    return marked(pd.DataFrame(columns), "peak, GiB", rows["commit"])
 
 
 def scoring_caption(rows: pd.DataFrame) -> str:
