@@ -14,17 +14,20 @@ import pytest
 import torch
 from torch import Tensor
 
+from itm_book.bench.gpu_checks import checks
+from itm_book.bench.training import GIB
 from itm_book.search.search_curve import all_scores, exact_tops
 from itm_book.search.two_stage import build_two_stage, encode_captions, open_two_stage
 from itm_core.data.dataset import Dataset, load_dataset
 from itm_core.environment import describe, exact, has_float64, pick_device
 from itm_core.errors import InputError
 from itm_core.evaluation.scoring import pad, score_matrix
+from itm_core.experiments import recipes
 from itm_core.experiments.run import Run
 from itm_core.experiments.runs import train_or_load
 from itm_core.models import Attending, Matcher
 from itm_core.training.optimisation import train_step
-from tests import pretend
+from tests import pretend, pretend_steps
 from tests.micro import SMALL, write_dataset
 
 # of a step of 30 pairs in double precision, at most: waits for the device, and megabytes alive
@@ -182,6 +185,71 @@ def test_an_index_is_built_and_searched(
     best = exact_tops(matcher, search.store.blocks(), words, [12], 12)[12]
     for scores in (found.scores, best.scores[:, :5]):
         np.testing.assert_allclose(scores, -np.sort(-expected)[:, :5], atol=1e-5)
+
+
+def test_the_checks_of_a_gpu_pass(device: torch.device, data: Dataset, tmp_path: Path) -> None:
+    """Those of `itm bench gpu`, at micro size: every one is a number within its limit."""
+    found = list(checks(device.type, data, tmp_path, changes=(*SMALL, "training.epochs=1")))
+    assert len(found) == 8
+    assert [check.check for check in found if not check.met] == []
+    assert found[0].measured < 1e-4
+
+
+def test_a_step_at_published_width_is_measured(device: torch.device) -> None:
+    found = pretend_steps.measure("vse-max-f30k", "hardest", 6)
+    weights = sum(w.nbytes for w in recipes.get("vse-max-f30k").build(2048, 8482, 36).parameters())
+    assert 3 * weights <= found["before"] * GIB  # with both of Adam's means
+    assert found["peak"] * GIB >= 4 * weights  # and with the gradients
+    assert found["waits"] == sum(int(part.split()[-1]) for part in found["waits_for"].split(", "))
+
+
+@pytest.mark.parametrize(("kind", "loose"), [("float16", 0.05), ("auto", 1e-4)])
+def test_features_that_are_kept_on_the_device_train_the_same(
+    kind: str,
+    loose: float,
+    device: torch.device,
+    data: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The CPU, which keeps none, is the reference. (torch has no autocast for this device.)"""
+    monkeypatch.setattr("itm_core.training.feature_cache.free_bytes", lambda _device: 2**30)
+    there, here = (
+        train_or_load(
+            data,
+            "scan-t2i-mean",
+            device=name,
+            root=tmp_path / name,
+            overrides=(*CHANGES, f"training.feature_cache={cache}"),
+            progress=False,
+        )
+        for name, cache in ((device.type, kind), ("cpu", "never"))
+    )
+    assert there.environment["device"] == pretend.NAME
+    losses = [run.curve["loss"].tolist() for run in (there, here)]
+    assert losses[0] == pytest.approx(losses[1], rel=loose)
+
+
+def test_positions_are_trained_on_the_device(device: torch.device, tmp_path: Path) -> None:
+    """PFAN, which embeds the blocks of the regions' boxes."""
+    folder = write_dataset(tmp_path / "boxed")
+    for split in ("train", "dev", "test"):
+        corners = np.random.default_rng(0).uniform(0, 40, (12, 4, 2, 2)).cumsum(2)
+        np.save(folder / f"{split}_boxes.npy", corners.reshape(12, 4, 4).astype(np.float32) + 1)
+        np.save(folder / f"{split}_img_sizes.npy", np.full((12, 2), 100, np.int64))
+    there, here = (
+        train_or_load(
+            load_dataset(folder),
+            "pfan-t2i",
+            root=tmp_path / at,
+            device=at,
+            progress=False,
+            overrides=EXACT,
+        )
+        for at in (device.type, "cpu")
+    )
+    assert there.curve["loss"].tolist() == pytest.approx(here.curve["loss"].tolist(), rel=1e-9)
+    np.testing.assert_allclose(there.scores, here.scores, atol=1e-6)
 
 
 def test_an_operation_that_mixes_devices_is_noticed(device: torch.device) -> None:

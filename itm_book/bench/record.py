@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from itm_book.bench.gpu_checks import Check
 from itm_book.bench.growth import ScalingPoint
 from itm_book.bench.methods import METHODS
 from itm_book.bench.scoring import ScoringSettings, ScoringTiming
@@ -30,7 +31,7 @@ from itm_core.errors import InputError
 from itm_core.files import reading
 
 FOLDER = shipped("results")
-KINDS = ("scoring", "growth", "training")
+KINDS = ("scoring", "growth", "training", "steps", "gpu")
 SIZE = ["images", "captions", "width", "similarity"]
 SCORING_SETUP = [*SIZE, "device", "precision", "machine"]
 STEP_SETUP = ["batch", "device", "precision", "machine"]
@@ -38,7 +39,10 @@ KEYS = {
     "scoring": ["method", *SCORING_SETUP],
     "growth": ["method", "images", "captions", "device", "machine"],
     "training": ["recipe", "negatives", *STEP_SETUP],
+    "steps": ["recipe", "negatives", "batch", "precision"],
+    "gpu": ["check", "device", "machine"],
 }
+COMMANDS = {"steps": "python -m tests.pretend_steps --record"}  # others: `itm bench KIND --record`
 ALLOWED = 1.5  # a speed-up may be lower than the recorded one by this factor: timings are noisy
 
 
@@ -74,6 +78,11 @@ def growth_rows(points: Iterable[ScalingPoint], device: str) -> pd.DataFrame:
 def training_rows(timings: Iterable[StepTiming], device: str) -> pd.DataFrame:
     """Return a row per recipe and kind of negatives, with the environment."""
     return pd.DataFrame([asdict(timing) | _environment(device) for timing in timings])
+
+
+def check_rows(checks: Iterable[Check], device: str) -> pd.DataFrame:
+    """Return a row per check of a GPU, with the environment."""
+    return pd.DataFrame([asdict(check) | _environment(device) for check in checks])
 
 
 def _environment(device: str) -> dict[str, Any]:
@@ -112,10 +121,18 @@ def read(kind: str, folder: Path = FOLDER) -> pd.DataFrame:
     """
     path = folder / f"bench_{kind}.csv"
     empty = {"energy": [""], "compiled": [""]}
-    with reading(path, "no record", f"itm bench {kind} --record"):
+    command = COMMANDS.get(kind, f"itm bench {kind} --record")
+    with reading(path, "no record", command):
         path.stat()
     text = StringIO(record_text(path, form(kind)))
     return pd.read_csv(text, dtype={"commit": str}, keep_default_na=False, na_values=empty)
+
+
+def read_any(kind: str, folder: Path = FOLDER) -> pd.DataFrame:
+    """Return what `read` does; no rows where nothing of the kind is recorded yet."""
+    if not (folder / f"bench_{kind}.csv").exists():
+        return pd.DataFrame(columns=list(form(kind).columns))
+    return read(kind, folder)
 
 
 def at(rows: pd.DataFrame, **values: Any) -> pd.DataFrame:
@@ -225,6 +242,27 @@ def readable_training(rows: pd.DataFrame) -> pd.DataFrame:
     for title, column_commits in commits.items():
         table = marked(table, title, column_commits)
     return table
+
+
+def readable_steps(rows: pd.DataFrame, limit: float) -> pd.DataFrame:
+    """Return peak memory and waits of steps on the pretend accelerator, formatted for display.
+
+    ``rows`` are those that ``python -m tests.pretend_steps`` records, ``limit`` in GiB. One row
+    that says *not run* where there are none.
+    """
+    if rows.empty:
+        return pd.DataFrame([{"recipe": "all", "peak, GiB": "not run"}])
+    columns = {
+        "recipe": rows["recipe"],
+        "negatives": rows["negatives"],
+        "pairs": rows["batch"],
+        "peak, GiB": rows["peak"].map("{:.2f}".format),
+        "before, GiB": rows["before"].map("{:.2f}".format),
+        f"at most {limit:.0f} GiB": ["yes" if peak <= limit else "no" for peak in rows["peak"]],
+        "waits": rows["waits"],
+        "what it waits for": rows["waits_for"],
+    }
+    return marked(pd.DataFrame(columns), "peak, GiB", rows["commit"])
 
 
 def scoring_caption(rows: pd.DataFrame) -> str:

@@ -195,7 +195,7 @@ def gpu_targets(recorded: pd.DataFrame) -> pd.DataFrame:
     """Return for each method whether scoring MSCOCO 5K on a GPU meets its target.
 
     Columns: ``method``, ``target`` and ``measured`` (seconds, TF32; *not run* without a record),
-    ``met``, ``machine``.
+    ``met``, ``missed by`` (the factor), ``machine``.
     """
     timings = recorded[(recorded["device"] == "cuda") & (recorded["precision"] == "tf32")]
     for name, value in COCO_5K.items():
@@ -206,14 +206,15 @@ def gpu_targets(recorded: pd.DataFrame) -> pd.DataFrame:
         of_method = timings[timings["method"] == name]
         row = {"method": name, "target": f"at most {target} s"}
         if of_method.empty:
-            rows.append(row | {"measured": "not run", "met": "", "machine": ""})
+            rows.append(row | {"measured": "not run", "met": "", "missed by": "", "machine": ""})
             commits.append(None)
             continue
         best = of_method.sort_values("ours").iloc[0]
         commits.append(best.get("commit"))
-        met = _yes(best["ours"] <= target)
         rows.append(
-            row | {"measured": f"{best['ours']:.2f} s", "met": met, "machine": best["machine"]}
+            row
+            | {"measured": f"{best['ours']:.2f} s", "met": _yes(best["ours"] <= target)}
+            | {"missed by": _missed(best["ours"], target), "machine": best["machine"]}
         )
     return marked(pd.DataFrame(rows), "measured", commits)
 
@@ -222,8 +223,8 @@ def training_targets(recorded: pd.DataFrame) -> pd.DataFrame:
     """Return for each method whether a training step on a GPU meets its time and memory targets.
 
     ``recorded`` are rows of `bench.record.training_rows`. Of several rows of a method the fastest
-    is used, for time and memory alike. Two rows per method, time then memory. Columns:
-    ``method``, ``target``, ``measured`` (*not run* without a record), ``met``, ``machine``.
+    is used, for time and memory alike. Two rows per method, time then memory. Columns as those of
+    `gpu_targets`.
     """
     timings = recorded[(recorded["device"] == "cuda") & (recorded["batch"] == PAIRS)]
     timings = timings[timings["negatives"] == "hardest"].sort_values("seconds", kind="stable")
@@ -242,10 +243,34 @@ def training_targets(recorded: pd.DataFrame) -> pd.DataFrame:
                     "target": f"at most {limit:.0f} {unit}",
                     "measured": "not run" if value is None else f"{value:.1f} {unit}",
                     "met": "" if value is None else _yes(value <= limit),
+                    "missed by": "" if value is None else _missed(value, limit),
                     "machine": machine,
                 }
             )
     return marked(pd.DataFrame(rows), "measured", commits)
+
+
+def _missed(value: float, limit: float) -> str:
+    return "" if value <= limit else f"{value / limit:.2f} x the target"
+
+
+def gpu_checks(recorded: pd.DataFrame) -> pd.DataFrame:
+    """Return whether a GPU gives a CPU's numbers: rows of `bench.record.check_rows`, for display.
+
+    One row that says *not run* where nothing is recorded.
+    """
+    if recorded.empty:
+        return pd.DataFrame([{"check": "all", "measured": "not run"}])
+    pairs = list(zip(recorded["measured"], recorded["limit"], strict=True))
+    columns = {
+        "check": recorded["check"],
+        "limit": [f"at most {limit:g}" for _, limit in pairs],
+        "measured": [f"{value:.3g}" for value, _ in pairs],
+        "met": [_yes(value <= limit) for value, limit in pairs],
+        "missed by": [_missed(value, limit) for value, limit in pairs],
+        "machine": recorded["machine"],
+    }
+    return marked(pd.DataFrame(columns), "measured", recorded["commit"])
 
 
 def memory_targets(scaling: pd.DataFrame) -> pd.DataFrame:

@@ -194,7 +194,17 @@ def _spread_options(command: argparse.ArgumentParser) -> None:
     _record_option(command)
 
 
+def _gpu_options(command: argparse.ArgumentParser) -> None:
+    add_device(command, "cuda")
+    _record_option(command)
+
+
 OTHERS = {
+    "gpu": (
+        "measure on a GPU, in at most eight minutes, what the book has not yet measured there",
+        _gpu_options,
+        "itm bench gpu --record",
+    ),
     "loading": (
         "measure time and memory of loading a large training split",
         _loading_options,
@@ -368,5 +378,4 @@ def _spread(options: argparse.Namespace) -> int:
 
 
 def _other(options: argparse.Namespace) -> int:
-    import_module(f"itm_book.bench.{options.part}").measure(options)
-    return 0
+    return import_module(f"itm_book.bench.{options.part}").measure(options) or 0

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from itm_book.commands.grid import add_profile
 from itm_core import option_types
 from itm_core.command_parser import Commands, add_command, add_device
+from itm_core.evaluation.recalls import NORMALISATIONS
 
 
 def add(commands: Commands) -> None:
@@ -22,6 +23,7 @@ def add(commands: Commands) -> None:
         score,
         "itm score data/models/scan-t2i data/flickr8k-regions",
         "itm score RUN OTHER_RUN data/f30k_precomp --split dev --shards 4",
+        "itm score RUN data/f30k_precomp --normalise querybank",
         group="train and evaluate",
     )
     command.add_argument(
@@ -71,6 +73,12 @@ def add(commands: Commands) -> None:
         help="keep the best K, not the full matrix",
     )
     command.add_argument(
+        "--normalise",
+        choices=NORMALISATIONS,
+        help="also print the numbers of scores that are normalised against hubs; the querybank "
+        "is of training queries, the others use all test queries together",
+    )
+    command.add_argument(
         "--workers",
         type=option_types.workers,
         metavar="N",
@@ -82,11 +90,12 @@ def add(commands: Commands) -> None:
 
 def score(options: argparse.Namespace) -> int:
     """Score, print the metrics and the folder; return 1 when a shard failed."""
-    from itm_book.batch import score_job
+    from itm_book.batch import normalised_scores, score_job
     from itm_book.checkpoints.imported_runs import load_members
     from itm_core.evaluation import retrieval
     from itm_core.files import read_json
 
+    normalised_scores.refuse_parts(options.normalise, options.top, options.folds)
     members = load_members(options.folders, dataset=options.dataset, vocabulary=options.vocabulary)
     for run in members:
         run.matcher()  # damaged weights are refused before anything is written
@@ -116,6 +125,9 @@ def score(options: argparse.Namespace) -> int:
             f"means over {options.folds} folds:\n{paper_row(score_job.folded(job, options.folds))}"
         )
     print(f"scores: {job.out / (score_job.LISTS if job.top else score_job.SCORES)}")
+    if options.normalise:
+        metrics, place = normalised_scores.normalise(job, options.normalise)
+        print(f"{normalised_scores.text(metrics)}\n{paper_row(metrics)}\nscores: {place}")
     return 0
 
 

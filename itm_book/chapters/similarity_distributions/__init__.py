@@ -1,4 +1,4 @@
-"""The page "Similarity distributions": margins, types of errors, and joint failures of methods."""
+"""The page "Similarity distributions": margins, types of errors, joint failures, and hubs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from itm_book.chapters.similarity_distributions.figures import (
     margin_ridges,
     score_ridges,
     stacked_bars,
+)
+from itm_book.chapters.similarity_distributions.hubs import (
+    hub_effects,
+    hub_figure,
+    hub_summary,
+    hub_table,
 )
 from itm_book.chapters.similarity_distributions.measures import (
     ensemble_gains,
@@ -44,6 +50,10 @@ __all__ = [
     "failures",
     "finding",
     "hardest_captions",
+    "hub_effects",
+    "hub_figure",
+    "hub_summary",
+    "hub_table",
     "joint_failure_table",
     "joint_failures",
     "kappa_heatmap",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from itm_book.bench import record
 from itm_book.chapters import benchmarks
 from itm_book.tables.notes import note_of
 from itm_core.evaluation.scoring import score_matrix
@@ -85,7 +87,7 @@ def test_a_training_step_is_met_missed_or_not_run() -> None:
         step(recipe="scan-t2i-mean-f30k", negatives="all"),
     ]
     found = benchmarks.training_targets(pd.DataFrame(rows))
-    assert found.columns.tolist() == ["method", "target", "measured", "met", "machine"]
+    assert found.columns.tolist() == ["method", "target", "measured", "met", "missed by", "machine"]
     assert found["method"].tolist() == [
         *("SCAN t2i", "SCAN t2i", "RCAR-2 t2i", "RCAR-2 t2i", "SGR", "SGR"),
     ]
@@ -93,8 +95,36 @@ def test_a_training_step_is_met_missed_or_not_run() -> None:
         *("not run", "not run", "41.0 ms a step", "20.0 GiB", "20.0 ms a step", "25.0 GiB"),
     ]
     assert found["met"].tolist() == ["", "", "no", "yes", "yes", "no"]
+    assert found["missed by"].tolist() == ["", "", "1.02 x the target", "", "", "1.04 x the target"]
     assert found["machine"].tolist()[1:3] == ["", "a card (tf32)"]
     assert found["target"].tolist()[:2] == ["at most 15 ms a step", "at most 24 GiB"]
+
+
+def test_checks_of_a_gpu_are_met_missed_or_not_run() -> None:
+    empty = benchmarks.gpu_checks(record.read_any("gpu", Path("nowhere")))
+    assert empty["measured"].tolist() == ["not run"]
+    rows = [{"check": name, "measured": value, "limit": 2.0} for name, value in CHECKS.items()]
+    setup = {"device": "cuda", "machine": "a card", "commit": "c0082a58b567"}
+    found = benchmarks.gpu_checks(pd.DataFrame([row | setup for row in rows]))
+    assert found["met"].tolist() == ["yes", "no", "no"]
+    assert found["missed by"].tolist() == ["", "1.50 x the target", "nan x the target"]
+
+
+CHECKS = {"fine": 2.0, "too large": 3.0, "no number": float("nan")}
+
+
+def test_a_step_on_the_pretend_accelerator_has_its_peak_and_its_waits() -> None:
+    known = {"negatives": "all", "batch": 128, "precision": "float32", "before": 0.14, "waits": 6}
+    rows = [
+        known | {"recipe": name, "peak": peak, "waits_for": "nonzero 1", "commit": "c0082a58b567"}
+        for name, peak in (("scan", 0.75), ("large", 24.5))
+    ]
+    empty = record.readable_steps(record.read_any("steps", Path("nowhere")), benchmarks.GIB)
+    assert empty["peak, GiB"].tolist() == ["not run"]
+    found = record.readable_steps(pd.DataFrame(rows), benchmarks.GIB)
+    assert found["peak, GiB"].tolist() == ["0.75", "24.50"]
+    assert found["at most 24 GiB"].tolist() == ["yes", "no"]
+    assert found["waits"].tolist() == [6, 6]
 
 
 def test_memory_is_that_of_the_largest_gallery() -> None:
