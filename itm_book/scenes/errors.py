@@ -20,7 +20,7 @@ NO_RELATIONS: dict[str, Any] = {"relation": None, "between": False, "place": Non
 ERROR_TYPES = (
     "none: the caption is true",
     "relation or place",
-    "count, ground, or several",
+    "count, background or several",
     "attribute binding",
     "attributes: shapes match",
     "shapes: colours match",
@@ -34,7 +34,7 @@ def pair_error_types(
     """Return the type of mismatch of each pair of an image and a caption, one of `ERROR_TYPES`.
 
     The first of these that applies: the caption is true of the image; only relation or place are
-    wrong; only the count, the ground, or several of these are wrong; every attribute word is true
+    wrong; only the count, the background, or several of these are wrong; every attribute word is true
     of some object, but the attributes are bound to other objects (a red ball and a blue box for a
     blue ball); objects of the same shapes are there; objects of the same colours are there; none
     of these. None for a split that is not of Scenes.
