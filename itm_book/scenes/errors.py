@@ -34,10 +34,10 @@ def pair_error_types(
     """Return the type of mismatch of each pair of an image and a caption, one of `ERROR_TYPES`.
 
     The first of these that applies: the caption is true of the image; only relation or place are
-    wrong; only the count, the background, or several of these are wrong; every attribute word is true
-    of some object, but the attributes are bound to other objects (a red ball and a blue box for a
-    blue ball); objects of the same shapes are there; objects of the same colours are there; none
-    of these. None for a split that is not of Scenes.
+    wrong; only the count, the background, or several of these are wrong; every attribute word is
+    true of some object, but the attributes are bound to other objects (a red ball and a blue box
+    for a blue ball); objects of the same shapes are there; objects of the same colours are there;
+    none of these. None for a split that is not of Scenes.
     """
     scenes, caption_meanings = split.objects(), meanings(split)
     if scenes is None or caption_meanings is None:
