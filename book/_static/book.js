@@ -357,4 +357,7 @@ document.addEventListener("DOMContentLoaded", () => {
   showNotes();
   unfoldTarget();
   window.addEventListener("hashchange", unfoldTarget);
+  window.addEventListener("beforeprint", () => { // what was not scrolled to is on paper, too
+    for (const image of document.querySelectorAll("img[loading=lazy]")) image.loading = "eager";
+  });
 });

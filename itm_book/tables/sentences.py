@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
-from itm_book.tables import claims
 from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts
 from itm_book.tables.labels import (
     AGAINST,
@@ -23,15 +22,17 @@ from itm_book.tables.labels import (
     MIXED,
     NONE_FOUND,
     UNTESTABLE,
-    VERDICTS,
 )
-from itm_book.tables.verdicts import Judgement
+from itm_book.tables.verdicts import NOT_RUN, ONE_SEED, TIMING, Judgement
 
 VERBS = {  # of one claim, and of several
     HOLDS: ("holds", "hold"),
     MIXED: ("is mixed", "are mixed"),
     NONE_FOUND: ("shows no effect", "show no effect"),
     AGAINST: ("goes against the paper", "go against the paper"),
+    ONE_SEED: ("has one seed", "have one seed"),
+    NOT_RUN: ("is not run yet", "are not run yet"),
+    TIMING: ("is a timing", "are timings"),
     UNTESTABLE: ("cannot be tested", "cannot be tested"),
 }
 EXPECTED, UNEXPECTED = "yes", "no"  # how the cells of ``as expected`` begin
@@ -98,13 +99,23 @@ def best(table: pd.DataFrame, of: str = "variants") -> str:
 
 
 def by_verdict(rows: Sequence[Verdicts]) -> str:
-    """Return how many claims have which verdict on each dataset, in words."""
+    """Return how many claims have which verdict on each dataset, in words.
+
+    Of those without a verdict, also why.
+    """
     parts = []
     for name in (SCENES, PHOTOGRAPHS):
-        seen = Counter(row.on[name].verdict for row in rows)
-        counts = [f"{seen[v]} {VERBS[v][seen[v] > 1]}" for v in VERDICTS if seen[v]]
+        seen = Counter(_state(row.on[name]) for row in rows)
+        counts = [f"{seen[v]} {verbs[seen[v] > 1]}" for v, verbs in VERBS.items() if seen[v]]
         parts.append(f"on {name} {', '.join(counts)}")
     return "; ".join(parts)
+
+
+def _state(judged: Judgement) -> str:
+    """Return the verdict, or why there is none: a key of `VERBS`."""
+    if judged.verdict != UNTESTABLE:
+        return judged.verdict
+    return next((why for why in (ONE_SEED, NOT_RUN, TIMING) if why in judged.label), UNTESTABLE)
 
 
 def headline(rows: Sequence[Verdicts], number: int) -> str:
@@ -132,21 +143,26 @@ def words(judged: Judgement) -> str:
 
     >>> words(Judgement(verdict="no effect found", label="no effect found", evidence="", seeds="3",
     ...                 detectable="49 to 51"))
-    'no effect found (3 seeds would have shown a gain of 49 to 51)'
+    'no effect found (3 seeds would have shown a gain of 49 to 51 rSum)'
     """
     if judged.verdict != NONE_FOUND or not judged.detectable:
         return judged.label
-    return f"{judged.label} ({judged.seeds} seeds would have shown a gain of {judged.detectable})"
+    if judged.detectable.startswith("more than"):
+        return f"{judged.label} ({judged.seeds} seeds are too few to show any gain)"
+    shown = f"{judged.detectable} {judged.unit}"
+    return f"{judged.label} ({judged.seeds} seeds would have shown a gain of {shown})"
 
 
 def median_gain(row: Verdicts) -> str:
-    """Return the median gain of a claim's rows, on photographs if they are recorded there."""
-    unit = "rSum" if row.claim.measure == claims.GAIN else "points"
-    for name in (PHOTOGRAPHS, SCENES):
-        if gains := row.on[name].gains:
-            rows = f", {len(gains)} rows" if len(gains) > 1 else ""
-            return f"{np.median(gains):+.1f} {unit} ({name}{rows})"
-    return ""
+    """Return the median gain of a claim's rows on each dataset that has some."""
+    shown = []
+    for name, judged in row.on.items():
+        if judged.gains:
+            rows = f", {len(judged.gains)} rows" if len(judged.gains) > 1 else ""
+            seeds = f", {ONE_SEED}" if ONE_SEED in judged.label else ""
+            gain = f"{np.median(judged.gains):+.1f} {judged.unit}"
+            shown.append(f"{gain} ({name}{rows}{seeds})")
+    return "; ".join(shown)
 
 
 # --- made here against recorded ----------------------------------------------------------------

@@ -7,6 +7,7 @@ Page: the chapters on RCAR, CHAN and the constraints; "How sure" in the chapter 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,9 @@ from itm_core.evaluation import statistics
 
 NOISE = 1.25  # timings of a shared machine vary by less than this factor without a cause
 NOT_RUN, NOT_MEASURED = "not run here", "not measured on the same seeds"
-MAX_RSUM = 600  # no gain is larger
+ONE_SEED, TIMING = "one seed", "a timing"
+RSUM, POINTS = "rSum", "points"
+LARGEST = {RSUM: 600, POINTS: 100}  # no gain is larger, in either unit
 SEEN = {GAIN: "helps", LOSS: "hurts", NO_EFFECT: "no effect found on"}  # before names of rows
 
 Row = Mapping[Hashable, Any]
@@ -40,6 +43,7 @@ class Judgement:
         seeds: of the tested rows, as text; empty where there is none.
         detectable: the smallest true gain that these seeds would have shown in 8 of 10 cases, as
             text; empty with one seed, whose spread is unknown.
+        unit: of gains and ``detectable``.
         uncommitted: whether a number was made by uncommitted code.
     """
 
@@ -49,6 +53,7 @@ class Judgement:
     gains: tuple[float, ...] = ()
     seeds: str = ""
     detectable: str = ""
+    unit: str = RSUM
     uncommitted: bool = False
 
     def cells(self, subject: str = "") -> dict[str, str]:
@@ -71,7 +76,9 @@ def untested(why: str, label: str = UNTESTABLE) -> Judgement:
     return Judgement(verdict=UNTESTABLE, label=label, evidence=why)
 
 
-def judge(tested: pd.DataFrame, missing: Sequence[str] = (), *, of: str = "gain") -> Judgement:
+def judge(
+    tested: pd.DataFrame, missing: Sequence[str] = (), *, of: str = "gain", unit: str = RSUM
+) -> Judgement:
     """Return the verdict on the claim that every tested row gains.
 
     The verdict is `labels.verdict` of p values corrected by Holm's method for the number of
@@ -82,6 +89,7 @@ def judge(tested: pd.DataFrame, missing: Sequence[str] = (), *, of: str = "gain"
         tested: rows of `comparison.gains` or `attention_table.gains`.
         missing: names of rows that were not run.
         of: the measure: ``gain``, ``words``, ``words_precision``, ... Rows without it are left out.
+        unit: of the measure, a key of `LARGEST`.
     """
     not_run = [f"{NOT_RUN}: {' · '.join(missing)}"] if missing else []
     compared = len(tested)
@@ -106,7 +114,8 @@ def judge(tested: pd.DataFrame, missing: Sequence[str] = (), *, of: str = "gain"
         evidence="; ".join(evidence + not_run),
         gains=tuple(float(value) for value in gained),
         seeds=_range([row["seeds"] for row in records]),
-        detectable=_range(powers, ".1f") if powers else "",
+        detectable=_range(powers, ".1f", LARGEST[unit]) if powers else "",
+        unit=unit,
         uncommitted=_made(tested),
     )
 
@@ -136,7 +145,7 @@ def _detailed(verdict: str, effects: Mapping[str, str]) -> str:
     'holds, 1 not testable'
     """
     if verdict == UNTESTABLE:
-        return f"{verdict} (one seed)"
+        return f"{verdict} ({ONE_SEED})"
     untestable = list(effects.values()).count(UNTESTABLE)
     if verdict == MIXED:
         named = {effect: [r for r, seen in effects.items() if seen == effect] for effect in SEEN}
@@ -158,15 +167,16 @@ def _detectable(row: Row, of: str, tests: int) -> float:
     return float(row[_column(of, "detectable")]) * corrected / single
 
 
-def _range(values: Sequence[float], form: str = ".0f") -> str:
-    """Return the smallest and the largest number as text, or one if both give the same text."""
-    low, high = (_capped(value, form) for value in (min(values), max(values)))
+def _range(values: Sequence[float], form: str = ".0f", largest: float = math.inf) -> str:
+    """Return the smallest and the largest number as text, or one if both give the same text.
+
+    Of a number above ``largest`` the text says that.
+    """
+    low, high = (
+        f"more than {largest:g}" if value > largest else format(value, form)
+        for value in (min(values), max(values))
+    )
     return low if low == high else f"{low} to {high}"
-
-
-def _capped(value: float, form: str) -> str:
-    """Return a number as text, or that it is larger than rSum can be."""
-    return f"more than {MAX_RSUM}" if value > MAX_RSUM else format(value, form)
 
 
 def _evidence(row: Row, of: str, effect: str, p: float) -> str:

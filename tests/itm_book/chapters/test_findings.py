@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -48,21 +49,35 @@ def test_every_claim_has_a_line_with_the_verdicts_of_the_records(found: Found) -
         assert f'href="{findings.PAGES[row.paper]}.html"' in line
 
 
-def test_the_median_is_of_photographs_where_they_are_recorded() -> None:
-    assert sentences.median_gain(judged(NONE, GAINED)) == "+3.0 rSum (photographs, 3 rows)"
+ONCE = Judgement(
+    verdict="not testable", label="not testable (one seed)", evidence="", gains=(4.0,), seeds="1"
+)
+
+
+def test_the_median_is_of_each_dataset_with_a_recorded_row() -> None:
+    both = sentences.median_gain(judged(NONE, GAINED))
+    assert both == "+1.0 rSum (Scenes); +3.0 rSum (photographs, 3 rows)"
+    assert sentences.median_gain(judged(NONE, ONCE)).endswith("+4.0 rSum (photographs, one seed)")
     missing = verdicts.untested("not run")
-    assert sentences.median_gain(judged(NONE, missing)) == "+1.0 rSum (Scenes)"
-    assert sentences.median_gain(judged(NONE, missing, "f1")) == "+1.0 points (Scenes)"
+    of_attention = replace(NONE, unit=verdicts.POINTS)
+    assert sentences.median_gain(judged(of_attention, missing)) == "+1.0 points (Scenes)"
     assert sentences.median_gain(judged(missing, missing)) == ""
 
 
-def test_claims_are_counted_by_verdict() -> None:
-    rows = [judged(GAINED, NONE), judged(NONE, NONE), judged(GAINED, verdicts.untested("no run"))]
+def test_claims_are_counted_by_verdict_and_those_without_by_the_reason() -> None:
+    reasons = [verdicts.untested("", verdicts.NOT_RUN), verdicts.untested("", verdicts.TIMING)]
+    rows = [judged(GAINED, NONE), judged(NONE, ONCE), judged(GAINED, verdicts.untested("no run"))]
+    rows += [judged(NONE, reason) for reason in reasons]
     found = Found(verdicts=rows, status="", order={}, budgets={})
     assert text_of(findings.finding(found).data) == (
-        "Finding: of 3 claims, on Scenes 2 hold, 1 shows no effect; "
-        "on photographs 2 show no effect, 1 cannot be tested."
+        "Finding: of 5 claims, on Scenes 2 hold, 3 show no effect; on photographs 1 shows no "
+        "effect, 1 has one seed, 1 is not run yet, 1 is a timing, 1 cannot be tested."
     )
+
+
+def test_seeds_that_can_show_nothing_are_called_too_few() -> None:
+    judgement = replace(NONE, seeds="2", detectable="more than 600")
+    assert sentences.words(judgement).endswith("(2 seeds are too few to show any gain)")
 
 
 def test_the_cover_has_five_lines_of_the_records(found: Found) -> None:

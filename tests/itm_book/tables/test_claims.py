@@ -110,7 +110,8 @@ def test_on_photographs_the_verdict_is_that_of_peoples_boxes() -> None:
     photographs = World(name=PHOTOGRAPHS, rows=rows, boxes=lines)
     row = verdict("CHAN", 3, world(SCENES, rows), photographs)
     gained = people_boxes_gains.gains(lines, "precision")
-    assert row.on[PHOTOGRAPHS] == verdicts.judge(gained, ["CHAN, mean", "CHAN, LSE / lambda"])
+    missing = ["CHAN, mean", "CHAN, LSE / lambda"]
+    assert row.on[PHOTOGRAPHS] == verdicts.judge(gained, missing, unit=verdicts.POINTS)
     assert row.on[PHOTOGRAPHS].verdict == labels.AGAINST  # drawn around .45 and .7
     assert row.on[SCENES].verdict == labels.HOLDS
     assert row.differ

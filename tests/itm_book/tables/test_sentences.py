@@ -26,9 +26,9 @@ def test_a_headline_has_both_verdicts_the_median_and_all_claims() -> None:
     rows = [claim(1, HOLDS, NONE), claim(2, NONE, verdicts.untested("no run"))]
     assert sentences.headline(rows, 2) == (
         "the verdict on the main claim, that a &lt; b (ours), is on Scenes <em>no effect found "
-        "(3 seeds would have shown a gain of 9)</em>; on photographs <em>not testable</em>; the "
-        "median gain is +1.0 rSum (Scenes). Of all 2 claims, on Scenes 1 holds, 1 shows no effect; "
-        "on photographs 1 shows no effect, 1 cannot be tested"
+        "(3 seeds would have shown a gain of 9 rSum)</em>; on photographs <em>not testable</em>; "
+        "the median gain is +1.0 rSum (Scenes). Of all 2 claims, on Scenes 1 holds, 1 shows no "
+        "effect; on photographs 1 shows no effect, 1 cannot be tested"
     )
 
 
