@@ -32,8 +32,10 @@ FONTS = re.compile(r'\s*<link\b[^>]*\sas="font"[^>]*>')
 LISTINGS = "_modules"  # the folder of the pages with the code of each module
 # Half of the elements in a listing colour names, operators and numbers: those stay without one.
 PLAIN_CODE = re.compile(
-    r'<span class="(?:n|o|p|w|nn|nb|bp|fm|vm|nd|si|mi|mf|ow|kc)">([^<]*)</span>'
+    r'<span class="(?:n|o|p|w|nn|nb|bp|fm|vm|nd|si|mi|mf|ow|kc|kn|sa)">([^<]*)</span>'
 )
+DOCSTRINGS = Path("book", "code")  # the folder of the pages of a package's docstrings
+UNBROKEN_NAME = re.compile(r'<span class="pre">([^<]*)</span>')  # names may break there
 UNBROKEN = re.compile(r"(<pre\b.*?</pre>|<script\b.*?</script>)", re.DOTALL)
 # Markup of Sphinx and its themes that a screen reader reads wrongly.
 REPAIRS = {
@@ -67,6 +69,8 @@ def finish(html: Path, title: str) -> None:
         text = finished(text, sizes, title, search=is_search)
         if path.is_relative_to(html / LISTINGS):
             text = without_indents(text)
+        elif path.is_relative_to(html / DOCSTRINGS):
+            text = UNBROKEN_NAME.sub(r"\1", text)
         path.write_text(text, encoding="utf-8")
     _write_index(html, title)
     _cut_styles(html, pages)
