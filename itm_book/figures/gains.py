@@ -148,7 +148,8 @@ def cost(table: pd.DataFrame, *, against: str = "minutes", unit: str) -> Figure:
             _key(axes, names)
             names = [str(number) for number in range(1, len(rows) + 1)]
         dots = [Dot(row[against], row["rsum"], n) for row, n in zip(rows, names, strict=True)]
-        label_dots(axes, dots)
+        bars = [(row[against], row["rsum_low"], row["rsum_high"]) for row in rows]
+        label_dots(axes, dots, bars=bars)
         return finished(figure)
 
 
