@@ -84,7 +84,7 @@ def _log2_ticks(low: float, high: float) -> list[float]:
     powers = np.arange(np.ceil(low), np.floor(high) + 1)
     if len(powers) >= 3:
         return list(powers)
-    values = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(2.0**low, 2.0**high)
+    values = np.asarray(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(2.0**low, 2.0**high))
     places = np.log2(values[values > 0])
     return list(places[(places >= low) & (places <= high)])
 
