@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pandas as pd
 import seaborn as sns
+from IPython.display import Markdown
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,16 +17,21 @@ from itm_book.figures.style import ACCENT, FAINT, INK, colour_of, finished, styl
 
 COLLAPSED = "#d55e00"
 ROOM = 0.15  # of the range of the gains, above and below them
-LEAST_REACH = 5.0  # in rSum, of an axis without a gain
+LEAST_REACH = 5.0  # in rSum, of an axis with small gains
+MIN_BUDGETS = 2  # of a curve
+MIN_DOTS = 3  # of a scatter plot
 
 
-def gain_curves(table: pd.DataFrame, collapsed: set[str], *, title: str) -> Figure:
+def gain_curves(table: pd.DataFrame, collapsed: set[str], *, title: str) -> Figure | Markdown:
     """Return the gain of one comparison against each setting, a panel for each.
 
     ``table`` is of `budget.gains_by_setting`; ``collapsed`` are folders of runs. A dot is a seed,
     a cross one of which a side collapsed; the line joins means over seeds. The bar is the 95 %
-    interval over seeds, cut at the axis limits, which the seeds set. A ring is the middle budget.
+    interval over seeds. A ring is the middle budget. With fewer than `MIN_BUDGETS` budgets, a
+    sentence with their gains.
     """
+    if _budgets(table) < MIN_BUDGETS:
+        return _in_words(table, f"a curve needs {MIN_BUDGETS}")
     settings = list(dict.fromkeys(table["setting"]))
     low, high = _limits(table)
     with styled():
@@ -49,10 +55,34 @@ def gain_curves(table: pd.DataFrame, collapsed: set[str], *, title: str) -> Figu
 
 
 def _limits(table: pd.DataFrame) -> tuple[float, float]:
+    """Return limits of the gains: every seed, every interval and zero are inside."""
     values = [value for row in table["differences"] for value in row]
+    values += [end for side in ("seeds_low", "seeds_high") for end in table[side].dropna()]
     low, high = min([*values, -LEAST_REACH]), max([*values, LEAST_REACH])
     room = ROOM * (high - low)
     return low - room, high + room
+
+
+def _budgets(table: pd.DataFrame) -> int:
+    """Return how many budgets were run; the middle one, once for each setting, counts once."""
+    return int(table.loc[table["seeds"] > 0, "name"].nunique())
+
+
+def _in_words(table: pd.DataFrame, needed: str) -> Markdown:
+    """Return the recorded gains as a sentence that stands for a figure."""
+    done = table[table["seeds"] > 0].drop_duplicates("name")
+    gains = []
+    for row in done.to_dict("records"):
+        interval = "one seed, no interval"
+        if row["seeds"] > 1:
+            low, high = row["seeds_low"], row["seeds_high"]
+            interval = f"95 % interval over {row['seeds']} seeds {low:+.1f} to {high:+.1f}"
+        budget = "the middle budget" if row["middle"] else f"{row['setting']} {row['value']:g}"
+        gains.append(
+            f"{row['comparison']} at {budget}: {row['gain']:+.1f} rSum "
+            f"({interval}; {row['effect']})"
+        )
+    return Markdown(f"{'; '.join(gains) or 'No budget is recorded yet'}. No chart: {needed}.")
 
 
 def _gain_panel(axes: Axes, part: pd.DataFrame, collapsed: set[str]) -> None:
@@ -110,13 +140,17 @@ def pinned_losses(runs: pd.DataFrame, *, title: str) -> Figure:
         return finished(figure)
 
 
-def gain_against_host(table: pd.DataFrame, *, title: str) -> Figure:
+def gain_against_host(table: pd.DataFrame, *, title: str) -> Figure | Markdown:
     """Return the gain of every budget against the rSum of its host, a panel per comparison.
 
     ``table`` is of `budget.gains_by_setting`; budgets are means over their seeds. Labels say
-    what differs from the middle budget, a ring.
+    what differs from the middle budget, a ring. A comparison with fewer than `MIN_DOTS` budgets
+    is left out; if all are, a sentence has their gains.
     """
-    titles = list(dict.fromkeys(table["comparison"]))
+    parts = table.groupby("comparison", sort=False)
+    titles = [str(name) for name, part in parts if _budgets(part) >= MIN_DOTS]
+    if not titles:
+        return _in_words(table, f"a dot is a budget, and a comparison needs {MIN_DOTS}")
     with styled():
         figure, panels = plt.subplots(1, len(titles), figsize=(8.2, 4.4), squeeze=False)
         labelled: list[tuple[Axes, list[Dot]]] = []
@@ -136,8 +170,6 @@ def gain_against_host(table: pd.DataFrame, *, title: str) -> Figure:
             axes.set(xlabel="rSum of the host", title=comparison)
             axes.grid(color=FAINT, alpha=0.2)
             axes.margins(x=0.2, y=0.15)
-            if part.empty:
-                axes.text(0.5, 0.6, "not run", ha="center", color=FAINT, transform=axes.transAxes)
         panels[0, 0].set_ylabel("gain in rSum")
         figure.suptitle(title, fontsize=11, fontweight="bold")
         for axes, dots in labelled:

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MultipleLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from itm_book.figures.style import FAINT, INK, finished, styled
 
@@ -31,7 +31,7 @@ def ridges(
     """Return a ridge for every row: the densities of its named arrays of values.
 
     Every row is scaled to the same height, so heights are not comparable between rows. Short
-    lines are medians. NaN values are left out.
+    lines are medians. NaN values are left out. The axis covers at least 99.8 % of each array.
 
     Args:
         rows: values by row and name.
@@ -39,7 +39,8 @@ def ridges(
         colours: by name.
         mark: draws a vertical line at this value; in rows with one name, the density below it is
             filled in `BELOW`.
-        log2: logarithmic x axis for positive values, with ticks at powers of two.
+        log2: logarithmic x axis for positive values, with ticks at powers of two where three of
+            them are in the range, else at round values.
     """
     with styled():
         figure, axes = plt.subplots(figsize=(8.2, 1.3 + 0.5 * len(rows)))
@@ -55,9 +56,8 @@ def ridges(
         if line is not None:
             axes.axvline(line, color=INK, lw=0.8, ls=":")
         if log2:
-            wide = edges[-1] - edges[0] > 1.06 * 1.5
-            axes.xaxis.set_major_locator(MultipleLocator(1 if wide else 0.25))
-            axes.xaxis.set_major_formatter(lambda value, _: f"{2.0**value:.2g}")
+            axes.xaxis.set_major_locator(FixedLocator(_log2_ticks(edges[0], edges[-1])))
+            axes.xaxis.set_major_formatter(lambda value, _: f"{2.0**value:.4g}")
         axes.set_yticks(range(len(rows)), list(rows), fontsize=9)
         axes.set_ylim(len(rows) - 0.8, -1.0)
         axes.tick_params(axis="y", length=0)
@@ -69,11 +69,24 @@ def ridges(
 
 
 def _bin_edges(arrays: list[np.ndarray]) -> np.ndarray:
-    """Return common bin edges from the 0.1 % to the 99.9 % percentile, with a margin of 3 %."""
-    values = np.concatenate(arrays)
-    low, high = np.percentile(values, [0.1, 99.9]) if len(values) else (0.0, 1.0)
+    """Return common bin edges over the middle 99.8 % of every array, with a margin of 3 %.
+
+    Percentiles of all values together would cut the tail of the widest array.
+    """
+    ends = [np.percentile(values, [0.1, 99.9]) for values in arrays if len(values)]
+    low, high = (min(a for a, _ in ends), max(b for _, b in ends)) if ends else (0.0, 1.0)
     pad = 0.03 * ((high - low) or 1.0)
     return np.linspace(low - pad, high + pad, BINS + 1)
+
+
+def _log2_ticks(low: float, high: float) -> list[float]:
+    """Return the places of ticks between two logarithms to base two, see `ridges`."""
+    powers = np.arange(np.ceil(low), np.floor(high) + 1)
+    if len(powers) >= 3:
+        return list(powers)
+    values = np.asarray(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(2.0**low, 2.0**high))
+    places = np.log2(values[values > 0])
+    return list(places[(places >= low) & (places <= high)])
 
 
 def _ridge(

@@ -15,7 +15,10 @@ from matplotlib.transforms import Bbox
 
 from itm_book.figures.style import FAINT, INK
 
+Bar = tuple[float, float, float]  # x, lower and upper end of a vertical line of the chart
+
 DOT = 3.5  # points from the centre of a dot to its edge
+HALF_BAR = 1.5  # points from the middle of a bar that are kept free
 REACHES = (6, 14, 24, 36, 50)  # points from a dot to its label, the nearest first
 SIDES = ((1, 0.6), (-1, 0.6), (1, -0.6), (-1, -0.6), (0, 1), (0, -1), (1, 0), (-1, 0))
 
@@ -28,11 +31,14 @@ class Dot(NamedTuple):
     label: str
 
 
-def label_dots(axes: Axes, dots: Sequence[Dot], *, size: float = 8.5) -> None:
-    """Write the label of each dot beside it, where it covers no dot, no other label, no edge.
+def label_dots(
+    axes: Axes, dots: Sequence[Dot], *, bars: Sequence[Bar] = (), size: float = 8.5
+) -> None:
+    """Write the label of each dot beside it, where it covers no dot, bar, other label or edge.
 
-    Where there is no such place near a dot, the label is further away, with a line to its dot.
-    Labels are placed in the order of ``dots``. The layout of the figure is final afterwards.
+    ``bars`` are vertical lines in the coordinates of the data, such as intervals. Where there is
+    no such place near a dot, the label is further away, with a line to its dot. Labels are placed
+    in the order of ``dots``. The layout of the figure is final afterwards.
     """
     figure = axes.figure
     assert isinstance(figure, Figure)  # no part of a larger one
@@ -42,6 +48,9 @@ def label_dots(axes: Axes, dots: Sequence[Dot], *, size: float = 8.5) -> None:
     points = np.array([(dot.x, dot.y) for dot in dots]).reshape(-1, 2)
     centres = axes.transData.transform(points)
     taken = [_around(x, y, DOT * pixels, DOT * pixels) for x, y in centres]
+    for across, low, high in bars:
+        (x, bottom), (_, top) = axes.transData.transform([(across, low), (across, high)])
+        taken.append(_around(x, (bottom + top) / 2, HALF_BAR * pixels, (top - bottom) / 2))
     for dot, (x, y) in zip(dots, centres, strict=True):
         text = axes.annotate(
             dot.label, (dot.x, dot.y), xytext=(0, 0), textcoords="offset points",
@@ -58,7 +67,7 @@ def label_dots(axes: Axes, dots: Sequence[Dot], *, size: float = 8.5) -> None:
         if reach > REACHES[0]:
             axes.annotate(
                 "", (dot.x, dot.y), xytext=(dx / pixels, dy / pixels), textcoords="offset points",
-                arrowprops={"arrowstyle": "-", "lw": 0.6, "color": FAINT, "shrinkA": 6}, zorder=0,
+                arrowprops={"arrowstyle": "-", "lw": 0.8, "color": FAINT, "shrinkA": 6}, zorder=0,
             )  # fmt: skip
 
 

@@ -27,19 +27,35 @@ from itm_book.tables.labels import GAIN, LOSS, NO_EFFECT, UNTESTABLE
 
 STRONG, PALE = 1.0, 0.35
 PALER = 1.5  # the strongest colour stands for a gain that is larger by this: numbers are dark
+CONTINUES = "arrowhead: the interval continues"
 NAMED = 12  # dots of a chart that have their names beside them
 OPACITY = {GAIN: STRONG, LOSS: STRONG, NO_EFFECT: PALE, UNTESTABLE: PALE}
 
 
-def gains(table: pd.DataFrame, *, title: str, unit: str = "gain in rSum over the host") -> Figure:
+def gains(
+    table: pd.DataFrame,
+    *,
+    title: str,
+    unit: str = "gain in rSum over the host",
+    named_hosts: bool = False,
+) -> Figure:
     """Return a bar and two 95 % intervals, over images and over seeds, for every gain.
 
-    Columns are those of `comparison.gains`; a name that occurs twice is shown with its host. Pale
-    bars are not significant. Intervals over two or
-    three seeds are wide and are cut at the axis limits, which bars and image intervals set.
+    Columns are those of `comparison.gains`. Pale bars are not significant. Bars and image
+    intervals set the axis limits. Intervals over two or three seeds are wide: an arrowhead at the
+    limit says that one continues. A row with one seed has none.
+
+    Args:
+        table: a row for each gain.
+        title: title of the axes.
+        unit: label of the x axis.
+        named_hosts: every label says over which row the gain is, as it also does where a name
+            occurs twice; for tables whose rows have hosts that their names do not tell.
     """
     with styled():
-        figure, axes = plt.subplots(figsize=(8.2, 1.1 + 0.32 * len(table)))
+        labels = _gain_labels(table, named_hosts=named_hosts)
+        lines = sum(1.3 if "\n" in label else 1.0 for label in labels)
+        figure, axes = plt.subplots(figsize=(8.2, 1.1 + 0.32 * lines))
         groups = list(dict.fromkeys(table["group"]))
         for place, row in enumerate(table.to_dict("records")):
             colour = colour_of_row(row, groups)
@@ -51,14 +67,31 @@ def gains(table: pd.DataFrame, *, title: str, unit: str = "gain in rSum over the
         low, high = min(table["low"].min(), 0.0), max(table["high"].max(), 0.0)
         room = 0.25 * (high - low)
         axes.set_xlim(low - room, high + room)
-        twice = table["name"].duplicated(keep=False)
-        names = table["name"].where(~twice, table["name"] + "\nover " + table["host"])
-        axes.set_yticks(range(len(table)), names)
+        note = "95 % intervals: thick over test images, thin over seeds; pale: not significant"
+        if _arrowheads(axes, table):
+            note += f"\n{CONTINUES}"
+        axes.set_yticks(range(len(table)), labels)
         axes.invert_yaxis()
         axes.grid(axis="x", color=FAINT, alpha=0.25)
-        note = "95 % intervals: thick over test images, thin over seeds; pale: not significant"
         axes.set(xlabel=f"{unit}\n{note}", title=title)
         return finished(figure)
+
+
+def _gain_labels(table: pd.DataFrame, *, named_hosts: bool) -> list[str]:
+    """Return the names of the rows, with their hosts if asked for or if a name occurs twice."""
+    if named_hosts or table["name"].duplicated().any():
+        return list(table["name"] + "\nover " + table["host"])
+    return list(table["name"])
+
+
+def _arrowheads(axes: Axes, table: pd.DataFrame) -> int:
+    """Mark where the axis limits cut an interval over seeds; return the number of marks."""
+    low, high = axes.get_xlim()
+    cut = [(low, place, "<") for place, end in enumerate(table["seeds_low"]) if end < low]
+    cut += [(high, place, ">") for place, end in enumerate(table["seeds_high"]) if end > high]
+    for limit, place, mark in cut:
+        axes.plot(limit, place, mark, color=INK, ms=5, clip_on=False, zorder=3)
+    return len(cut)
 
 
 def heat(wide: pd.DataFrame, effects: pd.DataFrame, *, title: str, unit: str) -> Figure:
@@ -115,7 +148,8 @@ def cost(table: pd.DataFrame, *, against: str = "minutes", unit: str) -> Figure:
             _key(axes, names)
             names = [str(number) for number in range(1, len(rows) + 1)]
         dots = [Dot(row[against], row["rsum"], n) for row, n in zip(rows, names, strict=True)]
-        label_dots(axes, dots)
+        bars = [(row[against], row["rsum_low"], row["rsum_high"]) for row in rows]
+        label_dots(axes, dots, bars=bars)
         return finished(figure)
 
 

@@ -192,7 +192,8 @@ def gain_chart(record: Record) -> Figure | Markdown:
     return gain_charts.gains(
         table,
         title="photographs: what is gained",
-        unit="gain in rSum over the row named in the table",
+        unit="gain in rSum",
+        named_hosts=True,
     )
 
 

@@ -6,6 +6,7 @@ Page: "Regulators in motion".
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -21,7 +22,7 @@ from itm_book.chapters.regulators_in_motion.tables import (
     query_kinds,
 )
 from itm_book.figures.distributions import ridges
-from itm_book.figures.style import CARD, FAINT, INK, STROKES, finished, styled
+from itm_book.figures.style import FAINT, INK, STROKES, finished, styled
 from itm_core.evaluation.statistics import half_width, sd
 
 ORANGE, BLUE = "#d55e00", "#0072b2"
@@ -145,8 +146,8 @@ def temperature_gains(trace: RegulatorTrace) -> dict[str, tuple[np.ndarray, np.n
 def ecdf_panels(panels: Panels, *, columns: int = 2) -> Figure:
     """Return the empirical cumulative distribution of each named array, a panel per title.
 
-    Names that start with `NEGATIVE` are dashed; a mark on each line is its median. NaN values
-    are left out.
+    Names that start with `NEGATIVE` are dashed; an open mark on each line is its
+    median, so that equal medians are all visible. NaN values are left out.
     """
     with styled():
         rows = -(-len(panels) // columns)
@@ -185,8 +186,9 @@ def _ecdf(axes: Axes, values: np.ndarray, name: str, names: Sequence[str]) -> No
     colour = ORANGE if negative else SHADES[min(group.index(name), len(SHADES) - 1)]
     axes.ecdf(values, color=colour, ls="--" if negative else "-", lw=1.8)
     mark = MARKS[names.index(name) % len(MARKS)]
-    axes.plot(np.median(values), 0.5, mark, color=colour, mec=CARD, ms=8, zorder=3)
-    axes.plot([], [], mark, ls="--" if negative else "-", color=colour, ms=6, lw=1.8, label=name)
+    shape: dict[str, Any] = {"marker": mark, "color": colour, "mfc": "none", "mew": 1.6}
+    axes.plot(np.median(values), 0.5, ls="", ms=9, zorder=3, **shape)
+    axes.plot([], [], ls="--" if negative else "-", ms=6, lw=1.8, label=name, **shape)
 
 
 def binned_means(

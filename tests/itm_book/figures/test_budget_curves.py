@@ -43,25 +43,51 @@ def test_a_panel_has_every_seed_and_names_what_was_not_run() -> None:
     assert dots == wanted
     low, high = epochs.get_ylim()
     assert all(low < difference < high for _, difference in wanted)
+    ends = budget.tested(table)[["seeds_low", "seeds_high"]].to_numpy()
+    assert low < min(ends.min(), 0)
+    assert max(ends.max(), 0) < high
 
 
-def test_an_empty_record_is_drawn_as_not_run() -> None:
-    figure = budget_curves.gain_curves(rcar({}), set(), title="t")
-    assert [set(texts(figure, k)) for k in range(6)] == [{"not run"}] * 6
+def test_one_budget_is_a_sentence_with_its_numbers() -> None:
+    table = rcar(made(base=1.5, RCAR=2.0))
+    (row,) = budget.tested(table).to_dict("records")
+    text = budget_curves.gain_curves(table, set(), title="t").data
+    interval = f"over 3 seeds {row['seeds_low']:+.1f} to {row['seeds_high']:+.1f}"
+    expected = f"{row['gain']:+.1f} rSum (95 % interval {interval}; {row['effect']})"
+    assert text.startswith(f"RCAR over base at the middle budget: {expected}. No chart")
+    one = rcar({name: group[:1] for name, group in made(base=1.5, RCAR=2.0).items()})
+    assert "one seed, no interval" in budget_curves.gain_curves(one, set(), title="t").data
+
+
+def test_an_empty_record_is_a_sentence() -> None:
     everything = budget.gains_by_setting({}, GRID, PROFILE)
-    both = budget_curves.gain_against_host(everything, title="t")
-    assert [texts(both, k) for k in (0, 1)] == [["not run"], ["not run"]]
+    for shown in (
+        budget_curves.gain_curves(rcar({}), set(), title="t"),
+        budget_curves.gain_against_host(everything, title="t"),
+    ):
+        assert shown.data.startswith("No budget is recorded yet. No chart")
     losses = budget_curves.pinned_losses(budget.watched({}, {}), title="t")
     assert texts(losses, 0) == ["no curve is recorded yet"]
 
 
 def test_a_budget_is_one_dot_with_its_change() -> None:
-    everything = budget.gains_by_setting(RUNS, GRID, PROFILE)
+    names = ("base (3 epochs)", "RCAR (3 epochs)")
+    runs = RUNS | {name: [result(name, k, 1.0) for k in range(3)] for name in names}
+    everything = budget.gains_by_setting(runs, GRID, PROFILE)
     figure = budget_curves.gain_against_host(everything, title="t")
-    assert texts(figure, 0) == ["middle", "epochs 12"]
-    at = {tuple(text.xy) for text in figure.axes[0].texts}
-    done = budget.tested(rcar())
+    (axes,) = figure.axes  # the other comparison has no dots
+    labels = [text for text in axes.texts if text.get_text()]
+    assert {text.get_text() for text in labels} == {"middle", "epochs 3", "epochs 12"}
+    at = {tuple(text.xy) for text in labels}
+    done = budget.tested(rcar(runs))
     assert at == set(zip(done["host_rsum"], done["gain"], strict=True))
+
+
+def test_two_dots_are_no_scatter_plot() -> None:
+    everything = budget.gains_by_setting(RUNS, GRID, PROFILE)
+    text = budget_curves.gain_against_host(everything, title="t").data
+    assert "at the middle budget" in text
+    assert "at epochs 12" in text
 
 
 def test_losses_leave_out_the_warm_up_and_say_its_length() -> None:

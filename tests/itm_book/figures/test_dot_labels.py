@@ -33,3 +33,21 @@ def test_labels_overlap_neither_each_other_nor_a_dot_nor_the_edge(dots: list[Dot
     for box in boxes:
         assert frame.x0 <= box.x0
         assert box.x1 <= frame.x1
+
+
+def test_labels_cover_no_bar() -> None:
+    bars = [(dot.x, dot.y - 0.004, dot.y + 0.004) for dot in CROWD]
+    with styled():
+        figure, axes = plt.subplots(figsize=(6, 4))
+        for x, low, high in bars:
+            axes.plot([x, x], [low, high])
+        axes.margins(0.5)
+        label_dots(axes, CROWD, bars=bars)
+        finished(figure)
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
+    for x, low, high in bars:
+        line = Bbox(axes.transData.transform([(x, low), (x, high)]))
+        assert not any(
+            box.x0 < line.x0 < box.x1 and box.y0 < line.y1 and line.y0 < box.y1 for box in boxes
+        )

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 
 from itm_book.figures import gains
 from itm_book.tables.labels import EFFECTS, GAIN, LOSS
@@ -34,18 +35,46 @@ def test_gains_that_are_not_significant_are_pale() -> None:
     assert [t.get_text() for t in axes.get_yticklabels()] == ROWS["name"].tolist()
 
 
-def test_a_name_that_occurs_twice_is_shown_with_its_host() -> None:
-    table = ROWS.assign(name=["hard", "hard"], host=["soft", "mean"])
-    labels = gains.gains(table, title="t").axes[0].get_yticklabels()
-    assert [label.get_text() for label in labels] == ["hard\nover soft", "hard\nover mean"]
+@pytest.mark.parametrize(
+    ("names", "named_hosts"), [(["hard", "hard", "max"], False), (["hard", "sum", "max"], True)]
+)
+def test_every_label_names_its_host_if_asked_or_if_a_name_occurs_twice(
+    names: list[str], named_hosts: bool
+) -> None:
+    hosts = ["soft", "mean", "mean"]
+    table = pd.concat([ROWS, ROWS[:1]], ignore_index=True).assign(name=names, host=hosts)
+    axes = gains.gains(table, title="t", named_hosts=named_hosts).axes[0]
+    wanted = [f"{name}\nover {host}" for name, host in zip(names, hosts, strict=True)]
+    assert [label.get_text() for label in axes.get_yticklabels()] == wanted
 
 
-def test_both_intervals_are_drawn_and_a_wide_one_is_cut() -> None:
+def arrowheads(axes: Axes) -> list[tuple[float, float, str]]:
+    """Return place and direction of the arrowheads of a chart."""
+    return [
+        (line.get_xdata()[0], line.get_ydata()[0], line.get_marker())
+        for line in axes.lines
+        if line.get_marker() in ("<", ">")
+    ]
+
+
+def test_both_intervals_are_drawn_and_a_cut_one_has_arrowheads() -> None:
     wide = ROWS.assign(seeds_low=[7.0, -900.0], seeds_high=[17.0, 890.0])
     axes = gains.gains(wide, title="t").axes[0]
     lines = [tuple(line.get_xdata()) for line in axes.lines]
     assert lines[:4] == [(6.0, 18.0), (7.0, 17.0), (-9.0, 3.0), (-900.0, 890.0)]
-    assert axes.get_xlim() == (-9 - 0.25 * 27, 18 + 0.25 * 27)
+    low, high = -9 - 0.25 * 27, 18 + 0.25 * 27
+    assert axes.get_xlim() == (low, high)
+    assert arrowheads(axes) == [(low, 1, "<"), (high, 1, ">")]
+    assert axes.get_xlabel().endswith(gains.CONTINUES)
+
+
+def test_an_interval_inside_the_axes_or_absent_has_no_arrowhead() -> None:
+    axes = gains.gains(ROWS, title="t").axes[0]
+    assert arrowheads(axes) == []
+    assert gains.CONTINUES not in axes.get_xlabel()
+    one_end = ROWS.assign(seeds_low=[7.0, np.nan], seeds_high=[99.0, np.nan])
+    axes = gains.gains(one_end, title="t").axes[0]
+    assert arrowheads(axes) == [(axes.get_xlim()[1], 0, ">")]
 
 
 @pytest.mark.parametrize("word", EFFECTS)

@@ -21,6 +21,14 @@ def test_cumulative_curves_end_at_one_and_hard_negatives_are_dashed() -> None:
     assert not figure.axes[3].axison  # the place that no panel needs
 
 
+def test_marks_of_equal_medians_are_all_visible() -> None:
+    same = np.array([1.0, 2, 3])
+    figure = figures.ecdf_panels({"a": {"pass 1": same, "pass 2": same, "hard negative": same}})
+    marks = [line for line in figure.axes[0].lines if list(line.get_ydata()) == [0.5]]
+    assert len({line.get_marker() for line in marks}) == 3
+    assert {line.get_markerfacecolor() for line in marks} == {"none"}
+
+
 def test_bins_hold_as_many_values_each() -> None:
     x = np.arange(40.0)
     figure = figures.binned_means({"y": (x, 2 * x)}, x="x", y="y", title="t", bins=4)
