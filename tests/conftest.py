@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # The files that take longest, so that no process is left with one of them at the end.
 LONGEST = (
     "kills/test_kills.py",
+    "browser/test_every_page.py",
     "itm_book/batch/test_engine.py",
     "itm_book/pages/test_building.py",
     "test_pretend_device.py",
