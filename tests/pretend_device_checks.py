@@ -41,7 +41,7 @@ LIMITS = {
     "chan": (5, 1.5),
     "rcr-t2i": (5, 30.0),
     "rar-i2t": (5, 12.0),
-    "rcar-t2i": (5, 32.0),
+    "rcar-t2i": (5, 38.0),
     "scan-t2i-mean+rcar": (5, 32.0),
     "scan-t2i-mean+ccr+ccs": (20, 2.2),
     "bfan-equal+rcr": (5, 30.0),

@@ -111,6 +111,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "gallery export gallery out.npz --sentences sentences.txt": ("sentences.txt",),
     "bench scoring --images 0": (),
     "bench growth --methods x": (),
+    "bench gpu --device x": (),
     "bench training x": (),
     "bench spread --dataset data/micro --seeds 0 --variants x": ("data/micro/train_*",),
     "bench loading --images 0": (),

@@ -37,6 +37,6 @@ def test_without_scripts_all_code_is_shown(browser: Browser, site: Path) -> None
 
 def test_every_equation_is_drawn(visit: Visit, site: Path) -> None:
     page = visit.open(site / "notebooks" / "scan.html")
-    page.locator(".katex").first.wait_for()
-    assert page.locator(".math").count() == page.locator(".math .katex").count()
+    drawn = "document.querySelectorAll('.math .katex').length"
+    page.wait_for_function(f"0 < {drawn} && {drawn} === document.querySelectorAll('.math').length")
     assert page.locator(".katex-error").count() == 0
