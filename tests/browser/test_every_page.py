@@ -14,7 +14,7 @@ from itm_book.pages.site.weight import LIMITS, weigh
 from tests.browser.conftest import Visit, new_context
 from tests.browser.table_widths import hidden_columns
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 DOCSTRINGS = "code"  # the folder of pages that one template makes
 SERIOUS = {"serious", "critical"}
 FOUND = {  # once and for all; whatever else is found is reported by its name
