@@ -56,7 +56,11 @@ def lab(tmp_path: Path, browser: Browser) -> Iterator[tuple[str, str]]:
         yield address, token
     finally:
         server.terminate()
-        server.wait(30)
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:  # a kernel that is still starting may hold it up
+            server.kill()
+            server.wait()
 
 
 def wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
