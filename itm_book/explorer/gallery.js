@@ -241,7 +241,7 @@ class Gallery {
   }
 
   drawMethod(method) {
-    const box = html("section", this.body, { "aria-label": `${method.name}: ${this.target}` }), title = html("p", box, { class: "title" });
+    const box = html("section", this.body), title = html("p", box, { class: "title" });
     html("i", title).style.background = method.colour;
     const what = this.target === "images" ? "image" : "caption", place = `at rank ${method.rank} of ${method.of}`;
     if (this.data.named) title.append(`${method.name}: the best ${method.hits.length} of ${method.of}`);

@@ -21,6 +21,7 @@ from itm_book.batch.normalised_scores import (
     training_split,
 )
 from itm_book.figures.style import FAINT, INK, finished, styled
+from itm_book.tables import report
 from itm_core.data.dataset import Split
 from itm_core.evaluation import retrieval
 from itm_core.evaluation.recalls import NORMALISATIONS
@@ -69,8 +70,11 @@ def hub_effects(runs: Mapping[str, Run], split: Split) -> pd.DataFrame:
 
 
 def hub_table(effects: pd.DataFrame) -> pd.DataFrame:
-    """Return `hub_effects` for display: a row for every method, the gains with their intervals."""
-    rows = []
+    """Return `hub_effects` for display: a row for every method, the gains with their intervals.
+
+    The hubness that is left is behind the table's switch.
+    """
+    rows, behind = [], []
     for method, of_method in effects.groupby("method", sort=False):
         first = of_method.iloc[0]
         row = {"method": str(method), "rSum": f"{first['rsum']:.1f}"}
@@ -81,8 +85,9 @@ def hub_table(effects: pd.DataFrame) -> pd.DataFrame:
             row[f"{kind}: gain in rSum"] = f"{one['gain']:+.1f} {ends}"
             row[f"{kind}: skewness"] = f"{one['skewness_after']:.2f}"
             row[f"{kind}: never first (%)"] = f"{one['never_after']:.1f}"
+            behind += [f"{kind}: skewness", f"{kind}: never first (%)"]
         rows.append(row)
-    return pd.DataFrame(rows)
+    return report.behind_switch(pd.DataFrame(rows), list(dict.fromkeys(behind)))
 
 
 def hub_summary(effects: pd.DataFrame) -> pd.DataFrame:
