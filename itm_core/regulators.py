@@ -128,7 +128,7 @@ class RAR(Regulator):
     def update(self, k: int, attention: AttentionPass, state: RegulatorState) -> RegulatorState:
         """Return the state after all pooling steps."""
         alignment = self.alignment(k, attention)
-        halves = half_tanh(list(self.local), alignment) if self.steps else ()
+        halves = half_tanh(list(self.local[: self.steps]), alignment) if self.steps else ()
         for step, half in enumerate(halves):
             state = self.pool(step, attention, alignment, half, state)
         if self.steps:
