@@ -4,6 +4,8 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
+# Many short processes start below: each would compile anew what it imports.
+export PYTHONDONTWRITEBYTECODE :=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -110,7 +112,7 @@ $(COMPLETE): pyproject.toml requirements.lock
 	fi
 	# uv takes a fifth of pip's time, and does not know pip's settings: where it fails, pip installs.
 	$(PIP_INSTALL) "$(call locked,uv)" \
-		&& $(BIN)/uv pip install --quiet --python $(BIN)/python $(WANTED) \
+		&& $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(WANTED) \
 		|| { echo "That failed; once more, with pip."; $(PIP_INSTALL) $(WANTED); }
 	$(BIN)/python -m itm_book.pages.clean_notebooks
 	rm -f $(UPDATING)

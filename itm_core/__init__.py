@@ -23,8 +23,12 @@ import os
 # is imported before torch, by the command line, by notebooks, by tests and by workers. What the
 # user has set is left. Threads that wait sleep: on a machine with other work, threads that spin
 # instead made scoring 4 to 7 times slower. An operation that Apple's GPUs lack runs on the CPU, and
-# torch's warning names it.
-ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "PYTORCH_ENABLE_MPS_FALLBACK": "1"}
+# torch's warning names it. Its profiler says nothing of its start and end.
+ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "PYTORCH_ENABLE_MPS_FALLBACK": "1",
+    "KINETO_LOG_LEVEL": "6",
+}
 for _name, _value in ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
 

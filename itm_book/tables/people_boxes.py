@@ -13,7 +13,6 @@ Page: "Real photographs"; "What attention metrics can and cannot say".
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -90,7 +89,7 @@ class ResampledImages:
         if not text:
             raise InputError("these queries have no record of images", found=where)
         self.counts = counts_of(text)
-        self.draws = _draws(len(self.counts))
+        self.draws = statistics.image_counts(len(self.counts))
 
     def means(self, rows: pd.DataFrame, measure: str) -> np.ndarray:
         """Return the mean of every image ``[I]``, averaged over the rows: the seeds of a method.
@@ -116,11 +115,6 @@ class ResampledImages:
         with np.errstate(invalid="ignore"):
             ratios = (self.draws @ sums) / (self.draws @ self.counts)
         return ratios - sums.sum() / self.counts.sum() + mean
-
-
-@lru_cache(maxsize=1)
-def _draws(images: int) -> np.ndarray:
-    return statistics.image_counts(images)
 
 
 def summary(lines: pd.DataFrame, measure: str = POINTING, **where: Any) -> pd.DataFrame:

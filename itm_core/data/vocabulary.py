@@ -6,15 +6,16 @@ import codecs
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
-
-from nltk.tokenize import NLTKWordTokenizer
-from nltk.tokenize.punkt import PunktSentenceTokenizer
+from typing import TYPE_CHECKING
 
 from itm_core.errors import InputError
 from itm_core.files import read_json, reading, write_json
+
+if TYPE_CHECKING:
+    from nltk.tokenize.api import TokenizerI
 
 PAD, START, END, UNKNOWN = SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
 THRESHOLD = 4  # least number of occurrences of a word, as in the SCAN family
@@ -22,7 +23,6 @@ EMPTY_WORDS = frozenset(
     "a an and are as at be by for from has have he her his in into is it its of on or she some "
     "that the their there they this through to up was were while who with".split()
 )
-_SENTENCES, _WORDS = PunktSentenceTokenizer(), NLTKWordTokenizer()
 # Chinese characters, Japanese syllables, and rarer Chinese characters
 _CHARACTER_WORDS = re.compile(
     "[\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -70,7 +70,18 @@ def is_word(token: str) -> bool:
 
 @lru_cache(maxsize=200_000)
 def _tokens(text: str) -> tuple[str, ...]:
-    return tuple(w for sentence in _SENTENCES.tokenize(text) for w in _WORDS.tokenize(sentence))
+    sentences, words = _tokenisers()
+    return tuple(word for sentence in sentences.tokenize(text) for word in words.tokenize(sentence))
+
+
+@cache
+def _tokenisers() -> tuple[TokenizerI, TokenizerI]:
+    """Return the splitters of sentences and of words."""
+    # here, because nltk takes more than a second to import, and much tokenises nothing
+    from nltk.tokenize import NLTKWordTokenizer
+    from nltk.tokenize.punkt import PunktSentenceTokenizer
+
+    return PunktSentenceTokenizer(), NLTKWordTokenizer()
 
 
 class Vocabulary:

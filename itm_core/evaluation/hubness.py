@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+import scipy
 
 from itm_core.errors import InputError
 from itm_core.evaluation.retrieval import ROWS_AT_ONCE
@@ -86,7 +86,7 @@ def hubness(scores: np.ndarray, k: int = NEIGHBOURS) -> dict[str, Hubness]:
         counts = k_occurrence(matrix, k)
         equal = np.ptp(counts) == 0  # the skewness of a constant is 0 / 0
         by_direction[direction] = Hubness(
-            skewness=0.0 if equal else float(stats.skew(counts)),
+            skewness=0.0 if equal else float(scipy.stats.skew(counts)),
             never=100 * float((counts == 0).mean()),
             largest=float(counts.max() / counts.mean()),
         )
@@ -227,4 +227,4 @@ def _soft_maximum(scores: np.ndarray, t: float, shift: np.ndarray | float = 0.0)
     """Return t log sum exp((scores - shift) / t) of each row of ``[N, M]``: ``[N]``."""
     starts = range(0, len(scores), ROWS_AT_ONCE)  # a copy of all is larger than need be
     blocks = (scores[start : start + ROWS_AT_ONCE] - shift for start in starts)
-    return np.concatenate([t * special.logsumexp(block / t, axis=1) for block in blocks])
+    return np.concatenate([t * scipy.special.logsumexp(block / t, axis=1) for block in blocks])

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import optimize, stats
+import scipy  # its parts are imported at their first use, which takes a second
 
 ALPHA = 0.05
 POWER = 0.8
@@ -62,7 +62,7 @@ def t_p(difference: float, error: float, degrees: int) -> float:
         return math.nan
     if error == 0:
         return 0.0 if difference else 1.0
-    return float(2 * stats.t.sf(abs(difference) / error, degrees))
+    return float(2 * scipy.stats.t.sf(abs(difference) / error, degrees))
 
 
 def unpaired_p(
@@ -76,7 +76,7 @@ def unpaired_p(
         return math.nan
     if deviation == deviation_2 == 0:
         return 1.0 if mean == mean_2 else 0.0
-    test = stats.ttest_ind_from_stats(
+    test = scipy.stats.ttest_ind_from_stats(
         mean, deviation, seeds, mean_2, deviation_2, seeds_2, equal_var=False
     )
     return float(test.pvalue)
@@ -99,7 +99,7 @@ def half_width(deviation: float, seeds: int) -> float:
     """Return half the width of the 95 % interval of a mean over seeds; NaN for fewer than two."""
     if seeds < 2:
         return math.nan
-    return float(stats.t.ppf(1 - ALPHA / 2, seeds - 1) * deviation / math.sqrt(seeds))
+    return float(scipy.stats.t.ppf(1 - ALPHA / 2, seeds - 1) * deviation / math.sqrt(seeds))
 
 
 def detectable(deviation: float, seeds: int, *, alpha: float = ALPHA) -> float:
@@ -188,15 +188,15 @@ def _noncentrality(seeds: int, alpha: float) -> float:
     high = 1.0
     while _power(high, seeds, alpha) < POWER:
         high *= 2
-    return float(optimize.brentq(lambda x: _power(x, seeds, alpha) - POWER, 0.0, high))
+    return float(scipy.optimize.brentq(lambda x: _power(x, seeds, alpha) - POWER, 0.0, high))
 
 
 def _power(noncentrality: float, seeds: int, alpha: float) -> float:
     """Return the power of the two-sided t test; ``noncentrality`` is gain * sqrt(n) / sd."""
     degrees = seeds - 1
-    critical = stats.t.ppf(1 - alpha / 2, degrees)
-    above = stats.nct.sf(critical, degrees, noncentrality)
-    below = stats.nct.cdf(-critical, degrees, noncentrality)
+    critical = scipy.stats.t.ppf(1 - alpha / 2, degrees)
+    above = scipy.stats.nct.sf(critical, degrees, noncentrality)
+    below = scipy.stats.nct.cdf(-critical, degrees, noncentrality)
     # scipy returns NaN for a far tail that is too small
     return float(above) + (0.0 if math.isnan(below) else float(below))
 
@@ -204,13 +204,17 @@ def _power(noncentrality: float, seeds: int, alpha: float) -> float:
 # --- over images -------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=4)
 def image_counts(images: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
     """Return how often each image is drawn in each resample, with replacement: ``[B, I]``.
 
-    The same seed draws the same images, which pairs statistics of one test set.
+    The same seed draws the same images, which pairs statistics of one test set. The array is kept
+    for the next statistic, and cannot be written to.
     """
     draw = np.random.default_rng(seed)
-    return draw.multinomial(images, np.full(images, 1 / images), size=resamples)
+    counts = draw.multinomial(images, np.full(images, 1 / images), size=resamples)
+    counts.flags.writeable = False
+    return counts
 
 
 def bootstrap_means(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
@@ -268,7 +272,7 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
     """
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return math.nan
-    return float(stats.spearmanr(x, y).statistic)
+    return float(scipy.stats.spearmanr(x, y).statistic)
 
 
 def kendall(x: np.ndarray, y: np.ndarray, variant: str = "b") -> float:
@@ -282,7 +286,7 @@ def kendall_of_rows(x: np.ndarray, y: np.ndarray, variant: str = "b") -> np.ndar
     >>> kendall_of_rows(np.array([[1, 2, 3], [1, 1, 1]]), np.array([[1, 3, 2]] * 2)).round(3)
     array([0.333,   nan])
     """
-    return np.asarray(stats.kendalltau(x, y, variant=variant, axis=1).statistic, float)
+    return np.asarray(scipy.stats.kendalltau(x, y, variant=variant, axis=1).statistic, float)
 
 
 @dataclass(frozen=True, eq=False)
