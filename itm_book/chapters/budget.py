@@ -143,7 +143,7 @@ def equal_scores(loss: LossSettings, batches: Iterable[int]) -> pd.DataFrame:
 def gains_by_setting(runs: Results, grid: Grid, profile: str) -> pd.DataFrame:
     """Return the gain of every budget, a row for each setting and value, in the grid's order.
 
-    A middle row occurs once for each setting. Columns: ``comparison`` such as "RCAR over base",
+    A middle row occurs once for each setting. Columns: ``comparison`` such as "RCAR t2i over base t2i",
     ``setting``, ``value``, ``middle`` (whether nothing is changed), the columns of
     `comparison.gains`, ``differences`` (one a seed), and the mean rSum of both as ``rsum`` and
     ``host_rsum``. Budgets that were not run have no seeds and NaN.
@@ -269,11 +269,14 @@ def _budgets_left(names: Sequence[str], done: Mapping[str, int]) -> list[str]:
 def trend(table: pd.DataFrame) -> pd.DataFrame:
     """Return for each comparison how the gain follows the host's rSum over all budgets.
 
-    Spearman's rho of the two, each budget counting once, the middle one too.
+    Spearman's rho of the two, each budget counting once, the middle one too. Comparisons with
+    one budget are left out.
     """
     rows = []
     for title, part in table.groupby("comparison", sort=False):
         budget = tested(part)
+        if len(budget) < 2:
+            continue
         rho = spearman(budget["host_rsum"].to_numpy(), budget["gain"].to_numpy())
         rows.append(
             {
@@ -288,7 +291,7 @@ def trend(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ends(values: pd.Series, form: str) -> str:
-    return f"{values.min():{form}} to {values.max():{form}}" if len(values) else NOT_RUN
+    return f"{values.min():{form}} to {values.max():{form}}"
 
 
 # --- collapsed trainings -----------------------------------------------------------------------

@@ -7,9 +7,10 @@ Page: "What we found".
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import pandas as pd
 from IPython.display import HTML
@@ -17,12 +18,14 @@ from IPython.display import HTML
 from itm_book.records import grids, results
 from itm_book.tables import claims, comparison, orderings, published_order, report, sentences
 from itm_book.tables.claims import Verdicts
+from itm_book.tables.labels import UNTESTABLE
 from itm_book.tables.notes import Note, with_note
-from itm_book.tables.verdicts import Judgement
+from itm_book.tables.verdicts import ONE_SEED, Judgement
 
 PAGES = {"RCAR": "rcar", "CHAN": "chan", "CCR and CCS": "contrastive"}  # of each paper
 HEADLINES = {"RCAR": 3, "CHAN": 1, "CCR and CCS": 4}  # the claim of each paper that a cover shows
 MIDDLE = "middle"  # the group of the grid ``budget`` from which one setting is changed
+Gain = Mapping[Hashable, Any]  # a row of `comparison.gains`
 RECORD, SEEDS = "f8k", tuple(range(5))  # profile and seeds of the record on photographs
 
 
@@ -35,14 +38,14 @@ class Found:
         status: the origin of the records, for captions.
         order: `orderings.agreement` of the orders of methods on Scenes and on photographs, with
             ``methods``, their number; empty where too few methods are recorded.
-        budgets: by comparison, its gain at the middle budget of the grid ``budget`` and at the
-            budget of the record; none where one of them is not recorded.
+        budgets: by comparison, its row of `comparison.gains` at the middle budget of the grid
+            ``budget`` and at the budget of the record; none where one of them is not recorded.
     """
 
     verdicts: Sequence[Verdicts]
     status: str
     order: Mapping[str, float]
-    budgets: Mapping[str, tuple[float, float]]
+    budgets: Mapping[str, tuple[Gain, Gain]]
 
 
 def load(size: str = "record") -> Found:
@@ -68,7 +71,7 @@ def _order(both: Sequence[claims.World]) -> dict[str, float]:
     return {"methods": len(pairs), **orderings.agreement(pairs)}
 
 
-def _budgets(size: str) -> dict[str, tuple[float, float]]:
+def _budgets(size: str) -> dict[str, tuple[Gain, Gain]]:
     grid = grids.load("budget")
     at_record = grid.size(size).replace(profile=RECORD, seeds=SEEDS)
     recorded = (results.recorded_so_far(grid.only(MIDDLE), at) for at in (size, at_record))
@@ -76,9 +79,9 @@ def _budgets(size: str) -> dict[str, tuple[float, float]]:
     return {name: (small[name], gain) for name, gain in large.items() if name in small}
 
 
-def _gains(table: pd.DataFrame) -> dict[str, float]:
-    """Return the gains of `comparison.gains` by comparison, such as "RCAR over base"."""
-    return {f"{row['name']} over {row['host']}": row["gain"] for row in table.to_dict("records")}
+def _gains(table: pd.DataFrame) -> dict[str, Gain]:
+    """Return the rows of `comparison.gains` by comparison, such as "RCAR t2i over base t2i"."""
+    return {f"{row['name']} over {row['host']}": row for row in table.to_dict("records")}
 
 
 # --- the page ----------------------------------------------------------------------------------
@@ -148,15 +151,28 @@ def order_line(order: Mapping[str, float]) -> str:
     )
 
 
-def budget_line(budgets: Mapping[str, tuple[float, float]]) -> str:
-    """Return how two gains depend on the budget of training, in HTML; may be empty."""
+def budget_line(budgets: Mapping[str, tuple[Gain, Gain]]) -> str:
+    """Return what is known of how gains depend on the budget of training, in HTML; may be empty."""
     if not budgets:
         return ""
     gains = "; ".join(
-        f"{escape(name)} {few:+.1f} and {more:+.1f}" for name, (few, more) in budgets.items()
+        f"{escape(name)} {_told(few)} and {_told(more)}" for name, (few, more) in budgets.items()
     )
+    tested = all(gain["effect"] != UNTESTABLE for pair in budgets.values() for gain in pair)
     return (
-        "<strong>Does a gain depend on the budget?</strong> Gains in rSum on photographs after a "
-        f"short training and after that of the record: {gains} "
+        "<strong>Does a gain depend on the budget?</strong> "
+        f"{'' if tested else 'Not known yet. '}Gains in rSum on photographs after a short training "
+        f"and after the longer one of all other rows: {gains} "
         '(<a href="../notebooks/budget.html">more budgets</a>).'
     )
+
+
+def _told(gain: Gain) -> str:
+    """Return a gain with its test and its seeds.
+
+    >>> _told({"gain": -7.12, "effect": "not significant", "seeds": 2})
+    '-7.1 (not significant, 2 seeds)'
+    """
+    seeds = int(gain["seeds"])
+    tested = f"{gain['effect']}, {seeds} seeds" if seeds > 1 else ONE_SEED
+    return f"{gain['gain']:+.1f} ({tested})"

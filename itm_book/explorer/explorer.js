@@ -28,7 +28,7 @@ const STYLE = `${ground("itm-explorer")}
 .itm-explorer .tools input[type="range"] { width: 7em; }
 .itm-explorer .panels { display: grid; gap: 1rem; grid-template-columns: minmax(0, 1fr); }
 .itm-explorer .panel { container-type: inline-size; min-width: 0; }
-.itm-explorer .views { display: grid; gap: 0.6rem; margin-top: 0.4rem; align-items: start; }
+.itm-explorer .views { display: grid; grid-template-columns: minmax(0, 1fr); gap: 0.6rem; margin-top: 0.4rem; align-items: start; }
 .itm-explorer .folded .picture { max-width: 480px; }
 .itm-explorer .picture { max-width: 420px; border-radius: 4px; touch-action: manipulation; }
 .itm-explorer .scroll { overflow-x: auto; min-width: 0; }
@@ -48,6 +48,12 @@ const STYLE = `${ground("itm-explorer")}
   .itm-explorer .panels.two .views { grid-template-columns: minmax(0, 1fr); }
   .itm-explorer .views { grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); }
   .itm-explorer .panels:not(.two) .views.folded { grid-template-columns: minmax(0, 5fr) minmax(0, 3fr); }
+}
+@media (pointer: coarse) {
+  .itm-explorer :is(.words button, .tools button, select, summary) { min-height: 32px; }
+  .itm-explorer .fold summary { padding: 6px 0; }
+  .itm-explorer .tools input[type="checkbox"] { width: 22px; height: 22px; }
+  .itm-explorer .tools input:is([type="range"], [type="number"]) { min-height: 32px; }
 }
 @media print { .itm-explorer :is(.tools, .menu, .hint) { display: none; } }
 `;

@@ -72,7 +72,8 @@ def _last_heading(markdown: str) -> str | None:
 
 def _describe(cell: NotebookNode, heading: str) -> None:
     pictures = [(o, kind) for o in cell.outputs for kind in PICTURES if kind in o.get("data", {})]
-    if not pictures:
+    if not pictures:  # a sentence may stand for a picture, and needs no number and caption
+        cell.metadata.get("mystnb", {}).pop("figure", None)
         return
     texts = [o.get("metadata", {}).get(kind, {}).get("alt") for o, kind in pictures]
     alt = next(filter(None, texts), f"Picture of the section “{heading}”")

@@ -29,9 +29,9 @@ def fresh_runs(
         data: the folder that holds the datasets' folders.
         options: those of `runs.train_many`.
 
-    A run that belongs to several rows is returned once. Names are those of the recipes, without a
-    profile; for a row with changes, the row's name is added. Raises `InputError` when the grids use
-    different datasets, whose scores cannot be compared.
+    A run that belongs to several rows is returned once; its name is that of the row, the same in
+    every grid. Raises `InputError` when the grids use different datasets, whose scores cannot be
+    compared.
     """
     specs: dict[Spec, str] = {}
     datasets = set()
@@ -39,8 +39,7 @@ def fresh_runs(
         grid = grids.load(name)
         row_names = grid.fresh if row_names is None else row_names
         for cell in grid.cells(size, rows=row_names, seeds=[seed]):
-            row = grid.rows[cell.row]
-            specs.setdefault(cell.spec, _label(cell.row, row.recipe, bool(row.changes)))
+            specs.setdefault(cell.spec, cell.row)
             datasets.add(cell.dataset)
     if len(datasets) != 1:
         raise InputError(
@@ -48,9 +47,3 @@ def fresh_runs(
         )
     runs = train_many(Path(data) / datasets.pop(), list(specs), **options)
     return dict(zip(specs.values(), runs, strict=True))
-
-
-def _label(row: str, recipe: str, changed: bool) -> str:
-    if not changed:
-        return recipe
-    return row if row.startswith(recipe) else f"{recipe}, {row}"

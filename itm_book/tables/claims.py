@@ -55,10 +55,10 @@ class Claim:
 
 
 def _directions(plugin: str, other: str) -> tuple[Pair, ...]:
-    return tuple((f"{side} {plugin}", f"{side} {other}") for side in ("t2i", "i2t"))
+    return tuple((f"{plugin} {side}", f"{other} {side}") for side in ("t2i", "i2t"))
 
 
-BOTH = "both directions, RCAR"
+BOTH = "RCAR, both directions"
 _RCAR = (
     Claim(number=1, text="RCR alone improves its host", pairs=_directions("RCR", "base")),
     Claim(number=2, text="RAR alone improves its host", pairs=_directions("RAR", "base")),
@@ -71,7 +71,7 @@ _RCAR = (
     Claim(
         number=5,
         text="two directions are better than one",
-        pairs=((BOTH, "t2i RCAR"), (BOTH, "i2t RCAR")),
+        pairs=((BOTH, "RCAR t2i"), (BOTH, "RCAR i2t")),
     ),
     Claim(
         number=6,
@@ -85,7 +85,7 @@ _RCAR = (
     ),
 )
 _CODING = tuple(
-    (f"CHAN{pooling}", f"CHAN, soft{pooling}") for pooling in ("", ", mean", ", LSE / lambda")
+    (f"CHAN{pooling}", f"soft coding{pooling}") for pooling in ("", ", mean", ", LSE / lambda")
 )
 _CHAN = (
     Claim(number=1, text="hard coding is better than soft", pairs=_CODING),
@@ -311,6 +311,6 @@ def differing(rows: Sequence[Verdicts], page: str = BUDGET) -> HTML:
         f"<p><strong>The two verdicts differ</strong> on claim{'s' if len(texts) > 1 else ''} "
         f"{', '.join(texts)}. Where one of them is <em>no effect found</em>, compare the "
         "other's gains with the minimum detectable gain: a smaller gain may exist. One "
-        "explanation, the training budget, was tested: "
-        f'<a href="{escape(page)}">how a gain depends on the budget</a>.</p>'
+        "explanation is the training budget: "
+        f'<a href="{escape(page)}">does a gain depend on it?</a></p>'
     )

@@ -33,8 +33,8 @@ ROWS: Mapping[str, tuple[str, str, str | None, str | None]] = {
     "VSE-GPO": ("chan", "VSE-infinity", BUTD_GRU, ""),
     "CHAN": ("chan", "CHAN", BUTD_GRU, "hard coding, single model"),
     "CHAN, BERT": ("chan", "CHAN", BUTD_BERT, "hard coding, single model"),
-    "t2i RCAR": ("rcar", "RCAR", None, "t2i"),
-    "i2t RCAR": ("rcar", "RCAR", None, "i2t"),
+    "RCAR t2i": ("rcar", "RCAR", None, "t2i"),
+    "RCAR i2t": ("rcar", "RCAR", None, "i2t"),
 }
 MEASURE = "R@1 in both directions, summed"
 R1 = ("i2t_r1", "t2i_r1")

@@ -77,8 +77,12 @@ def html(table: pd.DataFrame, caption: str, *, notes: Notes | None = None) -> HT
     note of its cell, named by ``table.attrs["interval"]``, by default "95 % interval". A footnote
     explains `MARK`.
 
+    A table without rows is a sentence: the caption, and that there is none.
+
     Raises `InputError` for notes of a missing column, or a wrong number of notes.
     """
+    if table.empty:
+        return HTML(f"<p>{escape(caption.rstrip('. '))}: none.</p>")
     if notes is not None:
         table = noted(table.map(bare), notes)
     columns = [table.iloc[:, place].tolist() for place in range(table.shape[1])]

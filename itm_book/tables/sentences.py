@@ -25,15 +25,15 @@ from itm_book.tables.labels import (
 )
 from itm_book.tables.verdicts import NOT_RUN, ONE_SEED, TIMING, Judgement
 
-VERBS = {  # of one claim, and of several
-    HOLDS: ("holds", "hold"),
-    MIXED: ("is mixed", "are mixed"),
-    NONE_FOUND: ("shows no effect", "show no effect"),
-    AGAINST: ("goes against the paper", "go against the paper"),
-    ONE_SEED: ("has one seed", "have one seed"),
-    NOT_RUN: ("is not run yet", "are not run yet"),
-    TIMING: ("is a timing", "are timings"),
-    UNTESTABLE: ("cannot be tested", "cannot be tested"),
+COUNTED = {  # one claim, and several; no effect found does not say that there is none
+    HOLDS: ("1 holds", "{} hold"),
+    MIXED: ("1 is mixed", "{} are mixed"),
+    NONE_FOUND: ("for 1 no effect was found", "for {} no effect was found"),
+    AGAINST: ("1 goes against the paper", "{} go against the paper"),
+    ONE_SEED: ("1 has one seed", "{} have one seed"),
+    NOT_RUN: ("1 is not run yet", "{} are not run yet"),
+    TIMING: ("1 is a timing", "{} are timings"),
+    UNTESTABLE: ("1 cannot be tested", "{} cannot be tested"),
 }
 EXPECTED, UNEXPECTED = "yes", "no"  # how the cells of ``as expected`` begin
 
@@ -106,16 +106,18 @@ def by_verdict(rows: Sequence[Verdicts]) -> str:
     parts = []
     for name in (SCENES, PHOTOGRAPHS):
         seen = Counter(_state(row.on[name]) for row in rows)
-        counts = [f"{seen[v]} {verbs[seen[v] > 1]}" for v, verbs in VERBS.items() if seen[v]]
+        counts = [text[seen[v] > 1].format(seen[v]) for v, text in COUNTED.items() if seen[v]]
         parts.append(f"on {name} {', '.join(counts)}")
     return "; ".join(parts)
 
 
 def _state(judged: Judgement) -> str:
-    """Return the verdict, or why there is none: a key of `VERBS`."""
+    """Return the verdict, or why there is none: a key of `COUNTED`."""
+    if TIMING in judged.label:
+        return TIMING
     if judged.verdict != UNTESTABLE:
         return judged.verdict
-    return next((why for why in (ONE_SEED, NOT_RUN, TIMING) if why in judged.label), UNTESTABLE)
+    return next((why for why in (ONE_SEED, NOT_RUN) if why in judged.label), UNTESTABLE)
 
 
 def headline(rows: Sequence[Verdicts], number: int) -> str:
@@ -148,9 +150,12 @@ def words(judged: Judgement) -> str:
     if judged.verdict != NONE_FOUND or not judged.detectable:
         return judged.label
     if judged.detectable.startswith("more than"):
-        return f"{judged.label} ({judged.seeds} seeds are too few to show any gain)"
-    shown = f"{judged.detectable} {judged.unit}"
-    return f"{judged.label} ({judged.seeds} seeds would have shown a gain of {shown})"
+        power = f"{judged.seeds} seeds are too few to show any gain"
+    else:
+        shown = f"{judged.detectable} {judged.unit}"
+        power = f"{judged.seeds} seeds would have shown a gain of {shown}"
+    tendency = f"; {judged.tendency}" * bool(judged.tendency)
+    return f"{judged.label} ({power}{tendency})"
 
 
 def median_gain(row: Verdicts) -> str:

@@ -45,6 +45,7 @@ class Judgement:
             text; empty with one seed, whose spread is unknown.
         unit: of gains and ``detectable``.
         uncommitted: whether a number was made by uncommitted code.
+        tendency: of several rows that all lie on one side of zero, interval included: which side.
     """
 
     verdict: str
@@ -55,6 +56,7 @@ class Judgement:
     detectable: str = ""
     unit: str = RSUM
     uncommitted: bool = False
+    tendency: str = ""
 
     def cells(self, subject: str = "") -> dict[str, str]:
         """Return the cells of a table; ``subject`` is what was tested, if not what is claimed."""
@@ -117,7 +119,23 @@ def judge(
         detectable=_range(powers, ".1f", LARGEST[unit]) if powers else "",
         unit=unit,
         uncommitted=_made(tested),
+        tendency=_tendency(tested) if of == "gain" else "",
     )
+
+
+def _tendency(tested: pd.DataFrame) -> str:
+    """Return on which side of zero every row's interval over test images lies; may be empty.
+
+    >>> _tendency(pd.DataFrame({"low": [-3.0, -9.0], "high": [-1.0, -2.0]}))
+    'all 2 rows are lower, each interval below zero'
+    """
+    if len(tested) < 2:
+        return ""
+    if (tested["high"] < 0).all():
+        return f"all {len(tested)} rows are lower, each interval below zero"
+    if (tested["low"] > 0).all():
+        return f"all {len(tested)} rows are higher, each interval above zero"
+    return ""
 
 
 def claim(number: int, text: str, table: pd.DataFrame, rows: Sequence[str]) -> dict[str, str]:
@@ -139,8 +157,8 @@ def _column(of: str, name: str) -> str:
 def _detailed(verdict: str, effects: Mapping[str, str]) -> str:
     """Return a verdict with what was seen: which rows gain or lose, and what cannot be tested.
 
-    >>> _detailed("mixed", {"t2i RCR": "loss", "i2t RCR": "gain", "BFAN + RCR": "not significant"})
-    'mixed: helps i2t RCR; hurts t2i RCR; no effect found on BFAN + RCR'
+    >>> _detailed("mixed", {"RCR t2i": "loss", "RCR i2t": "gain", "BFAN + RCR": "not significant"})
+    'mixed: helps RCR i2t; hurts RCR t2i; no effect found on BFAN + RCR'
     >>> _detailed("holds", {"CHAN": "gain", "CHAN, mean": "not testable"})
     'holds, 1 not testable'
     """
@@ -196,7 +214,7 @@ def _equal(p: float) -> str:
 def faster(times: pd.DataFrame, name: str, than: str) -> Judgement:
     """Return the verdict on a claim that one method scores faster than another.
 
-    ``times`` is `run_timing.scoring_times`. The labels are those of `judge`, without a test: a
+    ``times`` is `run_timing.scoring_times`. Not a test: the label says that it is a timing, and a
     difference counts beyond a factor of `NOISE`.
     """
     milliseconds = {
@@ -213,7 +231,8 @@ def faster(times: pd.DataFrame, name: str, than: str) -> Judgement:
         f"a timing, {name}: {milliseconds[name]:.0f} ms, {than}: {milliseconds[than]:.0f} ms "
         f"({ratio:.1f} times), the test split, when this page was built"
     )
-    return Judgement(verdict=verdict, label=verdict, evidence=evidence)
+    label = f"{TIMING} of this build: {ratio:.1f} times as fast"
+    return Judgement(verdict=verdict, label=label, evidence=evidence)
 
 
 def _made(table: pd.DataFrame) -> bool:

@@ -39,10 +39,10 @@ from itm_book.tables.best_row import against_best
 
 AVERAGED = {  # ensembles, and the row that each is compared with
     "SCAN, both directions": "SCAN t2i",
-    "both directions, base": "t2i base",
-    "both directions, RCR": "t2i RCR",
-    "both directions, RAR": "t2i RAR",
-    "both directions, RCAR": "both directions, base",
+    "base, both directions": "base t2i",
+    "RCR, both directions": "RCR t2i",
+    "RAR, both directions": "RAR t2i",
+    "RCAR, both directions": "base, both directions",
     "SGRAF": "SGR",
     "SGRAF + CCR + CCS": "SGRAF",
 }

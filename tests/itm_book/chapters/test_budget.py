@@ -91,7 +91,7 @@ def test_the_steps_of_a_budget_are_captions_over_batch_times_epochs() -> None:
 def test_the_middle_at_the_budget_of_a_record_is_read_from_the_record() -> None:
     small = GRID.size("smoke")
     rows = budget.at_profile(GRID, small, "smoke")
-    assert {"base", "RCAR", "hard coding"} <= set(rows)
+    assert {"base t2i", "RCAR t2i", "CHAN"} <= set(rows)
     assert {r.recipe for r in rows["RCAR"]} == {"rcar-t2i-smoke"}
     assert len(rows["RCAR"]) >= 3
     assert budget.at_profile(GRID, small, "coco") == {}
@@ -103,7 +103,7 @@ def test_the_middle_at_the_budget_of_a_record_is_read_from_the_record() -> None:
 def test_the_middle_is_a_point_of_every_curve_and_a_change_of_its_own() -> None:
     runs = made(base=1.5, RCAR=2.0, base_12=1.8, RCAR_12=2.6)
     table = budget.gains_by_setting(runs, GRID, PROFILE)
-    rcar = table[table["comparison"] == "RCAR over base"]
+    rcar = table[table["comparison"] == "RCAR t2i over base t2i"]
     done = rcar[rcar["seeds"] > 0]
     assert done.loc[done["name"] == "RCAR", "setting"].tolist() == list(SETTINGS)
     epochs = rcar[rcar["setting"] == "epochs"].set_index("value")
@@ -111,22 +111,22 @@ def test_the_middle_is_a_point_of_every_curve_and_a_change_of_its_own() -> None:
     assert epochs["seeds"].to_dict() == {6: 3, 12: 3, 3: 0}
     each = [
         a.metrics["rsum"] - b.metrics["rsum"]
-        for a, b in zip(runs["RCAR (12 epochs)"], runs["base (12 epochs)"], strict=True)
+        for a, b in zip(runs["RCAR t2i (12 epochs)"], runs["base t2i (12 epochs)"], strict=True)
     ]
     assert epochs.loc[12, "differences"] == pytest.approx(each)
     assert epochs.loc[12, "gain"] == pytest.approx(np.mean(each))
     assert epochs.loc[12, "seeds_low"] < np.mean(each) < epochs.loc[12, "seeds_high"]
     assert epochs.loc[12, "rsum"] - epochs.loc[12, "host_rsum"] == pytest.approx(np.mean(each))
     assert np.isnan(epochs.loc[3, "gain"])
-    assert not len(table[(table["comparison"] != "RCAR over base") & (table["seeds"] > 0)])
+    assert not len(table[(table["comparison"] != "RCAR t2i over base t2i") & (table["seeds"] > 0)])
 
 
 def test_a_table_lists_what_was_not_run_and_what_cannot_be_tested() -> None:
     runs = made(base=1.5, RCAR=2.0, base_12=1.8, RCAR_12=2.6)
     runs["RCAR (12 epochs)"] = runs["RCAR (12 epochs)"][:1]
     table = budget.gains_by_setting(runs, GRID, PROFILE)
-    rcar = table[table["comparison"] == "RCAR over base"]
-    shown = budget.readable(rcar, {"d/RCAR/1-a", "d/base (12 epochs)/0-a"})
+    rcar = table[table["comparison"] == "RCAR t2i over base t2i"]
+    shown = budget.readable(rcar, {"d/RCAR t2i/1-a", "d/base t2i (12 epochs)/0-a"})
     assert len(shown) == rcar["name"].nunique()
     middle = shown.iloc[0]
     assert (middle["setting"], middle["seeds"], middle["collapsed"]) == (MIDDLE, "3", "1 of 3")
@@ -160,7 +160,7 @@ def test_what_is_left_is_named() -> None:
     assert left.startswith("5 of")
     assert "- **Fewer than 3 seeds:** RCAR (2)" in left.splitlines()
     lines = left.splitlines()
-    assert "- **Not run, middle:** middle (soft coding and hard coding)" in lines
+    assert "- **Not run, middle:** middle (soft coding and CHAN)" in lines
     assert any(line.startswith("- **Not run, epochs:** 12 epochs, 3 epochs") for line in lines)
     assert not any("warm-up of 4" in line for line in lines if "warm-up:" not in line)
 

@@ -9,7 +9,7 @@ import pytest
 
 from itm_book.chapters import findings
 from itm_book.chapters.findings import Found
-from itm_book.tables import claims, sentences, verdicts
+from itm_book.tables import claims, labels, sentences, verdicts
 from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts
 from itm_book.tables.verdicts import Judgement
 
@@ -70,8 +70,8 @@ def test_claims_are_counted_by_verdict_and_those_without_by_the_reason() -> None
     rows += [judged(NONE, reason) for reason in reasons]
     found = Found(verdicts=rows, status="", order={}, budgets={})
     assert text_of(findings.finding(found).data) == (
-        "Finding: of 5 claims, on Scenes 2 hold, 3 show no effect; on photographs 1 shows no "
-        "effect, 1 has one seed, 1 is not run yet, 1 is a timing, 1 cannot be tested."
+        "Finding: of 5 claims, on Scenes 2 hold, for 3 no effect was found; on photographs for 1 no "
+        "effect was found, 1 has one seed, 1 is not run yet, 1 is a timing, 1 cannot be tested."
     )
 
 
@@ -110,6 +110,10 @@ def test_the_orders_agree_only_when_the_interval_says_so(
 
 
 def test_gains_at_two_budgets_are_told() -> None:
-    line = findings.budget_line({"RCAR over base": (-3.16, 25.0)})
-    assert "RCAR over base -3.2 and +25.0" in line
+    few = {"gain": -3.16, "effect": labels.NO_EFFECT, "seeds": 2}
+    more = {"gain": 25.0, "effect": labels.UNTESTABLE, "seeds": 1}
+    line = findings.budget_line({"RCAR over base": (few, more)})
+    assert "Not known yet." in line
+    assert "RCAR over base -3.2 (not significant, 2 seeds) and +25.0 (one seed)" in line
+    assert "Not known" not in findings.budget_line({"RCAR over base": (few, few)})
     assert findings.budget_line({}) == ""

@@ -15,7 +15,7 @@ RUNS = made(base=1.5, RCAR=2.0, base_12=1.8, RCAR_12=2.6)
 
 def rcar(runs: object = RUNS) -> object:
     table = budget.gains_by_setting(runs, GRID, PROFILE)
-    return table[table["comparison"] == "RCAR over base"]
+    return table[table["comparison"] == "RCAR t2i over base t2i"]
 
 
 def texts(figure: Figure, panel: int) -> list[str]:
@@ -54,7 +54,7 @@ def test_one_budget_is_a_sentence_with_its_numbers() -> None:
     text = budget_curves.gain_curves(table, set(), title="t").data
     interval = f"over 3 seeds {row['seeds_low']:+.1f} to {row['seeds_high']:+.1f}"
     expected = f"{row['gain']:+.1f} rSum (95 % interval {interval}; {row['effect']})"
-    assert text.startswith(f"RCAR over base at the middle budget: {expected}. No chart")
+    assert text.startswith(f"RCAR t2i over base t2i at the middle budget: {expected}. No chart")
     one = rcar({name: group[:1] for name, group in made(base=1.5, RCAR=2.0).items()})
     assert "one seed, no interval" in budget_curves.gain_curves(one, set(), title="t").data
 

@@ -22,18 +22,16 @@ def test_a_run_that_two_grids_name_comes_once(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(fresh, "train_many", train)
     rows = {
-        "methods": ["scan-t2i-mean", "chan, mean pooling"],
-        "chan": ["hard, mean", "soft, mean"],
+        "methods": ["SCAN t2i", "CHAN, mean"],
+        "chan": ["CHAN, mean", "soft coding, mean"],
         "plugins": None,
     }
     found = fresh_runs(rows, "tiny", data="somewhere", seed=3, device="cpu")
-    assert list(found) == [
-        "scan-t2i-mean", "chan, mean pooling", "chan, soft, mean", "scan-t2i-mean+ccs",
-    ]  # fmt: skip
+    assert list(found) == ["SCAN t2i", "CHAN, mean", "soft coding, mean", "SCAN t2i + CCS"]
     ((dataset, specs),) = asked
     assert dataset == Path("somewhere", "scenes-tiny")
     assert {spec.seed for spec in specs} == {3}
-    assert found["chan, soft, mean"] == "run of chan-smoke"
+    assert found["soft coding, mean"] == "run of chan-smoke"
 
 
 def test_runs_of_two_datasets_are_not_compared(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ from tests.boxes_of_rows import measured_boxes
 from tests.itm_book.tables.test_comparison import three
 
 Rows = dict[str, list[Result]]
-REGULATED: Rows = {"t2i base": three(1.5), "t2i RCAR": three(2.5), "i2t base": three(1.5)}
-LOST: Rows = {"t2i base": three(1.5), "t2i RCAR": three(0.7)}
+REGULATED: Rows = {"base t2i": three(1.5), "RCAR t2i": three(2.5), "base i2t": three(1.5)}
+LOST: Rows = {"base t2i": three(1.5), "RCAR t2i": three(0.7)}
 
 
 def world(name: str, rows: Rows) -> World:
@@ -57,7 +57,7 @@ def test_every_pair_of_a_claim_is_in_the_grid_under_one_budget() -> None:
 def test_both_verdicts_are_those_of_the_rule() -> None:
     row = verdict("RCAR", 3, *both(REGULATED, LOST))
     gained = comparison.gains(REGULATED, grids.load(claims.GRID))
-    only = verdicts.judge(gained[gained["name"] == "t2i RCAR"], ["i2t RCAR"])
+    only = verdicts.judge(gained[gained["name"] == "RCAR t2i"], ["RCAR i2t"])
     assert row.on[SCENES] == only
     assert row.on[SCENES].label == "holds, 1 not run here"
     assert row.on[PHOTOGRAPHS].verdict == labels.AGAINST
@@ -74,15 +74,15 @@ def test_one_seed_and_no_run_cannot_differ_from_anything() -> None:
         row = verdict("RCAR", 3, *both(REGULATED, photographs))
         assert row.on[PHOTOGRAPHS].label == label
         assert not row.differ
-    assert "not run here: t2i RCAR · i2t RCAR" in row.on[PHOTOGRAPHS].evidence
+    assert "not run here: RCAR t2i · RCAR i2t" in row.on[PHOTOGRAPHS].evidence
 
 
 def test_a_row_is_compared_with_two_others_under_one_claim() -> None:
-    rows = REGULATED | {"t2i RCR": three(1.6), "t2i RAR": three(1.7)}
+    rows = REGULATED | {"RCR t2i": three(1.6), "RAR t2i": three(1.7)}
     evidence = verdict("RCAR", 4, world(SCENES, rows)).on[SCENES].evidence
-    assert "t2i RCAR over t2i RCR: " in evidence
-    assert "t2i RCAR over t2i RAR: " in evidence
-    assert evidence.endswith("not run here: i2t RCAR")
+    assert "RCAR t2i over RCR t2i: " in evidence
+    assert "RCAR t2i over RAR t2i: " in evidence
+    assert evidence.endswith("not run here: RCAR i2t")
 
 
 def attending(precision: float) -> list[Result]:
@@ -94,19 +94,19 @@ def attending(precision: float) -> list[Result]:
 
 
 def test_attention_is_measured_by_objects_on_scenes_and_by_boxes_on_photographs() -> None:
-    rows: Rows = {"CHAN": attending(0.6), "CHAN, soft": attending(0.3)}
+    rows: Rows = {"CHAN": attending(0.6), "soft coding": attending(0.3)}
     row = verdict("CHAN", 3, *both(rows, rows))
     assert row.on[SCENES].label == "holds, 2 not run here"
     gained = attention_table.gains(rows, grids.load(claims.GRID))
     assert gained["words_precision"].tolist() == pytest.approx([30.0])
-    assert "CHAN over CHAN, soft: +30.0" in row.on[SCENES].evidence
+    assert "CHAN over soft coding: +30.0" in row.on[SCENES].evidence
     assert row.on[PHOTOGRAPHS].label == labels.UNTESTABLE  # no box was measured
     assert row.on[PHOTOGRAPHS].evidence == verdicts.NOT_MEASURED
 
 
 def test_on_photographs_the_verdict_is_that_of_peoples_boxes() -> None:
-    rows: Rows = {"CHAN": attending(0.6), "CHAN, soft": attending(0.3)}
-    lines = measured_boxes({"CHAN": ("CHAN", "CHAN, soft"), "CHAN, soft": ("RCAR", "")})
+    rows: Rows = {"CHAN": attending(0.6), "soft coding": attending(0.3)}
+    lines = measured_boxes({"CHAN": ("CHAN", "soft coding"), "soft coding": ("RCAR", "")})
     photographs = World(name=PHOTOGRAPHS, rows=rows, boxes=lines)
     row = verdict("CHAN", 3, world(SCENES, rows), photographs)
     gained = people_boxes_gains.gains(lines, "precision")
@@ -133,7 +133,7 @@ def test_a_table_has_a_row_for_each_claim_and_a_verdict_for_each_dataset() -> No
         assert all(label.startswith("our reconstruction: ") for label in shown[f"on {name}"])
     assert shown.attrs["more"] == list(shown)[4:]
     noted = claims.table(claims.judged("RCAR", both({}, {})))
-    assert noted[f"evidence, {SCENES}"][0] == "not run here: t2i RCR · i2t RCR"
+    assert noted[f"evidence, {SCENES}"][0] == "not run here: RCR t2i · RCR i2t"
     every = claims.table(claims.every_judged(both({}, {})))
     assert len(every) == sum(map(len, claims.CLAIMS.values()))
     assert list(dict.fromkeys(every["paper"])) == list(claims.CLAIMS)

@@ -176,7 +176,7 @@ def test_other_data_is_not_a_run_of_this_row() -> None:
 def test_published_rows_stand_beside_the_record(tmp_path: Path) -> None:
     grid = grids.load("chan")
     rows = published.rows(file="chan", method="CHAN", dataset="Flickr30K")
-    text = {("CHAN", "BUTD regions + BiGRU"): "CHAN as released"}
+    text = {("CHAN", "BUTD regions + BiGRU"): "CHAN"}
     record = tmp_path / "runs.csv"
     without = published.with_ours(rows, grid, text, record=record)
     assert "here" not in without  # no row was run
@@ -197,7 +197,7 @@ def test_published_rows_stand_beside_the_record(tmp_path: Path) -> None:
     shown = published.with_ours(rows, grid, text, record=record)
     assert all(note_of(cell).uncommitted for cell in shown.loc[bigru, "here"])
     assert MARK in report.html(shown, "").data
-    part = published.with_ours(rows, grid, {("BiGRU",): "CHAN as released"}, record=record)
+    part = published.with_ours(rows, grid, {("BiGRU",): "CHAN"}, record=record)
     assert "here" not in part  # "BiGRU" is no whole text of a row
 
 

@@ -18,8 +18,8 @@ READ_BY_HAND = {  # both R@1 on Flickr30K, from the tables' own lines
     "VSE-GPO": 76.5 + 56.4,
     "CHAN": 79.7 + 60.2,
     "CHAN, BERT": 80.6 + 63.9,
-    "t2i RCAR": 79.7 + 60.9,
-    "i2t RCAR": 76.9 + 58.8,
+    "RCAR t2i": 79.7 + 60.9,
+    "RCAR i2t": 76.9 + 58.8,
 }
 
 
