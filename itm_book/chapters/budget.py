@@ -62,8 +62,8 @@ def status(runs: Results) -> str:
 def method_of(name: str) -> str:
     """Return the method of a row of the grid.
 
-    >>> method_of("RCAR (12 epochs)")
-    'RCAR'
+    >>> method_of("RCAR t2i (12 epochs)")
+    'RCAR t2i'
     """
     return name.partition(" (")[0]
 
@@ -143,8 +143,8 @@ def equal_scores(loss: LossSettings, batches: Iterable[int]) -> pd.DataFrame:
 def gains_by_setting(runs: Results, grid: Grid, profile: str) -> pd.DataFrame:
     """Return the gain of every budget, a row for each setting and value, in the grid's order.
 
-    A middle row occurs once for each setting. Columns: ``comparison`` such as "RCAR t2i over base t2i",
-    ``setting``, ``value``, ``middle`` (whether nothing is changed), the columns of
+    A middle row occurs once for each setting. Columns: ``comparison`` such as "RCAR t2i over base
+    t2i", ``setting``, ``value``, ``middle`` (whether nothing is changed), the columns of
     `comparison.gains`, ``differences`` (one a seed), and the mean rSum of both as ``rsum`` and
     ``host_rsum``. Budgets that were not run have no seeds and NaN.
     """

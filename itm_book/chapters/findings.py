@@ -174,5 +174,5 @@ def _told(gain: Gain) -> str:
     '-7.1 (not significant, 2 seeds)'
     """
     seeds = int(gain["seeds"])
-    tested = f"{gain['effect']}, {seeds} seeds" if seeds > 1 else ONE_SEED
+    tested = f"{escape(gain['effect'])}, {seeds} seeds" if seeds > 1 else ONE_SEED
     return f"{gain['gain']:+.1f} ({tested})"

@@ -23,6 +23,12 @@ from pathlib import Path
 from itm_book.pages.clone import find_root
 
 FILTER = "itm-notebooks"  # as in .gitattributes
+# git starts it for each notebook, and nbformat takes three seconds to read the grammar of web
+# addresses in foreign scripts, which jsonschema takes if it is there
+STRIP = (
+    "import runpy, sys; sys.modules['rfc3987_syntax'] = None; "
+    "runpy.run_module('nbstripout', run_name='__main__')"
+)
 # what JupyterLab notes of the kernel, besides nbstripout's own list
 OF_KERNELS = " ".join(
     f"metadata.language_info.{key}"
@@ -51,7 +57,7 @@ def keep_outputs_out(root: Path) -> bool:
 
 def program(python: str = sys.executable) -> list[str]:
     """Return the program that strips a notebook, from standard input to standard output."""
-    return [python, "-m", "nbstripout", "--keep-id", "--extra-keys", OF_KERNELS]
+    return [python, "-c", STRIP, "--keep-id", "--extra-keys", OF_KERNELS]
 
 
 def command(python: str = sys.executable) -> str:

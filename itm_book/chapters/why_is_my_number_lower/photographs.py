@@ -28,7 +28,7 @@ CAUSES: Mapping[str, str] = MappingProxyType(  # row of the grid `lower`: change
     }
 )
 METHODS: Mapping[str, str] = MappingProxyType(  # middle row of the grid `budget`: its title
-    {"base": "SCAN's attention (RCAR's base)", "hard coding": "CHAN"}
+    {"base t2i": "SCAN's attention (RCAR's base)", "CHAN": "CHAN"}
 )
 NOT_RUN = "not run"
 

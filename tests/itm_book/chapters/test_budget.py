@@ -34,8 +34,12 @@ def result(name: str, seed: int, strength: float) -> Result:
 
 
 def made(**strengths: float) -> dict[str, list[Result]]:
-    """Return three seeds of rows at the middle, or of the change of 12 epochs (``_12``)."""
-    names = {key: key.replace("_12", " (12 epochs)") for key in strengths}
+    """Return three seeds of rows t2i at the middle, or of the change of 12 epochs (``_12``)."""
+    rows = {"base": "base t2i", "RCAR": "RCAR t2i"}
+    names = {
+        key: rows[key.removesuffix("_12")] + " (12 epochs)" * key.endswith("_12")
+        for key in strengths
+    }
     return {
         names[key]: [result(names[key], seed, strength) for seed in range(3)]
         for key, strength in strengths.items()
@@ -92,8 +96,8 @@ def test_the_middle_at_the_budget_of_a_record_is_read_from_the_record() -> None:
     small = GRID.size("smoke")
     rows = budget.at_profile(GRID, small, "smoke")
     assert {"base t2i", "RCAR t2i", "CHAN"} <= set(rows)
-    assert {r.recipe for r in rows["RCAR"]} == {"rcar-t2i-smoke"}
-    assert len(rows["RCAR"]) >= 3
+    assert {r.recipe for r in rows["RCAR t2i"]} == {"rcar-t2i-smoke"}
+    assert len(rows["RCAR t2i"]) >= 3
     assert budget.at_profile(GRID, small, "coco") == {}
 
 
@@ -105,7 +109,7 @@ def test_the_middle_is_a_point_of_every_curve_and_a_change_of_its_own() -> None:
     table = budget.gains_by_setting(runs, GRID, PROFILE)
     rcar = table[table["comparison"] == "RCAR t2i over base t2i"]
     done = rcar[rcar["seeds"] > 0]
-    assert done.loc[done["name"] == "RCAR", "setting"].tolist() == list(SETTINGS)
+    assert done.loc[done["name"] == "RCAR t2i", "setting"].tolist() == list(SETTINGS)
     epochs = rcar[rcar["setting"] == "epochs"].set_index("value")
     assert sorted(epochs.index) == [3, 6, 12]
     assert epochs["seeds"].to_dict() == {6: 3, 12: 3, 3: 0}
@@ -123,7 +127,7 @@ def test_the_middle_is_a_point_of_every_curve_and_a_change_of_its_own() -> None:
 
 def test_a_table_lists_what_was_not_run_and_what_cannot_be_tested() -> None:
     runs = made(base=1.5, RCAR=2.0, base_12=1.8, RCAR_12=2.6)
-    runs["RCAR (12 epochs)"] = runs["RCAR (12 epochs)"][:1]
+    runs["RCAR t2i (12 epochs)"] = runs["RCAR t2i (12 epochs)"][:1]
     table = budget.gains_by_setting(runs, GRID, PROFILE)
     rcar = table[table["comparison"] == "RCAR t2i over base t2i"]
     shown = budget.readable(rcar, {"d/RCAR t2i/1-a", "d/base t2i (12 epochs)/0-a"})
@@ -136,14 +140,15 @@ def test_a_table_lists_what_was_not_run_and_what_cannot_be_tested() -> None:
     assert longer["collapsed"] == "1 of 1 (host)"
     absent = shown[(shown["setting"] == "epochs") & (shown["value"] == "3")].iloc[0]
     assert (absent["effect"], absent["gain in rSum"]) == ("not run", "")
-    assert "d/RCAR/1-a" in html(shown, "table").data  # the runs behind a number
+    assert "t2i/1-a" in html(shown, "table").data  # the runs behind a number
 
 
 def test_without_a_record_every_budget_is_not_run() -> None:
     table = budget.gains_by_setting({}, GRID, PROFILE)
     assert not table["seeds"].any()
     assert set(budget.readable(table)["effect"]) == {"not run"}
-    assert set(budget.trend(table)["gain"]) == {"not run"}
+    assert budget.trend(table).empty
+    assert html(budget.trend(table), "Rank <i>.").data == "<p>Rank &lt;i&gt;: none.</p>"
     assert budget.tested(table).empty
     assert budget.status({}) == "no run of this grid is recorded yet"
     assert budget.collapsed_runs(budget.watched({}, {})).empty
@@ -155,10 +160,10 @@ def test_without_a_record_every_budget_is_not_run() -> None:
 
 def test_what_is_left_is_named() -> None:
     runs = made(base=1.5, RCAR=2.0)
-    runs["RCAR"] = runs["RCAR"][:2]
+    runs["RCAR t2i"] = runs["RCAR t2i"][:2]
     left = budget.cells_left(GRID, SIZE, runs).data
     assert left.startswith("5 of")
-    assert "- **Fewer than 3 seeds:** RCAR (2)" in left.splitlines()
+    assert "- **Fewer than 3 seeds:** RCAR t2i (2)" in left.splitlines()
     lines = left.splitlines()
     assert "- **Not run, middle:** middle (soft coding and CHAN)" in lines
     assert any(line.startswith("- **Not run, epochs:** 12 epochs, 3 epochs") for line in lines)
@@ -209,7 +214,7 @@ def test_a_loss_is_pinned_only_where_the_hardest_negatives_count() -> None:
 
 
 def test_runs_that_collapsed_and_runs_that_escaped_are_listed() -> None:
-    name = "RCAR (no warm-up)"
+    name = "RCAR t2i (no warm-up)"
     runs = {name: [result(name, seed, 1.0) for seed in range(4)]}
     pinned = budget.pinned_loss(GRID.rows[name].at(PROFILE))
     assert pinned == pytest.approx(2 * 0.2 * 32)
@@ -220,7 +225,7 @@ def test_runs_that_collapsed_and_runs_that_escaped_are_listed() -> None:
     }  # the fourth has no recorded curve
     watched = budget.watched(runs, curves)
     assert watched["collapsed"].tolist() == [True, False, False]
-    assert set(watched["method"]) == {"RCAR"}
+    assert set(watched["method"]) == {"RCAR t2i"}
     assert set(watched["warmup"]) == {0}
     shown = budget.collapsed_runs(watched)
     assert shown["end"].tolist() == ["collapsed", "escaped"]

@@ -70,8 +70,8 @@ def test_claims_are_counted_by_verdict_and_those_without_by_the_reason() -> None
     rows += [judged(NONE, reason) for reason in reasons]
     found = Found(verdicts=rows, status="", order={}, budgets={})
     assert text_of(findings.finding(found).data) == (
-        "Finding: of 5 claims, on Scenes 2 hold, for 3 no effect was found; on photographs for 1 no "
-        "effect was found, 1 has one seed, 1 is not run yet, 1 is a timing, 1 cannot be tested."
+        "Finding: of 5 claims, on Scenes 2 hold, for 3 no effect was found; on photographs for 1 "
+        "no effect was found, 1 has one seed, 1 is not run yet, 1 is a timing, 1 cannot be tested."
     )
 
 

@@ -24,7 +24,7 @@ def texts(figure: Figure, panel: int) -> list[str]:
 
 def test_a_panel_has_every_seed_and_names_what_was_not_run() -> None:
     table = rcar()
-    figure = budget_curves.gain_curves(table, {"d/base (12 epochs)/1-a"}, title="t")
+    figure = budget_curves.gain_curves(table, {"d/base t2i (12 epochs)/1-a"}, title="t")
     assert [axes.get_title() for axes in figure.axes] == list(SETTINGS)
     epochs = figure.axes[0]
     assert [label.get_text() for label in epochs.get_xticklabels()] == ["3", "6", "12"]
@@ -71,7 +71,7 @@ def test_an_empty_record_is_a_sentence() -> None:
 
 
 def test_a_budget_is_one_dot_with_its_change() -> None:
-    names = ("base (3 epochs)", "RCAR (3 epochs)")
+    names = ("base t2i (3 epochs)", "RCAR t2i (3 epochs)")
     runs = RUNS | {name: [result(name, k, 1.0) for k in range(3)] for name in names}
     everything = budget.gains_by_setting(runs, GRID, PROFILE)
     figure = budget_curves.gain_against_host(everything, title="t")
@@ -92,18 +92,18 @@ def test_two_dots_are_no_scatter_plot() -> None:
 
 def test_losses_leave_out_the_warm_up_and_say_its_length() -> None:
     lengths = {
-        "RCAR (no warm-up)": 0,
-        "RCAR (warm-up of 1 epoch)": 1,
-        "RCAR": 2,
-        "RCAR (warm-up of 4 epochs)": 4,
-        "hard coding (warm-up of 3 epochs)": 3,
+        "RCAR t2i (no warm-up)": 0,
+        "RCAR t2i (warm-up of 1 epoch)": 1,
+        "RCAR t2i": 2,
+        "RCAR t2i (warm-up of 4 epochs)": 4,
+        "CHAN (warm-up of 3 epochs)": 3,
     }
     runs = {name: [result(name, 0, 1.0)] for name in lengths}
-    pinned = budget.pinned_loss(GRID.rows["RCAR"].at(PROFILE))
+    pinned = budget.pinned_loss(GRID.rows["RCAR t2i"].at(PROFILE))
     losses = curve(*[9 * pinned] * 4, pinned, 0.5 * pinned)
     watched = budget.watched(runs, {f"d/{name}/0-a": losses for name in lengths})
     figure = budget_curves.pinned_losses(watched, title="t")
-    assert [axes.get_title() for axes in figure.axes] == ["RCAR", "hard coding"]
+    assert [axes.get_title() for axes in figure.axes] == ["RCAR t2i", "CHAN"]
     dashed, *lines = figure.axes[0].lines
     assert dashed.get_ydata()[0] == 1  # equal scores
     assert [line.get_xdata()[0] for line in lines] == [1, 2, 3, 5]

@@ -16,11 +16,11 @@ def test_every_row_fills_in_the_sentence() -> None:
     table = method_table.components(grid)
     assert table["method"].tolist() == list(grid.rows)
     by_name = table.set_index("method")
-    assert by_name.loc["bfan-prob", "attend"] == "soft, gate prob, both as queries"
-    assert by_name.loc["chan", "attend"] == "hard, word queries"
-    assert by_name.loc["rcar-t2i", "aggregate"] == "pooled by RAR"
-    assert by_name.loc["scan-t2i-mean+ccr+ccs", "plug-in"] == "CCR + CCS"
-    assert by_name.loc["vse-gpo", "attend"] == "no"
+    assert by_name.loc["BFAN", "attend"] == "soft, gate prob, both as queries"
+    assert by_name.loc["CHAN", "attend"] == "hard, word queries"
+    assert by_name.loc["RCAR t2i", "aggregate"] == "pooled by RAR"
+    assert by_name.loc["SCAN t2i + CCR + CCS", "plug-in"] == "CCR + CCS"
+    assert by_name.loc["VSE-GPO", "attend"] == "no"
 
 
 def test_no_quality_where_nothing_is_known_of_the_words(tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ def test_a_headline_has_both_verdicts_the_median_and_all_claims() -> None:
     assert sentences.headline(rows, 2) == (
         "the verdict on the main claim, that a &lt; b (ours), is on Scenes <em>no effect found "
         "(3 seeds would have shown a gain of 9 rSum)</em>; on photographs <em>not testable</em>; "
-        "the median gain is +1.0 rSum (Scenes). Of all 2 claims, on Scenes 1 holds, 1 shows no "
-        "effect; on photographs 1 shows no effect, 1 cannot be tested"
+        "the median gain is +1.0 rSum (Scenes). Of all 2 claims, on Scenes 1 holds, for 1 no "
+        "effect was found; on photographs for 1 no effect was found, 1 cannot be tested"
     )
 
 

@@ -27,7 +27,8 @@ NAN = float("nan")
 )
 def test_a_time_is_only_a_difference_beyond_noise(name: str, than: str, verdict: str) -> None:
     judged = verdicts.faster(TIMES, name, than)
-    assert judged.verdict == judged.label == verdict
+    assert judged.verdict == verdict
+    assert judged.label.startswith("not" if verdict == "not testable" else verdicts.TIMING)
     evidence = judged.evidence
     assert evidence.startswith("not run here" if verdict == "not testable" else "a timing")
 

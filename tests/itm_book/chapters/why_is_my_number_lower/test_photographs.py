@@ -35,13 +35,13 @@ def test_causes_and_methods_are_rows_of_both_grids() -> None:
 
 
 def test_a_cause_is_compared_with_the_middle_of_its_method() -> None:
-    runs = runs_of("base", strength=2.0) | runs_of("base (no warm-up)", strength=0.5)
-    runs |= runs_of("hard coding (no warm-up)")  # whose middle is missing
+    runs = runs_of("base t2i", strength=2.0) | runs_of("base t2i (no warm-up)", strength=0.5)
+    runs |= runs_of("CHAN (no warm-up)")  # whose middle is missing
     found = photographs.differences(runs, GRID)
-    assert found["name"].tolist() == ["base (no warm-up)"]
+    assert found["name"].tolist() == ["base t2i (no warm-up)"]
     each = [
         a.metrics["rsum"] - b.metrics["rsum"]
-        for a, b in zip(runs["base (no warm-up)"], runs["base"], strict=True)
+        for a, b in zip(runs["base t2i (no warm-up)"], runs["base t2i"], strict=True)
     ]
     assert found["gain"].iloc[0] == pytest.approx(sum(each) / 3)
     shown = photographs.beside(SCENES, found).set_index("cause")
@@ -72,6 +72,6 @@ def test_nothing_recorded_is_said() -> None:
     ],
 )
 def test_signs_and_order_are_those_of_the_numbers(gains: list[float], said: str) -> None:
-    table = pd.DataFrame({"name": [f"base ({c})" for c in CAUSES.values()], "gain": gains})
+    table = pd.DataFrame({"name": [f"base t2i ({c})" for c in CAUSES.values()], "gain": gains})
     text = photographs.order_kept(SCENES, table).data
-    assert text == f"**{METHODS['base']}:** {said}"
+    assert text == f"**{METHODS['base t2i']}:** {said}"
