@@ -22,6 +22,11 @@ const ground = (name) => `
 .${name} .title { font-size: 14px; font-weight: 600; color: var(--ink); font-family: inherit; }
 .${name} .title i { display: inline-block; width: 0.75em; height: 0.75em; margin-right: 0.45em; border-radius: 2px; }
 .${name} svg { display: block; width: 100%; height: auto; max-width: none; }
+@media (pointer: coarse) {
+  .${name} :is(button, select, input) { min-height: 32px; }
+  .${name} summary { padding: 6px 0; }
+  .${name} input[type="checkbox"] { width: 22px; min-height: 22px; }
+}
 .${name} .live { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 html[data-theme] .bd-content div.cell_output .text_html:has(.${name}) { padding: 0 !important; background: none !important; }
 `;

@@ -49,12 +49,6 @@ const STYLE = `${ground("itm-explorer")}
   .itm-explorer .views { grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); }
   .itm-explorer .panels:not(.two) .views.folded { grid-template-columns: minmax(0, 5fr) minmax(0, 3fr); }
 }
-@media (pointer: coarse) {
-  .itm-explorer :is(.words button, .tools button, select, summary) { min-height: 32px; }
-  .itm-explorer .fold summary { padding: 6px 0; }
-  .itm-explorer .tools input[type="checkbox"] { width: 22px; height: 22px; }
-  .itm-explorer .tools input:is([type="range"], [type="number"]) { min-height: 32px; }
-}
 @media print { .itm-explorer :is(.tools, .menu, .hint) { display: none; } }
 `;
 

@@ -13,14 +13,14 @@ PAPER: ViewportSize = {"width": 680, "height": 900}  # A4 between its margins, i
 
 # Tables whose frame has more than it shows or that reach beyond the page, and full cells that are
 # not shown: but for those behind the switch of their table, and heads where a row is a card.
-HIDDEN = """([edge, desk]) => [...document.querySelectorAll("article table")]
+HIDDEN = """([edge, desk, screen]) => [...document.querySelectorAll("article table")]
   .filter((table) => table.getClientRects().length)
   .map((table) => {
     const frame = table.closest(".table-scroll, .pst-scrollable-table-container") || table;
     const cards = !desk && table.matches(".cards");
     const lost = [...table.querySelectorAll("td, th")].filter((cell) =>
       cell.textContent.trim() && !cell.getClientRects().length &&
-      !(desk && table.matches(".folded") && cell.matches(".more")) &&
+      !(screen && table.matches(".folded") && cell.matches(".more")) &&
       !(cards && cell.closest("thead")));
     const heads = [...table.querySelectorAll("thead th")].map((th) => th.textContent.trim());
     const beyond = table.getBoundingClientRect().right - edge;
@@ -42,5 +42,5 @@ def _hidden(page: Page, path: Path, size: ViewportSize, *, media: Any = "screen"
     page.emulate_media(media=media)
     page.set_viewport_size(size)
     page.evaluate("() => new Promise(requestAnimationFrame)")
-    found = page.evaluate(HIDDEN, [size["width"], size is DESK])
+    found = page.evaluate(HIDDEN, [size["width"], size is DESK, media == "screen"])
     return [f"{path.stem} at {size['width']} ({media}): {one}" for one in found]

@@ -78,6 +78,8 @@ def test_claims_are_counted_by_verdict_and_those_without_by_the_reason() -> None
 def test_seeds_that_can_show_nothing_are_called_too_few() -> None:
     judgement = replace(NONE, seeds="2", detectable="more than 600")
     assert sentences.words(judgement).endswith("(2 seeds are too few to show any gain)")
+    lower = replace(judgement, tendency="all 3 rows are lower")
+    assert sentences.words(lower).endswith("to show any gain; all 3 rows are lower)")
 
 
 def test_the_cover_has_five_lines_of_the_records(found: Found) -> None:

@@ -158,6 +158,16 @@ def picture(**metadata: object) -> nbformat.NotebookNode:
     return new_output("display_data", {"image/png": DOT}, metadata={"image/png": metadata})
 
 
+def test_a_sentence_in_the_place_of_a_picture_has_no_caption(tmp_path: Path) -> None:
+    drawn = {"mystnb": {"figure": {"caption": "Gains."}}}
+    told = new_output("display_data", {"text/markdown": "No chart: one budget."})
+    cells = [new_code_cell(outputs=[o], metadata=drawn) for o in (picture(), told)]
+    page = page_of(tmp_path, *cells)
+    assert [cell.metadata["mystnb"].get("figure") for cell in page.cells] == [
+        {"caption": "Gains."}, None,
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("cell", "alt"),
     [
