@@ -11,6 +11,7 @@ import pandas as pd
 
 from itm_book.datasets.run_features import run_features
 from itm_book.records.grids import Grid
+from itm_book.tables import report
 from itm_core.data.dataset import Dataset
 from itm_core.evaluation.attention_measures import Quality
 from itm_core.evaluation.attention_quality import attention_quality
@@ -25,10 +26,15 @@ DIRECTION_NAMES = {"t2i": "word queries", "i2t": "region queries", "both": "both
 def components(grid: Grid, profile: str = "scenes") -> pd.DataFrame:
     """Return attention, alignment, aggregation and plug-ins of every row of a grid.
 
-    They are the same in every profile.
+    They are the same in every profile. The column ``recipe`` has the name for `itm train`, to
+    which the ending of a profile is added; ``changes``, behind the table's switch, those of it.
     """
-    rows = [{"method": name, **_components(row.at(profile))} for name, row in grid.rows.items()]
-    return pd.DataFrame(rows)
+    rows = [
+        {"method": name, **_components(row.at(profile)), "recipe": row.recipe}
+        | {"changes": " ".join(row.changes)}
+        for name, row in grid.rows.items()
+    ]
+    return report.behind_switch(pd.DataFrame(rows), ["changes"])
 
 
 def _components(recipe: Recipe) -> dict[str, str]:

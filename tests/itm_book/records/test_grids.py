@@ -170,3 +170,13 @@ def test_every_method_is_a_row_of_the_table_of_methods() -> None:
     named = {row.recipe for row in grids.load("methods").rows.values()}
     families = {name.partition("-")[0] for name in recipes.METHODS}
     assert families <= {name.partition("-")[0] for name in named}
+
+
+def test_a_method_has_one_name_in_every_grid() -> None:
+    """But for `lower` and `budget`, whose rows are named after what is changed."""
+    methods: dict[str, tuple[str, ...]] = {}
+    for grid in ("atlas", "chan", "contrastive", "flickr8k", "methods", "plugins", "rcar", "scan"):
+        for name, row in grids.load(grid).rows.items():
+            method = (row.recipe, *sorted(row.changes))
+            assert methods.setdefault(name, method) == method, f"{name} of {grid}"
+    assert len(set(methods.values())) == len(methods)

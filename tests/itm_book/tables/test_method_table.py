@@ -21,6 +21,9 @@ def test_every_row_fills_in_the_sentence() -> None:
     assert by_name.loc["RCAR t2i", "aggregate"] == "pooled by RAR"
     assert by_name.loc["SCAN t2i + CCR + CCS", "plug-in"] == "CCR + CCS"
     assert by_name.loc["VSE-GPO", "attend"] == "no"
+    assert by_name.loc["CHAN, mean", ["recipe", "changes"]].tolist() == [
+        "chan", "matcher.aggregation=mean",
+    ]  # fmt: skip
 
 
 def test_no_quality_where_nothing_is_known_of_the_words(tmp_path: Path) -> None:
