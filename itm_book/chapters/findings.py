@@ -131,7 +131,7 @@ def _line(row: Verdicts) -> str:
     seen = sentences.on_each(row)
     link = f'<a href="../notebooks/{PAGES[row.paper]}.html">{escape(_claim(row))}</a>'
     median = sentences.median_gain(row)
-    return f"<strong>{link}?</strong> {seen}{f'; {median}' * bool(median)}."
+    return f"<strong>{link}?</strong> {seen}{f'; median gain {median}' * bool(median)}."
 
 
 def order_line(order: Mapping[str, float]) -> str:
