@@ -6,7 +6,7 @@ const WIDE = 400; // units across a picture, whatever its pixels
 const LABELS = 78, ROW = 15, TRACK = 58, TALL = 34, GAP = 10; // units of the matrix
 const NARROW = 500; // pixels; where there are fewer, the bars stand below the matrix
 const MOST_PINS = 3, MOST_BOXES = 10;
-const HINT = "Point at a word or at a region of the picture. A click or Enter pins a word, Escape clears.";
+const HINT = "Point at a word or at a region of the picture. A click, a tap or Enter pins a word or lets it go, Escape clears.";
 const TURN = 700; // milliseconds from one step to the next
 
 const STYLE = `${ground("itm-explorer")}

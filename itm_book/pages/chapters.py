@@ -73,7 +73,7 @@ PRESETS = {
             size="smoke",
             profile="smoke",
             folder="scenes-small",
-            takes="about 11 minutes on two cores without other work",
+            takes="about 18 minutes on two cores without other work",
         ),
         Preset(
             name="tiny",
