@@ -17,13 +17,17 @@ from IPython.display import HTML
 
 from itm_book.records import grids, results
 from itm_book.tables import claims, comparison, orderings, published_order, report, sentences
-from itm_book.tables.claims import Verdicts
+from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts
 from itm_book.tables.labels import UNTESTABLE
 from itm_book.tables.notes import Note, with_note
 from itm_book.tables.verdicts import ONE_SEED, Judgement
 
 PAGES = {"RCAR": "rcar", "CHAN": "chan", "CCR and CCS": "contrastive"}  # of each paper
 HEADLINES = {"RCAR": 3, "CHAN": 1, "CCR and CCS": 4}  # the claim of each paper that a cover shows
+HOW_SURE = (
+    "Not very sure: seeds are few, and every training is far shorter than the papers', so a gain "
+    "that is missing here refutes no paper."
+)
 MIDDLE = "middle"  # the group of the grid ``budget`` from which one setting is changed
 Gain = Mapping[Hashable, Any]  # a row of `comparison.gains`
 RECORD, SEEDS = "f8k", tuple(range(5))  # profile and seeds of the record on photographs
@@ -112,9 +116,17 @@ def _claim(row: Verdicts) -> str:
 
 
 def finding(found: Found) -> HTML:
-    """Return the number of claims by verdict on each dataset, as the finding of the page."""
+    """Return the number of claims by verdict on each dataset, and how sure that is, in HTML."""
     rows = found.verdicts
-    return sentences.finding(f"of {len(rows)} claims, {sentences.by_verdict(rows)}.")
+    undecided = [
+        name
+        for name in (SCENES, PHOTOGRAPHS)
+        if all(row.on[name].verdict == UNTESTABLE for row in rows)
+    ]
+    nothing = f" Nothing is decided yet on {' and '.join(undecided)}." * bool(undecided)
+    return sentences.finding(
+        f"of {len(rows)} claims, {sentences.by_verdict(rows)}.{nothing} {HOW_SURE}"
+    )
 
 
 # --- the cover ---------------------------------------------------------------------------------

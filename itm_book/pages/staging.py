@@ -84,7 +84,7 @@ def _describe(cell: NotebookNode, heading: str) -> None:
 def write_generated(folder: Path, records: Sequence[dict[str, Any]], *, notebooks: Path) -> None:
     """Write the parts that the prose includes.
 
-    ``execution.md``, and for each tag of `INCLUDED` the output of the cell with this tag in an
+    ``execution.md``, and for each tag of `INCLUDED` the output of the cells with this tag in an
     executed notebook of the folder ``notebooks``; empty where there is none.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -140,10 +140,10 @@ def _duration(seconds: float) -> str:
 
 
 def _tagged(notebook: Path, tag: str) -> str:
-    """Return the HTML of the cells with a tag as a raw block; empty if there is none."""
+    """Return the HTML of the cells with a tag as raw blocks; empty if there is none."""
     cells = nbformat.read(notebook, as_version=4).cells if notebook.exists() else []
     tagged = [cell for cell in cells if tag in cell.metadata.get("tags", [])]
     outputs = [
         o.data["text/html"] for c in tagged for o in c.outputs if "text/html" in o.get("data", {})
     ]
-    return f"~~~~~{{raw}} html\n{outputs[0]}\n~~~~~\n\n" if outputs else ""
+    return "".join(f"~~~~~{{raw}} html\n{output}\n~~~~~\n\n" for output in outputs)
