@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 KERNEL = "python3"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 START_SECONDS = 300  # for a kernel to start: minutes when a cluster reads from a cold disk
+STARTS = 3  # of a kernel that dies before it answers
+NOT_STARTED = "before replying to kernel_info"  # jupyter_client's words for that
 TRACE_LINES = 20  # of the traceback that a `NotebookError` keeps
 
 
@@ -55,25 +57,13 @@ def run_notebook(
 
     Raises `InputError` as `check_parameters` does, and `NotebookError` when the notebook fails.
     """
-    import papermill
-
     check_parameters(source, parameters)
     make_folder(place.parent)
     partial, failed = place.with_name(f".{place.stem}.partial.ipynb"), failed_place(place)
     failed.unlink(missing_ok=True)
     try:
         with space_checked(partial), environment_set(dict.fromkeys(THREADS, str(threads))):
-            papermill.execute_notebook(
-                str(source),
-                str(partial),
-                dict(parameters),
-                kernel_name=KERNEL,
-                cwd=str(source.parent),
-                progress_bar=False,
-                start_timeout=START_SECONDS,
-                # no warning about local ports, and none of the interrupt that ends a kernel
-                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
-            )
+            _execute(source, partial, parameters)
             _without_widgets(partial)
             put(partial, place)
     except Exception as error:
@@ -82,6 +72,33 @@ def run_notebook(
         raise _notebook_error(error, source, failed) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _execute(source: Path, place: Path, parameters: Mapping[str, Any]) -> None:
+    """Execute a notebook; a kernel that ends before it has run anything is started again.
+
+    Another process may have taken the port that a kernel was given before it listens.
+    """
+    import papermill
+
+    for left in reversed(range(STARTS)):
+        try:
+            papermill.execute_notebook(
+                str(source),
+                str(place),
+                dict(parameters),
+                kernel_name=KERNEL,
+                cwd=str(source.parent),
+                progress_bar=False,
+                start_timeout=START_SECONDS,
+                # no warning about local ports, and none of the interrupt that ends a kernel
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+            )
+        except RuntimeError as error:
+            if NOT_STARTED not in str(error) or not left:
+                raise
+        else:
+            return
 
 
 def _without_widgets(path: Path) -> None:
