@@ -18,7 +18,7 @@ from IPython.display import HTML
 from itm_book.records import grids, results
 from itm_book.tables import claims, comparison, orderings, published_order, report, sentences
 from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts
-from itm_book.tables.labels import UNTESTABLE
+from itm_book.tables.labels import HOLDS, UNTESTABLE
 from itm_book.tables.notes import Note, with_note
 from itm_book.tables.verdicts import ONE_SEED, Judgement
 
@@ -124,8 +124,15 @@ def finding(found: Found) -> HTML:
         if all(row.on[name].verdict == UNTESTABLE for row in rows)
     ]
     nothing = f" Nothing is decided yet on {' and '.join(undecided)}." * bool(undecided)
+    held = "; ".join(
+        f"<em>{escape(_claim(row))}</em> on {name}"
+        for row in rows
+        for name, judged in row.on.items()
+        if judged.verdict == HOLDS
+    )
+    holding = f" What holds: {held}." * bool(held)
     return sentences.finding(
-        f"of {len(rows)} claims, {sentences.by_verdict(rows)}.{nothing} {HOW_SURE}"
+        f"of {len(rows)} claims, {sentences.by_verdict(rows)}.{holding}{nothing} {HOW_SURE}"
     )
 
 

@@ -45,7 +45,8 @@ class Judgement:
             text; empty with one seed, whose spread is unknown.
         unit: of gains and ``detectable``.
         uncommitted: whether a number was made by uncommitted code.
-        tendency: of several rows that all lie on one side of zero, interval included: which side.
+        tendency: where the intervals over test images of several rows all lie on one side of
+            zero: which side, as told beside a verdict of no effect.
     """
 
     verdict: str
@@ -112,7 +113,7 @@ def judge(
     ]
     return Judgement(
         verdict=verdict,
-        label=f"{label}, {len(missing)} {NOT_RUN}" if missing else label,
+        label=f"{label}, {_rows(len(missing))} {NOT_RUN}" if missing else label,
         evidence="; ".join(evidence + not_run),
         gains=tuple(float(value) for value in gained),
         seeds=_range([row["seeds"] for row in records]),
@@ -123,18 +124,22 @@ def judge(
     )
 
 
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
+
+
 def _tendency(tested: pd.DataFrame) -> str:
     """Return on which side of zero every row's interval over test images lies; may be empty.
 
     >>> _tendency(pd.DataFrame({"low": [-3.0, -9.0], "high": [-1.0, -2.0]}))
-    'all 2 rows are lower, each interval below zero'
+    'all 2 rows are lower over the test images, but not over the seeds'
     """
     if len(tested) < 2:
         return ""
     if (tested["high"] < 0).all():
-        return f"all {len(tested)} rows are lower, each interval below zero"
+        return f"all {len(tested)} rows are lower over the test images, but not over the seeds"
     if (tested["low"] > 0).all():
-        return f"all {len(tested)} rows are higher, each interval above zero"
+        return f"all {len(tested)} rows are higher over the test images, but not over the seeds"
     return ""
 
 

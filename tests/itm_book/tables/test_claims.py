@@ -59,7 +59,7 @@ def test_both_verdicts_are_those_of_the_rule() -> None:
     gained = comparison.gains(REGULATED, grids.load(claims.GRID))
     only = verdicts.judge(gained[gained["name"] == "RCAR t2i"], ["RCAR i2t"])
     assert row.on[SCENES] == only
-    assert row.on[SCENES].label == "holds, 1 not run here"
+    assert row.on[SCENES].label == "holds, 1 row not run here"
     assert row.on[PHOTOGRAPHS].verdict == labels.AGAINST
     assert row.differ
     assert not verdict("RCAR", 3, *both(REGULATED, REGULATED)).differ
@@ -68,7 +68,7 @@ def test_both_verdicts_are_those_of_the_rule() -> None:
 def test_one_seed_and_no_run_cannot_differ_from_anything() -> None:
     one = {name: group[:1] for name, group in LOST.items()}
     for photographs, label in (
-        (one, "not testable (one seed), 1 not run here"),
+        (one, "not testable (one seed), 1 row not run here"),
         ({}, "not run here"),
     ):
         row = verdict("RCAR", 3, *both(REGULATED, photographs))
@@ -96,7 +96,7 @@ def attending(precision: float) -> list[Result]:
 def test_attention_is_measured_by_objects_on_scenes_and_by_boxes_on_photographs() -> None:
     rows: Rows = {"CHAN": attending(0.6), "soft coding": attending(0.3)}
     row = verdict("CHAN", 3, *both(rows, rows))
-    assert row.on[SCENES].label == "holds, 2 not run here"
+    assert row.on[SCENES].label == "holds, 2 rows not run here"
     gained = attention_table.gains(rows, grids.load(claims.GRID))
     assert gained["words_precision"].tolist() == pytest.approx([30.0])
     assert "CHAN over soft coding: +30.0" in row.on[SCENES].evidence

@@ -114,7 +114,7 @@ def test_the_gains_of_a_verdict_are_those_of_its_rows() -> None:
 
 def test_what_was_not_run_is_said() -> None:
     judged = verdicts.judge(pd.DataFrame([A]), ["absent", "gone"])
-    assert judged.label == "holds, 2 not run here"
+    assert judged.label == "holds, 2 rows not run here"
     assert judged.evidence.endswith("p = 0.010; not run here: absent · gone")
     for empty in (pd.DataFrame([A])[:0], pd.DataFrame()):
         judged = verdicts.judge(empty, ["absent"])
@@ -129,14 +129,14 @@ def test_a_claim_is_a_row_with_the_rows_that_it_names() -> None:
     assert row == {
         "": "2",
         "claim": "it helps",
-        "verdict": "holds, 1 not run here",
+        "verdict": "holds, 1 row not run here",
         "seeds": "3",
         "minimum detectable gain": judged.detectable,
         "evidence": judged.evidence,
     }
     absent = verdicts.claim(2, "it helps", pd.DataFrame(), ["absent"])
     assert (absent["verdict"], absent["evidence"]) == ("not run here", "not run here: absent")
-    assert judged.cells("ours")["verdict"] == "ours: holds, 1 not run here"
+    assert judged.cells("ours")["verdict"] == "ours: holds, 1 row not run here"
 
 
 def test_a_claim_on_runs_follows_their_numbers() -> None:
