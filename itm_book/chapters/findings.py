@@ -24,10 +24,6 @@ from itm_book.tables.verdicts import ONE_SEED, Judgement
 
 PAGES = {"RCAR": "rcar", "CHAN": "chan", "CCR and CCS": "contrastive"}  # of each paper
 HEADLINES = {"RCAR": 3, "CHAN": 1, "CCR and CCS": 4}  # the claim of each paper that a cover shows
-HOW_SURE = (
-    "Not very sure: seeds are few, and every training is far shorter than the papers', so a gain "
-    "that is missing here refutes no paper."
-)
 MIDDLE = "middle"  # the group of the grid ``budget`` from which one setting is changed
 Gain = Mapping[Hashable, Any]  # a row of `comparison.gains`
 RECORD, SEEDS = "f8k", tuple(range(5))  # profile and seeds of the record on photographs
@@ -132,7 +128,15 @@ def finding(found: Found) -> HTML:
     )
     holding = f" What holds: {held}." * bool(held)
     return sentences.finding(
-        f"of {len(rows)} claims, {sentences.by_verdict(rows)}.{holding}{nothing} {HOW_SURE}"
+        f"of {len(rows)} claims, {sentences.by_verdict(rows)}.{holding}{nothing} {_how_sure(rows)}"
+    )
+
+
+def _how_sure(rows: Sequence[Verdicts]) -> str:
+    seeds = [int(n) for row in rows for on in row.on.values() for n in on.seeds.split(" to ") if n]
+    return (
+        f"Not very sure, with at most {max(seeds, default=0)} seeds a row, and trainings far "
+        "shorter than the papers': a gain that is missing here refutes no paper."
     )
 
 

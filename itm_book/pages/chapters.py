@@ -73,7 +73,7 @@ PRESETS = {
             size="smoke",
             profile="smoke",
             folder="scenes-small",
-            takes="about 18 minutes on two cores without other work",
+            takes="about 22 minutes on two cores",
         ),
         Preset(
             name="tiny",

@@ -132,15 +132,11 @@ def _tendency(tested: pd.DataFrame) -> str:
     """Return on which side of zero every row's interval over test images lies; may be empty.
 
     >>> _tendency(pd.DataFrame({"low": [-3.0, -9.0], "high": [-1.0, -2.0]}))
-    'all 2 rows are lower over the test images, but not over the seeds'
+    'all 2 rows are lower by the test images alone'
     """
-    if len(tested) < 2:
-        return ""
-    if (tested["high"] < 0).all():
-        return f"all {len(tested)} rows are lower over the test images, but not over the seeds"
-    if (tested["low"] > 0).all():
-        return f"all {len(tested)} rows are higher over the test images, but not over the seeds"
-    return ""
+    sides = {"lower": tested["high"] < 0, "higher": tested["low"] > 0}
+    seen = (side for side, rows in sides.items() if len(rows) > 1 and rows.all())
+    return "".join(f"all {len(tested)} rows are {side} by the test images alone" for side in seen)
 
 
 def claim(number: int, text: str, table: pd.DataFrame, rows: Sequence[str]) -> dict[str, str]:

@@ -204,7 +204,7 @@ def _power(noncentrality: float, seeds: int, alpha: float) -> float:
 # --- over images -------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)  # 80 MB each for 5,000 images
 def image_counts(images: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
     """Return how often each image is drawn in each resample, with replacement: ``[B, I]``.
 
