@@ -1,4 +1,4 @@
-"""Threads that wait sleep, in every process that the project starts, unless the user says else."""
+"""Waiting threads soon sleep, in every process of the project, unless the user says else."""
 
 from __future__ import annotations
 
@@ -17,8 +17,12 @@ from itm_core.parallel import run_parallel, start_program
 from itm_core.training.launch import launch
 from tests.places import PROJECT
 
-NAME = "OMP_WAIT_POLICY"
-SAY = f"import os, sys; print(os.environ.get('{NAME}'), 'torch' in sys.modules)"
+NAME, COUNT = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"
+SAY = (
+    f"import os, sys; "
+    f"print(os.environ.get('{NAME}'), os.environ.get('{COUNT}'), 'torch' in sys.modules)"
+)
+SAID = ["PASSIVE", "1000", "False"]  # torch is loaded later
 MODULES = (  # what each door starts: Lab's kernels, workers and cells begin with one of them
     *("itm_core", "itm_core.cli", "itm_book", "itm_book.batch.experiment", "itm_book.batch.shard"),
     *("itm_book.batch.parameters", "itm_book.bench.isolated", "tests"),
@@ -43,7 +47,7 @@ def test_it_is_set_before_torch_is_loaded(module: str) -> None:
 import builtins, os
 real = builtins.__import__
 def said():
-    print(os.environ.get("{NAME}"), flush=True)
+    print(os.environ.get("{NAME}"), os.environ.get("{COUNT}"), flush=True)
     os._exit(0)  # torch itself takes seconds
 def stopping(name, *rest, **others):
     return said() if name.partition(".")[0] == "torch" else real(name, *rest, **others)
@@ -51,18 +55,28 @@ builtins.__import__ = stopping
 import {module}
 said()
 """
-    assert run(program).stdout == "PASSIVE\n"
+    assert run(program).stdout == "PASSIVE 1000\n"
 
 
 def test_torch_s_threads_are_told() -> None:
-    told = run("import itm_core, torch; torch.ones(9).sum()", OMP_DISPLAY_ENV="true").stderr
+    told = run("import itm_core, torch; torch.ones(9).sum()", OMP_DISPLAY_ENV="verbose").stderr
     if NAME not in told:
         pytest.skip("these threads do not print their settings")
     assert f"{NAME} = 'PASSIVE'" in told
+    if COUNT in told:  # GNU's threads
+        assert f"{COUNT} = '1000'" in told
 
 
-def test_what_the_user_has_set_is_left() -> None:
-    assert run(f"import itm_core; {SAY}", **{NAME: "ACTIVE"}).stdout.startswith("ACTIVE ")
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({NAME: "ACTIVE"}, "ACTIVE None "),  # a count would replace the policy
+        ({COUNT: "5"}, "PASSIVE 5 "),
+        ({NAME: "ACTIVE", COUNT: "5"}, "ACTIVE 5 "),
+    ],
+)
+def test_what_the_user_has_set_is_left(said: dict[str, str], expected: str) -> None:
+    assert run(f"import itm_core; {SAY}", **said).stdout.startswith(expected)
 
 
 def in_a_worker(name: str) -> str | None:
@@ -73,6 +87,7 @@ def in_a_worker(name: str) -> str | None:
 def set_here(monkeypatch: pytest.MonkeyPatch) -> str:
     """What a parent hands on: what it has itself."""
     monkeypatch.setenv(NAME, "PASSIVE")
+    monkeypatch.setenv(COUNT, "1000")
     return NAME
 
 
@@ -81,9 +96,9 @@ def test_workers_programs_and_processes_of_a_training_have_it(
 ) -> None:
     assert [*run_parallel(in_a_worker, [set_here], workers=1, progress=False)] == ["PASSIVE"]
     process = start_program(["-c", SAY], stdout=subprocess.PIPE)
-    assert process.communicate()[0].decode().split() == ["PASSIVE", "False"]
+    assert process.communicate()[0].decode().split() == SAID
     assert launch(["-c", SAY], 2) == 0
-    assert capfd.readouterr().out.split() == ["PASSIVE", "False"]
+    assert capfd.readouterr().out.split() == SAID
 
 
 def test_the_kernel_of_a_notebook_has_it(set_here: str, tmp_path: Path) -> None:
@@ -92,7 +107,7 @@ def test_the_kernel_of_a_notebook_has_it(set_here: str, tmp_path: Path) -> None:
     nbformat.write(notebook, tmp_path / "say.ipynb")
     run_notebook(tmp_path / "say.ipynb", tmp_path / "out" / "say.ipynb", {})
     done = nbformat.read(tmp_path / "out" / "say.ipynb", as_version=4)
-    assert done.cells[-1].outputs[0].text.split() == ["PASSIVE", "False"]
+    assert done.cells[-1].outputs[0].text.split() == SAID
 
 
 def test_every_notebook_imports_the_package_before_torch() -> None:
@@ -109,7 +124,11 @@ def is_import(line: str) -> bool:
 
 def test_one_place_says_it() -> None:
     names = [*itm_core.ENVIRONMENT]
-    assert names[0] == NAME
+    assert names[:2] == [NAME, COUNT]
     sources = (p for package in ("itm_core", "itm_book") for p in (PROJECT / package).rglob("*.py"))
-    naming = [p.relative_to(PROJECT) for p in sources if NAME in p.read_text(encoding="utf-8")]
+    naming = [
+        p.relative_to(PROJECT)
+        for p in sources
+        if any(name in p.read_text(encoding="utf-8") for name in (NAME, COUNT))
+    ]
     assert naming == [Path("itm_core/__init__.py")]
