@@ -29,6 +29,16 @@ PARENT = "ITM_PARENT"  # says which standard input is the pipe of `start_program
 WATCHED = "from itm_core.parallel import end_with_parent; end_with_parent(); "
 
 
+def cores() -> int:
+    """Return how many cores this process may use.
+
+    A batch system, a container or ``taskset`` gives a process some of the machine's cores.
+    """
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def run_parallel(
     function: Callable[[Task], Result],
     tasks: Iterable[Task],
@@ -53,7 +63,7 @@ def run_parallel(
 
     Raises `InputError` when a process is killed, as by a system without memory.
     """
-    with _pool(workers or os.cpu_count() or 1, threads) as pool:
+    with _pool(workers or cores(), threads) as pool:
         with _interrupts_blocked():  # in the processes too, until they ignore them
             waiting = deque(pool.submit(_run, function, task) for task in tasks)
         with tqdm(total=len(waiting), desc=title, unit=unit, disable=not progress) as bar:

@@ -14,7 +14,6 @@ Page: "Batches".
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -31,7 +30,7 @@ from tqdm.auto import tqdm
 from itm_book.records import grids
 from itm_core.experiments.run_folder import RunState
 from itm_core.files import locked, read_json, write_json
-from itm_core.parallel import GRACE, WATCHED, start_program
+from itm_core.parallel import GRACE, WATCHED, cores, start_program
 
 if TYPE_CHECKING:
     import psutil
@@ -187,10 +186,9 @@ def _write(batch: Plan, pending: Sequence[Job]) -> None:
     """Write what the Snakefile reads, and remove what an earlier batch has left."""
     for job in pending:
         job.forget()
-    cores = os.cpu_count() or 1
     content = {
         "stamp": time.time_ns(),
-        "threads": 1 if batch.remote else max(1, cores // batch.workers),
+        "threads": 1 if batch.remote else max(1, cores() // batch.workers),
         "gpus": batch.gpus,
         **batch.content(pending),
     }

@@ -5,7 +5,6 @@ Page: "Batches", "A cluster".
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from itm_book.records import grids
 from itm_book.records.yaml_files import read_yaml
 from itm_core.environment import pick_device
 from itm_core.errors import InputError, did_you_mean
+from itm_core.parallel import cores
 
 PROFILES = grids.FOLDER / "profiles"
 
@@ -58,7 +58,7 @@ def gpu_count(device: str) -> int:
 
 
 def _local_workers(kind: str, gpus: int) -> int:
-    return (os.cpu_count() or 1) if kind == "cpu" else max(1, gpus)
+    return cores() if kind == "cpu" else max(1, gpus)
 
 
 def find_profile(profile: Path | str) -> tuple[Path, dict[str, Any]]:

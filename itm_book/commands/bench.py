@@ -6,13 +6,13 @@ Page: "What it costs".
 from __future__ import annotations
 
 import argparse
-import os
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from itm_core import option_types
 from itm_core.command_parser import Commands, add_command, add_device, add_parts, add_root
+from itm_core.parallel import cores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -263,7 +263,7 @@ def _shared_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--threads",
         type=option_types.threads,
-        default=os.cpu_count(),
+        default=cores(),
         metavar="N",
         help="of a CPU; default: one for each core",
     )

@@ -6,12 +6,12 @@ Page: "From photographs to features".
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from itm_core import option_types
 from itm_core.command_parser import Commands, add_command, add_data, add_device
+from itm_core.parallel import cores
 
 if TYPE_CHECKING:
     from itm_book.photographs.backbones import Backbone
@@ -100,7 +100,7 @@ def _workers(options: argparse.Namespace) -> int:
 
     if options.workers is not None:
         return options.workers
-    return (os.cpu_count() or 1) if pick_device(options.device).type == "cpu" else 1
+    return cores() if pick_device(options.device).type == "cpu" else 1
 
 
 def _sources(options: argparse.Namespace) -> list[Source]:

@@ -6,13 +6,13 @@ Page: "Your pictures", "Search at scale".
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from itm_core import option_types
 from itm_core.command_parser import Commands, add_command, add_device
 from itm_core.errors import InputError
+from itm_core.parallel import cores
 
 if TYPE_CHECKING:
     from itm_book.galleries.indexing import Computing
@@ -137,7 +137,7 @@ def computing(options: argparse.Namespace) -> Computing:
 
     workers = options.workers
     if workers is None:
-        workers = (os.cpu_count() or 1) if pick_device(options.device).type == "cpu" else 1
+        workers = cores() if pick_device(options.device).type == "cpu" else 1
     return Computing(options.device, workers, progress=True)
 
 

@@ -15,7 +15,7 @@ from jupyter_book import sphinx as jupyter_book_sphinx
 from jupyter_book.cli.main import main
 from sphinx.application import Sphinx
 
-from itm_core.parallel import end_with_parent
+from itm_core.parallel import cores, end_with_parent
 
 PACKAGES = ("itm_core", "itm_book")
 SECONDS = 0.5  # between two looks at whether the parent runs
@@ -30,7 +30,7 @@ class ParallelSphinx(Sphinx):
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **{**options, "parallel": os.cpu_count() or 1})
+        super().__init__(*arguments, **{**options, "parallel": cores()})
         self.connect("env-updated", without_foreign_listings)
 
     def setup_extension(self, extname: str) -> None:

@@ -6,7 +6,6 @@ Page: "Versions, devices, durations".
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from itm_book.pages.chapters import Chapter
 from itm_book.pages.clone import executed_of, home_of, sources_of
 from itm_core.environment import describe, pick_device
 from itm_core.files import write_json
-from itm_core.parallel import run_parallel
+from itm_core.parallel import cores, run_parallel
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +45,13 @@ def execute(
     failed notebook is kept as ``<name>.failed.ipynb``, and its last good one stays.
     """
     machine = describe(pick_device(device))
-    workers = workers or (os.cpu_count() or 1 if machine["device"] == "cpu" else 1)
+    workers = workers or (cores() if machine["device"] == "cpu" else 1)
     together = [chapter for chapter in chapters if not chapter.alone]
     workers = max(1, min(workers, len(together)))
-    cores = os.cpu_count() or 1
     log.info("running the notebooks, %d side by side", workers)
     records: list[dict[str, Any]] = []
     for record in run_parallel(
-        partial(_execute_one, root, threads=max(1, cores // workers)),
+        partial(_execute_one, root, threads=max(1, cores() // workers)),
         together,
         workers=workers,
         title="notebooks",
@@ -64,7 +62,7 @@ def execute(
         _report(record, len(records), len(chapters), progress)
     for chapter in chapters:
         if chapter.alone:
-            records.append(_execute_one(root, chapter, threads=cores))
+            records.append(_execute_one(root, chapter, threads=cores()))
             _report(records[-1], len(records), len(chapters), progress)
     order = [chapter.notebook for chapter in chapters]
     records.sort(key=lambda record: order.index(record["notebook"]))

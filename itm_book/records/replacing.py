@@ -9,6 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from itm_book.records import results
 from itm_book.records.results import Result
 from itm_core.errors import InputError
@@ -22,7 +24,7 @@ def key_of(result: Result) -> Key:
 
 
 def replaced(new: Iterable[Result], record: Path = results.RECORD) -> list[str]:
-    """Return a line with both numbers for every recorded run that other numbers would replace.
+    """Return a line with both sums for every recorded run that one of other ranks would replace.
 
     Raises `InputError` for a damaged record, and where a row would be replaced that is recorded
     with more seeds: it would be a mixture of two programs or machines.
@@ -35,7 +37,7 @@ def replaced(new: Iterable[Result], record: Path = results.RECORD) -> list[str]:
         exported[key_of(result)][result.seed] = result
     lines = []
     for key, seeds in exported.items():
-        differing = [s for s in seeds.keys() & old[key] if _rsum(old[key][s]) != _rsum(seeds[s])]
+        differing = [s for s in seeds.keys() & old[key] if not _same(old[key][s], seeds[s])]
         missing = sorted(old[key].keys() - seeds)
         if differing and missing:
             raise InputError(
@@ -50,6 +52,12 @@ def replaced(new: Iterable[Result], record: Path = results.RECORD) -> list[str]:
             for seed in sorted(differing)
         ]
     return lines
+
+
+def _same(one: Result, other: Result) -> bool:
+    """Return whether every query found what it asked for at the same rank."""
+    ours, theirs = one.ranks, other.ranks
+    return np.array_equal(ours.i2t, theirs.i2t) and np.array_equal(ours.t2i, theirs.t2i)
 
 
 def _rsum(result: Result) -> str:

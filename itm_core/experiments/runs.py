@@ -50,7 +50,7 @@ from itm_core.experiments.run import Run, load
 from itm_core.experiments.run_folder import COMPLETE, VOCABULARY, WEIGHTS
 from itm_core.experiments.weights import load_matcher, save_matcher
 from itm_core.files import locked, sha256, whole_file, write_json
-from itm_core.parallel import run_parallel
+from itm_core.parallel import cores, run_parallel
 from itm_core.regulators import fingerprint
 from itm_core.settings import at_least, instance, seed_of, texts
 from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -293,13 +293,12 @@ def train_many(
         folders[spec] = folder_of(config, root)
     missing = [spec for spec, folder in folders.items() if not (folder / COMPLETE).exists()]
     if missing:
-        cores = os.cpu_count() or 1
-        workers = workers or (cores if pick_device(device).type == "cpu" else 1)
+        workers = workers or (cores() if pick_device(device).type == "cpu" else 1)
         for _ in run_parallel(
             partial(_train_one, str(dataset), device, str(root)),
             missing,
             workers=workers,
-            threads=max(1, cores // workers),
+            threads=max(1, cores() // workers),
             title="runs",
             unit="run",
             progress=progress,

@@ -23,7 +23,7 @@ from pathlib import Path
 from subprocess import DEVNULL, Popen, TimeoutExpired
 
 from itm_core.errors import BAD_INPUT, INTERRUPTED, InputError
-from itm_core.parallel import killed, start_program
+from itm_core.parallel import cores, killed, start_program
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # of each process
 STORE = "ITM_STORE"  # the file by which the processes find one another
@@ -105,7 +105,7 @@ def _kill_later(group: Sequence[Process]) -> None:
 
 
 def _start(arguments: Sequence[str], rank: int, size: int, errors: Path) -> Process:
-    threads = str(max(1, (os.cpu_count() or 1) // size))
+    threads = str(max(1, cores() // size))
     variables = {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),

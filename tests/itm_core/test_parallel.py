@@ -35,6 +35,22 @@ def test_results_come_in_order_and_an_error_stops_no_other_task(tmp_path: Path) 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "2", "3"]
 
 
+LIMITED = """
+import os
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
+from itm_core.parallel import cores
+import torch
+print(cores(), torch.get_num_threads())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes have all cores")
+def test_the_cores_are_those_that_the_process_may_use() -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    command = [sys.executable, "-c", LIMITED]
+    assert subprocess.check_output(command, env=environment, text=True) == "1 1\n"
+
+
 def slow(folder: Path, task: int) -> int:
     (folder / f"{task}-{os.getpid()}").touch()
     time.sleep(0.2)

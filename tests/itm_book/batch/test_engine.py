@@ -29,6 +29,7 @@ from itm_core.cli import main
 from itm_core.errors import InputError
 from itm_core.experiments import runs
 from itm_core.files import read_json, write_json
+from itm_core.parallel import cores
 from tests.itm_book.batch.stand_in import STAND_IN, wait_for, write_notebook
 from tests.micro import SMALL, write_dataset
 
@@ -126,7 +127,7 @@ def test_a_batch_that_is_killed_three_times_ends_as_one_that_was_not(place: Path
     assert start(place).wait() == 0, f"killed at {moments}"
     assert finished
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
-    torch.set_num_threads(os.cpu_count() or 1)  # as the cells: sums depend on it in the last digit
+    torch.set_num_threads(cores())  # as the cells: sums depend on it in the last digit
     for job in jobs:
         once = runs.train_or_load(
             place / "data" / "micro",
@@ -174,9 +175,9 @@ def test_a_failing_cell_stops_no_other_and_is_the_only_one_run_again(
     assert main(words(place)) == 0
     assert "2 finished, 0 failed" in capsys.readouterr().out
     assert not [path for path in bad.iterdir() if path.name.startswith(("error", "experiment.f"))]
-    cores = os.cpu_count()
-    assert (bad / "executed").read_text() == f"{cores}\n{cores}\n"
-    assert (good / "executed").read_text() == f"{cores}\n"
+    threads = cores()
+    assert (bad / "executed").read_text() == f"{threads}\n{threads}\n"
+    assert (good / "executed").read_text() == f"{threads}\n"
     assert not (planned.root / ".snakemake").exists()
 
 

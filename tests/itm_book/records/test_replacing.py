@@ -41,6 +41,14 @@ def test_every_number_that_changes_is_shown_with_its_successor(record: Path) -> 
     ]
 
 
+def test_equal_sums_of_other_ranks_are_other_numbers(record: Path) -> None:
+    result = ours(2)
+    ranks = replace(result.ranks, t2i=result.ranks.t2i[::-1].copy())
+    (line,) = replaced([ours(0), ours(1), replace(result, ranks=ranks)], record)
+    rsum = f"{result.metrics['rsum']:.2f}"
+    assert line.endswith(f"seed 2: rSum {rsum} becomes {rsum}")
+
+
 def test_a_row_is_never_replaced_by_fewer_seeds(record: Path) -> None:
     with pytest.raises(InputError, match=r"more seeds.*expected seeds 0, 1, 2, found seeds 0, 1"):
         replaced([other(0), ours(1)], record)
