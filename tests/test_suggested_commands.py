@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import nbformat
 import pytest
 
 from itm_book.datasets import registry
+from itm_book.records import grids
 from itm_core import cli
 from itm_core.errors import InputError
 from itm_core.experiments import recipes
@@ -24,6 +26,7 @@ SOURCES = [path for package in PACKAGES for path in sorted((PROJECT / package).r
 PAGES = [*sorted((PROJECT / "book").glob("*.md")), PROJECT / "README.md", PROJECT / "Makefile"]
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 COMMAND = re.compile(r"(?<![\w./-])itm((?:[ \n]+[^\s`\"'()|,;]+)+)")
+GRIDS = (" grid", " results export", " results attention", " results judge")
 NO_COMMAND = {"is", "that", "adds", "says"}  # words after the name of the program in a sentence
 
 
@@ -73,8 +76,24 @@ def problem(suggestion: str) -> str | None:
             except InputError as error:
                 return str(error)
     is_name = words and re.fullmatch("[a-z0-9_-]+", words[0])
+    if command in GRIDS and is_name:
+        return grid_problem(words)
     if command in (" data get", " data doctor") and is_name and words[0] not in registry.load():
         return f"no dataset {words[0]}"
+    return None
+
+
+def grid_problem(words: list[str]) -> str | None:
+    """What is wrong with the grids or the size that a command names; None if right."""
+    names = [*itertools.takewhile(re.compile("[a-z0-9_]+$").match, words)]
+    size = dict(itertools.pairwise(words)).get("--size", "")
+    if not words[len(names) :] and len(names) > 1:
+        return None  # a sentence about the command
+    try:
+        for grid in map(grids.load, names):
+            grid.size(size if re.fullmatch("[a-z]+", size) else next(iter(grid.sizes)))
+    except InputError as error:
+        return str(error)
     return None
 
 
@@ -92,6 +111,9 @@ def test_what_is_suggested_exists(path: Path) -> None:
         ("itm data get flickr9k", "no dataset flickr9k"),
         ("itm check data \\\n  --fast", "no option --fast"),
         ("itm train --recipe scan-t2i --dataset X", "unknown recipe"),
+        ("itm results attention flickr8k --size full", "unknown value of size of grid"),
+        ("itm grid rcr --size smoke", f"{grids.FOLDER}/rcr.yml: grid not found"),
+        ("itm grid flickr8k --size record --seeds 0", ""),
         ("the command itm is one", ""),
         ("itm score RUN DATASET --split test", ""),
     ],

@@ -3,7 +3,7 @@
 Every caption has a meaning (the conditions under which it is true of an image) and, for each
 token, the objects that the token refers to. Articles, relations and fillers refer to no object.
 
-Page: The Scenes data card.
+Page: "Scenes, the dataset card".
 """
 
 from __future__ import annotations

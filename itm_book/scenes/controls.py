@@ -5,7 +5,7 @@ their attributes, without relations; ``bag_of_words`` uses single attributes onl
 closed form. Blind copies of the dataset, without word or without region content, are for training
 a real matcher that must stay at chance.
 
-Page: The Scenes data card.
+Page: "Scenes, the dataset card".
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The only dataset here with ground-truth alignment of every word. Deterministic for a seed, byte by
 byte on every machine, and stored in the SCAN layout (``precomp``).
 
-Page: The Scenes data card.
+Page: "Scenes, the dataset card".
 """
 
 from __future__ import annotations

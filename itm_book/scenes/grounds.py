@@ -1,6 +1,6 @@
 """Grounds of Scenes: background textures of integer noise.
 
-Page: The Scenes data card.
+Page: "Scenes, the dataset card".
 """
 
 from __future__ import annotations

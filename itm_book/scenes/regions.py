@@ -4,7 +4,7 @@ The feature extractor is fixed and uses no labels: colour histogram, silhouette,
 histograms and the box coordinates; then a random projection, ReLU, and noise. It uses integer
 arithmetic only, so the features are the same bytes on every machine.
 
-Page: The Scenes data card.
+Page: "Scenes, the dataset card".
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Shapes are rasterised at four times the resolution with integer tests and averaged. Rasterised
 objects are cached by shape, radius, angle and texture; an image takes about two milliseconds.
 
-Page: The Scenes data card.
+Page: "Scenes, the dataset card".
 """
 
 from __future__ import annotations

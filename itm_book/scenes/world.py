@@ -3,7 +3,7 @@
 Only integer arithmetic on raw 64-bit draws is used, so that a seed gives the same scenes on every
 machine and every version of NumPy.
 
-Page: The Scenes data card.
+Page: "Scenes, the dataset card".
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def _lines() -> list[str]:
         ]
     )
     return [
-        *(HEAD, "", "methods (lambda_1: inverse temperature of the attention; lambda_2: of LSE)"),
+        *(HEAD, "", "methods (lambda_1: temperature of the attention; lambda_2: of LSE)"),
         *_table(methods),
         *("", "plug-ins"),
         *(f"  {name:6}{text}" for name, text in PLUGINS.items()),
