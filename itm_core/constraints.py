@@ -106,7 +106,7 @@ class QueryKeyBatch:
         query: ``[n, Q, D]``; keys ``[n, N, D]`` and their Gram matrix ``[n, N, N]``.
         constrained: ``[n, Q]`` bool, the queries that are constrained.
         real: ``[n, N]`` bool, the keys that are not padding.
-        image: ``[n]``, the image of each pair.
+        image, caption_image: ``[n]``, the image of each pair, and that of its caption.
         tokens: ``[n, Q]`` ids where words are the queries, else None.
     """
 
@@ -118,6 +118,7 @@ class QueryKeyBatch:
     constrained: Tensor
     real: Tensor
     image: Tensor
+    caption_image: Tensor
     tokens: Tensor | None
 
     @classmethod
@@ -127,6 +128,7 @@ class QueryKeyBatch:
         settings: ConstraintSettings,
         tokens: Tensor,
         image: Tensor,
+        caption_image: Tensor,
         stop: Tensor | None = None,
     ) -> QueryKeyBatch:
         """Return the direction of a pass of attention on `Matched` pairs."""
@@ -140,14 +142,16 @@ class QueryKeyBatch:
         constrained = queries.mask & (keys.mask.sum(1, keepdim=True) > 1)
         if t2i:
             tokens = tokens[:, : words.vectors.shape[1]]
-            index = torch.arange(tokens.shape[1])  # the first and the last are start and end
+            # the first and the last are start and end, unless token dropout dropped them
+            index = torch.arange(tokens.shape[1])
             inner = (index > 0) & (index < words.lens[:, None] - 1)
             constrained = constrained & inner.to(tokens.device)
             if settings.queries == "content" and stop is not None:
                 constrained = constrained & ~torch.isin(tokens, stop.to(tokens.device))
         vectors = (queries.vectors, keys.vectors, keys.gram)
         ids = tokens if t2i else None
-        batch = cls(weights, dots, *vectors, constrained, keys.mask, image, ids)
+        images = (image, caption_image)
+        batch = cls(weights, dots, *vectors, constrained, keys.mask, *images, ids)
         if not t2i and settings.gate_regions:
             return replace(batch, constrained=constrained & batch._better_half(regions.mask))
         return batch
@@ -180,19 +184,24 @@ def constraint_loss(
     *,
     tokens: Tensor,
     image: Tensor,
+    caption_image: Tensor | None = None,
     generator: torch.Generator | None = None,
     stop: Tensor | None = None,
-) -> tuple[Tensor, dict[str, float]]:
-    """Return the weighted constraints of a batch of `Matched` pairs, and values to monitor.
+    monitored: dict[str, float] | None = None,
+) -> Tensor:
+    """Return the weighted constraints of a batch of `Matched` pairs.
 
     A sum over pairs of the mean over a pair's queries, as the ranking losses are sums over
     pairs; the mean over the directions of a host with two.
 
     Args:
         passes: the last pass of attention of each direction (`Matcher.attend`).
-        tokens: ``[n, L]`` word ids. image: ``[n]``, the image of each pair.
+        tokens: ``[n, L]`` word ids.
+        image: ``[n]``, the image of each pair.
+        caption_image: ``[n]``, the image to which its caption belongs; by default ``image``.
         generator: draws the swaps.
         stop: ids of words without content, for ``queries=content``.
+        monitored: gets values to watch, each a wait for a GPU; by default none is computed.
 
     Monitored by direction: the fraction of active hinges, the mean gap ``R(q, attended) -
     R(q, negative)`` and the mean entropy of the attention in nats; CCS's are
@@ -203,9 +212,9 @@ def constraint_loss(
     by_direction = {"t2i" if x.key_axis == REGIONS else "i2t": x for x in passes}
     chosen = {k: x for k, x in by_direction.items() if settings.direction in ("all", k)}
     total = torch.zeros((), device=tokens.device)
-    monitored: dict[str, float] = {}
+    caption_image = image if caption_image is None else caption_image
     for direction, attention in chosen.items():
-        batch = QueryKeyBatch.of(attention, settings, tokens, image, stop)
+        batch = QueryKeyBatch.of(attention, settings, tokens, image, caption_image, stop)
         positive = batch.relevance(batch.weights, kind=settings.relevance)
         for name, constraint in CONSTRAINTS.items():
             if not getattr(settings, name):
@@ -215,10 +224,10 @@ def constraint_loss(
             hinge = (getattr(settings, f"{name}_margin") + negative - positive).clamp_min(0)
             per_pair = torch.where(mask, hinge, 0.0).sum(1) / mask.sum(1).clamp_min(1)
             total = total + getattr(settings, name) * per_pair.sum()
-            if mask.any():
+            if monitored is not None and mask.any():
                 values = _monitored(batch, hinge, positive - negative, mask)
                 monitored |= {f"{direction}{constraint.suffix}_{k}": v for k, v in values.items()}
-    return total / max(len(chosen), 1), monitored
+    return total / max(len(chosen), 1)
 
 
 def _monitored(batch: QueryKeyBatch, hinge: Tensor, gap: Tensor, mask: Tensor) -> dict[str, float]:
@@ -255,7 +264,7 @@ def _complement(w: Tensor, real: Tensor, bottom_k: int) -> Tensor:
 
 
 def _below_mean(w: Tensor, real: Tensor, bottom_k: int) -> Tensor:
-    return w * ((w < 1 / real.sum(-1, keepdim=True)) & real)
+    return w * ((w < 1 / real.sum(-1, keepdim=True).to(w)) & real)  # a mean of w's precision
 
 
 def _bottom_k(w: Tensor, real: Tensor, bottom_k: int) -> Tensor:
@@ -286,7 +295,7 @@ class CCR(Constraint):
     """
 
     def negative(self, batch: QueryKeyBatch) -> tuple[Tensor, Tensor]:
-        """Return the relevance of each query and the keys with negative weights."""
+        """Return the relevance of the negative content, and the queries that have any."""
         negative = registered("constraints.negative", self.settings.negative, NEGATIVES)
         weights = negative(batch.weights, batch.real[:, None], self.settings.bottom_k)
         if self.settings.detach_values:
@@ -328,7 +337,9 @@ class CCS(Constraint):
         settings = self.settings
         products, drawn = registered("constraints.swap", settings.swap, SWAPS)
         device = batch.query.device
-        other, differs = (x.to(device) for x in derangement(batch.image, self.generator))
+        of_captions = (batch.tokens is not None) == (settings.swap != "keys")
+        image = batch.caption_image if of_captions else batch.image  # of what is swapped
+        other, differs = (x.to(device) for x in derangement(image, self.generator))
         dots, lengths = products(batch, other)
         relevance = dots if settings.relevance == "dot" else dots / lengths.clamp_min(TINY)
         candidate = batch.constrained[other][:, None] & differs[:, None, None]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Annotated, ClassVar
 
 import torch
@@ -241,9 +242,15 @@ def fingerprint(kind: str) -> str | None:
     regulator = REGULATORS.get(kind)
     if regulator is None or regulator.__module__ == __name__:
         return None
+    own = takewhile(lambda c: not c.__module__.startswith("itm_core."), regulator.__mro__)
+    return hashlib.sha256("".join(map(_source, own)).encode()).hexdigest()[:12]
+
+
+def _source(regulator: type) -> str:
+    """Return the source of a class's methods, and its constants."""
     members = sorted(vars(regulator).items())
+    functions = [getattr(v, "fget", None) or getattr(v, "__func__", v) for _, v in members]
     try:  # method by method: the source of a whole class is not found in a notebook
-        functions = [v.fget if isinstance(v, property) else v for _, v in members]
         source = "".join(inspect.getsource(v) for v in functions if inspect.isfunction(v))
     except (OSError, TypeError):
         raise InputError(
@@ -251,8 +258,16 @@ def fingerprint(kind: str) -> str | None:
             found=regulator.__name__,
             remedy="define it in a file or in a notebook cell: a run's folder depends on it",
         ) from None
-    source += repr([(k, v) for k, v in members if isinstance(v, bool | int | float | str)])
-    return hashlib.sha256(source.encode()).hexdigest()[:12]
+    return source + repr([(k, v) for k, v in members if _is_constant(v)])
+
+
+def _is_constant(value: object) -> bool:
+    """Return whether a value is a number, a text, or a collection of them, and its text is too."""
+    if isinstance(value, dict):
+        return all(map(_is_constant, [*value.keys(), *value.values()]))
+    if isinstance(value, tuple | list):
+        return all(map(_is_constant, value))
+    return isinstance(value, bool | int | float | str)
 
 
 def regulator_factory(settings: RegulatorSettings) -> RegulatorFactory | None:

@@ -175,7 +175,7 @@ def fast_constraints(run: Run, split: Split, image: int, caption: int) -> tuple[
     matcher, regions, words, tokens = _encoded(run, split, *_with_next(split, image, caption))
     passes, images = matcher.attend(Matched(regions, words)), torch.arange(2)
     ccr, ccs = (
-        float(constraint_loss(passes, settings, tokens=tokens, image=images)[0])
+        float(constraint_loss(passes, settings, tokens=tokens, image=images))
         for settings in (ConstraintSettings(ccr=1.0), ConstraintSettings(ccs=1.0, swap="hard"))
     )
     return ccr, ccs

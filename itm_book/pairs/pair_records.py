@@ -20,7 +20,7 @@ from itm_book.pairs.word_maps import read_pairs
 from itm_core.data.dataset import Split
 from itm_core.data.vocabulary import EMPTY_WORDS
 from itm_core.errors import InputError
-from itm_core.evaluation.attention_measures import attention_threshold, sets
+from itm_core.evaluation.attention_measures import attention_threshold, precision_recall_f1
 from itm_core.evaluation.attention_quality import truth
 from itm_core.evaluation.joined_words import Rule, join_pieces
 from itm_core.experiments.prepare import word_rows
@@ -340,7 +340,7 @@ def _measured(weights: torch.Tensor, relevant: torch.Tensor) -> list[Measures | 
     """Return precision, recall and F1 of each query, as in `attention_measures.measure`."""
     threshold = attention_threshold(weights.shape[1])
     return [
-        sets(row[None].double(), keys[None], threshold) if keys.any() else None
+        precision_recall_f1(row[None].double(), keys[None], threshold) if keys.any() else None
         for row, keys in zip(weights, relevant, strict=True)
     ]
 

@@ -17,7 +17,11 @@ import torch
 from itm_book.datasets.run_features import run_features
 from itm_book.pairs.pair_records import PairRecord, pair_record
 from itm_core.data.dataset import Split
-from itm_core.evaluation.attention_measures import attention_threshold, counted, of_counts
+from itm_core.evaluation.attention_measures import (
+    attention_threshold,
+    measures_of_counts,
+    set_counts,
+)
 from itm_core.evaluation.attention_quality import annotated_passes
 from itm_core.experiments.prepare import encode, word_rows
 from itm_core.experiments.runs import Run
@@ -99,8 +103,8 @@ def by_caption(
     for attention in annotated_passes(matcher, split, tokens, features, word_rows=word_rows):
         weights, relevant, keys = attention.queries()
         some = relevant.any(1)
-        counts = counted(weights[some].double(), relevant[some], attention_threshold(keys[some]))
-        measures = of_counts(counts)
+        counts = set_counts(weights[some].double(), relevant[some], attention_threshold(keys[some]))
+        measures = measures_of_counts(counts)
         rows = torch.cat([measures, torch.ones_like(measures[:1])]).T  # the last column counts
         empty = torch.zeros(len(split.captions), 4, dtype=torch.double)
         total = sums.setdefault(attention.direction, empty)

@@ -75,7 +75,7 @@ def _load_bert(folder: Path, library: Any) -> Any:
 
 
 class BertWordEncoder(nn.Module):
-    """The last layer's states of all word pieces, a linear layer, unit length (CHAN, section 2.2).
+    """The last layer's states of all word pieces, a linear layer, unit length, as in CHAN's code.
 
     ``[CLS]`` and ``[SEP]`` count as words. Called as `encoder.WordEncoder`.
     """

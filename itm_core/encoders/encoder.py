@@ -39,7 +39,8 @@ class EncoderSettings(Settings):
         weight_norm: weight normalisation of the region layer (SCAN's option).
         region_encoder: the block beside or after the linear region layer, see `region_blocks`.
         mask_regions: exclude dropped regions from the block, as keys of its attention and from its
-            batch statistics (CHAN's code does not); padding of a dataset always is.
+            batch statistics (CHAN's code does not). A dataset whose images have different
+            numbers of regions needs it, and `prepare.build` sets it.
         positions: PFAN's position features: ``none``, ``paper`` or ``released``.
         text_encoder: ``gru``, or ``bert``.
         bert: ``minilm``, or the folder of a BERT model, see `data.word_pieces`.
@@ -89,7 +90,7 @@ class EncoderSettings(Settings):
 class RegionEncoder(nn.Module):
     """A linear layer on each region, optionally a block, then unit length.
 
-    SCAN section 3.2, equation before 1.
+    SCAN section 3.3.
 
     >>> RegionEncoder(2048, EncoderSettings(embedding=8))(torch.randn(2, 36, 2048)).vectors.shape
     torch.Size([2, 36, 8])
@@ -134,7 +135,7 @@ class RegionEncoder(nn.Module):
 
 
 class WordEncoder(nn.Module):
-    """A GRU over word vectors, its two directions averaged, then unit length (SCAN 3.3)."""
+    """A GRU over word vectors, its two directions averaged, then unit length (SCAN 3.4)."""
 
     def __init__(self, vocabulary_size: int, settings: EncoderSettings) -> None:
         super().__init__()

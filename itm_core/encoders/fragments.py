@@ -28,7 +28,7 @@ def length(x: Tensor, dim: int = -1) -> Tensor:
 def l2norm(x: Tensor) -> Tensor:
     """Return ``x`` with unit length along its last axis (zero vectors stay zero).
 
-    The epsilon is added to the norm, as SCAN's released code does (section 3.2 of the paper).
+    The epsilon is added to the norm, as SCAN's released code does.
     """
     return x / (length(x) + TINY)
 

@@ -115,7 +115,7 @@ class GraphStep(nn.Module):
         count: int | Tensor = v.shape[1]
         if mask is not None:
             messages = messages * mask[..., None]
-            count = mask.sum(1).clamp_min(1)[:, None, None]  # region dropout may leave none
+            count = mask.sum(1).clamp_min(1)[:, None, None]  # a mask may leave none
         affinity = self.theta(v) @ self.phi(v).mT / count
         return v + _normed(self.norm, self.out(affinity @ messages), mask)
 

@@ -62,7 +62,7 @@ class Quality:
         }
 
 
-def sets(
+def precision_recall_f1(
     weights: Tensor, relevant: Tensor, threshold: Tensor | float, averaging: str = "queries"
 ) -> tuple[float, float, float]:
     """Return precision, recall and F1 of the attended sets.
@@ -73,18 +73,20 @@ def sets(
 
     Shapes: ``weights [M, N]``, ``relevant [M, N]`` bool with a True in every row.
     """
-    counts = registered("averaging", averaging, AVERAGINGS)(counted(weights, relevant, threshold))
-    precision, recall, f1 = of_counts(counts).mean(1)
+    counts = registered("averaging", averaging, AVERAGINGS)(
+        set_counts(weights, relevant, threshold)
+    )
+    precision, recall, f1 = measures_of_counts(counts).mean(1)
     return float(precision), float(recall), float(f1)
 
 
-def counted(weights: Tensor, relevant: Tensor, threshold: Tensor | float) -> Tensor:
+def set_counts(weights: Tensor, relevant: Tensor, threshold: Tensor | float) -> Tensor:
     """Return how many keys are attended and relevant, attended, relevant: ``[3, M]``."""
     attended = weights >= threshold
     return torch.stack([x.sum(1) for x in (attended & relevant, attended, relevant)]).to(weights)
 
 
-def of_counts(counts: Tensor) -> Tensor:
+def measures_of_counts(counts: Tensor) -> Tensor:
     """Return precision, recall and F1 of counts ``[3, M]``, ``[3, M]``."""
     hits, attended, relevant = counts
     precision, recall = hits / attended.clamp_min(1), hits / relevant.clamp_min(1)
@@ -184,11 +186,11 @@ def by_query(weights: Tensor, relevant: Tensor, keys: Tensor) -> QueryMeasures:
     Page: "What attention metrics can and cannot say".
     """
     weights, relevant, keys, _ = _with_relevant_keys(weights, relevant, keys)
-    at_mean = counted(weights, relevant, attention_threshold(keys))
-    precision, recall, f1 = of_counts(at_mean)
-    at_multiples = (counted(weights, relevant, attention_threshold(keys, m)) for m in MULTIPLES)
+    at_mean = set_counts(weights, relevant, attention_threshold(keys))
+    precision, recall, f1 = measures_of_counts(at_mean)
+    at_multiples = (set_counts(weights, relevant, attention_threshold(keys, m)) for m in MULTIPLES)
     curve = [
-        torch.cat([of_counts(counts), chance_of_counts(counts, keys)[1:]]).mean(1).tolist()
+        torch.cat([measures_of_counts(counts), chance_of_counts(counts, keys)[1:]]).mean(1).tolist()
         for counts in at_multiples
     ]
     chance_recall, chance_f1 = chance_of_counts(at_mean, keys)
@@ -257,7 +259,7 @@ def measure(
         keys: ``[M]`` how many of the N are real, the first ones; the others are padding.
         multiple: of the mean weight, from which a key counts as attended.
         fixed: a fixed threshold instead, the same for any number of keys.
-        averaging: over ``queries`` or ``pairs``, see `sets`.
+        averaging: over ``queries`` or ``pairs``, see `precision_recall_f1`.
 
     Raises `InputError` for weights that are not numbers, and a negative ``fixed``.
 
@@ -275,7 +277,7 @@ def measure(
         curve = np.full((len(MULTIPLES), 3), math.nan)
         return Quality(queries=0, dropped=dropped, curve=curve)
     threshold = attention_threshold(keys, multiple) if fixed is None else fixed
-    precision, recall, f1 = sets(weights, relevant, threshold, averaging)
+    precision, recall, f1 = precision_recall_f1(weights, relevant, threshold, averaging)
     thresholds = (attention_threshold(keys, m) for m in MULTIPLES)
     return Quality(
         precision=precision,
@@ -288,5 +290,5 @@ def measure(
         chance=float((relevant.sum(1) / keys).mean()),
         queries=len(weights),
         dropped=dropped,
-        curve=np.array([sets(weights, relevant, t, averaging) for t in thresholds]),
+        curve=np.array([precision_recall_f1(weights, relevant, t, averaging) for t in thresholds]),
     )

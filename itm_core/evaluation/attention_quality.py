@@ -30,7 +30,7 @@ from itm_core.data.dataset import Split
 from itm_core.encoders.fragments import Fragments
 from itm_core.evaluation.attention_measures import Quality, measure
 from itm_core.evaluation.joined_words import join_pieces
-from itm_core.evaluation.scoring import encode_regions, pad
+from itm_core.evaluation.scoring import encode_regions, evaluating, pad
 from itm_core.models import AttentionPass, Matcher
 from itm_core.models.pairing import REGIONS, Matched
 
@@ -212,16 +212,15 @@ def matched_pairs(
     The matcher is in evaluation mode meanwhile. Arguments as for `attention_quality`.
     """
     features = split.features if features is None else features
-    device, training = next(matcher.parameters()).device, matcher.training
-    matcher.eval()
-    for start in range(0, len(tokens), CAPTIONS_AT_ONCE):
-        rows = slice(start, start + CAPTIONS_AT_ONCE)
-        images, place = np.unique(split.caption_image[rows], return_inverse=True)
-        ids, lens = pad(tokens[rows])
-        regions = encode_regions(matcher, features[images])
-        words = matcher.words(ids.to(device), lens)
-        yield rows, Matched(regions.take(torch.from_numpy(place)), words)
-    matcher.train(training)
+    device = next(matcher.parameters()).device
+    with evaluating(matcher):
+        for start in range(0, len(tokens), CAPTIONS_AT_ONCE):
+            rows = slice(start, start + CAPTIONS_AT_ONCE)
+            images, place = np.unique(split.caption_image[rows], return_inverse=True)
+            ids, lens = pad(tokens[rows])
+            regions = encode_regions(matcher, features[images])
+            words = matcher.words(ids.to(device), lens)
+            yield rows, Matched(regions.take(torch.from_numpy(place)), words)
 
 
 def attention_quality(
@@ -239,7 +238,7 @@ def attention_quality(
     """Return the attention quality of every caption of a split with its own image, by direction.
 
     ``t2i`` and ``i2t``, those in which the matcher attends; none for a split without annotated
-    words. ``tokens`` are the token ids of the captions; ``features`` replace ``split.regions``
+    words. ``tokens`` are the token ids of the captions; ``features`` replace ``split.features``
     where a recipe adds positions; ``threshold`` is that of the IoU; ``word_rows`` tell the word of
     each token where words come in pieces; the rest as in `measure`.
     """

@@ -110,7 +110,7 @@ def attended_queries(
     Args:
         tokens: token ids of the captions.
         annotated: the annotation of the split, see `attention_quality.annotation`.
-        features: replace ``split.regions`` where a recipe adds positions.
+        features: replace ``split.features`` where a recipe adds positions.
         word_rows: the word of each token where words come in pieces, see `joined_words`.
 
     Raises `InputError` where the annotation is of captions with another number of tokens.

@@ -304,7 +304,7 @@ def hits(
 
 
 def hits_of(ranks: Ranks) -> np.ndarray:
-    """Return what `hits` does, from ranks."""
+    """Return what `hits` does, from ranks; a rank between two, of ties, is below a cut or not."""
     i2t, t2i = ([side < cut for cut in CUTS] for side in (ranks.i2t, ranks.t2i))
     return _by_image(i2t, t2i, ranks.counts)
 

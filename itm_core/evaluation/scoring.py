@@ -94,6 +94,17 @@ class Captions:
 
 
 @contextmanager
+def evaluating(matcher: Matcher) -> Iterator[None]:
+    """Have a matcher in evaluation mode meanwhile, as scoring and reading attention need it."""
+    training = matcher.training
+    matcher.eval()
+    try:
+        yield
+    finally:
+        matcher.train(training)
+
+
+@contextmanager
 def matmul_precision(device: torch.device, precision: str) -> Iterator[None]:
     """Compute matrix products inside with a precision of `PRECISIONS`.
 
@@ -310,8 +321,7 @@ def score_matrix(
 
     Raises `InputError` for another precision.
     """
-    training = matcher.training
-    matcher.eval()
+    one_of("precision", precision, PRECISIONS)
     captions = Captions.of(captions)
     scores = np.empty((len(features), len(captions)), np.float32)
 
@@ -325,12 +335,13 @@ def score_matrix(
             scores[images, columns] = block
 
     shards = image_shards(len(features), min(len(devices), len(features)) or 1)
-    copies = [copy.deepcopy(matcher).to(device) for device in devices[: len(shards)]]
-    if len(shards) == 1:
-        fill(copies[0] if copies else matcher, shards[0], progress)
-    else:
-        show = [progress, *[False] * (len(shards) - 1)]
-        with ThreadPoolExecutor(len(shards)) as pool:
-            list(pool.map(fill, copies, shards, show))
-    matcher.train(training)
+    with evaluating(matcher):
+        copies = [copy.deepcopy(matcher).to(device) for device in devices[: len(shards)]]
+        if len(shards) == 1:
+            fill(copies[0] if copies else matcher, shards[0], progress)
+        else:
+            show = [progress, *[False] * (len(shards) - 1)]
+            # the precision is the process's: set around the threads, which find it and leave it
+            with matmul_precision(devices[0], precision), ThreadPoolExecutor(len(shards)) as pool:
+                list(pool.map(fill, copies, shards, show))
     return scores

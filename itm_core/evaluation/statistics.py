@@ -222,23 +222,23 @@ def bootstrap_means(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 
     return image_counts(len(values), resamples, seed) @ values / len(values)
 
 
-def interval(bootstrap_means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def interval(means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the ends of the 95 % percentile interval of resampled statistics ``[B, ...]``.
 
     Resamples in which a statistic is NaN are left out.
     """
-    low, high = np.nanpercentile(bootstrap_means, [100 * ALPHA / 2, 100 * (1 - ALPHA / 2)], axis=0)
+    low, high = np.nanpercentile(means, [100 * ALPHA / 2, 100 * (1 - ALPHA / 2)], axis=0)
     return low, high
 
 
-def image_p(bootstrap_means: np.ndarray) -> np.ndarray:
+def image_p(means: np.ndarray) -> np.ndarray:
     """Return the two-sided bootstrap p value that a statistic ``[B, ...]`` is not zero.
 
     Twice the smaller fraction on one side of zero, at least one resample. Resamples in which a
     statistic is NaN are left out, as in `interval`; where all are, so is the p value.
     """
-    count = (~np.isnan(bootstrap_means)).sum(0)
-    smaller = np.minimum((bootstrap_means <= 0).sum(0), (bootstrap_means >= 0).sum(0))
+    count = (~np.isnan(means)).sum(0)
+    smaller = np.minimum((means <= 0).sum(0), (means >= 0).sum(0))
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.clip(2 * smaller / count, 1 / count, 1.0)
 

@@ -96,7 +96,7 @@ class _UnitOfSquares(torch.autograd.Function):
 
 
 def along_last(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Return ``layer(rows)`` for the rows ``[N, D]`` of ``x [C, L, P, R, D]``, in its shape.
+    """Return ``layer(rows)`` for the rows ``[N, D]`` of ``x [C, ..., D]``, in its shape.
 
     The vectors of `AllPairs` are stored image by image; a linear layer would copy them into the
     order of the shape first.

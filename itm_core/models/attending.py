@@ -50,8 +50,8 @@ class AttendingSettings(Settings):
         lse_temperature: lambda_2; used by LSE and softmax alone.
         lse_scaled: divide LSE by lambda_2, as SCAN does and CHAN's paper prints. CHAN's code
             does not: its scores, and so the effect of a margin, are lambda_2 times as large.
-        max_attention_bonus: add half the aggregated largest attention weight of each word, as
-            PFAN's released code does in t2i (not in its paper).
+        max_attention_bonus: add half the aggregated largest attention weight of each query, in
+            every direction; PFAN's released code does in t2i alone, and its paper in none.
         width: K of SAF's and SGR's similarity vectors.
         node_steps: reasoning steps of SGR.
     """

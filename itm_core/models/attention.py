@@ -58,7 +58,7 @@ def _clipped(normalisation: Normalisation) -> Normalisation:
     return lambda S, axis, mask, scale: normalisation(leaky_relu(S, SLOPE), axis, mask, scale)
 
 
-NORMALISATIONS: dict[str, Normalisation] = {  # the family's default is the first: equation 1
+NORMALISATIONS: dict[str, Normalisation] = {  # the default of all hosts is the first
     "clipped_l2norm": _clipped(_l2norm),
     "clipped_l1norm": _clipped(_l1norm),
     "clipped": _clipped(_no_norm),
@@ -132,7 +132,7 @@ GATES: dict[str, Gate] = {"none": lambda w, axis, mask: w, "equal": _equal, "pro
 def choose(S: Tensor, pairing: Pairing, key_axis: int) -> Tensor:
     """Return the index of the key with the largest dot product; ``key_axis`` gets size 1.
 
-    CHAN equation 7: hard assignment of each query to its nearest key, the first of equals.
+    CHAN's hard assignment of each query to its nearest key, the first of equals.
     Padded keys are never chosen. Page: the CHAN chapter, "The method as code".
     """
     mask = pairing.mask(key_axis)

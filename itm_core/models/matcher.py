@@ -32,7 +32,9 @@ class DirectionOutput:
         score: ``[C, P]``, this direction's part of the score.
         contribution: ``[C, L, P, R]*`` each query's contribution to the score.
         bias: ``[C, P]``, a global similarity or a bias: score less all contributions.
-        relevance: ``[C, L, P, R]*`` cosine with the attended vector; None with similarity vectors.
+        relevance: ``[C, L, P, R]*`` what is aggregated: a cosine with the attended vector, of hard
+            attention the chosen dot product, of IMRAM the sum over its passes; None with
+            similarity vectors.
         pooling: aggregation weights of each step, ``[C, L, P, R]*``.
     """
 

@@ -90,7 +90,10 @@ class Pairing(ABC):
         return self._partner_vectors()[:, None]
 
     def pooled(self) -> tuple[Tensor, Tensor]:
-        """Return the pooled vectors of captions ``[C, 1, D]`` and partners ``[1 or C, P, D]``."""
+        """Return the pooled vectors of captions ``[C, 1, D]`` and partners ``[1 or C, P, D]``.
+
+        Raises ValueError for fragments of an encoder without pooling.
+        """
         if self.words.pooled is None or self.regions.pooled is None:
             raise ValueError("these fragments were encoded without a pooled vector")
         return self.words.pooled[:, None], self.partners(self.regions.pooled)

@@ -158,7 +158,7 @@ class SGR(NodeAggregation):
     """Similarity graph reasoning: messages between the nodes; the global node is scored.
 
     ``E = softmax((W_q X)(W_k X)')``, ``X <- relu(W_g E X)``, with separate weights at each step
-    (equations 7-9). ``W_q' W_k`` is computed first, which leaves a third of the work of a step;
+    (equations 7-9). ``W_q' W_k`` is computed first, which saves one of three products of a step;
     the bias of ``W_k`` adds the same to every key, so the softmax cancels it.
     """
 

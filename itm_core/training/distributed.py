@@ -116,10 +116,11 @@ SINGLE_PROCESS = ProcessGroup()
 def row_wise(module: nn.Module) -> bool:
     """Return whether a module computes each row from that row alone, without random numbers.
 
-    A module with dropout or batch statistics must get the full batch in every process.
+    A module with dropout, batch statistics or attention over the images of a batch must get the
+    full batch in every process.
     """
     for part in module.modules():
-        if isinstance(part, _BatchNorm):
+        if isinstance(part, _BatchNorm) or getattr(part, "over_images", False):
             return False
         rates = (getattr(part, name, 0) for name in ("dropout", "dropout_prob"))
         dropout = part.p if isinstance(part, _DropoutNd) else 0
@@ -131,7 +132,8 @@ def row_wise(module: nn.Module) -> bool:
 def local_device(name: str) -> str:
     """Return the device of this process: of several GPUs the one with its local rank.
 
-    Raises `InputError` when all processes would share one GPU, which NCCL refuses.
+    Raises `InputError` for a GPU that is named, since each process needs its own, and for a GPU of
+    another kind than CUDA's.
     """
     if not started() or pick_device(name).type == "cpu":
         return name
@@ -154,7 +156,7 @@ def local_device(name: str) -> str:
 def process_group(device: str = "auto") -> Iterator[tuple[ProcessGroup, str]]:
     """Yield the group of this process and its device, as torchrun or `launch` started it.
 
-    NCCL sums gradients on GPUs, gloo does everything else. The processes of one machine
+    NCCL exchanges tensors on GPUs, gloo those on the CPU. The processes of one machine
     communicate through its loopback interface, unless ``GLOO_SOCKET_IFNAME`` or
     ``NCCL_SOCKET_IFNAME`` name another.
 

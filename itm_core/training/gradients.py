@@ -27,6 +27,7 @@ from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup, row_wise
 from itm_core.training.losses import LossSettings, hinge_of_captions, ranking_loss
 
 SPARSE_SHARE = 0.25  # above this share of pairs with a gradient, scoring all of them is cheaper
+PAIRS_AT_ONCE = 4  # times the captions of a batch: with a graph
 
 
 @dataclass(frozen=True)
@@ -125,11 +126,12 @@ def _constrain(
     if settings.pairs == "all":
         image, caption = image.repeat_interleave(count), caption.repeat(count)
     pairs = Matched(regions.take(image), words.take(caption))
-    extra, _ = constraint_loss(
+    extra = constraint_loss(
         matcher.attend(pairs),
         settings,
         tokens=batch.tokens[caption.to(batch.tokens.device)],
         image=batch.image[image],
+        caption_image=batch.image[caption],
         generator=generator,
         stop=batch.stop,
     )
@@ -150,8 +152,8 @@ def loss_and_gradient(
     """Return the ranking loss of a batch and add its gradient to the embeddings and parameters.
 
     With hardest negatives, all pairs are scored without a graph first, which gives the loss and
-    its gradient with respect to every score. The pairs with a gradient, at most three per row of
-    the ``[n, n]`` scores, are then scored again with a graph, as `Matched` pairs. A loss that is a
+    its gradient with respect to every score. The pairs with a gradient, at most 3 n of the
+    ``[n, n]`` scores, are then scored again with a graph, as `Matched` pairs. A loss that is a
     sum over pairs needs no first pass (see `_tile_by_tile`). A matcher whose scores depend on all
     images of a caption is scored tile by tile in both passes. None of them holds the graph of the
     whole batch.
@@ -233,11 +235,16 @@ def _matching_scores(
 def _backward_of_pairs(
     matcher: Matcher, regions: Fragments, words: Fragments, pairs: Tensor, slopes: Tensor
 ) -> None:
-    """Add the gradient of some pairs, ``pairs [m, 2]`` images and captions, ``slopes [m]``."""
-    if len(pairs):
-        image, caption = pairs.unbind(1)
-        scores = matcher(Matched(regions.take(image), words.take(caption)))[:, 0]
-        scores.backward(slopes.to(scores.dtype))
+    """Add the gradient of some pairs, ``pairs [m, 2]`` images and captions, ``slopes [m]``.
+
+    In parts as large as all pairs of the hardest negatives: each part copies its regions.
+    """
+    size = PAIRS_AT_ONCE * len(words.lens)
+    for part, part_slopes in zip(pairs.split(size), slopes.split(size), strict=True):
+        if len(part):
+            image, caption = part.unbind(1)
+            scores = matcher(Matched(regions.take(image), words.take(caption)))[:, 0]
+            scores.backward(part_slopes.to(scores.dtype))
 
 
 def _update_running_stats(matcher: Matcher, shard: Tensor, count: int, group: ProcessGroup) -> None:

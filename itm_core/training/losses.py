@@ -17,7 +17,7 @@ class LossSettings(Settings):
 
     Attributes:
         kind: ``hinge``, or ``info_nce`` (in CHAN's code, used by none of its scripts).
-        margin: by how much a matching pair must exceed the others.
+        margin: by how much a matching pair must exceed the others; 0 in CHAN's InfoNCE.
         hardest: hinge: only the hardest negative of each row and column counts (VSE++), or all.
         warmup_epochs: epochs trained with all negatives before ``hardest`` takes effect.
         temperature: of InfoNCE.

@@ -48,7 +48,8 @@ class TrainingSettings(Settings):
             CUDA also ``tf32``, or ``bfloat16`` for mixed precision.
         averaging: share of all steps, the last ones, whose weights are averaged; the average is
             what is evaluated and kept from its first step on. 0 evaluates the weights themselves.
-        feature_cache: ``auto`` keeps the features on a GPU with room; ``float16`` halves them.
+        feature_cache: ``auto`` keeps the features on a GPU with room, ``float16`` halves them,
+            ``never`` copies each batch.
     """
 
     part: ClassVar[str] = "training"
@@ -82,7 +83,7 @@ class TrainingSettings(Settings):
 
 
 class TrainingRecipe(Protocol):
-    """The parts of a recipe that the trainer reads."""
+    """The parts of a recipe that the trainer reads, and its name."""
 
     name: str
     loss: LossSettings

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_swa_avg_fn
 from tqdm.auto import tqdm
 
 from itm_core.environment import random_state
@@ -86,10 +86,17 @@ class Trainer:
         self.device = next(matcher.parameters()).device
         self.batches = BatchBuilder(pairs, recipe.training, seed, self.device)
         self.steps = len(batches(pairs, recipe.training, seed, 0))  # of every epoch
+        if not self.steps:
+            raise InputError(
+                "nothing to train on",
+                found=f"{len(pairs.captions)} pair(s); a batch has two at least",
+                remedy="take a larger training split, or a larger training.train_images",
+            )
         self.optimiser = make_optimiser(matcher, recipe.training)
         self.averaged: AveragedModel | None = None
         if recipe.training.averaging:  # with buffers: batch statistics belong to the weights
-            self.averaged = AveragedModel(matcher, use_buffers=True)
+            # one tensor at a time: several at once, as on a GPU by default, refuse the integers
+            self.averaged = AveragedModel(matcher, avg_fn=get_swa_avg_fn(), use_buffers=True)
         self.state = TrainingState()
         self.progress = progress and group.first
         self.best_path = folder / "best.safetensors"
@@ -100,7 +107,9 @@ class Trainer:
     def run(self) -> TrainingState:
         """Train to the last epoch and return the state, resuming an interrupted training.
 
-        Raises KeyboardInterrupt after an interrupt or termination, with the state saved.
+        Raises KeyboardInterrupt after an interrupt or termination, with the state saved;
+        `InputError` for a loss that is not finite, for a saved state of another training or that
+        cannot be read, and for weights that were changed meanwhile.
         """
         self._resume()
         epochs = self.recipe.training.epochs

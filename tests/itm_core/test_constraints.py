@@ -10,6 +10,7 @@ from torch import Tensor
 
 from itm_core.constraints import (
     CCR,
+    CCS,
     NEGATIVES,
     SWAPS,
     ConstraintSettings,
@@ -99,7 +100,7 @@ def test_the_closed_form_equals_the_plain_one_forward_and_backward(
             loss = plain_ccr(v, w, direction, kind, 0.2)
         else:
             passes = attended(v, w, direction)
-            loss, _ = constraint_loss(passes, settings, tokens=tokens, image=IMAGE)
+            loss = constraint_loss(passes, settings, tokens=tokens, image=IMAGE)
         values.append(loss.item())
         slopes.append(torch.autograd.grad(loss, (v, w)))
     assert values[0] == pytest.approx(values[1], abs=1e-12)
@@ -155,7 +156,7 @@ def test_swaps_equal_the_plain_ones_forward_and_backward(direction: str, swap: s
         if plain:
             loss = plain_ccs(passes[0], settings, tokens)
         else:
-            loss, _ = constraint_loss(passes, settings, tokens=tokens, image=IMAGE, generator=draw)
+            loss = constraint_loss(passes, settings, tokens=tokens, image=IMAGE, generator=draw)
         values.append(loss.item())
         slopes.append(torch.autograd.grad(loss, (v, w)))
     assert values[0] == pytest.approx(values[1], abs=1e-12)
@@ -167,7 +168,7 @@ def test_swaps_equal_the_plain_ones_forward_and_backward(direction: str, swap: s
 def test_reverse_softmax_turns_the_scores_upside_down(direction: str) -> None:
     V, W, tokens = embeddings()
     (attention_pass,) = attended(V, W, direction)
-    batch = QueryKeyBatch.of(attention_pass, ConstraintSettings(), tokens, IMAGE)
+    batch = QueryKeyBatch.of(attention_pass, ConstraintSettings(), tokens, IMAGE, IMAGE)
     found, _ = CCR(ConstraintSettings(negative="reverse_softmax")).negative(batch)
     asking, asked_side = (WORDS, REGIONS) if direction == "t2i" else (REGIONS, WORDS)
     Z = normalise(attention_pass.dots, "clipped_l2norm", asking)
@@ -182,9 +183,9 @@ def test_reverse_softmax_turns_the_scores_upside_down(direction: str) -> None:
 def test_the_gate_keeps_the_half_of_the_regions_that_agrees_best() -> None:
     V, W, tokens = embeddings()
     (attention_pass,) = attended(V, W, "i2t")
-    everyone = QueryKeyBatch.of(attention_pass, ConstraintSettings(), tokens, IMAGE)
+    everyone = QueryKeyBatch.of(attention_pass, ConstraintSettings(), tokens, IMAGE, IMAGE)
     kept = QueryKeyBatch.of(
-        attention_pass, ConstraintSettings(gate_regions=True), tokens, IMAGE
+        attention_pass, ConstraintSettings(gate_regions=True), tokens, IMAGE, IMAGE
     ).constrained
     agree = everyone.relevance(everyone.weights)
     assert kept.sum(1).tolist() == [2, 2, 2, 1, 2]  # of four, four, three, two and four
@@ -196,7 +197,10 @@ def test_the_gate_keeps_the_half_of_the_regions_that_agrees_best() -> None:
 def test_what_is_watched_of_swaps() -> None:
     V, W, tokens = embeddings()
     settings = ConstraintSettings(ccs=1.0, ccs_margin=10.0)  # no hinge is at rest
-    loss, watched = constraint_loss(attended(V, W, "t2i"), settings, tokens=tokens, image=IMAGE)
+    watched: dict[str, float] = {}
+    loss = constraint_loss(
+        attended(V, W, "t2i"), settings, tokens=tokens, image=IMAGE, monitored=watched
+    )
     assert set(watched) == {"t2i_ccs_active", "t2i_ccs_gap", "t2i_ccs_entropy"}
     assert watched["t2i_ccs_active"] == 1
     assert abs(watched["t2i_ccs_gap"]) <= 2
@@ -215,7 +219,7 @@ def test_swaps_are_drawn_by_the_generator_alone(direction: str, swap: str) -> No
             tokens=tokens,
             image=IMAGE,
             generator=torch.Generator().manual_seed(seed),
-        )[0].item()
+        ).item()
         for seed in (1, 1, 2)
     ]
     assert found[0] == found[1] != found[2]
@@ -232,13 +236,39 @@ def test_a_ring_never_gives_a_pair_itself_or_its_own_image_where_that_can_be() -
     assert not derangement(torch.zeros(1))[1].any()
 
 
+def test_of_all_pairs_a_word_is_swapped_for_one_of_another_image_s_caption() -> None:
+    """Two images, two captions, all four pairs: the swapped caption can only be the other one."""
+    V, W, tokens = embeddings()
+    image, caption = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])
+    lens = torch.tensor(LENS)[caption]
+    words = Fragments.of(W[caption], lens)
+    matcher = Attending(3, 4, EncoderSettings(embedding=8), AttendingSettings())
+    (attention,) = matcher.attend(Matched(Fragments.of(V[image]), words))
+    settings = ConstraintSettings(ccs=1.0, swap="hard", exclude_same_word=False)
+    for seed in range(8):
+        batch = QueryKeyBatch.of(attention, settings, tokens[caption], image, caption)
+        found, exists = CCS(settings, torch.Generator().manual_seed(seed)).negative(batch)
+        assert exists[batch.constrained].any()
+        for pair in exists.any(1).nonzero().flatten().tolist():
+            other = W[1 - caption[pair]][1 : LENS[1 - caption[pair]] - 1]
+            seen = attention.weights[pair, :, 0] @ V[image[pair]]
+            expected = torch.stack([cosine(word, seen[1]) for word in other]).max()
+            torch.testing.assert_close(found[pair, 1], expected)
+
+
+def test_equal_weights_in_double_precision_are_not_below_their_mean() -> None:
+    for keys in range(1, 60):
+        weights = torch.full((1, 1, keys), 1 / keys, dtype=torch.float64)
+        assert not NEGATIVES["below_mean"](weights, torch.ones(1, 1, keys).bool(), 0).any()
+
+
 def test_no_foreign_query_no_loss() -> None:
     V, W, tokens = embeddings()
     settings = ConstraintSettings(ccs=1.0)
-    loss, _ = constraint_loss(attended(V, W, "t2i"), settings, tokens=tokens, image=torch.zeros(5))
+    loss = constraint_loss(attended(V, W, "t2i"), settings, tokens=tokens, image=torch.zeros(5))
     assert loss == 0
     same = torch.full_like(tokens, 4)  # every word is the same word
-    loss, _ = constraint_loss(attended(V, W, "t2i"), settings, tokens=same, image=IMAGE)
+    loss = constraint_loss(attended(V, W, "t2i"), settings, tokens=same, image=IMAGE)
     assert loss == 0
 
 
@@ -251,9 +281,9 @@ def test_uniform_attention_costs_the_margin_and_is_pulled_towards_what_agrees() 
     passes = matcher.attend(Matched(Fragments.of(V), Fragments.of(W, torch.tensor(LENS))))
     weights = passes[0].weights.detach().requires_grad_()
     passes[0].__dict__["weights"] = weights
-    loss, watched = constraint_loss(
-        passes, ConstraintSettings(ccr=1.0, ccr_margin=0.17), tokens=tokens, image=IMAGE
-    )
+    watched: dict[str, float] = {}
+    settings = ConstraintSettings(ccr=1.0, ccr_margin=0.17)
+    loss = constraint_loss(passes, settings, tokens=tokens, image=IMAGE, monitored=watched)
     assert loss.item() == pytest.approx(5 * 0.17, abs=1e-6)
     assert watched["t2i_active"] == 1
     assert watched["t2i_gap"] == pytest.approx(0, abs=1e-6)
@@ -268,7 +298,7 @@ def test_a_single_key_is_skipped() -> None:
     one = Fragments.of(V[:, :1])
     matcher = Attending(3, 4, EncoderSettings(embedding=8), AttendingSettings())
     passes = matcher.attend(Matched(one, Fragments.of(W, torch.tensor(LENS))))
-    loss, _ = constraint_loss(passes, ConstraintSettings(ccr=1.0), tokens=tokens, image=IMAGE)
+    loss = constraint_loss(passes, ConstraintSettings(ccr=1.0), tokens=tokens, image=IMAGE)
     assert loss == 0
 
 
@@ -276,9 +306,7 @@ def test_stopped_words_do_not_ask_and_values_can_be_left_alone() -> None:
     V, W, tokens = embeddings()
     stop = tokens.unique()
     settings = ConstraintSettings(ccr=1.0, queries="content")
-    loss, _ = constraint_loss(
-        attended(V, W, "t2i"), settings, tokens=tokens, image=IMAGE, stop=stop
-    )
+    loss = constraint_loss(attended(V, W, "t2i"), settings, tokens=tokens, image=IMAGE, stop=stop)
     assert loss == 0
 
 
@@ -292,7 +320,9 @@ def test_detached_values_keep_the_gradient_of_what_was_passed_over_out_of_the_ke
             attention_pass.weights.detach()
         )  # the keys' own part alone
         settings = ConstraintSettings(ccr=1.0, detach_values=detach)
-        found, _ = CCR(settings).negative(QueryKeyBatch.of(attention_pass, settings, tokens, IMAGE))
+        found, _ = CCR(settings).negative(
+            QueryKeyBatch.of(attention_pass, settings, tokens, IMAGE, IMAGE)
+        )
         values.append(found.sum().item())
         found = found.sum() + 0 * v.sum()  # so that there is a graph in either case
         slopes.append(torch.autograd.grad(found, v)[0].abs().max().item())

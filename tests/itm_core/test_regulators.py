@@ -279,6 +279,32 @@ def test_a_run_remembers_the_source_of_ones_own_regulator(
     assert len(sources) == len({run.folder for run in made}) == 2
 
 
+def test_the_source_is_that_of_methods_bases_and_constants_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def of(**members: object) -> str | None:
+        base = type("Base", (Thermostat,), members)
+        monkeypatch.setitem(regulators.REGULATORS, "own", type("Own", (base,), {}))
+        return regulators.fingerprint("own")
+
+    same = of(layers=(64, [2, "x"]))
+    assert same == of(layers=(64, [2, "x"]))
+    others = [
+        of(layers=(64, [3, "x"])),
+        of(rates={"a": 1}),
+        of(helper=staticmethod(embeddings_of_one)),
+        of(helper=classmethod(embeddings_of_one)),
+        of(),
+    ]
+    assert same not in others
+    assert len({*others}) == 4  # a static and a class method of one function have one source
+    assert of(table={"f": embeddings_of_one}) == of()  # whose text would differ in every process
+
+
+def embeddings_of_one(self: object) -> None:
+    """A method for the test above."""
+
+
 def test_a_regulator_without_effect_or_with_a_built_in_name_is_refused() -> None:
     class Idle(Thermostat):
         changes_attention = False

@@ -21,7 +21,11 @@ from itm_book.datasets.run_features import run_features
 from itm_core.data.dataset import Split
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
-from itm_core.evaluation.attention_measures import attention_threshold, counted, of_counts
+from itm_core.evaluation.attention_measures import (
+    attention_threshold,
+    measures_of_counts,
+    set_counts,
+)
 from itm_core.evaluation.attention_quality import truth
 from itm_core.evaluation.scoring import encode_regions, longest_first, pad
 from itm_core.experiments.prepare import encode
@@ -207,7 +211,7 @@ def _quality(weights: Tensor, relevant: Tensor | None, keys: Tensor) -> Arrays:
     if relevant is None:
         return {"f1": unknown, "mass": unknown}
     weights, has_relevant = weights.double(), relevant.any(1).numpy()
-    f1 = of_counts(counted(weights, relevant, attention_threshold(keys)))[2].numpy()
+    f1 = measures_of_counts(set_counts(weights, relevant, attention_threshold(keys)))[2].numpy()
     mass = (weights * relevant).sum(1).numpy()
     return {"f1": np.where(has_relevant, f1, np.nan), "mass": np.where(has_relevant, mass, np.nan)}
 

@@ -20,7 +20,7 @@ from itm_core.evaluation.attention_measures import (
     average_precision,
     measure,
     pointing,
-    sets,
+    precision_recall_f1,
 )
 
 NUMBERS = [f.name for f in fields(Quality)]
@@ -130,7 +130,7 @@ def test_equal_weights_all_reach_the_threshold() -> None:
     """In float32 too, where the sum of n times 1 / n is not one."""
     for keys in range(1, 200):
         weights = torch.ones(1, keys).softmax(1)
-        found = sets(
+        found = precision_recall_f1(
             weights.double(), torch.ones(1, keys, dtype=torch.bool), attention_threshold(keys)
         )
         assert found == (1, 1, 1)

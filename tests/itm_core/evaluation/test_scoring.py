@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itm_core.encoders.fragments import Fragments
+from itm_core.errors import InputError
 from itm_core.evaluation import scoring
 from itm_core.evaluation.scoring import (
     Captions,
@@ -123,8 +124,34 @@ def test_shards_hold_every_image_once(images: int, parts: int) -> None:
 
 def test_scoring_leaves_the_matcher_in_its_mode() -> None:
     matcher = recipes.get("scan-t2i-mean").replace("encoder.embedding=8").build(5, 20).train()
-    score_matrix(matcher, *some_data(2, 3))
+    features, captions = some_data(2, 3)
+    score_matrix(matcher, features, captions)
     assert matcher.training
+    with pytest.raises(InputError, match="precision"):
+        score_matrix(matcher, features, captions, precision="half")
+    with pytest.raises(IndexError):  # an id that the vocabulary lacks
+        score_matrix(matcher, features, [[1, 99, 2]] * 3)
+    assert matcher.training
+
+
+def test_the_precision_of_several_devices_ends_with_the_scoring(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is the process's: threads that each set it and set it back would leave it wrong."""
+    matcher = recipes.get("scan-t2i-mean").replace("encoder.embedding=8").build(5, 20)
+    features, captions = some_data(12, 9)
+    monkeypatch.setattr(scoring, "CAPTIONS_AT_ONCE", 1)
+    during: set[bool] = set()
+    score = scoring.score_fragments
+
+    def watched(*arguments: object, **options: object) -> torch.Tensor:
+        during.add(torch.backends.cuda.matmul.allow_tf32)
+        return score(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(scoring, "score_fragments", watched)
+    score_matrix(matcher, features, captions, devices=[torch.device("cpu")] * 4, precision="tf32")
+    assert during == {True}
+    assert not torch.backends.cuda.matmul.allow_tf32
 
 
 def test_memory_does_not_grow_with_the_captions(monkeypatch: pytest.MonkeyPatch) -> None:

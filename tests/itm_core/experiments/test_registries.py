@@ -27,7 +27,7 @@ from itm_core.encoders.pooling import POOLINGS, make_pooling
 from itm_core.encoders.region_blocks import REGION_BLOCKS, make_block
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
-from itm_core.evaluation.attention_measures import AVERAGINGS, measure, sets
+from itm_core.evaluation.attention_measures import AVERAGINGS, measure, precision_recall_f1
 from itm_core.experiments import recipes
 from itm_core.models import AttendingSettings
 from itm_core.models.aggregation import AGGREGATIONS, aggregate, contributions
@@ -78,7 +78,7 @@ def query_key_batch() -> QueryKeyBatch:
     query, keys = torch.rand(3, 2, 5, generator=draw), torch.rand(3, 4, 5, generator=draw)
     every, real = torch.ones(3, 2, dtype=torch.bool), torch.ones(3, 4, dtype=torch.bool)
     return QueryKeyBatch(
-        weights, query @ keys.mT, query, keys, keys @ keys.mT, every, real, IMAGE, None
+        weights, query @ keys.mT, query, keys, keys @ keys.mT, every, real, IMAGE, IMAGE, None
     )
 
 
@@ -119,7 +119,7 @@ CALLS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
     "ties": (lambda w: retrieval.ranks(SCORES, ties=w), retrieval.TIES),
     "ties of metrics": (lambda w: retrieval.metrics(SCORES, ties=w), retrieval.TIES),
     "nan": (lambda w: retrieval.ranks(SCORES, nan=w), retrieval.NANS),
-    "averaging": (lambda w: sets(*COUNTS, 0.5, w), tuple(AVERAGINGS)),
+    "averaging": (lambda w: precision_recall_f1(*COUNTS, 0.5, w), tuple(AVERAGINGS)),
     "averaging of nothing": (
         lambda w: measure(COUNTS[0], ~COUNTS[1], torch.tensor([3, 3]), averaging=w),
         tuple(AVERAGINGS),

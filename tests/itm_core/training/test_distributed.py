@@ -207,6 +207,10 @@ def test_what_sees_the_whole_batch_is_not_shared() -> None:
 
     assert sides("scan-t2i-mean") == [True, True]
     assert sides("vse-gpo") == [False, True]  # batch normalisation
+    across = recipes.get("scan-t2i-mean").replace(
+        "encoder.embedding=8", "encoder.region_encoder=transformer_over_images"
+    )
+    assert not row_wise(across.build(6, 20, 4).regions)
 
 
 def test_a_gpu_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:

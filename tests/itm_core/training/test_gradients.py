@@ -59,26 +59,26 @@ def plain_step(matcher: Matcher, recipe: Recipe, b: Batch, *, hardest: bool) -> 
     if recipe.constraints.active:
         seens = matcher.attend(Matched(regions, words))
         generator = torch.Generator().manual_seed(7)
-        loss = (
-            loss
-            + constraint_loss(
-                seens, recipe.constraints, tokens=b.tokens, image=b.image, generator=generator
-            )[0]
+        loss = loss + constraint_loss(
+            seens, recipe.constraints, tokens=b.tokens, image=b.image, generator=generator
         )
     loss.backward()
     return loss.item()
 
 
 @pytest.mark.parametrize("kind", ["hardest", "sum", "info_nce"])
-@pytest.mark.parametrize(("tile", "share"), [(1, 0.0), (300, 0.25), (10_000_000, 1.0)])
+@pytest.mark.parametrize(
+    ("tile", "share", "parts"), [(1, 0.0, 4), (300, 0.25, 1), (10_000_000, 1.0, 1)]
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_step_in_pieces_is_the_step_of_the_whole_batch(
-    name: str, tile: int, share: float, kind: str, monkeypatch: pytest.MonkeyPatch
+    name: str, tile: int, share: float, parts: int, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scoring, "VECTOR_TILE", tile)
     monkeypatch.setattr(scoring, "GRAPH_TILE", tile)
     monkeypatch.setattr(scoring, "CACHE_TILE", tile)
     monkeypatch.setattr(gradients, "SPARSE_SHARE", share)  # tile by tile, or pair by pair
+    monkeypatch.setattr(gradients, "PAIRS_AT_ONCE", parts)
     loss = "info_nce" if kind == "info_nce" else "hinge"
     recipe = recipes.get(f"{name}-smoke").replace("encoder.embedding=8", "encoder.word_width=5")
     recipe = recipe.changed({"loss": {"kind": loss, "temperature": 0.5}})
