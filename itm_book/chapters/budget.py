@@ -270,12 +270,12 @@ def trend(table: pd.DataFrame) -> pd.DataFrame:
     """Return for each comparison how the gain follows the host's rSum over all budgets.
 
     Spearman's rho of the two, each budget counting once, the middle one too. Comparisons with
-    one budget are left out.
+    less than three budgets are left out: of two, rho is 1 or -1.
     """
     rows = []
     for title, part in table.groupby("comparison", sort=False):
         budget = tested(part)
-        if len(budget) < 2:
+        if len(budget) < 3:
             continue
         rho = spearman(budget["host_rsum"].to_numpy(), budget["gain"].to_numpy())
         rows.append(

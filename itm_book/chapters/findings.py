@@ -121,7 +121,7 @@ def finding(found: Found) -> HTML:
     ]
     nothing = f" Nothing is decided yet on {' and '.join(undecided)}." * bool(undecided)
     held = "; ".join(
-        f"<em>{escape(_claim(row))}</em> on {name}"
+        f"<em>{escape(_claim(row))}</em> on {name}{escape(judged.label.removeprefix(HOLDS))}"
         for row in rows
         for name, judged in row.on.items()
         if judged.verdict == HOLDS
@@ -135,8 +135,8 @@ def finding(found: Found) -> HTML:
 def _how_sure(rows: Sequence[Verdicts]) -> str:
     seeds = [int(n) for row in rows for on in row.on.values() for n in on.seeds.split(" to ") if n]
     return (
-        f"Not very sure, with at most {max(seeds, default=0)} seeds a row, and trainings far "
-        "shorter than the papers': a gain that is missing here refutes no paper."
+        f"These verdicts are not very sure, with at most {max(seeds, default=0)} seeds a row, and "
+        "trainings far shorter than the papers': a gain that is missing here refutes no paper."
     )
 
 
@@ -184,8 +184,8 @@ def budget_line(budgets: Mapping[str, tuple[Gain, Gain]]) -> str:
     tested = all(gain["effect"] != UNTESTABLE for pair in budgets.values() for gain in pair)
     return (
         "<strong>Does a gain depend on the budget?</strong> "
-        f"{'' if tested else 'Not known yet. '}Gains in rSum on photographs after a short training "
-        f"and after the longer one of all other rows: {gains} "
+        f"{'No test compares the two. ' if tested else 'Not known yet. '}Gains in rSum on "
+        f"photographs at a small budget and at that of the other pages: {gains} "
         '(<a href="../notebooks/budget.html">more budgets</a>).'
     )
 

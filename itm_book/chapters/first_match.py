@@ -57,13 +57,13 @@ def leads(scores: np.ndarray, split: Split) -> pd.DataFrame:
     """Return a row for each of the first images, with its first caption.
 
     Columns: ``photograph``, ``first sentence``, ``score`` of the pair, ``best other`` score of the
-    sentence, ``margin`` between the two, and the ``rank`` of the right photograph.
+    sentence, ``margin`` between the two, and the ``rank`` of the right photograph, last of equals.
     """
     images = np.arange(min(MOST_PAIRS, len(scores)))
     first = split.first_captions[images]
     own = scores[images, first]
     margin = margins(scores, split.first_captions)[images]
-    ranks = (scores[:, first] > own).sum(0) + 1
+    ranks = (scores[:, first] >= own).sum(0)
     return pd.DataFrame(
         {
             "photograph": [split.ids[k] for k in images],

@@ -32,8 +32,9 @@ def finding(searchers: Sequence[Searcher], split: Split, images: Sequence[int]) 
     texts = {image: split.captions[split.place(image, 0)] for image in images}
     counts = []
     for search in searchers:
-        best = {image: int(search.scores_of_images(text).argmax()) for image, text in texts.items()}
-        counts.append(f"{escape(search.name)} for {sum(k == image for image, k in best.items())}")
+        scores = {image: search.scores_of_images(text) for image, text in texts.items()}
+        first = sum((row >= row[image]).sum() == 1 for image, row in scores.items())  # not a tie
+        counts.append(f"{escape(search.name)} for {first}")
     return sentences.finding(
         f"of {len(images)} sentences, the right picture is found first by "
         f"{' and by '.join(counts)}."

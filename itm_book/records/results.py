@@ -380,7 +380,11 @@ def status(results: Results) -> str:
     kind = "recorded" if first.recorded else "made here"
     days = sorted({result.where["made"] for result in every})
     span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    machines, devices, versions = (
+        ", ".join(sorted({str(result.where[name]) for result in every}))
+        for name in ("machine", "device", "torch")
+    )
     return (
         f"{first.dataset}, test split, {seeds} seed{'s' if counts[-1] > 1 else ''}; {kind} on "
-        f"{span}, {first.where['machine']} ({first.where['device']}), torch {first.where['torch']}"
+        f"{span}, {machines} ({devices}), torch {versions}"
     )

@@ -32,8 +32,8 @@ def against_best(
     Columns: ``method``, ``result``, ``rSum``, ``difference`` from the best, and behind the table's
     switch ``p`` (the larger of images and seeds, corrected by Holm's method for the number of
     rows) and ``tested over``.
-    Where every row has one seed, images decide alone, and the result holds for the trained models
-    only.
+    The difference is that of the seeds that both have. Where the best row has one seed, images
+    decide alone, and the result holds for the trained models only.
 
     Args:
         names: rows to compare; by default all.

@@ -111,6 +111,7 @@ _CHAN = (
 _CONSTRAINED = tuple(
     (f"{host} + CCR + CCS", host) for host in ("SCAN t2i", "SCAN i2t", "BFAN", "PFAN", "SAF", "SGR")
 )
+_WITH_WORDS = tuple(pair for pair in _CONSTRAINED if "SCAN i2t" not in pair)  # words as queries
 _CONSTRAINTS = (
     Claim(
         number=1,
@@ -119,7 +120,7 @@ _CONSTRAINTS = (
         subject=OURS,
     ),
     *(
-        Claim(number=number, text=text, pairs=_CONSTRAINED, measure=measure, subject=OURS)
+        Claim(number=number, text=text, pairs=_WITH_WORDS, measure=measure, subject=OURS)
         for number, text, measure in (
             (2, "attention is more precise", "precision"),
             (3, "attention is more complete", "recall"),
@@ -234,16 +235,20 @@ def _judged(claim: Claim, world: World, grid: Grid) -> Judgement:
     if claim.why:
         return verdicts.untested(claim.why, claim.label)
     run = [pair for pair in claim.pairs if world.rows.keys() >= set(pair)]
-    missing = dict.fromkeys(row for row, other in claim.pairs if (row, other) not in run)
-    tables = [_gain(claim.measure, world, row, other, grid) for row, other in run]
-    tables = [table for table in tables if len(table)]
-    if run and not tables:
-        return verdicts.untested(verdicts.NOT_MEASURED)
+    missing = [_over(pair) for pair in claim.pairs if pair not in run]
+    measured = {pair: _gain(claim.measure, world, *pair, grid) for pair in run}
+    unmeasured = [_over(pair) for pair, table in measured.items() if table.empty]
+    tables = [table for table in measured.values() if len(table)]
     tested = comparison.joined(*tables) if tables else pd.DataFrame()
     by_objects = claim.measure != GAIN and world.boxes is None
     of = f"words_{claim.measure}" if by_objects else GAIN
     unit = verdicts.RSUM if claim.measure == GAIN else verdicts.POINTS
-    return verdicts.judge(tested, list(missing), of=of, unit=unit)
+    return verdicts.judge(tested, missing, unmeasured=unmeasured, of=of, unit=unit)
+
+
+def _over(pair: tuple[str, str]) -> str:
+    row, host = pair
+    return f"{row} over {host}"
 
 
 def _gain(measure: str, world: World, row: str, other: str, grid: Grid) -> pd.DataFrame:
@@ -293,9 +298,9 @@ def differing(rows: Sequence[Verdicts], page: str = BUDGET) -> HTML:
     photographs = [row.on[PHOTOGRAPHS] for row in rows]
     if all(judgement.verdict == UNTESTABLE for judgement in photographs):
         return HTML(
-            "<p>On photographs no claim can be tested yet: a row needs at least two seeds. The "
-            "evidence has the intervals over test images, which hold for the trained models only."
-            "</p>"
+            "<p>On photographs no claim can be tested yet: a row needs at least two seeds. Where "
+            "a row is recorded, the evidence has its interval over test images, which holds for "
+            "the trained models only.</p>"
         )
     several = len({row.paper for row in rows}) > 1
     texts = [
@@ -306,7 +311,7 @@ def differing(rows: Sequence[Verdicts], page: str = BUDGET) -> HTML:
         if row.differ
     ]
     if not texts:
-        return HTML("<p>Where both datasets can test a claim, the two verdicts are the same.</p>")
+        return HTML("<p>On no claim do the two datasets give two different verdicts.</p>")
     return HTML(
         f"<p><strong>The two verdicts differ</strong> on claim{'s' if len(texts) > 1 else ''} "
         f"{', '.join(texts)}. Where one of them is <em>no effect found</em>, compare the "

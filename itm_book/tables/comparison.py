@@ -212,7 +212,7 @@ def _gain(pairs: Sequence[tuple[Result, Result]], key: str, floor: float) -> dic
         "gain": gain,
         "low": images["low"],
         "high": images["high"],
-        **seed_columns(gain, seeds),
+        **seed_columns(gain, seeds, images["low"], images["high"]),
         "p_images": images["p"],
         "p_seeds": seeds.p,
         "p": p,
@@ -220,19 +220,25 @@ def _gain(pairs: Sequence[tuple[Result, Result]], key: str, floor: float) -> dic
     }
 
 
-def seed_columns(gain: float, seeds: statistics.OverSeeds) -> dict[str, object]:
+def seed_columns(
+    gain: float, seeds: statistics.OverSeeds, low: float, high: float
+) -> dict[str, object]:
     """Return the columns ``seeds``, ``spread``, ``seeds_low``, ... ``needed`` of a gain.
 
     The number of seeds; the standard deviation of the gain between them; the 95 % interval of its
-    mean over seeds; the gain detected with this many seeds in 8 of 10 cases; and how many seeds
-    would detect a gain of this size (NaN: more than `statistics.MAX_SEEDS`).
+    mean over seeds; the gain that both tests detect in 8 of 10 cases with this many seeds and
+    images, ``low`` and ``high`` being the interval over images, and the gain that the test over
+    seeds alone detects; and how many seeds would detect a gain of this size (NaN: more than
+    `statistics.MAX_SEEDS`).
     """
+    by_images = statistics.detectable_over_images(low, high)
     return {
         "seeds": seeds.count,
         "spread": seeds.sd,
         "seeds_low": gain - seeds.half,
         "seeds_high": gain + seeds.half,
-        "detectable": seeds.detectable,
+        "detectable": np.maximum(seeds.detectable, by_images),  # NaN with one seed
+        "detectable_over_seeds": seeds.detectable,
         "needed": np.nan if seeds.needed is None else float(seeds.needed),
     }
 

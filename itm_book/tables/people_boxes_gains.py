@@ -126,7 +126,7 @@ def _rows(
             "gain": gain,
             "low": float(low),
             "high": float(high),
-            **seed_columns(gain, over_seeds),
+            **seed_columns(gain, over_seeds, float(low), float(high)),
             "p_images": p_images,
             "p_seeds": over_seeds.p,
             "p": p,

@@ -160,7 +160,7 @@ NOT_RUN = "not run here"
 def status(row: Mapping[Any, Any], results: Sequence[Result]) -> str:
     """Return the agreement of recorded results, one per seed, with a published row of the method.
 
-    ``below`` or ``above`` where the published rSum differs significantly from the runs, over
+    ``below`` or ``above`` where the runs lie significantly below or above the published rSum, over
     images and, as one more run, over seeds. Without a printed rSum the recalls are tested,
     corrected by Holm's method. Else ``agrees``; with a single seed ``not testable``; ``not run
     here`` without a result on that dataset with the same number of test images.

@@ -71,8 +71,12 @@ def tally(table: pd.DataFrame, what: str = "comparisons") -> str:
     limits = f"({table['gain'].min():+.1f} to {table['gain'].max():+.1f} rSum)"
     if effects[UNTESTABLE] == len(table):
         return f"none of {len(table)} {what} can be tested yet {limits}"
+    tested = len(table) - effects[UNTESTABLE]
     if not gains and not losses:
-        return f"none of {len(table)} {what} shows a significant difference {limits}"
+        seen = "shows" if tested == 1 else "show"
+        some = f"{tested} can be tested, and {seen} no significant difference"
+        none = f"none of {len(table)} {what} shows a significant difference"
+        return f"{none if tested == len(table) else f'of {len(table)} {what} {some}'} {limits}"
     gained = f"{gains} {'is a significant gain' if gains == 1 else 'are significant gains'}"
     lost = f"{losses} {'is a significant loss' if losses == 1 else 'are significant losses'}"
     return f"of {len(table)} {what} {gained} and {lost} {limits}"
@@ -149,8 +153,10 @@ def words(judged: Judgement) -> str:
     """
     if judged.verdict != NONE_FOUND or not judged.detectable:
         return judged.label
-    if judged.detectable.startswith("more than"):
-        power = f"{judged.seeds} seeds are too few to show any gain"
+    if "more than" in judged.detectable:
+        every = judged.detectable.startswith("more than")
+        gain = "any gain" if every else "a gain in every row"
+        power = f"{judged.seeds} seeds are too few to show {gain}"
     else:
         shown = f"{judged.detectable} {judged.unit}"
         power = f"{judged.seeds} seeds would have shown a gain of {shown}"
@@ -191,7 +197,8 @@ def agreement(table: pd.DataFrame) -> str:
             "The row is as expected." if compared == 1 else f"All {compared} rows are as expected."
         )
     return (
-        f"Not as expected: {', '.join(outside)} ({len(outside)} of {compared}). Seed and rounding "
-        "alone seldom explain that: look for another version of a library, changed code, or a "
-        "training that collapsed, and train a second seed before using either number."
+        f"Not as expected: {', '.join(outside)} ({len(outside)} of {compared}). Chance alone "
+        f"puts {0.05 * compared:.2g} of {compared} outside. If the same row is outside again with "
+        "another seed, look for another version of a library, changed code, or a training that "
+        "collapsed."
     )

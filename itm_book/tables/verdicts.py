@@ -8,6 +8,7 @@ Page: the chapters on RCAR, CHAN and the constraints; "How sure" in the chapter 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,9 +41,9 @@ class Judgement:
         label: the verdict with its details: which rows gain or lose, and how many were not run.
         evidence: every tested row with its gain, interval and corrected p value.
         gains: of the tested rows, in the unit of the claim.
-        seeds: of the tested rows, as text; empty where there is none.
-        detectable: the smallest true gain that these seeds would have shown in 8 of 10 cases, as
-            text; empty with one seed, whose spread is unknown.
+        seeds: of the rows that can be tested, as text, or else of all; empty without any.
+        detectable: the smallest true gain that these seeds and images would have shown in 8 of 10
+            cases, as text; empty with one seed, whose spread is unknown.
         unit: of gains and ``detectable``.
         uncommitted: whether a number was made by uncommitted code.
         tendency: where the intervals over test images of several rows all lie on one side of
@@ -80,7 +81,12 @@ def untested(why: str, label: str = UNTESTABLE) -> Judgement:
 
 
 def judge(
-    tested: pd.DataFrame, missing: Sequence[str] = (), *, of: str = "gain", unit: str = RSUM
+    tested: pd.DataFrame,
+    missing: Sequence[str] = (),
+    *,
+    unmeasured: Sequence[str] = (),
+    of: str = "gain",
+    unit: str = RSUM,
 ) -> Judgement:
     """Return the verdict on the claim that every tested row gains.
 
@@ -91,37 +97,48 @@ def judge(
     Args:
         tested: rows of `comparison.gains` or `attention_table.gains`.
         missing: names of rows that were not run.
-        of: the measure: ``gain``, ``words``, ``words_precision``, ... Rows without it are left out.
+        unmeasured: names of rows that were run but have no common seed with the measure; rows of
+            ``tested`` without it are added.
+        of: the measure: ``gain``, ``words``, ``words_precision``, ...
         unit: of the measure, a key of `LARGEST`.
     """
-    not_run = [f"{NOT_RUN}: {' · '.join(missing)}"] if missing else []
-    compared = len(tested)
-    tested = tested.dropna(subset=of) if compared else tested
+    if len(tested):
+        without = tested[tested[of].isna()].to_dict("records")
+        unmeasured = [*unmeasured, *(f"{row['name']} over {row['host']}" for row in without)]
+        tested = tested.dropna(subset=of)
+    left_out = {NOT_MEASURED: unmeasured, NOT_RUN: missing}
+    why = [f"{reason}: {' · '.join(rows)}" for reason, rows in left_out.items() if rows]
     if tested.empty:
-        why = [NOT_MEASURED] if compared else []
-        return untested("; ".join(why + not_run) or NOT_RUN, NOT_MEASURED if compared else NOT_RUN)
+        return untested("; ".join(why) or NOT_RUN, NOT_MEASURED if unmeasured else NOT_RUN)
     gained, p = list(tested[of]), list(tested[_column(of, "p")])
     effects, records = labels.effects(gained, p), tested.to_dict("records")
     verdict = labels.verdict(gained, p)
     rows = zip(records, effects, statistics.holm(p), strict=True)
     evidence = [_evidence(row, of, effect, corrected) for row, effect, corrected in rows]
-    label = _detailed(verdict, dict(zip((row["name"] for row in records), effects, strict=True)))
-    powers = [
-        _detectable(row, of, len(effects) - effects.count(UNTESTABLE))
-        for row, effect in zip(records, effects, strict=True)
-        if effect != UNTESTABLE
-    ]
+    label = _detailed(verdict, list(zip(_names(records), effects, strict=True)))
+    rows_left_out = (f", {_rows(len(rows))} {reason}" for reason, rows in left_out.items() if rows)
+    testable = [r for r, effect in zip(records, effects, strict=True) if effect != UNTESTABLE]
+    powers = [_detectable(row, of, len(testable)) for row in testable]
     return Judgement(
         verdict=verdict,
-        label=f"{label}, {_rows(len(missing))} {NOT_RUN}" if missing else label,
-        evidence="; ".join(evidence + not_run),
+        label=label + "".join(rows_left_out),
+        evidence="; ".join(evidence + why),
         gains=tuple(float(value) for value in gained),
-        seeds=_range([row["seeds"] for row in records]),
+        seeds=_range([row["seeds"] for row in testable or records]),
         detectable=_range(powers, ".1f", LARGEST[unit]) if powers else "",
         unit=unit,
         uncommitted=_made(tested),
         tendency=_tendency(tested) if of == "gain" else "",
     )
+
+
+def _names(records: Sequence[Row]) -> list[str]:
+    """Return the name of each row, with its host where a name occurs with several."""
+    count = Counter(row["name"] for row in records)
+    return [
+        row["name"] if count[row["name"]] == 1 else f"{row['name']} over {row['host']}"
+        for row in records
+    ]
 
 
 def _rows(count: int) -> str:
@@ -132,11 +149,12 @@ def _tendency(tested: pd.DataFrame) -> str:
     """Return on which side of zero every row's interval over test images lies; may be empty.
 
     >>> _tendency(pd.DataFrame({"low": [-3.0, -9.0], "high": [-1.0, -2.0]}))
-    'all 2 rows are lower by the test images alone'
+    'in all 2 rows the interval over test images lies below zero'
     """
-    sides = {"lower": tested["high"] < 0, "higher": tested["low"] > 0}
+    sides = {"below": tested["high"] < 0, "above": tested["low"] > 0}
     seen = (side for side, rows in sides.items() if len(rows) > 1 and rows.all())
-    return "".join(f"all {len(tested)} rows are {side} by the test images alone" for side in seen)
+    rows = f"in all {len(tested)} rows the interval over test images lies"
+    return "".join(f"{rows} {side} zero" for side in seen)
 
 
 def claim(number: int, text: str, table: pd.DataFrame, rows: Sequence[str]) -> dict[str, str]:
@@ -155,19 +173,19 @@ def _column(of: str, name: str) -> str:
     return name if of == "gain" else f"{of}_{name}"
 
 
-def _detailed(verdict: str, effects: Mapping[str, str]) -> str:
+def _detailed(verdict: str, effects: Sequence[tuple[str, str]]) -> str:
     """Return a verdict with what was seen: which rows gain or lose, and what cannot be tested.
 
-    >>> _detailed("mixed", {"RCR t2i": "loss", "RCR i2t": "gain", "BFAN + RCR": "not significant"})
-    'mixed: helps RCR i2t; hurts RCR t2i; no effect found on BFAN + RCR'
-    >>> _detailed("holds", {"CHAN": "gain", "CHAN, mean": "not testable"})
+    >>> _detailed("mixed", [("RCR", "loss"), ("RAR", "gain"), ("BFAN + RCR", "not significant")])
+    'mixed: helps RAR; hurts RCR; no effect found on BFAN + RCR'
+    >>> _detailed("holds", [("CHAN", "gain"), ("CHAN, mean", "not testable")])
     'holds, 1 not testable'
     """
     if verdict == UNTESTABLE:
         return f"{verdict} ({ONE_SEED})"
-    untestable = list(effects.values()).count(UNTESTABLE)
+    untestable = sum(effect == UNTESTABLE for _, effect in effects)
     if verdict == MIXED:
-        named = {effect: [r for r, seen in effects.items() if seen == effect] for effect in SEEN}
+        named = {effect: [r for r, seen in effects if seen == effect] for effect in SEEN}
         seen = (f"{SEEN[e]} {', '.join(rows)}" for e, rows in named.items() if rows)
         verdict = f"{verdict}: {'; '.join(seen)}"
     return f"{verdict}, {untestable} {UNTESTABLE}" if untestable else verdict
@@ -177,13 +195,18 @@ def _detectable(row: Row, of: str, tests: int) -> float:
     """Return the gain detectable with the seeds of a row, as one of ``tests`` corrected by Holm.
 
     The column of the table is for one test; the first row that Holm's method rejects is tested at
-    ``ALPHA / tests``. The column already uses the spread with its lower bound.
+    ``ALPHA / tests``. The column already uses the spread with its lower bound. A gain in recalls
+    is tested over images too, and must be seen by both tests.
     """
-    seeds = int(row["seeds"])
+    seeds, alpha = int(row["seeds"]), statistics.ALPHA / tests
     single, corrected = (
-        statistics.detectable(1.0, seeds, alpha=statistics.ALPHA / n) for n in (1, tests)
+        statistics.detectable(1.0, seeds, alpha=level) for level in (statistics.ALPHA, alpha)
     )
-    return float(row[_column(of, "detectable")]) * corrected / single
+    column = "detectable_over_seeds" if of == "gain" else _column(of, "detectable")
+    over_seeds = float(row[column]) * corrected / single
+    if of != "gain":
+        return over_seeds
+    return max(over_seeds, statistics.detectable_over_images(row["low"], row["high"], alpha=alpha))
 
 
 def _range(values: Sequence[float], form: str = ".0f", largest: float = math.inf) -> str:

@@ -15,6 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import NormalDist
 
 import numpy as np
 import scipy  # its parts are imported at their first use, which takes a second
@@ -114,6 +115,19 @@ def detectable(deviation: float, seeds: int, *, alpha: float = ALPHA) -> float:
     if seeds < 2 or math.isnan(deviation):
         return math.nan
     return _noncentrality(seeds, alpha) * deviation / math.sqrt(seeds)
+
+
+def detectable_over_images(low: float, high: float, *, alpha: float = ALPHA) -> float:
+    """Return the smallest true gain that the test over images detects with a power of `POWER`.
+
+    From the 95 % interval of a gain, as if its error were normal; more seeds hardly lower it.
+
+    >>> round(detectable_over_images(-1.96, 1.96), 2)
+    2.8
+    """
+    normal = NormalDist()
+    error = (high - low) / (2 * normal.inv_cdf(1 - ALPHA / 2))
+    return (normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(POWER)) * error
 
 
 def seeds_needed(gain: float, deviation: float, *, alpha: float = ALPHA) -> int | None:

@@ -210,9 +210,14 @@ def spread(record: Record) -> HTML:
 # --- attention ---------------------------------------------------------------------------------
 
 
+def _no_words(record: Record) -> bool:
+    """Return whether no recorded row has words as queries, of which these tables are."""
+    return record.boxes.empty or people_boxes.chosen(record.boxes).empty
+
+
 def pointing(record: Record) -> HTML | Markdown:
     """Return how often the heaviest region is a relevant one, with its reference levels."""
-    if record.boxes.empty:
+    if _no_words(record):
         return _none(NO_BOXES)
     shown = people_boxes.readable(people_boxes.summary(record.boxes))
     return report.html(shown, f"Pointing (percent): {people_boxes.status(record.boxes)}")
@@ -220,7 +225,7 @@ def pointing(record: Record) -> HTML | Markdown:
 
 def attention_measures(record: Record) -> HTML | Markdown:
     """Return all measures of attention of every row."""
-    if record.boxes.empty:
+    if _no_words(record):
         return _none(NO_BOXES)
     return report.html(
         people_boxes.all_measures(record.boxes),
@@ -231,7 +236,7 @@ def attention_measures(record: Record) -> HTML | Markdown:
 
 def attention_by_type(record: Record) -> Figure | Markdown:
     """Return pointing of every row for each type of phrase."""
-    if record.boxes.empty:
+    if _no_words(record):
         return _none(NO_BOXES)
     return box_charts.by_type(
         people_boxes.by_type(record.boxes),
@@ -242,7 +247,7 @@ def attention_by_type(record: Record) -> Figure | Markdown:
 
 def attention_gains(record: Record) -> HTML | Markdown:
     """Return the gain of every row over its host in F1 of attention."""
-    table = pd.DataFrame() if record.boxes.empty else people_boxes_gains.gains(record.boxes, "f1")
+    table = pd.DataFrame() if _no_words(record) else people_boxes_gains.gains(record.boxes, "f1")
     if table.empty:
         return _none(NO_BOXES if record.boxes.empty else NO_GAIN)
     return report.html(

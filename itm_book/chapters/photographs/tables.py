@@ -237,8 +237,9 @@ def _text(row: Mapping[Hashable, Any], sign: str = "") -> str:
 def status(lines: pd.DataFrame) -> str:
     """Return the judged pairs, dataset and seeds, for a caption."""
     first = lines.iloc[0]
-    seeds = lines.loc[lines["name"] != PEOPLE].groupby("name")["seed"].nunique().max()
+    counts = lines.loc[lines["name"] != PEOPLE].groupby("name")["seed"].nunique()
+    seeds = f"{counts.min()} to {counts.max()}" if counts.nunique() > 1 else f"{counts.max()}"
     return (
         f"{first['pairs']} pairs of {first['images']} test images of {first['dataset']} "
-        f"({first['annotations']}), {seeds} seed{'s' if seeds > 1 else ''}, recorded"
+        f"({first['annotations']}), {seeds} seed{'s' if counts.max() > 1 else ''}, recorded"
     )

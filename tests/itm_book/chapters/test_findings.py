@@ -66,15 +66,16 @@ def test_the_median_is_of_each_dataset_with_a_recorded_row() -> None:
 
 def test_claims_are_counted_by_verdict_and_those_without_by_the_reason() -> None:
     reasons = [verdicts.untested("", verdicts.NOT_RUN), verdicts.untested("", verdicts.TIMING)]
-    rows = [judged(GAINED, NONE), judged(NONE, ONCE), judged(GAINED, verdicts.untested("no run"))]
+    in_part = replace(GAINED, label="holds, 1 row not run here")
+    rows = [judged(GAINED, NONE), judged(NONE, ONCE), judged(in_part, verdicts.untested("no run"))]
     rows += [judged(NONE, reason) for reason in reasons]
     found = Found(verdicts=rows, status="", order={}, budgets={})
     assert text_of(findings.finding(found).data) == (
         "Finding: of 5 claims, on Scenes 2 hold, for 3 no effect was found; on photographs for 1 "
         "no effect was found, 1 has one seed, 1 is not run yet, 1 is a timing, 1 cannot be tested. "
-        "What holds: RCAR: it helps on Scenes; RCAR: it helps on Scenes. Not very sure, with at "
-        "most 3 seeds a row, and trainings far shorter than the papers': a gain that is missing "
-        "here refutes no paper."
+        "What holds: RCAR: it helps on Scenes; RCAR: it helps on Scenes, 1 row not run here. These "
+        "verdicts are not very sure, with at most 3 seeds a row, and trainings far shorter than "
+        "the papers': a gain that is missing here refutes no paper."
     )
     decided = findings.finding(replace(found, verdicts=rows[1:2])).data
     assert "Nothing is decided yet on photographs." in decided
@@ -83,6 +84,8 @@ def test_claims_are_counted_by_verdict_and_those_without_by_the_reason() -> None
 def test_seeds_that_can_show_nothing_are_called_too_few() -> None:
     judgement = replace(NONE, seeds="2", detectable="more than 600")
     assert sentences.words(judgement).endswith("(2 seeds are too few to show any gain)")
+    some = replace(judgement, detectable="40 to more than 600")
+    assert sentences.words(some).endswith("(2 seeds are too few to show a gain in every row)")
     lower = replace(judgement, tendency="all 3 rows are lower")
     assert sentences.words(lower).endswith("to show any gain; all 3 rows are lower)")
 

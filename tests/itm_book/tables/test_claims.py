@@ -57,7 +57,7 @@ def test_every_pair_of_a_claim_is_in_the_grid_under_one_budget() -> None:
 def test_both_verdicts_are_those_of_the_rule() -> None:
     row = verdict("RCAR", 3, *both(REGULATED, LOST))
     gained = comparison.gains(REGULATED, grids.load(claims.GRID))
-    only = verdicts.judge(gained[gained["name"] == "RCAR t2i"], ["RCAR i2t"])
+    only = verdicts.judge(gained[gained["name"] == "RCAR t2i"], ["RCAR i2t over base i2t"])
     assert row.on[SCENES] == only
     assert row.on[SCENES].label == "holds, 1 row not run here"
     assert row.on[PHOTOGRAPHS].verdict == labels.AGAINST
@@ -74,7 +74,10 @@ def test_one_seed_and_no_run_cannot_differ_from_anything() -> None:
         row = verdict("RCAR", 3, *both(REGULATED, photographs))
         assert row.on[PHOTOGRAPHS].label == label
         assert not row.differ
-    assert "not run here: RCAR t2i · RCAR i2t" in row.on[PHOTOGRAPHS].evidence
+    assert (
+        "not run here: RCAR t2i over base t2i · RCAR i2t over base i2t"
+        in row.on[PHOTOGRAPHS].evidence
+    )
 
 
 def test_a_row_is_compared_with_two_others_under_one_claim() -> None:
@@ -82,7 +85,7 @@ def test_a_row_is_compared_with_two_others_under_one_claim() -> None:
     evidence = verdict("RCAR", 4, world(SCENES, rows)).on[SCENES].evidence
     assert "RCAR t2i over RCR t2i: " in evidence
     assert "RCAR t2i over RAR t2i: " in evidence
-    assert evidence.endswith("not run here: RCAR i2t")
+    assert evidence.endswith("not run here: RCAR i2t over RCR i2t · RCAR i2t over RAR i2t")
 
 
 def attending(precision: float) -> list[Result]:
@@ -100,8 +103,11 @@ def test_attention_is_measured_by_objects_on_scenes_and_by_boxes_on_photographs(
     gained = attention_table.gains(rows, grids.load(claims.GRID))
     assert gained["words_precision"].tolist() == pytest.approx([30.0])
     assert "CHAN over soft coding: +30.0" in row.on[SCENES].evidence
-    assert row.on[PHOTOGRAPHS].label == labels.UNTESTABLE  # no box was measured
-    assert row.on[PHOTOGRAPHS].evidence == verdicts.NOT_MEASURED
+    assert row.on[PHOTOGRAPHS].verdict == labels.UNTESTABLE  # no box was measured
+    assert row.on[PHOTOGRAPHS].label == verdicts.NOT_MEASURED
+    assert row.on[PHOTOGRAPHS].evidence.startswith(
+        f"{verdicts.NOT_MEASURED}: CHAN over soft coding"
+    )
 
 
 def test_on_photographs_the_verdict_is_that_of_peoples_boxes() -> None:
@@ -110,7 +116,7 @@ def test_on_photographs_the_verdict_is_that_of_peoples_boxes() -> None:
     photographs = World(name=PHOTOGRAPHS, rows=rows, boxes=lines)
     row = verdict("CHAN", 3, world(SCENES, rows), photographs)
     gained = people_boxes_gains.gains(lines, "precision")
-    missing = ["CHAN, mean", "CHAN, LSE / lambda"]
+    missing = [f"CHAN, {c} over soft coding, {c}" for c in ("mean", "LSE / lambda")]
     assert row.on[PHOTOGRAPHS] == verdicts.judge(gained, missing, unit=verdicts.POINTS)
     assert row.on[PHOTOGRAPHS].verdict == labels.AGAINST  # drawn around .45 and .7
     assert row.on[SCENES].verdict == labels.HOLDS
@@ -133,7 +139,10 @@ def test_a_table_has_a_row_for_each_claim_and_a_verdict_for_each_dataset() -> No
         assert all(label.startswith("our reconstruction: ") for label in shown[f"on {name}"])
     assert shown.attrs["more"] == list(shown)[4:]
     noted = claims.table(claims.judged("RCAR", both({}, {})))
-    assert noted[f"evidence, {SCENES}"][0] == "not run here: RCR t2i · RCR i2t"
+    assert (
+        noted[f"evidence, {SCENES}"][0]
+        == "not run here: RCR t2i over base t2i · RCR i2t over base i2t"
+    )
     every = claims.table(claims.every_judged(both({}, {})))
     assert len(every) == sum(map(len, claims.CLAIMS.values()))
     assert list(dict.fromkeys(every["paper"])) == list(claims.CLAIMS)
@@ -147,7 +156,7 @@ def test_the_text_names_the_claims_that_differ() -> None:
     every = claims.differing(claims.every_judged(both(REGULATED, LOST))).data
     assert "claim RCAR 3 (" in every
     alike = claims.differing(claims.judged("RCAR", both(REGULATED, REGULATED))).data
-    assert "the two verdicts are the same" in alike
+    assert "On no claim do the two datasets give two different verdicts" in alike
     alone = claims.differing(claims.judged("RCAR", both(REGULATED, {}))).data
     assert "On photographs no claim can be tested yet" in alone
 

@@ -59,4 +59,4 @@ def test_rows_outside_of_the_record_are_named_with_what_that_means(
     table = pd.DataFrame({"method": ["a", "b"], "as expected": seen})
     text = sentences.agreement(table)
     assert text.startswith(said)
-    assert ("train a second seed" in text) == said.startswith("Not")
+    assert ("Chance alone puts 0.1 of 2 outside" in text) == said.startswith("Not")

@@ -39,7 +39,7 @@ def row(name: str, gain: float, p: float, seeds: int = 3, spread: float = 10.0) 
         "name": name, "host": "host", "seeds": seeds, "gain": gain, "low": gain - 1,
         "high": gain + 1, "spread": spread, "p": p,
         "detectable": statistics.detectable(spread, seeds), "effect": labels.effect(gain, p),
-        "needed": 7.0,
+        "detectable_over_seeds": statistics.detectable(spread, seeds), "needed": 7.0,
     }  # fmt: skip
 
 
@@ -104,7 +104,11 @@ def test_the_gain_that_the_seeds_could_have_shown_is_named() -> None:
     judged = judge(ONE_SEED)
     assert (judged.seeds, judged.detectable) == ("1", "")  # the spread is unknown
     judged = judge(OPEN, ONE_SEED)  # the row that cannot be tested is no second test
-    assert (judged.seeds, judged.detectable) == ("1 to 3", f"{statistics.detectable(10.0, 3):.1f}")
+    assert (judged.seeds, judged.detectable) == ("3", f"{statistics.detectable(10.0, 3):.1f}")
+    close = row("close", 0.5, 0.6, spread=0.1) | {"low": -1.46, "high": 2.46}
+    # 1.96 is the half of the interval over images: 2.8 standard errors of 1
+    assert judge(close).detectable == "2.8"
+    assert judge(close, OPEN).detectable.startswith("3.1 to ")  # at half the level
 
 
 def test_the_gains_of_a_verdict_are_those_of_its_rows() -> None:
@@ -120,7 +124,21 @@ def test_what_was_not_run_is_said() -> None:
         judged = verdicts.judge(empty, ["absent"])
         assert (judged.verdict, judged.evidence) == ("not testable", "not run here: absent")
     judged = verdicts.judge(pd.DataFrame([A | {"gain": NAN}]))
-    assert (judged.verdict, judged.evidence) == ("not testable", verdicts.NOT_MEASURED)
+    reason = f"{verdicts.NOT_MEASURED}: a over host"
+    assert (judged.verdict, judged.evidence) == ("not testable", reason)
+
+
+def test_rows_without_the_measure_are_said() -> None:
+    judged = verdicts.judge(pd.DataFrame([A, B | {"gain": NAN}]), ["gone"], unmeasured=["c over d"])
+    assert judged.label == "holds, 2 rows not measured on the same seeds, 1 row not run here"
+    left_out = "not measured on the same seeds: c over d · b over host; not run here: gone"
+    assert judged.evidence.endswith(left_out)
+
+
+def test_rows_of_one_name_over_several_hosts_are_told_apart() -> None:
+    over = [A | {"host": "x"}, LOST | {"name": "a", "host": "y"}, OPEN]
+    label = judge(*over).label
+    assert label == "mixed: helps a over x; hurts a over y; no effect found on open"
 
 
 def test_a_claim_is_a_row_with_the_rows_that_it_names() -> None:
