@@ -39,7 +39,7 @@ OTHERS = "others"  # the title in ``itm --help`` of commands that state no group
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return the exit code: 0, 1 (a check failed) or 2 (bad input)."""
+    """Run a command and return the exit code: 0, 1 (a check failed), 2 (bad input) or 130."""
     logging.basicConfig(format="%(message)s")
     for package in ("itm_core", "itm_book"):  # not the messages of other libraries
         logging.getLogger(package).setLevel(logging.INFO)
@@ -63,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _bad_input(needs_extra(f"itm {options.command}", extra))
     except KeyboardInterrupt as error:
-        print(f"itm: {str(error) or 'interrupted; run the same command to go on'}", file=sys.stderr)
+        print(
+            f"itm: {str(error) or 'interrupted; run the same command to resume'}", file=sys.stderr
+        )
         return INTERRUPTED
 
 
@@ -73,7 +75,7 @@ def _with_help(words: list[str]) -> list[str]:
 
 
 def _complete(outer: argparse.ArgumentParser) -> None:
-    """Answer the shell that asks how a line may go on, and exit (`itm completion`)."""
+    """Answer the shell that asks which words may follow, and exit (`itm completion`)."""
     if "_ARGCOMPLETE" in os.environ:
         import argcomplete
 

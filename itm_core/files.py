@@ -72,7 +72,8 @@ def locked(
     make_folder(path.parent)
     lock = FileLock(path, timeout=-1 if message is None else 0)
     try:
-        lock.acquire()
+        with writing(path.parent):
+            lock.acquire()
     except Timeout:
         raise InputError(message or "locked", file=file or path.parent, remedy=remedy) from None
     try:

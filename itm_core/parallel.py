@@ -87,7 +87,8 @@ def _pool(workers: int, threads: int | None) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown()
     except BrokenProcessPool:
         raise killed(
-            "a worker process was killed", f"the same command with fewer --workers than {workers}"
+            "a worker process was killed",
+            f"the same with fewer workers than {workers}" if workers > 1 else "smaller batches",
         ) from None
     except (GeneratorExit, KeyboardInterrupt):
         _terminate(pool)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import re
 from collections.abc import Sequence
 from itertools import takewhile
 from typing import Annotated, ClassVar
@@ -219,8 +220,15 @@ REGULATORS: dict[str, type[Regulator]] = {"rcr": RCR, "rar": RAR, "rcar": RCAR, 
 def register(name: str, regulator: type[Regulator]) -> None:
     """Make a regulator available to recipes as ``regulator.kind=name``.
 
-    Raises `InputError` when it neither changes the attention nor pools, or for a built-in name.
+    Raises `InputError` when it neither changes the attention nor pools, for a built-in name, and
+    for a name that is no part of a recipe's: letters, digits and underscores.
     """
+    if not re.fullmatch(r"\w+", name):
+        raise InputError(
+            "not a name of a regulator",
+            found=repr(name),
+            expected="letters, digits and underscores: it is part of recipes' names",
+        )
     if not (regulator.changes_attention or regulator.pools):
         raise InputError(
             "this regulator has no effect",

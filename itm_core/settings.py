@@ -43,7 +43,7 @@ class Settings(BaseModel):
         with _as_input_error(type(self)):
             super().__init__(**values)
 
-    # as pydantic marks its own: `read` then validates in its mode, without calling __init__
+    # without this mark pydantic would call __init__ from `read`, in strict mode
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     @classmethod

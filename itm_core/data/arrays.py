@@ -316,7 +316,7 @@ def _optional_array(
     if path is None:
         return paths[0], None
     values = mapped(path)
-    if values.shape == (repeated * shape[0], *shape[1:]):
+    if repeated > 1 and values.shape == (repeated * shape[0], *shape[1:]):
         first = once_each(array(path, values.shape, "number"), repeated, full=True)
         if first is None:
             raise InputError(

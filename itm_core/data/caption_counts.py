@@ -80,7 +80,7 @@ def _of_file(path: Path, captions: int) -> np.ndarray:
             remedy="take images without captions out of the split",
         )
     counts = np.array([int(line) for line in lines], np.int64)
-    if counts.sum() != captions:
+    if not len(counts) or counts.sum() != captions:
         raise InputError(
             "counts and captions do not fit",
             file=path,
@@ -126,8 +126,13 @@ def _of_ids(path: Path, regions: np.ndarray, ids: list[str]) -> np.ndarray | Non
     return None
 
 
-def one_row_per_image(path: Path, regions: np.ndarray, captions: int, full: bool) -> np.ndarray:
+def one_row_per_image(
+    path: Path, regions: np.ndarray, captions: int, full: bool, ids: list[str] | None
+) -> np.ndarray:
     """Return one row per image; some releases repeat an image's row for each of its captions.
+
+    Rows that are all equal are those of one image only where the ids say so: else the features
+    have failed, which `informative` tells.
 
     Raises `InputError` when the captions cannot be divided among the images.
     """
@@ -138,7 +143,7 @@ def one_row_per_image(path: Path, regions: np.ndarray, captions: int, full: bool
     if captions == rows:
         different = (k for k in range(1, rows) if not np.array_equal(regions[k], regions[0]))
         equal = next(different, rows)  # so many rows at the beginning are equal
-        if equal == 1:
+        if equal == 1 or (equal == rows and len(set(ids or [])) != 1):
             return regions
         for times in (k for k in range(equal, 1, -1) if equal % k == rows % k == 0):
             first_rows = once_each(regions, times, full=full)

@@ -50,6 +50,7 @@ from itm_core.data.photographs import ENDINGS, find_photograph, read_photograph
 from itm_core.data.ragged import RaggedRegions
 from itm_core.data.vocabulary import Vocabulary, read_captions, tokenise
 from itm_core.errors import InputError, did_you_mean, similar_names
+from itm_core.files import reading
 
 SPLITS = ("train", "dev", "test")
 VOCABULARY = "vocab.json"
@@ -279,7 +280,9 @@ def load_split(
     require_split_name(name)
     folder = Path(folder)
     path = folder / f"{name}_ims.npy"
-    if not path.exists():
+    with reading(path):
+        missing = not path.exists()  # of a folder that may not be entered this is an error
+    if missing:
         raise _no_split(path, name)
     regions = array(path, ("images", "regions", "width"), "float32")
     captions = _captions(folder / f"{name}_caps.txt", max_words)
@@ -288,7 +291,7 @@ def load_split(
     different = caption_counts(folder, name, regions, len(captions), rows)
     repeated = 1  # arrays may have a row per caption where all images have as many captions
     if different is None:
-        regions = one_row_per_image(path, regions, len(captions), full)
+        regions = one_row_per_image(path, regions, len(captions), full, rows)
         repeated = len(captions) // len(regions)
     lens = read_region_lens(folder, name, regions.shape[:2], repeated)
     finite(path, regions, lens, full=full)

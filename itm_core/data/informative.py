@@ -39,11 +39,11 @@ def require_informative(data: Dataset) -> None:
     That is where all images have the same features, or all captions the same text or no word.
     """
     train, repeats = data.train, data.repeats["train"]
-    if repeats.all:
+    if repeats.all or len(train.regions) == 1:
         raise InputError(
             "nothing can be learned from images that are all equal",
             file=train.folder / "train_ims.npy",
-            found=repeats,
+            found=repeats if len(train.regions) > 1 else "a single image",
             remedy="extract the features again; itm check shows the other splits",
         )
     captions = len(train.captions)
@@ -51,6 +51,6 @@ def require_informative(data: Dataset) -> None:
         raise InputError(
             "nothing can be learned from captions that are all equal, or have no words",
             file=train.folder / "train_caps.txt",
-            expected="captions that tell the images apart",
+            expected="captions that differ between images",
             found=f"{captions} captions such as {train.captions[0][:60]!r}",
         )

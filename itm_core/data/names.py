@@ -24,8 +24,8 @@ NOT_AN_ID = {  # what is wrong with an id that matches
     "a path that leads out of its folder": re.compile(
         r"[/\\]|[A-Za-z]:[/\\]|(.*[/\\])?\.\.([/\\]|\Z)"
     ),
-    "longer than the name of a file may be": re.compile(r".*[^/\\]{256}"),
 }
+TOO_LONG, LONGEST = "longer than the name of a file may be", 255  # bytes of a part
 BLANK = "\u115f\u1160\u2800\u3164\uffa0"  # letters and a sign without ink
 SPLIT_NAME = re.compile(r"\w[\w.-]{0,99}")
 FILE_ENDING = re.compile(r"\.(npy|npz|txt|json|csv|tsv|h5)\Z", re.IGNORECASE)
@@ -39,7 +39,10 @@ def id_problem(image: str) -> str | None:
     """
     if not is_visible(image):
         return "it is empty"
-    return next((what for what, form in NOT_AN_ID.items() if form.match(image)), None)
+    if problem := next((what for what, form in NOT_AN_ID.items() if form.match(image)), None):
+        return problem
+    parts = image.replace("\\", "/").split("/")
+    return TOO_LONG if any(len(part.encode()) > LONGEST for part in parts) else None
 
 
 def is_visible(text: str) -> bool:

@@ -81,13 +81,13 @@ def no_overlap(splits: Sequence[Split], *, full: bool = False) -> dict[str, Repe
     _no_shared_ids(splits)
     hashed = [(split, *_image_of_hash(split, full)) for split in splits]
     repeats = {split.name: found for split, _, found in hashed}
-    # images that are all equal are an error of their own, and in no split by mistake
+    # images that are all equal are reported separately; they say nothing about overlap
     _no_shared_features([(split, of) for split, of, found in hashed if not found.all])
     return repeats
 
 
 def _no_shared_ids(splits: Sequence[Split]) -> None:
-    """Ids that only number each split's images are not compared."""
+    """Ids are not compared where those of every split only number its images."""
     if all(split.ids == [str(i) for i in range(len(split.ids))] for split in splits):
         return
     named = [s for s in splits if (s.folder / f"{s.name}_ids.txt").exists()]
@@ -141,7 +141,7 @@ def _no_shared_features(hashed: Sequence[tuple[Split, dict[bytes, int]]]) -> Non
             continue
         shared += [_shared(first, i, second, j, "features") for j, i in equal]
         # where the first split is sampled, only that part of the equal images can be found
-        compared = min(len(second.regions), len(second_hashes))
+        compared = len(second_hashes)
         compared_share = len(first_hashes) / len(first.regions)
         text = f"{len(equal)} of the {len(second_hashes)} images compared, the first of them image "
         text += f"{equal[0][0]}, which is image {equal[0][1]} of {first.name}, counted from 0"

@@ -8,6 +8,7 @@ Page: "How to use it three ways", "Your own data".
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -76,8 +77,8 @@ def _remedy(words: Words, split: Split) -> str:
     if isinstance(words, WordPieces):
         return f"use a BERT model of the captions' language; this one is {words.folder}"
     return (
-        f"itm data vocab {split.folder} --threshold 1 writes a vocabulary of all training words "
-        "(--replace when there is one already); in a language that is written without spaces, "
-        "first put spaces between the words, or train a recipe with a BERT of that language, which "
-        "has a vocabulary of its own"
+        f"itm data vocab {shlex.quote(str(split.folder))} --threshold 1 writes a vocabulary of all "
+        "training words (--replace when there is one already); in a language that is written "
+        "without spaces, first put spaces between the words, or train a recipe with a BERT of that "
+        "language, which has a vocabulary of its own"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, cached_property, lru_cache
@@ -211,7 +212,8 @@ def read_captions(path: Path) -> list[str]:
         except UnicodeDecodeError as error:
             utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
             guess = "utf-16" if utf16 else "latin1"
-            remedy = f"iconv -f {guess} -t utf-8 {path.name} > new.txt, if {guess} is what it is"
+            command = f"iconv -f {guess} -t utf-8 {shlex.quote(path.name)} > new.txt"
+            remedy = f"{command}, if {guess} is what it is"
             raise InputError(
                 "not UTF-8", file=path, row=row, found=str(error), remedy=remedy
             ) from None

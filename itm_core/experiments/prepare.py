@@ -20,6 +20,7 @@ from itm_core.data.vocabulary import EMPTY_WORDS, SPECIAL, is_word
 from itm_core.data.word_pieces import WordPieces
 from itm_core.data.word_vectors import read_vectors, vectors_file
 from itm_core.encoders.positions import POSITION_WIDTH, with_positions
+from itm_core.errors import InputError
 from itm_core.experiments.recipes import Recipe
 from itm_core.files import sha256
 from itm_core.models import Matcher
@@ -67,11 +68,13 @@ class Prepared:
         """Raise `InputError` for data that a training or its evaluation would refuse later.
 
         Nothing can be learned from it (`data.informative`), most words are unknown
-        (`data.unknown_words`), the word vectors have none of them, or pictures or annotations
-        cannot be read. ``report`` logs the share of unknown words in each split,
-        and what is suspicious in it.
+        (`data.unknown_words`), the word vectors have none of them, pictures or annotations cannot
+        be read, a caption has more pieces than its BERT reads, or images of a later split have
+        more regions than a pooling over their number learns. ``report`` logs the share of unknown
+        words in each split, and what is suspicious in it.
         """
         require_informative(self.data)
+        self._require_sizes()
         for prepared in (self.train, self.dev, self.test):
             prepared.split.require_readable()
         if self.recipe.encoder.word_vectors:
@@ -84,6 +87,32 @@ class Prepared:
                 log.warning("%s", line)
             log.info("words unknown to the vocabulary: %s", shares_text(shares))
 
+    def _require_sizes(self) -> None:
+        """Raise `InputError` where captions or images are larger than the matcher can take."""
+        most = self.data.region_count
+        pooled = self.recipe.encoder.image_pooling == "self_attention"
+        longest = self.vocabulary.longest if isinstance(self.vocabulary, WordPieces) else None
+        for prepared in (self.train, self.dev, self.test):
+            split = prepared.split
+            if pooled and split.regions.shape[1] > most:
+                raise InputError(
+                    "this image pooling takes no more regions than it was trained with",
+                    file=split.folder / f"{split.name}_ims.npy",
+                    expected=f"{most} at most, as in the training split",
+                    found=split.regions.shape[1],
+                )
+            if longest is None:
+                continue
+            row = max(range(len(prepared.tokens)), key=lambda k: len(prepared.tokens[k]))
+            if len(prepared.tokens[row]) > longest:
+                raise InputError(
+                    "a caption is too long for this BERT",
+                    file=split.folder / f"{split.name}_caps.txt",
+                    row=row + 1,
+                    expected=f"{longest} pieces at most",
+                    found=len(prepared.tokens[row]),
+                )
+
     def training_pairs(self, limit: int | None) -> Pairs:
         """Return the training split as the trainer takes it.
 
@@ -95,7 +124,7 @@ class Prepared:
         pieces = self.vocabulary if isinstance(self.vocabulary, WordPieces) else None
         return Pairs(
             self.train.features,  # all of them, memory-mapped: no caption asks for the others
-            self.train.tokens[: len(captions)],
+            [self.vocabulary.encode(caption) for caption in captions],
             split.caption_image[: len(captions)],
             stop=[i for word, i in self.vocabulary.ids.items() if word in EMPTY_WORDS],
             mask=pieces.mask if pieces else len(self.vocabulary),
@@ -126,7 +155,7 @@ def build(recipe: Recipe, config: dict[str, Any], vocabulary: Words | None) -> M
 
     Imported weights say how many rows their word embedding has (``embedding_rows``); all others
     need the vocabulary. Where images have different numbers of regions, what fills them up is
-    masked whatever the recipe says, which speaks of regions that are dropped in training.
+    masked also where the recipe's ``mask_regions``, which is about dropped regions, is false.
     """
     if config.get("ragged_regions"):
         recipe = recipe.changed({"encoder": {"mask_regions": True}})

@@ -20,7 +20,7 @@ BASE = "scan-t2i-mean"  # whose settings are shown for each ending
 FOOT = "itm recipes RECIPE shows all settings of a recipe, and its paper."
 PLUGINS = {  # what the shipped ones do, in a line
     "rcr": "regulator: corrects the attention of the next pass (RCAR's first part)",
-    "rar": "regulator: pools the alignments in the place of the aggregation (its second part)",
+    "rar": "regulator: pools the alignments in the place of the aggregation (RCAR's second part)",
     "rcar": "regulator: both",
     "ccr": "constraint: attended content must matter more than what is not attended to",
     "ccs": "constraint: the score must fall when attended content is swapped",

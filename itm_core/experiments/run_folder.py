@@ -99,7 +99,7 @@ class RunFolder:
     def file(self, name: str) -> Path:
         """Return the path of a file; raises `InputError` where `files` names another content."""
         path, expected = self.folder / name, self.files.get(name)
-        if expected is not None and path.exists():  # who reads a missing file says what is lost
+        if expected is not None and path.exists():  # a missing file is reported by its reader
             problem = "not the file that this run was finished with"
             require_sha256(path, expected, problem, f"put that file back, or {self.repair}")
         return path

@@ -7,7 +7,7 @@ A run is a folder ``ROOT/<dataset>/<recipe>/<seed>-<hash of the full configurati
 ``environment.json``  versions, device, commit, seconds
 ``curve.csv``         one row per epoch
 ``best.safetensors``  the epoch with the largest development rSum; ``last.safetensors`` beside
-``vocabulary.json``   the ids of the words
+``vocabulary.json``   the ids of the words; ``vocab.txt`` of a recipe with BERT
 ``test_scores.npy``   ``[I, C]`` scores of the test split; ``test_caption_image.npy`` where its
                       images differ in captions
 ``files.json``        the SHA-256 of the files that decide the run's numbers
@@ -284,14 +284,16 @@ def train_many(
     Raises `InputError` for a wrong argument, or the first error of a run after all have ended.
     """
     specs = list(specs)
+    instance("dataset", dataset, os.PathLike, str)
     _check(dataset, root, progress)
     at_least("workers", 1 if workers is None else workers, 1)
-    folders = {}
+    folders, data = {}, load_dataset(dataset)
     for spec in specs:
         recipe = recipes.get(spec.recipe).replace(*spec.overrides)
-        config = configuration(_cached_dataset(str(dataset)), recipe, spec.seed)
-        folders[spec] = folder_of(config, root)
-    missing = [spec for spec, folder in folders.items() if not (folder / COMPLETE).exists()]
+        folders[spec] = folder_of(configuration(data, recipe, spec.seed), root)
+    # two specs may be one run: plug-ins in another order, a setting that is the default
+    by_folder = {folder: spec for spec, folder in folders.items()}
+    missing = [spec for folder, spec in by_folder.items() if not (folder / COMPLETE).exists()]
     if missing:
         workers = workers or (cores() if pick_device(device).type == "cpu" else 1)
         for _ in run_parallel(

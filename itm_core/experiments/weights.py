@@ -6,7 +6,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from itm_core.errors import InputError
+from itm_core.errors import InputError, files_named
 from itm_core.files import reading, whole_file
 from itm_core.models import Matcher
 
@@ -25,10 +25,13 @@ def load_matcher(path: Path, matcher: Matcher, *, again: str = "train the run ag
     with reading(path, "checkpoint not found", remedy), path.open("rb"):
         pass
     try:
-        weights = load_file(path)
-        broken = [n for n, it in weights.items() if it.is_complex() or not it.isfinite().all()]
-        if not broken:
-            matcher.load_state_dict(weights)
+        with files_named(path, "read"):  # a full memory or a failed drive says nothing of the file
+            weights = load_file(path)
+            broken = [n for n, it in weights.items() if it.is_complex() or not it.isfinite().all()]
+            if not broken:
+                matcher.load_state_dict(weights)
+    except InputError:
+        raise
     except Exception as error:  # safetensors and torch raise many kinds for a damaged file
         raise InputError(
             "the checkpoint does not fit",

@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_swa_avg_fn
 from tqdm.auto import tqdm
 
 from itm_core.environment import random_state
-from itm_core.errors import InputError
+from itm_core.errors import InputError, files_named
 from itm_core.files import put, reading, require_sha256, sha256, whole_file
 from itm_core.models import Matcher
 from itm_core.training.batches import BatchBuilder, Pairs, batches, step_seed
@@ -295,7 +295,8 @@ class Trainer:
             with zipfile.ZipFile(path) as archive:  # torch compares no checksum
                 if damaged := archive.testzip():
                     raise ValueError(f"{damaged} is not as it was written")
-            content = torch.load(path, map_location=self.device, weights_only=True)
+            with files_named(path, "read"):  # a full memory says nothing of the file
+                content = torch.load(path, map_location=self.device, weights_only=True)
             self.matcher.load_state_dict(content["matcher"])
             self.optimiser.load_state_dict(content["optimiser"])
             if self.averaged is not None:
@@ -304,6 +305,8 @@ class Trainer:
             for state in content["random_cuda"]:
                 random_state(self.device, state)
             self.state = TrainingState(**content["progress"])
+        except InputError:
+            raise
         except Exception as error:  # a damaged file may raise anything
             raise InputError(
                 "the checkpoint cannot be read",

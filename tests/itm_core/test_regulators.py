@@ -279,6 +279,13 @@ def test_a_run_remembers_the_source_of_ones_own_regulator(
     assert len(sources) == len({run.folder for run in made}) == 2
 
 
+@pytest.mark.parametrize("name", ["my/reg", "my-coco", "my+reg", ""])
+def test_a_name_that_recipes_cannot_have_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="not a name of a regulator"):
+        register(name, Thermostat)
+    assert name not in REGULATORS
+
+
 def test_the_source_is_that_of_methods_bases_and_constants_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

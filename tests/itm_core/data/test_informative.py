@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from itm_core.cli import main
+from itm_core.data.dataset import load_dataset
 from tests.micro import SMALL, write_dataset
 
 OVERRIDES = [word for change in SMALL for word in ("--set", change)]
@@ -72,6 +73,18 @@ def test_data_that_teaches_nothing_is_refused(
     warnings, refused = both(folder, tmp_path, capsys)
     assert re.search(warning, warnings, re.DOTALL), warnings
     assert refusal in refused if refusal else not refused
+
+
+def test_equal_features_of_one_caption_each_are_no_single_image(tmp_path: Path) -> None:
+    """As one image they would be found by every caption: every recall would be 100."""
+    folder = write_dataset(tmp_path / "micro", captions=1)
+    for split in ("dev", "test"):
+        np.save(folder / f"{split}_ims.npy", 0 * np.load(folder / f"{split}_ims.npy"))
+    data = load_dataset(folder)
+    assert len(data.test.regions) == 12
+    assert data.repeats["test"].all
+    (folder / "test_ids.txt").write_text("alone\n" * 12)  # which the ids can say
+    assert len(load_dataset(folder).test.regions) == 1
 
 
 def test_word_vectors_of_no_word_are_refused_before_a_folder_is_made(

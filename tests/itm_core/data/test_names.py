@@ -35,6 +35,8 @@ def test_names_of_every_script_and_subfolders_are_ids(image: str) -> None:
         ("..", "leads out"),
         ("/etc/passwd", "leads out"),
         ("C:\\1.jpg", "leads out"),
+        ("a/" + 256 * "x", "longer than the name of a file"),
+        (86 * "图", "longer than the name of a file"),  # three bytes each
     ],
 )
 def test_what_breaks_a_line_or_leaves_the_folder_is_no_id(image: str, problem: str) -> None:

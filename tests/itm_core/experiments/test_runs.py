@@ -165,6 +165,31 @@ def test_an_explanation_adds_up_to_the_kept_score(
             np.testing.assert_allclose(maps.weights.sum(1), 1, rtol=1e-5)
 
 
+def test_two_names_of_one_run_are_trained_once(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Spec] = []
+
+    def trained(function: object, specs: list[Spec], **options: object) -> list[None]:
+        asked.extend(specs)
+        return []
+
+    monkeypatch.setattr(runs, "run_parallel", trained)
+    monkeypatch.setattr(runs, "load_trained", lambda folder: folder)
+    default = recipes.get("saf").matcher.width
+    specs = [
+        Spec("saf+ccr+rcr", 0, SMALL),
+        Spec("saf+rcr+ccr", 0, SMALL),
+        Spec("saf+rcr+ccr", 0, (*SMALL, f"matcher.width={default}")),
+        Spec("saf+rcr+ccr", 1, SMALL),
+    ]
+    folders = runs.train_many(dataset, specs, root=tmp_path, device="cpu", progress=False)
+    assert len(folders) == 4
+    assert len({*folders}) == len(asked) == 2
+    with pytest.raises(InputError, match="dataset"):
+        runs.train_many(load_dataset(dataset), specs, root=tmp_path)  # type: ignore[arg-type]
+
+
 def test_many_runs_side_by_side_equal_single_ones(
     run: runs.Run, dataset: Path, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from itm_core.errors import InputError
-from itm_core.experiments import recipes
+from itm_core.experiments import recipes, weights
 from itm_core.experiments.weights import load_matcher, save_matcher
 from itm_core.models import Matcher
 from tests.micro import SMALL
@@ -40,6 +40,10 @@ def test_weights_have_the_mode_of_any_new_file(tmp_path: Path, umask: int, mode:
     assert (tmp_path / "best.safetensors").stat().st_mode & 0o777 == mode
 
 
+def no_memory(path: Path) -> None:
+    raise RuntimeError("unable to mmap 4266160 bytes: Cannot allocate memory (12)")
+
+
 def test_a_file_that_may_not_be_read_is_not_called_missing(tmp_path: Path) -> None:
     path = tmp_path / "best.safetensors"
     save_matcher(matcher(), path)
@@ -51,6 +55,11 @@ def test_a_file_that_may_not_be_read_is_not_called_missing(tmp_path: Path) -> No
         load_matcher(path, fresh)
     with pytest.raises(InputError, match="checkpoint not found.*train the run again"):
         load_matcher(tmp_path / "absent.safetensors", fresh)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights, "load_file", no_memory)
+        with pytest.raises(InputError, match="not enough memory.*close other programs") as told:
+            load_matcher(path, fresh)
+    assert "delete" not in str(told.value)
     path.write_bytes(b"half")
     with pytest.raises(InputError, match="does not fit.*train the run again"):
         load_matcher(path, fresh)
