@@ -49,5 +49,6 @@ def finding(gains: pd.DataFrame) -> HTML:
     best = gains.nlargest(1, "gain").to_dict("records")[0]
     return sentences.finding(
         f"{sentences.tally(gains, 'plug-ins on hosts')}. The largest gain is that of "
-        f"<em>{escape(best['name'])}</em>, {best['effect']} with {best['seeds']} seeds."
+        f"<em>{escape(best['name'])}</em>, {best['gain']:+.1f} rSum ({best['effect']}, "
+        f"{best['seeds']} seed{'s' if best['seeds'] > 1 else ''})."
     )

@@ -76,5 +76,5 @@ def length_histogram(lengths: Sequence[int], objects: Sequence[int]) -> Figure:
         sns.boxplot(
             table, x="objects in the picture", y="tokens", ax=axes, color="#9cc4e0", fliersize=1.5
         )
-        axes.set(title="Caption length does not depend on the picture")
+        axes.set(title="Caption length by the number of objects")
         return finished(figure)

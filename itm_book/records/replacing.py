@@ -6,7 +6,7 @@ Page: "Batches".
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,8 @@ def replaced(new: Iterable[Result], record: Path = results.RECORD) -> list[str]:
     """Return a line with both sums for every recorded run that one of other ranks would replace.
 
     Raises `InputError` for a damaged record, and where a row would be replaced that is recorded
-    with more seeds: it would be a mixture of two programs or machines.
+    with more seeds, or is a member of an ensemble that would stay: it would be a mixture of two
+    programs or machines.
     """
     old: dict[Key, dict[int, Result]] = defaultdict(dict)
     for result in results.every_recorded(record):
@@ -35,23 +36,44 @@ def replaced(new: Iterable[Result], record: Path = results.RECORD) -> list[str]:
     exported: dict[Key, dict[int, Result]] = defaultdict(dict)
     for result in new:
         exported[key_of(result)][result.seed] = result
-    lines = []
+    lines: list[str] = []
+    gone: set[str] = set()  # recorded runs that would be replaced
     for key, seeds in exported.items():
         differing = [s for s in seeds.keys() & old[key] if not _same(old[key][s], seeds[s])]
         missing = sorted(old[key].keys() - seeds)
         if differing and missing:
             raise InputError(
-                f"{_name(key)} is recorded with more seeds than would replace it",
+                f"{_name(key)} is recorded with seeds that would not be replaced",
                 file=record,
                 expected=f"seeds {_listed(old[key])}",
                 found=f"seeds {_listed(seeds)}",
                 remedy="train the other seeds too, or export to another --record",
             )
+        gone |= {old[key][seed].run for seed in differing}
         lines += [
             f"{_name(key)}, seed {seed}: rSum {_rsum(old[key][seed])} becomes {_rsum(seeds[seed])}"
             for seed in sorted(differing)
         ]
+    _require_ensembles(old, exported, gone, record)
     return lines
+
+
+def _require_ensembles(
+    old: Mapping[Key, Mapping[int, Result]],
+    exported: Mapping[Key, Mapping[int, Result]],
+    gone: set[str],
+    record: Path,
+) -> None:
+    """Raise `InputError` for a recorded ensemble that would keep the scores of a replaced run."""
+    for key, seeds in old.items():
+        for seed, result in seeds.items():
+            parts = result.run.split(" + ")
+            if len(parts) > 1 and gone.intersection(parts) and seed not in exported.get(key, {}):
+                raise InputError(
+                    f"{_name(key)}, seed {seed}: an ensemble of which a member would be replaced",
+                    file=record,
+                    remedy="train its other members too, or export to another --record",
+                )
 
 
 def _same(one: Result, other: Result) -> bool:

@@ -75,8 +75,8 @@ def finding(estimates: pd.DataFrame) -> HTML:
     low, high = part.iloc[0], part.iloc[-1]
     above = int((part["low"] > 0).sum())
     return sentences.finding(
-        "attention and what the score depends on rank the regions alike only in part. Kendall's "
-        f"tau of attention with {kind} lies between {low['value']:.2f} "
+        f"Kendall's tau of attention with {kind} (1: both rank the regions alike, 0: the orders "
+        f"are unrelated) lies between {low['value']:.2f} "
         f"({escape(low['method'])}) and {high['value']:.2f} ({escape(high['method'])}); for "
         f"{above} of {len(part)} methods its interval lies above 0."
     )

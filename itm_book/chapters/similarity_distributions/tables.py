@@ -93,8 +93,10 @@ def finding(joint: pd.DataFrame) -> HTML:
     ``joint`` is `measures.joint_failures`, text to image.
     """
     count, none, every = len(joint) - 1, joint.iloc[0], joint.iloc[-1]
+    alike = every["observed"] > every["independent"]
+    so = "the same captions are hard for all" if alike else "methods fail on captions of their own"
     return sentences.finding(
-        f"the same captions are hard for all: {every['observed']:.1f} % of them are failed by all "
+        f"{so}: {every['observed']:.1f} % of them are failed by all "
         f"{count} methods and {none['observed']:.1f} % by none, where independent failures would "
         f"give {every['independent']:.1f} % and {none['independent']:.1f} %."
     )

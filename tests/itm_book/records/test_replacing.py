@@ -50,8 +50,20 @@ def test_equal_sums_of_other_ranks_are_other_numbers(record: Path) -> None:
 
 
 def test_a_row_is_never_replaced_by_fewer_seeds(record: Path) -> None:
-    with pytest.raises(InputError, match=r"more seeds.*expected seeds 0, 1, 2, found seeds 0, 1"):
+    with pytest.raises(
+        InputError,
+        match=r"seeds that would not be replaced.*expected seeds 0, 1, 2, found seeds 0, 1",
+    ):
         replaced([other(0), ours(1)], record)
+
+
+def test_an_ensemble_never_keeps_a_member_that_is_replaced(tmp_path: Path) -> None:
+    both = replace(ours(0), recipe="a + b", run=f"{ours(0).run} + flickr/b/0-x")
+    path = tmp_path / "runs.csv"
+    results.export([ours(0), both], path)
+    with pytest.raises(InputError, match=r"a \+ b, seed 0: .*of which a member would be replaced"):
+        replaced([other(0)], path)
+    assert len(replaced([other(0), both], path)) == 1
 
 
 def test_the_command_replaces_only_when_asked(record: Path) -> None:
