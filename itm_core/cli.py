@@ -326,7 +326,7 @@ def _check(options: argparse.Namespace) -> int:
             f"{len(split.captions)} captions{_different(split)}, "
             f"{100 * shares[split.name]:.1f} % of words unknown"
         )
-        split.require_readable()
+        split.require_readable(annotations=False)  # the summary reads them
         if annotated := annotation_summary(split):
             print(f"{split.name}: {annotated}")
     origin = vocabulary_file(options.folder) or "made from the training captions"

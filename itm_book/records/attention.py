@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from io import StringIO
 from pathlib import Path
 from string import ascii_letters, digits
@@ -143,6 +144,12 @@ def read(path: Path = RECORD) -> pd.DataFrame:
     """Return all lines of the record; none where there is no file."""
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS)
+    return _read(path, path.stat().st_mtime_ns).copy()
+
+
+@lru_cache(maxsize=2)
+def _read(path: Path, changed: int) -> pd.DataFrame:
+    """Return the lines of the record; ``changed`` is the file's time of change."""
     text = StringIO(record_text(path, FORM))
     return pd.read_csv(text, dtype=dict.fromkeys(TEXT, str), keep_default_na=False)
 

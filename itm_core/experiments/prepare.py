@@ -76,7 +76,8 @@ class Prepared:
         require_informative(self.data)
         self._require_sizes()
         for prepared in (self.train, self.dev, self.test):
-            prepared.split.require_readable()
+            # a run's numbers need the annotations of its test split alone
+            prepared.split.require_readable(annotations=prepared is self.test)
         if self.recipe.encoder.word_vectors:
             _word_vectors(self.recipe, self.vocabulary)
         splits = [prepared.split for prepared in (self.train, self.dev, self.test)]
