@@ -88,7 +88,7 @@ def _pool(workers: int, threads: int | None) -> Iterator[ProcessPoolExecutor]:
     except BrokenProcessPool:
         raise killed(
             "a worker process was killed",
-            f"the same with fewer workers than {workers}" if workers > 1 else "smaller batches",
+            f"the same with fewer --workers than {workers}" if workers > 1 else "smaller batches",
         ) from None
     except (GeneratorExit, KeyboardInterrupt):
         _terminate(pool)
