@@ -7,6 +7,7 @@ Page: "What we found".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -21,6 +22,7 @@ from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts
 from itm_book.tables.labels import HOLDS, UNTESTABLE
 from itm_book.tables.notes import Note, with_note
 from itm_book.tables.verdicts import ONE_SEED, Judgement
+from itm_core.evaluation import statistics
 
 PAGES = {"RCAR": "rcar", "CHAN": "chan", "CCR and CCS": "contrastive"}  # of each paper
 HEADLINES = {"RCAR": 3, "CHAN": 1, "CCR and CCS": 4}  # the claim of each paper that a cover shows
@@ -175,19 +177,34 @@ def order_line(order: Mapping[str, float]) -> str:
 
 
 def budget_line(budgets: Mapping[str, tuple[Gain, Gain]]) -> str:
-    """Return what is known of how gains depend on the budget of training, in HTML; may be empty."""
+    """Return what is known of how gains depend on the budget of training, in HTML; may be empty.
+
+    The gains at the two budgets are compared over seeds, by Welch's t test.
+    """
     if not budgets:
         return ""
     gains = "; ".join(
-        f"{escape(name)} {_told(few)} and {_told(more)}" for name, (few, more) in budgets.items()
+        f"{escape(name)} {_told(few)} and {_told(more)}{_apart(few, more)}"
+        for name, (few, more) in budgets.items()
     )
     tested = all(gain["effect"] != UNTESTABLE for pair in budgets.values() for gain in pair)
     return (
         "<strong>Does a gain depend on the budget?</strong> "
-        f"{'No test compares the two. ' if tested else 'Not known yet. '}Gains in rSum on "
-        f"photographs at a small budget and at that of the other pages: {gains} "
+        f"{'' if tested else 'Not known yet. '}Gains in rSum on photographs at a small budget and "
+        f"at that of the other pages: {gains} "
         '(<a href="../notebooks/budget.html">more budgets</a>).'
     )
+
+
+def _apart(few: Gain, more: Gain) -> str:
+    """Return whether two gains differ over seeds, with the p value; empty with a single seed."""
+    sides = [(gain["gain"], gain["spread"], int(gain["seeds"])) for gain in (few, more)]
+    p = statistics.unpaired_p(*sides[0], *sides[1])
+    if math.isnan(p):
+        return ""
+    differ = "which differ" if p < statistics.ALPHA else "no significant difference"
+    shown = comparison.p_value(p)
+    return f", {differ} (p {escape(shown) if shown.startswith('<') else f'= {shown}'})"
 
 
 def _told(gain: Gain) -> str:

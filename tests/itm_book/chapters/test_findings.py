@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from scipy import stats
 
 from itm_book.chapters import findings
 from itm_book.chapters.findings import Found
@@ -120,10 +121,16 @@ def test_the_orders_agree_only_when_the_interval_says_so(
 
 
 def test_gains_at_two_budgets_are_told() -> None:
-    few = {"gain": -3.16, "effect": labels.NO_EFFECT, "seeds": 2}
-    more = {"gain": 25.0, "effect": labels.UNTESTABLE, "seeds": 1}
+    few = {"gain": -3.16, "effect": labels.NO_EFFECT, "seeds": 2, "spread": 2.0}
+    more = {"gain": 25.0, "effect": labels.UNTESTABLE, "seeds": 1, "spread": float("nan")}
     line = findings.budget_line({"RCAR over base": (few, more)})
     assert "Not known yet." in line
     assert "RCAR over base -3.2 (not significant, 2 seeds) and +25.0 (one seed)" in line
-    assert "Not known" not in findings.budget_line({"RCAR over base": (few, few)})
+    line = findings.budget_line({"RCAR over base": (few, few)})
+    assert "Not known" not in line
+    assert line.count("(not significant, 2 seeds), no significant difference (p = 1.000)") == 1
+    apart = {"gain": 27.2, "effect": labels.GAIN, "seeds": 3, "spread": 3.7}
+    line = findings.budget_line({"RCAR over base": (few | {"seeds": 3, "spread": 5.67}, apart)})
+    p = stats.ttest_ind_from_stats(-3.16, 5.67, 3, 27.2, 3.7, 3, equal_var=False).pvalue
+    assert f"+27.2 (gain, 3 seeds), which differ (p = {p:.3f})" in line
     assert findings.budget_line({}) == ""
