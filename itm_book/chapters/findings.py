@@ -21,7 +21,7 @@ from itm_book.tables import claims, comparison, orderings, published_order, repo
 from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts
 from itm_book.tables.labels import HOLDS, UNTESTABLE
 from itm_book.tables.notes import Note, with_note
-from itm_book.tables.verdicts import ONE_SEED, Judgement
+from itm_book.tables.verdicts import ONE_SEED, Judgement, equal_p
 from itm_core.evaluation import statistics
 
 PAGES = {"RCAR": "rcar", "CHAN": "chan", "CCR and CCS": "contrastive"}  # of each paper
@@ -203,8 +203,7 @@ def _apart(few: Gain, more: Gain) -> str:
     if math.isnan(p):
         return ""
     differ = "which differ" if p < statistics.ALPHA else "no significant difference"
-    shown = comparison.p_value(p)
-    return f", {differ} (p {escape(shown) if shown.startswith('<') else f'= {shown}'})"
+    return f", {differ} over seeds (p {escape(equal_p(p))})"
 
 
 def _told(gain: Gain) -> str:

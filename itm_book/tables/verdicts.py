@@ -226,11 +226,12 @@ def _evidence(row: Row, of: str, effect: str, p: float) -> str:
         shown = f"{row['gain']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]{spread(row['spread'])}"
     else:
         shown = f"{row[of]:+.1f}{spread(row[f'{of}_spread'])} points"
-    tested = f"{effect}, one seed" if effect == UNTESTABLE else f"{effect}, p {_equal(p)}"
+    tested = f"{effect}, one seed" if effect == UNTESTABLE else f"{effect}, p {equal_p(p)}"
     return f"{row['name']} over {row['host']}: {shown}, {tested}"
 
 
-def _equal(p: float) -> str:
+def equal_p(p: float) -> str:
+    """Return ``= 0.031``, or ``< 0.001``: a p value after the letter p."""
     shown = p_value(p)
     return shown if shown.startswith("<") else f"= {shown}"
 

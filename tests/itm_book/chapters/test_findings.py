@@ -128,9 +128,12 @@ def test_gains_at_two_budgets_are_told() -> None:
     assert "RCAR over base -3.2 (not significant, 2 seeds) and +25.0 (one seed)" in line
     line = findings.budget_line({"RCAR over base": (few, few)})
     assert "Not known" not in line
-    assert line.count("(not significant, 2 seeds), no significant difference (p = 1.000)") == 1
+    assert (
+        line.count("(not significant, 2 seeds), no significant difference over seeds (p = 1.000)")
+        == 1
+    )
     apart = {"gain": 27.2, "effect": labels.GAIN, "seeds": 3, "spread": 3.7}
     line = findings.budget_line({"RCAR over base": (few | {"seeds": 3, "spread": 5.67}, apart)})
     p = stats.ttest_ind_from_stats(-3.16, 5.67, 3, 27.2, 3.7, 3, equal_var=False).pvalue
-    assert f"+27.2 (gain, 3 seeds), which differ (p = {p:.3f})" in line
+    assert f"+27.2 (gain, 3 seeds), which differ over seeds (p = {p:.3f})" in line
     assert findings.budget_line({}) == ""
