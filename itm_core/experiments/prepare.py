@@ -123,9 +123,12 @@ class Prepared:
         split = self.train.split
         captions = split.captions[: split.caption_total(limit)]
         pieces = self.vocabulary if isinstance(self.vocabulary, WordPieces) else None
+        # of pieces all are known, their lengths were checked; of words only what is trained on
+        whole = pieces is not None or len(captions) == len(split.captions)
+        tokens = self.train.tokens if whole else [self.vocabulary.encode(c) for c in captions]
         return Pairs(
             self.train.features,  # all of them, memory-mapped: no caption asks for the others
-            [self.vocabulary.encode(caption) for caption in captions],
+            tokens[: len(captions)],
             split.caption_image[: len(captions)],
             stop=[i for word, i in self.vocabulary.ids.items() if word in EMPTY_WORDS],
             mask=pieces.mask if pieces else len(self.vocabulary),
