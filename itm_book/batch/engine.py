@@ -14,6 +14,7 @@ Page: "Batches".
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tqdm.auto import tqdm
 
+from itm_book import shipped
 from itm_book.records import grids
 from itm_core.experiments.run_folder import RunState
 from itm_core.files import locked, read_json, write_json
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     import psutil
 
 SNAKEFILE = grids.FOLDER / "Snakefile"
+CELLS = "cells.json"  # what the Snakefile reads
 ENDED = (RunState.FINISHED, RunState.FAILED)
 REMOTE_SECONDS = 60.0  # for Snakemake to cancel the jobs of a cluster
 OPTIONS = (
@@ -186,20 +189,22 @@ def _write(batch: Plan, pending: Sequence[Job]) -> None:
     """Write what the Snakefile reads, and remove what an earlier batch has left."""
     for job in pending:
         job.forget()
+    at_once = min(batch.workers, len(pending))
     content = {
         "stamp": time.time_ns(),
-        "threads": 1 if batch.remote else max(1, cores() // batch.workers),
+        "code": str(shipped.CLONE) if shipped.in_clone() else "",
+        "threads": 1 if batch.remote else max(1, cores() // at_once),
         "gpus": batch.gpus,
         **batch.content(pending),
     }
     shutil.rmtree(batch.home / "done", ignore_errors=True)
-    write_json(batch.home / "cells.json", content)
+    write_json(batch.home / CELLS, content)
     shutil.copy2(SNAKEFILE, batch.home)  # Kubernetes pods look for it below the working folder
 
 
 def _arguments(batch: Plan) -> list[str]:
     """Return the arguments of the interpreter."""
-    threads = read_json(batch.home / "cells.json")["threads"]
+    threads = read_json(batch.home / CELLS)["threads"]
     local = ["--cores", str(batch.workers * threads)]
     if batch.gpus:
         local += ["--resources", f"gpu={batch.gpus}"]
@@ -207,8 +212,8 @@ def _arguments(batch: Plan) -> list[str]:
         *("-c", f"{WATCHED}from snakemake.cli import main; main()", "--snakefile", "Snakefile"),
         *("--profile", str(batch.profile), *OPTIONS),
         *(["--jobs", str(batch.workers)] if batch.remote else local),
-        # relative: Snakemake reads the value as YAML, where a path with " #" would end there
-        *("--config", "batch=cells.json"),
+        # absolute: pods start in a folder of their own; quoted: Snakemake reads it as YAML
+        *("--config", f"batch={json.dumps(str(batch.home.resolve() / CELLS), ensure_ascii=False)}"),
     ]
 
 

@@ -20,7 +20,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from itm_book.pages.clone import find_root
+from itm_book.shipped import CLONE
 
 FILTER = "itm-notebooks"  # as in .gitattributes
 # git starts it for each notebook, and nbformat takes three seconds to read the grammar of web
@@ -92,4 +92,4 @@ def _git(root: Path, *words: str) -> str:
 
 
 if __name__ == "__main__":
-    keep_outputs_out(find_root())
+    keep_outputs_out(CLONE)

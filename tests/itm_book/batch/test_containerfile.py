@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from fnmatch import fnmatch
+from pathlib import Path
 
 import pytest
 import yaml
@@ -69,11 +74,30 @@ def test_all_that_is_installed_is_sent_and_no_more() -> None:
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
     needed = [*wheel["packages"], *wheel["force-include"], project["project"]["readme"]]
     needed += [*project["project"]["license-files"], "Makefile", "requirements.lock"]
+    needed += ["_config.yml"]  # by which the package knows that the files of a clone are there
     for path in (*needed, "itm_core/cli.py", "pyproject.toml"):
         assert (PROJECT / path).exists()
         assert sent(path), path
     for rule in RULES:
         assert not rule.startswith("!") or rule[1:] in (*needed, "pyproject.toml")
+
+
+def test_what_is_sent_is_enough_for_make_and_for_the_commands(tmp_path: Path) -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    for path in filter(sent, tracked.stdout.splitlines()):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(PROJECT / path, tmp_path / path)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    made = re.findall(r"-m (itm_book\S+)", (PROJECT / "Makefile").read_text(encoding="utf-8"))
+    assert made == ["itm_book.pages.clean_notebooks"]
+    for words in (made, ["itm_core", "grid"], ["itm_core", "data", "list"]):
+        done = subprocess.run(
+            [sys.executable, "-m", *words], cwd=tmp_path, env=environment, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

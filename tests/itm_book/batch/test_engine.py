@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from itm_core.files import read_json, write_json
 from itm_core.parallel import cores
 from tests.itm_book.batch.stand_in import STAND_IN, wait_for, write_notebook
 from tests.micro import SMALL, write_dataset
+from tests.places import PROJECT
 
 EPOCHS = 12
 CHANGES = [*SMALL[:2], f"training.epochs={EPOCHS}", *SMALL[3:]]
@@ -327,6 +329,25 @@ def test_snakemake_takes_the_profiles(place: Path, name: str) -> None:
     if name == "slurm":
         assert "threads: 4" in done.stdout
         assert "gpu=1" in done.stdout
+
+
+def test_a_job_runs_in_the_folder_of_a_pod_with_the_code_of_the_clone(place: Path) -> None:
+    planned = stand_in(place, workers=1, rows=["t2i"])
+    engine._write(planned, planned.jobs)
+    (run,) = read_json(planned.home / engine.CELLS)["cells"]
+    pod = place / "workdir"
+    pod.mkdir()
+    shutil.copy2(planned.home / "Snakefile", pod)  # in a pod, from the archive of the sources
+    arguments = engine._arguments(planned)
+    command = [sys.executable, *arguments, "--printshellcmds"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        command, cwd=pod, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"PYTHONPATH={PROJECT} " in done.stderr
+    assert planned.jobs[0].state == "finished"
+    assert list((pod / "done").rglob(run))
 
 
 def test_a_cluster_asks_for_its_plugin(place: Path) -> None:
