@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from filelock import FileLock, Timeout
 
 from itm_core.errors import InputError, files_named
+from itm_core.parallel import require_guard
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,12 +71,15 @@ def locked(
         file: what the message names; by default the folder of the lock file.
     """
     make_folder(path.parent)
-    lock = FileLock(path, timeout=-1 if message is None else 0)
+    lock = FileLock(path)
     try:
         with writing(path.parent):
-            lock.acquire()
+            lock.acquire(timeout=0)
     except Timeout:
-        raise InputError(message or "locked", file=file or path.parent, remedy=remedy) from None
+        require_guard()  # a worker would wait here for the process that waits for it
+        if message is not None:
+            raise InputError(message, file=file or path.parent, remedy=remedy) from None
+        lock.acquire()
     try:
         yield
     finally:

@@ -14,7 +14,8 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import cache, partial
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, current_process, get_context, parent_process
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from tqdm.auto import tqdm
@@ -24,6 +25,7 @@ from itm_core.errors import INTERRUPTED, InputError
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+FAILED = 1  # how Python ends after an error
 GRACE = 5.0  # seconds in which a process that was terminated may save its state
 PARENT = "ITM_PARENT"  # says which standard input is the pipe of `start_program`
 WATCHED = "from itm_core.parallel import end_with_parent; end_with_parent(); "
@@ -61,11 +63,14 @@ def run_parallel(
         threads: number of torch's threads in each process; by default torch's choice.
         title, unit: of the progress bar.
 
-    Raises `InputError` when a process is killed, as by a system without memory.
+    Raises `InputError` when a process is killed, as by a system without memory, and when a script
+    without ``if __name__ == "__main__":`` calls this.
     """
-    with _pool(workers or cores(), threads) as pool:
+    require_guard()
+    with _pool(workers or cores(), threads) as (pool, processes):
         with _interrupts_blocked():  # in the processes too, until they ignore them
             waiting = deque(pool.submit(_run, function, task) for task in tasks)
+        processes.extend((pool._processes or {}).values())
         with tqdm(total=len(waiting), desc=title, unit=unit, disable=not progress) as bar:
             while waiting:
                 result = waiting.popleft().result()
@@ -73,19 +78,40 @@ def run_parallel(
                 yield result
 
 
+def require_guard() -> None:
+    """Raise `InputError` while a worker imports a script that starts workers when it is imported.
+
+    Each worker imports the script that it was started from, and would run its lines once more.
+    """
+    if getattr(current_process(), "_inheriting", False):  # as multiprocessing itself asks
+        raise InputError(
+            "this script starts processes, and each of them imports the script",
+            expected='its calls in a function, called below `if __name__ == "__main__":`',
+            remedy="move them there",
+        )
+
+
 @contextmanager
-def _pool(workers: int, threads: int | None) -> Iterator[ProcessPoolExecutor]:
+def _pool(
+    workers: int, threads: int | None
+) -> Iterator[tuple[ProcessPoolExecutor, list[BaseProcess]]]:
+    """Yield a pool, and a list for its processes, which say how they have ended."""
     pool = ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_prepare, initargs=(threads,)
     )
+    processes: list[BaseProcess] = []
     try:
         try:
-            yield pool
+            yield pool, processes
         except Exception:
             pool.shutdown()  # after the other tasks
             raise
         pool.shutdown()
     except BrokenProcessPool:
+        if any(process.exitcode == FAILED for process in processes):
+            raise InputError(
+                "a worker process could not be started", found="the error above this one"
+            ) from None
         raise killed(
             "a worker process was killed",
             f"the same with fewer --workers than {workers}" if workers > 1 else "smaller batches",

@@ -16,6 +16,7 @@ import torch
 
 from itm_core.errors import InputError
 from itm_core.parallel import run_parallel
+from tests.places import PROJECT
 
 
 def write(folder: Path, task: int) -> tuple[int, int]:
@@ -105,3 +106,34 @@ def die(task: int) -> None:
 def test_a_killed_process_is_said_with_the_likely_cause() -> None:
     with pytest.raises(InputError, match=r"was killed.*too little memory.*--workers than 2"):
         list(run_parallel(die, range(3), workers=2, progress=False))
+
+
+UNGUARDED = """
+from pathlib import Path
+from itm_core.files import locked
+from itm_core.parallel import run_parallel
+with locked(Path({lock!r})):
+    print(list(run_parallel(abs, [-1, 2], workers=2, progress=False)))
+"""
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_script_that_each_worker_would_run_again_ends_and_says_why(
+    tmp_path: Path, held: bool
+) -> None:
+    text = UNGUARDED.format(lock=str(tmp_path / "lock"))
+    if not held:
+        text = text.replace("with locked", "if locked")
+    (tmp_path / "script.py").write_text(text)
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "this script starts processes" in done.stderr
+    assert done.stderr.rstrip().endswith("found the error above this one")
