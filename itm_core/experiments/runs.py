@@ -296,6 +296,7 @@ def train_many(
     missing = [spec for folder, spec in by_folder.items() if not (folder / COMPLETE).exists()]
     if missing:
         workers = workers or (cores() if pick_device(device).type == "cpu" else 1)
+        workers = min(workers, len(missing))  # so that no core is idle
         for _ in run_parallel(
             partial(_train_one, str(dataset), device, str(root)),
             missing,
