@@ -90,4 +90,5 @@ def _execute_one(root: Path, chapter: Chapter, *, threads: int) -> dict[str, Any
         "parameters": dict(chapter.parameters),
         "started": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(started)),
         "seconds": round(time.perf_counter() - clock, 1),
+        "threads": threads,
     }

@@ -106,6 +106,7 @@ def execution_page(records: Sequence[dict[str, Any]]) -> str:
             inert(r["started"]),
             _duration(r["seconds"]),
             inert(r.get("device_name") or r.get("device")),
+            inert(r.get("threads")),
             ", ".join(code(f"{k}={v}") for k, v in r["parameters"].items()),
         ]
         for r in records
@@ -117,13 +118,12 @@ def execution_page(records: Sequence[dict[str, Any]]) -> str:
         "System": last.get("system"),
         "Device": last.get("device"),
         "Processor cores": last.get("cores"),
-        "Threads of torch": last.get("threads"),
         "Commit": last.get("commit"),
     }
     total = _duration(sum(r["seconds"] for r in records))
     return (
-        table(["Notebook", "Started", "Duration", "Device", "Parameters"], runs)
-        + f"\nAll of them together took {total}. Runs that existed were loaded, not trained again; "
+        table(["Notebook", "Started", "Duration", "Device", "Threads", "Parameters"], runs)
+        + f"\nTheir durations add up to {total}. Runs that existed were loaded, not trained again; "
         "how long their training took is recorded with each run.\n\n## Versions and machine\n\n"
         + table(
             ["Component", "Value"],

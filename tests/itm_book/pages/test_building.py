@@ -129,7 +129,7 @@ def test_code_is_left_to_the_switch_of_the_page(tmp_path: Path) -> None:
 
 def test_the_execution_page_tells_device_versions_and_duration(tiny_book: Path) -> None:
     page = (tiny_book.parent / "book" / "execution.html").read_text()
-    for message in ("first_match", "word=ball", "torch", "Processor cores", "together took"):
+    for message in ("first_match", "word=ball", "torch", "Processor cores", "add up to"):
         assert message in page
 
 
