@@ -263,28 +263,6 @@ def kind_name(kind: str) -> str:
     return NAMES.get(kind, kind)
 
 
-def readable_types(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of `by_type` as text: a column for each type, chance in the first row.
-
-    The second row is the mean of the untrained methods. Cells: ``value ± SD``; the head of a
-    column has its number of queries.
-    """
-    if table.empty:
-        return pd.DataFrame()
-    rows: dict[str, dict[str, str]] = {"chance": {}, "untrained, mean of the methods": {}}
-    for kind, of_kind in table.groupby("kind", sort=False):
-        title = f"{kind_name(str(kind))} ({of_kind['queries'].iloc[0]})"
-        rows["chance"][title] = f"{of_kind['chance'].mean():.1f}"
-        rows["untrained, mean of the methods"][title] = f"{of_kind['untrained'].mean():.1f}"
-        for row in of_kind.to_dict("records"):
-            shown = rows.setdefault(row["name"], {})
-            shown[title] = f"{row['value']:.1f}{spread(row['spread'])}"
-    shown_rows = [{"method": name} | cells for name, cells in rows.items()]
-    runs = table.drop_duplicates("name").set_index("name")["runs"]
-    of_rows = [list(runs.get(name, [])) for name in rows]
-    return linked(pd.DataFrame(shown_rows).fillna(""), {"method": of_rows})
-
-
 def status(lines: pd.DataFrame, **where: Any) -> str:
     """Return dataset, number of queries, seeds and annotation, for a caption."""
     trained = chosen(lines, **where)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from itm_book.records.attention import MEASURES, POINTING, UNIFORM, UNTRAINED
+from itm_book.records.attention import MEASURES, POINTING
 from itm_book.tables import labels
 from itm_book.tables.comparison import (
     gain_text,
@@ -22,7 +22,7 @@ from itm_book.tables.comparison import (
     test_columns,
     tests_behind_switch,
 )
-from itm_book.tables.people_boxes import TITLES, UNIFORM_NAME, ResampledImages, chosen
+from itm_book.tables.people_boxes import TITLES, ResampledImages, chosen
 from itm_book.tables.run_links import linked
 from itm_core.evaluation import statistics
 from itm_core.evaluation.attention_queries import FIRST, LAST
@@ -53,26 +53,6 @@ def gains(
         host = group["host"].iloc[0] if over is None else over.get(str(name), "")
         if host and host != name:
             pairs.append((str(name), host, group, trained[trained["name"] == host]))
-    return _compared(lines, measure, pairs, where)
-
-
-def over_reference(
-    lines: pd.DataFrame, measure: str = POINTING, *, reference: str = UNTRAINED, **where: Any
-) -> pd.DataFrame:
-    """Return the gain of every method over `UNTRAINED` weights of its own, or `UNIFORM` ones.
-
-    Columns and arguments as for `gains`. Over uniform weights, which are of no seed, every seed
-    has the same reference; for pointing, mass and precision that is the gain over chance.
-    """
-    one_of("reference", reference, (UNTRAINED, UNIFORM))
-    references = chosen(lines, weights=reference, **where)
-    pairs = []
-    for name, group in chosen(lines, **where).groupby("name", sort=False):
-        own = references if reference == UNIFORM else references[references["name"] == name]
-        if reference == UNIFORM:
-            own = pd.concat([own.iloc[:1]] * len(group)).assign(seed=list(group["seed"]))
-        label = UNIFORM_NAME if reference == UNIFORM else f"{name}, untrained"
-        pairs.append((str(name), label, group, own))
     return _compared(lines, measure, pairs, where)
 
 

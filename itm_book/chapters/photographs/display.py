@@ -97,6 +97,7 @@ def _none(what: str) -> Markdown:
 NO_RUN, NO_CURVE = "no run on photographs", "no learning curve"
 NO_GAIN, NO_JUDGEMENT = "no row together with its host", "no agreement with people"
 NO_BOXES = "no attention against people's boxes"
+NO_PASSES = "no attention with several passes"
 
 
 # --- the budget and the curves -----------------------------------------------------------------
@@ -231,6 +232,32 @@ def attention_measures(record: Record) -> HTML | Markdown:
         people_boxes.all_measures(record.boxes),
         "All measures (percent); in brackets the same methods untrained: "
         f"{people_boxes.status(record.boxes)}",
+    )
+
+
+def attention_at_ious(record: Record) -> HTML | Markdown:
+    """Return pointing of every row where a region is relevant from another IoU on."""
+    if _no_words(record):
+        return _none(NO_BOXES)
+    first = people_boxes.chosen(record.boxes).iloc[0]
+    return report.html(
+        people_boxes.by_iou(record.boxes),
+        "Pointing (percent) by the least IoU of a relevant region; in brackets by chance: "
+        f"{first['dataset']}, test split; recorded, annotation {first['truth'][:8]}",
+    )
+
+
+def attention_passes(record: Record) -> HTML | Markdown:
+    """Return what the last pass of attention gains over the first, of rows with a regulator."""
+    table = pd.DataFrame()
+    if not _no_words(record):
+        table = people_boxes_gains.over_first_pass(record.boxes, "f1")
+    if table.empty:
+        return _none(NO_PASSES)
+    return report.html(
+        people_boxes_gains.readable_gains(table, "f1"),
+        "F1 of attention, the last pass over the first of the same model: "
+        f"{people_boxes.status(record.boxes)}. {verdicts.chance_note(table)}",
     )
 
 

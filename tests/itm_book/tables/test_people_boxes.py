@@ -104,17 +104,6 @@ def test_a_claim_takes_a_table_of_gains(lines: pd.DataFrame) -> None:
     assert cell["evidence"].startswith("RCAR over SCAN: +")
 
 
-def test_gains_over_references(lines: pd.DataFrame) -> None:
-    trained = summary(lines).set_index("name")
-    for reference in (UNTRAINED, UNIFORM):
-        table = people_boxes_gains.over_reference(lines, reference=reference).set_index("name")
-        expected = trained["value"] - trained[reference]
-        np.testing.assert_allclose(table["gain"], expected[table.index], atol=1e-6)
-        assert (table["effect"] == GAIN).all()
-        assert (table["seeds"] == 3).all()
-    assert set(table["host"]) == {"uniform weights"}
-
-
 def test_the_last_pass_against_the_first(lines: pd.DataFrame) -> None:
     (row,) = people_boxes_gains.over_first_pass(lines).to_dict("records")
     first = chosen(lines, passed="first")["pointing"].mean()
@@ -167,11 +156,7 @@ def test_types_with_few_words_are_left_out(lines: pd.DataFrame) -> None:
     table = people_boxes.by_type(lines)
     kinds = sorted(("people", "animals"), key=lambda kind: -counts_of(kind).sum())
     assert list(dict.fromkeys(table["kind"])) == kinds
-    shown = people_boxes.readable_types(table)
-    assert list(shown)[1:] == [f"{kind} ({counts_of(kind).sum()})" for kind in kinds]
-    assert shown["method"].tolist()[:2] == ["chance", "untrained, mean of the methods"]
     assert people_boxes.by_type(lines, least=10**6).empty
-    assert people_boxes.readable_types(pd.DataFrame()).empty
 
 
 def test_the_caption_says_what_was_counted(lines: pd.DataFrame) -> None:

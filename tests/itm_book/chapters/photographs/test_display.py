@@ -49,6 +49,8 @@ SHOWN: Mapping[str, Callable[[Record], object]] = {
     "published order": lambda record: display.order_chart(record, display.PUBLISHED),
     "pointing": display.pointing,
     "attention": display.attention_measures,
+    "attention at IoUs": display.attention_at_ious,
+    "passes": display.attention_passes,
     "types": display.attention_by_type,
     "gains of attention": display.attention_gains,
     "people": display.people,
