@@ -126,6 +126,21 @@ def test_what_changed_since_is_made_anew_and_what_did_not_is_not(tmp_path: Path)
     assert load_own(tmp_path / "out").ids[-1] == "p9.png"
 
 
+def test_changed_pictures_of_a_dataset_are_described_again(tmp_path: Path) -> None:
+    pictures = write_photographs(tmp_path / "photos", 2)
+    captions = {"test": write_captions(tmp_path / "t.token", [0, 1])}
+    first = Task(sources=of_folder(pictures, dict(captions.items())), backbone=Colour())
+    make_features(first, tmp_path / "a", progress=False)
+    task = Task(sources=of_dataset(tmp_path / "a"), backbone=Colour())
+    make_features(task, tmp_path / "b", progress=False)
+    changed = noise(9, 50, 60)
+    Image.fromarray(changed).save(pictures / "p1.png")
+    again = Task(sources=of_dataset(tmp_path / "a"), backbone=Colour())
+    make_features(again, tmp_path / "b", progress=False)
+    expected = Colour()(changed, layout(40, 31))  # in the boxes of the dataset
+    np.testing.assert_array_equal(load_split(tmp_path / "b", "test").regions[1], expected)
+
+
 def test_a_start_with_other_pictures_forgets_the_unfinished_ones(tmp_path: Path) -> None:
     pictures = write_photographs(tmp_path / "photos")
     with pytest.raises(KeyboardInterrupt):
