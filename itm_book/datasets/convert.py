@@ -122,9 +122,10 @@ def convert(
     side = Path(boxes) if boxes is not None else None
     places = [str(path.absolute()) for path in (source, captions, side) if path is not None]
     request = {"splits": names, "of": places, "per_image": per_image, "regions": regions}
+    records = entries(source, side)  # a source that cannot be read makes no folder
     with _claimed(folder, request) as partial:
         filled, matched_by = FilledArrays(partial, images, most=regions), None
-        filled.fill(entries(source, side), progress)
+        filled.fill(records, progress)
         if not filled.place.keys() <= filled.seen:
             matched_by, ids = fitting_ids(captions, filled.key, filled.found(), filled.seen)
             if matched_by is not None:
