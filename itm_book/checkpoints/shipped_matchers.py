@@ -8,6 +8,7 @@ Page: "First match", "Your pictures".
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,6 +50,8 @@ def load(name: Path | str, home: Path = HOME) -> Run:
 def load_all(chosen: Sequence[str] = (), home: Path = HOME) -> dict[str, Run]:
     """Return matchers by their titles: those that are named (`load`), or all that are shipped.
 
+    Equal titles are followed by the seed, and by the folder where seeds are equal too.
+
     Raises `InputError` as `load` does, and when none is shipped.
     """
     if not chosen and not names(home):
@@ -57,7 +60,15 @@ def load_all(chosen: Sequence[str] = (), home: Path = HOME) -> dict[str, Run]:
             file=home,
             remedy="itm results ship RUN NAME writes one from a finished run",
         )
-    return {title(run): run for run in (load(name, home) for name in chosen or names(home))}
+    runs = {run.folder: run for run in (load(name, home) for name in chosen or names(home))}
+    titles = [title(run) for run in runs.values()]
+    for addition in (lambda run: f"seed {run.seed}", lambda run: str(run.folder)):
+        count = Counter(titles)
+        titles = [
+            f"{text}, {addition(run)}" if count[text] > 1 else text
+            for text, run in zip(titles, runs.values(), strict=True)
+        ]
+    return dict(zip(titles, runs.values(), strict=True))
 
 
 def title(run: Run) -> str:

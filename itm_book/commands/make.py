@@ -108,13 +108,20 @@ def _sources(options: argparse.Namespace) -> list[Source]:
     from itm_core.errors import InputError
     from itm_core.files import unique_keys
 
+    folder = Path(options.what)
+    has_captions = options.what == FLICKR8K or any(folder.glob("*_ims.npy"))
+    if options.captions and has_captions:
+        raise InputError(
+            "--captions are of a folder of photographs",
+            found=f"{options.what}, which has its own",
+            remedy="leave them out",
+        )
     if options.what == FLICKR8K:
         return picture_sources.of_flickr8k(options.data / FLICKR8K)
-    folder = Path(options.what)
     if not folder.is_dir():
         expected = f"{FLICKR8K}, or a folder"
         raise InputError("unknown source of photographs", expected=expected, found=options.what)
-    if any(folder.glob("*_ims.npy")):
+    if has_captions:
         return picture_sources.of_dataset(folder)
     parts = (argument.partition("=") for argument in options.captions)
     by_split = ((a, Path(b)) if equals else (None, Path(a)) for a, equals, b in parts)

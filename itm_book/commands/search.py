@@ -149,6 +149,12 @@ def _index_dataset(options: argparse.Namespace, folder: Path) -> int:
 
     name = options.matcher or MATCHER
     if name in shipped_matchers.names():
+        if options.vocabulary is not None:
+            raise InputError(
+                "--vocabulary is for imported checkpoints",
+                found=f"the shipped matcher {name}, which has its own",
+                remedy="leave it out",
+            )
         run = shipped_matchers.load(name)
     else:
         run = load_run(name, dataset=options.source, vocabulary=options.vocabulary)
@@ -158,6 +164,7 @@ def _index_dataset(options: argparse.Namespace, folder: Path) -> int:
         run,
         split=options.split or "test",
         kind=options.kind or "float16",
+        device=options.device,
         progress=True,
     )
     print(f"{folder}: {len(search.store)} images, regions {amount(search.store.bytes)}")

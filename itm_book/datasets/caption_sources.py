@@ -30,7 +30,8 @@ from itm_core.files import read_json, read_json_value, unique_keys
 from itm_core.settings import at_least
 
 SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which no file of text can hold
-KARPATHY = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
+KARPATHY = {"train": "train", "restval": "train", "val": "dev", "dev": "dev", "test": "test"}
+ONE_SPLIT = "list an image once, in one split"
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def read_captioned(
         per_image: the largest number of captions of an image, the first ones; all by default.
 
     Raises `InputError` for a file of another format, an empty caption, two images that share a key
-    (see `image_key`), and a split that is missing or not allowed.
+    (see `image_key`), an image in two splits, and a split that is missing or not allowed.
     """
     if split is not None:
         require_split_name(split)
@@ -81,6 +82,7 @@ def read_captioned(
     if per_image is not None:
         at_least("the number of captions per image", per_image, 1)
     taken = [Captioned(*key, tuple(texts[:per_image])) for key, texts in by_image.items()]
+    splits_of(taken, path)
     for entry in taken:
         for text in entry.captions:
             require_caption(text, path, None, image=entry.image)
@@ -88,6 +90,16 @@ def read_captioned(
     if min(counts) < max(counts):
         log.info("%s: %d to %d captions an image, all kept", path, min(counts), max(counts))
     return taken
+
+
+def splits_of(images: Iterable[Captioned], file: Path) -> dict[str, str]:
+    """Return the split of each image; raises `InputError` for an image that is listed twice."""
+    return unique_keys(
+        ((image.image, image.split) for image in images),
+        file,
+        source=lambda split: f"one of the {split} split",
+        remedy=ONE_SPLIT,
+    )
 
 
 def _require_texts(path: Path, image: str, caption: object) -> None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from itm_book.datasets.region_sources.second_keys import fitting_ids
 from itm_book.datasets.region_sources.source import entries
 from itm_book.folders import require_name
 from itm_core.errors import InputError
-from itm_core.files import make_folder, put, read_json, space_checked, write_json
+from itm_core.files import locked, make_folder, put, read_json, space_checked, write_json
 from itm_core.settings import at_least
 
 NOTE = "request.json"  # in the temporary folder
@@ -41,6 +42,7 @@ class Converted:
         skipped: number of whole records without captions.
         broken: why records that no caption needs cannot be read.
         without_boxes: images whose records have no boxes; if there are any, none are written.
+        without_sizes: likewise of the sizes of pictures.
         fewest: the smallest number of regions of an image.
         cut: number of images with more regions than were kept.
         matched_by: the field of the caption file that names the records; None: the file names.
@@ -52,6 +54,7 @@ class Converted:
     skipped: int
     broken: Sequence[InputError] = ()
     without_boxes: Sequence[str] = ()
+    without_sizes: Sequence[str] = ()
     matched_by: str | None = None
     fewest: int | None = None
     cut: int = 0
@@ -68,9 +71,10 @@ class Converted:
             )
         if self.matched_by:
             lines.append(f"records were found by {self.matched_by}, not by the names of files")
-        if self.without_boxes:
-            first, count = self.without_boxes[0], len(self.without_boxes)
-            lines.append(f"no boxes were written: {count} images have none, such as {first}")
+        for what, images in (("boxes", self.without_boxes), ("sizes", self.without_sizes)):
+            if images:
+                count, first = len(images), images[0]
+                lines.append(f"no {what} were written: {count} images have none, such as {first}")
         lines.append(f"{self.skipped} images of the source without captions were skipped")
         if self.broken:
             lines.append(
@@ -108,7 +112,7 @@ def convert(
 
     Raises `InputError` when the record of a captioned image is damaged or missing, the width of
     features varies, a name fits two images, there is no disk space, or the folder has one of these
-    splits already.
+    splits already, or another process converts into it.
     """
     if regions is not None:
         at_least("regions", regions, 1)
@@ -118,23 +122,20 @@ def convert(
     side = Path(boxes) if boxes is not None else None
     places = [str(path.absolute()) for path in (source, captions, side) if path is not None]
     request = {"splits": names, "of": places, "per_image": per_image, "regions": regions}
-    partial = _claimed(folder, request)
-    try:
-        with space_checked(folder):
-            filled, matched_by = FilledArrays(partial, images, most=regions), None
-            filled.fill(entries(source, side), progress)
-            if not filled.place.keys() <= filled.seen:
-                matched_by, ids = fitting_ids(captions, filled.key, filled.found(), filled.seen)
-                if matched_by is not None:
-                    filled = FilledArrays(partial, images, ids, most=regions)
-                    filled.fill(entries(source, side), progress)
-            _require_all(filled, source)
-            without_boxes = filled.write(names)
-            for name in names:
-                require_loadable(partial, name, folder)
-            _move(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    records = entries(source, side)  # a source that cannot be read makes no folder
+    with _claimed(folder, request) as partial:
+        filled, matched_by = FilledArrays(partial, images, most=regions), None
+        filled.fill(records, progress)
+        if not filled.place.keys() <= filled.seen:
+            matched_by, ids = fitting_ids(captions, filled.key, filled.found(), filled.seen)
+            if matched_by is not None:
+                filled = FilledArrays(partial, images, ids, most=regions)
+                filled.fill(entries(source, side), progress)
+        _require_all(filled, source)
+        without_boxes, without_sizes = filled.write(names)
+        for name in names:
+            require_loadable(partial, name, folder)
+        _move(partial, folder)
     counts = dict(Counter(image.split for image in images))
     assert filled.shape is not None
     broken = [error for of_key in filled.broken.values() for error in of_key]
@@ -145,6 +146,7 @@ def convert(
         filled.skipped,
         broken,
         without_boxes,
+        without_sizes,
         matched_by,
         filled.fewest,
         len(filled.cut),
@@ -183,20 +185,27 @@ def _require_new_splits(folder: Path, names: Sequence[str]) -> None:
         )
 
 
-def _claimed(folder: Path, request: dict[str, Any]) -> Path:
-    """Return the temporary folder of a conversion; its first file notes what was asked for.
+@contextmanager
+def _claimed(folder: Path, request: dict[str, Any]) -> Iterator[Path]:
+    """Yield the temporary folder of a conversion; its first file notes what was asked for.
 
     So the same command repeats one that was killed while it moved the first splits to their folder.
-    Raises `InputError` as `_require_new_splits` does.
+    Raises `InputError` as `_require_new_splits` does, and where another process has the folder.
     """
-    partial = folder.with_name(f".{folder.name}.partial")
-    note = partial / NOTE
-    if not note.exists() or read_json(note) != request:
-        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-        _require_new_splits(folder, request["splits"])
-        make_folder(partial)
-        write_json(note, request)
-    return partial
+    partial, lock = (folder.with_name(f".{folder.name}.{end}") for end in ("partial", "lock"))
+    busy = "another process converts into this folder"
+    with locked(lock, busy, "wait until it has ended", file=folder):
+        note = partial / NOTE
+        if not note.exists() or read_json(note) != request:
+            shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+            _require_new_splits(folder, request["splits"])
+            make_folder(partial)
+            write_json(note, request)
+        try:
+            with space_checked(folder):
+                yield partial
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _move(partial: Path, folder: Path) -> None:

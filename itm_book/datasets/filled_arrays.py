@@ -5,8 +5,6 @@ Page: "Which files does it read?".
 
 from __future__ import annotations
 
-import math
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +15,7 @@ from tqdm.auto import tqdm
 from itm_book.datasets.caption_sources import Captioned
 from itm_book.datasets.layout_writing import open_array, save_array, write_texts
 from itm_book.datasets.region_sources.record import Detected, Entry
+from itm_book.folders import require_space
 from itm_core.errors import InputError
 
 TOLERANCE = 1e-3, 1e-3  # relative and absolute, between two records of one image
@@ -32,7 +31,7 @@ class _Arrays:
     lens: np.ndarray  # [I] numbers of regions
     filled: dict[int, tuple[str, str]] = field(default_factory=dict)  # row: name and source
     boxless: list[int] = field(default_factory=list)  # rows without boxes
-    all_sized: bool = True
+    sizeless: list[int] = field(default_factory=list)  # rows without sizes
 
     def put(self, place: int, record: Detected) -> None:
         """Write one image; a repeated record is skipped, as parts of the release overlap.
@@ -48,8 +47,10 @@ class _Arrays:
             self.boxless.append(place)
         else:
             self.boxes[place, :count] = record.boxes
-        self.sizes[place] = record.size or (0, 0)
-        self.all_sized &= record.size is not None
+        if record.size is None:
+            self.sizeless.append(place)
+        else:
+            self.sizes[place] = record.size
         self.filled[place] = record.name, str(record)
 
     def _require_repetition(self, place: int, record: Detected) -> None:
@@ -79,7 +80,7 @@ class _Arrays:
             count = self.lens[place]
             wide.regions[place, :count] = self.regions[place, :count]
             wide.boxes[place, :count] = self.boxes[place, :count]
-        wide.filled, wide.boxless, wide.all_sized = self.filled, self.boxless, self.all_sized
+        wide.filled, wide.boxless, wide.sizeless = self.filled, self.boxless, self.sizeless
 
 
 def _or_zeros(boxes: np.ndarray | None) -> np.ndarray | float:
@@ -155,7 +156,9 @@ class FilledArrays:
 
     def _open(self, shape: tuple[int, int]) -> None:
         """Open the arrays of all splits, or wider ones with what was read so far."""
-        _require_space(self.folder, len(self.place), *shape)
+        regions, width = shape
+        needed = len(self.place) * regions * (width + 4) * 4
+        require_space(self.folder.parent, needed, "write the features")
         for name, images in self.images.items():
             path = self.folder / f"{name}_ims.npy"
             arrays = _opened(path.with_suffix(".wider"), len(images), *shape)
@@ -182,24 +185,22 @@ class FilledArrays:
         """The smallest number of regions of an image."""
         return min(int(array.lens.min()) for array in self.arrays.values())
 
-    def write(self, names: Sequence[str]) -> list[str]:
-        """Write every file of the layout; return the images without boxes."""
-        boxless = [
-            self.images[name][i].image for name in names for i in sorted(self.arrays[name].boxless)
-        ]
-        sized = all(array.all_sized for array in self.arrays.values())
+    def write(self, names: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Write every file of the layout; return the images without boxes, and without sizes."""
+        boxless = [self.images[s][i].image for s in names for i in sorted(self.arrays[s].boxless)]
+        sizeless = [self.images[s][i].image for s in names for i in sorted(self.arrays[s].sizeless)]
         for name in names:
             array, images = self.arrays[name], self.images[name]
             ids = [image.image for image in images]
             write_texts(self.folder, name, ids, [image.captions for image in images])
-            if sized:
+            if not sizeless:
                 save_array(self.folder / f"{name}_img_sizes.npy", array.sizes)
             if not boxless:
                 save_array(self.folder / f"{name}_boxes.npy", array.boxes)
             if (array.lens < array.regions.shape[1]).any():
                 save_array(self.folder / f"{name}_region_lens.npy", array.lens)
             array.regions.flush()  # type: ignore[attr-defined]
-        return boxless
+        return boxless, sizeless
 
 
 def _read(entry: Entry) -> Detected | InputError:
@@ -232,15 +233,3 @@ def _opened(path: Path, images: int, regions: int, width: int) -> _Arrays:
     values = open_array(path, np.float32, (images, regions, width))
     boxes = np.zeros((images, regions, 4), np.float32)
     return _Arrays(values, boxes, np.zeros((images, 2), np.int32), np.zeros(images, np.int64))
-
-
-def _require_space(folder: Path, images: int, regions: int, width: int) -> None:
-    needed = images * regions * (width + 4) * 4
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise InputError(
-            "not enough disk space for the features",
-            file=folder.parent,
-            expected=f"{math.ceil(needed / 2**20)} MiB free",
-            found=f"{free // 2**20} MiB",
-        )

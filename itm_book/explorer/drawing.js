@@ -73,7 +73,7 @@ function rove(e, group) {
   return next;
 }
 
-/** Follow the colour theme of the page: the book's or JupyterLab's setting, else the system's. */
+/** Follow the colour theme of the page, the book's or JupyterLab's setting, else the system's, until `disconnect`. */
 function followTheme(root) {
   const system = matchMedia("(prefers-color-scheme: dark)");
   const follow = () => {
@@ -87,7 +87,12 @@ function followTheme(root) {
     watch.observe(node, { attributes: true, attributeFilter: ["data-theme", "data-jp-theme-light", "class"] });
   system.addEventListener?.("change", follow);
   follow();
-  return watch;
+  return {
+    disconnect() {
+      watch.disconnect();
+      system.removeEventListener?.("change", follow);
+    },
+  };
 }
 
 /** Draw the part of a static page that `in_page.part` wrote under this name. */
@@ -102,7 +107,21 @@ function mount(kind, name) {
   }
 }
 
-/** Return anywidget's `render`: draws the model's records with `make`, again when they change. */
+/** What is shown where nothing can be drawn: why. */
+class Problem {
+  constructor(text, el) {
+    const root = html("div", el, { class: "itm-problem" });
+    html("style", root, {}, `${ground("itm-problem")} .itm-problem { border-left: 3px solid rgb(var(--lit)); }`);
+    html("p", root, { role: "alert" }, text);
+    this.watch = followTheme(root);
+  }
+
+  leave() {
+    this.watch.disconnect();
+  }
+}
+
+/** Return anywidget's `render`: draws the model's records with `make`, or their `problem`, again when they change. */
 function renderer(make) {
   return ({ model, el }) => {
     let view = null;
@@ -110,7 +129,8 @@ function renderer(make) {
       const before = view;
       before?.leave();
       el.replaceChildren();
-      view = make(model.get("records"), el, before, model.get("_esm"));
+      const records = model.get("records");
+      view = records.problem ? new Problem(records.problem, el) : make(records, el, before, model.get("_esm"));
     };
     model.on("change:records", draw);
     draw();

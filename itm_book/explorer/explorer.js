@@ -75,7 +75,7 @@ class Explorer {
     this.word = this.region = this.held = null;
     this.step = 0;
     this.top = start.top ?? 3;
-    this.truth = Boolean(start.truth);
+    this.truth = Boolean(start.truth && data.true_boxes);
     this.mode = "each";
     this.steps = Math.max(
       ...data.methods.flatMap((m) => m.directions.map((d) => Math.max(d.weights.length, d.pooling.length))),

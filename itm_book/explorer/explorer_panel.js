@@ -64,10 +64,11 @@ class Panel {
     const hits = svg("g", root, { class: "hits", fill: "transparent" });
     const area = this.frames.map((f) => f.width * f.height); // small ones above large ones
     for (const r of order(area)) {
-      const hit = svg("rect", hits, { ...this.frames[r], "data-region": r, role: "button", tabindex: -1 });
+      const hit = svg("rect", hits, { ...this.frames[r], "data-region": r, role: "button", tabindex: -1, "aria-pressed": "false" });
       hit.setAttribute("aria-label", `region ${r}`);
     }
     hits.firstChild?.setAttribute("tabindex", 0);
+    this.hits = [...hits.children];
     this.picture = root;
   }
 
@@ -175,6 +176,7 @@ class Panel {
     this.drawMarks(active, weights, region);
     this.drawTrueBoxes(lit);
     this.drawCross(active, region);
+    for (const hit of this.hits) hit.setAttribute("aria-pressed", String(Number(hit.dataset.region) === view.held));
     this.write(active, direction, region);
   }
 

@@ -11,7 +11,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from itm_book.explorer.explorer import payload
-from itm_book.explorer.live import Methods, widget_class
+from itm_book.explorer.live import Methods, problem_shown, widget_class
 from itm_book.pairs.pair_records import pair_record
 from itm_core.data.dataset import Split
 from itm_core.experiments.runs import Run
@@ -44,13 +44,17 @@ def live(
         if captions.value is None:  # while another image's captions are put in
             return
         place = split.place(pictures.value, captions.value)
-        for name in methods.chosen:
-            matchers.setdefault(name, runs[name].matcher())
-        records = [
-            pair_record(runs[name], split, pictures.value, place, name=name, matcher=matchers[name])
-            for name in methods.chosen
-        ]
-        shown.records = payload(records)
+        with problem_shown(shown):
+            for name in methods.chosen:
+                if name not in matchers:
+                    matchers[name] = runs[name].matcher()
+            image, chosen = pictures.value, methods.chosen
+            shown.records = payload(
+                [
+                    pair_record(runs[name], split, image, place, name=name, matcher=matchers[name])
+                    for name in chosen
+                ]
+            )
 
     def turn(change: Mapping[str, Any]) -> None:
         captions.options = _captions(split, change["new"])

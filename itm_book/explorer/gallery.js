@@ -35,7 +35,6 @@ const STYLE = `${ground("itm-gallery")}
 .itm-gallery :is(.facts, .missing) { font-size: 12.5px; color: var(--soft); font-variant-numeric: tabular-nums; }
 .itm-gallery .images .facts { min-height: 2.9em; }
 .itm-gallery .name { font-size: 12.5px; }
-.itm-gallery .problem { border-left: 3px solid rgb(var(--lit)); padding-left: 0.6rem; }
 @container (min-width: 620px) { .itm-gallery .captions .both { grid-template-columns: minmax(0, 2fr) minmax(0, 5fr); }
   .itm-gallery .captions .both > .picture { max-width: 22rem; } }
 `;
@@ -175,16 +174,19 @@ class Hit {
 
 class Gallery {
   constructor(data, el, chosen = 0) {
-    Object.assign(this, { data, target: data.target });
+    const name = `itm-gallery-${Math.random().toString(36).slice(2, 9)}`; // of the results; its tabs refer to it
+    Object.assign(this, { data, target: data.target, name });
     this.root = html("div", el, { class: "itm-gallery", role: "group", "aria-label": "Search results" });
     this.root.style.setProperty("--green", data.palette?.right);
     html("style", this.root, {}, STYLE);
     this.watch = followTheme(this.root);
-    if (data.problem) html("p", this.root, { class: "problem", role: "alert" }, data.problem);
-    if (data.problem || !data.queries?.length) return;
+    if (!data.queries?.length) return;
     if (data.queries.length > 1) this.drawQueries();
     this.body = html("div", this.root, { class: data.target });
-    if (this.tabs) this.body.setAttribute("role", "tabpanel");
+    if (this.tabs) {
+      this.body.setAttribute("role", "tabpanel");
+      this.body.id = this.name;
+    }
     this.status = html("div", this.root, { class: "live", role: "status", "aria-live": "polite" });
     this.listen();
     this.show(chosen < data.queries.length ? chosen : 0);
@@ -198,7 +200,8 @@ class Gallery {
   drawQueries() {
     const row = html("div", this.root, { class: "queries", role: "tablist", "aria-label": "Queries" });
     this.tabs = this.data.queries.map((query, k) => {
-      const tab = html("button", row, { type: "button", role: "tab", "data-query": k });
+      const named = { id: `${this.name}-${k}`, "aria-controls": this.name };
+      const tab = html("button", row, { type: "button", role: "tab", "data-query": k, ...named });
       if (this.target === "images") tab.textContent = query.query;
       else new Picture(tab, this.data.images[query.image], this.data.palette.lit);
       tab.addEventListener("click", () => this.show(k));
@@ -228,6 +231,7 @@ class Gallery {
       tab.setAttribute("aria-selected", String(k === chosen));
       tab.tabIndex = k === chosen ? 0 : -1;
     });
+    if (this.tabs) this.body.setAttribute("aria-labelledby", this.tabs[chosen].id);
     this.body.replaceChildren();
     this.sentence = null;
     if (this.target === "images") {

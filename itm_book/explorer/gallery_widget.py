@@ -10,10 +10,9 @@ from collections.abc import Mapping
 import ipywidgets as widgets
 
 from itm_book.explorer.gallery import payload
-from itm_book.explorer.live import Methods, widget_class
+from itm_book.explorer.live import Methods, problem_shown, widget_class
 from itm_book.search.searcher import Searcher
 from itm_core.data.dataset import Split
-from itm_core.errors import InputError
 from itm_core.experiments.runs import Run
 
 
@@ -25,31 +24,30 @@ def live(
     Args:
         runs: by displayed name.
         split: the gallery that is searched.
-        sentence: the first query; by default the first caption of the split.
-        image: the first image.
+        sentence: the first query; by default the first caption of the split, if it has any.
+        image: the first image; without captions only images are found.
 
     Raises `InputError` without runs, without anywidget, or for an image that is not in the split.
     """
     methods = Methods(runs)
-    split.place(image, 0)
+    if split.captions:
+        split.place(image, 0)
     text, pictures, target = _choices(split, sentence, image)
     shown = widget_class("gallery")()
     searchers: dict[str, Searcher] = {}
 
     def show(_: object = None) -> None:
-        for name in methods.chosen:
-            if name not in searchers:
-                searchers[name] = Searcher(runs[name], split, name=name)
-        selected = [searchers[name] for name in methods.chosen]
-        try:
+        with problem_shown(shown):
+            for name in methods.chosen:
+                if name not in searchers:
+                    searchers[name] = Searcher(runs[name], split, name=name)
+            selected = [searchers[name] for name in methods.chosen]
             if target.value == "images":
                 shown.records = payload([[search.images_for(text.value) for search in selected]])
             else:
                 shown.records = payload(
                     [[search.captions_for(pictures.value) for search in selected]]
                 )
-        except InputError as error:
-            shown.records = {"problem": str(error)}
 
     def switch(kind: str) -> None:
         """Show results of a kind for the present query."""
@@ -71,7 +69,7 @@ def _choices(
 ) -> tuple[widgets.Text, widgets.Dropdown, widgets.ToggleButtons]:
     """Return the widgets that choose the sentence, the image, and what is retrieved."""
     text = widgets.Text(
-        value=sentence or split.captions[0],
+        value=sentence or next(iter(split.captions), ""),
         description="sentence",
         continuous_update=False,
         layout={"width": "100%", "max_width": "46em"},
@@ -80,6 +78,8 @@ def _choices(
         options=[(f"{k}: {name}", k) for k, name in enumerate(split.ids)],
         value=image,
         description="image",
+        disabled=not split.captions,
     )
-    target = widgets.ToggleButtons(options=["images", "captions"], description="find")
+    kinds = ["images", "captions"] if split.captions else ["images"]
+    target = widgets.ToggleButtons(options=kinds, description="find")
     return text, pictures, target

@@ -5,7 +5,8 @@ Page: "First match".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -35,6 +36,15 @@ def widget_class(kind: str) -> Any:
         records = traitlets.Dict().tag(sync=True)
 
     return DrawingWidget
+
+
+@contextmanager
+def problem_shown(shown: Any) -> Iterator[None]:
+    """Let a drawing widget show the `InputError` of the block, which a callback would only log."""
+    try:
+        yield
+    except InputError as error:
+        shown.records = {"problem": str(error)}
 
 
 class Methods:

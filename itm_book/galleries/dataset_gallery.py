@@ -28,15 +28,16 @@ from itm_book.search.sentences import require_sentence
 from itm_book.search.two_stage import (
     CANDIDATES,
     FIRST,
+    FITTED,
     INDEX,
     TwoStage,
     build_two_stage,
     encode_captions,
+    evenly_spaced,
     open_two_stage,
 )
 from itm_core.data.dataset import Split, load_split
 from itm_core.evaluation.scoring import chunked, score_fragments
-from itm_core.experiments.prepare import encode
 from itm_core.experiments.run import Run
 from itm_core.files import write_json
 
@@ -50,6 +51,7 @@ def index_dataset(
     *,
     split: str = "test",
     kind: str = "float16",
+    device: str = "cpu",
     progress: bool = False,
 ) -> TwoStage:
     """Return the index of a split of a dataset, and write what is missing of it.
@@ -59,12 +61,12 @@ def index_dataset(
     images = load_split(dataset, split)
     features = run_features(run, images)
     if (folder / NOTE).exists():  # what is there already is not built again
-        require_hashes(folder, read_note(folder).get(FILES, {}))
-    captions = encode(load_split(dataset, "train"), run.vocabulary)
+        hashes = read_note(folder).get(FILES, {})
+        require_hashes(folder, {name: hashes[name] for name in hashes if (folder / name).exists()})
     search = build_two_stage(
-        run.matcher(),
+        run.matcher(device),
         features,
-        captions,
+        [] if (folder / FIRST).exists() else _fitted_captions(dataset, run),
         folder,
         kind=kind,
         vocabulary=vocabulary_hash(run.vocabulary) if run.imported else None,
@@ -81,6 +83,13 @@ def index_dataset(
     }
     write_json(folder / NOTE, with_checksum(note))
     return search
+
+
+def _fitted_captions(dataset: Path, run: Run) -> list[list[int]]:
+    """Return the token ids of the training captions that a first stage is fitted to."""
+    train = load_split(dataset, "train")
+    chosen = evenly_spaced(len(train.captions), FITTED[1])
+    return [run.vocabulary.encode(train.captions[place]) for place in chosen]
 
 
 class DatasetGallery:

@@ -5,7 +5,7 @@ Page: "Your pictures".
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,13 +37,17 @@ def export_embeddings(gallery: Gallery, path: Path) -> None:
     lens = gallery.region_lens()
     if lens is not None:
         arrays["region_lens"] = np.asarray(lens)
-    is_region = np.arange(regions) < (np.full(images, regions) if lens is None else lens)[:, None]
-    columns = {"file": np.repeat(files, regions), "region": np.tile(np.arange(regions), images)}
-    if boxes is not None:
-        sides = np.asarray(boxes, np.float32).reshape(-1, 4)
-        columns |= {name: sides[:, k] for k, name in enumerate(("x1", "y1", "x2", "y2"))}
-    table = pd.DataFrame({**columns, "embedding": [*embeddings.reshape(-1, width)]})
-    _write(path, arrays, table[is_region.ravel()])
+
+    def table() -> pd.DataFrame:
+        counts = np.full(images, regions) if lens is None else lens
+        columns = {"file": np.repeat(files, regions), "region": np.tile(np.arange(regions), images)}
+        if boxes is not None:
+            sides = np.asarray(boxes, np.float32).reshape(-1, 4)
+            columns |= {name: sides[:, k] for k, name in enumerate(("x1", "y1", "x2", "y2"))}
+        rows = pd.DataFrame({**columns, "embedding": [*embeddings.reshape(-1, width)]})
+        return rows[(np.arange(regions) < counts[:, None]).ravel()]
+
+    _write(path, arrays, table)
 
 
 def export_scores(gallery: Gallery, sentences: Sequence[str], path: Path) -> None:
@@ -56,8 +60,11 @@ def export_scores(gallery: Gallery, sentences: Sequence[str], path: Path) -> Non
     """
     _require_ending(path)
     files, scores, texts = _files(gallery), gallery.scores(sentences), np.array(sentences)
-    pairs = {"file": np.repeat(files, len(texts)), "sentence": np.tile(texts, len(files))}
-    table = pd.DataFrame({**pairs, "score": scores.ravel()})
+
+    def table() -> pd.DataFrame:
+        pairs = {"file": np.repeat(files, len(texts)), "sentence": np.tile(texts, len(files))}
+        return pd.DataFrame({**pairs, "score": scores.ravel()})
+
     _write(path, {"files": files, "sentences": texts, "scores": scores}, table)
 
 
@@ -65,7 +72,7 @@ def read_sentences(path: Path) -> list[str]:
     """Return the sentences of a text file, one a line; raises `InputError` when there are none."""
     try:
         with reading(path):
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise InputError(
             "not a text file", file=path, expected="UTF-8", found=error.reason
@@ -89,14 +96,15 @@ def _require_ending(path: Path) -> None:
         )
 
 
-def _write(path: Path, arrays: Mapping[str, np.ndarray], table: pd.DataFrame) -> None:
+def _write(path: Path, arrays: Mapping[str, np.ndarray], table: Callable[[], pd.DataFrame]) -> None:
+    """Write the arrays, or the table, which takes an object for each of its rows."""
     with whole_file(path) as partial:
         if path.suffix == ".npz":
             with partial.open("wb") as file:
                 np.savez(file, allow_pickle=False, **arrays)
             return
         try:
-            table.to_parquet(partial, index=False)
+            table().to_parquet(partial, index=False)
         except ImportError:
             raise InputError(
                 "a .parquet file needs pyarrow",

@@ -18,6 +18,7 @@ from itm_core.errors import InputError
 from itm_core.files import reading
 
 NOTE = "search.json"  # in the folder of every gallery
+LINKED = "a link to a folder, which is not followed; index that folder itself"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def photographs_below(folder: Path) -> Photographs:
     """Return the photographs of a folder and its subfolders, sorted by name.
 
     Hidden files and folders, and the folders of galleries, are left out. Pictures of formats that
-    are not read are among those that cannot be read.
+    are not read and links to folders, which may lead back, are among those that cannot be read.
 
     Raises `InputError` when there are none, or the folder itself may not be read.
     """
@@ -56,6 +57,9 @@ def photographs_below(folder: Path) -> Photographs:
             subfolders.clear()
             continue
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        for path in (Path(place, name) for name in subfolders):
+            if path.is_symlink():
+                unreadable[path.relative_to(folder).as_posix()] = LINKED
         for name in names:
             path = Path(place, name)
             ending = "" if name.startswith(".") else path.suffix.lower()

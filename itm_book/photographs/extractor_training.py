@@ -69,7 +69,8 @@ def train_extractor(
         boxes = annotated_boxes(source, root)
         backbone = EfficientNetLite(device=device)
         (work / "maps").mkdir(parents=True, exist_ok=True)
-        maps = StoredMaps(work / "maps", len(source.ids), source.picture, backbone)
+        pictures = [*zip(source.ids, source.stamps, strict=True)]
+        maps = StoredMaps(work / "maps", pictures, source.picture, backbone)
         assembled = work / "whole"
         shutil.rmtree(assembled, ignore_errors=True)  # of a process that was killed
         assembled.mkdir()

@@ -5,6 +5,7 @@ Page: "From photographs to features".
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -16,12 +17,14 @@ import numpy as np
 from itm_book.datasets.layout_writing import open_array, require_loadable, save_array, write_texts
 from itm_book.photographs.own_split import load_own
 from itm_book.photographs.picture_sources import Source
+from itm_core.data.dataset import VOCABULARY
 from itm_core.data.feature_notes import NOTE
 from itm_core.errors import InputError
-from itm_core.files import write_json
+from itm_core.files import read_json_value, write_json
 
 ARRAYS = {"ims": np.float32, "boxes": np.float32, "img_sizes": np.int32}
 ROWS = 32  # of the features, copied at a time
+OF_IMAGES, OF_CAPTIONS = ("objects.json",), ("words.json", "meanings.json")  # lists
 
 
 def assemble(
@@ -31,8 +34,10 @@ def assemble(
     note: dict[str, Any],
     damaged: dict[int, str],
     folder: Path,
-) -> None:
+) -> list[str]:
     """Make the finished folder: without damaged rows, with texts and the note.
+
+    Returns the files of the source that were not carried, as they describe damaged pictures too.
 
     Args:
         assembled: the folder to make; one of a killed process is replaced.
@@ -45,7 +50,7 @@ def assemble(
     """
     shutil.rmtree(assembled, ignore_errors=True)  # of a process that was killed
     assembled.mkdir()
-    images, skipped, start = {}, [], 0
+    images, skipped, not_carried, start = {}, [], [], 0
     for part in sources:
         reasons = {k: damaged[start + k] for k in range(len(part.ids)) if start + k in damaged}
         rows = [k for k in range(len(part.ids)) if k not in reasons]
@@ -53,6 +58,7 @@ def assemble(
             raise InputError(f"no picture of {part.split} can be read", file=part.home)
         skipped += [f"{part.ids[k]}: {reason}" for k, reason in reasons.items()]
         _write_split(assembled, work, part, rows)
+        not_carried += _carry(assembled, part, rows)
         images[part.split] = len(rows)
         start += len(part.ids)
     write_json(assembled / NOTE, {**note, "images": images, "left_out": skipped})
@@ -62,23 +68,46 @@ def assemble(
             load_own(assembled)
         else:
             require_loadable(assembled, part.split, folder)
+    return not_carried
 
 
 def _write_split(target: Path, work: Path, source: Source, rows: Sequence[int]) -> None:
     for kind in ARRAYS:
         name = f"{source.split}_{kind}.npy"
         if len(rows) == len(source.ids):
-            _link_or_copy(work / name, target / name)
+            link_or_copy(work / name, target / name)
         elif kind == "ims":
             _copy_rows(work / name, target / name, rows)
         else:
             save_array(target / name, np.load(work / name)[rows])
     captions = None if source.captions is None else [source.captions[k] for k in rows]
     write_texts(target, source.split, [source.ids[k] for k in rows], captions)
-    if len(rows) == len(source.ids):  # annotations have an entry for every image
-        for path in source.carried:
-            if not (target / path.name).exists():
-                _link_or_copy(path, target / path.name)
+
+
+def _carry(target: Path, source: Source, rows: Sequence[int]) -> list[str]:
+    """Copy the annotations of some images; return the names of files that cannot be divided."""
+    left = []
+    for path in source.carried:
+        out, ending = target / path.name, path.name.removeprefix(f"{source.split}_")
+        if out.exists():  # the vocabulary, by another split
+            continue
+        if len(rows) == len(source.ids) or path.name == VOCABULARY:
+            link_or_copy(path, out)
+        elif ending in (*OF_IMAGES, *OF_CAPTIONS):
+            entries = _entries(path, source, rows, ending in OF_CAPTIONS)
+            out.write_text(json.dumps(entries), encoding="utf-8")
+        else:
+            left.append(path.name)
+    return left
+
+
+def _entries(path: Path, source: Source, rows: Sequence[int], by_caption: bool) -> list[Any]:
+    """Return the entries of some images; raises `InputError` for another number of them."""
+    counts = [len(texts) if by_caption else 1 for texts in source.captions or ()]
+    images, entries = np.repeat(np.arange(len(counts)), counts), read_json_value(path)
+    if not isinstance(entries, list) or len(entries) != len(images):
+        raise InputError("wrong length", file=path, expected=f"{len(images)} entries")
+    return [entries[k] for k in np.flatnonzero(np.isin(images, rows))]
 
 
 def _copy_rows(path: Path, out: Path, rows: Sequence[int]) -> None:
@@ -90,7 +119,7 @@ def _copy_rows(path: Path, out: Path, rows: Sequence[int]) -> None:
     copied.flush()
 
 
-def _link_or_copy(path: Path, out: Path) -> None:
+def link_or_copy(path: Path, out: Path) -> None:
     """Hard-link a file to ``out``, or copy it where links are not possible."""
     try:
         os.link(path, out)

@@ -11,16 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from itm_book.datasets.caption_sources import Captioned, read_captioned
+from itm_book.datasets.caption_sources import Captioned, read_captioned, splits_of
 from itm_book.regions.picture_files import photographs_in
 from itm_core.data.dataset import SPLITS, Split, load_split
-from itm_core.data.photographs import image_key, read_photograph
+from itm_core.data.photographs import find_photograph, image_key, read_photograph
 from itm_core.data.vocabulary import read_captions
 from itm_core.errors import InputError
 from itm_core.files import unique_keys
 
 OWN = "own"  # the split of pictures without captions
-ONE_SPLIT = "list an image once, in one split"
 # of Scenes and Entities
 CARRIED = ("words.json", "objects.json", "entities.json", "meanings.json", "pictures.npy")
 FLICKR8K = {"train": "trainImages", "dev": "devImages", "test": "testImages"}
@@ -153,16 +152,17 @@ def _of_split(split: Split) -> Source:
     carried = [path for path in paths if path.exists()]
     vocabulary = split.folder / "vocab.json"
     arrays = [p for p in carried if p.suffix == ".npy"]
-    features = stamp(split.folder / f"{split.name}_ims.npy")
+    pictures = split.folder / "pictures"
+    found = [] if arrays else [find_photograph(pictures, image) for image in split.ids]
     return Source(
         split=split.name,
         ids=split.ids,
-        stamps=[stamp(path) for path in arrays] or [features],
+        stamps=[stamp(path) for path in [*arrays, *found] if path is not None],
         picture=PicturesOfSplit(split),
         captions=[split.captions_of(image) for image in range(len(split.regions))],
         boxes=split.boxes,
         carried=[*carried, *([vocabulary] if vocabulary.exists() else [])],
-        home=None if arrays else (split.folder / "pictures"),
+        home=None if arrays else pictures,
     )
 
 
@@ -178,10 +178,7 @@ def _files(split: str, files: Sequence[Path], captions: Sequence[Sequence[str]] 
 
 
 def _captioned(folder: Path, files: Sequence[Path], images: Sequence[Captioned]) -> list[Source]:
-    splits = ((image.image, image.split) for image in images)
-    split_of = unique_keys(
-        splits, folder, source=lambda s: f"one of the {s} split", remedy=ONE_SPLIT
-    )
+    split_of = splits_of(images, folder)
     keyed = ((image_key(path.name), path) for path in files)
     by_key = unique_keys(((key, path) for key, path in keyed if key in split_of), folder)
     missing = [image.image for image in images if image.image not in by_key]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Generator, Iterator, Sequence
@@ -29,9 +30,10 @@ from tqdm.auto import tqdm
 from itm_book.datasets.layout_writing import open_array
 from itm_book.folders import require_name, require_space, swap
 from itm_book.photographs.backbones import Backbone
-from itm_book.photographs.layout_assembly import ARRAYS, assemble
+from itm_book.photographs.layout_assembly import ARRAYS, assemble, link_or_copy
 from itm_book.photographs.picture_sources import Source
 from itm_book.regions.region_boxes import Boxes, Grid
+from itm_core.data.dataset import VOCABULARY
 from itm_core.data.feature_notes import read_note
 from itm_core.data.photographs import PhotographError
 from itm_core.errors import InputError
@@ -59,6 +61,8 @@ class MadeFeatures:
         shape: ``(R, F)``.
         skipped: name and reason of each damaged photograph that was skipped.
         unused: names of the photographs that are in no split.
+        not_carried: files of the dataset that were not copied, as pictures were skipped.
+        removed: files of the replaced folder that this does not write.
     """
 
     folder: Path
@@ -66,6 +70,8 @@ class MadeFeatures:
     shape: tuple[int, int]
     skipped: list[str]
     unused: Sequence[str]
+    not_carried: Sequence[str] = ()
+    removed: Sequence[str] = ()
 
     def lines(self) -> list[str]:
         """Return a line for each split, for the unused photographs, and for each damaged one."""
@@ -78,7 +84,12 @@ class MadeFeatures:
             lines[-1] += f" ({names}{more})"
         if self.skipped:
             lines.append(f"damaged photographs, skipped: {len(self.skipped)}")
-        return [*lines, *(f"    {line}" for line in self.skipped)]
+            lines += [f"    {line}" for line in self.skipped]
+        if self.not_carried:
+            lines.append(f"not copied, as it describes those too: {', '.join(self.not_carried)}")
+        if self.removed:
+            lines.append(f"removed with the replaced features: {', '.join(self.removed)}")
+        return lines
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +177,7 @@ def make_features(
     """Compute the features of a task unless they exist, and return their folder.
 
     An existing folder is returned unchanged, or replaced when pictures, boxes or backbone have
-    changed.
+    changed; of files that others wrote there the vocabulary is kept.
 
     Args:
         skip_damaged: skip photographs that cannot be read, instead of raising.
@@ -192,12 +203,21 @@ def make_features(
     with locked(lock, "another process makes these features", file=folder), space_checked(folder):
         damaged = _Work(work, task, source, folder).run(skip_damaged, workers, progress)
         note = task.note(_progress(work)["regions"]) | {"source": source}
-        assemble(work / "whole", work, task.sources, note, damaged, folder)
+        not_carried = assemble(work / "whole", work, task.sources, note, damaged, folder)
+        removed = _keep_vocabulary(folder, work / "whole")
         swap(work / "whole", folder)
         shutil.rmtree(work, ignore_errors=True)
     features = _existing(folder, source, task)
     assert features is not None
-    return features
+    return replace(features, not_carried=not_carried, removed=removed)
+
+
+def _keep_vocabulary(folder: Path, new: Path) -> list[str]:
+    """Copy the vocabulary of a folder that is replaced; return its files that will be missing."""
+    if (folder / VOCABULARY).exists() and not (new / VOCABULARY).exists():
+        link_or_copy(folder / VOCABULARY, new / VOCABULARY)
+    before = folder.iterdir() if folder.exists() else ()
+    return sorted(path.name for path in before if not os.path.lexists(new / path.name))
 
 
 def _existing(folder: Path, source: str, task: Task) -> MadeFeatures | None:

@@ -11,6 +11,8 @@ Page: "From photographs to features".
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -50,30 +52,31 @@ class StoredMaps:
     """The maps of all pictures of a split, as float16 in two files of a folder.
 
     Maps are computed in order, and their number is noted every few pictures, so a killed process
-    is resumed.
+    is resumed; with other pictures it starts again.
     """
 
     def __init__(
         self,
         folder: Path,
-        count: int,
+        pictures: Sequence[tuple[str, Sequence[int]]],
         picture: Callable[[int], np.ndarray],
         backbone: EfficientNetLite,
     ) -> None:
         """Compute the maps that the folder does not have yet.
 
         Args:
-            count: number of pictures.
+            pictures: id of each picture, and numbers that change when it does.
             picture: returns the k-th ``[H, W, 3]`` uint8.
         """
-        self.count = count
-        note = folder / "maps.json"
-        done = read_json(note)["done"] if note.exists() else 0
+        self.count = len(pictures)
+        note, of = folder / "maps.json", hashlib.sha256(json.dumps(pictures).encode()).hexdigest()
+        noted = read_json(note) if note.exists() else {}
+        done = noted["done"] if noted.get("pictures") == of else 0
         cells = {MIDDLE: backbone.side // 16, DEEP: backbone.side // 32}
         self.arrays = {
             block: np.lib.format.open_memmap(
                 folder / f"block{block}.npy",
-                mode="r+" if note.exists() else "w+",
+                mode="r+" if done else "w+",
                 dtype=np.float16,
                 shape=(self.count, CHANNELS[block], cells[block], cells[block]),
             )
@@ -86,7 +89,7 @@ class StoredMaps:
             if (k + 1) % BLOCK == 0 or k + 1 == self.count:
                 for array in self.arrays.values():
                     array.flush()
-                write_json(note, {"done": k + 1})
+                write_json(note, {"done": k + 1, "pictures": of})
 
     def batch(self, rows: np.ndarray, mirrored: np.ndarray | None = None) -> list[Tensor]:
         """Return the two maps of some pictures as float32, some of them mirrored."""

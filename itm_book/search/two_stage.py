@@ -131,7 +131,7 @@ def build_two_stage(
 
     Args:
         features: ``[I, R, F]`` of the gallery, see `gallery_store.build_store`.
-        captions: token ids of training captions.
+        captions: token ids of training captions, for a first stage that is not there yet.
         kind: number format of the stored regions: ``float16``, ``int8`` or ``float32``.
         fitted: numbers of images and captions that the first stage is fitted to, evenly spaced.
         vocabulary: the hash of the vocabulary that gave the token ids, see
@@ -144,8 +144,9 @@ def build_two_stage(
     )
     folder = Path(folder)
     if not (folder / FIRST).exists():
-        sample = store.fragments(_evenly_spaced(len(store), fitted[0]))
-        sampled = [captions[i] for i in _evenly_spaced(len(captions), fitted[1])]
+        (folder / INDEX).unlink(missing_ok=True)  # of another first stage
+        sample = store.fragments(evenly_spaced(len(store), fitted[0]))
+        sampled = [captions[i] for i in evenly_spaced(len(captions), fitted[1])]
         fit_first_stage(matcher, sample, encode_captions(matcher, sampled)).save(folder / FIRST)
     if not (folder / INDEX).exists():
         first = FirstStage.load(folder / FIRST)
@@ -183,7 +184,8 @@ def pooled(
     return np.concatenate([first.images(block).numpy() for block in blocks])
 
 
-def _evenly_spaced(total: int, count: int) -> np.ndarray:
+def evenly_spaced(total: int, count: int) -> np.ndarray:
+    """Return ``count`` places among ``total``, or all where there are no more."""
     return np.unique(np.linspace(0, total - 1, min(total, count)).astype(int))
 
 

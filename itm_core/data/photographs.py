@@ -61,17 +61,19 @@ def image_key(name: str | int) -> str:
 def find_photograph(folder: Path, image: str) -> Path | None:
     """Return the photograph of an image in a folder, None if there is none.
 
-    The file is named ``image``, or ``image`` with an ending, or has its key (see `image_key`).
+    The file is named ``image``, or ``image`` with an ending, or has its key (see `image_key`); a
+    folder in the id is one below ``folder``.
     Raises `InputError` when two files fit (``1.jpg`` and ``1.png``).
     """
     if (folder / image).is_file():
         return folder / image
-    if not folder.is_dir():
+    place, wanted = (folder / image).parent, Path(image).name
+    if not place.is_dir():
         return None
-    names = _names_by_key(folder.resolve(), folder.stat().st_mtime_ns).get(image_key(image), [])
-    exact = [name for name in names if ENDING.sub("", name) == image]
-    files = unique_keys(((image, name) for name in exact or names), folder)
-    return folder / files[image] if files else None
+    names = _names_by_key(place.resolve(), place.stat().st_mtime_ns).get(image_key(image), [])
+    exact = [name for name in names if ENDING.sub("", name) == wanted]
+    files = unique_keys(((image, name) for name in exact or names), place)
+    return place / files[image] if files else None
 
 
 @lru_cache(maxsize=4)

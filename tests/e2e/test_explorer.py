@@ -143,6 +143,16 @@ def test_the_truth_and_its_numbers(page: Page, records: list[PairRecord], tmp_pa
     assert root.locator("[data-true]").count() == len(records[0].pair.true_boxes[word])
 
 
+def test_without_annotations_there_is_no_truth_to_show(
+    page: Page, records: list[PairRecord], tmp_path: Path
+) -> None:
+    pair = replace(records[0].pair, true_boxes=None)
+    shown = explorer(replace(records[0], pair=pair), pinned=[pair.words[1]], truth=True)
+    root = show(page, tmp_path, shown.data)
+    assert root.locator(".facts b").count() == 1
+    assert root.locator("input.truth, [data-true]").count() == 0
+
+
 def test_both_directions_of_a_method(
     page: Page, both_ways: list[PairRecord], tmp_path: Path
 ) -> None:
@@ -174,6 +184,7 @@ def test_the_keyboard_reaches_everything(
     root.locator(".hits [data-region]").first.focus()
     page.keyboard.press("Enter")
     assert "region" in root.locator(".facts b").last.inner_text()
+    assert root.locator(".hits [aria-pressed='true']").count() == 1
     page.wait_for_timeout(300)
     assert "region" in root.locator("[aria-live]").text_content()
 
@@ -259,6 +270,17 @@ def test_a_menu_changes_pair_and_methods(
     page.goto((tmp_path / "saved.html").as_uri())
     assert page.locator(".panel").count() == 2
     assert page.locator(".menu").count() == 0
+
+
+def test_what_is_replaced_no_longer_follows_the_theme(
+    page: Page, records: list[PairRecord], tmp_path: Path
+) -> None:
+    page.add_init_script("""window.followers = 0;
+        for (const [name, by] of [["addEventListener", 1], ["removeEventListener", -1]])
+            MediaQueryList.prototype[name] = () => { followers += by; };""")
+    root = show(page, tmp_path, explorer_menu([records, records]).data)
+    root.locator("[data-choice='pair']").select_option("1")
+    assert page.evaluate("followers") == 1
 
 
 def test_several_on_a_page_do_not_meddle(

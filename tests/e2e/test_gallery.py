@@ -132,6 +132,10 @@ def test_queries_are_chosen_and_unknown_words_shown_as_such(
     assert root.locator(".query .unknown").count() == 0
     root.get_by_role("tab", name=OWN).click()
     assert root.get_by_role("tab", name=OWN).get_attribute("aria-selected") == "true"
+    panel = root.get_by_role("tabpanel", name=OWN)  # the chosen query labels it
+    assert [tab.get_attribute("aria-controls") for tab in root.get_by_role("tab").all()] == [
+        panel.get_attribute("id")
+    ] * 2
     unknown = root.locator(".query .unknown")
     assert unknown.all_inner_texts() == ["giraffe"]
     assert unknown.get_attribute("title") == "not in the vocabulary"

@@ -131,10 +131,10 @@ class SideRows:
     """Boxes and sizes of images, from .tsv files of which only the places of rows are in memory."""
 
     def __init__(self, files: Sequence[Path]) -> None:
-        self.places: dict[str, list[tuple[Path, int, int]]] = defaultdict(list)
+        self.places: dict[str, list[tuple[Path, Row]]] = defaultdict(list)
         for file in files:
             for row in _rows(file):
-                self.places[image_key(row.name)].append((file, row.number, row.offset))
+                self.places[image_key(row.name)].append((file, row._replace(cells=[])))
 
     def of(self, name: str) -> Parts:
         """Return boxes and size of an image, from all rows of its key.
@@ -143,16 +143,18 @@ class SideRows:
         """
         boxes: list[np.ndarray] = []
         size = None
-        for file, number, offset in self.places.get(image_key(name), ()):
+        for file, row in self.places.get(image_key(name), ()):
             with file.open("rb") as lines:
-                lines.seek(offset)
+                lines.seek(row.offset)
                 cells = lines.readline().rstrip(b"\r\n").split(b"\t")
-            parts = _parts(file, Row(number, offset, cells, None))
+            parts = _parts(file, row._replace(cells=cells))
             if parts.boxes is not None:
                 boxes.append(parts.boxes)
                 if not np.array_equal(boxes[0], parts.boxes):
                     raise InputError(
-                        f"two rows of boxes of image {name}, which differ", file=file, row=number
+                        f"two rows of boxes of image {name}, which differ",
+                        file=file,
+                        row=row.number,
                     )
             size = size or parts.size
         return Parts(None, boxes[0] if boxes else None, size)

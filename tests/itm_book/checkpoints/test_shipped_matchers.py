@@ -172,6 +172,16 @@ def test_a_weight_that_float16_cannot_hold_is_named(run: Run, tmp_path: Path) ->
         shipping.half(Run(copy))
 
 
+def test_matchers_of_one_title_are_all_there(run: Run, home: Path, tmp_path: Path) -> None:
+    first = shipped_matchers.load("colours", home).folder
+    again, other = (shutil.copytree(first, tmp_path / name) for name in ("again", "other"))
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"seed": 1}))
+    (other / FILES).unlink()
+    named = shipped_matchers.load_all([str(first), str(again), str(other), str(first)])
+    assert [*named] == [f"RCAR, seed 0, {first}", f"RCAR, seed 0, {again}", "RCAR, seed 1"]
+
+
 def test_no_such_matcher(home: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such matcher.*colours.*found zebra"):
         shipped_matchers.load("zebra", home)

@@ -71,6 +71,10 @@ def test_a_dataset_with_another_layout(tmp_path: Path) -> None:
         (["photos", "--backbone", "colour", "--boxes", "nowhere"], "no files of boxes"),
         (["photos", "--backbone", "colour", "--captions", "photos/t"], "this file has no splits"),
         (
+            ["set", "--backbone", "colour", "--captions", "photos/t"],
+            "--captions are of a folder of photographs; found set, which has its own",
+        ),
+        (
             ["photos", "--backbone", "colour", "--boxes", "grid", "--out", ""],
             "--out: expected the name of a file or folder",
         ),
@@ -94,6 +98,8 @@ def test_bad_input_is_one_message(
     monkeypatch.chdir(tmp_path)
     write_captions(write_photographs(tmp_path / "photos") / "t", [0])
     (tmp_path / "data").mkdir()
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "test_ims.npy").touch()
     (tmp_path / "long.txt").write_text(f"p0.jpg#0\t{'[' * 2000}\n")
     assert main(["data", "make", *arguments]) == 2
     assert not list(tmp_path.glob("**/.*.partial"))

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from itm_book.galleries import dataset_gallery
 from itm_book.galleries.gallery_note import with_checksum
 from itm_book.galleries.opening import open_gallery
 from itm_core.cli import main
+from itm_core.data.dataset import load_split
 from itm_core.errors import InputError
 from itm_core.experiments.runs import train_or_load
 from itm_core.files import read_json, write_json
@@ -137,6 +139,56 @@ def test_a_file_of_a_gallery_that_was_changed_is_refused(
     (copy / name).unlink()
     with pytest.raises(InputError, match=rf"{name}|no gallery"):
         opened(copy)
+
+
+def test_what_is_missing_of_an_index_is_written_again(
+    gallery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copytree(gallery.parent, tmp_path / "copy") / gallery.name
+    (run,) = (copy.parent / "runs").glob("*/*/*")
+    words = ["index", str(copy.parent / "micro"), str(copy), "--run", str(run)]
+    (copy / "index.faiss").unlink()
+    with monkeypatch.context() as patched:  # captions are for a first stage alone
+        patched.setattr(dataset_gallery, "_fitted_captions", None)
+        assert main(words) == 0
+    opened(copy)
+    (copy / "first_stage.safetensors").unlink()
+    assert main(words) == 0
+    assert (copy / "index.faiss").read_bytes() == (gallery / "index.faiss").read_bytes()
+    (copy / "first_stage.safetensors").write_bytes(b"")
+    assert main(words) == 2
+
+
+def test_only_captions_that_a_first_stage_is_fitted_to_are_encoded(
+    gallery: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = load_split(gallery.parent / "micro", "train")
+    run = open_gallery(gallery).run
+    monkeypatch.setattr(dataset_gallery, "FITTED", (2000, 3))
+    first, *_, last = dataset_gallery._fitted_captions(train.folder, run)
+    assert [first, last] == [run.vocabulary.encode(train.captions[k]) for k in (0, -1)]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--vocabulary", "words.json", "--vocabulary is for imported checkpoints"),
+        ("--device", "abacus", "abacus"),
+    ],
+)
+def test_options_of_a_dataset_are_heeded(
+    option: str,
+    value: str,
+    told: str,
+    gallery: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["index", str(gallery.parent / "micro"), str(tmp_path / "made"), option, value]
+    (run,) = (gallery.parent / "runs").glob("*/*/*")
+    assert main(words + (["--run", str(run)] if option == "--device" else [])) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "made").exists()
 
 
 @pytest.mark.parametrize("noted", [True, False])

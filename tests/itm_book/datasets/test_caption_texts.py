@@ -67,6 +67,11 @@ def test_a_table_with_splits_and_lists(tmp_path: Path) -> None:
     ]
     with pytest.raises(InputError, match="has splits of its own"):
         read_captioned(path, "train")
+    own = written(tmp_path, "own.csv", "image,caption,split\n1.jpg,A man .,dev\n")
+    assert read_captioned(own) == [Captioned("1", "dev", ("A man .",))]
+    twice = written(tmp_path, "twice.csv", own.read_text() + "1.jpg,A man .,train\n")
+    with pytest.raises(InputError, match="key '1'; found one of the dev split and one of the tr"):
+        read_captioned(twice)
 
 
 def test_flickr8k_cn(tmp_path: Path) -> None:

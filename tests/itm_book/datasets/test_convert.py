@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from itm_book.datasets.caption_sources import read_captioned
 from itm_book.datasets.convert import convert
@@ -97,7 +98,27 @@ def test_features_captions_boxes_and_sizes_arrive_at_their_images(
             np.testing.assert_array_equal(split.boxes[i], truth["boxes"])
             assert split.sizes[i].tolist() == [80, 60]
             assert split.captions[5 * i + 4] == f"picture {image} says 4"
-    assert not list(tmp_path.glob(".made*"))
+    assert [path.name for path in tmp_path.glob(".made*")] == [".made.lock"]
+
+
+def test_two_at_once_are_refused(tmp_path: Path) -> None:
+    source, captions = write_tsv(tmp_path / "all.tsv", IDS), write_karpathy(tmp_path / "c.json")
+    (tmp_path / ".made.partial").mkdir()  # of the other one
+    with (
+        FileLock(tmp_path / ".made.lock"),
+        pytest.raises(InputError, match="another process converts into this folder"),
+    ):
+        convert(source, tmp_path / "made", captions, progress=False)
+    assert (tmp_path / ".made.partial").exists()
+
+
+def test_sizes_that_an_image_lacks_are_left_out_and_said(tmp_path: Path) -> None:
+    source, captions = write_npz(tmp_path / "npz", IDS), write_karpathy(tmp_path / "c.json")
+    sizeless = {name: regions_of(44)[name] for name in ("x", "boxes")}
+    np.savez(source / f"COCO_val2014_{44:012}.jpg.npz", **sizeless)
+    done = convert(source, tmp_path / "made", captions, progress=False)
+    assert "no sizes were written: 1 images have none, such as 44" in done.lines()
+    assert load_split(tmp_path / "made", "dev").sizes is None
 
 
 def test_splits_may_come_one_after_the_other(tmp_path: Path) -> None:
@@ -184,7 +205,7 @@ def test_a_broken_source_is_named_and_leaves_nothing(
     with pytest.raises(InputError, match=message):
         convert(source, tmp_path / "made", captions, progress=False)
     assert not (tmp_path / "made").exists()
-    assert not list(tmp_path.glob(".made*"))
+    assert [path.name for path in tmp_path.glob(".made*")] == [".made.lock"]
 
 
 def test_broken_archives_and_captions_are_named(tmp_path: Path) -> None:

@@ -125,3 +125,21 @@ def test_the_live_one_asks_the_model_again(scenes_folder: Path) -> None:
     assert len(shown.records["methods"][0]["directions"][0]["weights"]) == 2
     with pytest.raises(InputError, match="nothing to show"):
         explorer_widget.live({}, split)
+
+
+def test_the_live_one_shows_why_nothing_can_be_drawn(
+    scenes_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = scenes_pair.trained(scenes_folder, "scan-t2i-mean")
+    box = explorer_widget.live({"scan": run}, scenes_pair.scenes(scenes_folder))
+    pictures, shown = box.children[0].children[0], box.children[2]
+
+    def damaged(*_: object, **__: object) -> None:
+        raise InputError("not readable as a picture")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(explorer_widget, "pair_record", damaged)
+        pictures.value = 1
+        assert shown.records == {"problem": "not readable as a picture"}
+    pictures.value = 2
+    assert "problem" not in shown.records

@@ -122,6 +122,27 @@ def test_the_live_one_asks_the_model_again(searchers: list[Searcher]) -> None:
         gallery_widget.live(runs, split, image=10_000)
 
 
+def test_photographs_without_captions_are_found(searchers: list[Searcher]) -> None:
+    run, captioned = searchers[0].run, searchers[0].split
+    split = replace(captioned, captions=[], caption_image=np.zeros(0, np.int64))
+    asked, (_, way), _, shown = parts(gallery_widget.live({"scan": run}, split))
+    assert way.options == ("images",)
+    assert "no sentence to search with" in shown.records["problem"]
+    asked.value = OWN
+    assert shown.records["queries"][0]["query"] == OWN
+
+
+def test_features_that_do_not_fit_a_method_are_said(
+    searchers: list[Searcher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise InputError("other features than the run was trained on")
+
+    monkeypatch.setattr(gallery_widget, "Searcher", refused)
+    box = gallery_widget.live({"scan": searchers[0].run}, searchers[0].split)
+    assert "other features" in parts(box)[3].records["problem"]
+
+
 def parts(box: object) -> tuple:
     """Return the line to type in, image and way, the two methods, and what is drawn."""
     asked, second, methods, shown = box.children  # type: ignore[attr-defined]

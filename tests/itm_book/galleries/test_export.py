@@ -32,10 +32,13 @@ def export(gallery: PhotographGallery, *words: str) -> int:
 
 
 def test_an_npz_has_regions_that_give_the_scores(
-    gallery: PhotographGallery, tmp_path: Path
+    gallery: PhotographGallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pd, "DataFrame", None)  # a table takes an object for each row
     assert export(gallery, str(tmp_path / "regions.npz")) == 0
-    sentences = ["--sentences", str(tmp_path / "sentences.txt")]
+    with_mark = tmp_path / "sentences.txt"
+    with_mark.write_text("\n".join(SENTENCES), encoding="utf-8-sig")
+    sentences = ["--sentences", str(with_mark)]
     assert export(gallery, str(tmp_path / "scores.npz"), *sentences) == 0
     with np.load(tmp_path / "scores.npz") as scores, np.load(tmp_path / "regions.npz") as regions:
         assert scores["files"].tolist() == sorted(f"{colour}.png" for colour in COLOURS)

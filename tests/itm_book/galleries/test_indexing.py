@@ -89,6 +89,7 @@ def test_subfolders_any_name_the_same_photograph_twice_and_unreadable_ones(
     (photos / "empty.jpg").touch()
     (photos / "text.jpg").write_text("no picture")
     (photos / "gone.jpg").symlink_to("nothing")
+    (photos / "linked").symlink_to(below)
     os.mkfifo(photos / "pipe.jpg")
     (photos / "notes.txt").write_text("no photograph")
     (photos / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
@@ -105,11 +106,12 @@ def test_subfolders_any_name_the_same_photograph_twice_and_unreadable_ones(
         assert index(photos, photos / "gallery", matcher) == 0
     printed = capsys.readouterr().out
     assert "8 photographs, 1 of them the same as others; added 8" in printed
-    assert "not readable, left out: 6\n" in printed
+    assert "not readable, left out: 7\n" in printed
     assert "    phone.HEIC: a format that is not read; save it as .jpg" in printed
     assert "    empty.jpg: not readable as a picture: an empty file" in printed
     assert "    text.jpg: not readable as a picture: no picture" in printed
     assert "    gone.jpg: No such file or directory" in printed
+    assert "    linked: a link to a folder, which is not followed; index that folder" in printed
     assert "    pipe.jpg: a pipe, a socket or a device" in printed
     assert "line\\nbreak.PNG: Permission denied" in printed
     assert index(photos, photos / "gallery", matcher) == 0  # not its own copies

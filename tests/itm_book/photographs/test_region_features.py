@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from multiprocessing import get_context
@@ -124,6 +125,49 @@ def test_what_changed_since_is_made_anew_and_what_did_not_is_not(tmp_path: Path)
     Image.fromarray(noise(9)).save(pictures / "p9.png")
     assert made(pictures, tmp_path / "out").images == {"own": 5}
     assert load_own(tmp_path / "out").ids[-1] == "p9.png"
+
+
+def test_changed_pictures_of_a_dataset_are_described_again(tmp_path: Path) -> None:
+    pictures = write_photographs(tmp_path / "photos", 2)
+    captions = {"test": write_captions(tmp_path / "t.token", [0, 1])}
+    first = Task(sources=of_folder(pictures, dict(captions.items())), backbone=Colour())
+    make_features(first, tmp_path / "a", progress=False)
+    task = Task(sources=of_dataset(tmp_path / "a"), backbone=Colour())
+    make_features(task, tmp_path / "b", progress=False)
+    changed = noise(9, 50, 60)
+    Image.fromarray(changed).save(pictures / "p1.png")
+    again = Task(sources=of_dataset(tmp_path / "a"), backbone=Colour())
+    make_features(again, tmp_path / "b", progress=False)
+    expected = Colour()(changed, layout(40, 31))  # in the boxes of the dataset
+    np.testing.assert_array_equal(load_split(tmp_path / "b", "test").regions[1], expected)
+
+
+def test_what_others_wrote_into_replaced_features_is_kept_or_named(tmp_path: Path) -> None:
+    pictures, out = write_photographs(tmp_path / "photos"), tmp_path / "out"
+    made(pictures, out)
+    (out / "vocab.json").write_text("{}")
+    (out / "own_words.json").write_text("[]")
+    Image.fromarray(noise(9)).save(pictures / "p9.png")
+    assert made(pictures, out).lines()[1:] == ["removed with the replaced features: own_words.json"]
+    assert (out / "vocab.json").read_text() == "{}"
+
+
+def test_annotations_of_whole_pictures_are_carried(tmp_path: Path) -> None:
+    pictures = write_photographs(tmp_path / "photos", 3)
+    captions = {"test": write_captions(tmp_path / "t.token", [0, 1, 2], captions=2)}
+    first = Task(sources=of_folder(pictures, dict(captions.items())), backbone=Colour())
+    folder = make_features(first, tmp_path / "a", progress=False).folder
+    for name, entries in (("words", [[k] for k in range(6)]), ("objects", [*"abc"])):
+        (folder / f"test_{name}.json").write_text(json.dumps(entries))
+    for name in ("vocab", "test_entities"):
+        (folder / f"{name}.json").write_text("{}")
+    (pictures / "p1.png").write_bytes(b"x")
+    task = Task(sources=of_dataset(folder), backbone=Colour())
+    done = make_features(task, tmp_path / "b", skip_damaged=True, progress=False)
+    assert json.loads((done.folder / "test_words.json").read_text()) == [[0], [1], [4], [5]]
+    assert json.loads((done.folder / "test_objects.json").read_text()) == ["a", "c"]
+    assert (done.folder / "vocab.json").exists()
+    assert "not copied, as it describes those too: test_entities.json" in done.lines()
 
 
 def test_a_start_with_other_pictures_forgets_the_unfinished_ones(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -92,9 +93,13 @@ def pictures(count: int) -> tuple[Source, list[np.ndarray]]:
     return source, boxes
 
 
+def stamped(source: Source) -> list[tuple[str, Sequence[int]]]:
+    return [*zip(source.ids, source.stamps, strict=True)]
+
+
 def test_a_trained_scorer_finds_what_is_marked(tmp_path: Path) -> None:
     source, boxes = pictures(64)
-    maps = StoredMaps(tmp_path, 64, source.picture, Backbone())
+    maps = StoredMaps(tmp_path, stamped(source), source.picture, Backbone())
     network = train_scorer(maps, boxes, ScorerSettings(epochs=6, batch=8))
     overlaps = []
     for k in range(16):
@@ -114,14 +119,18 @@ def test_maps_are_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     stopped = Source("train", source.ids, source.stamps, stopping)
     with pytest.raises(KeyboardInterrupt):
-        StoredMaps(tmp_path, 7, stopped.picture, Backbone())
+        StoredMaps(tmp_path, stamped(source), stopped.picture, Backbone())
     again = Backbone()
-    maps = StoredMaps(tmp_path, 7, source.picture, again)
+    maps = StoredMaps(tmp_path, stamped(source), source.picture, again)
     assert again.calls == 3  # of 4, 5 and 6
     (tmp_path / "whole").mkdir()
-    whole = StoredMaps(tmp_path / "whole", 7, source.picture, Backbone())
+    whole = StoredMaps(tmp_path / "whole", stamped(source), source.picture, Backbone())
     for ours, others in zip(maps.arrays.values(), whole.arrays.values(), strict=True):
         np.testing.assert_array_equal(ours, others)
+    for other in (stamped(source)[:6], [("0", [1]), *stamped(source)[1:6]]):
+        again = Backbone()
+        assert StoredMaps(tmp_path, other, source.picture, again).count == 6
+        assert again.calls == 6  # of other pictures
 
 
 def entities(folder: Path, names: list[str]) -> Path:

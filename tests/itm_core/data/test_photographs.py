@@ -153,3 +153,13 @@ def test_a_photograph_is_found_by_its_number(tmp_path: Path) -> None:
     assert find_photograph(tmp_path, "007") == second  # its own name comes first
     with pytest.raises(InputError, match=r"share the key '7'; found 007.png and COCO_val2014_"):
         find_photograph(tmp_path, "7")
+
+
+def test_a_folder_in_the_id_is_one_below(tmp_path: Path) -> None:
+    for name in ("COCO_val2014_000000000007.jpg", "a/1.jpg", "b/COCO_val2014_000000000007.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(noise(0)).save(tmp_path / name)
+    assert find_photograph(tmp_path, "a/1") == tmp_path / "a" / "1.jpg"
+    numbered = "COCO_val2014_000000000007"
+    assert find_photograph(tmp_path, f"b/{numbered}") == tmp_path / "b" / f"{numbered}.jpg"
+    assert find_photograph(tmp_path, f"a/{numbered}") is None

@@ -37,7 +37,7 @@ def refused(tmp_path: Path, source: Path, message: str, **options: Any) -> None:
     with pytest.raises(InputError, match=message):
         convert(source, tmp_path / "made", captions, progress=False, **options)
     assert not (tmp_path / "made").exists()
-    assert not list(tmp_path.glob(".made*"))
+    assert [path.name for path in tmp_path.glob(".made*")] in ([], [".made.lock"])
 
 
 def npy(values: Any = (), shape: tuple[int, ...] | None = None) -> bytes:

@@ -71,6 +71,18 @@ def test_boxes_may_be_in_another_folder_or_nowhere(tmp_path: Path) -> None:
         convert(source / "cocobu_fc", tmp_path / "again", captions, progress=False)
 
 
+def test_a_header_names_the_columns_of_boxes_in_another_file(tmp_path: Path) -> None:
+    source, captions = vinvl(tmp_path / "vinvl"), write_karpathy(tmp_path / "dataset.json")
+    lines = ["image_id\timage_h\timage_w\tnum_boxes\tboxes\tfeatures"]
+    for image in IDS:
+        boxes, features = (b64(regions_of(image)[name]) for name in ("boxes", "x"))
+        lines.append(f"{image}\t60\t80\t3\t{boxes}\t{features}")
+    (tmp_path / "boxes.tsv").write_text("\n".join(lines))
+    given = source / "features.tsv", tmp_path / "made", captions
+    convert(*given, boxes=tmp_path / "boxes.tsv", progress=False)
+    require_truth(tmp_path / "made", True, True)
+
+
 def test_boxes_of_other_regions_are_refused_and_can_be_left_out(tmp_path: Path) -> None:
     source, captions = vinvl(tmp_path / "vinvl"), write_karpathy(tmp_path / "dataset.json")
     features = source / "features.tsv"
