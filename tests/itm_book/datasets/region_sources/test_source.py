@@ -62,6 +62,8 @@ def test_boxes_may_be_in_another_folder_or_nowhere(tmp_path: Path) -> None:
     given = source / "cocobu_att", tmp_path / "made", captions
     convert(*given, boxes=boxes, progress=False)
     require_truth(tmp_path / "made", True, False)
+    with pytest.raises(InputError, match="boxes of another form than the records"):
+        convert(given[0], tmp_path / "again", captions, boxes=captions, progress=False)
     (boxes / "44.npy").unlink()
     with pytest.raises(InputError, match=r"44.npy: no boxes of image 44"):
         convert(source, tmp_path / "again", captions, progress=False)
