@@ -160,6 +160,7 @@ def _search_options(command: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="of the gallery; default: data/search",
     )
+    _record_option(command)
 
 
 def _spread_options(command: argparse.ArgumentParser) -> None:

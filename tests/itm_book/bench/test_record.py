@@ -138,7 +138,7 @@ def test_the_search_is_not_measured_where_it_could_not_be_recorded(
 ) -> None:
     monkeypatch.setattr(search, "current_commit", lambda: None)
     monkeypatch.setattr(search, "load_dataset", lambda _: pytest.fail("measured"))
-    assert main(["bench", "search", "--folder", str(tmp_path / "search")]) == 2
+    assert main(["bench", "search", "--folder", str(tmp_path / "search"), "--record"]) == 2
     assert "no commit of this package" in capsys.readouterr().err
     assert not (tmp_path / "search").exists()
 
