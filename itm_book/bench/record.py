@@ -23,7 +23,7 @@ from itm_book.bench.methods import METHODS
 from itm_book.bench.scoring import ScoringSettings, ScoringTiming
 from itm_book.bench.training import NEGATIVES, RECIPES, StepTiming
 from itm_book.records.commits import require_committed
-from itm_book.records.record_files import Form, record_text, write_record
+from itm_book.records.record_files import Form, changing, record_text, write_record
 from itm_book.shipped import shipped
 from itm_book.tables.run_links import marked
 from itm_core.environment import describe, pick_device
@@ -107,10 +107,11 @@ def save(kind: str, rows: pd.DataFrame, folder: Path = FOLDER) -> Path:
     for commit in rows["commit"]:
         require_committed(commit)
     path = folder / f"bench_{kind}.csv"
-    parts = [read(kind, folder), rows] if path.exists() else [rows]
-    table = pd.concat(parts, ignore_index=True)
-    table = table.drop_duplicates(KEYS[kind], keep="last").sort_values(KEYS[kind])
-    write_record(table, path, form(kind), digits=6)
+    with changing(path):
+        parts = [read(kind, folder), rows] if path.exists() else [rows]
+        table = pd.concat(parts, ignore_index=True)
+        table = table.drop_duplicates(KEYS[kind], keep="last").sort_values(KEYS[kind])
+        write_record(table, path, form(kind), digits=6)
     return path
 
 

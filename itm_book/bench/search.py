@@ -27,7 +27,7 @@ import pandas as pd
 import torch
 
 from itm_book.records.commits import require_committed
-from itm_book.records.record_files import write_record
+from itm_book.records.record_files import changing, write_record
 from itm_book.scenes.generate import make_image
 from itm_book.search import search_curve
 from itm_book.search.distractors import ConcatGallery, SyntheticDistractors
@@ -223,4 +223,5 @@ def record(table: pd.DataFrame, path: Path) -> None:
     """
     for commit in table["commit"]:
         require_committed(commit)
-    write_record(table, path, FORM, digits=5)
+    with changing(path):
+        write_record(table, path, FORM, digits=5)
