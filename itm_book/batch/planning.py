@@ -25,7 +25,7 @@ from itm_book.scenes.opening import FOLDERS, make_if_missing
 from itm_book.shipped import shipped
 from itm_core.errors import InputError
 from itm_core.experiments.run import Run
-from itm_core.experiments.run_folder import COMPLETE, RunState
+from itm_core.experiments.run_folder import COMPLETE, ERROR, RunState
 from itm_core.experiments.runs import ROOT
 
 NOTEBOOK_MINUTES = 0.2  # to start a kernel and draw the figures, besides the training
@@ -82,7 +82,7 @@ class Job:
 
         Such a notebook is left when someone has removed the run in order to train it again.
         """
-        for name in (experiment.NOTEBOOK, experiment.ERROR):
+        for name in (experiment.NOTEBOOK, ERROR):
             (self.trace / name).unlink(missing_ok=True)
 
     @property
