@@ -246,6 +246,24 @@ def test_a_dry_run_counts_and_runs_nothing(place: Path, capsys: pytest.CaptureFi
     assert "to run: 0 of 1\n" in capsys.readouterr().out
 
 
+def test_the_time_is_that_of_trained_runs_read_once_a_recipe(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = folders(place)
+    for folder, seconds in ((first, 1200), (first.with_name("9-imported"), 0)):
+        for name in ("metrics.json", "environment.json"):
+            write_json(folder / name, {"seconds_training": seconds})
+    write_json(first.with_name("9-imported") / "import.json", {})
+    read, mean_minutes = [], planning._mean_minutes
+    monkeypatch.setattr(
+        planning, "_mean_minutes", lambda recipe: read.append(recipe) or mean_minutes(recipe)
+    )
+    assert {job.minutes for job in prepare(place, rows=["t2i"], seeds=[0, 1]).jobs} == {20}
+    assert read == [first.parent]
+    prepare(place, seeds=[0, 1])
+    assert sorted(read[1:]) == sorted([first.parent, second.parent])
+
+
 def test_scenes_need_not_be_there_for_a_dry_run(tmp_path: Path) -> None:
     planned = planning.prepare(
         grids.load("scan"), "tiny", data=tmp_path, root=tmp_path / "runs", make_data=False
