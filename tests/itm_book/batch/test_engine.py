@@ -22,7 +22,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from itm_book.batch import engine, planning
+from itm_book.batch import engine, planning, profiles
 from itm_book.batch.planning import Batch
 from itm_book.records import grids
 from itm_core.cli import main
@@ -352,6 +352,18 @@ def test_a_cluster_asks_for_its_plugin(place: Path) -> None:
     (place / "profile" / "config.yaml").write_text("executor: no-such")
     with pytest.raises(InputError, match="plugin of Snakemake for no-such is not.*cluster"):
         prepare(place, profile=place / "profile")
+
+
+@pytest.mark.parametrize("jobs", ["unlimited", "0", "true", "1.5", "[4]"])
+def test_a_cluster_has_a_number_of_jobs(
+    jobs: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profiles, "find_spec", lambda _: True)
+    (place / "profile").mkdir()
+    (place / "profile" / "config.yaml").write_text(f"executor: slurm\njobs: {jobs}")
+    with pytest.raises(InputError, match=r"config\.yaml: wrong number of jobs .*--workers"):
+        prepare(place, profile=place / "profile")
+    assert prepare(place, profile=place / "profile", workers=3).workers == 3
 
 
 def test_a_run_that_is_whole_is_finished_though_its_notebook_fails(
