@@ -293,16 +293,22 @@ def regressions(fresh: pd.DataFrame, recorded: pd.DataFrame, allowed: float = AL
 
     Runs of the same size, device and precision are compared, on any machine. A method is slower
     when its speed-up is below the lowest recorded one divided by ``allowed``. Methods without a
-    record are skipped.
+    record are skipped; raises `InputError` where none has one.
     """
     setup = ["method", *SIZE, "device", "precision"]
     lowest = recorded.groupby(setup)["times_reference"].min()
-    sentences = []
-    for row in fresh.to_dict("records"):
-        before = lowest.get(tuple(row[name] for name in setup))
-        if before is not None and row["times_reference"] < before / allowed:
-            sentences.append(
-                f"{row['method']}: {row['times_reference']:.1f} x the speed of its reference, "
-                f"recorded: {before:.1f} x"
-            )
-    return sentences
+    rows = fresh.to_dict("records")
+    before = [lowest.get(tuple(row[name] for name in setup)) for row in rows]
+    compared = [(row, speed) for row, speed in zip(rows, before, strict=True) if speed is not None]
+    if not compared:
+        raise InputError(
+            "nothing was compared: no row of this size, device and precision is recorded",
+            found=", ".join(f"{name} {rows[0][name]}" for name in setup[1:]),
+            remedy="itm bench scoring --record, with the same options, records one",
+        )
+    return [
+        f"{row['method']}: {row['times_reference']:.1f} x the speed of its reference, "
+        f"recorded: {speed:.1f} x"
+        for row, speed in compared
+        if row["times_reference"] < speed / allowed
+    ]
