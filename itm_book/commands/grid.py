@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from itm_book.records import grid_list
+from itm_book.records.grid_names import grid_names
 from itm_core import option_types
 from itm_core.command_parser import (
     Commands,
@@ -54,7 +55,7 @@ def add_grids(command: argparse.ArgumentParser, dest: str, count: str | None = N
     text = "a name from `itm grid`, or a file of your own (.yml)"
     completed_by(
         command.add_argument(dest, nargs=count, metavar="GRID", help=text),
-        lambda _prefix: grid_list.names(),
+        lambda _prefix: grid_names(),
     )
 
 

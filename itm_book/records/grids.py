@@ -27,6 +27,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from itm_book.folders import require_folder_name
+from itm_book.records.grid_names import grid_names
 from itm_book.records.yaml_files import read_yaml
 from itm_book.shipped import shipped
 from itm_core.data.dataset import load_dataset
@@ -206,11 +207,6 @@ def _require_distinct(name: str, seeds: Sequence[int] | None) -> None:
         raise InputError(f"{name}: one or more, each once", found=list(seeds))
 
 
-def names(folder: Path = FOLDER) -> list[str]:
-    """Return the names of all grids."""
-    return sorted(path.stem for path in folder.glob("*.yml"))
-
-
 def load(name: str | Path, folder: Path = FOLDER) -> Grid:
     """Return the grid ``name``, or the one in a file.
 
@@ -220,11 +216,12 @@ def load(name: str | Path, folder: Path = FOLDER) -> Grid:
     """
     path = Path(name) if str(name).endswith((".yml", ".yaml")) else folder / f"{name}.yml"
     if not path.exists():
+        known = grid_names(folder)
         raise InputError(
             "grid not found",
             file=path,
-            expected=f"one of {', '.join(names(folder)) or 'none'}",
-            remedy=did_you_mean(name, names(folder))
+            expected=f"one of {', '.join(known) or 'none'}",
+            remedy=did_you_mean(name, known)
             or "itm grid lists the grids; a grid of your own is named by its file (.yml)",
         )
     content = read_yaml(path)

@@ -24,7 +24,8 @@ from filelock import FileLock
 
 from itm_book.batch import engine, planning, profiles
 from itm_book.batch.planning import Batch
-from itm_book.records import grid_list, grids
+from itm_book.records import grids
+from itm_book.records.grid_names import grid_names
 from itm_core.cli import main
 from itm_core.errors import InputError
 from itm_core.experiments import runs
@@ -296,7 +297,7 @@ def test_an_unknown_grid_or_parameter_is_refused(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["grid", "nothing"]) == 2
-    assert f"grid not found; expected one of {grid_list.names()[0]}, " in capsys.readouterr().err
+    assert f"grid not found; expected one of {grid_names()[0]}, " in capsys.readouterr().err
     monkeypatch.setattr(Batch, "parameters", lambda *_: {"sede": 1})
     assert main(words(place)) == 2
     assert "the notebook has no parameter sede" in capsys.readouterr().err
@@ -307,7 +308,7 @@ def test_the_grids_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     head, *lines = printed.partition("\n\n")[0].splitlines()
     assert head.split() == ["grid", "rows", "title"]
-    assert [line.split()[0] for line in lines[::2]] == grid_list.names()
+    assert [line.split()[0] for line in lines[::2]] == grid_names()
     assert re.search(
         r"rcar +13  Regulators, step by step\n +runs at size tiny 13, smoke 39", printed
     )

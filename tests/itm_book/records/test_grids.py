@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from itm_book.records import grids
+from itm_book.records.grid_names import grid_names
 from itm_core.errors import InputError
 from itm_core.experiments import recipes
 from itm_core.experiments.runs import Spec
@@ -152,8 +153,8 @@ def test_what_does_not_exist_is_refused(tmp_path: Path) -> None:
 
 
 def test_every_grid_of_the_book_can_be_run_at_every_size() -> None:
-    assert {"methods", "rcar", "chan", "contrastive", "plugins", "scan"} <= set(grids.names())
-    for name in grids.names():
+    assert {"methods", "rcar", "chan", "contrastive", "plugins", "scan"} <= set(grid_names())
+    for name in grid_names():
         grid = grids.load(name)  # checks every row with every profile
         assert {"tiny", "smoke"} < set(grid.sizes)  # and one at least for a longer record
         # a build of the book makes Scenes, and no other data
@@ -161,7 +162,7 @@ def test_every_grid_of_the_book_can_be_run_at_every_size() -> None:
 
 
 def test_every_row_has_the_budget_of_its_host() -> None:
-    for name in set(grids.names()) - {"lower"}:  # which is about budgets
+    for name in set(grid_names()) - {"lower"}:  # which is about budgets
         grid = grids.load(name)
         for size in grid.sizes.values():
             for row in grid.rows.values():
