@@ -25,7 +25,7 @@ from itm_book.scenes.opening import FOLDERS, make_if_missing
 from itm_book.shipped import shipped
 from itm_core.errors import InputError
 from itm_core.experiments.run import Run
-from itm_core.experiments.run_folder import COMPLETE, RunState
+from itm_core.experiments.run_folder import COMPLETE, ERROR, IMPORT, RunState
 from itm_core.experiments.runs import ROOT
 
 NOTEBOOK_MINUTES = 0.2  # to start a kernel and draw the figures, besides the training
@@ -82,7 +82,7 @@ class Job:
 
         Such a notebook is left when someone has removed the run in order to train it again.
         """
-        for name in (experiment.NOTEBOOK, experiment.ERROR):
+        for name in (experiment.NOTEBOOK, ERROR):
             (self.trace / name).unlink(missing_ok=True)
 
     @property
@@ -233,15 +233,21 @@ def _jobs(batch: Batch, cells: Sequence[Cell], make_data: bool) -> tuple[Job, ..
     if not batch.dataset.exists():
         return tuple(Job(cell=cell, folder=None, minutes=minutes) for cell in cells)
     jobs: dict[Path, Job] = {}
-    for cell, folder in zip(cells, grids.folders(cells, batch.data, batch.root), strict=True):
-        measured = _mean_minutes(folder.parent)
-        jobs.setdefault(folder, Job(cell=cell, folder=folder, minutes=measured or minutes))
+    folders = grids.folders(cells, batch.data, batch.root)
+    measured = {recipe: _mean_minutes(recipe) for recipe in {f.parent for f in folders}}
+    for cell, folder in zip(cells, folders, strict=True):
+        about = measured[folder.parent] or minutes
+        jobs.setdefault(folder, Job(cell=cell, folder=folder, minutes=about))
     return tuple(jobs.values())
 
 
 def _mean_minutes(recipe: Path) -> float | None:
-    """Return the mean training time of a recipe's finished runs in minutes; None without any."""
-    runs = [Run(path.parent) for path in recipe.glob(f"*/{COMPLETE}")]
+    """Return the mean training time of a recipe's finished runs in minutes; None without any.
+
+    Imported runs are left out: they were not trained here.
+    """
+    paths = recipe.glob(f"*/{COMPLETE}")
+    runs = [Run(path.parent) for path in paths if not path.with_name(IMPORT).exists()]
     measured = []
     for run in runs:
         with suppress(InputError):  # a damaged run says nothing about the time

@@ -38,7 +38,7 @@ def resources(device: str, workers: int | None, profile: Path | str) -> dict[str
     gpus = 0 if remote else gpu_count(device)
     if workers is None:
         kind = "cpu" if remote else pick_device(device).type
-        workers = settings.get("jobs", 1) if remote else _local_workers(kind, gpus)
+        workers = _jobs_of(folder, settings) if remote else _local_workers(kind, gpus)
     return {
         "device": device,
         "workers": min(workers, gpus) if gpus else workers,
@@ -59,6 +59,20 @@ def gpu_count(device: str) -> int:
 
 def _local_workers(kind: str, gpus: int) -> int:
     return cores() if kind == "cpu" else max(1, gpus)
+
+
+def _jobs_of(profile: Path, settings: dict[str, Any]) -> int:
+    """Return the number of jobs at once; raises `InputError` for none, or Snakemake's unlimited."""
+    jobs = settings.get("jobs", 1)
+    if type(jobs) is not int or jobs < 1:
+        raise InputError(
+            "wrong number of jobs at once",
+            file=profile / "config.yaml",
+            expected="jobs: 1 or more, as a number",
+            found=f"jobs: {jobs}",
+            remedy="write a number, or give one with --workers",
+        )
+    return jobs
 
 
 def find_profile(profile: Path | str) -> tuple[Path, dict[str, Any]]:

@@ -31,7 +31,7 @@ from itm_core.evaluation.scoring import image_shards, score_matrix
 from itm_core.experiments.prepare import encode
 from itm_core.experiments.run import Run
 from itm_core.experiments.run_folder import RunState
-from itm_core.files import read_json, whole_file, write_json
+from itm_core.files import locked, read_json, whole_file, write_json
 
 JOB, DONE = "job.json", "metrics.json"
 SCORES, LISTS = "scores.npy", "top.npz"
@@ -66,8 +66,11 @@ class Shard:
 
     @property
     def state(self) -> str:
-        """`RunState.FINISHED`, `RunState.FAILED` or `RunState.EMPTY`, read from its files."""
-        if self.place.exists():
+        """`RunState.FINISHED`, `RunState.FAILED` or `RunState.EMPTY`, read from its files.
+
+        A shard whose scores have been merged is finished, too.
+        """
+        if self.place.exists() or self.place.with_name(DONE).exists():
             return RunState.FINISHED
         return RunState.FAILED if self.trace.exists() else RunState.EMPTY
 
@@ -253,19 +256,28 @@ def _require_empty(folder: Path) -> None:
 
 def score(gallery: ScoreJob, *, progress: bool = True) -> engine.Report | None:
     """Score what is missing and merge it; return the report of a batch when jobs failed."""
-    if (gallery.out / DONE).exists():
-        return None
+    done = gallery.out / DONE
     if not gallery.jobs:
-        _score_here(gallery, progress)
-    else:
+        if not done.exists():
+            _score_here(gallery, progress)
+        return None
+    if not done.exists():
         report = engine.run(gallery, progress=progress)
         if report.failed:
             return report
-        merge(gallery)
-    for job in gallery.jobs:  # their content is in the merged file
-        job.place.unlink(missing_ok=True)
-        job.forget()
+    if not done.exists() or any(gallery.out.glob("*shard-*")):  # a clean-up was interrupted
+        _merge_and_clean(gallery)
     return None
+
+
+def _merge_and_clean(gallery: ScoreJob) -> None:
+    """Merge the shards unless that is done, and remove them; no batch of theirs runs meanwhile."""
+    with locked(gallery.home / ".lock"):
+        if not (gallery.out / DONE).exists():
+            merge(gallery)
+        for job in gallery.jobs:  # their content is in the merged file
+            job.place.unlink(missing_ok=True)
+            job.forget()
 
 
 def _score_here(gallery: ScoreJob, progress: bool) -> None:

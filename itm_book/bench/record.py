@@ -23,7 +23,7 @@ from itm_book.bench.methods import METHODS
 from itm_book.bench.scoring import ScoringSettings, ScoringTiming
 from itm_book.bench.training import NEGATIVES, RECIPES, StepTiming
 from itm_book.records.commits import require_committed
-from itm_book.records.record_files import Form, record_text, write_record
+from itm_book.records.record_files import Form, changing, record_text, write_record
 from itm_book.shipped import shipped
 from itm_book.tables.run_links import marked
 from itm_core.environment import describe, pick_device
@@ -107,10 +107,11 @@ def save(kind: str, rows: pd.DataFrame, folder: Path = FOLDER) -> Path:
     for commit in rows["commit"]:
         require_committed(commit)
     path = folder / f"bench_{kind}.csv"
-    parts = [read(kind, folder), rows] if path.exists() else [rows]
-    table = pd.concat(parts, ignore_index=True)
-    table = table.drop_duplicates(KEYS[kind], keep="last").sort_values(KEYS[kind])
-    write_record(table, path, form(kind), digits=6)
+    with changing(path):
+        parts = [read(kind, folder), rows] if path.exists() else [rows]
+        table = pd.concat(parts, ignore_index=True)
+        table = table.drop_duplicates(KEYS[kind], keep="last").sort_values(KEYS[kind])
+        write_record(table, path, form(kind), digits=6)
     return path
 
 
@@ -292,16 +293,22 @@ def regressions(fresh: pd.DataFrame, recorded: pd.DataFrame, allowed: float = AL
 
     Runs of the same size, device and precision are compared, on any machine. A method is slower
     when its speed-up is below the lowest recorded one divided by ``allowed``. Methods without a
-    record are skipped.
+    record are skipped; raises `InputError` where none has one.
     """
     setup = ["method", *SIZE, "device", "precision"]
     lowest = recorded.groupby(setup)["times_reference"].min()
-    sentences = []
-    for row in fresh.to_dict("records"):
-        before = lowest.get(tuple(row[name] for name in setup))
-        if before is not None and row["times_reference"] < before / allowed:
-            sentences.append(
-                f"{row['method']}: {row['times_reference']:.1f} x the speed of its reference, "
-                f"recorded: {before:.1f} x"
-            )
-    return sentences
+    rows = fresh.to_dict("records")
+    before = [lowest.get(tuple(row[name] for name in setup)) for row in rows]
+    compared = [(row, speed) for row, speed in zip(rows, before, strict=True) if speed is not None]
+    if not compared:
+        raise InputError(
+            "nothing was compared: no row of this size, device and precision is recorded",
+            found=", ".join(f"{name} {rows[0][name]}" for name in setup[1:]),
+            remedy="itm bench scoring --record, with the same options, records one",
+        )
+    return [
+        f"{row['method']}: {row['times_reference']:.1f} x the speed of its reference, "
+        f"recorded: {speed:.1f} x"
+        for row, speed in compared
+        if row["times_reference"] < speed / allowed
+    ]

@@ -2,12 +2,13 @@
 
     itm bench search [--images 1000000] [--queries 100] [--pictures 16000]
         [--recipe scan-t2i-mean-smoke] [--kind float16] [--threads 2] [--folder data/search]
+        [--record]
 
 The gallery is the test split of ``data/scenes-small``, followed by synthetic images composed of
 halves of ``--pictures`` newly generated scenes (`search.distractors`); smaller galleries are its
 first images. The matcher is the run of ``--recipe`` with seed 0, which is trained if it does not
-exist. Writes ``data/results/search.csv`` and ``search_kinds.csv`` with machine, versions and
-commit.
+exist. ``--record`` writes ``data/results/search.csv`` and ``search_kinds.csv`` with machine,
+versions and commit.
 
 Slow results are kept in ``--folder`` (8 GB at a million images) and reused: the scenes (minutes),
 the exact ranking of all images (a quarter of an hour of one processor at a million, from float32),
@@ -26,7 +27,7 @@ import pandas as pd
 import torch
 
 from itm_book.records.commits import require_committed
-from itm_book.records.record_files import write_record
+from itm_book.records.record_files import changing, write_record
 from itm_book.scenes.generate import make_image
 from itm_book.search import search_curve
 from itm_book.search.distractors import ConcatGallery, SyntheticDistractors
@@ -51,6 +52,7 @@ from itm_book.search.vector_index import VectorIndex, write_index
 from itm_core.data.dataset import Dataset, load_dataset
 from itm_core.encoders.fragments import Fragments
 from itm_core.environment import current_commit, describe
+from itm_core.errors import InputError
 from itm_core.experiments.prepare import encode
 from itm_core.experiments.runs import train_or_load
 from itm_core.files import make_folder, whole_file
@@ -66,8 +68,17 @@ EXACT_CAPTIONS = 3  # captions ranked exactly one by one, to time the exact rank
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Measure and write the record; raises `InputError` when there are uncommitted changes."""
-    require_committed(current_commit())
+    """Measure, and with ``--record`` write the record.
+
+    Raises `InputError` for a gallery below the smallest size, and, before anything is measured
+    that could not be recorded, when there are uncommitted changes.
+    """
+    if options.images < SIZES[0]:
+        raise InputError(
+            "too few images", expected=f"{SIZES[0]} or more", found=f"--images {options.images}"
+        )
+    if options.record:
+        require_committed(current_commit())
     torch.set_num_threads(options.threads)
     make_folder(options.folder)
     data = load_dataset("data/scenes-small")
@@ -85,7 +96,9 @@ def measure(options: argparse.Namespace) -> None:
     path = options.folder / f"exact-{options.images}-{options.queries}.npz"
     exact = exact_rankings(matcher, gallery, words, sizes, path)
     setup = setup_columns(options, run.place, synthetic)
-    record(kind_losses(matcher, gallery, words, exact).assign(**setup), search_curve.KINDS)
+    losses = kind_losses(matcher, gallery, words, exact).assign(**setup)
+    if options.record:
+        record(losses, search_curve.KINDS)
     folder = options.folder / options.kind
     search = build_two_stage(matcher, gallery, training, folder, kind=options.kind, progress=True)
     parts = []
@@ -96,7 +109,8 @@ def measure(options: argparse.Namespace) -> None:
         part = pd.concat([part, exact_row(smaller, size, captions, exact[size])])
         parts.append(part.assign(gallery=size, kind=options.kind))
         print(parts[-1].to_string(index=False), flush=True)
-    record(pd.concat(parts).assign(**setup), search_curve.CURVE)
+    if options.record:
+        record(pd.concat(parts).assign(**setup), search_curve.CURVE)
 
 
 def scenes(folder: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -209,4 +223,5 @@ def record(table: pd.DataFrame, path: Path) -> None:
     """
     for commit in table["commit"]:
         require_committed(commit)
-    write_record(table, path, FORM, digits=5)
+    with changing(path):
+        write_record(table, path, FORM, digits=5)

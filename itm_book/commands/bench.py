@@ -160,6 +160,7 @@ def _search_options(command: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="of the gallery; default: data/search",
     )
+    _record_option(command)
 
 
 def _spread_options(command: argparse.ArgumentParser) -> None:
@@ -288,15 +289,17 @@ def _scoring(options: argparse.Namespace) -> int:
         **{name: getattr(options, name) for name in names},
     )
     recorded = record.read("scoring") if options.check else None
-    regressions = []
+    timings = []
     for timing in time_scoring(settings):
         print(timing.line(), flush=True)
-        rows = record.scoring_rows([timing], settings)
-        if recorded is not None:
-            regressions += record.regressions(rows, recorded)
-        _save(options, "scoring", rows)
-    print("\n".join(regressions))
-    return 1 if regressions else 0
+        timings.append(timing)
+        _save(options, "scoring", record.scoring_rows([timing], settings))
+    if recorded is None:
+        return 0
+    slower = record.regressions(record.scoring_rows(timings, settings), recorded)
+    for sentence in slower:
+        print(sentence)
+    return 1 if slower else 0
 
 
 def _check_record(options: argparse.Namespace) -> None:
@@ -331,7 +334,8 @@ def _growth(options: argparse.Namespace) -> int:
     for name in options.methods:
         of_method = [point for point in points if point.method == name]
         sizes, seconds = [p.images for p in of_method], [p.seconds for p in of_method]
-        print(f"{name}: time grows as images ** {growth.exponent(sizes, seconds):.2f}")
+        if len(set(sizes)) > 1:
+            print(f"{name}: time grows as images ** {growth.exponent(sizes, seconds):.2f}")
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from itm_book.records import grid_list
+from itm_book.records.grid_names import grid_names
 from itm_core import option_types
 from itm_core.command_parser import (
     Commands,
@@ -41,12 +42,7 @@ def add(commands: Commands) -> None:
         metavar="SEED",
         help="of every row; default: those of the size",
     )
-    command.add_argument(
-        "--workers",
-        type=option_types.workers,
-        metavar="N",
-        help="cells at once; default: one for each core",
-    )
+    add_workers(command, "cells")
     add_device(command)
     add_profile(command)
     add_data(command)
@@ -59,7 +55,18 @@ def add_grids(command: argparse.ArgumentParser, dest: str, count: str | None = N
     text = "a name from `itm grid`, or a file of your own (.yml)"
     completed_by(
         command.add_argument(dest, nargs=count, metavar="GRID", help=text),
-        lambda _prefix: grid_list.names(),
+        lambda _prefix: grid_names(),
+    )
+
+
+def add_workers(command: argparse.ArgumentParser, unit: str) -> None:
+    """Add ``--workers``: how many jobs of a batch run at once."""
+    command.add_argument(
+        "--workers",
+        type=option_types.workers,
+        metavar="N",
+        help=f"{unit} at once; default: one for each GPU, on a CPU one for each core, on a "
+        "cluster the jobs of its profile",
     )
 
 

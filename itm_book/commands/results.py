@@ -179,7 +179,7 @@ def _export(options: argparse.Namespace) -> int:
             grid, options.size, data=options.data, root=options.root, damaged=damaged.append
         )
         present = [result for group in rows.values() for result in group]
-        count = len(grid.cells(options.size))
+        count = grid.result_count(options.size)
         lines.append(f"{grid.name}: {len(present)} results of {count} runs and ensembles")
         every += present
     curve_record = record.with_name(curves.RECORD.name)

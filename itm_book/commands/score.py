@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 
-from itm_book.commands.grid import add_profile
+from itm_book.commands.grid import add_profile, add_workers
 from itm_core import option_types
 from itm_core.command_parser import Commands, add_command, add_device
 from itm_core.evaluation.recalls import NORMALISATIONS
@@ -78,12 +78,7 @@ def add(commands: Commands) -> None:
         help="also print the numbers of scores that are normalised against hubs; the querybank "
         "is of training queries, the others use all test queries together",
     )
-    command.add_argument(
-        "--workers",
-        type=option_types.workers,
-        metavar="N",
-        help="shards at once; default: one for each core",
-    )
+    add_workers(command, "shards")
     add_device(command)
     add_profile(command)
 

@@ -41,6 +41,7 @@ from itm_book.pages.site.finishing import finish
 from itm_book.pages.site.weight import weigh
 from itm_book.pages.site_config import staged_config
 from itm_book.records import grids
+from itm_book.records.grid_names import grid_names
 from itm_book.records.grids import Cell
 from itm_book.records.yaml_files import read_yaml
 from itm_book.shipped import shipped
@@ -124,7 +125,7 @@ def fresh_cells(preset: Preset) -> list[Cell]:
     Grids count that have the preset's size, on the preset's dataset.
     """
     size = preset.size
-    book_grids = [grids.load(name) for name in grids.names()]
+    book_grids = [grids.load(name) for name in grid_names()]
     return [
         cell
         for grid in book_grids

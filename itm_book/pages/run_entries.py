@@ -96,8 +96,9 @@ class RunEntry:
 
     def command(self) -> str:
         """Return the command that makes this run; empty where there is none."""
-        unregistered = "regulator_source" in self.config  # a regulator defined in a notebook
-        if not self.config or self.settings.unread or unregistered:
+        # a regulator defined in a notebook, and weights that were not trained here
+        elsewhere = "regulator_source" in self.config or self.config.get("imported")
+        if not self.config or self.settings.unread or elsewhere:
             return ""
         words = ["itm", "train", "--dataset", f"data/{self.config['dataset']}"]
         words += ["--recipe", self.recipe, "--seed", self.seed]

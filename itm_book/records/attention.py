@@ -39,7 +39,15 @@ import pandas as pd
 
 from itm_book.records import results
 from itm_book.records.grids import Grid, Size
-from itm_book.records.record_files import ANY, SEED, SHARE, Form, record_text, write_record
+from itm_book.records.record_files import (
+    ANY,
+    SEED,
+    SHARE,
+    Form,
+    changing,
+    record_text,
+    write_record,
+)
 from itm_core.data.dataset import Split
 from itm_core.errors import InputError
 from itm_core.evaluation.attention_measures import CURVES
@@ -161,12 +169,13 @@ def export(lines: Sequence[Mapping[str, Any]], path: Path = RECORD) -> None:
     and written atomically.
     """
     new = pd.DataFrame(list(lines), columns=COLUMNS)
-    old = read(path)
     owner = [*results.KEY, "direction"]  # of uniform weights, the recipe and changes are empty
     fresh = pd.MultiIndex.from_frame(new[owner].astype(str))
-    others = old[~pd.MultiIndex.from_frame(old[owner].astype(str)).isin(fresh)]
-    table = pd.concat([part for part in (others, new) if len(part)] or [new])
-    write_record(table.sort_values(KEY), path, FORM, digits=6)
+    with changing(path):
+        old = read(path)
+        others = old[~pd.MultiIndex.from_frame(old[owner].astype(str)).isin(fresh)]
+        table = pd.concat([part for part in (others, new) if len(part)] or [new])
+        write_record(table.sort_values(KEY), path, FORM, digits=6)
 
 
 def recorded(grid: Grid, size: str | Size, *, path: Path = RECORD) -> pd.DataFrame:

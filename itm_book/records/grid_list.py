@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from itm_book.records.grid_names import grid_names
 from itm_book.shipped import shipped
 from itm_core.cached_lines import cached_lines, modules_of
 
 HEAD = f"{'grid':<14}{'rows':>4}  title"
-
-
-def names(folder: Path | None = None) -> list[str]:
-    """Return the names of all grids."""
-    return sorted(path.stem for path in (folder or shipped("grids")).glob("*.yml"))
 
 
 def lines(folder: Path | None = None, cache: Path | None = None) -> list[str]:
@@ -31,7 +27,7 @@ def _lines(folder: Path) -> list[str]:
     from itm_book.records import grids
 
     printed = [HEAD]
-    for name in names(folder):
+    for name in grid_names(folder):
         grid = grids.load(name, folder)
         sizes = ", ".join(f"{size} {len(grid.cells(size))}" for size in grid.sizes)
         printed.append(f"{name:<14}{len(grid.rows):>4}  {grid.title}")

@@ -27,6 +27,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from itm_book.folders import require_folder_name
+from itm_book.records.grid_names import grid_names
 from itm_book.records.yaml_files import read_yaml
 from itm_book.shipped import shipped
 from itm_core.data.dataset import load_dataset
@@ -112,15 +113,21 @@ class Grid(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Grid:
-        """Raise `InputError` for a name that is no folder's, or of a row that is missing."""
+        """Raise `InputError` for a name that is no folder's, or of no row or of two things."""
         for name, size in self.sizes.items():
             require_folder_name(name, "size")
             require_folder_name(size.dataset, f"size {name}: dataset")
             _require_distinct(f"size {name}: seeds", size.seeds)
         for name, row in self.rows.items():
             _require_distinct(f"row {name}: seeds", row.seeds)
+            if row.host == name:
+                raise InputError(f"row {name}: host: the row itself", remedy="leave it out")
         named = [(f"row {name}: host", row.host) for name, row in self.rows.items() if row.host]
         for name, members in self.ensembles.items():
+            if name in self.rows or len(set(members)) < 2:
+                found = "a row of this name" if name in self.rows else list(members)
+                wanted = "two or more rows, under a name of its own"
+                raise InputError(f"ensemble {name}: {wanted}", found=found)
             named += [(f"ensemble {name}", member) for member in members]
         named += [("fresh", name) for name in self.fresh]
         for key, name in named:
@@ -173,6 +180,17 @@ class Grid(Settings):
             if seeds is not None or row.seeds is None or seed in row.seeds
         ]
 
+    def result_count(self, size: str) -> int:
+        """Return the number of runs of a size, and of ensembles, one a seed of all its members."""
+        cells = self.cells(size)
+        runs = {(cell.row, cell.spec.seed) for cell in cells}
+        seeds = {seed for _, seed in runs}
+        return len(cells) + sum(
+            all((member, seed) in runs for member in members)
+            for members in self.ensembles.values()
+            for seed in seeds
+        )
+
     def group(self, name: str) -> str:
         """Return the group of a row; of an ensemble, the group of its last member."""
         row = self.rows.get(self.ensembles.get(name, (name,))[-1])
@@ -189,11 +207,6 @@ def _require_distinct(name: str, seeds: Sequence[int] | None) -> None:
         raise InputError(f"{name}: one or more, each once", found=list(seeds))
 
 
-def names(folder: Path = FOLDER) -> list[str]:
-    """Return the names of all grids."""
-    return sorted(path.stem for path in folder.glob("*.yml"))
-
-
 def load(name: str | Path, folder: Path = FOLDER) -> Grid:
     """Return the grid ``name``, or the one in a file.
 
@@ -203,11 +216,12 @@ def load(name: str | Path, folder: Path = FOLDER) -> Grid:
     """
     path = Path(name) if str(name).endswith((".yml", ".yaml")) else folder / f"{name}.yml"
     if not path.exists():
+        known = grid_names(folder)
         raise InputError(
             "grid not found",
             file=path,
-            expected=f"one of {', '.join(names(folder)) or 'none'}",
-            remedy=did_you_mean(name, names(folder))
+            expected=f"one of {', '.join(known) or 'none'}",
+            remedy=did_you_mean(name, known)
             or "itm grid lists the grids; a grid of your own is named by its file (.yml)",
         )
     content = read_yaml(path)

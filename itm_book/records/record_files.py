@@ -4,7 +4,8 @@
 `write_record` keeps it up to date, and `record_text` refuses a file that differs from its line:
 one that was cut, edited or merged. ``itm results seal`` (`seal`) checks every row and writes the
 lines anew, for an edit or a merge that was meant. A file without a line is read all the same, as
-records were before they had one; its rows are checked too.
+records were before they had one; its rows are checked too. `changing` holds the lock of the folder
+while a file is read, merged and written, so that of two commands none loses the other's rows.
 
 Page: "Batches".
 """
@@ -16,6 +17,7 @@ import hashlib
 import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,8 +81,15 @@ def record_text(path: Path, form: Form) -> str:
     return _rows(path, content, form)
 
 
+@contextmanager
+def changing(path: Path) -> Iterator[None]:
+    """Let no other process or thread change the records beside ``path`` during the block."""
+    with locked(path.parent / f".{CHECKSUMS}.lock"):
+        yield
+
+
 def write_record(table: pd.DataFrame, path: Path, form: Form, *, digits: int) -> None:
-    """Write a file of the record and its line in `CHECKSUMS`, atomically.
+    """Write a file of the record and its line in `CHECKSUMS`, atomically; inside `changing`.
 
     Both the former and the new line are there while the file is replaced, so that an interrupted
     command leaves a file that can be read. Raises `InputError`, and writes nothing, for rows that
@@ -92,13 +101,12 @@ def write_record(table: pd.DataFrame, path: Path, form: Form, *, digits: int) ->
     content = text.encode()
     _rows(path, content, form)
     new = (path.name, _line(content))
-    with locked(path.parent / f".{CHECKSUMS}.lock"):
-        listed = _listed(path.parent)
-        if path.exists():
-            _write_lines(path.parent, [*listed, new])
-        with whole_file(path) as partial:
-            partial.write_bytes(content)
-        _write_lines(path.parent, [*((n, line) for n, line in listed if n != path.name), new])
+    listed = _listed(path.parent)
+    if path.exists():
+        _write_lines(path.parent, [*listed, new])
+    with whole_file(path) as partial:
+        partial.write_bytes(content)
+    _write_lines(path.parent, [*((n, line) for n, line in listed if n != path.name), new])
 
 
 def seal(folder: Path, forms: Mapping[str, Form]) -> list[str]:
@@ -107,20 +115,22 @@ def seal(folder: Path, forms: Mapping[str, Form]) -> list[str]:
     ``forms`` are those of the known files by name. Raises `InputError`, and writes nothing, when
     a file cannot be parsed or a row does not have the form.
     """
-    with reading(folder):
-        paths = sorted(path for path in folder.iterdir() if path.suffix == ".csv")
+    if not _records_in(folder):
+        raise InputError("no record in this folder", file=folder, expected=", ".join(forms))
     lines = []
-    for path in paths:
-        if path.name != CHECKSUMS:
+    with changing(folder / CHECKSUMS):
+        for path in _records_in(folder):
             with reading(path):
                 content = path.read_bytes()
             _rows(path, content, forms.get(path.name, Form(exact=False)))
             lines.append((path.name, _line(content)))
-    if not lines:
-        raise InputError("no record in this folder", file=folder, expected=", ".join(forms))
-    with locked(folder / f".{CHECKSUMS}.lock"):
         _write_lines(folder, lines)
     return [f"{name}: {line[0]} rows" for name, line in lines]
+
+
+def _records_in(folder: Path) -> list[Path]:
+    with reading(folder):
+        return sorted(p for p in folder.iterdir() if p.suffix == ".csv" and p.name != CHECKSUMS)
 
 
 # --- checksums -----------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ import pandas as pd
 from itm_book.records import commits
 from itm_book.records.commits import is_committed
 from itm_book.records.grids import Cell, Grid, Size, folders
-from itm_book.records.record_files import record_text, write_record
+from itm_book.records.record_files import changing, record_text, write_record
 from itm_book.records.run_rows import (
     ATTENTION,
     COLUMNS,
@@ -278,10 +278,11 @@ def export(results: Iterable[Result], path: Path = RECORD) -> int:
         return 0
     require_committed_runs(results)
     new = pd.DataFrame([result.row() for result in results], columns=COLUMNS)
-    old = _lines(path) if path.exists() else new.iloc[:0]
-    table = pd.concat([part for part in (old, new) if len(part)] or [new], ignore_index=True)
-    table = table.drop_duplicates(KEY, keep="last").sort_values(KEY)
-    write_record(table, path, FORM, digits=7)
+    with changing(path):
+        old = _lines(path) if path.exists() else new.iloc[:0]
+        table = pd.concat([part for part in (old, new) if len(part)] or [new], ignore_index=True)
+        table = table.drop_duplicates(KEY, keep="last").sort_values(KEY)
+        write_record(table, path, FORM, digits=7)
     _record.cache_clear()
     return len(new)
 

@@ -27,6 +27,7 @@ from itm_book.records.record_files import (
     RSUM,
     SEED,
     Form,
+    changing,
     record_text,
     write_record,
 )
@@ -92,9 +93,10 @@ def save(rows: Iterable[Mapping[str, Any]], path: Path | None = None) -> Path:
     """Return the file of the record after adding rows, which replace those of the same key."""
     path = RECORD if path is None else path
     fresh = pd.DataFrame(list(rows), columns=COLUMNS)
-    table = pd.concat([read(path), fresh]) if path.exists() else fresh
-    table = table.drop_duplicates(KEY, keep="last").sort_values(KEY, ignore_index=True)
-    write_record(table, path, FORM, digits=6)
+    with changing(path):
+        table = pd.concat([read(path), fresh]) if path.exists() else fresh
+        table = table.drop_duplicates(KEY, keep="last").sort_values(KEY, ignore_index=True)
+        write_record(table, path, FORM, digits=6)
     return path
 
 

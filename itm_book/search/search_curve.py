@@ -222,7 +222,7 @@ def recorded(path: Path) -> pd.DataFrame:
 
     Raises `InputError` when it does not exist or cannot be read.
     """
-    with reading(path, "no record", "itm bench search"):
+    with reading(path, "no record", "itm bench search --record"):
         path.stat()
     text = StringIO(record_text(path, FORM))
     return pd.read_csv(text, dtype={"commit": str}).fillna({"commit": ""})

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from itm_core.encoders.region_blocks import REGION_BLOCKS
 from itm_core.errors import InputError
+from itm_core.models.aggregation import AGGREGATIONS
 from itm_core.regulators import RAR, REGULATORS, Memory, RegulatorSettings
 from itm_core.settings import Settings
 
@@ -60,6 +61,13 @@ def _positive(part: str, *keys: str) -> Need:
     return Need(met, " or ".join(f"{part}.{key} above 0" for key in keys))
 
 
+def _aggregates(parts: Parts) -> bool:
+    """Return whether the matcher aggregates: a regulator that pools scores in its place."""
+    settings = parts["regulator"]
+    assert isinstance(settings, RegulatorSettings)
+    return not (settings.active and REGULATORS[settings.kind].pools)
+
+
 BLOCKS = [name for name in REGION_BLOCKS if name != "linear"]
 SOFT = _setting("matcher", "attention", "soft")
 GRU = _setting("encoder", "text_encoder", "gru")
@@ -67,17 +75,20 @@ HINGE = _setting("loss", "kind", "hinge")
 CCR, CCS = _positive("constraints", "ccr"), _positive("constraints", "ccs")
 CONSTRAINED = _positive("constraints", "ccr", "ccs")
 POOLING = _regulator("regulator.kind=rar or rcar", RAR)
+AGGREGATED = Need(_aggregates, "no regulator that pools (rar, rcar), which scores by itself")
 NEEDS: dict[str, tuple[Need, ...]] = {
     **dict.fromkeys(("encoder.word_width", "encoder.gru_layers", "encoder.bidirectional"), (GRU,)),
     **dict.fromkeys(("encoder.word_init", "encoder.word_dropout"), (GRU,)),
     "encoder.bert": (_setting("encoder", "text_encoder", "bert"),),
     "encoder.mask_regions": (_setting("encoder", "region_encoder", *BLOCKS),),
     **dict.fromkeys(("matcher.normalisation", "matcher.attention_temperature"), (SOFT,)),
-    "matcher.alignment": (SOFT,),
-    "matcher.lse_temperature": (_setting("matcher", "aggregation", "LSE", "softmax"),),
-    "matcher.lse_scaled": (_setting("matcher", "aggregation", "LSE"),),
+    "matcher.alignment": (SOFT, _setting("matcher", "aggregation", *AGGREGATIONS), AGGREGATED),
+    "matcher.aggregation": (AGGREGATED,),
+    "matcher.lse_temperature": (_setting("matcher", "aggregation", "LSE", "softmax"), AGGREGATED),
+    "matcher.lse_scaled": (_setting("matcher", "aggregation", "LSE"), AGGREGATED),
+    # max_attention_bonus=false, PFAN as its paper has it, may be written with every regulator
     "matcher.width": (_setting("matcher", "aggregation", "SAF", "SGR"),),
-    "matcher.node_steps": (_setting("matcher", "aggregation", "SGR"),),
+    "matcher.node_steps": (_setting("matcher", "aggregation", "SGR"), AGGREGATED),
     **dict.fromkeys(("regulator.steps", "regulator.width"), (_regulator("a regulator", object),)),
     **dict.fromkeys(("regulator.dropout", "regulator.output"), (POOLING,)),
     "regulator.normalise_memory": (_regulator("regulator.kind=memory", Memory),),

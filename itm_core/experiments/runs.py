@@ -47,7 +47,7 @@ from itm_core.experiments.former_names import with_former_names
 from itm_core.experiments.prepare import Prepared, build, load_word_vectors, prepare
 from itm_core.experiments.recipes import Recipe
 from itm_core.experiments.run import Run, load
-from itm_core.experiments.run_folder import COMPLETE, VOCABULARY, WEIGHTS
+from itm_core.experiments.run_folder import COMPLETE, ERROR, VOCABULARY, WEIGHTS
 from itm_core.experiments.weights import load_matcher, save_matcher
 from itm_core.files import locked, sha256, whole_file, write_json
 from itm_core.parallel import cores, run_parallel
@@ -225,6 +225,7 @@ def _train(
     if vectors := load_word_vectors(matcher, recipe, data.vocabulary):
         environment["word_vectors"] = vectors
     if group.first:
+        (folder / ERROR).unlink(missing_ok=True)  # of an earlier attempt
         write_json(folder / "config.json", config)
         data.vocabulary.save(folder / VOCABULARY)
     trainer = Trainer(

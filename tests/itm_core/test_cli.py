@@ -159,7 +159,8 @@ def test_exporting_records_what_is_there_and_says_how_much(
     changes = ", ".join(SMALL)
     grid.write_text(
         "title: one row\nsizes: {tiny: {dataset: micro, profile: scenes, seeds: [0, 1]}}\n"
-        f"rows: {{SCAN: {{recipe: scan-t2i-mean, changes: [{changes}]}}}}\n",
+        f"rows: {{SCAN: {{recipe: scan-t2i-mean, changes: [{changes}]}}, SAF: {{recipe: saf}}}}\n"
+        "ensembles: {both: [SCAN, SAF]}\n",
         encoding="utf-8",
     )
     root, record = tmp_path / "runs", tmp_path / "results" / "runs.csv"
@@ -168,7 +169,7 @@ def test_exporting_records_what_is_there_and_says_how_much(
     export = ["results", "export", str(grid), "--size", "tiny", "--data", str(tmp_path)]
     assert main([*export, "--root", str(root), "--record", str(record)]) == 0
     printed = capsys.readouterr().out
-    assert "one: 1 results of 2 runs and ensembles" in printed
+    assert "one: 1 results of 6 runs and ensembles" in printed
     assert record.read_text(encoding="utf-8").count("\n") == 2
     assert main([*export, "--root", str(root)]) == 0  # beside the store, which is the same place
     assert f"recorded in {record}" in capsys.readouterr().out

@@ -30,7 +30,7 @@ from itm_book.chapters.photographs.judgements import (
 )
 from itm_book.records import results
 from itm_book.records.grids import Grid
-from itm_book.records.record_files import ANY, SEED, Form, record_text, write_record
+from itm_book.records.record_files import ANY, SEED, Form, changing, record_text, write_record
 from itm_book.records.results import KEY, Result
 from itm_book.tables.comparison import spread
 from itm_book.tables.run_links import linked
@@ -130,12 +130,13 @@ def export(lines: pd.DataFrame, path: Path = RECORD) -> int:
     Replaces older lines of the same runs and keeps those of others. The file is sorted and
     written atomically.
     """
-    old = _read(path) if path.exists() else lines.iloc[:0]
     fresh = pd.MultiIndex.from_frame(lines[KEY].astype(str))
-    others = old[~pd.MultiIndex.from_frame(old[KEY].astype(str)).isin(fresh)]
-    table = pd.concat([part for part in (others, lines) if len(part)] or [lines])
-    table = table.sort_values([*KEY, "against", "measure"])
-    write_record(table, path, FORM, digits=6)
+    with changing(path):
+        old = _read(path) if path.exists() else lines.iloc[:0]
+        others = old[~pd.MultiIndex.from_frame(old[KEY].astype(str)).isin(fresh)]
+        table = pd.concat([part for part in (others, lines) if len(part)] or [lines])
+        table = table.sort_values([*KEY, "against", "measure"])
+        write_record(table, path, FORM, digits=6)
     return lines.loc[lines["recipe"] != PEOPLE, KEY].drop_duplicates().shape[0]
 
 

@@ -23,9 +23,10 @@ import pytest
 import torch
 from filelock import FileLock
 
-from itm_book.batch import engine, planning
+from itm_book.batch import engine, planning, profiles
 from itm_book.batch.planning import Batch
 from itm_book.records import grids
+from itm_book.records.grid_names import grid_names
 from itm_core.cli import main
 from itm_core.errors import InputError
 from itm_core.experiments import runs
@@ -248,6 +249,24 @@ def test_a_dry_run_counts_and_runs_nothing(place: Path, capsys: pytest.CaptureFi
     assert "to run: 0 of 1\n" in capsys.readouterr().out
 
 
+def test_the_time_is_that_of_trained_runs_read_once_a_recipe(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = folders(place)
+    for folder, seconds in ((first, 1200), (first.with_name("9-imported"), 0)):
+        for name in ("metrics.json", "environment.json"):
+            write_json(folder / name, {"seconds_training": seconds})
+    write_json(first.with_name("9-imported") / "import.json", {})
+    read, mean_minutes = [], planning._mean_minutes
+    monkeypatch.setattr(
+        planning, "_mean_minutes", lambda recipe: read.append(recipe) or mean_minutes(recipe)
+    )
+    assert {job.minutes for job in prepare(place, rows=["t2i"], seeds=[0, 1]).jobs} == {20}
+    assert read == [first.parent]
+    prepare(place, seeds=[0, 1])
+    assert sorted(read[1:]) == sorted([first.parent, second.parent])
+
+
 def test_scenes_need_not_be_there_for_a_dry_run(tmp_path: Path) -> None:
     planned = planning.prepare(
         grids.load("scan"), "tiny", data=tmp_path, root=tmp_path / "runs", make_data=False
@@ -280,7 +299,7 @@ def test_an_unknown_grid_or_parameter_is_refused(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["grid", "nothing"]) == 2
-    assert f"grid not found; expected one of {grids.names()[0]}, " in capsys.readouterr().err
+    assert f"grid not found; expected one of {grid_names()[0]}, " in capsys.readouterr().err
     monkeypatch.setattr(Batch, "parameters", lambda *_: {"sede": 1})
     assert main(words(place)) == 2
     assert "the notebook has no parameter sede" in capsys.readouterr().err
@@ -291,13 +310,23 @@ def test_the_grids_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     head, *lines = printed.partition("\n\n")[0].splitlines()
     assert head.split() == ["grid", "rows", "title"]
-    assert [line.split()[0] for line in lines[::2]] == grids.names()
+    assert [line.split()[0] for line in lines[::2]] == grid_names()
     assert re.search(
         r"rcar +13  Regulators, step by step\n +runs at size tiny 13, smoke 39", printed
     )
 
 
 # --- GPUs --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["grid", "score"])
+def test_the_help_says_how_many_jobs_run_at_once(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "one for each GPU, on a CPU one for each core, on a cluster the jobs of its" in told
 
 
 def test_there_are_no_more_workers_than_gpus(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,6 +384,18 @@ def test_a_cluster_asks_for_its_plugin(place: Path) -> None:
     (place / "profile" / "config.yaml").write_text("executor: no-such")
     with pytest.raises(InputError, match="plugin of Snakemake for no-such is not.*cluster"):
         prepare(place, profile=place / "profile")
+
+
+@pytest.mark.parametrize("jobs", ["unlimited", "0", "true", "1.5", "[4]"])
+def test_a_cluster_has_a_number_of_jobs(
+    jobs: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profiles, "find_spec", lambda _: True)
+    (place / "profile").mkdir()
+    (place / "profile" / "config.yaml").write_text(f"executor: slurm\njobs: {jobs}")
+    with pytest.raises(InputError, match=r"config\.yaml: wrong number of jobs .*--workers"):
+        prepare(place, profile=place / "profile")
+    assert prepare(place, profile=place / "profile", workers=3).workers == 3
 
 
 def test_a_run_that_is_whole_is_finished_though_its_notebook_fails(

@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,6 +82,40 @@ def test_a_job_that_is_killed_loses_nothing(run: runs.Run, tmp_path: Path) -> No
     log = (planned.home / "snakemake.log").read_text()
     assert log.count("rule experiment:") == SHARDS - len(kept)
     assert not list(planned.out.glob("*shard-*")), "the shards are in the whole now"
+
+
+def test_a_clean_up_that_was_interrupted_is_finished(run: runs.Run, tmp_path: Path) -> None:
+    planned = prepare(run, tmp_path)
+    score_in_this_process(planned)
+    score_job.merge(planned)
+    planned.jobs[0].place.unlink()
+    assert [job.state for job in planned.jobs] == ["finished"] * SHARDS, "it is in the whole"
+    assert score_job.score(planned, progress=False) is None
+    assert not list(tmp_path.glob("*shard-*"))
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert score_job.score(planned, progress=False) is None
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == made
+
+
+def test_shards_are_merged_and_removed_under_the_lock_of_their_batch(
+    run: runs.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned, merge, forget = prepare(run, tmp_path), score_job.merge, score_job.Shard.forget
+    score_in_this_process(planned)
+
+    def refused(what: Callable[[Any], None]) -> Callable[[Any], None]:
+        def call(of: Any) -> None:
+            with pytest.raises(InputError, match="being run by another process"):
+                engine.run(planned, progress=False)
+            what(of)
+
+        return call
+
+    monkeypatch.setattr(score_job, "merge", refused(merge))
+    monkeypatch.setattr(score_job.Shard, "forget", refused(forget))
+    assert score_job.score(planned, progress=False) is None
+    assert np.load(tmp_path / "scores.npy").shape == (13, 65)
+    assert not list(tmp_path.glob("*shard-*"))
 
 
 def test_shards_are_the_matrix_to_the_bit(

@@ -78,8 +78,28 @@ def test_a_worse_ratio_is_a_regression_and_seconds_are_not() -> None:
     assert not record.regressions(record.scoring_rows([slower], settings), old)
     (sentence,) = record.regressions(record.scoring_rows([timing(2.0)], settings), old)
     assert sentence == "SCAN t2i: 4.0 x the speed of its reference, recorded: 8.0 x"
+    mixed = record.scoring_rows([timing(2.0), timing(9.0, "CHAN")], settings)
+    assert record.regressions(mixed, old) == [sentence]  # of CHAN nothing is recorded
     other = record.scoring_rows([timing(2.0)], ScoringSettings(images=7))
-    assert not record.regressions(other, old)  # of another size nothing is recorded
+    with pytest.raises(InputError, match="nothing was compared: .* found images 7, captions 500"):
+        record.regressions(other, old)
+
+
+def test_the_check_fails_where_one_is_slower_or_none_is_recorded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = record.scoring_rows([timing(1.0)], ScoringSettings())
+    monkeypatch.setattr(record, "read", lambda _: old)
+    check = ["bench", "scoring", "--threads", str(torch.get_num_threads()), "--check"]
+    for ours, more, status in ((1.0, [], 0), (2.0, [], 1), (1.0, ["--images", "7"], 2)):
+        monkeypatch.setattr(scoring, "time_scoring", lambda _, ours=ours: [timing(ours)])
+        assert main([*check, *more]) == status
+        told = capsys.readouterr()
+        assert "" not in told.out.splitlines()
+        assert (told.out.count("recorded: 8.0 x"), told.err.count("nothing was compared")) == (
+            int(status == 1),
+            int(status == 2),
+        )
 
 
 def test_records_that_cannot_be_read_are_named(tmp_path: Path) -> None:
@@ -138,7 +158,7 @@ def test_the_search_is_not_measured_where_it_could_not_be_recorded(
 ) -> None:
     monkeypatch.setattr(search, "current_commit", lambda: None)
     monkeypatch.setattr(search, "load_dataset", lambda _: pytest.fail("measured"))
-    assert main(["bench", "search", "--folder", str(tmp_path / "search")]) == 2
+    assert main(["bench", "search", "--folder", str(tmp_path / "search"), "--record"]) == 2
     assert "no commit of this package" in capsys.readouterr().err
     assert not (tmp_path / "search").exists()
 

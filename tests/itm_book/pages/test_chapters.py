@@ -13,6 +13,7 @@ from itm_book.pages.building import BookError
 from itm_book.pages.chapters import PRESETS, Chapter, chapters_of, notebooks_of
 from itm_book.pages.clone import find_root
 from itm_book.records import grids
+from itm_book.records.grid_names import grid_names
 from itm_core.errors import InputError
 from tests.tiny_book import write_clone, write_notebook
 
@@ -66,7 +67,7 @@ def test_every_chapter_gets_the_dataset_of_the_preset() -> None:
 
 
 def test_a_build_trains_the_fresh_rows_of_every_grid() -> None:
-    rows = {name for name in grids.names() if grids.load(name).fresh}
+    rows = {name for name in grid_names() if grids.load(name).fresh}
     trained = {cell.row for cell in building.fresh_cells(PRESETS["small"])}
     assert all(set(grids.load(name).fresh) <= trained for name in rows)
     assert len(rows) > 5

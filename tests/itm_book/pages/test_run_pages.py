@@ -242,9 +242,12 @@ def test_a_recipe_that_this_version_cannot_read_is_no_damage(tmp_path: Path, par
     assert "not compared with a recipe" in runs_page([run])
 
 
-def test_a_regulator_of_the_readers_own_has_no_command(tmp_path: Path) -> None:
+@pytest.mark.parametrize("origin", [{"regulator_source": "f00"}, {"imported": {"file": "a.pth"}}])
+def test_a_regulator_of_the_readers_own_or_an_import_has_no_command(
+    tmp_path: Path, origin: dict[str, Any]
+) -> None:
     folder = write_run(tmp_path)
-    config = json.loads((folder / "config.json").read_text()) | {"regulator_source": "f00"}
+    config = json.loads((folder / "config.json").read_text()) | origin
     (folder / "config.json").write_text(json.dumps(config))
     assert only(tmp_path).command() == ""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from itm_book.records import grids
+from itm_book.records.grid_names import grid_names
 from itm_core.errors import InputError
 from itm_core.experiments import recipes
 from itm_core.experiments.runs import Spec
@@ -52,6 +53,7 @@ def test_a_row_is_run_with_those_of_its_own_seeds_that_the_size_has(tmp_path: Pa
     assert runs == [("SCAN + RCR", 0), ("SCAN", 1), ("SCAN + RCR", 1)]
     asked = [(cell.row, cell.spec.seed) for cell in grid.cells("tiny", seeds=[7])]
     assert asked == [("SCAN", 7), ("SCAN + RCR", 7)]  # seeds of the caller are those of every row
+    assert grid.result_count("tiny") == 4  # the ensemble has the seed that both rows have
 
 
 def test_a_cell_knows_the_folder_of_its_run(tmp_path: Path) -> None:
@@ -75,6 +77,10 @@ def test_a_cell_knows_the_folder_of_its_run(tmp_path: Path) -> None:
         ("host: SCAN,", "host: SCAM,", "row SCAN . RCR: host: no such row"),
         ("fresh: [SCAN]", "fresh: [BFAN]", "fresh: no such row"),
         ("both: [SCAN,", "both: [BFAN,", "ensemble both: no such row"),
+        ("both: [SCAN, SCAN + RCR]", "both: []", r"ensemble both: two or more rows.*found \[\]"),
+        ("both: [SCAN, SCAN + RCR]", "both: [SCAN, SCAN]", "ensemble both: two or more rows"),
+        ("both: [SCAN,", "SCAN: [SCAN,", "ensemble SCAN: .*found a row of this name"),
+        ("host: SCAN,", "host: SCAN + RCR,", "row SCAN . RCR: host: the row itself"),
         ("group: SCAN}\nens", "group: SCAN, seeds: [-1]}\nens", r"wrong value of rows\.SCAN . RCR"),
         ("seeds: [0, 1]", "seeds: 0", "wrong value of sizes.tiny.seeds.*found 0"),
         ("seeds: [0, 1]", "seeds: [0, -1]", "wrong value of sizes.tiny.seeds.1.*found -1"),
@@ -147,8 +153,8 @@ def test_what_does_not_exist_is_refused(tmp_path: Path) -> None:
 
 
 def test_every_grid_of_the_book_can_be_run_at_every_size() -> None:
-    assert {"methods", "rcar", "chan", "contrastive", "plugins", "scan"} <= set(grids.names())
-    for name in grids.names():
+    assert {"methods", "rcar", "chan", "contrastive", "plugins", "scan"} <= set(grid_names())
+    for name in grid_names():
         grid = grids.load(name)  # checks every row with every profile
         assert {"tiny", "smoke"} < set(grid.sizes)  # and one at least for a longer record
         # a build of the book makes Scenes, and no other data
@@ -156,7 +162,7 @@ def test_every_grid_of_the_book_can_be_run_at_every_size() -> None:
 
 
 def test_every_row_has_the_budget_of_its_host() -> None:
-    for name in set(grids.names()) - {"lower"}:  # which is about budgets
+    for name in set(grid_names()) - {"lower"}:  # which is about budgets
         grid = grids.load(name)
         for size in grid.sizes.values():
             for row in grid.rows.values():

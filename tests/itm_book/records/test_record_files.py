@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pandas as pd
 import pytest
 
-from itm_book.records import record_files
+from itm_book.bench import record
+from itm_book.bench.scoring import ScoringSettings
+from itm_book.chapters.photographs import tables
+from itm_book.records import attention, curves, record_files, results, rounding
 from itm_book.records.record_files import CHECKSUMS, HEAD, Form, record_text, seal, write_record
 from itm_core.cli import main
 from itm_core.errors import InputError
+from tests.attention_lines import lines_of
+from tests.itm_book.bench.test_record import timing
+from tests.itm_book.records.test_curves import finished
+from tests.itm_book.records.test_rounding import row
+from tests.itm_book.tables.test_published import ours
 
 FORM = Form(
     columns=("run", "rsum", "f1"),
@@ -131,6 +141,54 @@ def test_a_file_that_was_being_replaced_is_read(
     assert record_text(path, FORM).count("\n") == 3
     path.write_bytes(former)
     assert record_text(path, FORM).count("\n") == 5
+
+
+def judged(seed: int) -> pd.DataFrame:
+    line = dict.fromkeys(tables.COLUMNS, "x") | dict.fromkeys(tables.NUMBERS[1:], 0.5)
+    return pd.DataFrame([line | {"seed": seed, "pairs": 1, "images": 1}])
+
+
+WRITERS: dict[str, Callable[[int, Path], Any]] = {
+    "runs.csv": lambda k, path: results.export([ours(k)], path),
+    "curves.csv": lambda k, path: curves.export(
+        [finished(path.parent / "runs", f"d/r/{k}-a", [1.0])], path.parent / "runs", path
+    ),
+    "attention.csv": lambda k, path: attention.export(lines_of("chan", k), path),
+    "spread.csv": lambda k, path: rounding.save([row(k, "1 thread", 300.0)], path),
+    "judgements.csv": lambda k, path: tables.export(judged(k), path),
+    "bench_scoring.csv": lambda k, path: record.save(
+        "scoring", record.scoring_rows([timing(method=f"{k}")], ScoringSettings()), path.parent
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_of_two_that_write_at_once_none_loses_the_rows_of_the_other(
+    name: str, tmp_path: Path
+) -> None:
+    """Both begin while the lock is held: neither may have read before it is free."""
+    path = tmp_path / name
+    WRITERS[name](0, path)
+    writers = [Thread(target=WRITERS[name], args=(k, path)) for k in (1, 2)]
+    with record_files.changing(path):
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join(0.5)
+    for writer in writers:
+        writer.join()
+    key = {"curves.csv": "run", "bench_scoring.csv": "method"}.get(name, "seed")
+    assert pd.read_csv(path)[key].nunique() == 3
+
+
+def test_a_seal_is_of_the_rows_that_are_there_when_it_is_written(path: Path) -> None:
+    sealing = Thread(target=seal, args=(path.parent, {"runs.csv": FORM}))
+    with record_files.changing(path):
+        sealing.start()
+        sealing.join(0.5)
+        write_record(TABLE.iloc[:2], path, FORM, digits=6)
+    sealing.join()
+    assert record_text(path, FORM).count("\n") == 3
 
 
 def test_the_command_seals_a_folder(

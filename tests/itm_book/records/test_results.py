@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from itm_book.records import grids, results
+from itm_book.records.grid_names import grid_names
 from itm_book.records.grids import Grid, Size
 from itm_book.records.record_files import seal
 from itm_book.records.results import Result, Uncommitted
@@ -212,7 +213,7 @@ def test_what_was_never_recorded_is_said(grid: Grid, tmp_path: Path) -> None:
 
 
 def test_the_record_that_ships_can_be_read_by_every_grid() -> None:
-    for name in grids.names():
+    for name in grid_names():
         found = results.recorded(grids.load(name), "smoke")
         for group in found.values():
             for result in group:

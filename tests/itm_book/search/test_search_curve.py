@@ -111,5 +111,5 @@ def test_copies_have_half_of_the_best_places(matcher: Matcher) -> None:
 
 
 def test_without_a_record_the_command_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="itm bench search"):
+    with pytest.raises(InputError, match="itm bench search --record"):
         search_curve.recorded(tmp_path / "search.csv")

@@ -12,6 +12,7 @@ from itm_book.chapters import plugin_matrix
 from itm_book.chapters.photographs import recalls
 from itm_book.chapters.why_is_my_number_lower import tables as differences
 from itm_book.records import grids, results
+from itm_book.records.grid_names import grid_names
 from itm_book.records.results import Result, Results, Uncommitted
 from itm_book.tables import attention_table, claims, comparison, report, verdicts
 from itm_book.tables.claims import Claim, Verdicts
@@ -93,7 +94,7 @@ def test_what_was_made_here_is_not_marked_beside_the_record() -> None:
 
 
 def test_the_record_that_ships_is_marked_where_its_code_is_in_no_commit() -> None:
-    for name in grids.names():
+    for name in grid_names():
         grid = grids.load(name)
         found = results.recorded(grid, "smoke")
         old = 0

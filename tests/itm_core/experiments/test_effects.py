@@ -29,6 +29,12 @@ HOST = "scan-t2i-mean-smoke"
         (HOST, "matcher.lse_temperature=2", "matcher.aggregation=LSE or softmax"),
         ("saf", "matcher.node_steps=2", "matcher.aggregation=SGR"),
         ("chan", "matcher.attention_temperature=2", "matcher.attention=soft"),
+        ("saf", "matcher.alignment=dot", "matcher.aggregation=mean or LSE or max"),
+        ("scan-t2i-mean+rar", "matcher.alignment=dot", "no regulator that pools"),
+        ("scan-t2i-mean+rcar", "matcher.aggregation=max", "no regulator that pools"),
+        ("scan-t2i-LSE+rar", "matcher.lse_temperature=2", "no regulator that pools"),
+        ("scan-t2i-LSE+rcar", "matcher.lse_scaled=false", "no regulator that pools"),
+        ("sgr+rar", "matcher.node_steps=2", "no regulator that pools"),
         (HOST, "encoder.bert=x", "encoder.text_encoder=bert"),
         (HOST, "training.bert_learning_rate=0.1", "encoder.text_encoder=bert"),
         ("chan-bert", "encoder.gru_layers=2", "encoder.text_encoder=gru"),
@@ -51,6 +57,9 @@ def test_a_change_without_effect_is_refused(recipe: str, change: str, need: str)
         (HOST, ["regulator.kind=rcr", "regulator.steps=5"]),
         ("chan", ["matcher.attention=soft", "matcher.attention_temperature=2"]),
         (HOST, ["regulator.steps=2"]),  # what it is: no change
+        ("scan-t2i-mean+rcr", ["matcher.aggregation=max"]),
+        ("scan-t2i-mean+rcar", ["regulator.steps=0", "matcher.aggregation=max"]),
+        ("pfan-t2i+rar", ["matcher.max_attention_bonus=false"]),
     ],
 )
 def test_a_change_with_its_need_is_a_change(recipe: str, changes: list[str]) -> None:

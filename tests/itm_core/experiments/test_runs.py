@@ -18,7 +18,7 @@ from itm_core.data.dataset import load_dataset, load_split
 from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.evaluation.scoring import score_matrix
-from itm_core.experiments import recipes, runs
+from itm_core.experiments import recipes, run_folder, runs
 from itm_core.experiments.evaluate import dev_scorer
 from itm_core.experiments.prepare import encode, prepare
 from itm_core.experiments.runs import Spec
@@ -132,6 +132,16 @@ def test_a_run_without_its_last_file_is_not_whole(
     again = train(dataset, copy)
     for name, weight in run.matcher().state_dict().items():
         assert torch.equal(weight, again.matcher().state_dict()[name])
+
+
+def test_a_finished_run_keeps_no_error_of_an_earlier_attempt(
+    run: runs.Run, dataset: Path, tmp_path: Path
+) -> None:
+    failed = tmp_path.joinpath(*run.folder.parts[-3:], run_folder.ERROR)
+    failed.parent.mkdir(parents=True)
+    failed.write_text("MemoryError")
+    assert train(dataset, tmp_path).folder == failed.parent
+    assert not failed.exists()
 
 
 def test_two_processes_cannot_train_one_run(run: runs.Run, dataset: Path, tmp_path: Path) -> None:
