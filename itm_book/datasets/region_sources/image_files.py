@@ -69,7 +69,9 @@ class BoxFiles:
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
             expected = "a folder of .npy or .npz, as the records are in one, too"
-            raise InputError("boxes of another form than the records", file=folder, expected=expected)
+            raise InputError(
+                "boxes of another form than the records", file=folder, expected=expected
+            )
         self.folder = folder
         self.files: dict[str, list[Path]] = defaultdict(list)
         for file in sorted(folder.iterdir()):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -23,53 +20,22 @@ import pytest
 import torch
 from filelock import FileLock
 
-from itm_book.batch import engine, planning, profiles
+from itm_book.batch import engine, planning
 from itm_book.batch.planning import Batch
 from itm_book.records import grids
 from itm_book.records.grid_names import grid_names
 from itm_core.cli import main
 from itm_core.errors import InputError
 from itm_core.experiments import runs
-from itm_core.files import read_json, write_json
+from itm_core.files import write_json
 from itm_core.parallel import cores
 from tests.itm_book.batch.stand_in import STAND_IN, wait_for, write_notebook
-from tests.micro import SMALL, write_dataset
-from tests.places import PROJECT
-
-EPOCHS = 12
-CHANGES = [*SMALL[:2], f"training.epochs={EPOCHS}", *SMALL[3:]]
-GRID = {
-    "title": "two rows",
-    "sizes": {"tiny": {"dataset": "micro", "profile": "smoke", "seeds": [0], "minutes": 3}},
-    "rows": {
-        "t2i": {"recipe": "scan-t2i-mean", "changes": CHANGES},
-        "i2t": {"recipe": "scan-i2t-mean", "changes": CHANGES},
-    },
-}
+from tests.itm_book.batch.two_cells import CHANGES, EPOCHS, make_place, prepare, stand_in, words
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A folder with a grid and the dataset that it is run on."""
-    (tmp_path / "two.yml").write_text(json.dumps(GRID))
-    write_dataset(tmp_path / "data" / "micro", images=40)
-    return tmp_path
-
-
-def words(place: Path, *more: str) -> list[str]:
-    told = ["grid", str(place / "two.yml"), "--size", "tiny", "--device", "cpu"]
-    return [*told, "--data", str(place / "data"), "--root", str(place / "data" / "runs"), *more]
-
-
-def prepare(place: Path, **more: object) -> Batch:
-    data = place / "data"
-    given = {"size": "tiny", "data": data, "root": data / "runs", "device": "cpu"} | more
-    return planning.prepare(grids.load(place / "two.yml"), **given)  # type: ignore[arg-type]
-
-
-def stand_in(place: Path, **more: object) -> Batch:
-    notebook = write_notebook(place / "n" / "x.ipynb", STAND_IN)
-    return replace(prepare(place, **more), notebook=notebook)
+    return make_place(tmp_path)
 
 
 def folders(place: Path) -> list[Path]:
@@ -314,88 +280,6 @@ def test_the_grids_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.search(
         r"rcar +13  Regulators, step by step\n +runs at size tiny 13, smoke 39", printed
     )
-
-
-# --- GPUs --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("command", ["grid", "score"])
-def test_the_help_says_how_many_jobs_run_at_once(
-    command: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        main([command, "--help"])
-    told = " ".join(capsys.readouterr().out.split())
-    assert "one for each GPU, on a CPU one for each core, on a cluster the jobs of its" in told
-
-
-def test_there_are_no_more_workers_than_gpus(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    for device in ("auto", "cuda"):
-        planned = prepare(place, device=device, workers=5)
-        assert (planned.gpus, planned.workers) == (2, 2)
-    one = prepare(place, device="cuda:1", workers=5)  # several small runs on one GPU
-    assert (one.gpus, one.workers) == (0, 5)
-    assert prepare(place, device="cuda:1").workers == 1
-
-
-# --- profiles ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["local", "slurm", "kubernetes"])
-def test_snakemake_takes_the_profiles(place: Path, name: str) -> None:
-    if name != "local" and not find_spec(f"snakemake_executor_plugin_{name}"):
-        pytest.skip(f"snakemake-executor-plugin-{name} is not installed (extra: cluster)")
-    planned = prepare(place, profile=name)
-    assert planned.remote == (name != "local")
-    engine._write(planned, planned.jobs)
-    assert len(read_json(planned.home / "cells.json")["cells"]) == 2
-    command = [sys.executable, *engine._arguments(planned), "--dry-run"]
-    done = subprocess.run(command, cwd=planned.home, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("rule experiment:") == 2
-    if name == "slurm":
-        assert "threads: 4" in done.stdout
-        assert "gpu=1" in done.stdout
-
-
-def test_a_job_runs_in_the_folder_of_a_pod_with_the_code_of_the_clone(place: Path) -> None:
-    planned = stand_in(place, workers=1, rows=["t2i"])
-    engine._write(planned, planned.jobs)
-    (run,) = read_json(planned.home / engine.CELLS)["cells"]
-    pod = place / "workdir"
-    pod.mkdir()
-    shutil.copy2(planned.home / "Snakefile", pod)  # in a pod, from the archive of the sources
-    arguments = engine._arguments(planned)
-    command = [sys.executable, *arguments, "--printshellcmds"]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        command, cwd=pod, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert f"PYTHONPATH={PROJECT} " in done.stderr
-    assert planned.jobs[0].state == "finished"
-    assert list((pod / "done").rglob(run))
-
-
-def test_a_cluster_asks_for_its_plugin(place: Path) -> None:
-    (place / "profile").mkdir()
-    (place / "profile" / "config.yaml").write_text("executor: no-such")
-    with pytest.raises(InputError, match="plugin of Snakemake for no-such is not.*cluster"):
-        prepare(place, profile=place / "profile")
-
-
-@pytest.mark.parametrize("jobs", ["unlimited", "0", "true", "1.5", "[4]"])
-def test_a_cluster_has_a_number_of_jobs(
-    jobs: str, place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(profiles, "find_spec", lambda _: True)
-    (place / "profile").mkdir()
-    (place / "profile" / "config.yaml").write_text(f"executor: slurm\njobs: {jobs}")
-    with pytest.raises(InputError, match=r"config\.yaml: wrong number of jobs .*--workers"):
-        prepare(place, profile=place / "profile")
-    assert prepare(place, profile=place / "profile", workers=3).workers == 3
 
 
 def test_a_run_that_is_whole_is_finished_though_its_notebook_fails(
