@@ -199,7 +199,7 @@ class Split:
         """
         _ = self._pictures
         if annotations:
-            read_annotations(self)
+            _ = self._annotations
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,14 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from itm_core.data.annotations import read_annotations
 from itm_core.data.dataset import Split
 from itm_core.encoders.fragments import Fragments
 from itm_core.evaluation.attention_measures import Quality, measure
@@ -66,16 +65,16 @@ class Annotation:
     type_names: tuple[str, ...]
 
 
+@lru_cache(maxsize=1)  # pages draw many pairs of one split
 def annotation(split: Split) -> Annotation | None:
     """Return the annotation of a split; None where it has none.
 
     A region shows what a token names as well as the best of the boxes fits it. Raises
-    `InputError` as `read_annotations` does.
+    `InputError` as `annotations.read_annotations` does.
     """
-    annotations = read_annotations(split)
-    if annotations is None or split.boxes is None:
+    words, objects = split.words(), split.objects()
+    if words is None or objects is None or split.boxes is None:
         return None
-    words, objects = annotations
     overlaps = []  # of each image [R, objects]
     for boxes, image in zip(split.boxes, objects, strict=True):
         others = np.array([thing["box"] for thing in image["objects"]], np.float64).reshape(-1, 4)
