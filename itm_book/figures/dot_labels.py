@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
 
 from itm_book.figures.style import FAINT, INK
 
 Bar = tuple[float, float, float]  # x, lower and upper end of a vertical line of the chart
+Box = tuple[float, float, float, float]  # left, bottom, right, top, in pixels
 
 DOT = 3.5  # points from the centre of a dot to its edge
 HALF_BAR = 1.5  # points from the middle of a bar that are kept free
@@ -60,7 +60,7 @@ def label_dots(
         half = extent.width / 2, extent.height / 2
         places = list(_places(half, pixels))
         boxes = [_around(x + dx, y + dy, *half) for dx, dy, _ in places]
-        best = min(range(len(places)), key=lambda k: _covered(boxes[k], taken, frame))
+        best = int(_covered(np.array(boxes), np.array(taken), np.array(frame.extents)).argmin())
         dx, dy, reach = places[best]
         text.set_position((dx / pixels, dy / pixels))
         taken.append(boxes[best])
@@ -79,14 +79,18 @@ def _places(half: tuple[float, float], pixels: float) -> Iterator[tuple[float, f
             yield dx, up * (reach * pixels + half[1]), reach
 
 
-def _around(x: float, y: float, wide: float, tall: float) -> Bbox:
-    return Bbox.from_extents(x - wide, y - tall, x + wide, y + tall)
+def _around(x: float, y: float, wide: float, tall: float) -> Box:
+    return x - wide, y - tall, x + wide, y + tall
 
 
-def _covered(box: Bbox, taken: Sequence[Bbox], frame: Bbox) -> float:
-    """Return the area of a box that lies over others or outside of the frame."""
-    area = box.width * box.height
-    inside = Bbox.intersection(box, frame)
-    outside = area - (inside.width * inside.height if inside else 0.0)
-    shared = (Bbox.intersection(box, other) for other in taken)
-    return outside + sum(part.width * part.height for part in shared if part)
+def _covered(boxes: np.ndarray, taken: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """Return the area of each box ``[B, 4]`` over others ``[T, 4]`` or outside of the frame."""
+    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    return area - _shared(boxes, frame[None])[:, 0] + _shared(boxes, taken).sum(1)
+
+
+def _shared(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the area that each box shares with each other one, ``[B, O]``."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    return np.prod((high - low).clip(0), axis=2)
