@@ -14,7 +14,6 @@ Page: "Batches".
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import subprocess
@@ -25,6 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
 
 from tqdm.auto import tqdm
 
@@ -212,8 +212,8 @@ def _arguments(batch: Plan) -> list[str]:
         *("-c", f"{WATCHED}from snakemake.cli import main; main()", "--snakefile", "Snakefile"),
         *("--profile", str(batch.profile), *OPTIONS),
         *(["--jobs", str(batch.workers)] if batch.remote else local),
-        # absolute: pods start in a folder of their own; quoted: Snakemake reads it as YAML
-        *("--config", f"batch={json.dumps(str(batch.home.resolve() / CELLS), ensure_ascii=False)}"),
+        # absolute: pods start in a folder of their own; quoted: a shell and YAML read it on its way
+        *("--config", f"batch={quote(str(batch.home.resolve() / CELLS))}"),
     ]
 
 

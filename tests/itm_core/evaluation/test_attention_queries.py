@@ -156,7 +156,8 @@ def test_every_query_as_in_a_plain_loop(name: str, threshold: float, tmp_path: P
         measured = collected[side, LAST].measured(threshold)
         images, kinds, values = zip(*expected, strict=True)
         assert measured.image.tolist() == list(images)
-        np.testing.assert_allclose(numbers(measured.measures), np.array(values), atol=1e-6)
+        # float32 weights, whose last digits depend on how many pairs are computed at once
+        np.testing.assert_allclose(numbers(measured.measures), np.array(values), atol=5e-6)
         names = ("animals", "clothing", "people")
         for column, kind in enumerate(names):
             assert measured.types[:, column].tolist() == [kind in k for k in kinds]
