@@ -187,9 +187,12 @@ class Split:
         """
         return None if self._annotations is None else self._annotations.objects
 
-    @cached_property
+    @property
     def _annotations(self) -> Annotations | None:
-        return read_annotations(self)
+        # kept only once there is one: it may be written while a notebook holds the split
+        found: Annotations | None = vars(self).get("_read_annotations") or read_annotations(self)
+        vars(self)["_read_annotations"] = found
+        return found
 
     def require_readable(self, *, annotations: bool = True) -> None:
         """Raise `InputError` for pictures or annotations that would be refused when they are read.

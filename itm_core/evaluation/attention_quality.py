@@ -65,25 +65,31 @@ class Annotation:
     type_names: tuple[str, ...]
 
 
-@lru_cache(maxsize=1)  # pages draw many pairs of one split
 def annotation(split: Split) -> Annotation | None:
     """Return the annotation of a split; None where it has none.
 
     A region shows what a token names as well as the best of the boxes fits it. Raises
     `InputError` as `annotations.read_annotations` does.
     """
-    words, objects = split.words(), split.objects()
-    if words is None or objects is None or split.boxes is None:
-        return None
+    return None if split.words() is None or split.boxes is None else _matched(split)
+
+
+@lru_cache(maxsize=1)  # pages draw many pairs of one split
+def _matched(split: Split) -> Annotation:
+    """Return the annotation of a split that has one, and boxes of its regions."""
+    words, objects, region_boxes = split.words(), split.objects(), split.boxes
+    assert words is not None  # nor is any of the others
+    assert objects is not None
+    assert region_boxes is not None
     overlaps = []  # of each image [R, objects]
-    for boxes, image in zip(split.boxes, objects, strict=True):
+    for boxes, image in zip(region_boxes, objects, strict=True):
         others = np.array([thing["box"] for thing in image["objects"]], np.float64).reshape(-1, 4)
         overlaps.append(iou(boxes.astype(np.float64), others))
     names = sorted({k for caption in words for word in caption for k in _types(word)})
     column = {name: k for k, name in enumerate(names)}
     annotated = Annotation([], [], [], tuple(names))
     for caption, image in zip(words, split.caption_image, strict=True):
-        overlap = np.zeros((len(caption) + 2, split.boxes.shape[1]))
+        overlap = np.zeros((len(caption) + 2, region_boxes.shape[1]))
         types = np.zeros((len(caption) + 2, len(names)), bool)
         for row, word in enumerate(caption, 1):
             named = (word or {}).get("objects") or []
