@@ -220,6 +220,32 @@ def _require_one_truth(lines: pd.DataFrame, path: Path) -> None:
         )
 
 
+def require_same_annotation(
+    dataset: str, truth: str, measured: Iterable[tuple[str, str, int]], path: Path = RECORD
+) -> None:
+    """Raise `InputError` where lines of other runs stay that were measured on another annotation.
+
+    Args:
+        dataset: the dataset's name.
+        truth: the hash of its annotation, `truth_of`.
+        measured: recipe, changes and seed of the runs whose lines are replaced.
+    """
+    lines = read(path)
+    lines = lines[(lines["dataset"] == dataset) & (lines["truth"] != truth) & (lines["run"] != "")]
+    replaced = pd.MultiIndex.from_tuples(list(measured))
+    others = lines[~pd.MultiIndex.from_frame(lines[["recipe", "changes", "seed"]]).isin(replaced)]
+    if len(others):
+        raise InputError(
+            f"recorded runs on {dataset} were measured on another annotation, and could not be "
+            f"compared with these: {others['run'].nunique()}",
+            file=path,
+            expected=f"words, boxes of people and of regions with hash {others['truth'].iloc[0]}",
+            found=truth,
+            remedy="measure on the dataset's files with which the record was made, or all of its "
+            "runs again; boxes of regions that were made on another processor may differ",
+        )
+
+
 def measured_runs(path: Path = RECORD) -> set[tuple[str, str, str]]:
     """Return the runs that are in the record, each with its commit and annotation."""
     lines = read(path)

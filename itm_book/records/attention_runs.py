@@ -53,8 +53,8 @@ def measure(
 
     The lines of a run are recorded as soon as it is measured, so an interrupted command resumes.
     Deterministic. Raises `InputError` when the dataset or its annotation is missing, no run is
-    finished, or a run was made by code in no commit; and, after all others were measured, for
-    damaged runs.
+    finished, a run was made by code in no commit, or the annotation is not that of recorded runs
+    of this dataset that stay; and, after all others were measured, for damaged runs.
 
     Args:
         data: the folder that holds the datasets' folders.
@@ -66,20 +66,14 @@ def measure(
     dataset = load_dataset(Path(data) / grid.size(size).dataset)
     boxes = PeopleBoxes.of(dataset.test)
     done = attention.measured_runs(record)
-    for cell, run in runs:
+    columns = [_columns(dataset.name, cell, run) for cell, run in runs]
+    again = [(of_run["recipe"], of_run["changes"], of_run["seed"]) for of_run in columns]
+    attention.require_same_annotation(dataset.name, boxes.truth, again, record)
+    for (cell, run), of_run in zip(runs, columns, strict=True):
         label = f"{cell.row}, seed {cell.spec.seed}"
-        commit = run.environment.get("commit") or ""
-        if (run.place, commit, boxes.truth) in done:
+        if (run.place, of_run["commit"], boxes.truth) in done:
             yield f"{label}: in the record"
             continue
-        of_run = {
-            "dataset": dataset.name,
-            "recipe": run.config["recipe"]["name"],
-            "changes": " ".join(cell.spec.overrides),
-            "seed": cell.spec.seed,
-            "run": run.place,
-            "commit": commit,
-        }
         try:
             lines = list(boxes.lines(run, dataset, of_run))
         except InputError as error:
@@ -95,6 +89,18 @@ def measure(
         yield f"{label}: {_summary(lines)}"
     if damaged:
         raise results.left_out(damaged)
+
+
+def _columns(dataset: str, cell: Cell, run: Run) -> Line:
+    """Return the columns of a line that name the run of a cell."""
+    return {
+        "dataset": dataset,
+        "recipe": run.config["recipe"]["name"],
+        "changes": " ".join(cell.spec.overrides),
+        "seed": cell.spec.seed,
+        "run": run.place,
+        "commit": run.environment.get("commit") or "",
+    }
 
 
 def _finished(

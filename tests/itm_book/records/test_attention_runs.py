@@ -184,6 +184,19 @@ def test_another_annotation_is_measured_again(home: Path, grid: Grid, tmp_path: 
     assert "people" not in set(found["kind"])
 
 
+def test_runs_that_stay_keep_their_annotation(home: Path, grid: Grid, tmp_path: Path) -> None:
+    shutil.copytree(home, tmp_path / "home")
+    path, words = tmp_path / "attention.csv", tmp_path / "home/annotated/test_words.json"
+    measured(tmp_path / "home", grid, path)
+    whole = path.read_bytes()
+    words.write_text(words.read_text().replace("people", "animals"))
+    without = tmp_path / "without.yml"
+    without.write_text("\n".join(line for line in GRID.splitlines() if "BFAN" not in line))
+    with pytest.raises(InputError, match="annotated were measured on another .*: 1"):
+        measured(tmp_path / "home", grids.load(without), path)
+    assert path.read_bytes() == whole
+
+
 def test_the_command(home: Path, lines: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "attention.csv"
     places = ["--size", "tiny", "--data", str(home), "--root", str(home / "runs")]
