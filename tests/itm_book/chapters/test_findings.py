@@ -6,11 +6,10 @@ import re
 from dataclasses import replace
 
 import pytest
-from scipy import stats
 
 from itm_book.chapters import findings
 from itm_book.chapters.findings import Found
-from itm_book.tables import claims, labels, sentences, verdicts
+from itm_book.tables import claims, sentences, verdicts
 from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts
 from itm_book.tables.verdicts import Judgement
 
@@ -118,22 +117,3 @@ def test_the_orders_agree_only_when_the_interval_says_so(
     assert f"of 7 methods is 0.50 [{low:.2f}, {high:.2f}]" in line
     assert line.endswith(f": {says}.")
     assert findings.order_line({}) == ""
-
-
-def test_gains_at_two_budgets_are_told() -> None:
-    few = {"gain": -3.16, "effect": labels.NO_EFFECT, "seeds": 2, "spread": 2.0}
-    more = {"gain": 25.0, "effect": labels.UNTESTABLE, "seeds": 1, "spread": float("nan")}
-    line = findings.budget_line({"RCAR over base": (few, more)})
-    assert "Not known yet." in line
-    assert "RCAR over base -3.2 (not significant, 2 seeds) and +25.0 (one seed)" in line
-    line = findings.budget_line({"RCAR over base": (few, few)})
-    assert "Not known" not in line
-    assert (
-        line.count("(not significant, 2 seeds), no significant difference over seeds (p = 1.000)")
-        == 1
-    )
-    apart = {"gain": 27.2, "effect": labels.GAIN, "seeds": 3, "spread": 3.7}
-    line = findings.budget_line({"RCAR over base": (few | {"seeds": 3, "spread": 5.67}, apart)})
-    p = stats.ttest_ind_from_stats(-3.16, 5.67, 3, 27.2, 3.7, 3, equal_var=False).pvalue
-    assert f"+27.2 (gain, 3 seeds), which differ over seeds (p = {p:.3f})" in line
-    assert findings.budget_line({}) == ""
