@@ -189,11 +189,11 @@ def _write(batch: Plan, pending: Sequence[Job]) -> None:
     """Write what the Snakefile reads, and remove what an earlier batch has left."""
     for job in pending:
         job.forget()
-    at_once = min(batch.workers, len(pending))
     content = {
         "stamp": time.time_ns(),
         "code": str(shipped.CLONE) if shipped.in_clone() else "",
-        "threads": 1 if batch.remote else max(1, cores() // at_once),
+        # whatever is pending: a run that is resumed with other threads has other float32 sums
+        "threads": 1 if batch.remote else max(1, cores() // batch.workers),
         "gpus": batch.gpus,
         **batch.content(pending),
     }

@@ -279,8 +279,8 @@ def train_many(
     """Return the runs of all ``specs``, trained in several processes where they do not exist yet.
 
     Args:
-        workers: number of processes; by default one for each core on a CPU, one on a GPU. The
-            cores are divided among them.
+        workers: number of processes; by default one for each core on a CPU, one on a GPU. Each
+            has its share of the cores, even where fewer runs are missing than ``workers``.
 
     Raises `InputError` for a wrong argument, or the first error of a run after all have ended.
     """
@@ -297,11 +297,11 @@ def train_many(
     missing = [spec for folder, spec in by_folder.items() if not (folder / COMPLETE).exists()]
     if missing:
         workers = workers or (cores() if pick_device(device).type == "cpu" else 1)
-        workers = min(workers, len(missing))  # so that no core is idle
         for _ in run_parallel(
             partial(_train_one, str(dataset), device, str(root)),
             missing,
-            workers=workers,
+            workers=min(workers, len(missing)),
+            # whatever is missing, as another number of threads gives other float32 sums
             threads=max(1, cores() // workers),
             title="runs",
             unit="run",

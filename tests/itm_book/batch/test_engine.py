@@ -27,7 +27,7 @@ from itm_book.records.grid_names import grid_names
 from itm_core.cli import main
 from itm_core.errors import InputError
 from itm_core.experiments import runs
-from itm_core.files import write_json
+from itm_core.files import read_json, write_json
 from itm_core.parallel import cores
 from tests.itm_book.batch.stand_in import STAND_IN, wait_for, write_notebook
 from tests.itm_book.batch.two_cells import CHANGES, EPOCHS, make_place, prepare, stand_in, words
@@ -112,6 +112,18 @@ def test_a_batch_that_is_killed_three_times_ends_as_one_that_was_not(place: Path
         executed = nbformat.read(job.folder / "experiment.ipynb", as_version=4)
         assert any("recipe = " in cell.source for cell in executed.cells[2:])
         assert not (job.folder / "state.pt").exists()
+
+
+def test_the_threads_of_a_cell_do_not_depend_on_how_many_are_pending(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cell that is resumed alone has the threads with which it began."""
+    monkeypatch.setattr(engine, "cores", lambda: 4)
+    planned = stand_in(place, workers=2)
+    assert len(planned.jobs) == 2
+    for pending in (planned.jobs, planned.jobs[:1]):
+        engine._write(planned, pending)
+        assert read_json(planned.home / engine.CELLS)["threads"] == 2
 
 
 # --- cells that fail ---------------------------------------------------------------------------

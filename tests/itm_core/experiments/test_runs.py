@@ -211,6 +211,25 @@ def test_many_runs_side_by_side_equal_single_ones(
     assert made[0].metrics["rsum"] != made[1].metrics["rsum"]
 
 
+def test_the_threads_of_a_run_do_not_depend_on_what_else_is_missing(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that is resumed alone has the threads with which it began."""
+    monkeypatch.setattr(runs, "cores", lambda: 4)
+    shares = []
+
+    def stands_in(*_: object, threads: int, **__: object) -> list[Path]:
+        shares.append(threads)
+        raise InputError("begun")
+
+    monkeypatch.setattr(runs, "run_parallel", stands_in)
+    specs = [Spec("scan-t2i-mean", seed, SMALL) for seed in (0, 1)]
+    for missing in (specs, specs[:1]):
+        with pytest.raises(InputError, match="begun"):
+            runs.train_many(dataset, missing, workers=2, root=tmp_path, device="cpu")
+    assert shares == [2, 2]
+
+
 def test_a_failing_run_does_not_stop_the_others(dataset: Path, tmp_path: Path) -> None:
     specs = [Spec("scan-t2i-mean", seed, SMALL) for seed in (0, 1)]
     data, recipe = load_dataset(dataset), recipes.get("scan-t2i-mean").replace(*SMALL)
