@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,23 @@ def test_the_truth_depends_on_words_objects_and_boxes(file: str, tmp_path: Path)
     else:
         (tmp_path / file).write_text((tmp_path / file).read_text().replace("]", "] ", 1))
     assert attention.truth_of(load_split(tmp_path, "test")) != before
+
+
+def test_the_truth_is_that_of_boxes_from_another_processor(tmp_path: Path) -> None:
+    """Last digits differ, and of two equally likely boxes the other one may come first."""
+    write_annotated(tmp_path)
+    before = attention.truth_of(load_split(tmp_path, "test"))
+    boxes = np.load(tmp_path / "test_boxes.npy")
+    boxes[0, [0, 1]] = boxes[0, [1, 0]]
+    np.save(tmp_path / "test_boxes.npy", boxes * np.float32(1 + 1e-7))
+    assert attention.truth_of(load_split(tmp_path, "test")) == before
+
+
+def test_a_truth_may_name_nothing(tmp_path: Path) -> None:
+    write_annotated(tmp_path)
+    words = [[None for _ in caption] for caption in load_split(tmp_path, "test").words() or []]
+    (tmp_path / "test_words.json").write_text(json.dumps(words))
+    assert len(attention.truth_of(load_split(tmp_path, "test"))) == 16
 
 
 def test_the_order_of_export_does_not_matter(tmp_path: Path) -> None:
