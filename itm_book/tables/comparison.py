@@ -225,21 +225,21 @@ def seed_columns(
 ) -> dict[str, object]:
     """Return the columns ``seeds``, ``spread``, ``seeds_low``, ... ``needed`` of a gain.
 
-    The number of seeds; the standard deviation of the gain between them; the 95 % interval of its
-    mean over seeds; the gain that both tests detect in 8 of 10 cases with this many seeds and
-    images, ``low`` and ``high`` being the interval over images, and the gain that the test over
-    seeds alone detects; and how many seeds would detect a gain of this size (NaN: more than
-    `statistics.MAX_SEEDS`).
+    The number of seeds; the standard deviation of the gain between them, and the same with its
+    lower bound; the 95 % interval of its mean over seeds; the gain that this many seeds and images
+    show in 8 of 10 cases, ``low`` and ``high`` being the interval over images; and how many seeds
+    would show a gain of this size (NaN: not even `statistics.MAX_SEEDS`).
     """
-    by_images = statistics.detectable_over_images(low, high)
+    error = statistics.image_error(low, high)
+    needed = statistics.seeds_needed(gain, seeds.deviation, over_images=error)
     return {
         "seeds": seeds.count,
         "spread": seeds.sd,
+        "deviation": seeds.deviation,
         "seeds_low": gain - seeds.half,
         "seeds_high": gain + seeds.half,
-        "detectable": np.maximum(seeds.detectable, by_images),  # NaN with one seed
-        "detectable_over_seeds": seeds.detectable,
-        "needed": np.nan if seeds.needed is None else float(seeds.needed),
+        "detectable": statistics.detectable(seeds.deviation, seeds.count, over_images=error),
+        "needed": np.nan if needed is None else float(needed),
     }
 
 
@@ -254,7 +254,7 @@ def gain_over_seeds(name: str, differences: Sequence[float] | np.ndarray) -> dic
         name: seeds.mean,
         f"{name}_spread": seeds.sd,
         f"{name}_p": seeds.p,
-        f"{name}_detectable": seeds.detectable,
+        f"{name}_detectable": statistics.detectable(seeds.deviation, seeds.count),
         f"{name}_effect": labels.effect(seeds.mean, seeds.p),
     }
 

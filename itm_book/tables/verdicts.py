@@ -195,18 +195,16 @@ def _detectable(row: Row, of: str, tests: int) -> float:
     """Return the gain detectable with the seeds of a row, as one of ``tests`` corrected by Holm.
 
     The column of the table is for one test; the first row that Holm's method rejects is tested at
-    ``ALPHA / tests``. The column already uses the spread with its lower bound. A gain in recalls
-    is tested over images too, and must be seen by both tests.
+    ``ALPHA / tests``. A gain that has an interval over images is tested over images too.
     """
     seeds, alpha = int(row["seeds"]), statistics.ALPHA / tests
+    if of == "gain":
+        error = statistics.image_error(row["low"], row["high"])
+        return statistics.detectable(row["deviation"], seeds, over_images=error, alpha=alpha)
     single, corrected = (
         statistics.detectable(1.0, seeds, alpha=level) for level in (statistics.ALPHA, alpha)
     )
-    column = "detectable_over_seeds" if of == "gain" else _column(of, "detectable")
-    over_seeds = float(row[column]) * corrected / single
-    if of != "gain":
-        return over_seeds
-    return max(over_seeds, statistics.detectable_over_images(row["low"], row["high"], alpha=alpha))
+    return float(row[_column(of, "detectable")]) * corrected / single
 
 
 def _range(values: Sequence[float], form: str = ".0f", largest: float = math.inf) -> str:

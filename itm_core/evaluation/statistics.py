@@ -24,6 +24,7 @@ ALPHA = 0.05
 POWER = 0.8
 RESAMPLES = 2000
 DIGITS = 9
+QUANTILES = 1000  # of a deviation that is estimated from few seeds
 MAX_SEEDS = 1000  # `seeds_needed` reports no larger number
 
 
@@ -103,49 +104,60 @@ def half_width(deviation: float, seeds: int) -> float:
     return float(scipy.stats.t.ppf(1 - ALPHA / 2, seeds - 1) * deviation / math.sqrt(seeds))
 
 
-def detectable(deviation: float, seeds: int, *, alpha: float = ALPHA) -> float:
-    """Return the smallest true gain that ``seeds`` seeds detect with a power of `POWER`.
+def detectable(
+    deviation: float, seeds: int, *, over_images: float = 0.0, alpha: float = ALPHA
+) -> float:
+    """Return the smallest true gain that is significant with a probability of `POWER`.
 
-    By a two-sided t test at ``alpha`` (noncentral t distribution), in the unit of ``deviation``.
-    NaN for fewer than two seeds.
+    In the unit of ``deviation``; NaN for fewer than two seeds. Over seeds alone by the noncentral
+    t distribution. With ``over_images`` the gain must be seen by two tests, over seeds and over
+    images, both of the measured gain, whose error has both parts, normal and independent.
+
+    Args:
+        deviation: of the gain between seeds.
+        over_images: standard error of the gain from the choice of test images, `image_error`.
+        alpha: level of the two-sided tests.
 
     >>> round(detectable(10.0, 3), 1), round(detectable(10.0, 10), 1)
     (32.6, 10.0)
-    """
-    if seeds < 2 or math.isnan(deviation):
-        return math.nan
-    return _noncentrality(seeds, alpha) * deviation / math.sqrt(seeds)
-
-
-def detectable_over_images(low: float, high: float, *, alpha: float = ALPHA) -> float:
-    """Return the smallest true gain that the test over images detects with a power of `POWER`.
-
-    From the 95 % interval of a gain, as if its error were normal; more seeds hardly lower it.
-
-    >>> round(detectable_over_images(-1.96, 1.96), 2)
+    >>> round(detectable(0.0, 3, over_images=1.0), 1)  # 1.96 + 0.84
     2.8
     """
-    normal = NormalDist()
-    error = (high - low) / (2 * normal.inv_cdf(1 - ALPHA / 2))
-    return (normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(POWER)) * error
+    if seeds < 2 or math.isnan(deviation) or math.isnan(over_images):
+        return math.nan
+    if not over_images:
+        return _noncentrality(seeds, alpha) * deviation / math.sqrt(seeds)
+    # in units of the error over images, so that one number is left to vary
+    return over_images * _by_both(deviation / math.sqrt(seeds) / over_images, seeds, alpha)
 
 
-def seeds_needed(gain: float, deviation: float, *, alpha: float = ALPHA) -> int | None:
-    """Return how many seeds detect a true ``gain`` with a power of `POWER`.
+def image_error(low: float, high: float) -> float:
+    """Return the standard error of a gain from its 95 % interval over images, taken as normal.
 
-    None where no number up to `MAX_SEEDS` does, or where gain or deviation is unknown.
+    >>> round(image_error(-1.96, 1.96), 2)
+    1.0
+    """
+    return (high - low) / (2 * NormalDist().inv_cdf(1 - ALPHA / 2))
+
+
+def seeds_needed(gain: float, deviation: float, *, over_images: float = 0.0) -> int | None:
+    """Return how many seeds make a true ``gain`` significant with a probability of `POWER`.
+
+    None where no number up to `MAX_SEEDS` does, as where too few images are the limit, or where
+    gain or deviation is unknown. ``over_images`` is as in `detectable`.
 
     >>> seeds_needed(10.0, 10.0), seeds_needed(0.0, 10.0)
     (10, None)
+    >>> seeds_needed(10.0, 10.0, over_images=5.0)
     """
     if math.isnan(gain) or math.isnan(deviation) or not gain:
         return None
     low, high = 2, MAX_SEEDS
-    if detectable(deviation, high, alpha=alpha) > abs(gain):
+    if detectable(deviation, high, over_images=over_images) > abs(gain):
         return None
     while low < high:
         middle = (low + high) // 2
-        enough = detectable(deviation, middle, alpha=alpha) <= abs(gain)
+        enough = detectable(deviation, middle, over_images=over_images) <= abs(gain)
         low, high = (low, middle) if enough else (middle + 1, high)
     return low
 
@@ -156,18 +168,17 @@ class OverSeeds:
 
     Attributes:
         mean, sd, count: of the differences, one a seed; ``sd`` as measured.
+        deviation: ``sd``, or its lower bound where it is smaller.
         half: half the width of the 95 % interval of the mean.
         p: of Student's t test that the true mean is not zero.
-        detectable, needed: see the functions `detectable` and `seeds_needed`.
     """
 
     mean: float
     sd: float
+    deviation: float
     count: int
     half: float
     p: float
-    detectable: float
-    needed: int | None
 
 
 def over_seeds(differences: Sequence[float] | np.ndarray, *, floor: float = 0.0) -> OverSeeds:
@@ -179,8 +190,8 @@ def over_seeds(differences: Sequence[float] | np.ndarray, *, floor: float = 0.0)
     only the rounding of a subtraction.
 
     >>> result = over_seeds([1.0, 2.0, 3.0])
-    >>> result.mean, result.sd, round(result.p, 4), result.needed
-    (2.0, 1.0, 0.0742, 5)
+    >>> result.mean, result.sd, round(result.p, 4)
+    (2.0, 1.0, 0.0742)
     """
     differences = np.round(differences, DIGITS)
     count, mean, measured = len(differences), float(np.mean(differences)), sd(differences)
@@ -188,11 +199,10 @@ def over_seeds(differences: Sequence[float] | np.ndarray, *, floor: float = 0.0)
     return OverSeeds(
         mean=mean,
         sd=measured,
+        deviation=deviation,
         count=count,
         half=half_width(deviation, count),
         p=seed_p(mean, deviation, count),
-        detectable=detectable(deviation, count),
-        needed=seeds_needed(mean, deviation),
     )
 
 
@@ -213,6 +223,25 @@ def _power(noncentrality: float, seeds: int, alpha: float) -> float:
     below = scipy.stats.nct.cdf(-critical, degrees, noncentrality)
     # scipy returns NaN for a far tail that is too small
     return float(above) + (0.0 if math.isnan(below) else float(below))
+
+
+@lru_cache(maxsize=4096)
+def _by_both(over_seeds: float, seeds: int, alpha: float) -> float:
+    """Return the gain that both tests detect with a power of `POWER`, in errors over images.
+
+    ``over_seeds`` is the true standard error over seeds in that unit; the test uses an estimate,
+    whose distribution is taken at `QUANTILES` equally probable values.
+    """
+    shares = (np.arange(QUANTILES) + 0.5) / QUANTILES
+    estimated = np.sqrt(scipy.stats.chi2.ppf(shares, seeds - 1) / (seeds - 1)) * over_seeds
+    t = scipy.stats.t.ppf(1 - alpha / 2, seeds - 1)
+    needed = np.maximum(NormalDist().inv_cdf(1 - alpha / 2), t * estimated)
+    error = math.hypot(over_seeds, 1.0)
+
+    def missing(gain: float) -> float:
+        return POWER - float(scipy.special.ndtr((gain - needed) / error).mean())
+
+    return float(scipy.optimize.brentq(missing, 0.0, needed[-1] + 10 * error))
 
 
 # --- over images -------------------------------------------------------------------------------

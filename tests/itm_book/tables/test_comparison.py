@@ -100,8 +100,12 @@ def test_a_gain_is_paired_by_seed_and_image() -> None:
     assert row["p_seeds"] == pytest.approx(oracle.pvalue)
     ends = oracle.confidence_interval(0.95)
     assert [row["seeds_low"], row["seeds_high"]] == pytest.approx(list(ends))
-    assert row["detectable"] == pytest.approx(statistics.detectable(row["spread"], 3))
-    assert row["needed"] == statistics.seeds_needed(row["gain"], row["spread"])
+    error = statistics.image_error(row["low"], row["high"])
+    assert row["deviation"] == row["spread"]
+    assert row["detectable"] == pytest.approx(
+        statistics.detectable(row["spread"], 3, over_images=error)
+    )
+    assert row["needed"] == statistics.seeds_needed(row["gain"], row["spread"], over_images=error)
 
 
 def test_seeds_without_a_partner_and_rows_without_a_host_are_left_out() -> None:
@@ -165,7 +169,8 @@ def test_a_floor_under_the_spread_is_believed_instead_of_it() -> None:
     assert row["effect"] == "gain"
     assert floored["effect"] == "not significant"
     assert floored["spread"] == row["spread"]
-    assert floored["detectable"] == pytest.approx(statistics.detectable(500.0, 3))
+    assert floored["deviation"] == 500
+    assert floored["detectable"] == pytest.approx(statistics.detectable(500.0, 3), rel=1e-3)
 
 
 def test_one_p_value_is_shown_and_it_is_the_one_that_decides() -> None:

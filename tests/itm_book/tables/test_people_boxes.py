@@ -84,9 +84,11 @@ def test_a_gain_over_the_host_is_paired(measure: str, lines: pd.DataFrame) -> No
     assert row["gain"] == pytest.approx(np.mean(by_seed), abs=1e-3)
     over_seeds = statistics.over_seeds(by_seed)
     assert row["p_seeds"] == pytest.approx(over_seeds.p, rel=1e-2)
-    assert row["detectable_over_seeds"] == pytest.approx(over_seeds.detectable, rel=1e-3)
-    by_images = statistics.detectable_over_images(row["low"], row["high"])
-    assert row["detectable"] == max(row["detectable_over_seeds"], by_images)
+    assert row["deviation"] == pytest.approx(over_seeds.sd, rel=1e-3)
+    error = statistics.image_error(row["low"], row["high"])
+    assert row["detectable"] == pytest.approx(
+        statistics.detectable(over_seeds.sd, row["seeds"], over_images=error), rel=1e-3
+    )
     resampled = np.array(drawn(differences.mean(0)))
     assert [row["low"], row["high"]] == pytest.approx(
         np.percentile(resampled, [2.5, 97.5]), abs=0.02

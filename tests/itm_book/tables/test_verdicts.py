@@ -38,8 +38,8 @@ def row(name: str, gain: float, p: float, seeds: int = 3, spread: float = 10.0) 
     return {
         "name": name, "host": "host", "seeds": seeds, "gain": gain, "low": gain - 1,
         "high": gain + 1, "spread": spread, "p": p,
-        "detectable": statistics.detectable(spread, seeds), "effect": labels.effect(gain, p),
-        "detectable_over_seeds": statistics.detectable(spread, seeds), "needed": 7.0,
+        "deviation": spread, "detectable": statistics.detectable(spread, seeds),
+        "effect": labels.effect(gain, p), "needed": 7.0,
     }  # fmt: skip
 
 
@@ -96,7 +96,8 @@ def test_the_gain_that_the_seeds_could_have_shown_is_named() -> None:
         assert (judged.seeds, judged.detectable) == ("3", f"{statistics.detectable(10.0, 3):.1f}")
     wide = row("wide", 1.0, 0.9, seeds=2, spread=20.0)
     low, high = (
-        statistics.detectable(spread, n, alpha=0.025) for spread, n in ((10.0, 3), (20.0, 2))
+        statistics.detectable(spread, n, over_images=1 / 1.959964, alpha=0.025)
+        for spread, n in ((10.0, 3), (20.0, 2))
     )
     judged = judge(OPEN, wide)
     assert (judged.seeds, judged.detectable) == ("2 to 3", f"{low:.1f} to {high:.1f}")

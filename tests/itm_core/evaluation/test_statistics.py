@@ -79,8 +79,7 @@ def test_one_seed_or_an_unknown_number_has_no_test() -> None:
         assert math.isnan(p)
     alone = statistics.over_seeds([3.0])
     assert alone.mean == 3
-    assert np.isnan([alone.sd, alone.half, alone.p, alone.detectable]).all()
-    assert alone.needed is None
+    assert np.isnan([alone.sd, alone.deviation, alone.half, alone.p]).all()
 
 
 def test_seeds_that_agree_exactly_are_decided_by_their_mean() -> None:
@@ -96,8 +95,7 @@ def test_a_floor_replaces_a_smaller_deviation_and_no_larger_one() -> None:
     assert floored.sd == pytest.approx(0.1)  # as measured
     assert floored.p == pytest.approx(statistics.seed_p(1.1, 2.0, 3))
     assert floored.half == pytest.approx(statistics.half_width(2.0, 3))
-    assert floored.detectable == pytest.approx(statistics.detectable(2.0, 3))
-    assert floored.needed == statistics.seeds_needed(1.1, 2.0)
+    assert floored.deviation == 2.0
     assert statistics.over_seeds(values, floor=0.05) == statistics.over_seeds(values)
     assert math.isnan(statistics.over_seeds([1.0], floor=2.0).p)
 
@@ -160,6 +158,32 @@ def test_no_number_of_seeds_shows_nothing() -> None:
     assert statistics.seeds_needed(1.0, 0.0) == 2
     edge = statistics.detectable(1.0, statistics.MAX_SEEDS)
     assert statistics.seeds_needed(edge, 1.0) == statistics.MAX_SEEDS
+
+
+@pytest.mark.parametrize(
+    ("deviation", "error"), [(5.0, 1.0), (5.0, 3.0), (2.0, 3.0), (0.0, 3.0), (5.0, 0.01)]
+)
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_a_gain_that_two_tests_must_see_is_found_in_eight_of_ten_simulated_comparisons(
+    deviation: float, error: float, seeds: int
+) -> None:
+    """Seeds are drawn around a gain that the choice of images has moved for all of them."""
+    gain = statistics.detectable(deviation, seeds, over_images=error)
+    draw = np.random.default_rng(seeds)
+    moved = draw.normal(gain, error, size=(40_000, 1))
+    seen = moved + draw.normal(0.0, deviation + 1e-9, size=(40_000, seeds))
+    by_seeds = stats.ttest_1samp(seen, 0.0, axis=1).pvalue < statistics.ALPHA
+    by_images = np.abs(seen.mean(1)) > 1.959964 * error
+    assert (by_seeds & by_images).mean() == pytest.approx(statistics.POWER, abs=0.01)
+    assert gain >= max(statistics.detectable(deviation, seeds), 2.80 * error) * (1 - 1e-3)
+
+
+def test_few_images_are_not_made_up_for_by_seeds() -> None:
+    assert statistics.seeds_needed(10.0, 5.0, over_images=3.0) is not None
+    assert statistics.seeds_needed(8.0, 5.0, over_images=3.0) is None  # below 2.8 times 3
+    assert statistics.seeds_needed(10.0, 5.0, over_images=3.0) > statistics.seeds_needed(10.0, 5.0)
+    exact = statistics.detectable(5.0, 6, over_images=1.0)
+    assert statistics.seeds_needed(exact, 5.0, over_images=1.0) == 6
 
 
 def test_the_page_prints_the_detectable_gains_of_the_code() -> None:
