@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from functools import cache, partial
 from multiprocessing import connection, current_process, get_context, parent_process
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, TypeVar
 
 from tqdm.auto import tqdm
@@ -28,17 +30,24 @@ Result = TypeVar("Result")
 FAILED = 1  # how Python ends after an error
 GRACE = 5.0  # seconds in which a process that was terminated may save its state
 PARENT = "ITM_PARENT"  # says which standard input is the pipe of `start_program`
+CPU_SHARE = Path("/sys/fs/cgroup/cpu.max")  # microseconds that may be used, of how many
 WATCHED = "from itm_core.parallel import end_with_parent; end_with_parent(); "
 
 
 def cores() -> int:
     """Return how many cores this process may use.
 
-    A batch system, a container or ``taskset`` gives a process some of the machine's cores.
+    A batch system, a container or ``taskset`` gives a process some of the machine's cores: by
+    name, or as a share of the time of all of them.
     """
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    if sys.platform != "linux":
+        return os.cpu_count() or 1
+    named = len(os.sched_getaffinity(0))
+    try:
+        quota, period = CPU_SHARE.read_text(encoding="ascii").split()
+        return min(named, max(1, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no such file, or "max": no limit
+        return named
 
 
 def run_parallel(

@@ -14,8 +14,9 @@ import psutil
 import pytest
 import torch
 
+from itm_core import parallel
 from itm_core.errors import InputError
-from itm_core.parallel import run_parallel
+from itm_core.parallel import cores, run_parallel
 from tests.places import PROJECT
 
 
@@ -46,6 +47,22 @@ print(cores(), torch.get_num_threads())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes have all cores")
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("max 100000", 8), ("150000 100000", 2), ("20000 100000", 1), ("9999999 100000", 8), ("", 8)],
+)
+def test_the_share_of_a_container_counts(
+    text: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu.max").write_text(text)
+    monkeypatch.setattr(parallel, "CPU_SHARE", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert cores() == expected
+    monkeypatch.setattr(parallel, "CPU_SHARE", tmp_path / "none")
+    assert cores() == 8
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes have all cores")
 def test_the_cores_are_those_that_the_process_may_use() -> None:
     environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
     command = [sys.executable, "-c", LIMITED]
@@ -69,7 +86,8 @@ MANY = """
 import sys
 from functools import partial
 from pathlib import Path
-from itm_core.parallel import run_parallel
+from itm_core import parallel
+from itm_core.parallel import cores, run_parallel
 from tests.itm_core.test_parallel import slow
 list(run_parallel(partial(slow, Path(sys.argv[1])), range(10_000), workers=2, progress=False))
 """
@@ -111,7 +129,8 @@ def test_a_killed_process_is_said_with_the_likely_cause() -> None:
 UNGUARDED = """
 from pathlib import Path
 from itm_core.files import locked
-from itm_core.parallel import run_parallel
+from itm_core import parallel
+from itm_core.parallel import cores, run_parallel
 with locked(Path({lock!r})):
     print(list(run_parallel(abs, [-1, 2], workers=2, progress=False)))
 """
