@@ -20,7 +20,6 @@ from itm_book.chapters.photographs import recalls as recall_tables
 from itm_book.figures import gains as gain_charts
 from itm_book.figures import method_charts
 from itm_book.figures import orderings as order_charts
-from itm_book.figures import people_boxes as box_charts
 from itm_book.records import grids, results
 from itm_book.records.grids import Grid
 from itm_book.records.results import Results
@@ -28,8 +27,6 @@ from itm_book.tables import (
     claims,
     comparison,
     orderings,
-    people_boxes,
-    people_boxes_gains,
     published_order,
     report,
     sentences,
@@ -89,15 +86,13 @@ def load(size: str = claims.SIZES[claims.PHOTOGRAPHS]) -> Record:
     )
 
 
-def _none(what: str) -> Markdown:
+def not_recorded(what: str) -> Markdown:
     """Return the sentence that replaces what is not recorded."""
     return Markdown(f"*Nothing recorded yet: {what}.*")
 
 
 NO_RUN, NO_CURVE = "no run on photographs", "no learning curve"
 NO_GAIN, NO_JUDGEMENT = "no row together with its host", "no agreement with people"
-NO_BOXES = "no attention against people's boxes"
-NO_PASSES = "no attention with several passes"
 
 
 # --- the budget and the curves -----------------------------------------------------------------
@@ -118,7 +113,7 @@ def missing(record: Record) -> Markdown:
 def learning_curves(record: Record, names: tuple[str, ...]) -> Figure | Markdown:
     """Return loss and development rSum of some rows against epochs, means over seeds."""
     if not record.curves:
-        return _none(NO_CURVE)
+        return not_recorded(NO_CURVE)
     chosen = progress.mean_curves(record.curves, names)
     return method_charts.learning_curve(chosen or progress.mean_curves(record.curves))
 
@@ -126,7 +121,7 @@ def learning_curves(record: Record, names: tuple[str, ...]) -> Figure | Markdown
 def convergence(record: Record) -> HTML | Markdown:
     """Return for every row what the last quarter of its epochs gained."""
     if not record.curves:
-        return _none(NO_CURVE)
+        return not_recorded(NO_CURVE)
     return report.html(
         progress.convergence(record.curves),
         "rSum on the development split (percent, six recalls): has training converged?",
@@ -139,7 +134,7 @@ def convergence(record: Record) -> HTML | Markdown:
 def recalls(record: Record) -> HTML | Markdown:
     """Return all recalls of every recorded row."""
     if not record.rows:
-        return _none(NO_RUN)
+        return not_recorded(NO_RUN)
     caption = f"Flickr8k (recalls in percent): {results.status(record.rows)}"
     return report.html(recall_tables.recalls(record.rows), caption)
 
@@ -147,7 +142,7 @@ def recalls(record: Record) -> HTML | Markdown:
 def intervals(record: Record) -> Figure | Markdown:
     """Return rSum of every recorded row with its intervals."""
     if not record.rows:
-        return _none(NO_RUN)
+        return not_recorded(NO_RUN)
     return method_charts.intervals(
         comparison.dots(comparison.compare(record.rows, record.grid)),
         title="photographs: every method, the same budget",
@@ -158,7 +153,7 @@ def intervals(record: Record) -> Figure | Markdown:
 def best(record: Record) -> HTML | Markdown:
     """Return every recorded row tested against the best one."""
     if not record.rows:
-        return _none(NO_RUN)
+        return not_recorded(NO_RUN)
     return report.html(
         against_best(record.rows),
         "Every row against the best one; p values corrected by Holm's method: "
@@ -177,7 +172,7 @@ def gains(record: Record) -> HTML | Markdown:
     """Return the gain of every row over its host, and of two models over one."""
     table = _gains(record)
     if table.empty:
-        return _none(NO_GAIN)
+        return not_recorded(NO_GAIN)
     return report.html(
         comparison.readable_gains(table),
         f"Gains over the host, and of two models over one: {results.status(record.rows)}. "
@@ -189,7 +184,7 @@ def gain_chart(record: Record) -> Figure | Markdown:
     """Return the gains as a figure."""
     table = _gains(record)
     if table.empty:
-        return _none(NO_GAIN)
+        return not_recorded(NO_GAIN)
     return gain_charts.gains(
         table,
         title="photographs: what is gained",
@@ -206,82 +201,6 @@ def spread(record: Record) -> HTML:
             break
     caption = f"Standard deviation of gains between seeds, in rSum: {results.status(rows)}"
     return report.html(table, caption)
-
-
-# --- attention ---------------------------------------------------------------------------------
-
-
-def _no_words(record: Record) -> bool:
-    """Return whether no recorded row has words as queries, of which these tables are."""
-    return record.boxes.empty or people_boxes.chosen(record.boxes).empty
-
-
-def pointing(record: Record) -> HTML | Markdown:
-    """Return how often the heaviest region is a relevant one, with its reference levels."""
-    if _no_words(record):
-        return _none(NO_BOXES)
-    shown = people_boxes.readable(people_boxes.summary(record.boxes))
-    return report.html(shown, f"Pointing (percent): {people_boxes.status(record.boxes)}")
-
-
-def attention_measures(record: Record) -> HTML | Markdown:
-    """Return all measures of attention of every row."""
-    if _no_words(record):
-        return _none(NO_BOXES)
-    return report.html(
-        people_boxes.all_measures(record.boxes),
-        "All measures (percent); in brackets the same methods untrained: "
-        f"{people_boxes.status(record.boxes)}",
-    )
-
-
-def attention_at_ious(record: Record) -> HTML | Markdown:
-    """Return pointing of every row where a region is relevant from another IoU on."""
-    if _no_words(record):
-        return _none(NO_BOXES)
-    first = people_boxes.chosen(record.boxes).iloc[0]
-    return report.html(
-        people_boxes.by_iou(record.boxes),
-        "Pointing (percent) by the least IoU of a relevant region; in brackets by chance: "
-        f"{first['dataset']}, test split; recorded, annotation {first['truth'][:8]}",
-    )
-
-
-def attention_passes(record: Record) -> HTML | Markdown:
-    """Return what the last pass of attention gains over the first, of rows with a regulator."""
-    table = pd.DataFrame()
-    if not _no_words(record):
-        table = people_boxes_gains.over_first_pass(record.boxes, "f1")
-    if table.empty:
-        return _none(NO_PASSES)
-    return report.html(
-        people_boxes_gains.readable_gains(table, "f1"),
-        "F1 of attention, the last pass over the first of the same model: "
-        f"{people_boxes.status(record.boxes)}. {verdicts.chance_note(table)}",
-    )
-
-
-def attention_by_type(record: Record) -> Figure | Markdown:
-    """Return pointing of every row for each type of phrase."""
-    if _no_words(record):
-        return _none(NO_BOXES)
-    return box_charts.by_type(
-        people_boxes.by_type(record.boxes),
-        title="pointing, by what the phrase names",
-        unit="percent of the words with a relevant region",
-    )
-
-
-def attention_gains(record: Record) -> HTML | Markdown:
-    """Return the gain of every row over its host in F1 of attention."""
-    table = pd.DataFrame() if _no_words(record) else people_boxes_gains.gains(record.boxes, "f1")
-    if table.empty:
-        return _none(NO_BOXES if record.boxes.empty else NO_GAIN)
-    return report.html(
-        people_boxes_gains.readable_gains(table, "f1"),
-        f"F1 of attention over the host: {people_boxes.status(record.boxes)}. "
-        f"{verdicts.chance_note(table)}",
-    )
 
 
 # --- orders of methods -------------------------------------------------------------------------
@@ -313,7 +232,7 @@ def order_table(record: Record) -> HTML:
 def order_chart(record: Record, across: str = SCENES) -> Figure | Markdown:
     """Return a dot for every method, across its R@1 elsewhere, up that on photographs."""
     if not record.rows:
-        return _none(NO_RUN)
+        return not_recorded(NO_RUN)
     orders = _orders(record)
     return order_charts.scatter(
         orderings.paired(orders[across], orders[PHOTOGRAPHS]),
@@ -327,7 +246,7 @@ def finding(record: Record) -> HTML | Markdown:
     """Return how many gains are significant, and whether Scenes orders the methods alike."""
     table = _gains(record)
     if table.empty:
-        return _none(NO_GAIN)
+        return not_recorded(NO_GAIN)
     text = sentences.tally(table, "gains over a host")
     orders = _orders(record)
     pairs = orderings.paired(orders[SCENES], orders[PHOTOGRAPHS])
@@ -347,7 +266,7 @@ def finding(record: Record) -> HTML | Markdown:
 def people(record: Record) -> HTML | Markdown:
     """Return the rank correlations of every row's scores with people's ratings."""
     if record.judged.empty:
-        return _none(NO_JUDGEMENT)
+        return not_recorded(NO_JUDGEMENT)
     return report.html(
         tables.readable(record.judged, record.reference),
         f"Agreement with people (hundredths): {tables.status(record.judged)}",
@@ -357,7 +276,7 @@ def people(record: Record) -> HTML | Markdown:
 def people_chart(record: Record) -> Figure | Markdown:
     """Return the agreement of every row with people, and that of one person with the others."""
     if record.judged.empty:
-        return _none(NO_JUDGEMENT)
+        return not_recorded(NO_JUDGEMENT)
     return method_charts.intervals(
         tables.compare(record.judged),
         title="photographs: agreement with people",
@@ -369,7 +288,7 @@ def people_chart(record: Record) -> Figure | Markdown:
 def people_and_recall(record: Record) -> HTML | Markdown:
     """Return whether R@1 and agreement with people order the methods alike, as a table."""
     if record.judged.empty:
-        return _none(NO_JUDGEMENT)
+        return not_recorded(NO_JUDGEMENT)
     recorded = published_order.recorded_dots(record.rows, record.grid)
     pairs = orderings.paired(recorded, tables.compare(record.judged))
     table = orderings.agreement_table({("by R@1", "by people's ratings"): pairs})

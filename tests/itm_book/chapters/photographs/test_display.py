@@ -11,7 +11,7 @@ from IPython.display import HTML, Markdown
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from itm_book.chapters.photographs import display, tables
+from itm_book.chapters.photographs import attended, display, tables
 from itm_book.chapters.photographs.display import Record
 from itm_book.records import grids
 from itm_book.records.results import Results
@@ -47,17 +47,21 @@ SHOWN: Mapping[str, Callable[[Record], object]] = {
     "order table": display.order_table,
     "order chart": display.order_chart,
     "published order": lambda record: display.order_chart(record, display.PUBLISHED),
-    "pointing": display.pointing,
-    "attention": display.attention_measures,
-    "attention at IoUs": display.attention_at_ious,
-    "passes": display.attention_passes,
-    "types": display.attention_by_type,
-    "gains of attention": display.attention_gains,
+    "pointing": attended.pointing,
+    "attention": attended.measures,
+    "attention at IoUs": attended.at_ious,
+    "F1 at IoUs": lambda record: attended.at_ious(record, "f1"),
+    "curves": attended.curves,
+    "regions": attended.of_regions,
+    "passes": attended.passes,
+    "types": attended.by_type,
+    "gains of attention": attended.gains,
     "people": display.people,
     "people chart": display.people_chart,
     "people and recall": display.people_and_recall,
 }
-BOXES = measured_boxes({"base t2i": ("SCAN", ""), "RCAR t2i": ("RCAR", "base t2i")})
+WORDS = measured_boxes({"base t2i": ("SCAN", ""), "RCAR t2i": ("RCAR", "base t2i")})
+BOXES = pd.concat([WORDS, WORDS.assign(direction="i2t")], ignore_index=True)
 ALWAYS = {"budget", "missing", "spread", "order table"}  # whatever is recorded
 
 
