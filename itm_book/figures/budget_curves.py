@@ -55,9 +55,14 @@ def gain_curves(table: pd.DataFrame, collapsed: set[str], *, title: str) -> Figu
 
 
 def _limits(table: pd.DataFrame) -> tuple[float, float]:
-    """Return limits of the gains: every seed, every interval and zero are inside."""
+    """Return limits of the gains: every seed, every interval and zero are inside.
+
+    Without intervals of two seeds: they are nine standard deviations to each side, and would
+    leave no room for the curves. Their bars end at the edge.
+    """
     values = [value for row in table["differences"] for value in row]
-    values += [end for side in ("seeds_low", "seeds_high") for end in table[side].dropna()]
+    several = table[table["seeds"] > 2]
+    values += [end for side in ("seeds_low", "seeds_high") for end in several[side]]
     low, high = min([*values, -LEAST_REACH]), max([*values, LEAST_REACH])
     room = ROOM * (high - low)
     return low - room, high + room

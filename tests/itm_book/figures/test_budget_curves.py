@@ -48,6 +48,18 @@ def test_a_panel_has_every_seed_and_names_what_was_not_run() -> None:
     assert max(ends.max(), 0) < high
 
 
+def test_the_wide_intervals_of_two_seeds_do_not_flatten_the_curves() -> None:
+    table = rcar()
+    wide = table.index[table["seeds"] > 2][-1]
+    of_two = table.assign(seeds=table["seeds"].where(table.index != wide, 2))
+    of_two.loc[wide, ["seeds_low", "seeds_high"]] = [-4000.0, 4000.0]
+    low, high = budget_curves.gain_curves(of_two, set(), title="t").axes[0].get_ylim()
+    assert -1000 < low < high < 1000
+    of_two.loc[wide, "seeds"] = 3
+    low, high = budget_curves.gain_curves(of_two, set(), title="t").axes[0].get_ylim()
+    assert low < -4000
+
+
 def test_one_budget_is_a_sentence_with_its_numbers() -> None:
     table = rcar(made(base=1.5, RCAR=2.0))
     (row,) = budget.tested(table).to_dict("records")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from itm_book.chapters.why_is_my_number_lower import photographs
+from itm_book.chapters.why_is_my_number_lower import photographs, tables
 from itm_book.chapters.why_is_my_number_lower.photographs import CAUSES, METHODS
-from itm_book.records import grids
+from itm_book.records import grids, results
 from tests.itm_book.chapters.test_budget import GRID, result
 
 SCENES = pd.DataFrame(
@@ -32,6 +32,14 @@ def test_causes_and_methods_are_rows_of_both_grids() -> None:
     assert set(CAUSES) <= set(grids.load("lower").rows)
     for row in METHODS:
         assert {row, *(f"{row} ({change})" for change in CAUSES.values())} <= set(GRID.rows)
+
+
+def test_the_causes_are_the_largest_that_lie_in_the_training_on_scenes() -> None:
+    grid = grids.load("lower")
+    changed = tables.row_differences(results.recorded_so_far(grid, "smoke"), grid)
+    training = changed[changed["group"].isin(["warm-up", "length", "batch size", "word vectors"])]
+    largest = training.loc[training["gain"].abs().nlargest(len(CAUSES)).index, "name"]
+    assert largest.tolist() == list(CAUSES)
 
 
 def test_a_cause_is_compared_with_the_middle_of_its_method() -> None:
