@@ -72,6 +72,8 @@ class StoredMaps:
         note, of = folder / "maps.json", hashlib.sha256(json.dumps(pictures).encode()).hexdigest()
         noted = read_json(note) if note.exists() else {}
         done = noted["done"] if noted.get("pictures") == of else 0
+        if not done:
+            note.unlink(missing_ok=True)  # it would be true of maps that are overwritten now
         cells = {MIDDLE: backbone.side // 16, DEEP: backbone.side // 32}
         self.arrays = {
             block: np.lib.format.open_memmap(

@@ -108,18 +108,22 @@ def test_a_trained_scorer_finds_what_is_marked(tmp_path: Path) -> None:
     assert np.mean(overlaps) > 0.5
 
 
+def stop_at(last: int, source: Source, folder: Path) -> None:
+    """Compute maps until a picture at which the process is stopped."""
+
+    def stopping(k: int) -> np.ndarray:
+        if k == last:
+            raise KeyboardInterrupt
+        return source.picture(k)
+
+    with pytest.raises(KeyboardInterrupt):
+        StoredMaps(folder, stamped(source), stopping, Backbone())
+
+
 def test_maps_are_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scorer_training, "BLOCK", 2)
     source, _ = pictures(7)
-
-    def stopping(k: int) -> np.ndarray:
-        if k == 5:
-            raise KeyboardInterrupt
-        return noise(k)
-
-    stopped = Source("train", source.ids, source.stamps, stopping)
-    with pytest.raises(KeyboardInterrupt):
-        StoredMaps(tmp_path, stamped(source), stopped.picture, Backbone())
+    stop_at(5, source, tmp_path)
     again = Backbone()
     maps = StoredMaps(tmp_path, stamped(source), source.picture, again)
     assert again.calls == 3  # of 4, 5 and 6
@@ -131,6 +135,25 @@ def test_maps_are_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         again = Backbone()
         assert StoredMaps(tmp_path, other, source.picture, again).count == 6
         assert again.calls == 6  # of other pictures
+
+
+@pytest.mark.parametrize("others", [7, 3])
+def test_maps_of_other_pictures_are_never_resumed(
+    others: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scorer_training, "BLOCK", 2)
+    source, _ = pictures(7)
+    stop_at(5, source, tmp_path)
+    images = [noise(20 + k) for k in range(others)]
+    other = Source("train", [f"o{k}" for k in range(others)], [[0]] * others, lambda k: images[k])
+    stop_at(1, other, tmp_path)  # before its first note
+    again = Backbone()
+    maps = StoredMaps(tmp_path, stamped(source), source.picture, again)
+    assert again.calls == 7
+    (tmp_path / "whole").mkdir()
+    whole = StoredMaps(tmp_path / "whole", stamped(source), source.picture, Backbone())
+    for ours, theirs in zip(maps.arrays.values(), whole.arrays.values(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def entities(folder: Path, names: list[str]) -> Path:
