@@ -6,7 +6,6 @@ Page: "Batches"; "Real photographs"; "Your pictures".
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -148,24 +147,10 @@ def _add_places(command: argparse.ArgumentParser) -> None:
     add_root(command)
 
 
-def _replaced(whole: Sequence[Result], record: Path, replace: bool) -> list[str]:
-    """Return what is replaced; raises `InputError` where that was not asked for."""
-    from itm_book.records.replacing import replaced
-
-    lines = replaced(whole, record)
-    if lines and not replace:
-        raise InputError(
-            f"{len(lines)} recorded runs have other numbers",
-            file=record,
-            found="; ".join(lines),
-            remedy="add --replace to record these in their place, or --record for another file",
-        )
-    return lines
-
-
 def _export(options: argparse.Namespace) -> int:
-    from itm_book.records import curves, grids, results
+    from itm_book.records import grids, results
     from itm_book.records.commits import require_committed
+    from itm_book.records.replacing import export
     from itm_core.environment import current_commit
 
     record = _record(options, results.RECORD)
@@ -182,12 +167,8 @@ def _export(options: argparse.Namespace) -> int:
         count = grid.result_count(options.size)
         lines.append(f"{grid.name}: {len(present)} results of {count} runs and ensembles")
         every += present
-    curve_record = record.with_name(curves.RECORD.name)
     whole = [result for result in every if _has_curve(result, options.root, damaged)]
-    curves.require_readable(curve_record)  # before the other record is written
-    lines += _replaced(whole, record, options.replace)
-    results.export(whole, record)
-    curves.export(whole, options.root, curve_record)
+    lines += export(whole, options.root, record, replace=options.replace)
     last = (
         f"recorded in {record}" if whole else "nothing was recorded: none of these runs is finished"
     )

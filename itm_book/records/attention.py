@@ -167,16 +167,27 @@ def _read(path: Path, changed: int) -> pd.DataFrame:
     return pd.read_csv(text, dtype=dict.fromkeys(TEXT, str), keep_default_na=False)
 
 
-def export(lines: Sequence[Mapping[str, Any]], path: Path = RECORD) -> None:
-    """Write lines to the record, in the place of all older lines of the same runs.
+def export(
+    lines: Sequence[Mapping[str, Any]],
+    path: Path = RECORD,
+    *,
+    again: Iterable[tuple[str, str, int]] = (),
+) -> None:
+    """Write lines of a dataset to the record, in the place of all older lines of the same runs.
 
     Lines of uniform weights replace those of their dataset and direction. The file is sorted
-    and written atomically.
+    and written atomically. Raises `InputError`, and writes nothing, as `require_same_annotation`
+    does: another command may have written lines since it was called.
+
+    Args:
+        again: recipe, changes and seed of the other runs whose lines are replaced after these.
     """
     new = pd.DataFrame(list(lines), columns=COLUMNS)
     owner = [*results.KEY, "direction"]  # of uniform weights, the recipe and changes are empty
     fresh = pd.MultiIndex.from_frame(new[owner].astype(str))
+    replaced = {(line["recipe"], line["changes"], line["seed"]) for line in lines} | {*again}
     with changing(path):
+        require_same_annotation(lines[0]["dataset"], lines[0]["truth"], replaced, path)
         old = read(path)
         others = old[~pd.MultiIndex.from_frame(old[owner].astype(str)).isin(fresh)]
         table = pd.concat([part for part in (others, new) if len(part)] or [new])

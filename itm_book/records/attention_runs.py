@@ -85,7 +85,7 @@ def measure(
         if not lines:
             yield f"{label}: does not attend"
             continue
-        attention.export(lines, record)
+        attention.export(lines, record, again=again)
         yield f"{label}: {_summary(lines)}"
     if damaged:
         raise results.left_out(damaged)

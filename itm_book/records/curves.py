@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from itm_book.records.record_files import ANY, RSUM, Form, changing, record_text, write_record
+from itm_book.records.record_files import ANY, RSUM, Form, record_text, write_record
 from itm_book.records.results import RECORD as RESULTS
 from itm_book.records.results import Result
 from itm_core.experiments.run import Run
@@ -27,8 +27,8 @@ KEY = ["run", "epoch"]
 FORM = Form(columns=COLUMNS, key=KEY, ranges={"epoch": (1, 1e6), "loss": ANY, "rsum": RSUM})
 
 
-def export(results: Iterable[Result], root: Path, path: Path = RECORD) -> int:
-    """Return the number of runs whose curves were written to the record.
+def write(results: Iterable[Result], root: Path, path: Path = RECORD) -> int:
+    """Return the number of runs whose curves were written to the record; inside `changing`.
 
     They replace older curves of these runs; ensembles have none. ``root`` is the run store. The
     file is sorted and written atomically.
@@ -41,11 +41,10 @@ def export(results: Iterable[Result], root: Path, path: Path = RECORD) -> int:
     if not curves:
         return 0
     new = pd.concat(curves)
-    with changing(path):
-        old = _lines(path) if path.exists() else new.iloc[:0]
-        old = old[~old["run"].isin(new["run"])]
-        table = pd.concat([part for part in (old, new) if len(part)]).sort_values(KEY)
-        write_record(table, path, FORM, digits=6)
+    old = _lines(path) if path.exists() else new.iloc[:0]
+    old = old[~old["run"].isin(new["run"])]
+    table = pd.concat([part for part in (old, new) if len(part)]).sort_values(KEY)
+    write_record(table, path, FORM, digits=6)
     return new["run"].nunique()
 
 

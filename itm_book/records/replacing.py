@@ -1,4 +1,4 @@
-"""Which recorded numbers an export would replace, and whether it may.
+"""Writes results and learning curves to the record, and replaces numbers only where it may.
 
 Page: "Batches".
 """
@@ -6,16 +6,48 @@ Page: "Batches".
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from itm_book.records import results
+from itm_book.records import curves, results
+from itm_book.records.record_files import changing
 from itm_book.records.results import Result
 from itm_core.errors import InputError
 
 Key = tuple[str, str, str]  # dataset, recipe and changes of a recorded row
+
+
+def export(
+    new: Sequence[Result], root: Path, record: Path = results.RECORD, *, replace: bool = False
+) -> list[str]:
+    """Write results and, beside them, their learning curves; return the lines of `replaced`.
+
+    What is replaced is found under the lock with which it is written: of two exports at once the
+    second sees the rows of the first. Raises `InputError`, and writes nothing, as `replaced` does,
+    where a number would be replaced without ``replace``, and for a damaged record.
+
+    Args:
+        root: the run store, with the curves.
+        record: the file of the results; the curves are beside it.
+    """
+    if not new:
+        return []
+    curve_record = record.with_name(curves.RECORD.name)
+    with changing(record):
+        curves.require_readable(curve_record)  # before the other file is written
+        lines = replaced(new, record)
+        if lines and not replace:
+            raise InputError(
+                f"{len(lines)} recorded runs have other numbers",
+                file=record,
+                found="; ".join(lines),
+                remedy="add --replace to record these in their place, or --record for another file",
+            )
+        results.write(new, record)
+        curves.write(new, root, curve_record)
+    return lines
 
 
 def key_of(result: Result) -> Key:

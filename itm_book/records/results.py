@@ -25,7 +25,7 @@ import pandas as pd
 from itm_book.records import commits
 from itm_book.records.commits import is_committed
 from itm_book.records.grids import Cell, Grid, Size, folders
-from itm_book.records.record_files import changing, record_text, write_record
+from itm_book.records.record_files import record_text, write_record
 from itm_book.records.run_rows import (
     ATTENTION,
     COLUMNS,
@@ -267,22 +267,22 @@ def _grouped(
     return results
 
 
-def export(results: Iterable[Result], path: Path = RECORD) -> int:
+def write(results: Iterable[Result], path: Path = RECORD) -> int:
     """Return the number of results written to the record, where they replace older ones.
 
-    Lines of other runs are kept. The file is sorted and written atomically. Raises `InputError`
-    when one of the runs was made by code in no commit (`require_committed_runs`).
+    Inside `changing`; `replacing.export` is what writes them with their curves. Lines of other
+    runs are kept. The file is sorted and written atomically. Raises `InputError` when one of the
+    runs was made by code in no commit (`require_committed_runs`).
     """
     results = list(results)
     if not results:
         return 0
     require_committed_runs(results)
     new = pd.DataFrame([result.row() for result in results], columns=COLUMNS)
-    with changing(path):
-        old = _lines(path) if path.exists() else new.iloc[:0]
-        table = pd.concat([part for part in (old, new) if len(part)] or [new], ignore_index=True)
-        table = table.drop_duplicates(KEY, keep="last").sort_values(KEY)
-        write_record(table, path, FORM, digits=7)
+    old = _lines(path) if path.exists() else new.iloc[:0]
+    table = pd.concat([part for part in (old, new) if len(part)] or [new], ignore_index=True)
+    table = table.drop_duplicates(KEY, keep="last").sort_values(KEY)
+    write_record(table, path, FORM, digits=7)
     _record.cache_clear()
     return len(new)
 

@@ -91,15 +91,20 @@ def test_lines_get_the_names_of_their_rows(tmp_path: Path) -> None:
 def test_annotations_never_mix(tmp_path: Path) -> None:
     path = tmp_path / "attention.csv"
     write_record(path)
-    again = [line | {"truth": "f" * 16} for line in lines_of("chan", 0)]
-    attention.export(again, path)
+    new = [line | {"truth": "f" * 16} for line in lines_of("chan", 0)]
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=f"on another annotation.*: {len(LEVEL) * len(SEEDS) - 1}"):
+        attention.export(new, path)
+    assert path.read_bytes() == before
+    every = [(recipe, "", seed) for recipe in LEVEL for seed in SEEDS]
+    attention.export(new, path, again=every)  # interrupted after the first
     with pytest.raises(InputError, match="different annotations") as caught:
         attention.recorded(GRID, "tiny", path=path)
     assert "ffffffffffffffff" in str(caught.value)
     for recipe in LEVEL:
         for seed in SEEDS:
             new = [line | {"truth": "f" * 16} for line in lines_of(recipe, seed)]
-            attention.export(new, path)
+            attention.export(new, path, again=every)
     assert set(attention.recorded(GRID, "tiny", path=path)["truth"]) == {"f" * 16}
 
 

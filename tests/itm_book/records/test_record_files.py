@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from itm_book.bench import record
 from itm_book.bench.scoring import ScoringSettings
 from itm_book.chapters.photographs import tables
-from itm_book.records import attention, curves, record_files, results, rounding
+from itm_book.records import attention, record_files, replacing, rounding
 from itm_book.records.record_files import CHECKSUMS, HEAD, Form, record_text, seal, write_record
 from itm_core.cli import main
 from itm_core.errors import InputError
@@ -148,11 +149,17 @@ def judged(seed: int) -> pd.DataFrame:
     return pd.DataFrame([line | {"seed": seed, "pairs": 1, "images": 1}])
 
 
+def exported(seed: int, path: Path) -> None:
+    """Export a run and its curve; ``path`` is either of the two files."""
+    run = finished(path.parent / "runs", f"d/r/{seed}-a", [1.0]).run
+    replacing.export(
+        [replace(ours(seed), run=run)], path.parent / "runs", path.with_name("runs.csv")
+    )
+
+
 WRITERS: dict[str, Callable[[int, Path], Any]] = {
-    "runs.csv": lambda k, path: results.export([ours(k)], path),
-    "curves.csv": lambda k, path: curves.export(
-        [finished(path.parent / "runs", f"d/r/{k}-a", [1.0])], path.parent / "runs", path
-    ),
+    "runs.csv": exported,
+    "curves.csv": exported,
     "attention.csv": lambda k, path: attention.export(lines_of("chan", k), path),
     "spread.csv": lambda k, path: rounding.save([row(k, "1 thread", 300.0)], path),
     "judgements.csv": lambda k, path: tables.export(judged(k), path),

@@ -1,23 +1,26 @@
-"""Which numbers of the record an export may replace: cases worked out by hand."""
+"""Which numbers of the record an export may replace, and that it replaces no others."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
+import pandas as pd
 import pytest
 
-from itm_book.commands import results as commands
 from itm_book.records import results
-from itm_book.records.replacing import replaced
+from itm_book.records.record_files import changing
+from itm_book.records.replacing import export, replaced
 from itm_core.errors import InputError
+from tests.itm_book.records.test_curves import finished
 from tests.itm_book.tables.test_published import ours
 
 
 @pytest.fixture
 def record(tmp_path: Path) -> Path:
     path = tmp_path / "runs.csv"
-    results.export([ours(seed) for seed in range(3)], path)
+    results.write([ours(seed) for seed in range(3)], path)
     return path
 
 
@@ -60,14 +63,54 @@ def test_a_row_is_never_replaced_by_fewer_seeds(record: Path) -> None:
 def test_an_ensemble_never_keeps_a_member_that_is_replaced(tmp_path: Path) -> None:
     both = replace(ours(0), recipe="a + b", run=f"{ours(0).run} + flickr/b/0-x")
     path = tmp_path / "runs.csv"
-    results.export([ours(0), both], path)
+    results.write([ours(0), both], path)
     with pytest.raises(InputError, match=r"a \+ b, seed 0: .*of which a member would be replaced"):
         replaced([other(0)], path)
     assert len(replaced([other(0), both], path)) == 1
 
 
-def test_the_command_replaces_only_when_asked(record: Path) -> None:
-    new = [other(seed) for seed in range(3)]
+@pytest.fixture
+def made_anew(tmp_path: Path) -> list[results.Result]:
+    """Runs in the place of all of the record, with learning curves."""
+    for seed in range(3):
+        finished(tmp_path / "runs", ours(seed).run, [1.0])
+    return [replace(ours(10 + seed), seed=seed, run=ours(seed).run) for seed in range(3)]
+
+
+def sums(record: Path) -> list[float]:
+    return [round(result.metrics["rsum"], 3) for result in results.every_recorded(record)]
+
+
+def test_an_export_replaces_only_when_asked(
+    record: Path, made_anew: list[results.Result], tmp_path: Path
+) -> None:
+    before = record.read_bytes()
     with pytest.raises(InputError, match=r"3 recorded runs have other numbers; .*--replace"):
-        commands._replaced(new, record, replace=False)
-    assert len(commands._replaced(new, record, replace=True)) == 3
+        export(made_anew, tmp_path / "runs", record)
+    assert record.read_bytes() == before
+    assert len(export(made_anew, tmp_path / "runs", record, replace=True)) == 3
+    assert sums(record) == [round(result.metrics["rsum"], 3) for result in made_anew]
+    assert export(made_anew, tmp_path / "runs", record) == []
+    assert pd.read_csv(record.with_name("curves.csv"))["run"].nunique() == 3
+
+
+def test_of_two_exports_at_once_the_second_sees_the_numbers_of_the_first(
+    made_anew: list[results.Result], tmp_path: Path
+) -> None:
+    """It begins while nothing is recorded yet, and waits for the one that writes."""
+    path, refused = tmp_path / "record" / "runs.csv", []
+
+    def second() -> None:
+        try:
+            export(made_anew, tmp_path / "runs", path)
+        except InputError as error:
+            refused.append(str(error))
+
+    thread = Thread(target=second)
+    with changing(path):
+        thread.start()
+        thread.join(0.5)
+        results.write([ours(seed) for seed in range(3)], path)
+    thread.join()
+    assert ["3 recorded runs have other numbers" in text for text in refused] == [True]
+    assert sums(path) == [round(ours(seed).metrics["rsum"], 3) for seed in range(3)]

@@ -90,7 +90,7 @@ def test_a_record_gives_the_same_table_as_the_runs(
     made: dict[str, list[Result]], grid: Grid, tmp_path: Path
 ) -> None:
     path = tmp_path / "results" / "runs.csv"
-    assert results.export((r for group in made.values() for r in group), path) == 6
+    assert results.write((r for group in made.values() for r in group), path) == 6
     read = results.recorded(grid, "tiny", path=path)
     assert all(result.recorded for group in read.values() for result in group)
     numbers = ["rsum", "rsum_sd", "rsum_low", "rsum_high", "i2t_r1_low", "t2i_r1_high", "minutes"]
@@ -105,7 +105,7 @@ def test_a_grid_finds_its_rows_on_the_data_of_another(
     made: dict[str, list[Result]], grid: Grid, tmp_path: Path
 ) -> None:
     path = tmp_path / "runs.csv"
-    results.export((r for group in made.values() for r in group), path)
+    results.write((r for group in made.values() for r in group), path)
     elsewhere = Grid(name="b", title="b", sizes={"tiny": OTHER}, rows=grid.rows)
     with pytest.raises(InputError, match="nothing of grid b is recorded on photographs"):
         results.recorded(elsewhere, "tiny", path=path)
@@ -121,11 +121,11 @@ def test_exporting_again_replaces_and_keeps_the_rest(
     made: dict[str, list[Result]], grid: Grid, tmp_path: Path
 ) -> None:
     path = tmp_path / "runs.csv"
-    results.export(made["SCAN"], path)
+    results.write(made["SCAN"], path)
     first = path.read_text(encoding="utf-8")
-    results.export(made["SCAN"], path)
+    results.write(made["SCAN"], path)
     assert path.read_text(encoding="utf-8") == first
-    results.export(made["SCAN, i2t"], path)
+    results.write(made["SCAN, i2t"], path)
     assert set(results.recorded(grid, "tiny", path=path)) == {"SCAN", "SCAN, i2t"}
 
 
@@ -141,14 +141,14 @@ def test_runs_of_uncommitted_code_are_not_recorded(
     path = tmp_path / "results" / "runs.csv"
     wrong = by(commit, made["SCAN"][1])
     with pytest.raises(InputError, match="in no commit cannot be recorded") as caught:
-        results.export([*made["SCAN, i2t"], wrong], path)
+        results.write([*made["SCAN, i2t"], wrong], path)
     assert f"1 of 3: {wrong.run} ({commit or 'no commit'})" in str(caught.value)
     assert "commit the code, delete the folders of these runs" in str(caught.value)
     assert not path.parent.exists()
-    results.export(made["SCAN, i2t"], path)
+    results.write(made["SCAN, i2t"], path)
     before = path.read_bytes()
     with pytest.raises(InputError, match="1 of 2"):
-        results.export([made["SCAN"][0], wrong], path)
+        results.write([made["SCAN"][0], wrong], path)
     assert path.read_bytes() == before
 
 
@@ -161,7 +161,7 @@ def test_an_ensemble_is_committed_when_all_its_members_are(
         both = Result.averaged(runs, members)
         assert both.where["commit"] == "a+"
         with pytest.raises(InputError, match="1 of 1"):
-            results.export([both], tmp_path / "runs.csv")
+            results.write([both], tmp_path / "runs.csv")
     assert Result.averaged(runs, pair).where["commit"] == pair[0].where["commit"]
 
 
@@ -169,7 +169,7 @@ def test_the_record_knows_what_uncommitted_code_has_made(
     made: dict[str, list[Result]], grid: Grid, tmp_path: Path
 ) -> None:
     path = tmp_path / "runs.csv"
-    results.export((result for group in made.values() for result in group), path)
+    results.write((result for group in made.values() for result in group), path)
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     old = table["run"] == made["SCAN, i2t"][1].run  # recorded before that was refused
     table.loc[old, "commit"] += "+"
@@ -184,7 +184,7 @@ def test_the_record_knows_what_uncommitted_code_has_made(
     again = results.as_recorded([*runs, "d/r/0-a"], path)
     assert again == [*runs, "d/r/0-a"]
     assert [isinstance(run, Uncommitted) for run in again] == [False, True, False]
-    results.export(made["SCAN, i2t"], path)  # made again
+    results.write(made["SCAN, i2t"], path)  # made again
     found = results.recorded(grid, "tiny", path=path)
     assert not any(isinstance(r.run, Uncommitted) for group in found.values() for r in group)
 
@@ -193,7 +193,7 @@ def test_a_record_that_may_not_be_read_is_named(
     made: dict[str, list[Result]], grid: Grid, tmp_path: Path
 ) -> None:
     path = tmp_path / "runs.csv"
-    results.export(made["SCAN"], path)
+    results.write(made["SCAN"], path)
     changed = path.stat().st_mtime_ns
     with closed(path), pytest.raises(InputError, match="may not be read"):
         results._record.__wrapped__(path, changed)
@@ -205,7 +205,7 @@ def test_what_was_never_recorded_is_said(grid: Grid, tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     with pytest.raises(InputError, match="wrong columns"):
         results.recorded(grid, "tiny", path=tmp_path / "other.csv")
-    assert results.export([], tmp_path / "empty.csv") == 0
+    assert results.write([], tmp_path / "empty.csv") == 0
     assert not (tmp_path / "empty.csv").exists()
     pd.DataFrame(columns=results.COLUMNS).to_csv(tmp_path / "empty.csv", index=False)
     with pytest.raises(InputError, match="nothing of grid two"):

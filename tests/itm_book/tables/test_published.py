@@ -11,7 +11,7 @@ import pytest
 
 from itm_book.records import grids, results
 from itm_book.records.record_files import seal
-from itm_book.records.results import Result, export
+from itm_book.records.results import Result, write
 from itm_book.tables import published, report
 from itm_book.tables.notes import note_of
 from itm_book.tables.report import MARK
@@ -180,7 +180,7 @@ def test_published_rows_stand_beside_the_record(tmp_path: Path) -> None:
     record = tmp_path / "runs.csv"
     without = published.with_ours(rows, grid, text, record=record)
     assert "here" not in without  # no row was run
-    export([ours(seed) for seed in range(3)], record)
+    write([ours(seed) for seed in range(3)], record)
     shown = published.with_ours(rows, grid, text, record=record)
     assert "method" not in shown
     assert len(shown) == len(published.sources(rows))

@@ -211,7 +211,7 @@ def test_agreement_of_a_run_of_uncommitted_code_is_marked(
 ) -> None:
     judgements, record = tmp_path / "judgements.csv", tmp_path / "runs.csv"
     tables.export(lines, judgements)
-    results.export((result for group in made.values() for result in group), record)
+    results.write((result for group in made.values() for result in group), record)
     table = pd.read_csv(record, dtype=str, keep_default_na=False)
     table.loc[table["run"] == made["regions"][1].run, "commit"] += "+"
     table.to_csv(record, index=False)
