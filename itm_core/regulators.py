@@ -21,6 +21,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import hardtanh
 
+from itm_core.constraints import CONSTRAINTS
 from itm_core.encoders.fragments import l2norm, linear
 from itm_core.errors import InputError
 from itm_core.models.half_tanh import half_tanh, half_tanh_of_tanh, layer_of_tanh
@@ -220,8 +221,9 @@ REGULATORS: dict[str, type[Regulator]] = {"rcr": RCR, "rar": RAR, "rcar": RCAR, 
 def register(name: str, regulator: type[Regulator]) -> None:
     """Make a regulator available to recipes as ``regulator.kind=name``.
 
-    Raises `InputError` when it neither changes the attention nor pools, for a built-in name, and
-    for a name that is no part of a recipe's: letters, digits and underscores.
+    Raises `InputError` when it neither changes the attention nor pools, for a built-in name, also
+    that of a constraint, and for a name that is no part of a recipe's: letters, digits and
+    underscores.
     """
     if not re.fullmatch(r"\w+", name):
         raise InputError(
@@ -236,9 +238,10 @@ def register(name: str, regulator: type[Regulator]) -> None:
             expected="changes_attention = True, pools = True, or both",
         )
     built_in = REGULATORS.get(name)
-    if name == "none" or (built_in is not None and built_in.__module__ == __name__):
+    part = "constraint" if name in CONSTRAINTS else "regulator"  # both are added to a host by name
+    if name in ("none", *CONSTRAINTS) or (built_in and built_in.__module__ == __name__):
         remedy = "choose another one"
-        raise InputError("a built-in regulator has this name", found=name, remedy=remedy)
+        raise InputError(f"a built-in {part} has this name", found=name, remedy=remedy)
     REGULATORS[name] = regulator
 
 

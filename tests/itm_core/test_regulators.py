@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from itm_book import reference
 from itm_core import regulators
+from itm_core.constraints import CONSTRAINTS
 from itm_core.encoders.encoder import EncoderSettings
 from itm_core.encoders.fragments import Fragments, l2norm
 from itm_core.errors import InputError
@@ -321,5 +322,8 @@ def test_a_regulator_without_effect_or_with_a_built_in_name_is_refused() -> None
     before = dict(REGULATORS)
     for name in ("none", *before):
         with pytest.raises(InputError, match="built-in regulator"):
+            register(name, Thermostat)
+    for name in CONSTRAINTS:  # host+ccr is the constraint, and the class would never be used
+        with pytest.raises(InputError, match="built-in constraint"):
             register(name, Thermostat)
     assert before == REGULATORS
