@@ -269,7 +269,16 @@ def _source(regulator: type) -> str:
             found=regulator.__name__,
             remedy="define it in a file or in a notebook cell: a run's folder depends on it",
         ) from None
-    return source + repr([(k, v) for k, v in members if _is_constant(v)])
+    return source + repr([(k, v) for k, v in members if _is_own(k) and _is_constant(v)])
+
+
+def _is_own(name: str) -> bool:
+    """Return whether a member may be one of the class itself rather than of Python.
+
+    What Python adds depends on its version and on the place in the file: annotations, the first
+    line, the attributes that methods set. Module and docstring have always been part of the hash.
+    """
+    return not name.startswith("__") or name in ("__module__", "__doc__")
 
 
 def _is_constant(value: object) -> bool:

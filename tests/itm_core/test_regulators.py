@@ -309,6 +309,31 @@ def test_the_source_is_that_of_methods_bases_and_constants_too(
     assert of(table={"f": embeddings_of_one}) == of()  # whose text would differ in every process
 
 
+def test_the_source_has_nothing_that_python_adds(monkeypatch: pytest.MonkeyPatch) -> None:
+    def of(**members: object) -> str | None:
+        own = type("Own", (Thermostat,), {"__module__": __name__, "rate": 2, **members})
+        monkeypatch.setitem(regulators.REGULATORS, "own", own)
+        return regulators.fingerprint("own")
+
+    plain = of()
+    assert of(__annotations__={"rate": "int"}) == plain
+    assert of(__firstlineno__=12, __static_attributes__=("heads",)) == plain  # Python 3.13
+    assert of(__call__=embeddings_of_one) != plain  # a method
+    assert of(rate=3) != plain
+
+
+def test_the_hash_of_a_class_is_that_of_older_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another hash would train all runs with registered regulators again."""
+    monkeypatch.setitem(regulators.REGULATORS, "own", Still)
+    assert regulators.fingerprint("own") == "92cb829f3d9c"  # of the two sources below and above
+
+
+class Still(Thermostat):
+    """A class for the test above."""
+
+    layers = (1, "a")
+
+
 def embeddings_of_one(self: object) -> None:
     """A method for the test above."""
 
