@@ -87,7 +87,7 @@ NEEDS: dict[str, tuple[Need, ...]] = {
     "matcher.lse_temperature": (_setting("matcher", "aggregation", "LSE", "softmax"), AGGREGATED),
     "matcher.lse_scaled": (_setting("matcher", "aggregation", "LSE"), AGGREGATED),
     # max_attention_bonus=false, PFAN as its paper has it, may be written with every regulator
-    "matcher.width": (_setting("matcher", "aggregation", "SAF", "SGR"),),
+    "matcher.width": (_setting("matcher", "aggregation", "SAF", "SGR"), AGGREGATED),
     "matcher.node_steps": (_setting("matcher", "aggregation", "SGR"), AGGREGATED),
     **dict.fromkeys(("regulator.steps", "regulator.width"), (_regulator("a regulator", object),)),
     **dict.fromkeys(("regulator.dropout", "regulator.output"), (POOLING,)),

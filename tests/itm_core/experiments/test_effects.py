@@ -73,6 +73,16 @@ def test_a_width_without_effect_is_the_same_run(change: str) -> None:
     assert recipes.get(used).replace(change) != recipes.get(used)
 
 
+@pytest.mark.parametrize("host", ["saf", "sgr"])
+def test_the_width_of_an_aggregation_that_a_regulator_replaces_is_the_same_run(host: str) -> None:
+    pooled = recipes.get(f"{host}+rar-smoke")
+    assert pooled.replace("matcher.width=8") == pooled
+    corrected = recipes.get(f"{host}+rcr-smoke")  # RCR leaves the aggregation to the host
+    assert corrected.replace("matcher.width=8") != corrected
+    none = pooled.replace("regulator.kind=none", "matcher.width=8")
+    assert none.matcher.width == 8
+
+
 def test_a_regulator_of_the_user_may_read_every_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     own = type("Own", (RCR,), {"__module__": "elsewhere"})
     monkeypatch.setitem(REGULATORS, "own", own)
