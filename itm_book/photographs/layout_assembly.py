@@ -110,6 +110,27 @@ def _entries(path: Path, source: Source, rows: Sequence[int], by_caption: bool) 
     return [entries[k] for k in np.flatnonzero(np.isin(images, rows))]
 
 
+def keep_vocabulary(folder: Path, new: Path) -> str:
+    """Copy the vocabulary of a folder that is replaced into the new one, if captions are equal.
+
+    Returns what became of it; an empty text where there was none.
+    """
+    old, kept = folder / VOCABULARY, new / VOCABULARY
+    if not old.exists():
+        return ""
+    if kept.exists():
+        same = kept.read_bytes() == old.read_bytes()
+        return "kept" if same else "replaced by that of the dataset with the pictures"
+    if _captions(folder) != _captions(new):
+        return "removed, as it was of other captions"
+    link_or_copy(old, kept)
+    return "kept"
+
+
+def _captions(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*_caps.txt")}
+
+
 def _copy_rows(path: Path, out: Path, rows: Sequence[int]) -> None:
     """Copy some rows of a large array, a few at a time."""
     values = np.load(path, mmap_mode="r")

@@ -30,7 +30,7 @@ from tqdm.auto import tqdm
 from itm_book.datasets.layout_writing import open_array
 from itm_book.folders import require_name, require_space, swap
 from itm_book.photographs.backbones import Backbone
-from itm_book.photographs.layout_assembly import ARRAYS, assemble, link_or_copy
+from itm_book.photographs.layout_assembly import ARRAYS, assemble, keep_vocabulary
 from itm_book.photographs.picture_sources import Source
 from itm_book.regions.region_boxes import Boxes, Grid
 from itm_core.data.dataset import VOCABULARY
@@ -62,7 +62,8 @@ class MadeFeatures:
         skipped: name and reason of each damaged photograph that was skipped.
         unused: names of the photographs that are in no split.
         not_carried: files of the dataset that were not copied, as pictures were skipped.
-        removed: files of the replaced folder that this does not write.
+        vocabulary: what became of the vocabulary of the replaced folder, if it had one.
+        removed: other files of the replaced folder that this does not write.
     """
 
     folder: Path
@@ -71,6 +72,7 @@ class MadeFeatures:
     skipped: list[str]
     unused: Sequence[str]
     not_carried: Sequence[str] = ()
+    vocabulary: str = ""
     removed: Sequence[str] = ()
 
     def lines(self) -> list[str]:
@@ -87,6 +89,8 @@ class MadeFeatures:
             lines += [f"    {line}" for line in self.skipped]
         if self.not_carried:
             lines.append(f"not copied, as it describes those too: {', '.join(self.not_carried)}")
+        if self.vocabulary:
+            lines.append(f"vocabulary of the replaced features: {self.vocabulary}")
         if self.removed:
             lines.append(f"removed with the replaced features: {', '.join(self.removed)}")
         return lines
@@ -177,7 +181,7 @@ def make_features(
     """Compute the features of a task unless they exist, and return their folder.
 
     An existing folder is returned unchanged, or replaced when pictures, boxes or backbone have
-    changed; of files that others wrote there the vocabulary is kept.
+    changed; of files that others wrote there the vocabulary is kept while captions are the same.
 
     Args:
         skip_damaged: skip photographs that cannot be read, instead of raising.
@@ -204,20 +208,19 @@ def make_features(
         damaged = _Work(work, task, source, folder).run(skip_damaged, workers, progress)
         note = task.note(_progress(work)["regions"]) | {"source": source}
         not_carried = assemble(work / "whole", work, task.sources, note, damaged, folder)
-        removed = _keep_vocabulary(folder, work / "whole")
+        vocabulary = keep_vocabulary(folder, work / "whole")
+        removed = _removed(folder, work / "whole")
         swap(work / "whole", folder)
         shutil.rmtree(work, ignore_errors=True)
     features = _existing(folder, source, task)
     assert features is not None
-    return replace(features, not_carried=not_carried, removed=removed)
+    return replace(features, not_carried=not_carried, vocabulary=vocabulary, removed=removed)
 
 
-def _keep_vocabulary(folder: Path, new: Path) -> list[str]:
-    """Copy the vocabulary of a folder that is replaced; return its files that will be missing."""
-    if (folder / VOCABULARY).exists() and not (new / VOCABULARY).exists():
-        link_or_copy(folder / VOCABULARY, new / VOCABULARY)
-    before = folder.iterdir() if folder.exists() else ()
-    return sorted(path.name for path in before if not os.path.lexists(new / path.name))
+def _removed(folder: Path, new: Path) -> list[str]:
+    """Return the files of a replaced folder, besides the vocabulary, that the new one lacks."""
+    before = [path.name for path in folder.iterdir()] if folder.exists() else []
+    return sorted(n for n in before if n != VOCABULARY and not os.path.lexists(new / n))
 
 
 def _existing(folder: Path, source: str, task: Task) -> MadeFeatures | None:

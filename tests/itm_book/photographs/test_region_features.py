@@ -148,8 +148,50 @@ def test_what_others_wrote_into_replaced_features_is_kept_or_named(tmp_path: Pat
     (out / "vocab.json").write_text("{}")
     (out / "own_words.json").write_text("[]")
     Image.fromarray(noise(9)).save(pictures / "p9.png")
-    assert made(pictures, out).lines()[1:] == ["removed with the replaced features: own_words.json"]
+    assert made(pictures, out).lines()[1:] == [
+        "vocabulary of the replaced features: kept",
+        "removed with the replaced features: own_words.json",
+    ]
     assert (out / "vocab.json").read_text() == "{}"
+
+
+def test_a_vocabulary_of_other_captions_is_removed(tmp_path: Path) -> None:
+    pictures, out = write_photographs(tmp_path / "photos", 3), tmp_path / "out"
+
+    def remade(images: list[int]) -> list[str]:
+        captions: dict[str | None, Path] = {
+            "test": write_captions(tmp_path / "t.token", images, captions=2)
+        }
+        task = Task(sources=of_folder(pictures, captions), backbone=Colour())
+        return make_features(task, out, progress=False).lines()[1:]
+
+    assert remade([0, 1]) == ["photographs that no caption or split names: 1 (p2.png)"]
+    (out / "vocab.json").write_text("{}")
+    Image.fromarray(noise(9)).save(pictures / "p0.png")
+    assert remade([0, 1])[1:] == ["vocabulary of the replaced features: kept"]
+    said = "vocabulary of the replaced features: removed, as it was of other captions"
+    assert remade([0, 1, 2]) == [said]
+    assert not (out / "vocab.json").exists()
+
+
+def test_a_vocabulary_is_replaced_by_that_of_the_dataset(tmp_path: Path) -> None:
+    pictures = write_photographs(tmp_path / "photos", 2)
+    captions = {"test": write_captions(tmp_path / "t.token", [0, 1])}
+    first = Task(sources=of_folder(pictures, dict(captions.items())), backbone=Colour())
+    make_features(first, tmp_path / "a", progress=False)
+    (tmp_path / "a" / "vocab.json").write_text('{"of": "a"}')
+
+    def remade(boxes: Grid | None) -> list[str]:
+        task = Task(sources=of_dataset(tmp_path / "a"), backbone=Colour(), boxes=boxes)
+        return make_features(task, tmp_path / "b", progress=False).lines()[1:]
+
+    assert remade(None) == []
+    assert remade(Grid()) == ["vocabulary of the replaced features: kept"]
+    (tmp_path / "b" / "vocab.json").unlink()  # it is one file with that of the dataset
+    (tmp_path / "b" / "vocab.json").write_text('{"of": "b"}')
+    (line,) = remade(None)
+    assert line.endswith(": replaced by that of the dataset with the pictures")
+    assert (tmp_path / "b" / "vocab.json").read_text() == '{"of": "a"}'
 
 
 def test_annotations_of_whole_pictures_are_carried(tmp_path: Path) -> None:
