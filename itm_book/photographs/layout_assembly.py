@@ -17,6 +17,7 @@ import numpy as np
 from itm_book.datasets.layout_writing import open_array, require_loadable, save_array, write_texts
 from itm_book.photographs.own_split import load_own
 from itm_book.photographs.picture_sources import Source
+from itm_core.data.annotations import AGAIN
 from itm_core.data.dataset import VOCABULARY
 from itm_core.data.feature_notes import NOTE
 from itm_core.errors import InputError
@@ -24,7 +25,8 @@ from itm_core.files import read_json_value, write_json
 
 ARRAYS = {"ims": np.float32, "boxes": np.float32, "img_sizes": np.int32}
 ROWS = 32  # of the features, copied at a time
-OF_IMAGES, OF_CAPTIONS = ("objects.json",), ("words.json", "meanings.json")  # lists
+MEANINGS = "meanings.json"  # of scenes
+OF_IMAGES, OF_CAPTIONS = ("objects.json",), ("words.json", MEANINGS)  # lists
 
 
 def assemble(
@@ -94,20 +96,42 @@ def _carry(target: Path, source: Source, rows: Sequence[int]) -> list[str]:
         if len(rows) == len(source.ids) or path.name == VOCABULARY:
             link_or_copy(path, out)
         elif ending in (*OF_IMAGES, *OF_CAPTIONS):
-            entries = _entries(path, source, rows, ending in OF_CAPTIONS)
-            out.write_text(json.dumps(entries), encoding="utf-8")
+            entries, images = _entries(path, source)
+            some = [entries[k] for k in np.flatnonzero(np.isin(images, rows))]
+            out.write_text(json.dumps(some), encoding="utf-8")
         else:
             left.append(path.name)
     return left
 
 
-def _entries(path: Path, source: Source, rows: Sequence[int], by_caption: bool) -> list[Any]:
-    """Return the entries of some images; raises `InputError` for another number of them."""
+def require_dividable(sources: Sequence[Source]) -> None:
+    """Raise `InputError` for annotations that could not be divided if a picture were damaged."""
+    for source in sources:
+        for path in source.carried:
+            if path.name.removeprefix(f"{source.split}_") in (*OF_IMAGES, *OF_CAPTIONS):
+                _entries(path, source)
+
+
+def _entries(path: Path, source: Source) -> tuple[list[Any], np.ndarray]:
+    """Return the entries of a file, and the image of each.
+
+    Raises `InputError` for another number of them than of images or captions.
+    """
+    ending = path.name.removeprefix(f"{source.split}_")
+    by_caption = ending in OF_CAPTIONS
     counts = [len(texts) if by_caption else 1 for texts in source.captions or ()]
     images, entries = np.repeat(np.arange(len(counts)), counts), read_json_value(path)
     if not isinstance(entries, list) or len(entries) != len(images):
-        raise InputError("wrong length", file=path, expected=f"{len(images)} entries")
-    return [entries[k] for k in np.flatnonzero(np.isin(images, rows))]
+        raise InputError(
+            "wrong length",
+            file=path,
+            expected=f"{len(images)} {'captions' if by_caption else 'images'}",
+            found=f"{len(entries)} rows" if isinstance(entries, list) else type(entries).__name__,
+            remedy="make the dataset again: itm scenes, or remove this file"
+            if ending == MEANINGS
+            else AGAIN,
+        )
+    return entries, images
 
 
 def keep_vocabulary(folder: Path, new: Path) -> str:

@@ -30,7 +30,12 @@ from tqdm.auto import tqdm
 from itm_book.datasets.layout_writing import open_array
 from itm_book.folders import require_name, require_space, swap
 from itm_book.photographs.backbones import Backbone
-from itm_book.photographs.layout_assembly import ARRAYS, assemble, keep_vocabulary
+from itm_book.photographs.layout_assembly import (
+    ARRAYS,
+    assemble,
+    keep_vocabulary,
+    require_dividable,
+)
 from itm_book.photographs.picture_sources import Source
 from itm_book.regions.region_boxes import Boxes, Grid
 from itm_core.data.dataset import VOCABULARY
@@ -189,7 +194,8 @@ def make_features(
             pictures or part of them, at most.
 
     Raises `InputError` for a damaged photograph (finished ones are kept), a folder with other
-    files, too little disk space, or another process that writes to it.
+    files, annotations of another length that damaged photographs would be left out of, too little
+    disk space, or another process that writes to it.
     """
     at_least("workers", workers, 1)
     folder = require_name(folder)
@@ -203,6 +209,8 @@ def make_features(
                 if _progress(work).get("source", source) == source:
                     shutil.rmtree(work, ignore_errors=True)  # of a process that was killed
         return existing
+    if skip_damaged:
+        require_dividable(task.sources)  # rather than after hours of computing
     make_folder(folder.parent)
     with locked(lock, "another process makes these features", file=folder), space_checked(folder):
         damaged = _Work(work, task, source, folder).run(skip_damaged, workers, progress)

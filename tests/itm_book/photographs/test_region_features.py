@@ -212,6 +212,31 @@ def test_annotations_of_whole_pictures_are_carried(tmp_path: Path) -> None:
     assert "not copied, as it describes those too: test_entities.json" in done.lines()
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "expected", "found", "remedy"),
+    [
+        ("words", "[[0]]", "6 captions", "1 rows", "itm data entities"),
+        ("objects", "{}", "3 images", "dict", "itm data entities"),
+        ("meanings", "[]", "6 captions", "0 rows", "itm scenes"),
+    ],
+)
+def test_annotations_of_another_length_are_refused_before_a_picture_is_described(
+    tmp_path: Path, name: str, content: str, expected: str, found: str, remedy: str
+) -> None:
+    pictures = write_photographs(tmp_path / "photos", 3)
+    captions = {"test": write_captions(tmp_path / "t.token", [0, 1, 2], captions=2)}
+    first = Task(sources=of_folder(pictures, dict(captions.items())), backbone=Colour())
+    folder = make_features(first, tmp_path / "a", progress=False).folder
+    (folder / f"test_{name}.json").write_text(content)
+    task = Task(sources=of_dataset(folder), backbone=Stopped(0))
+    said = rf"test_{name}\.json: wrong length; expected {expected}, found {found}.*{remedy}"
+    with pytest.raises(InputError, match=said):
+        make_features(task, tmp_path / "b", skip_damaged=True, progress=False)
+    assert not list(tmp_path.glob(".b.*"))
+    whole = Task(sources=of_dataset(folder), backbone=Colour())
+    make_features(whole, tmp_path / "b", progress=False)  # nothing is left out: carried as it is
+
+
 def test_a_start_with_other_pictures_forgets_the_unfinished_ones(tmp_path: Path) -> None:
     pictures = write_photographs(tmp_path / "photos")
     with pytest.raises(KeyboardInterrupt):
