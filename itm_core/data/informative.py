@@ -36,14 +36,22 @@ def _wordless(split: Split) -> int:
 def require_informative(data: Dataset) -> None:
     """Raise `InputError` where nothing can be learned from the training split.
 
-    That is where all images have the same features, or all captions the same text or no word.
+    That is where there is one image, all images have the same features, or all captions the same
+    text or no word.
     """
     train, repeats = data.train, data.repeats["train"]
-    if repeats.all or len(train.regions) == 1:
+    if len(train.regions) == 1:
+        raise InputError(
+            "a single training image",
+            file=train.folder / "train_ims.npy",
+            expected="two or more: a ranking loss compares them",
+            remedy="add images with their captions",
+        )
+    if repeats.all:
         raise InputError(
             "nothing can be learned from images that are all equal",
             file=train.folder / "train_ims.npy",
-            found=repeats if len(train.regions) > 1 else "a single image",
+            found=repeats,
             remedy="extract the features again; itm check shows the other splits",
         )
     captions = len(train.captions)

@@ -87,6 +87,16 @@ def test_equal_features_of_one_caption_each_are_no_single_image(tmp_path: Path) 
     assert len(load_dataset(folder).test.regions) == 1
 
 
+def test_a_single_training_image_is_not_called_equal_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_dataset(tmp_path / "micro", images=1)
+    warnings, refused = both(folder, tmp_path, capsys)
+    assert not warnings
+    assert "train_ims.npy: a single training image; expected two or more" in refused
+    assert "Remedy: add images" in refused
+
+
 def test_word_vectors_of_no_word_are_refused_before_a_folder_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
