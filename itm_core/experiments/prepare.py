@@ -24,7 +24,7 @@ from itm_core.errors import InputError
 from itm_core.experiments.recipes import Recipe
 from itm_core.files import sha256
 from itm_core.models import Matcher
-from itm_core.training.batches import Pairs
+from itm_core.training.batches import Pairs, require_batch
 
 log = logging.getLogger(__name__)
 
@@ -67,13 +67,14 @@ class Prepared:
     def require_trainable(self, *, report: bool = True) -> None:
         """Raise `InputError` for data that a training or its evaluation would refuse later.
 
-        Nothing can be learned from it (`data.informative`), most words are unknown
-        (`data.unknown_words`), the word vectors have none of them, pictures or annotations cannot
-        be read, a caption has more pieces than its BERT reads, or images of a later split have
-        more regions than a pooling over their number learns. ``report`` logs the share of unknown
-        words in each split, and what is suspicious in it.
+        Nothing can be learned from it (`data.informative`), a batch would have a single pair,
+        most words are unknown (`data.unknown_words`), the word vectors have none of them, pictures
+        or annotations cannot be read, a caption has more pieces than its BERT reads, or images of
+        a later split have more regions than a pooling over their number learns. ``report`` logs
+        the share of unknown words in each split, and what is suspicious in it.
         """
         require_informative(self.data)
+        require_batch(self.data.train.caption_total(self.recipe.training.train_images))
         self._require_sizes()
         for prepared in (self.train, self.dev, self.test):
             # a run's numbers need the annotations of its test split alone

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from itm_core.data.arrays import images_of
 from itm_core.data.ragged import region_lens
+from itm_core.errors import InputError
 from itm_core.evaluation.scoring import longest_first, pad
 from itm_core.training.augmentation import drop_regions, drop_tokens, drop_words
 from itm_core.training.feature_cache import cache_features, prefetch
@@ -58,6 +59,16 @@ def batches(pairs: Pairs, training: TrainingSettings, seed: int, epoch: int) -> 
     parts = [order[start : start + size] for start in range(0, len(order), size)]
     smallest = size if training.drop_last and len(order) >= size else 2
     return [part for part in parts if len(part) >= smallest]
+
+
+def require_batch(pairs: int) -> None:
+    """Raise `InputError` where so few training pairs make no batch."""
+    if pairs < 2:
+        raise InputError(
+            "nothing to train on",
+            found=f"{pairs} pair(s); a batch has two at least",
+            remedy="take a larger training split, or a larger training.train_images",
+        )
 
 
 def step_seed(seed: int, epoch: int, step: int) -> int:

@@ -25,7 +25,7 @@ from itm_core.environment import random_state
 from itm_core.errors import InputError, files_named
 from itm_core.files import put, reading, require_sha256, sha256, whole_file
 from itm_core.models import Matcher
-from itm_core.training.batches import BatchBuilder, Pairs, batches, step_seed
+from itm_core.training.batches import BatchBuilder, Pairs, batches, require_batch, step_seed
 from itm_core.training.distributed import SINGLE_PROCESS, ProcessGroup
 from itm_core.training.gradients import Batch
 from itm_core.training.launch import signals_handled
@@ -84,14 +84,9 @@ class Trainer:
         self.matcher, self.recipe, self.seed, self.folder = matcher, recipe, seed, folder
         self.score_dev, self.save, self.group = score_dev, save, group
         self.device = next(matcher.parameters()).device
+        require_batch(len(pairs.captions))
         self.batches = BatchBuilder(pairs, recipe.training, seed, self.device)
         self.steps = len(batches(pairs, recipe.training, seed, 0))  # of every epoch
-        if not self.steps:
-            raise InputError(
-                "nothing to train on",
-                found=f"{len(pairs.captions)} pair(s); a batch has two at least",
-                remedy="take a larger training split, or a larger training.train_images",
-            )
         self.optimiser = make_optimiser(matcher, recipe.training)
         self.averaged: AveragedModel | None = None
         if recipe.training.averaging:  # with buffers: batch statistics belong to the weights

@@ -302,6 +302,19 @@ def test_a_wrong_argument_is_refused_before_a_folder_is_made(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_training_without_a_batch_is_refused_before_a_folder_is_made(tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "micro", captions=1)
+    with pytest.raises(InputError, match=r"nothing to train on; found 1 pair\(s\)"):
+        runs.train_or_load(
+            data,
+            "scan-t2i-mean-smoke",
+            overrides=(*SMALL, "training.train_images=1"),
+            root=tmp_path / "runs",
+            progress=False,
+        )
+    assert not (tmp_path / "runs").exists()
+
+
 def test_many_runs_with_a_wrong_one_are_not_begun(dataset: Path, tmp_path: Path) -> None:
     for wrong in (("scan-t2i-mean", -1), ("scan-t2i-mean", 0, "training.epochs=1"), (3,)):
         with pytest.raises(InputError):
