@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from itm_core.errors import InputError, did_you_mean
+from itm_core.parallel import cores
 from itm_core.settings import instance
 
 ACCELERATORS = ("cuda", "mps", "xpu")  # in the order in which ``auto`` takes them
@@ -134,7 +135,7 @@ def describe(device: torch.device, processes: int = 1) -> dict[str, object]:
         "system": platform.platform(terse=True),
         "device": device.type,
         "device_name": name,
-        "cores": os.cpu_count(),
+        "cores": cores(),  # of the machine those that this process may use
         "threads": torch.get_num_threads(),
         "processes": processes,
         "commit": current_commit(),

@@ -117,7 +117,7 @@ def execution_page(records: Sequence[dict[str, Any]]) -> str:
         **(last.get("packages") or {}),
         "System": last.get("system"),
         "Device": last.get("device"),
-        "Processor cores": last.get("cores"),
+        "Processor cores available": last.get("cores"),
         "Commit": last.get("commit"),
     }
     total = _duration(sum(r["seconds"] for r in records))

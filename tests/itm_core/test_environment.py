@@ -192,6 +192,13 @@ def test_a_run_notes_the_commit() -> None:
     assert describe(pick_device("cpu"))["commit"] == environment.current_commit()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems give a process all cores")
+def test_the_cores_are_those_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5})  # two of them, by Slurm
+    assert describe(pick_device("cpu"))["cores"] == 2
+
+
 FAULTS = """
 import resource
 import torch
