@@ -137,7 +137,7 @@ def trained_and_recorded(trained: Results, recorded: Results) -> pd.DataFrame:
 
 
 def _as_expected(fresh: Sequence[Result], recorded: Sequence[Result]) -> str:
-    """Return ``yes``, or ``no`` with the number of fresh runs outside, if there are several."""
+    """Return ``yes``, or ``no`` where a fresh run is outside; of several runs also how many."""
     values = [result.metrics["rsum"] for result in recorded]
     if not values:
         return ""
@@ -145,9 +145,9 @@ def _as_expected(fresh: Sequence[Result], recorded: Sequence[Result]) -> str:
     if len(values) == 1 and spread_of_rounding is None:
         return "unknown: one seed"
     outside = sum(rounding.outside(r.metrics["rsum"], values, spread_of_rounding) for r in fresh)
-    if not outside:
-        return "yes"
-    return "no" if len(fresh) == 1 else f"no: {outside} of {len(fresh)} outside"
+    if len(fresh) == 1:
+        return "no" if outside else "yes"
+    return f"no: {outside} of {len(fresh)} runs" if outside else f"yes: {len(fresh)} runs"
 
 
 # --- gains -------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Page: every chapter with a table.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
@@ -182,23 +183,36 @@ def median_gain(row: Verdicts) -> str:
 def agreement(table: pd.DataFrame) -> str:
     """Return for a caption whether the rows of `comparison.trained_and_recorded` are as expected.
 
-    Of rows that are not, what that means.
+    Of rows that are not, what that means. Each run of a row is compared by itself, so chance puts
+    one of twenty *runs* outside, and more of the rows with several runs.
 
     >>> agreement(pd.DataFrame({"method": ["a", "b"], "as expected": ["yes", "yes"]}))
     'All 2 rows are as expected.'
     """
     seen = table["as expected"].astype(str)
-    compared = int(seen.str.startswith((EXPECTED, UNEXPECTED)).sum())
-    outside = table.loc[seen.str.startswith(UNEXPECTED), "method"].tolist()
-    if not compared:
+    compared = seen[seen.str.startswith((EXPECTED, UNEXPECTED))]
+    rows = table.loc[seen.str.startswith(UNEXPECTED), "method"].tolist()
+    if compared.empty:
         return "No row can be compared with the record."
-    if not outside:
-        return (
-            "The row is as expected." if compared == 1 else f"All {compared} rows are as expected."
-        )
+    if not rows:
+        one = len(compared) == 1
+        return "The row is as expected." if one else f"All {len(compared)} rows are as expected."
+    outside, runs = (sum(numbers) for numbers in zip(*map(_runs_of, compared), strict=True))
+    number = "1 run" if runs == 1 else f"{runs} runs"
     return (
-        f"Not as expected: {', '.join(outside)} ({len(outside)} of {compared}). Chance alone "
-        f"puts {0.05 * compared:.2g} of {compared} outside. If the same row is outside again with "
-        "another seed, look for another version of a library, changed code, or a training that "
-        "collapsed."
+        f"Not as expected: {', '.join(rows)} ({outside} of {number}). Chance alone puts "
+        f"{0.05 * runs:.2g} of {runs} outside. If the same row is outside again with another seed, "
+        "look for another version of a library, changed code, or a training that collapsed."
     )
+
+
+def _runs_of(cell: str) -> tuple[int, int]:
+    """Return how many runs of a row are outside, and how many it has.
+
+    >>> [_runs_of(cell) for cell in ("yes", "no", "yes: 3 runs", "no: 2 of 3 runs")]
+    [(0, 1), (1, 1), (0, 3), (2, 3)]
+    """
+    several = re.search(r"(?:(\d+) of )?(\d+) runs", cell)
+    if several is None:
+        return int(cell.startswith(UNEXPECTED)), 1
+    return int(several[1] or 0), int(several[2])

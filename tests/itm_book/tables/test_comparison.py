@@ -268,8 +268,11 @@ def test_a_fresh_row_outside_what_is_expected_is_flagged(monkeypatch: pytest.Mon
     far = {"three": of_recipe("a-smoke", [349.8]), "one": of_recipe("a-smoke", [300, 333, 267])}
     assert comparison.trained_and_recorded(far, recorded)["as expected"].tolist() == [
         "no",
-        "no: 2 of 3 outside",
+        "no: 2 of 3 runs",
     ]
+    several = {"three": of_recipe("a-smoke", [332.0, 310.0])}
+    table = comparison.trained_and_recorded(several, recorded)
+    assert table["as expected"].tolist() == ["yes: 2 runs"]
     assert comparison.trained_and_recorded({"new": near["one"]}, recorded)[
         "as expected"
     ].tolist() == [""]

@@ -46,17 +46,21 @@ def test_the_best_row_is_named_and_those_below_it_counted(results: list[str], be
 
 
 @pytest.mark.parametrize(
-    ("seen", "said"),
+    ("seen", "said", "by_chance"),
     [
-        (["yes", "no: 1 of 2 outside"], "Not as expected: b (1 of 2). "),
-        (["yes", ""], "The row is as expected."),
-        (["", "unknown: one seed"], "No row can be compared with the record."),
+        (["yes", "no"], "Not as expected: b (1 of 2 runs). ", "0.1 of 2"),
+        # of rows with several runs chance puts more outside
+        (["yes: 3 runs", "no: 1 of 5 runs"], "Not as expected: b (1 of 8 runs). ", "0.4 of 8"),
+        (["unknown: one seed", "no"], "Not as expected: b (1 of 1 run). ", "0.05 of 1"),
+        (["yes: 2 runs", "yes"], "All 2 rows are as expected.", ""),
+        (["yes", ""], "The row is as expected.", ""),
+        (["", "unknown: one seed"], "No row can be compared with the record.", ""),
     ],
 )
 def test_rows_outside_of_the_record_are_named_with_what_that_means(
-    seen: list[str], said: str
+    seen: list[str], said: str, by_chance: str
 ) -> None:
     table = pd.DataFrame({"method": ["a", "b"], "as expected": seen})
     text = sentences.agreement(table)
     assert text.startswith(said)
-    assert ("Chance alone puts 0.1 of 2 outside" in text) == said.startswith("Not")
+    assert (f"Chance alone puts {by_chance} outside" in text) == said.startswith("Not")
