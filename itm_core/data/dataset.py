@@ -160,7 +160,8 @@ class Split:
         """Return the picture ``[H, W, 3]`` uint8 of an image, or None if it has none.
 
         Raises `PhotographError` (an `InputError`) for a file that is no picture, `InputError` for
-        two files of one id (``1.jpg`` and ``1.png``), and for files without ids of this split.
+        two files of one id (``1.jpg`` and ``1.png``) or two ids of one file (`find_photograph`),
+        and for files without ids of this split.
         """
         if self._pictures is not None:
             return np.asarray(self._pictures[image])

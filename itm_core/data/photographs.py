@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from itm_core.data.caption_counts import read_ids
 from itm_core.errors import InputError
 from itm_core.files import require_no_device, unique_keys
 
@@ -59,21 +60,64 @@ def image_key(name: str | int) -> str:
 
 
 def find_photograph(folder: Path, image: str) -> Path | None:
-    """Return the photograph of an image in a folder, None if there is none.
+    """Return the photograph of an image of a dataset, None if there is none.
 
     The file is named ``image``, or ``image`` with an ending, or has its key (see `image_key`); a
-    folder in the id is one below ``folder``.
-    Raises `InputError` when two files fit (``1.jpg`` and ``1.png``).
+    folder in the id is one below ``folder``, or where there is no such folder, ``folder`` itself.
+    Raises `InputError` when two files fit (``1.jpg`` and ``1.png``), or the file in ``folder``
+    itself fits two ids of the dataset (``a/1`` and ``b/1``).
+
+    Args:
+        folder: of the photographs, beside the ids of the dataset.
+        image: an id.
     """
-    if (folder / image).is_file():
-        return folder / image
-    place, wanted = (folder / image).parent, Path(image).name
+    path = _path_of(folder, image)
+    found = _named(path)
+    if found is not None and path != folder / image:
+        for other in _same_key(folder, image):
+            if _named(_path_of(folder, other)) == found:
+                raise InputError(
+                    "two images would have one photograph",
+                    file=found,
+                    found=f"{image} and {other}",
+                    remedy="put the photographs into the folders that the ids name",
+                )
+    return found
+
+
+def _path_of(folder: Path, image: str) -> Path:
+    """Return where the photograph of an image is, without an ending."""
+    path = folder / image
+    return path if path.parent.is_dir() else folder / path.name
+
+
+def _named(path: Path) -> Path | None:
+    """Return the photograph with the name of a path, or with its key, in the folder of the path."""
+    place, image = path.parent, path.name
+    if path.is_file():
+        return path
     if not place.is_dir():
         return None
     names = _names_by_key(place.resolve(), place.stat().st_mtime_ns).get(image_key(image), [])
-    exact = [name for name in names if ENDING.sub("", name) == wanted]
+    exact = [name for name in names if ENDING.sub("", name) == image]
     files = unique_keys(((image, name) for name in exact or names), place)
     return place / files[image] if files else None
+
+
+def _same_key(folder: Path, image: str) -> list[str]:
+    """Return the other ids of the dataset whose key is that of an image."""
+    files = ((path, path.stat()) for path in sorted(folder.parent.glob("*_ids.txt")))
+    ids = _ids_by_key(tuple((path, state.st_size, state.st_mtime_ns) for path, state in files))
+    return [other for other in ids.get(image_key(image), ()) if other != image]
+
+
+@lru_cache(maxsize=2)
+def _ids_by_key(files: tuple[tuple[Path, int, int], ...]) -> dict[str, list[str]]:
+    """Return the ids of all splits by key; read again when a file (path, size, time) changes."""
+    ids: dict[str, list[str]] = defaultdict(list)
+    for image in dict.fromkeys(image for path, *_ in files for image in read_ids(path) or ()):
+        ids[image_key(image)].append(image)
+    return ids
 
 
 @lru_cache(maxsize=4)

@@ -163,3 +163,50 @@ def test_a_folder_in_the_id_is_one_below(tmp_path: Path) -> None:
     numbered = "COCO_val2014_000000000007"
     assert find_photograph(tmp_path, f"b/{numbered}") == tmp_path / "b" / f"{numbered}.jpg"
     assert find_photograph(tmp_path, f"a/{numbered}") is None
+
+
+def test_a_flat_folder_is_taken_where_that_of_the_id_is_not_there(tmp_path: Path) -> None:
+    pictures, numbered = tmp_path / "pictures", "COCO_val2014_000000000007"
+    pictures.mkdir()
+    Image.fromarray(noise(0)).save(pictures / f"{numbered}.jpg")
+    ids = tmp_path / "test_ids.txt"
+    ids.write_text(f"val2014/{numbered}\n" * 5)
+    assert find_photograph(pictures, f"val2014/{numbered}") == pictures / f"{numbered}.jpg"
+    assert find_photograph(pictures, "val2014/8") is None
+    assert find_photograph(pictures, f"val2014\\{numbered}") == pictures / f"{numbered}.jpg"
+    (pictures / "val2014").mkdir()
+    assert find_photograph(pictures, f"val2014/{numbered}") is None
+
+
+def test_two_images_never_have_one_photograph(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    Image.fromarray(noise(0)).save(pictures / "1.jpg")
+    (tmp_path / "train_ids.txt").write_text("a/1\nc/1_x\n")
+    (tmp_path / "test_ids.txt").write_text("b/1\n")
+    for image, other in (("a/1", "b/1"), ("b/1", "a/1")):
+        with pytest.raises(
+            InputError, match=rf"1\.jpg: two images would .*found {image} and {other}"
+        ):
+            find_photograph(pictures, image)
+    (pictures / "b").mkdir()  # where its photographs are looked for
+    assert find_photograph(pictures, "a/1") == pictures / "1.jpg"
+    assert find_photograph(pictures, "b/1") is None
+    (tmp_path / "test_ids.txt").write_text("1\n")  # it has the photograph by its name
+    assert find_photograph(pictures, "1") == pictures / "1.jpg"
+    with pytest.raises(InputError, match="found a/1 and 1"):
+        find_photograph(pictures, "a/1")
+
+
+def test_files_of_their_own_names_are_two_photographs_of_one_number(tmp_path: Path) -> None:
+    pictures, names = (
+        tmp_path / "pictures",
+        [f"COCO_{s}2014_000000000007" for s in ("train", "val")],
+    )
+    pictures.mkdir()
+    ids = [f"{name.split('_')[1]}/{name}" for name in names]
+    (tmp_path / "test_ids.txt").write_text("\n".join(ids) + "\n")
+    for name in names:
+        Image.fromarray(noise(0)).save(pictures / f"{name}.jpg")
+    for image, name in zip(ids, names, strict=True):
+        assert find_photograph(pictures, image) == pictures / f"{name}.jpg"
