@@ -124,9 +124,9 @@ class Grid(Settings):
                 raise InputError(f"row {name}: host: the row itself", remedy="leave it out")
         named = [(f"row {name}: host", row.host) for name, row in self.rows.items() if row.host]
         for name, members in self.ensembles.items():
-            if name in self.rows or len(set(members)) < 2:
+            if name in self.rows or not 1 < len(set(members)) == len(members):
                 found = "a row of this name" if name in self.rows else list(members)
-                wanted = "two or more rows, under a name of its own"
+                wanted = "two or more rows, each once, under a name of its own"
                 raise InputError(f"ensemble {name}: {wanted}", found=found)
             named += [(f"ensemble {name}", member) for member in members]
         named += [("fresh", name) for name in self.fresh]

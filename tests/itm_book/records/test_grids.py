@@ -79,6 +79,7 @@ def test_a_cell_knows_the_folder_of_its_run(tmp_path: Path) -> None:
         ("both: [SCAN,", "both: [BFAN,", "ensemble both: no such row"),
         ("both: [SCAN, SCAN + RCR]", "both: []", r"ensemble both: two or more rows.*found \[\]"),
         ("both: [SCAN, SCAN + RCR]", "both: [SCAN, SCAN]", "ensemble both: two or more rows"),
+        ("both: [SCAN, SCAN +", "both: [SCAN, SCAN, SCAN +", "both: two or more rows, each once"),
         ("both: [SCAN,", "SCAN: [SCAN,", "ensemble SCAN: .*found a row of this name"),
         ("host: SCAN,", "host: SCAN + RCR,", "row SCAN . RCR: host: the row itself"),
         ("group: SCAN}\nens", "group: SCAN, seeds: [-1]}\nens", r"wrong value of rows\.SCAN . RCR"),
