@@ -6,6 +6,7 @@ Page: "Your pictures", "Search at scale".
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from itm_core.experiments.run import Run
 
 MATCHER = "scan-t2i"  # a shipped one
-OF_DATASETS = ("vocabulary", "split", "kind")  # options
+OF_DATASETS, OF_PHOTOGRAPHS = ("vocabulary", "split", "kind"), ("workers",)  # options
 
 
 def add(commands: Commands) -> None:
@@ -108,17 +109,11 @@ def add_computing(command: argparse.ArgumentParser) -> None:
 def _index(options: argparse.Namespace) -> int:
     name = options.source.resolve().name
     folder = options.folder or Path("data/galleries") / (name or "gallery")
+    layout, photographs = "a folder in the SCAN layout", "a folder of photographs"
     if any(options.source.glob("*_ims.npy")):
+        _refuse(options, OF_PHOTOGRAPHS, "folders of photographs", photographs, layout)
         return _index_dataset(options, folder)
-    for option in OF_DATASETS:
-        if getattr(options, option) is not None:
-            raise InputError(
-                f"--{option} is for datasets",
-                file=options.source,
-                expected="a folder in the SCAN layout",
-                found="a folder of photographs, or none",
-                remedy="leave it out",
-            )
+    _refuse(options, OF_DATASETS, "datasets", layout, f"{photographs}, or none")
     from itm_book.checkpoints import shipped_matchers
     from itm_book.galleries.indexing import index_photographs, photograph_note
 
@@ -128,6 +123,21 @@ def _index(options: argparse.Namespace) -> int:
     changes = index_photographs(options.source, folder, run, computing(options))
     print("\n".join(changes.lines()))
     return 0
+
+
+def _refuse(
+    options: argparse.Namespace, names: Sequence[str], of: str, expected: str, found: str
+) -> None:
+    """Raise `InputError` for an option of the other kind of gallery."""
+    for name in names:
+        if getattr(options, name) is not None:
+            raise InputError(
+                f"--{name} is for {of}",
+                file=options.source,
+                expected=expected,
+                found=found,
+                remedy="leave it out",
+            )
 
 
 def computing(options: argparse.Namespace) -> Computing:

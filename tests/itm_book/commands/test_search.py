@@ -70,6 +70,15 @@ def test_a_split_is_indexed_and_a_sentence_finds_its_images(
         assert not printed.out
 
 
+def test_processes_are_for_photographs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset, folder = write_dataset(tmp_path / "micro"), tmp_path / "gallery"
+    assert main(["index", str(dataset), str(folder), "--workers", "2"]) == 2
+    said = capsys.readouterr().err
+    assert "--workers is for folders of photographs" in said
+    assert "found a folder in the SCAN layout" in said
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
