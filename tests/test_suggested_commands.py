@@ -27,6 +27,8 @@ PAGES = [*sorted((PROJECT / "book").glob("*.md")), PROJECT / "README.md", PROJEC
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 COMMAND = re.compile(r"(?<![\w./-])itm((?:[ \n]+[^\s`\"'()|,;]+)+)")
 GRIDS = (" grid", " results export", " results attention", " results judge")
+AGAINST_PEOPLE = (" results attention", " results judge")  # need boxes or ratings of people
+ANNOTATED = "flickr8k-regions"  # the dataset that has them
 NO_COMMAND = {"is", "that", "adds", "says"}  # words after the name of the program in a sentence
 
 
@@ -77,21 +79,24 @@ def problem(suggestion: str) -> str | None:
                 return str(error)
     is_name = words and re.fullmatch("[a-z0-9_-]+", words[0])
     if command in GRIDS and is_name:
-        return grid_problem(words)
+        return grid_problem(words, parser.get_default("size"), command in AGAINST_PEOPLE)
     if command in (" data get", " data doctor") and is_name and words[0] not in registry.load():
         return f"no dataset {words[0]}"
     return None
 
 
-def grid_problem(words: list[str]) -> str | None:
+def grid_problem(words: list[str], default: str, against_people: bool) -> str | None:
     """What is wrong with the grids or the size that a command names; None if right."""
     names = [*itertools.takewhile(re.compile("[a-z0-9_]+$").match, words)]
-    size = dict(itertools.pairwise(words)).get("--size", "")
+    size = dict(itertools.pairwise(words)).get("--size", default)
     if not words[len(names) :] and len(names) > 1:
         return None  # a sentence about the command
     try:
         for grid in map(grids.load, names):
-            grid.size(size if re.fullmatch("[a-z]+", size) else next(iter(grid.sizes)))
+            # a placeholder may be any size
+            sizes = [grid.size(size)] if re.fullmatch("[a-z]+", size) else grid.sizes.values()
+            if against_people and ANNOTATED not in {at.dataset for at in sizes}:
+                return f"nobody has annotated {', '.join(at.dataset for at in sizes)}"
     except InputError as error:
         return str(error)
     return None
@@ -113,6 +118,12 @@ def test_what_is_suggested_exists(path: Path) -> None:
         ("itm train --recipe scan-t2i --dataset X", "unknown recipe"),
         ("itm results attention flickr8k --size full", "unknown value of size of grid"),
         ("itm grid rcr --size smoke", f"{grids.FOLDER}/rcr.yml: grid not found"),
+        ("itm results attention flickr8k", "nobody has annotated scenes-small"),
+        ("itm results judge flickr8k --annotations FILE", "nobody has annotated scenes-small"),
+        ("itm results attention chan --size SIZE", "nobody has annotated scenes-tiny, scenes-"),
+        ("itm results attention flickr8k --size SIZE", ""),
+        ("itm results attention flickr8k --size record", ""),
+        ("itm results export flickr8k", ""),
         ("itm grid flickr8k --size record --seeds 0", ""),
         ("the command itm is one", ""),
         ("itm score RUN DATASET --split test", ""),
