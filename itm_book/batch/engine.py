@@ -30,7 +30,7 @@ from tqdm.auto import tqdm
 
 from itm_book import shipped
 from itm_book.records import grids
-from itm_core.experiments.run_folder import RunState
+from itm_core.experiments.run_folder import ERROR, RunState
 from itm_core.files import locked, read_json, write_json
 from itm_core.parallel import GRACE, WATCHED, cores, start_program
 
@@ -139,7 +139,7 @@ class Report:
         ]
         for job in self.not_shown:
             failures.append(f"finished, but its notebook failed: {job.name}: {job.error}")
-            failures.append(f"  remove {job.trace / 'error.txt'} to execute it again")
+            failures.append(f"  remove {job.trace / ERROR} to execute it again")
         counts = f"{self.finished} finished, {len(self.failed)} failed"
         return [*failures, f"{counts}; log: {self.log}"]
 

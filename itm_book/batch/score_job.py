@@ -30,7 +30,7 @@ from itm_core.evaluation import retrieval
 from itm_core.evaluation.scoring import image_shards, score_matrix
 from itm_core.experiments.prepare import encode
 from itm_core.experiments.run import Run
-from itm_core.experiments.run_folder import RunState
+from itm_core.experiments.run_folder import ERROR, RunState
 from itm_core.files import locked, read_json, whole_file, write_json
 
 JOB, DONE = "job.json", "metrics.json"
@@ -54,7 +54,7 @@ class Shard:
     @property
     def trace(self) -> Path:
         """The file that says why it failed."""
-        return self.place.with_suffix(".error.txt")
+        return self.place.with_suffix(f".{ERROR}")
 
     @property
     def error(self) -> str:

@@ -28,6 +28,7 @@ from itm_core.evaluation import retrieval
 from itm_core.evaluation.scoring import score_blocks
 from itm_core.experiments.prepare import encode
 from itm_core.experiments.run import Run
+from itm_core.experiments.run_folder import ERROR
 from itm_core.files import read_json, whole_file
 from itm_core.parallel import end_with_parent
 
@@ -105,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             score_shard(place, slice(*job["cells"][options.shard]), job)
     except Exception as error:
         lines = traceback.format_exception(error)
-        place.with_suffix(".error.txt").write_text("".join(lines), encoding="utf-8")
+        place.with_suffix(f".{ERROR}").write_text("".join(lines), encoding="utf-8")
         print(lines[-1], file=sys.stderr)
         return 1
     return 0
