@@ -91,8 +91,9 @@ class _Side:
 def _encode(encoder: nn.Module, values: Tensor, lens: Tensor | None, group: ProcessGroup) -> _Side:
     """Return one side of a batch, ``values [n, ...]``; each process encodes a shard if it can.
 
-    An encoder with dropout or batch statistics encodes everything in every process: the random
-    numbers are the same, and each process carries only the gradients of its pairs back.
+    An encoder with dropout, batch statistics or attention over the images (`row_wise`) encodes
+    everything in every process: the random numbers are the same, and each process carries only the
+    gradients of its pairs back.
     """
     count, width = values.shape[:2]
     if group.size == 1 or count < group.size or not row_wise(encoder):
