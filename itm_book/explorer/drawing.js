@@ -121,16 +121,19 @@ class Problem {
   }
 }
 
-/** Return anywidget's `render`: draws the model's records with `make`, or their `problem`, again when they change. */
+/**
+ * Return anywidget's `render`: draws the model's records with `make`, or their `problem`, again when they change.
+ * `make` gets the last view that was no problem: it has what the reader chose.
+ */
 function renderer(make) {
   return ({ model, el }) => {
-    let view = null;
+    let view = null, before = null;
     const draw = () => {
-      const before = view;
-      before?.leave();
+      view?.leave();
       el.replaceChildren();
       const records = model.get("records");
-      view = records.problem ? new Problem(records.problem, el) : make(records, el, before, model.get("_esm"));
+      if (records.problem) view = new Problem(records.problem, el);
+      else before = view = make(records, el, before, model.get("_esm"));
     };
     model.on("change:records", draw);
     draw();

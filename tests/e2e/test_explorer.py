@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page
 
-from itm_book.explorer.explorer import explorer, explorer_menu
+from itm_book.explorer import in_page
+from itm_book.explorer.explorer import explorer, explorer_menu, payload
 from itm_book.pairs.pair_records import PairRecord
 from tests import scenes_pair
 from tests.e2e.conftest import open_page
@@ -270,6 +271,32 @@ def test_a_menu_changes_pair_and_methods(
     page.goto((tmp_path / "saved.html").as_uri())
     assert page.locator(".panel").count() == 2
     assert page.locator(".menu").count() == 0
+
+
+def test_what_was_chosen_outlives_a_problem(
+    page: Page, records: list[PairRecord], tmp_path: Path
+) -> None:
+    """A widget gets a problem in the place of its records, then records again."""
+    script = f"<script type='module'>{in_page.module('explorer')}\nwindow.draw = render;</script>"
+    open_page(page, tmp_path, "#here", "<div id='here'>-</div>", script)
+    page.wait_for_function("window.draw")
+    page.evaluate(
+        """data => {
+            const get = (name) => (name === "records" ? window.records : "");
+            const on = (_, again) => (window.again = again);
+            window.records = data;
+            draw({ model: { get, on, off() {} }, el: document.querySelector("#here") });
+        }""",
+        payload(records[:1]),
+    )
+    page.locator("input[type='number']").fill("5")
+    page.get_by_label("true boxes").check()
+    page.evaluate("() => { window.drawn = records; records = { problem: 'no run' }; again(); }")
+    assert page.get_by_role("alert").inner_text() == "no run"
+    assert page.locator(".itm-explorer").count() == 0
+    page.evaluate("() => { records = drawn; again(); }")
+    assert page.locator("input[type='number']").input_value() == "5"
+    assert page.get_by_label("true boxes").is_checked()
 
 
 def test_what_is_replaced_no_longer_follows_the_theme(
