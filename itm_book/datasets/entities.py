@@ -8,7 +8,7 @@ boxes scaled from the original photograph to the picture at hand. Written for a 
                             ``{"objects": [0, 1], "kinds": ["people"], "phrase": 0}``
 ``{split}_objects.json``    for every image ``{"objects": [{"box": [x1, y1, x2, y2], "chains":
                             ["283585"]}, ...]}``, boxes in pixels of the picture at hand
-``{split}_entities.json``   the counts, and the name of everything that was left out
+``{split}_entities.json``   the counts, and the names of everything that was left out or clipped
 ==========================  ========================================================================
 
 ``objects`` are indices in the list of the image, ``kinds`` the types of the phrase (people,
@@ -103,6 +103,9 @@ class Annotated:
     Attributes:
         left_out: for each photograph without usable annotation the reason.
         other: captions of annotated photographs that are no sentence of Entities, by place.
+        not_aligned: phrases with a box that the caption does not have, by its place.
+        clipped, empty: for each photograph the chains of its boxes that were clipped, or had no
+            area in it and were left out.
     """
 
     split: Split
@@ -111,6 +114,9 @@ class Annotated:
     counts: Counts = field(default_factory=Counts)
     left_out: dict[str, str] = field(default_factory=dict)
     other: dict[int, str] = field(default_factory=dict)
+    not_aligned: dict[int, list[str]] = field(default_factory=dict)
+    clipped: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    empty: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """Return the counts and the first names of what was left out, as lines of text."""
@@ -121,6 +127,9 @@ class Annotated:
         if self.other:
             lines.append(f"  captions that are other than in Entities: {len(self.other)}")
             lines += _first(f"caption {place}: {text}" for place, text in self.other.items())
+        if self.not_aligned:
+            lines.append(f"  captions without the words of a phrase: {len(self.not_aligned)}")
+            lines += _first(f"caption {k}: {'; '.join(p)}" for k, p in self.not_aligned.items())
         return lines
 
 
@@ -238,8 +247,12 @@ def _annotate_image(
     objects = {"objects": _scaled(boxes, size)}
     counts.photographs += 1
     counts.boxes += len(boxes.boxes)
-    counts.clipped += boxes.clipped
-    counts.empty += boxes.empty
+    counts.clipped += len(boxes.clipped)
+    counts.empty += len(boxes.empty)
+    if boxes.clipped:
+        annotated.clipped[split.ids[image]] = boxes.clipped
+    if boxes.empty:
+        annotated.empty[split.ids[image]] = boxes.empty
     counts.unscaled += size is None
     for place, (number, similarity) in enumerate(pairs, first):
         sentence = Sentence((), ()) if number is None else sentences[number]
@@ -255,7 +268,8 @@ def _annotate_image(
         positions = aligned(split.captions[place], sentence)
         if words == "heads":
             positions = [tokens[-1:] for tokens in positions]
-        _annotate_caption(row, positions, sentence, boxes, counts)
+        if missed := _annotate_caption(row, positions, sentence, boxes, counts):
+            annotated.not_aligned[place] = missed
     return objects
 
 
@@ -265,8 +279,12 @@ def _annotate_caption(
     sentence: Sentence,
     boxes: PhraseBoxes,
     counts: Counts,
-) -> None:
-    """Fill the row of one caption with the objects of its tokens; None for one that is skipped."""
+) -> list[str]:
+    """Fill the row of one caption with the objects of its tokens; None for one that is skipped.
+
+    Returns the phrases with a box that are not aligned.
+    """
+    missed = []
     for number, (phrase, tokens) in enumerate(zip(sentence.phrases, positions, strict=True)):
         counts.phrases += 1
         objects = boxes.of(phrase.chain) if phrase.visual else []
@@ -279,11 +297,14 @@ def _annotate_caption(
             counts.skipped += 1
             continue
         free = [token for token in tokens if row[token] is None]
-        counts.not_aligned += not free
+        if not free:
+            counts.not_aligned += 1
+            missed.append(" ".join(sentence.words[phrase.first : phrase.last]))
         counts.annotated += bool(free)
         for token in free:
             row[token] = {"objects": objects, "kinds": list(phrase.kinds), "phrase": number}
             counts.tokens += 1
+    return missed
 
 
 def _size(split: Split, image: int) -> tuple[float, float] | None:
@@ -331,19 +352,24 @@ def write_annotations(
         _annotate(split, files, names_of, words=words, strict=strict)
         for split, names_of in zip(loaded, names, strict=True)
     ]
-    _write(folder, all_annotated, words)
     used = {name for names_of in names for name in names_of}
-    return DatasetAnnotations(all_annotated, sorted(files.names - used))
+    annotations = DatasetAnnotations(all_annotated, sorted(files.names - used))
+    _write(folder, annotations, words)
+    return annotations
 
 
-def _write(folder: Path, all_annotated: Sequence[Annotated], words: str) -> None:
+def _write(folder: Path, annotations: DatasetAnnotations, words: str) -> None:
     with ExitStack() as stack:  # renamed together, when all are complete
-        for annotated in all_annotated:
+        for annotated in annotations.splits:
             note = {
                 "words": words,
                 "counts": asdict(annotated.counts),
                 "left_out": annotated.left_out,
                 "other_captions": annotated.other,
+                "not_aligned": annotated.not_aligned,
+                "clipped": annotated.clipped,
+                "empty": annotated.empty,
+                "unused": annotations.unused,  # by all splits of the call
             }
             contents = {
                 "objects": _lines(annotated.objects),

@@ -60,14 +60,14 @@ class PhraseBoxes:
 
     Attributes:
         size: width and height of the original photograph, in whose pixels the boxes are.
-        clipped: number of boxes that exceeded the photograph and were clipped to it.
-        empty: number of boxes without area inside the photograph, which were removed.
+        clipped: the chains of each box that exceeded the photograph and was clipped to it.
+        empty: the chains of each box without area inside the photograph, which was removed.
     """
 
     size: tuple[int, int]
     boxes: tuple[tuple[tuple[float, ...], tuple[str, ...]], ...]
-    clipped: int = 0
-    empty: int = 0
+    clipped: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
 
     def of(self, chain: str) -> list[int]:
         """Return the indices of a chain's boxes; empty for a scene or an invisible object."""
@@ -188,17 +188,18 @@ def read_boxes(path: Path) -> PhraseBoxes:
 
 def _inside(size: tuple[int, int], boxes: list[tuple[list[float], tuple[str, ...]]]) -> PhraseBoxes:
     """Return boxes that are clipped to a photograph, without those that have no area in it."""
-    kept, clipped, empty = [], 0, 0
+    kept, clipped, empty = [], [], []
     for corners, chains in boxes:
         inside = tuple(
             min(max(c, 0.0), float(side)) for c, side in zip(corners, size * 2, strict=True)
         )
         if inside[2] <= inside[0] or inside[3] <= inside[1]:
-            empty += 1
-        else:
-            clipped += inside != tuple(corners)
-            kept.append((inside, chains))
-    return PhraseBoxes(size, tuple(kept), clipped, empty)
+            empty.append(" ".join(chains))
+            continue
+        if inside != tuple(corners):
+            clipped.append(" ".join(chains))
+        kept.append((inside, chains))
+    return PhraseBoxes(size, tuple(kept), tuple(clipped), tuple(empty))
 
 
 def _number(element: ElementTree.Element, name: str) -> float:

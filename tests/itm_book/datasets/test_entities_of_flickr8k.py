@@ -130,10 +130,31 @@ def test_boxes_outside_are_clipped_or_left_out_and_counted(tmp_path: Path) -> No
     (annotated,) = write_annotations(folder, root).splits
     assert boxes_of(annotated) == [[50, 0, 100, 200], [10, 20, 60, 120]]
     assert "  boxes: 2; clipped 1, left out as empty 2" in annotated.lines()
+    note = json.loads((folder / "test_entities.json").read_text())
+    assert note["clipped"] == {"10_a.jpg": ["1"]}  # the chains of each box
+    assert note["empty"] == {"10_a.jpg": ["1", "2"]}
     counts = annotated.counts
     assert (counts.with_box, counts.without_box) == (2, 8)  # the cat's only box had no area
     named = [entry["objects"] for row in annotated.words for entry in row if entry]
     assert named == [[1], [0]]
+
+
+def test_phrases_without_their_words_are_named(tmp_path: Path) -> None:
+    root = write_entities(tmp_path / "entities", "10")
+    folder = write_dataset(tmp_path / "f8k", test=["10_a.jpg"])
+    cut = "a dog plays in the deep white snow beside"
+    captions = (folder / "test_caps.txt").read_text().replace("a dog in snow", cut)
+    (folder / "test_caps.txt").write_text(captions)
+    whole = "[/EN#1/animals A dog] plays in the deep white snow beside [/EN#2/animals it] ."
+    (root / "Sentences" / "10.txt").write_text("\n".join([whole, *SENTENCES[1:]]))
+    (annotated,) = write_annotations(folder, root).splits
+    assert (annotated.counts.annotated, annotated.counts.not_aligned) == (2, 1)
+    note = json.loads((folder / "test_entities.json").read_text())
+    assert note["not_aligned"] == {"4": ["it"]}
+    assert annotated.lines()[-2:] == [
+        "  captions without the words of a phrase: 1",
+        "    caption 4: it",
+    ]
 
 
 def remove(root: Path, *files: str) -> None:
@@ -243,5 +264,6 @@ def test_annotations_of_other_photographs_are_counted(tmp_path: Path) -> None:
     folder = write_dataset(tmp_path / "f8k", test=["10_a.jpg"])
     annotations = write_annotations(folder, root)
     assert annotations.unused == ["20", "30"]
+    assert json.loads((folder / "test_entities.json").read_text())["unused"] == ["20", "30"]
     lines = annotations.lines()
     assert lines[-3:] == ["annotations without a photograph in test: 2", "    20", "    30"]
