@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from itm_book.datasets import entities
 from itm_book.datasets.entities import Annotated, write_annotations
 from itm_book.datasets.entity_files import EntityFiles
+from itm_core import files
+from itm_core.cli import main
 from itm_core.data.annotations import annotation_summary
 from itm_core.data.dataset import load_split
 from itm_core.errors import InputError
+from tests.itm_book.photographs.test_interrupted_features import PATIENCE, content, killed_run
 
 THINGS = ("dog", "cat", "boat", "kite", "horse")
 SENTENCES = [
@@ -257,6 +264,40 @@ def test_a_failure_while_writing_leaves_what_was_there(
     with pytest.raises(KeyboardInterrupt):
         write_annotations(folder, root, words="phrases")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+MOMENTS: list[tuple[Any, str, int, bool]] = [
+    (entities, "_annotate", 2, False),
+    (files, "_created", 1, True),
+    (files, "_created", 6, True),  # of the last file
+    (files, "put", 1, False),
+    (files, "put", 1, True),  # one of six is in its place
+    (files, "put", 4, True),
+    (files, "put", 6, True),
+]
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("moment", MOMENTS, ids=lambda m: f"{m[1]}-{m[2]}-{m[3]}")
+def test_killed_and_started_again_gives_the_same_bytes(
+    tmp_path: Path, moment: tuple[Any, str, int, bool], before: bool
+) -> None:
+    """Without annotations in the folder, or with others of the same splits."""
+    root = write_entities(tmp_path / "entities", "10", "20")
+    splits = {"train": ["10_a.jpg"], "test": ["20_b.jpg"]}
+    folder, whole = (write_dataset(tmp_path / name, **splits) for name in ("f8k", "whole"))
+    write_annotations(whole, root)
+    if before:
+        write_annotations(folder, root, words="phrases")
+    arguments = ["data", "entities", str(folder), "--annotations", str(root)]
+    process = get_context("fork").Process(target=killed_run, args=(arguments, *moment))
+    process.start()
+    process.join(PATIENCE)
+    assert process.exitcode == -signal.SIGKILL
+    files._partials_in.cache_clear()  # another process would list the folder
+    assert main(arguments) == 0
+    assert content(folder) == content(whole)
+    assert not list(folder.glob(".*.partial"))
 
 
 def test_annotations_of_other_photographs_are_counted(tmp_path: Path) -> None:
