@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import platform
 import subprocess
@@ -18,6 +19,8 @@ from itm_core.errors import InputError, did_you_mean
 from itm_core.parallel import cores
 from itm_core.settings import instance
 
+log = logging.getLogger(__name__)
+
 ACCELERATORS = ("cuda", "mps", "xpu")  # in the order in which ``auto`` takes them
 PACKAGES = (
     *("itm-core", "torch", "numpy", "pandas", "jupyter-book", "papermill", "jupyterlab"),
@@ -26,6 +29,7 @@ PACKAGES = (
 # paths of the repository that no number depends on; recording results changes the first
 NO_CODE = ("data/results", "book", "tests", "*.md")
 STATUS = ("--no-optional-locks", "status", "--porcelain")  # parallel runs take no lock
+GIT_SECONDS = 120  # a status takes more than ten where the disk is busy
 # of mallopt(3): its number, and the value in bytes; 32 MiB is the largest threshold it accepts
 MALLOC_OPTIONS = {"MMAP_THRESHOLD": (-3, 1 << 25), "TRIM_THRESHOLD": (-1, (1 << 31) - 1)}
 
@@ -168,7 +172,7 @@ def current_commit() -> str | None:
 
     Changes are those of tracked files except `NO_CODE`, and untracked modules of the package.
     None where the package is in no commit: outside a git checkout, or installed below the
-    checkout of something else.
+    checkout of something else; and, with a warning, where git does not answer in `GIT_SECONDS`.
     """
     excluded = [f":(top,exclude){path}" for path in NO_CODE]
     try:
@@ -176,6 +180,13 @@ def current_commit() -> str | None:
         commit = _git("rev-parse", "--short=12", "HEAD")
         changed = _git(*STATUS, "--untracked-files=no", "--", ":/", *excluded)
         untracked = _git(*STATUS, "--untracked-files=all", "--", "*.py")
+    except subprocess.TimeoutExpired:
+        log.warning(
+            "git did not answer in %d seconds: the commit of the code is unknown, and a run that "
+            "starts now cannot be recorded",
+            GIT_SECONDS,
+        )
+        return None
     except (OSError, subprocess.SubprocessError):
         return None
     return commit + ("+" if changed or untracked else "")
@@ -187,7 +198,7 @@ def _git(*words: str) -> str:
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
-        timeout=10,
+        timeout=GIT_SECONDS,
         check=True,
     )
     return process.stdout.strip()

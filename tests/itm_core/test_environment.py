@@ -188,6 +188,14 @@ def test_a_package_that_git_does_not_know_is_in_no_commit(
     assert current_commit() is None
 
 
+def test_a_commit_that_git_does_not_tell_in_time_is_missed_aloud(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(environment, "GIT_SECONDS", 1e-6)
+    assert current_commit() is None
+    assert "a run that starts now cannot be recorded" in caplog.text
+
+
 def test_a_run_notes_the_commit() -> None:
     assert describe(pick_device("cpu"))["commit"] == environment.current_commit()
 
