@@ -338,23 +338,27 @@ def watched(runs: Results, curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def collapsed_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of `watched` that were pinned in some epoch, as text.
+    """Return the runs of `watched` that were pinned in some epoch or end above it, as text.
 
-    *escaped*: pinned at first, and no longer in the last epoch.
+    *escaped*: pinned at first, and below it in the last epoch. *not below it*: the last epoch
+    still costs more than equal scores do, without being pinned.
     """
     rows, places = [], []
     for row in runs.to_dict("records"):
         curve = row["curve"]
         epochs = [str(epoch) for epoch in curve.loc[curve["pinned"], "epoch"]]
-        if epochs:
+        last = curve.iloc[-1]
+        above = bool(last["hardest"] and last["ratio"] > 1 and not last["pinned"])
+        if epochs or above:
+            not_collapsed = "not below it" if above else "escaped"
             rows.append(
                 {
                     "row": row["name"],
                     "seed": str(row["seed"]),
                     "2 x margin x batch": f"{row['pinned_loss']:.2f}",
                     "loss, last epoch": f"{curve['loss'].iloc[-1]:.2f}",
-                    "pinned in epoch": f"{', '.join(epochs)} of {len(curve)}",
-                    "end": "collapsed" if row["collapsed"] else "escaped",
+                    "pinned in epoch": f"{', '.join(epochs) or 'none'} of {len(curve)}",
+                    "end": "collapsed" if row["collapsed"] else not_collapsed,
                     "rSum": f"{row['rsum']:.1f}",
                 }
             )

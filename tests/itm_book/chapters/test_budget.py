@@ -215,19 +215,20 @@ def test_a_loss_is_pinned_only_where_the_hardest_negatives_count() -> None:
 
 def test_runs_that_collapsed_and_runs_that_escaped_are_listed() -> None:
     name = "RCAR t2i (no warm-up)"
-    runs = {name: [result(name, seed, 1.0) for seed in range(4)]}
+    runs = {name: [result(name, seed, 1.0) for seed in range(5)]}
     pinned = budget.pinned_loss(GRID.rows[name].at(PROFILE))
     assert pinned == pytest.approx(2 * 0.2 * 32)
     curves = {
         f"d/{name}/0-a": curve(pinned, pinned, pinned),
         f"d/{name}/1-a": curve(pinned, pinned, 0.7 * pinned),
         f"d/{name}/2-a": curve(0.9 * pinned, 0.5 * pinned, 0.4 * pinned),
-    }  # the fourth has no recorded curve
+        f"d/{name}/3-a": curve(5 * pinned, 1.2 * pinned, 1.05 * pinned),
+    }  # the fifth has no recorded curve
     watched = budget.watched(runs, curves)
-    assert watched["collapsed"].tolist() == [True, False, False]
+    assert watched["collapsed"].tolist() == [True, False, False, False]
     assert set(watched["method"]) == {"RCAR t2i"}
     assert set(watched["warmup"]) == {0}
     shown = budget.collapsed_runs(watched)
-    assert shown["end"].tolist() == ["collapsed", "escaped"]
-    assert shown["pinned in epoch"].tolist() == ["1, 2, 3 of 3", "1, 2 of 3"]
-    assert shown["2 x margin x batch"].tolist() == ["12.80", "12.80"]
+    assert shown["end"].tolist() == ["collapsed", "escaped", "not below it"]
+    assert shown["pinned in epoch"].tolist() == ["1, 2, 3 of 3", "1, 2 of 3", "none of 3"]
+    assert shown["2 x margin x batch"].tolist() == ["12.80"] * 3
