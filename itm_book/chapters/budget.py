@@ -175,11 +175,28 @@ def _both(runs: Results, name: str, host: str) -> dict[str, Any]:
 
 
 def finding(table: pd.DataFrame) -> HTML:
-    """Return for each comparison of `gains_by_setting` its range over budgets, in words."""
+    """Return for each comparison of `gains_by_setting` its range over budgets, in words.
+
+    Also at which budgets the gain is largest and smallest.
+    """
     parts = []
     for name, rows in tested(table).groupby("comparison", sort=False):
-        parts.append(f"<em>{escape(str(name))}</em>, {sentences.tally(rows, 'budgets')}")
+        part = f"<em>{escape(str(name))}</em>, {sentences.tally(rows, 'budgets')}"
+        if len(rows) > 1:
+            ordered = rows.sort_values("gain").to_dict("records")
+            smallest, largest = _place(ordered[0]), _place(ordered[-1])
+            part += f": the largest gain with {largest}, the smallest with {smallest}"
+        parts.append(part)
     return sentences.finding(f"for {'; for '.join(parts)}." if parts else "no budget is recorded.")
+
+
+def _place(row: Mapping[Hashable, Any]) -> str:
+    """Return the budget of a row of `gains_by_setting`, such as "12 epochs" or "D 64"."""
+    if row["middle"]:
+        return "the middle budget"
+    value, setting = f"{row['value']:g}", str(row["setting"])
+    counted = setting in ("epochs", "photographs")
+    return escape(f"{value} {setting}" if counted else f"{setting} {value}")
 
 
 def tested(table: pd.DataFrame) -> pd.DataFrame:

@@ -125,6 +125,27 @@ def test_the_middle_is_a_point_of_every_curve_and_a_change_of_its_own() -> None:
     assert not len(table[(table["comparison"] != "RCAR t2i over base t2i") & (table["seeds"] > 0)])
 
 
+def test_the_finding_names_the_budgets_of_the_largest_and_the_smallest_gain() -> None:
+    runs = made(base=1.5, RCAR=2.0, base_12=1.8, RCAR_12=2.6)
+    table = budget.gains_by_setting(runs, GRID, PROFILE)
+    middle, longer = (
+        table.loc[table["name"] == name, "gain"].iloc[0]
+        for name in ("RCAR t2i", "RCAR t2i (12 epochs)")
+    )
+    ends = (
+        ("12 epochs", "the middle budget")
+        if longer > middle
+        else ("the middle budget", "12 epochs")
+    )
+    expected = f": the largest gain with {ends[0]}, the smallest with {ends[1]}"
+    assert expected in budget.finding(table).data
+    alone = budget.gains_by_setting(made(base=1.5, RCAR=2.0), GRID, PROFILE)
+    assert "largest" not in budget.finding(alone).data
+    assert (
+        "no budget is recorded" in budget.finding(budget.gains_by_setting({}, GRID, PROFILE)).data
+    )
+
+
 def test_a_table_lists_what_was_not_run_and_what_cannot_be_tested() -> None:
     runs = made(base=1.5, RCAR=2.0, base_12=1.8, RCAR_12=2.6)
     runs["RCAR t2i (12 epochs)"] = runs["RCAR t2i (12 epochs)"][:1]
