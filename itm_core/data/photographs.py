@@ -64,16 +64,15 @@ def find_photograph(folder: Path, image: str) -> Path | None:
 
     The file is named ``image``, or ``image`` with an ending, or has its key (see `image_key`); a
     folder in the id is one below ``folder``, or where there is no such folder, ``folder`` itself.
-    Raises `InputError` when two files fit (``1.jpg`` and ``1.png``), or the file in ``folder``
-    itself fits two ids of the dataset (``a/1`` and ``b/1``).
+    Raises `InputError` when two files fit (``1.jpg`` and ``1.png``), or a file that has another
+    name than the id fits two ids of the dataset (``a/1`` and ``b/1``).
 
     Args:
         folder: of the photographs, beside the ids of the dataset.
         image: an id.
     """
-    path = _path_of(folder, image)
-    found = _named(path)
-    if found is not None and path != folder / image:
+    found = _named(_path_of(folder, image))
+    if found is not None and image not in (found.name, ENDING.sub("", found.name)):
         for other in _same_key(folder, image):
             if _named(_path_of(folder, other)) == found:
                 raise InputError(
@@ -87,8 +86,12 @@ def find_photograph(folder: Path, image: str) -> Path | None:
 
 def _path_of(folder: Path, image: str) -> Path:
     """Return where the photograph of an image is, without an ending."""
-    path = folder / image
+    path = folder / _with_slashes(image)
     return path if path.parent.is_dir() else folder / path.name
+
+
+def _with_slashes(image: str) -> str:
+    return image.replace("\\", "/")
 
 
 def _named(path: Path) -> Path | None:
@@ -108,7 +111,8 @@ def _same_key(folder: Path, image: str) -> list[str]:
     """Return the other ids of the dataset whose key is that of an image."""
     files = ((path, path.stat()) for path in sorted(folder.parent.glob("*_ids.txt")))
     ids = _ids_by_key(tuple((path, state.st_size, state.st_mtime_ns) for path, state in files))
-    return [other for other in ids.get(image_key(image), ()) if other != image]
+    same = ids.get(image_key(image), ())
+    return [other for other in same if _with_slashes(other) != _with_slashes(image)]
 
 
 @lru_cache(maxsize=2)

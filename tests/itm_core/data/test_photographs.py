@@ -189,6 +189,14 @@ def test_two_images_never_have_one_photograph(tmp_path: Path) -> None:
             InputError, match=rf"1\.jpg: two images would .*found {image} and {other}"
         ):
             find_photograph(pictures, image)
+    numbered = [f"COCO_{part}2014_000000000007" for part in ("train", "val")]
+    Image.fromarray(noise(0)).save(pictures / f"{numbered[1]}.jpg")
+    for ids in (["a\\1", "b\\1"], numbered):
+        (tmp_path / "dev_ids.txt").write_text("\n".join(ids) + "\n")
+        with pytest.raises(InputError, match="two images would have one photograph"):
+            find_photograph(pictures, ids[0])
+    assert find_photograph(pictures, numbered[1]) == pictures / f"{numbered[1]}.jpg"
+    (tmp_path / "dev_ids.txt").unlink()
     (pictures / "b").mkdir()  # where its photographs are looked for
     assert find_photograph(pictures, "a/1") == pictures / "1.jpg"
     assert find_photograph(pictures, "b/1") is None
