@@ -215,6 +215,7 @@ class Memory(Regulator):
         return state.with_control(query=l2norm(refined) if self.normalised else refined)
 
 
+OF_PYTHON = ("__annotate__", "__annotate_func__")  # functions that Python 3.14 adds to a class
 REGULATORS: dict[str, type[Regulator]] = {"rcr": RCR, "rar": RAR, "rcar": RCAR, "memory": Memory}
 
 
@@ -259,7 +260,7 @@ def fingerprint(kind: str) -> str | None:
 
 def _source(regulator: type) -> str:
     """Return the source of a class's methods, and its constants."""
-    members = sorted(vars(regulator).items())
+    members = sorted(item for item in vars(regulator).items() if item[0] not in OF_PYTHON)
     functions = [getattr(v, "fget", None) or getattr(v, "__func__", v) for _, v in members]
     try:  # method by method: the source of a whole class is not found in a notebook
         source = "".join(inspect.getsource(v) for v in functions if inspect.isfunction(v))
@@ -269,7 +270,9 @@ def _source(regulator: type) -> str:
             found=regulator.__name__,
             remedy="define it in a file or in a notebook cell: a run's folder depends on it",
         ) from None
-    return source + repr([(k, v) for k, v in members if _is_own(k) and _is_constant(v)])
+    constants = [(k, v) for k, v in members if _is_own(k) and _is_constant(v)]
+    # Python 3.13 removes the indentation of a docstring, earlier ones do not
+    return source + repr([(k, inspect.cleandoc(v) if k == "__doc__" else v) for k, v in constants])
 
 
 def _is_own(name: str) -> bool:

@@ -18,6 +18,7 @@ from itm_book.figures.style import ACCENT, FAINT, INK, colour_of, finished, styl
 COLLAPSED = "#d55e00"
 ROOM = 0.15  # of the range of the gains, above and below them
 LEAST_REACH = 5.0  # in rSum, of an axis with small gains
+HIGHEST_RATIO = 1.6  # a first epoch without a warm-up may cost five times as much as equal scores
 MIN_BUDGETS = 2  # of a curve
 MIN_DOTS = 3  # of a scatter plot
 
@@ -46,9 +47,10 @@ def gain_curves(table: pd.DataFrame, collapsed: set[str], *, title: str) -> Figu
             axes.set_axis_off()
         figure.suptitle(title, fontsize=11, fontweight="bold")
         figure.supylabel("gain in rSum over the host", fontsize=10)
+        of_two = " (cut off for two seeds)" if (table["seeds"] == 2).any() else ""
         figure.supxlabel(
-            "dot: a seed; cross: a side of it collapsed; bar: 95 % interval over seeds; "
-            "ring: the middle budget",
+            "dot: a seed; cross: a side of it collapsed; bar: 95 % interval over seeds"
+            f"{of_two}; ring: the middle budget",
             fontsize=8.5,
         )
         return finished(figure)
@@ -132,9 +134,13 @@ def pinned_losses(runs: pd.DataFrame, *, title: str) -> Figure:
                 shown = row["curve"][row["curve"]["hardest"]]
                 colour = colours[row["warmup"]]
                 axes.plot(shown["epoch"], shown["ratio"], marker="o", ms=3, color=colour)
-            axes.set(xlabel="epoch", title=method, ylim=(0, 1.6))
+            axes.set(xlabel="epoch", title=method, ylim=(0, HIGHEST_RATIO))
             axes.xaxis.get_major_locator().set_params(integer=True)
-        panels[0, 0].set_ylabel("loss / (2 x margin x batch)")
+        cut = any(
+            curve.loc[curve["hardest"], "ratio"].max() > HIGHEST_RATIO for curve in runs["curve"]
+        )
+        cut_off = f", cut at {HIGHEST_RATIO:g}" if cut else ""
+        panels[0, 0].set_ylabel(f"loss / (2 x margin x batch){cut_off}")
         lines = [plt.Line2D([], [], color=colours[length], marker="o", ms=3) for length in lengths]
         if lines:
             names = [f"warm-up {length}" for length in lengths]

@@ -248,8 +248,8 @@ def require_same_annotation(
     """
     lines = read(path)
     lines = lines[(lines["dataset"] == dataset) & (lines["truth"] != truth) & (lines["run"] != "")]
-    replaced = pd.MultiIndex.from_tuples(list(measured))
-    others = lines[~pd.MultiIndex.from_frame(lines[["recipe", "changes", "seed"]]).isin(replaced)]
+    replaced, runs = {*measured}, zip(lines["recipe"], lines["changes"], lines["seed"], strict=True)
+    others = lines[np.array([run not in replaced for run in runs], bool)]
     if len(others):
         raise InputError(
             f"recorded runs on {dataset} were measured on another annotation, and could not be "

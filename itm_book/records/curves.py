@@ -27,25 +27,30 @@ KEY = ["run", "epoch"]
 FORM = Form(columns=COLUMNS, key=KEY, ranges={"epoch": (1, 1e6), "loss": ANY, "rsum": RSUM})
 
 
-def write(results: Iterable[Result], root: Path, path: Path = RECORD) -> int:
-    """Return the number of runs whose curves were written to the record; inside `changing`.
+def of_runs(results: Iterable[Result], root: Path) -> pd.DataFrame:
+    """Return the curves of results as lines of the record; ensembles have none.
 
-    They replace older curves of these runs; ensembles have none. ``root`` is the run store. The
-    file is sorted and written atomically.
+    ``root`` is the run store. Raises `InputError` for a run without a curve there.
     """
     curves = [
         _curve(root, result.run).assign(run=str(result.run))[COLUMNS]
         for result in results
         if " + " not in result.run
     ]
-    if not curves:
-        return 0
-    new = pd.concat(curves)
+    return pd.concat(curves) if curves else pd.DataFrame(columns=COLUMNS)
+
+
+def write(new: pd.DataFrame, path: Path = RECORD) -> None:
+    """Write lines of `of_runs` to the record, inside `changing`; they replace those of their runs.
+
+    The file is sorted and written atomically.
+    """
+    if new.empty:
+        return
     old = _lines(path) if path.exists() else new.iloc[:0]
     old = old[~old["run"].isin(new["run"])]
     table = pd.concat([part for part in (old, new) if len(part)]).sort_values(KEY)
     write_record(table, path, FORM, digits=6)
-    return new["run"].nunique()
 
 
 def require_readable(path: Path = RECORD) -> None:

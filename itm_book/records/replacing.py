@@ -26,7 +26,8 @@ def export(
 
     What is replaced is found under the lock with which it is written: of two exports at once the
     second sees the rows of the first. Raises `InputError`, and writes nothing, as `replaced` does,
-    where a number would be replaced without ``replace``, and for a damaged record.
+    where ranks would be replaced without ``replace``, for a damaged record, and for a run without
+    a curve.
 
     Args:
         root: the run store, with the curves.
@@ -35,6 +36,10 @@ def export(
     if not new:
         return []
     curve_record = record.with_name(curves.RECORD.name)
+    if curve_record == record:
+        remedy = "choose another name for --record"
+        raise InputError("the learning curves are written to this file", file=record, remedy=remedy)
+    of_runs = curves.of_runs(new, root)
     with changing(record):
         curves.require_readable(curve_record)  # before the other file is written
         lines = replaced(new, record)
@@ -46,7 +51,7 @@ def export(
                 remedy="add --replace to record these in their place, or --record for another file",
             )
         results.write(new, record)
-        curves.write(new, root, curve_record)
+        curves.write(of_runs, curve_record)
     return lines
 
 

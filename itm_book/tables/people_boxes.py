@@ -165,14 +165,17 @@ def _values(group: pd.DataFrame, measure: str, images: ResampledImages | None) -
     }
 
 
-def readable(table: pd.DataFrame, measure: str = POINTING) -> pd.DataFrame:
+def readable(
+    table: pd.DataFrame, measure: str = POINTING, *, query: str = "words", key: str = "region"
+) -> pd.DataFrame:
     """Return the table of `summary` as text, methods with the largest value first.
 
-    ``mean over seeds [95 % interval over test images] ± SD over seeds``.
+    ``mean over seeds [95 % interval over test images] ± SD over seeds``. ``query`` and ``key`` are
+    what they are called.
     """
     if table.empty:
         return table
-    title = TITLES[measure]
+    title, missed = TITLES[measure], f"{query} without a {key} counted as misses"
     table = table.sort_values("value", ascending=False, kind="stable")
     rows = []
     for row in table.to_dict("records"):
@@ -180,10 +183,10 @@ def readable(table: pd.DataFrame, measure: str = POINTING) -> pd.DataFrame:
         for level in ("chance", "untrained", "uniform"):
             shown[level] = f"{row[level]:.1f}"
         shown["over chance"] = f"{row['value'] / row['chance']:.1f} ×" if row["chance"] else ""
-        shown["words without a region counted as misses"] = f"{row['with_dropped']:.1f}"
+        shown[missed] = f"{row['with_dropped']:.1f}"
         rows.append(shown | {"seeds": str(row["seeds"])})
     readable = linked(pd.DataFrame(rows), {title: table["runs"]})
-    return behind_switch(readable, ["words without a region counted as misses", "seeds"])
+    return behind_switch(readable, [missed, "seeds"])
 
 
 def value_text(row: Mapping[Hashable, Any]) -> str:

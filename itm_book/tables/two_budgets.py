@@ -65,14 +65,14 @@ def line(budgets: Mapping[str, TwoGains], folder: str = "../notebooks/") -> str:
     return (
         "<strong>Does a gain depend on the budget?</strong> "
         f"{'' if tested else 'Not known yet. '}Gains in rSum on photographs at a small budget and "
-        f"at that of the other pages: {told} "
+        f"at that of the record: {told} "
         f'(<a href="{folder}budget.html">more budgets</a>).'
     )
 
 
 def _apart(few: Gain, more: Gain) -> str:
     """Return whether two gains differ over seeds, with the p value; empty with a single seed."""
-    sides = [(gain["gain"], gain["spread"], int(gain["seeds"])) for gain in (few, more)]
+    sides = [(gain["gain"], gain["deviation"], int(gain["seeds"])) for gain in (few, more)]
     p = statistics.unpaired_p(*sides[0], *sides[1])
     if math.isnan(p):
         return ""

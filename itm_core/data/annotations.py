@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,11 +46,19 @@ def objects_file(split: Split) -> Path:
     return split.folder / f"{split.name}_objects.json"
 
 
-class Annotations(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Annotations:
     """The annotation of a split: of each caption's tokens, and of each image."""
 
     words: list[list[dict[str, Any] | None]]
     objects: list[dict[str, Any]]
+
+
+def annotation_state(split: Split) -> tuple[tuple[int, int] | None, ...]:
+    """Return size and time of change of the files of an annotation; None for a missing one."""
+    paths = (words_file(split), objects_file(split))
+    states = [path.stat() if path.exists() else None for path in paths]
+    return tuple(None if state is None else (state.st_size, state.st_mtime_ns) for state in states)
 
 
 def read_annotations(split: Split) -> Annotations | None:
@@ -147,7 +156,7 @@ def annotation_summary(split: Split) -> str | None:
     annotations = read_annotations(split)
     if annotations is None:
         return None
-    words, objects = annotations
+    words, objects = annotations.words, annotations.objects
     entries = [entry for caption in words for entry in caption if entry and entry["objects"]]
     kinds = Counter(kind for entry in entries for kind in entry.get("kinds", []))
     by_kind = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())

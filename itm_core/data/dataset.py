@@ -36,7 +36,7 @@ from typing import Any
 
 import numpy as np
 
-from itm_core.data.annotations import Annotations, read_annotations
+from itm_core.data.annotations import Annotations, annotation_state, read_annotations
 from itm_core.data.arrays import array, boxes_and_sizes, finite, read_region_lens
 from itm_core.data.caption_counts import (
     caption_counts,
@@ -190,9 +190,12 @@ class Split:
 
     @property
     def _annotations(self) -> Annotations | None:
-        # kept only once there is one: it may be written while a notebook holds the split
-        found: Annotations | None = vars(self).get("_read_annotations") or read_annotations(self)
-        vars(self)["_read_annotations"] = found
+        # kept while its files are the same: they may be written while a notebook holds the split
+        state = annotation_state(self)
+        if vars(self).get("_annotation_state") != state:
+            vars(self)["_read_annotations"] = read_annotations(self)
+            vars(self)["_annotation_state"] = state
+        found: Annotations | None = vars(self)["_read_annotations"]
         return found
 
     def require_readable(self, *, annotations: bool = True) -> None:

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from itm_core.data.annotations import annotation_state
 from itm_core.data.dataset import Split
 from itm_core.encoders.fragments import Fragments
 from itm_core.evaluation.attention_measures import Quality, measure
@@ -71,16 +72,15 @@ def annotation(split: Split) -> Annotation | None:
     A region shows what a token names as well as the best of the boxes fits it. Raises
     `InputError` as `annotations.read_annotations` does.
     """
-    return None if split.words() is None or split.boxes is None else _matched(split)
+    return None if split.words() is None else _matched(split, annotation_state(split))
 
 
 @lru_cache(maxsize=1)  # pages draw many pairs of one split
-def _matched(split: Split) -> Annotation:
-    """Return the annotation of a split that has one, and boxes of its regions."""
+def _matched(split: Split, _: object) -> Annotation | None:
+    """Return the annotation of a split, whose files have a certain state."""
     words, objects, region_boxes = split.words(), split.objects(), split.boxes
-    assert words is not None  # nor is any of the others
-    assert objects is not None
-    assert region_boxes is not None
+    if words is None or objects is None or region_boxes is None:
+        return None
     overlaps = []  # of each image [R, objects]
     for boxes, image in zip(region_boxes, objects, strict=True):
         others = np.array([thing["box"] for thing in image["objects"]], np.float64).reshape(-1, 4)

@@ -125,6 +125,8 @@ def detectable(
     """
     if seeds < 2 or math.isnan(deviation) or math.isnan(over_images):
         return math.nan
+    if math.isinf(deviation) or math.isinf(over_images):
+        return math.inf
     if not over_images:
         return _noncentrality(seeds, alpha) * deviation / math.sqrt(seeds)
     # in units of the error over images, so that one number is left to vary
@@ -150,7 +152,7 @@ def seeds_needed(gain: float, deviation: float, *, over_images: float = 0.0) -> 
     (10, None)
     >>> seeds_needed(10.0, 10.0, over_images=5.0)
     """
-    if math.isnan(gain) or math.isnan(deviation) or not gain:
+    if any(map(math.isnan, (gain, deviation, over_images))) or not gain:
         return None
     low, high = 2, MAX_SEEDS
     if detectable(deviation, high, over_images=over_images) > abs(gain):

@@ -14,7 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from itm_core import environment
+from itm_core import environment, parallel
 from itm_core.environment import current_commit, describe, pick_device
 from tests.places import PROJECT
 
@@ -201,7 +201,10 @@ def test_a_run_notes_the_commit() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems give a process all cores")
-def test_the_cores_are_those_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cores_are_those_that_the_process_may_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "CPU_SHARE", tmp_path / "none")
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5})  # two of them, by Slurm
     assert describe(pick_device("cpu"))["cores"] == 2

@@ -86,8 +86,7 @@ MANY = """
 import sys
 from functools import partial
 from pathlib import Path
-from itm_core import parallel
-from itm_core.parallel import cores, run_parallel
+from itm_core.parallel import run_parallel
 from tests.itm_core.test_parallel import slow
 list(run_parallel(partial(slow, Path(sys.argv[1])), range(10_000), workers=2, progress=False))
 """
@@ -129,8 +128,7 @@ def test_a_killed_process_is_said_with_the_likely_cause() -> None:
 UNGUARDED = """
 from pathlib import Path
 from itm_core.files import locked
-from itm_core import parallel
-from itm_core.parallel import cores, run_parallel
+from itm_core.parallel import run_parallel
 with locked(Path({lock!r})):
     print(list(run_parallel(abs, [-1, 2], workers=2, progress=False)))
 """

@@ -318,6 +318,8 @@ def test_the_source_has_nothing_that_python_adds(monkeypatch: pytest.MonkeyPatch
     plain = of()
     assert of(__annotations__={"rate": "int"}) == plain
     assert of(__firstlineno__=12, __static_attributes__=("heads",)) == plain  # Python 3.13
+    assert of(__annotate_func__=embeddings_of_one) == plain  # Python 3.14
+    assert of(__doc__="One.\n\n    More.") == of(__doc__="One.\n\nMore.")  # Python 3.13
     assert of(__call__=embeddings_of_one) != plain  # a method
     assert of(rate=3) != plain
 

@@ -54,7 +54,8 @@ def of_regions(record: Record) -> HTML | Markdown:
     """Return pointing of regions at words, of every row with regions as queries."""
     if _no_words(record, "i2t"):
         return not_recorded(NO_REGIONS)
-    shown = people_boxes.readable(people_boxes.summary(record.boxes, direction="i2t"))
+    table = people_boxes.summary(record.boxes, direction="i2t")
+    shown = people_boxes.readable(table, query="regions", key="word")
     status = people_boxes.status(record.boxes, direction="i2t")
     return report.html(shown, f"Pointing of regions at words (percent): {status}")
 
@@ -63,10 +64,11 @@ def at_ious(record: Record, measure: str = "pointing") -> HTML | Markdown:
     """Return a measure of every row where a region is relevant from another IoU on."""
     if _no_words(record):
         return not_recorded(NO_BOXES)
-    first = people_boxes.chosen(record.boxes).iloc[0]
+    first, title = people_boxes.chosen(record.boxes).iloc[0], people_boxes.TITLES[measure]
+    title = title[0].upper() + title[1:]
     return report.html(
         people_boxes.by_iou(record.boxes, measure),
-        f"{people_boxes.TITLES[measure]} (percent) by the least IoU of a relevant region; in "
+        f"{title} (percent) by the least IoU of a relevant region; in "
         f"brackets by chance: {first['dataset']}, test split; recorded, annotation "
         f"{first['truth'][:8]}",
     )

@@ -240,6 +240,13 @@ def test_a_damaged_run_is_left_out_and_the_others_are_measured(
     assert said[1].startswith(f"BFAN, seed 0: damaged, {weights}: not the file")
     assert "pointing" in said[0]
     assert len(attention.measured_runs(record)) == 1
+    # a damaged run keeps its lines, which can no longer be read beside those of another annotation
+    measured(home, grid, both := tmp_path / "both.csv")
+    other = shutil.copytree(home, tmp_path / "home")
+    words = other / "annotated/test_words.json"
+    words.write_text(words.read_text().replace("people", "animals"))
+    with pytest.raises(InputError, match="annotated were measured on another .*: 1"):
+        list(attention_runs.measure(grid, "tiny", data=other, root=root, record=both))
     (weights.parent / "config.json").write_text("{")
     with pytest.raises(InputError, match=r"left out; .*found .*config\.json: "):
         list(attention_runs.measure(grid, "tiny", **options))

@@ -32,7 +32,7 @@ def as_recorded(result: Result) -> Result:
 def test_a_recorded_curve_is_that_of_the_run(tmp_path: Path) -> None:
     record = tmp_path / "curves.csv"
     run = finished(tmp_path, "d/r/0-a", [12.5, 3.25])
-    assert curves.write([run], tmp_path, record) == 1
+    curves.write(curves.of_runs([run], tmp_path), record)
     (tmp_path / "d/r/0-a/curve.csv").unlink()
     curve = curves.curves_of([as_recorded(run)], tmp_path / "elsewhere", record)["d/r/0-a"]
     assert curve.to_dict("list") == {"epoch": [1, 2], "loss": [12.5, 3.25], "rsum": [20.0, 20.0]}
@@ -49,8 +49,10 @@ def test_a_new_curve_replaces_that_of_its_run_alone(tmp_path: Path) -> None:
     record = tmp_path / "curves.csv"
     first = finished(tmp_path, "d/r/0-a", [9.0, 8.0, 7.0])
     other = finished(tmp_path, "d/r/1-b", [5.0])
-    assert curves.write([other, first], tmp_path, record) == 2
-    assert curves.write([finished(tmp_path, "d/r/0-a", [4.0])], tmp_path, record) == 1
+    curves.write(curves.of_runs([other, first], tmp_path), record)
+    assert len(pd.read_csv(record)) == 4
+    again = finished(tmp_path, "d/r/0-a", [4.0])
+    curves.write(curves.of_runs([again], tmp_path), record)
     table = pd.read_csv(record)
     assert table["run"].tolist() == ["d/r/0-a", "d/r/1-b"]
     assert table["loss"].tolist() == [4.0, 5.0]
@@ -58,7 +60,7 @@ def test_a_new_curve_replaces_that_of_its_run_alone(tmp_path: Path) -> None:
 
 def test_ensembles_have_no_curve(tmp_path: Path) -> None:
     both = replace(fake(0, 1.0), run="d/r/0-a + d/r/0-b")
-    assert curves.write([both], tmp_path, tmp_path / "curves.csv") == 0
+    curves.write(curves.of_runs([both], tmp_path), tmp_path / "curves.csv")
     assert not (tmp_path / "curves.csv").exists()
     assert curves.curves_of([both], tmp_path, tmp_path / "curves.csv") == {}
 

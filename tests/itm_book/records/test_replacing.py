@@ -114,3 +114,16 @@ def test_of_two_exports_at_once_the_second_sees_the_numbers_of_the_first(
     thread.join()
     assert ["3 recorded runs have other numbers" in text for text in refused] == [True]
     assert sums(path) == [round(ours(seed).metrics["rsum"], 3) for seed in range(3)]
+
+
+def test_results_without_a_curve_are_not_written(
+    record: Path, made_anew: list[results.Result], tmp_path: Path
+) -> None:
+    before = record.read_bytes()
+    (tmp_path / "runs" / made_anew[1].run / "curve.csv").unlink()
+    with pytest.raises(InputError, match="curve"):
+        export(made_anew, tmp_path / "runs", record, replace=True)
+    assert record.read_bytes() == before
+    with pytest.raises(InputError, match="learning curves are written to this file"):
+        export(made_anew, tmp_path / "runs", tmp_path / "curves.csv")
+    assert not (tmp_path / "curves.csv").exists()

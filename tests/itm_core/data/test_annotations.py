@@ -11,6 +11,7 @@ import pytest
 from itm_core.data.annotations import annotation_summary
 from itm_core.data.dataset import Split, load_split
 from itm_core.errors import InputError
+from itm_core.evaluation.attention_quality import annotation
 
 CAPTIONS = ["Two dogs run", "A van"]
 THINGS = [{"box": [0, 0, 10, 10], "chains": ["7"]}, {"box": [5, 5, 30.5, 20]}]
@@ -29,6 +30,24 @@ def write(folder: Path, words: object, objects: object) -> Split:
         if rows is not None:
             path.write_text(json.dumps(rows))
     return load_split(folder, "test")
+
+
+def test_a_split_that_is_held_sees_what_is_written_later(tmp_path: Path) -> None:
+    split = write(tmp_path, None, None)
+    np.save(tmp_path / "test_boxes.npy", np.array([[[0, 0, 10, 10], [5, 5, 30, 20]]], np.float32))
+    held = load_split(tmp_path, "test")
+    assert held.words() is None
+    assert annotation(held) is None
+    write(tmp_path, [[None, DOGS, None], [None, VAN]], [{"objects": THINGS}])
+    first = annotation(held)
+    assert first is not None
+    assert first.naming[0].tolist() == [False, False, True, False, False]  # <start> and <end>
+    assert annotation(held) is first  # and is read once
+    write(tmp_path, [[DOGS, DOGS, None], [None, VAN]], [{"objects": THINGS}])
+    again = annotation(held)
+    assert again is not None
+    assert again.naming[0].tolist() == [False, True, True, False, False]
+    assert split.objects() == [{"objects": THINGS}]
 
 
 def test_types_of_phrases_come_along(tmp_path: Path) -> None:

@@ -154,6 +154,9 @@ def test_no_number_of_seeds_shows_nothing() -> None:
     assert statistics.seeds_needed(0.0, 1.0) is None
     assert statistics.seeds_needed(NAN, 1.0) is None
     assert statistics.seeds_needed(1.0, NAN) is None
+    assert statistics.seeds_needed(1.0, 1.0, over_images=NAN) is None
+    assert statistics.seeds_needed(1.0, 1.0, over_images=np.inf) is None
+    assert statistics.detectable(np.inf, 3, over_images=1.0) == np.inf
     assert statistics.seeds_needed(1e-3, 1.0) is None  # more than anybody trains
     assert statistics.seeds_needed(1.0, 0.0) == 2
     edge = statistics.detectable(1.0, statistics.MAX_SEEDS)
