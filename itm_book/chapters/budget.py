@@ -251,36 +251,37 @@ def _sides(row: Mapping[Hashable, Any]) -> list[list[str]]:
 
 
 def cells_left(grid: Grid, size: Size, runs: Results) -> Markdown:
-    """Return how many runs of the grid are recorded, and which rows lack all seeds or some.
+    """Return how many runs of the grid are recorded, and which budgets lack all seeds or some.
 
-    Rows without a run are listed by setting: a budget, and its methods where some were run.
+    Budgets without a run are listed by setting; methods are named where others of the budget have
+    another number of seeds.
     """
-    wanted = {name: len(size.seeds) for name in grid.rows}
+    wanted = len(size.seeds)
     done = {name: len(runs.get(name, ())) for name in grid.rows}
-    lines = [f"{sum(done.values())} of {sum(wanted.values())} runs are recorded."]
+    lines = [f"{sum(done.values())} of {wanted * len(done)} runs are recorded."]
     for setting in dict.fromkeys(row.group for row in grid.rows.values()):
-        budgets = _budgets_left([n for n, row in grid.rows.items() if row.group == setting], done)
-        if budgets:
+        names = [name for name, row in grid.rows.items() if row.group == setting]
+        if budgets := _with_seeds(names, done, 0):
             lines.append(f"\n- **Not run, {setting}:** {', '.join(budgets)}")
-    partial = [f"{n} ({done[n]})" for n in grid.rows if 0 < done[n] < wanted[n]]
-    if partial:
-        lines.append(f"\n- **Fewer than {max(wanted.values())} seeds:** {', '.join(partial)}")
+    for count in range(1, wanted):
+        if budgets := _with_seeds(list(grid.rows), done, count):
+            lines.append(f"\n- **{count} of {wanted} seeds:** {', '.join(budgets)}")
     return Markdown("".join(lines))
 
 
-def _budgets_left(names: Sequence[str], done: Mapping[str, int]) -> list[str]:
-    """Return the budgets without a run, with the methods that lack one where others have one."""
+def _with_seeds(names: Sequence[str], done: Mapping[str, int], count: int) -> list[str]:
+    """Return the budgets of rows that have a number of seeds, with the methods if not all do."""
     rows: dict[str, list[str]] = {}
     for name in names:
         budget = name.removeprefix(method_of(name)).strip(" ()") or MIDDLE
         rows.setdefault(budget, []).append(name)
-    left = []
+    found = []
     for budget, of_budget in rows.items():
-        absent = [method_of(name) for name in of_budget if not done[name]]
-        if absent:
-            some = f" ({' and '.join(absent)})" if len(absent) < len(of_budget) else ""
-            left.append(budget + some)
-    return left
+        methods = [method_of(name) for name in of_budget if done[name] == count]
+        if methods:
+            some = f" ({' and '.join(methods)})" if len(methods) < len(of_budget) else ""
+            found.append(budget + some)
+    return found
 
 
 def trend(table: pd.DataFrame) -> pd.DataFrame:

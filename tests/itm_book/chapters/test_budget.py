@@ -184,7 +184,7 @@ def test_what_is_left_is_named() -> None:
     runs["RCAR t2i"] = runs["RCAR t2i"][:2]
     left = budget.cells_left(GRID, SIZE, runs).data
     assert left.startswith("5 of")
-    assert "- **Fewer than 3 seeds:** RCAR t2i (2)" in left.splitlines()
+    assert "- **2 of 3 seeds:** middle (RCAR t2i)" in left.splitlines()
     lines = left.splitlines()
     assert "- **Not run, middle:** middle (soft coding and CHAN)" in lines
     assert any(line.startswith("- **Not run, epochs:** 12 epochs, 3 epochs") for line in lines)
