@@ -279,7 +279,7 @@ def test_what_was_chosen_outlives_a_problem(
     """A widget gets a problem in the place of its records, then records again."""
     script = f"<script type='module'>{in_page.module('explorer')}\nwindow.draw = render;</script>"
     open_page(page, tmp_path, "#here", "<div id='here'>-</div>", script)
-    page.wait_for_function("window.draw")
+    page.wait_for_function("() => Boolean(window.draw)")
     page.evaluate(
         """data => {
             const get = (name) => (name === "records" ? window.records : "");
