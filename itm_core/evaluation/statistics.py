@@ -240,10 +240,13 @@ def _by_both(over_seeds: float, seeds: int, alpha: float) -> float:
     needed = np.maximum(NormalDist().inv_cdf(1 - alpha / 2), t * estimated)
     error = math.hypot(over_seeds, 1.0)
 
-    def missing(gain: float) -> float:
-        return POWER - float(scipy.special.ndtr((gain - needed) / error).mean())
-
-    return float(scipy.optimize.brentq(missing, 0.0, needed[-1] + 10 * error))
+    return float(
+        scipy.optimize.brentq(
+            lambda gain: POWER - float(scipy.special.ndtr((gain - needed) / error).mean()),
+            0.0,
+            needed[-1] + 10 * error,
+        )
+    )
 
 
 # --- over images -------------------------------------------------------------------------------
