@@ -15,7 +15,13 @@ import pandas as pd
 
 from itm_book.records.grids import Grid
 from itm_book.records.results import Result, Results
-from itm_book.tables.comparison import gain_over_seeds, paired, spread, tests_behind_switch
+from itm_book.tables.comparison import (
+    gain_over_seeds,
+    hard_and_soft,
+    paired,
+    spread,
+    tests_behind_switch,
+)
 from itm_book.tables.labels import GAIN, LOSS
 from itm_book.tables.report import behind_switch
 from itm_book.tables.run_links import linked
@@ -52,7 +58,8 @@ def gains(results: Results, grid: Grid, *, over: Mapping[str, str] | None = None
     ``over`` maps rows to others than the grid's hosts. Columns: ``name``, ``host``,
     ``seeds``, ``runs``, and for ``words`` and ``regions`` and every measure the gain in points as
     `comparison.gain_over_seeds` gives it, for example ``words_precision`` and
-    ``words_precision_effect``; NaN where one of the two does not attend in that direction.
+    ``words_precision_effect``; NaN where one of the two does not attend in that direction, and
+    recall and F1 of hard over soft attention (`comparison.hard_and_soft`).
     `verdicts.judge` takes ``of="words_precision"``.
     """
     rows = []
@@ -64,10 +71,11 @@ def gains(results: Results, grid: Grid, *, over: Mapping[str, str] | None = None
         row_results, host_results = zip(*pairs, strict=True)
         row: dict[str, object] = {"name": name, "host": host, "seeds": len(pairs)}
         row["runs"] = [result.run for result in (*row_results, *host_results)]
+        unlike = hard_and_soft(grid, name, host)
         for key in _columns():
-            row |= gain_over_seeds(
-                _short(key), _values(row_results, key) - _values(host_results, key)
-            )
+            scale = np.nan if unlike and not key.endswith("precision") else 1
+            differences = _values(row_results, key) - _values(host_results, key)
+            row |= gain_over_seeds(_short(key), scale * differences)
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -9,7 +9,7 @@ Page: the chapters on RCAR, CHAN and the constraints; "Real photographs".
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 import pandas as pd
@@ -20,6 +20,7 @@ from itm_book.records.grids import Grid
 from itm_book.records.results import Results
 from itm_book.tables import attention_table, comparison, people_boxes_gains, report, verdicts
 from itm_book.tables.labels import UNTESTABLE
+from itm_book.tables.people_boxes import TITLES
 from itm_book.tables.verdicts import Judgement
 
 GRID = "flickr8k"
@@ -40,6 +41,8 @@ class Claim:
         number: as in the chapter on the paper.
         pairs: empty where no runs can test the claim.
         measure: `GAIN`, or ``precision``, ``recall`` or ``f1`` of the attention of words.
+        by_boxes: the measure against people's boxes, where it is another one.
+        caveat: of ``measure``, where ``by_boxes`` is another one.
         why: why it cannot be tested, where it cannot.
         label: its verdict where it cannot be tested.
         subject: what is tested, where it is not exactly the paper's method.
@@ -49,6 +52,8 @@ class Claim:
     text: str
     pairs: tuple[Pair, ...] = ()
     measure: str = GAIN
+    by_boxes: str = ""
+    caveat: str = ""
     why: str = ""
     label: str = UNTESTABLE
     subject: str = ""
@@ -100,6 +105,8 @@ _CHAN = (
         text="attention of hard coding is more precise",
         pairs=_CODING,
         measure="precision",
+        by_boxes="pointing",  # hard attention keeps one region, which favours it in precision
+        caveat="at the mean weight, which favours hard attention",
     ),
     Claim(number=4, text="more regions help steadily", why="every picture has 36 regions"),
     Claim(
@@ -234,16 +241,33 @@ def every_judged(both: Sequence[World]) -> list[Verdicts]:
 def _judged(claim: Claim, world: World, grid: Grid) -> Judgement:
     if claim.why:
         return verdicts.untested(claim.why, claim.label)
+    measure = _measure(claim, world)
     run = [pair for pair in claim.pairs if world.rows.keys() >= set(pair)]
     missing = [_over(pair) for pair in claim.pairs if pair not in run]
-    measured = {pair: _gain(claim.measure, world, *pair, grid) for pair in run}
+    measured = {pair: _gain(measure, world, *pair, grid) for pair in run}
     unmeasured = [_over(pair) for pair, table in measured.items() if table.empty]
     tables = [table for table in measured.values() if len(table)]
     tested = comparison.joined(*tables) if tables else pd.DataFrame()
     by_objects = claim.measure != GAIN and world.boxes is None
-    of = f"words_{claim.measure}" if by_objects else GAIN
+    of = f"words_{measure}" if by_objects else GAIN
     unit = verdicts.RSUM if claim.measure == GAIN else verdicts.POINTS
-    return verdicts.judge(tested, missing, unmeasured=unmeasured, of=of, unit=unit)
+    found = verdicts.judge(tested, missing, unmeasured=unmeasured, of=of, unit=unit)
+    return found if measure == GAIN else _with_measure(found, measure, claim)
+
+
+def _measure(claim: Claim, world: World) -> str:
+    """Return the measure of a claim in one record."""
+    return claim.measure if world.boxes is None else claim.by_boxes or claim.measure
+
+
+def _with_measure(found: Judgement, measure: str, claim: Claim) -> Judgement:
+    """Return a verdict on attention with its measure: in its evidence, and in its label too where
+    the two datasets have different ones.
+    """
+    title = TITLES[measure]
+    caveat = f" {claim.caveat}" * bool(claim.caveat and measure == claim.measure)
+    label = f"{found.label}, by {title}" if claim.by_boxes else found.label
+    return replace(found, label=label, evidence=f"{title}{caveat}: {found.evidence}")
 
 
 def _over(pair: tuple[str, str]) -> str:

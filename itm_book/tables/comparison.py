@@ -24,6 +24,7 @@ from itm_book.tables import labels
 from itm_book.tables.report import behind_switch
 from itm_book.tables.run_links import linked
 from itm_core.evaluation import retrieval, statistics
+from itm_core.experiments.methods import DEFAULT_PROFILE
 
 SHOWN = {"rsum": "rSum", "i2t_r1": "image to text R@1", "t2i_r1": "text to image R@1"}
 ATTENTION = {
@@ -171,7 +172,8 @@ def gains(
     images, `retrieval.paired_bootstrap`); the columns of `over_seeds` for the gain between seeds;
     ``p_images``, ``p_seeds`` and ``p``, the larger of the two; ``effect``, one of
     `labels.EFFECTS`; ``runs``, the row's and then the host's. The gain of attention F1 in
-    points, tested over seeds, as ``words`` and ``regions``, see `gain_over_seeds`.
+    points, tested over seeds, as ``words`` and ``regions``, see `gain_over_seeds`; NaN for hard
+    over soft attention, see `hard_and_soft`.
     """
     rows = []
     for name, group in results.items():
@@ -181,14 +183,25 @@ def gains(
             continue
         row: dict[str, object] = {"name": name, "host": host, "group": grid.group(name)}
         row |= _gain(pairs, key, spread_floor(*pairs[0], key) if floor is None else floor)
+        scale = np.nan if hard_and_soft(grid, name, host) else 100
         for attention, short in zip(ATTENTION, ("words", "regions"), strict=True):
             points = [
-                100 * (a.metrics.get(attention, np.nan) - b.metrics.get(attention, np.nan))
+                scale * (a.metrics.get(attention, np.nan) - b.metrics.get(attention, np.nan))
                 for a, b in pairs
             ]
             row |= gain_over_seeds(short, points)
         rows.append(row | {"runs": [pair[k].run for k in (0, 1) for pair in pairs]})
     return pd.DataFrame(rows)
+
+
+def hard_and_soft(grid: Grid, name: str, other: str) -> bool:
+    """Return whether one of two rows attends to one key for each query, and the other to several.
+
+    Hard attention cannot have all of several relevant keys, so the two differ in recall and F1
+    whatever they attend to.
+    """
+    rows = [grid.rows[row].at(DEFAULT_PROFILE) for row in (name, other) if row in grid.rows]
+    return {getattr(row.matcher, "attention", "") for row in rows} == {"hard", "soft"}
 
 
 def spread_floor(row: Result, host: Result, key: str = "rsum") -> float:

@@ -5,6 +5,7 @@ Page: "Real photographs".
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from itm_book.chapters.photographs.display import NO_GAIN, Record, not_recorded
 from itm_book.figures import people_boxes as box_charts
 from itm_book.tables import people_boxes, people_boxes_gains, report, verdicts
+from itm_book.tables.comparison import gain_text, hard_and_soft
 
 NO_BOXES = "no attention against people's boxes"
 NO_REGIONS = "no attention of regions to words"
@@ -109,12 +111,33 @@ def by_type(record: Record) -> Figure | Markdown:
 
 
 def gains(record: Record) -> HTML | Markdown:
-    """Return the gain of every row over its host in F1 of attention."""
+    """Return the gain of every row over its host in F1 of attention.
+
+    Of hard over soft attention the caption has the gain in pointing instead.
+    """
     table = pd.DataFrame() if _no_words(record) else people_boxes_gains.gains(record.boxes, "f1")
     if table.empty:
         return not_recorded(NO_BOXES if record.boxes.empty else NO_GAIN)
+    pairs = zip(table["name"], table["host"], strict=True)
+    unlike = np.array([hard_and_soft(record.grid, *pair) for pair in pairs])
+    shown = table[~unlike]
     return report.html(
-        people_boxes_gains.readable_gains(table, "f1"),
+        people_boxes_gains.readable_gains(shown, "f1"),
         f"F1 of attention over the host: {people_boxes.status(record.boxes)}. "
-        f"{verdicts.chance_note(table)}",
+        f"{_left_out(record, list(table.loc[unlike, 'name']))}{verdicts.chance_note(shown)}",
+    )
+
+
+def _left_out(record: Record, names: list[str]) -> str:
+    """Return why rows with hard attention have no gain in F1, with that in pointing; or nothing."""
+    if not names:
+        return ""
+    table = people_boxes_gains.gains(record.boxes)
+    by_pointing = "; ".join(
+        f"{row['name']} over {row['host']} {gain_text(row)}, {row['effect']}"
+        for row in table[table["name"].isin(names)].to_dict("records")
+    )
+    return (
+        "Left out, since hard attention has one region a word and so a bounded F1; "
+        f"by pointing, in points: {by_pointing}. "
     )

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from itm_book.tables import attention_table, verdicts
+from itm_book.records import grids
+from itm_book.tables import attention_table, comparison, verdicts
 from itm_core.evaluation import statistics
 from tests.itm_book.tables.test_comparison import GRID, fake
 
@@ -44,6 +45,19 @@ def test_gains_are_paired_by_seed_and_judged_by_their_spread() -> None:
     assert row["words_f1_effect"] == "not significant"  # no difference at all
     assert np.isnan(row["regions_f1"])
     assert row["regions_f1_effect"] == "not testable"
+
+
+def test_hard_over_soft_attention_has_a_gain_in_precision_alone() -> None:
+    """One region a word cannot have all of several relevant ones, whatever it is."""
+    results = {"CHAN": three(0.5), "soft coding": three(0.3), "SCAN t2i": three(0.1)}
+    grid = grids.load("flickr8k")
+    over = {"CHAN": "soft coding", "SCAN t2i": "soft coding"}
+    table = attention_table.gains(results, grid, over=over).set_index("name")
+    assert table["words_precision"].to_dict() == pytest.approx({"CHAN": 20, "SCAN t2i": -20})
+    assert np.isnan(table.loc["CHAN", ["words_f1", "words_recall"]].to_numpy(float)).all()
+    assert table.loc["SCAN t2i", ["words_f1", "words_recall"]].tolist() == [0, 0]
+    in_rsum = comparison.gains(results, grid, over=over).set_index("name")
+    assert in_rsum["words"].isna().to_dict() == {"CHAN": True, "SCAN t2i": False}
 
 
 def test_three_scattered_seeds_are_no_gain() -> None:

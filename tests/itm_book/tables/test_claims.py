@@ -99,14 +99,16 @@ def attending(precision: float) -> list[Result]:
 def test_attention_is_measured_by_objects_on_scenes_and_by_boxes_on_photographs() -> None:
     rows: Rows = {"CHAN": attending(0.6), "soft coding": attending(0.3)}
     row = verdict("CHAN", 3, *both(rows, rows))
-    assert row.on[SCENES].label == "holds, 2 rows not run here"
+    assert row.on[SCENES].label == "holds, 2 rows not run here, by precision"
+    favoured = "precision at the mean weight, which favours hard attention: CHAN over soft coding: "
+    assert row.on[SCENES].evidence.startswith(favoured)
     gained = attention_table.gains(rows, grids.load(claims.GRID))
     assert gained["words_precision"].tolist() == pytest.approx([30.0])
     assert "CHAN over soft coding: +30.0" in row.on[SCENES].evidence
     assert row.on[PHOTOGRAPHS].verdict == labels.UNTESTABLE  # no box was measured
-    assert row.on[PHOTOGRAPHS].label == verdicts.NOT_MEASURED
+    assert row.on[PHOTOGRAPHS].label == f"{verdicts.NOT_MEASURED}, by pointing"
     assert row.on[PHOTOGRAPHS].evidence.startswith(
-        f"{verdicts.NOT_MEASURED}: CHAN over soft coding"
+        f"pointing: {verdicts.NOT_MEASURED}: CHAN over soft coding"
     )
 
 
@@ -115,9 +117,10 @@ def test_on_photographs_the_verdict_is_that_of_peoples_boxes() -> None:
     lines = measured_boxes({"CHAN": ("CHAN", "soft coding"), "soft coding": ("RCAR", "")})
     photographs = World(name=PHOTOGRAPHS, rows=rows, boxes=lines)
     row = verdict("CHAN", 3, world(SCENES, rows), photographs)
-    gained = people_boxes_gains.gains(lines, "precision")
-    missing = [f"CHAN, {c} over soft coding, {c}" for c in ("mean", "LSE / lambda")]
-    assert row.on[PHOTOGRAPHS] == verdicts.judge(gained, missing, unit=verdicts.POINTS)
+    gained = people_boxes_gains.gains(lines, "pointing")
+    assert row.on[PHOTOGRAPHS].gains == tuple(gained["gain"])  # of pointing, not of precision
+    assert row.on[PHOTOGRAPHS].gains != tuple(people_boxes_gains.gains(lines, "precision")["gain"])
+    assert row.on[PHOTOGRAPHS].evidence.startswith("pointing: CHAN over soft coding: ")
     assert row.on[PHOTOGRAPHS].verdict == labels.AGAINST  # drawn around .45 and .7
     assert row.on[SCENES].verdict == labels.HOLDS
     assert row.differ

@@ -15,7 +15,7 @@ from itm_book.chapters.photographs import attended, display, tables
 from itm_book.chapters.photographs.display import Record
 from itm_book.records import grids
 from itm_book.records.results import Results
-from itm_book.tables import claims
+from itm_book.tables import claims, people_boxes_gains
 from tests.boxes_of_rows import measured_boxes
 from tests.itm_book.chapters.photographs.test_progress import curve
 from tests.itm_book.tables.test_comparison import three
@@ -118,6 +118,15 @@ def test_one_seed_is_not_testable_and_several_are_tested() -> None:
     assert "not testable" in one
     assert "RCAR t2i" in display.gains(record(FULL)).data
     assert "not testable" not in display.gains(record(FULL)).data
+
+
+def test_hard_over_soft_attention_has_a_gain_in_pointing_and_none_in_f1() -> None:
+    hard = measured_boxes({"CHAN": ("CHAN", "soft coding"), "soft coding": ("RCAR", "")})
+    for boxes, rows in ((hard, []), (pd.concat([BOXES, hard], ignore_index=True), ["RCAR t2i"])):
+        shown = attended.gains(replace(record(FULL), boxes=boxes)).data
+        gained = people_boxes_gains.gains(boxes).set_index("name").loc["CHAN", "gain"]
+        assert f"by pointing, in points: CHAN over soft coding {gained:+.1f} [" in shown
+        assert [name for name in ("CHAN", "RCAR t2i") if f"<td>{name}</td>" in shown] == rows
 
 
 def test_the_spread_is_that_of_photographs_once_they_have_seeds() -> None:
