@@ -56,13 +56,14 @@ def effects(differences: Sequence[float], p: Sequence[float]) -> list[str]:
 def verdict(differences: Sequence[float], p: Sequence[float]) -> str:
     """Return one of `VERDICTS` on the claim that every row is a gain.
 
-    ``p`` are uncorrected p values, see `effects`. Rows that cannot be tested are left out.
+    ``p`` are uncorrected p values, see `effects`. Rows that cannot be tested, such as those with
+    one seed, are left out: `verdicts.judge` then says that the verdict is that *so far*.
 
     ==================  =============================================================
     not testable        no row can be tested
-    holds               every row is a significant gain
-    against             every row is a significant loss
-    no effect found     no row is significant
+    holds               every tested row is a significant gain
+    against             every tested row is a significant loss
+    no effect found     no tested row is significant
     mixed               any other combination
     ==================  =============================================================
 

@@ -24,14 +24,28 @@ from itm_book.tables.labels import (
     NONE_FOUND,
     UNTESTABLE,
 )
-from itm_book.tables.verdicts import NOT_RUN, ONE_SEED, TIMING, Judgement
+from itm_book.tables.verdicts import (
+    NOT_MEASURED,
+    NOT_RUN,
+    ONE_SEED,
+    SO_FAR,
+    TIMING,
+    Judgement,
+)
 
-COUNTED = {  # one claim, and several; no effect found does not say that there is none
+DECIDED = {  # one claim, and several; no effect found does not say that there is none
     HOLDS: ("1 holds", "{} hold"),
     MIXED: ("1 is mixed", "{} are mixed"),
     NONE_FOUND: ("for 1 no effect was found", "for {} no effect was found"),
     AGAINST: ("1 goes against the paper", "{} go against the paper"),
+}
+COUNTED = {
+    f"{verdict}{end}": (f"{one}{end}", f"{several}{end}")
+    for verdict, (one, several) in DECIDED.items()
+    for end in ("", f" {SO_FAR}")
+} | {
     ONE_SEED: ("1 has one seed", "{} have one seed"),
+    NOT_MEASURED: (f"1 is {NOT_MEASURED}", f"{{}} are {NOT_MEASURED}"),
     NOT_RUN: ("1 is not run yet", "{} are not run yet"),
     TIMING: ("1 is a timing", "{} are timings"),
     UNTESTABLE: ("1 cannot be tested", "{} cannot be tested"),
@@ -121,8 +135,10 @@ def _state(judged: Judgement) -> str:
     if TIMING in judged.label:
         return TIMING
     if judged.verdict != UNTESTABLE:
-        return judged.verdict
-    return next((why for why in (ONE_SEED, NOT_RUN) if why in judged.label), UNTESTABLE)
+        return f"{judged.verdict} {SO_FAR}" if judged.left_out else judged.verdict
+    return next(
+        (why for why in (ONE_SEED, NOT_MEASURED, NOT_RUN) if why in judged.label), UNTESTABLE
+    )
 
 
 def headline(rows: Sequence[Verdicts], number: int) -> str:
@@ -166,7 +182,10 @@ def words(judged: Judgement) -> str:
 
 
 def median_gain(row: Verdicts) -> str:
-    """Return the median gain of a claim's rows on each dataset that has some."""
+    """Return the median gain of a claim's rows on each dataset that has some.
+
+    Of the rows that were tested; where none was, of those with one seed, which is said.
+    """
     shown = []
     for name, judged in row.on.items():
         if judged.gains:

@@ -25,6 +25,7 @@ from itm_core.evaluation import statistics
 NOISE = 1.25  # timings of a shared machine vary by less than this factor without a cause
 NOT_RUN, NOT_MEASURED = "not run here", "not measured on the same seeds"
 ONE_SEED, TIMING = "one seed", "a timing"
+SO_FAR = "so far"  # behind a verdict on a claim of which some rows have no test
 RSUM, POINTS = "rSum", "points"
 LARGEST = {RSUM: 600, POINTS: 100}  # no gain is larger, in either unit
 SEEN = {GAIN: "helps", LOSS: "hurts", NO_EFFECT: "no effect found on"}  # before names of rows
@@ -38,9 +39,11 @@ class Judgement:
 
     Attributes:
         verdict: one of `labels.VERDICTS`.
-        label: the verdict with its details: which rows gain or lose, and how many were not run.
-        evidence: every tested row with its gain, interval and corrected p value.
-        gains: of the tested rows, in the unit of the claim.
+        label: the verdict with its details: which rows gain or lose, and how many of how many rows
+            were tested.
+        evidence: every recorded row with its gain, interval and corrected p value.
+        gains: of the rows that can be tested, or else of all, in the unit of the claim.
+        left_out: the number of rows without a test: a verdict beside them holds *so far*.
         seeds: of the rows that can be tested, as text, or else of all; empty without any.
         detectable: the smallest true gain that these seeds and images would have shown in 8 of 10
             cases, as text; empty with one seed, whose spread is unknown.
@@ -54,6 +57,7 @@ class Judgement:
     label: str
     evidence: str
     gains: tuple[float, ...] = ()
+    left_out: int = 0
     seeds: str = ""
     detectable: str = ""
     unit: str = RSUM
@@ -115,15 +119,17 @@ def judge(
     verdict = labels.verdict(gained, p)
     rows = zip(records, effects, statistics.holm(p), strict=True)
     evidence = [_evidence(row, of, effect, corrected) for row, effect, corrected in rows]
-    label = _detailed(verdict, list(zip(_names(records), effects, strict=True)))
-    rows_left_out = (f", {_rows(len(rows))} {reason}" for reason, rows in left_out.items() if rows)
     testable = [r for r, effect in zip(records, effects, strict=True) if effect != UNTESTABLE]
+    counts = {UNTESTABLE: len(records) - len(testable)}
+    counts |= {reason: len(rows) for reason, rows in left_out.items()}
+    named = list(zip(_names(records), effects, strict=True))
     powers = [_detectable(row, of, len(testable)) for row in testable]
     return Judgement(
         verdict=verdict,
-        label=label + "".join(rows_left_out),
+        label=_detailed(verdict, named, counts),
         evidence="; ".join(evidence + why),
-        gains=tuple(float(value) for value in gained),
+        gains=tuple(float(row[of]) for row in testable or records),
+        left_out=sum(counts.values()),
         seeds=_range([row["seeds"] for row in testable or records]),
         detectable=_range(powers, ".1f", LARGEST[unit]) if powers else "",
         unit=unit,
@@ -173,22 +179,31 @@ def _column(of: str, name: str) -> str:
     return name if of == "gain" else f"{of}_{name}"
 
 
-def _detailed(verdict: str, effects: Sequence[tuple[str, str]]) -> str:
-    """Return a verdict with what was seen: which rows gain or lose, and what cannot be tested.
+def _detailed(verdict: str, effects: Sequence[tuple[str, str]], left_out: Mapping[str, int]) -> str:
+    """Return a verdict with what was seen: which rows gain or lose, and how many have no test.
 
-    >>> _detailed("mixed", [("RCR", "loss"), ("RAR", "gain"), ("BFAN + RCR", "not significant")])
+    >>> seen = [("RCR", "loss"), ("RAR", "gain"), ("BFAN + RCR", "not significant")]
+    >>> _detailed("mixed", seen, {})
     'mixed: helps RAR; hurts RCR; no effect found on BFAN + RCR'
-    >>> _detailed("holds", [("CHAN", "gain"), ("CHAN, mean", "not testable")])
-    'holds, 1 not testable'
+    >>> _detailed("holds", [("CHAN", "gain")], {"not testable": 1, "not run here": 2})
+    'holds so far, 1 of 4 rows, 1 not testable, 2 not run here'
     """
+    without = {reason: count for reason, count in left_out.items() if count}
     if verdict == UNTESTABLE:
-        return f"{verdict} ({ONE_SEED})"
-    untestable = sum(effect == UNTESTABLE for _, effect in effects)
-    if verdict == MIXED:
+        others = (f", {_rows(n)} {why}" for why, n in without.items() if why != UNTESTABLE)
+        return f"{verdict} ({ONE_SEED}){''.join(others)}"
+    tested = sum(effect != UNTESTABLE for _, effect in effects)
+    if without:
+        verdict = f"{verdict} {SO_FAR}"
+    if verdict.startswith(MIXED):
         named = {effect: [r for r, seen in effects if seen == effect] for effect in SEEN}
         seen = (f"{SEEN[e]} {', '.join(rows)}" for e, rows in named.items() if rows)
         verdict = f"{verdict}: {'; '.join(seen)}"
-    return f"{verdict}, {untestable} {UNTESTABLE}" if untestable else verdict
+    if not without:
+        return verdict
+    reasons = ", ".join(f"{count} {why}" for why, count in without.items())
+    end = ";" if verdict.startswith(MIXED) else ","
+    return f"{verdict}{end} {tested} of {tested + sum(without.values())} rows, {reasons}"
 
 
 def _detectable(row: Row, of: str, tests: int) -> float:

@@ -66,16 +66,19 @@ def test_the_median_is_of_each_dataset_with_a_recorded_row() -> None:
 
 def test_claims_are_counted_by_verdict_and_those_without_by_the_reason() -> None:
     reasons = [verdicts.untested("", verdicts.NOT_RUN), verdicts.untested("", verdicts.TIMING)]
-    in_part = replace(GAINED, label="holds, 1 row not run here")
+    reasons.append(verdicts.untested("", verdicts.NOT_MEASURED))
+    part = "so far, 1 of 2 rows, 1 not run here"
+    in_part = replace(GAINED, label=f"holds {part}", left_out=1)
     rows = [judged(GAINED, NONE), judged(NONE, ONCE), judged(in_part, verdicts.untested("no run"))]
     rows += [judged(NONE, reason) for reason in reasons]
     found = Found(verdicts=rows, status="", order={}, budgets={})
     assert text_of(findings.finding(found).data) == (
-        "Finding: of 5 claims, on Scenes 2 hold, for 3 no effect was found; on photographs for 1 "
-        "no effect was found, 1 has one seed, 1 is not run yet, 1 is a timing, 1 cannot be tested. "
-        "What holds: RCAR: it helps on Scenes; RCAR: it helps on Scenes, 1 row not run here. These "
-        "verdicts are not very sure, with at most 3 seeds a row, and trainings far shorter than "
-        "the papers': a gain that is missing here refutes no paper."
+        "Finding: of 6 claims, on Scenes 1 holds, 1 holds so far, for 4 no effect was found; on "
+        "photographs for 1 no effect was found, 1 has one seed, 1 is not measured on the same "
+        "seeds, 1 is not run yet, 1 is a timing, 1 cannot be tested. What holds: RCAR: it helps on "
+        f"Scenes; RCAR: it helps on Scenes {part}. These verdicts "
+        "are not very sure, with at most 3 seeds a row, and trainings far shorter than the "
+        "papers': a gain that is missing here refutes no paper."
     )
     decided = findings.finding(replace(found, verdicts=rows[1:2])).data
     assert "Nothing is decided yet on photographs." in decided

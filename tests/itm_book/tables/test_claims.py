@@ -59,10 +59,21 @@ def test_both_verdicts_are_those_of_the_rule() -> None:
     gained = comparison.gains(REGULATED, grids.load(claims.GRID))
     only = verdicts.judge(gained[gained["name"] == "RCAR t2i"], ["RCAR i2t over base i2t"])
     assert row.on[SCENES] == only
-    assert row.on[SCENES].label == "holds, 1 row not run here"
+    assert row.on[SCENES].label == "holds so far, 1 of 2 rows, 1 not run here"
     assert row.on[PHOTOGRAPHS].verdict == labels.AGAINST
     assert row.differ
     assert not verdict("RCAR", 3, *both(REGULATED, REGULATED)).differ
+
+
+def test_one_host_of_several_and_one_direction_of_two_hold_so_far() -> None:
+    hosts: Rows = {"BFAN": three(1.0), "BFAN + RCR": three(2.5)}
+    row = verdict("RCAR", 6, world(SCENES, hosts))
+    assert row.on[SCENES].label == "holds so far, 1 of 4 rows, 3 not run here"
+    directions: Rows = {"RCAR t2i": three(1.0), "RCAR, both directions": three(2.5)}
+    row = verdict("RCAR", 5, world(SCENES, directions))
+    assert row.on[SCENES].label == "holds so far, 1 of 2 rows, 1 not run here"
+    of_both = verdict("RCAR", 5, world(SCENES, directions | {"RCAR i2t": three(1.0)}))
+    assert of_both.on[SCENES].label == "holds"
 
 
 def test_one_seed_and_no_run_cannot_differ_from_anything() -> None:
@@ -99,7 +110,7 @@ def attending(precision: float) -> list[Result]:
 def test_attention_is_measured_by_objects_on_scenes_and_by_boxes_on_photographs() -> None:
     rows: Rows = {"CHAN": attending(0.6), "soft coding": attending(0.3)}
     row = verdict("CHAN", 3, *both(rows, rows))
-    assert row.on[SCENES].label == "holds, 2 rows not run here, by precision"
+    assert row.on[SCENES].label == "holds so far, 1 of 3 rows, 2 not run here, by precision"
     favoured = "precision at the mean weight, which favours hard attention: CHAN over soft coding: "
     assert row.on[SCENES].evidence.startswith(favoured)
     gained = attention_table.gains(rows, grids.load(claims.GRID))

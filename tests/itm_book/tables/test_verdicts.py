@@ -73,8 +73,11 @@ ONE_SEED = row("alone", 3.0, NAN, seeds=1, spread=NAN)
         ),
         ((row("a", 5.0, 0.03), row("b", 5.0, 0.04)), "no effect found"),  # 0.06 and 0.06
         ((ONE_SEED,), "not testable (one seed)"),
-        ((A, ONE_SEED), "holds, 1 not testable"),
-        ((LOST, A, ONE_SEED), "mixed: helps a; hurts lost, 1 not testable"),
+        ((A, ONE_SEED), "holds so far, 1 of 2 rows, 1 not testable"),
+        (
+            (LOST, A, ONE_SEED),
+            "mixed so far: helps a; hurts lost; 2 of 3 rows, 1 not testable",
+        ),
     ],
 )
 def test_verdicts_on_claims_by_hand(rows: tuple[dict[str, Any], ...], verdict: str) -> None:
@@ -112,14 +115,16 @@ def test_the_gain_that_the_seeds_could_have_shown_is_named() -> None:
     assert judge(close, OPEN).detectable.startswith("3.1 to ")  # at half the level
 
 
-def test_the_gains_of_a_verdict_are_those_of_its_rows() -> None:
-    assert judge(A, LOST, ONE_SEED).gains == (5.0, -5.0, 3.0)
+def test_the_gains_of_a_verdict_are_those_of_its_tested_rows() -> None:
+    assert judge(A, LOST, ONE_SEED).gains == (5.0, -5.0)  # tested and untested ones do not mix
+    assert judge(ONE_SEED).gains == (3.0,)
     assert verdicts.untested("no run").gains == ()
 
 
 def test_what_was_not_run_is_said() -> None:
     judged = verdicts.judge(pd.DataFrame([A]), ["absent", "gone"])
-    assert judged.label == "holds, 2 rows not run here"
+    assert judged.label == "holds so far, 1 of 3 rows, 2 not run here"
+    assert judged.left_out == 2
     assert judged.evidence.endswith("p = 0.010; not run here: absent · gone")
     for empty in (pd.DataFrame([A])[:0], pd.DataFrame()):
         judged = verdicts.judge(empty, ["absent"])
@@ -131,7 +136,10 @@ def test_what_was_not_run_is_said() -> None:
 
 def test_rows_without_the_measure_are_said() -> None:
     judged = verdicts.judge(pd.DataFrame([A, B | {"gain": NAN}]), ["gone"], unmeasured=["c over d"])
-    assert judged.label == "holds, 2 rows not measured on the same seeds, 1 row not run here"
+    assert judged.label == (
+        "holds so far, 1 of 4 rows, 2 not measured on the same seeds, 1 not run here"
+    )
+    assert judged.left_out == 3
     left_out = "not measured on the same seeds: c over d · b over host; not run here: gone"
     assert judged.evidence.endswith(left_out)
 
@@ -148,14 +156,14 @@ def test_a_claim_is_a_row_with_the_rows_that_it_names() -> None:
     assert row == {
         "": "2",
         "claim": "it helps",
-        "verdict": "holds, 1 row not run here",
+        "verdict": "holds so far, 1 of 2 rows, 1 not run here",
         "seeds": "3",
         "minimum detectable gain": judged.detectable,
         "evidence": judged.evidence,
     }
     absent = verdicts.claim(2, "it helps", pd.DataFrame(), ["absent"])
     assert (absent["verdict"], absent["evidence"]) == ("not run here", "not run here: absent")
-    assert judged.cells("ours")["verdict"] == "ours: holds, 1 row not run here"
+    assert judged.cells("ours")["verdict"] == "ours: holds so far, 1 of 2 rows, 1 not run here"
 
 
 def test_a_claim_on_runs_follows_their_numbers() -> None:
