@@ -9,7 +9,7 @@ Page: the chapters on RCAR, CHAN and the constraints; "Real photographs".
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from html import escape
 
 import pandas as pd
@@ -31,6 +31,7 @@ OURS = "our reconstruction"
 BUDGET = "budget.html"  # the page on what a gain needs, beside the pages that have claims
 
 Pair = tuple[str, str]  # a row of the grid, and the row that it should be better than
+Measured = Mapping[Pair, pd.DataFrame]  # the gain of each pair that was run; may be empty
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,17 +198,24 @@ def status(both: Sequence[World]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdicts:
-    """A claim of a paper with its verdict on each dataset, by the name of the dataset."""
+    """A claim of a paper with its verdict on each dataset, by the name of the dataset.
+
+    Attributes:
+        on: the verdicts, each on all rows of its dataset.
+        shared: the pairs of rows that can be tested on both datasets, as text.
+        on_shared: the verdicts on these pairs alone; empty without any.
+    """
 
     paper: str
     claim: Claim
     on: Mapping[str, Judgement]
+    shared: tuple[str, ...] = ()
+    on_shared: Mapping[str, Judgement] = field(default_factory=dict)
 
     @property
     def differ(self) -> bool:
-        """Whether both can be tested, and the verdicts are not the same."""
-        tested = {judged.verdict for judged in self.on.values()} - {UNTESTABLE}
-        return len(tested) > 1
+        """Whether the two datasets give two verdicts on the pairs that both have."""
+        return len({judged.verdict for judged in self.on_shared.values()}) > 1
 
 
 def judged(
@@ -226,10 +234,10 @@ def judged(
     grid = grid or grids.load(GRID)
     rows = []
     for claim in CLAIMS[paper]:
-        on = {world.name: _judged(claim, world, grid) for world in both}
+        row = _verdicts(paper, claim, both, grid)
         if on_scenes and claim.number in on_scenes:
-            on[SCENES] = on_scenes[claim.number]
-        rows.append(Verdicts(paper=paper, claim=claim, on=on))
+            row = replace(row, on={**row.on, SCENES: on_scenes[claim.number]})
+        rows.append(row)
     return rows
 
 
@@ -238,21 +246,52 @@ def every_judged(both: Sequence[World]) -> list[Verdicts]:
     return [row for paper in CLAIMS for row in judged(paper, both)]
 
 
-def _judged(claim: Claim, world: World, grid: Grid) -> Judgement:
+def _verdicts(paper: str, claim: Claim, both: Sequence[World], grid: Grid) -> Verdicts:
     if claim.why:
-        return verdicts.untested(claim.why, claim.label)
-    measure = _measure(claim, world)
+        none = verdicts.untested(claim.why, claim.label)
+        return Verdicts(paper=paper, claim=claim, on={world.name: none for world in both})
+    measured = [(world, _measured(claim, world, grid)) for world in both]
+    shared = [pair for pair in claim.pairs if all(_testable(claim, *of, pair) for of in measured)]
+
+    def on(pairs: Sequence[Pair]) -> dict[str, Judgement]:
+        return {w.name: _judged(claim, w, tables, pairs) for w, tables in measured if pairs}
+
+    return Verdicts(
+        paper=paper,
+        claim=claim,
+        on=on(claim.pairs),
+        shared=tuple(map(_over, shared)),
+        on_shared=on(shared),
+    )
+
+
+def _measured(claim: Claim, world: World, grid: Grid) -> Measured:
     run = [pair for pair in claim.pairs if world.rows.keys() >= set(pair)]
-    missing = [_over(pair) for pair in claim.pairs if pair not in run]
-    measured = {pair: _gain(measure, world, *pair, grid) for pair in run}
-    unmeasured = [_over(pair) for pair, table in measured.items() if table.empty]
-    tables = [table for table in measured.values() if len(table)]
+    return {pair: _gain(_measure(claim, world), world, *pair, grid) for pair in run}
+
+
+def _testable(claim: Claim, world: World, measured: Measured, pair: Pair) -> bool:
+    """Return whether both rows of a pair were run and measured on several common seeds."""
+    table = measured.get(pair, pd.DataFrame())
+    return len(table) > 0 and bool(table[verdicts.column(_column(claim, world), "p")].notna().all())
+
+
+def _judged(claim: Claim, world: World, measured: Measured, pairs: Sequence[Pair]) -> Judgement:
+    """Return the verdict on some pairs of a claim, with p values corrected for these alone."""
+    missing = [_over(pair) for pair in pairs if pair not in measured]
+    unmeasured = [_over(pair) for pair in pairs if pair in measured and measured[pair].empty]
+    tables = [measured[pair] for pair in pairs if pair in measured and len(measured[pair])]
     tested = comparison.joined(*tables) if tables else pd.DataFrame()
-    by_objects = claim.measure != GAIN and world.boxes is None
-    of = f"words_{measure}" if by_objects else GAIN
-    unit = verdicts.RSUM if claim.measure == GAIN else verdicts.POINTS
+    of, measure = _column(claim, world), _measure(claim, world)
+    unit = verdicts.RSUM if measure == GAIN else verdicts.POINTS
     found = verdicts.judge(tested, missing, unmeasured=unmeasured, of=of, unit=unit)
     return found if measure == GAIN else _with_measure(found, measure, claim)
+
+
+def _column(claim: Claim, world: World) -> str:
+    """Return the column of `_gain` with the gain in the measure of a claim."""
+    by_objects = claim.measure != GAIN and world.boxes is None
+    return f"words_{claim.measure}" if by_objects else GAIN
 
 
 def _measure(claim: Claim, world: World) -> str:
@@ -270,7 +309,7 @@ def _with_measure(found: Judgement, measure: str, claim: Claim) -> Judgement:
     return replace(found, label=label, evidence=f"{title}{caveat}: {found.evidence}")
 
 
-def _over(pair: tuple[str, str]) -> str:
+def _over(pair: Pair) -> str:
     row, host = pair
     return f"{row} over {host}"
 
@@ -315,7 +354,7 @@ def table(rows: Sequence[Verdicts]) -> pd.DataFrame:
 
 
 def differing(rows: Sequence[Verdicts], page: str = BUDGET) -> HTML:
-    """Return a paragraph on the claims whose two verdicts differ.
+    """Return the claims whose two verdicts differ on the rows that both datasets have.
 
     ``page`` is the page, relative to this one, that tests an explanation.
     """
@@ -327,19 +366,33 @@ def differing(rows: Sequence[Verdicts], page: str = BUDGET) -> HTML:
             "the trained models only.</p>"
         )
     several = len({row.paper for row in rows}) > 1
-    texts = [
-        f"{row.paper + ' ' if several else ''}{row.claim.number} "
-        f"(<em>{row.on[SCENES].verdict}</em> on Scenes, "
-        f"<em>{row.on[PHOTOGRAPHS].verdict}</em> on photographs)"
+    lines = [
+        f"<li>{f'{row.paper} ' * several}{row.claim.number}: {_two_verdicts(row)}</li>"
         for row in rows
         if row.differ
     ]
-    if not texts:
-        return HTML("<p>On no claim do the two datasets give two different verdicts.</p>")
+    if not lines:
+        return HTML(
+            "<p>On no claim do the two datasets give two different verdicts on the rows that can "
+            "be tested on both.</p>"
+        )
     return HTML(
-        f"<p><strong>The two verdicts differ</strong> on claim{'s' if len(texts) > 1 else ''} "
-        f"{', '.join(texts)}. Where one of them is <em>no effect found</em>, compare the "
-        "other's gains with the minimum detectable gain: a smaller gain may exist. One "
+        f"<p><strong>The two verdicts differ</strong> on {len(lines)} "
+        f"claim{'s' if len(lines) > 1 else ''}, on the rows that can be tested on both datasets:"
+        f"</p><ul>{''.join(lines)}</ul><p>Where one of them is <em>no effect found</em>, compare "
+        "the other's gains with the minimum detectable gain: a smaller gain may exist. One "
         "explanation is the training budget: "
         f'<a href="{escape(page)}">does a gain depend on it?</a></p>'
     )
+
+
+def _two_verdicts(row: Verdicts) -> str:
+    """Return both verdicts on the rows that both datasets have, and those on all, as HTML."""
+    if row.on_shared == row.on:
+        return _labels(row.on)
+    rows = escape(" · ".join(row.shared))
+    return f"{_labels(row.on_shared)} ({rows}); on all rows {_labels(row.on)}"
+
+
+def _labels(on: Mapping[str, Judgement]) -> str:
+    return ", ".join(f"<em>{escape(judged.label)}</em> on {name}" for name, judged in on.items())

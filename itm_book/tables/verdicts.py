@@ -114,7 +114,7 @@ def judge(
     why = [f"{reason}: {' · '.join(rows)}" for reason, rows in left_out.items() if rows]
     if tested.empty:
         return untested("; ".join(why) or NOT_RUN, NOT_MEASURED if unmeasured else NOT_RUN)
-    gained, p = list(tested[of]), list(tested[_column(of, "p")])
+    gained, p = list(tested[of]), list(tested[column(of, "p")])
     effects, records = labels.effects(gained, p), tested.to_dict("records")
     verdict = labels.verdict(gained, p)
     rows = zip(records, effects, statistics.holm(p), strict=True)
@@ -175,7 +175,8 @@ def claim(number: int, text: str, table: pd.DataFrame, rows: Sequence[str]) -> d
     return {"": str(number), "claim": text} | judge(tested, missing).cells()
 
 
-def _column(of: str, name: str) -> str:
+def column(of: str, name: str) -> str:
+    """Return a column of a measure in a table of gains: ``p``, or ``words_p`` of ``words``."""
     return name if of == "gain" else f"{of}_{name}"
 
 
@@ -219,7 +220,7 @@ def _detectable(row: Row, of: str, tests: int) -> float:
     single, corrected = (
         statistics.detectable(1.0, seeds, alpha=level) for level in (statistics.ALPHA, alpha)
     )
-    return float(row[_column(of, "detectable")]) * corrected / single
+    return float(row[column(of, "detectable")]) * corrected / single
 
 
 def _range(values: Sequence[float], form: str = ".0f", largest: float = math.inf) -> str:

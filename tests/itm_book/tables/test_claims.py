@@ -17,7 +17,7 @@ from itm_book.tables import (
     people_boxes_gains,
     verdicts,
 )
-from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Claim, Verdicts, World
+from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts, World
 from itm_book.tables.verdicts import Judgement
 from tests.boxes_of_rows import measured_boxes
 from tests.itm_book.tables.test_comparison import three
@@ -165,26 +165,38 @@ def test_a_table_has_a_row_for_each_claim_and_a_verdict_for_each_dataset() -> No
 def test_the_text_names_the_claims_that_differ() -> None:
     rows = claims.judged("RCAR", both(REGULATED, LOST))
     text = claims.differing(rows, "why.html").data
-    assert "claim 3 (<em>holds</em> on Scenes, <em>against</em> on photographs)" in text
+    part = "so far, 1 of 2 rows, 1 not run here"
+    assert (
+        "on 1 claim, on the rows that can be tested on both datasets:</p><ul><li>3: <em>holds</em> "
+        "on Scenes, <em>against</em> on photographs (RCAR t2i over base t2i); on all rows "
+        f"<em>holds {part}</em> on Scenes, <em>against {part}</em> on photographs</li></ul>"
+    ) in text
     assert 'href="why.html"' in text
     every = claims.differing(claims.every_judged(both(REGULATED, LOST))).data
-    assert "claim RCAR 3 (" in every
+    assert "<li>RCAR 3: " in every
     alike = claims.differing(claims.judged("RCAR", both(REGULATED, REGULATED))).data
     assert "On no claim do the two datasets give two different verdicts" in alike
     alone = claims.differing(claims.judged("RCAR", both(REGULATED, {}))).data
     assert "On photographs no claim can be tested yet" in alone
 
 
-def test_differing_needs_two_verdicts_that_were_tested() -> None:
-    def row(*labels_of: str) -> Verdicts:
-        names = (SCENES, PHOTOGRAPHS)
-        judged = (Judgement(verdict=x, label=x, evidence="") for x in labels_of)
-        on = dict(zip(names, judged, strict=True))
-        return Verdicts(paper="RCAR", claim=Claim(number=1, text=""), on=on)
-
-    assert row(labels.HOLDS, labels.NONE_FOUND).differ
-    assert not row(labels.HOLDS, labels.UNTESTABLE).differ
-    assert not row(labels.MIXED, labels.MIXED).differ
+def test_a_row_that_one_dataset_lacks_makes_no_difference() -> None:
+    """On Scenes i2t is lost and t2i gains; photographs have t2i alone, which gains there too."""
+    both_ways = REGULATED | {"base i2t": three(2.5), "RCAR i2t": three(1.5)}
+    row = verdict("RCAR", 3, *both(both_ways, REGULATED))
+    assert row.on[SCENES].verdict == labels.MIXED
+    assert row.on[PHOTOGRAPHS].verdict == labels.HOLDS
+    assert row.shared == ("RCAR t2i over base t2i",)
+    assert {judged.label for judged in row.on_shared.values()} == {"holds"}
+    assert not row.differ
+    one = {name: group[:1] for name, group in REGULATED.items()}
+    assert verdict("RCAR", 3, *both(both_ways, one)).shared == ()  # one seed is no test
+    every = verdict("RCAR", 3, *both(both_ways, both_ways | {"RCAR i2t": three(3.5)}))
+    assert every.differ
+    assert every.on_shared == every.on
+    text = claims.differing([every]).data
+    assert "<em>mixed: helps RCAR t2i; hurts RCAR i2t</em> on Scenes" in text
+    assert "on all rows" not in text
 
 
 def test_the_record_of_scenes_has_the_rows_of_every_claim() -> None:
