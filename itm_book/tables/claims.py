@@ -202,7 +202,7 @@ class Verdicts:
 
     Attributes:
         on: the verdicts, each on all rows of its dataset.
-        shared: the pairs of rows that can be tested on both datasets, as text.
+        shared: the pairs of rows that can be tested on both datasets by one measure, as text.
         on_shared: the verdicts on these pairs alone; empty without any.
     """
 
@@ -251,7 +251,8 @@ def _verdicts(paper: str, claim: Claim, both: Sequence[World], grid: Grid) -> Ve
         none = verdicts.untested(claim.why, claim.label)
         return Verdicts(paper=paper, claim=claim, on={world.name: none for world in both})
     measured = [(world, _measured(claim, world, grid)) for world in both]
-    shared = [pair for pair in claim.pairs if all(_testable(claim, *of, pair) for of in measured)]
+    compared = () if claim.by_boxes else claim.pairs  # two measures give no two verdicts
+    shared = [pair for pair in compared if all(_testable(claim, *of, pair) for of in measured)]
 
     def on(pairs: Sequence[Pair]) -> dict[str, Judgement]:
         return {w.name: _judged(claim, w, tables, pairs) for w, tables in measured if pairs}
@@ -300,9 +301,7 @@ def _measure(claim: Claim, world: World) -> str:
 
 
 def _with_measure(found: Judgement, measure: str, claim: Claim) -> Judgement:
-    """Return a verdict on attention with its measure: in its evidence, and in its label too where
-    the two datasets have different ones.
-    """
+    """Return a verdict on attention with its measure; in the label where datasets have two."""
     title = TITLES[measure]
     caveat = f" {claim.caveat}" * bool(claim.caveat and measure == claim.measure)
     label = f"{found.label}, by {title}" if claim.by_boxes else found.label
