@@ -45,8 +45,9 @@ def tally(gains: pd.DataFrame) -> pd.DataFrame:
 
 
 def finding(gains: pd.DataFrame) -> HTML:
-    """Return how many gains of `comparison.gains` are significant, and the largest one."""
-    best = gains.nlargest(1, "gain").to_dict("records")[0]
+    """Return how many gains of `comparison.gains` are significant, and the largest tested one."""
+    tested = gains[gains["effect"] != UNTESTABLE]
+    best = (tested if len(tested) else gains).nlargest(1, "gain").to_dict("records")[0]
     return sentences.finding(
         f"{sentences.tally(gains, 'plug-ins on hosts')}. The largest gain is that of "
         f"<em>{escape(best['name'])}</em>, {best['gain']:+.1f} rSum ({best['effect']}, "

@@ -66,35 +66,36 @@ def finding(text: str) -> HTML:
 
 
 def tally(table: pd.DataFrame, what: str = "comparisons") -> str:
-    """Return how many rows of `comparison.gains` are significant, and their range, in words.
+    """Return how many rows of `comparison.gains` are significant, in words.
 
-    ``what`` says what the rows are, in the plural.
+    Also how many can be tested, where some cannot, and the range of those that can. ``what`` says
+    what the rows are, in the plural.
 
     >>> rows = pd.DataFrame({"gain": [3.0, -4.0, 9.0], "effect": ["gain", "loss", "gain"]})
     >>> tally(rows)
     'of 3 comparisons 2 are significant gains and 1 is a significant loss (-4.0 to +9.0 rSum)'
-    >>> tally(rows.assign(effect="not testable"))
-    'none of 3 comparisons can be tested yet (-4.0 to +9.0 rSum)'
+    >>> tally(rows.assign(effect=["not significant", "not testable", "not testable"]))
+    'of 3 comparisons, 1 can be tested: none shows a significant difference (+3.0 rSum)'
     >>> tally(rows[:1])
     'the only recorded gain is +3.0 rSum (gain)'
     """
     if len(table) == 1:
         row = table.iloc[0]
         return f"the only recorded gain is {row['gain']:+.1f} rSum ({row['effect']})"
-    effects = Counter(table["effect"])
-    gains, losses = effects[GAIN], effects[LOSS]
-    limits = f"({table['gain'].min():+.1f} to {table['gain'].max():+.1f} rSum)"
-    if effects[UNTESTABLE] == len(table):
-        return f"none of {len(table)} {what} can be tested yet {limits}"
-    tested = len(table) - effects[UNTESTABLE]
+    tested = table[table["effect"] != UNTESTABLE]
+    if tested.empty:
+        return f"none of {len(table)} {what} can be tested yet"
+    ends = dict.fromkeys(f"{end:+.1f}" for end in (tested["gain"].min(), tested["gain"].max()))
+    limits = f"({' to '.join(ends)} rSum)"
+    every = len(tested) == len(table)
+    of = f"of {len(table)} {what}{'' if every else f', {len(tested)} can be tested:'}"
+    gains, losses = ((tested["effect"] == effect).sum() for effect in (GAIN, LOSS))
     if not gains and not losses:
-        seen = "shows" if tested == 1 else "show"
-        some = f"{tested} can be tested, and {seen} no significant difference"
-        none = f"none of {len(table)} {what} shows a significant difference"
-        return f"{none if tested == len(table) else f'of {len(table)} {what} {some}'} {limits}"
+        none = "shows a significant difference"
+        return f"none {of} {none} {limits}" if every else f"{of} none {none} {limits}"
     gained = f"{gains} {'is a significant gain' if gains == 1 else 'are significant gains'}"
     lost = f"{losses} {'is a significant loss' if losses == 1 else 'are significant losses'}"
-    return f"of {len(table)} {what} {gained} and {lost} {limits}"
+    return f"{of} {gained} and {lost} {limits}"
 
 
 # --- the best row of a table -------------------------------------------------------------------

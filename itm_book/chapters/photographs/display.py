@@ -162,10 +162,14 @@ def best(record: Record) -> HTML | Markdown:
 
 
 def _gains(record: Record) -> pd.DataFrame:
-    plugins = comparison.gains(record.rows, record.grid)
-    averaged = comparison.gains(record.rows, record.grid, over=AVERAGED)
-    tables_of = [table for table in (plugins, averaged) if len(table)]
+    tables_of = [table for table in _plugins_and_ensembles(record) if len(table)]
     return comparison.joined(*tables_of) if tables_of else pd.DataFrame()
+
+
+def _plugins_and_ensembles(record: Record) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the gains of rows over their host, and those of two models over one."""
+    plugins = comparison.gains(record.rows, record.grid)
+    return plugins, comparison.gains(record.rows, record.grid, over=AVERAGED)
 
 
 def gains(record: Record) -> HTML | Markdown:
@@ -244,10 +248,14 @@ def order_chart(record: Record, across: str = SCENES) -> Figure | Markdown:
 
 def finding(record: Record) -> HTML | Markdown:
     """Return how many gains are significant, and whether Scenes orders the methods alike."""
-    table = _gains(record)
-    if table.empty:
+    plugins, ensembles = _plugins_and_ensembles(record)
+    parts = [sentences.tally(plugins, "gains over a host")] if len(plugins) else []
+    if len(ensembles):
+        tally = sentences.tally(ensembles, "gains over one model")
+        parts.append(f"of ensembles, counted apart, {tally}")
+    if not parts:
         return not_recorded(NO_GAIN)
-    text = sentences.tally(table, "gains over a host")
+    text = "; ".join(parts)
     orders = _orders(record)
     pairs = orderings.paired(orders[SCENES], orders[PHOTOGRAPHS])
     if len(pairs) >= orderings.FEWEST:

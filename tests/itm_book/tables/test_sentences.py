@@ -32,6 +32,32 @@ def test_a_headline_has_both_verdicts_the_median_and_all_claims() -> None:
     )
 
 
+NOT_TESTED = "not testable"
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (
+            {-154.8: NOT_TESTED, 2.0: "gain", 1.0: "not significant", 32.5: NOT_TESTED},
+            "of 4 budgets, 2 can be tested: 1 is a significant gain and 0 are significant losses "
+            "(+1.0 to +2.0 rSum)",
+        ),
+        ({-9.0: NOT_TESTED, 2.0: NOT_TESTED}, "none of 2 budgets can be tested yet"),
+        (
+            {-1.0: "not significant", 2.0: "not significant"},
+            "none of 2 budgets shows a significant difference (-1.0 to +2.0 rSum)",
+        ),
+        ({-1.0: NOT_TESTED}, "the only recorded gain is -1.0 rSum (not testable)"),
+    ],
+)
+def test_a_row_with_one_seed_is_neither_counted_as_tested_nor_an_end_of_the_range(
+    rows: dict[float, str], said: str
+) -> None:
+    table = pd.DataFrame({"gain": list(rows), "effect": list(rows.values())})
+    assert sentences.tally(table, "budgets") == said
+
+
 @pytest.mark.parametrize(
     ("results", "below"),
     [(["best", "below the best", "not significant"], 1), (["best", "not testable"], 0)],

@@ -120,6 +120,18 @@ def test_one_seed_is_not_testable_and_several_are_tested() -> None:
     assert "not testable" not in display.gains(record(FULL)).data
 
 
+def test_ensembles_are_counted_apart_from_gains_over_a_host() -> None:
+    text = display.finding(record(FULL)).data
+    hosted, averaged = text.split("; of ensembles, counted apart, ")
+    hosts = [GRID.host(name) for name in FULL if name in GRID.rows]
+    assert f"of {sum(host in FULL for host in hosts)} gains over a host" in hosted
+    assert f"of {len(set(FULL) & set(display.AVERAGED))} gains over one model" in averaged
+    alone = {name: FULL[name] for name in ("SGR", "SGRAF")}
+    assert "Finding:</strong> of ensembles, counted apart, the only" in (
+        display.finding(record(alone)).data
+    )
+
+
 def test_hard_over_soft_attention_has_a_gain_in_pointing_and_none_in_f1() -> None:
     hard = measured_boxes({"CHAN": ("CHAN", "soft coding"), "soft coding": ("RCAR", "")})
     for boxes, rows in ((hard, []), (pd.concat([BOXES, hard], ignore_index=True), ["RCAR t2i"])):
