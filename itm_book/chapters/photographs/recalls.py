@@ -15,7 +15,7 @@ from itm_book.tables import report, sentences
 from itm_book.tables.comparison import spread, trained_and_recorded
 from itm_book.tables.run_links import linked
 from itm_core.evaluation import retrieval
-from itm_core.evaluation.statistics import detectable, sd
+from itm_core.evaluation.statistics import detectable, image_error, sd
 
 
 def recalls(rows: Results, name: str = "method") -> pd.DataFrame:
@@ -71,7 +71,8 @@ def spread_between_seeds(gains: pd.DataFrame) -> pd.DataFrame:
     ``gains`` is a table of `comparison.gains`; rows with one seed have no spread. Columns: the
     number of gains, their smallest number of seeds, the smallest, the median and the largest
     standard deviation, and the gain detected in 8 of 10 cases at the median with three and with
-    ten seeds. Empty where no gain has several seeds.
+    ten seeds, by the test over seeds and the one over images, of the median error over images.
+    Empty where no gain has several seeds.
     """
     several = gains[gains["seeds"] > 1] if len(gains) else gains
     if several.empty:
@@ -80,6 +81,8 @@ def spread_between_seeds(gains: pd.DataFrame) -> pd.DataFrame:
     row = {"gains": str(len(several)), "seeds at least": str(several["seeds"].min())}
     row |= {"smallest SD": f"{several['spread'].min():.0f}", "median": f"{middle:.0f}"}
     row |= {"largest": f"{several['spread'].max():.0f}"}
+    error = float(image_error(several["low"], several["high"]).median())
     for seeds in (3, 10):
-        row[f"detectable with {seeds} seeds"] = f"{detectable(middle, seeds):.0f}"
+        least = detectable(middle, seeds, over_images=error)
+        row[f"detectable with {seeds} seeds"] = f"{least:.0f}"
     return pd.DataFrame([row])

@@ -42,10 +42,18 @@ def test_rows_trained_here_stand_beside_their_own_dataset_only() -> None:
 
 
 def test_the_spread_between_seeds_is_that_of_gains_with_several_seeds() -> None:
-    gains = pd.DataFrame({"seeds": [3, 2, 1], "spread": [4.0, 12.0, np.nan]})
+    ends = {"low": [-1.96, -1.96, -90.0], "high": [1.96, 1.96, 90.0]}  # errors of 1, 1 and 46
+    gains = pd.DataFrame({"seeds": [3, 2, 1], "spread": [4.0, 12.0, np.nan], **ends})
     row = recalls.spread_between_seeds(gains).iloc[0]
     assert row.tolist()[:5] == ["2", "2", "4", "8", "12"]
-    expected = [f"{statistics.detectable(8.0, seeds):.0f}" for seeds in (3, 10)]
+    expected = [f"{statistics.detectable(8.0, seeds, over_images=1.0):.0f}" for seeds in (3, 10)]
     assert row.tolist()[5:] == expected
     for without in (gains.iloc[2:], pd.DataFrame()):
         assert recalls.spread_between_seeds(without).empty
+
+
+def test_few_images_limit_what_many_seeds_can_detect() -> None:
+    """Hardly any spread between seeds, an error of 3 over images: 1.96 + 0.84 of them is 8.4."""
+    gains = pd.DataFrame({"seeds": [3], "spread": [0.01], "low": [-5.88], "high": [5.88]})
+    row = recalls.spread_between_seeds(gains).iloc[0]
+    assert row["detectable with 10 seeds"] == "8"
