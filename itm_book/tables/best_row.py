@@ -13,15 +13,16 @@ import pandas as pd
 from itm_book.records.results import Result, Results
 from itm_book.tables import labels
 from itm_book.tables.comparison import p_value, paired, spread_floor
-from itm_book.tables.labels import GAIN, LOSS, NO_EFFECT, UNTESTABLE
+from itm_book.tables.labels import BELOW, GAIN, LOSS, NO_EFFECT, UNTESTABLE
 from itm_book.tables.report import behind_switch
 from itm_book.tables.run_links import linked
 from itm_core.evaluation import retrieval, statistics
 
 # GAIN: the row is better than the best one on the seeds that both have
-TITLES = {LOSS: "below the best", NO_EFFECT: NO_EFFECT, GAIN: NO_EFFECT, UNTESTABLE: UNTESTABLE}
+TITLES = {LOSS: BELOW, NO_EFFECT: NO_EFFECT, GAIN: NO_EFFECT, UNTESTABLE: UNTESTABLE}
 TEST = ("p", "tested over")
 BOTH, IMAGES = "images and seeds", "images (these models only)"
+OPTIMISTIC = "the best row was chosen by the same numbers, so p values are optimistic"
 
 
 def against_best(
@@ -29,10 +30,13 @@ def against_best(
 ) -> pd.DataFrame:
     """Return every row tested against the best one by mean rSum, as text, best first.
 
+    The best is one of the rows with several seeds, if there are any: a row with one seed may be
+    first by chance, and cannot be tested.
+
     Columns: ``method``, ``result``, ``rSum``, ``difference`` from the best, and behind the table's
     switch ``p`` (the larger of images and seeds, corrected by Holm's method for the number of
     rows) and ``tested over``.
-    The difference is that of the seeds that both have. Where the best row has one seed, images
+    The difference is that of the seeds that both have. Where no row has several seeds, images
     decide alone, and the result holds for the trained models only.
 
     Args:
@@ -41,12 +45,14 @@ def against_best(
     """
     rows = {name: results[name] for name in (results if names is None else names)}
     means = {name: np.mean([r.metrics["rsum"] for r in group]) for name, group in rows.items()}
-    best, *others = sorted(rows, key=lambda name: -means[name])
+    one_seed = all(len(group) < 2 for group in rows.values())
+    ordered = sorted(rows, key=lambda name: -means[name])
+    best = next(name for name in ordered if one_seed or len(rows[name]) > 1)
+    others = [name for name in ordered if name != best]
     shown = [{"method": best, "result": "best", "rSum": f"{means[best]:.1f}"}]
     if others:
         tests = np.array([_against(rows[name], rows[best], floor) for name in others])
         differences, images, seeds = tests.T
-        one_seed = bool(np.isnan(seeds).all())
         p = (images if one_seed else np.maximum(images, seeds)).tolist()
         effects = labels.effects(differences.tolist(), p)
         for name, gap, value, effect in zip(

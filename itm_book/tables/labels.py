@@ -23,6 +23,7 @@ HOLDS, MIXED, NONE_FOUND, AGAINST, UNTESTABLE = (
     "against",
     "not testable",
 )
+BELOW = "below the best"  # of a row against the best one of its table
 EFFECTS = (GAIN, LOSS, NO_EFFECT, UNTESTABLE)  # of one difference
 VERDICTS = (HOLDS, MIXED, NONE_FOUND, AGAINST, UNTESTABLE)  # on a claim
 

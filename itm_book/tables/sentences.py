@@ -17,6 +17,7 @@ from IPython.display import HTML
 from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts
 from itm_book.tables.labels import (
     AGAINST,
+    BELOW,
     GAIN,
     HOLDS,
     LOSS,
@@ -107,11 +108,13 @@ def best(table: pd.DataFrame, of: str = "variants") -> str:
     ``of`` says what the rows are, in the plural.
     """
     first, others = table.iloc[0], table.iloc[1:]
-    below = int((others["result"] == "below the best").sum())
+    below, untested = ((others["result"] == seen).sum() for seen in (BELOW, UNTESTABLE))
+    rows = f"{len(table) - untested} {escape(of)}{' with several seeds' * bool(untested)}"
     return (
-        f"of {len(table)} {escape(of)}, <em>{escape(str(first['method']))}</em> has the highest "
-        f"rSum, {escape(str(first['rSum']))}; of the other {len(others)}, {below} "
+        f"of {rows}, <em>{escape(str(first['method']))}</em> has the highest rSum, "
+        f"{escape(str(first['rSum']))}; of the other {len(others) - untested}, {below} "
         f"{'is' if below == 1 else 'are'} significantly lower"
+        f"{f' ({untested} more cannot be tested)' * bool(untested)}"
     )
 
 

@@ -32,7 +32,7 @@ from itm_book.tables import (
     sentences,
     verdicts,
 )
-from itm_book.tables.best_row import against_best
+from itm_book.tables.best_row import OPTIMISTIC, against_best
 
 AVERAGED = {  # ensembles, and the row that each is compared with
     "SCAN, both directions": "SCAN t2i",
@@ -156,7 +156,7 @@ def best(record: Record) -> HTML | Markdown:
         return not_recorded(NO_RUN)
     return report.html(
         against_best(record.rows),
-        "Every row against the best one; p values corrected by Holm's method: "
+        f"Every row against the best one; p values corrected by Holm's method; {OPTIMISTIC}: "
         f"{results.status(record.rows)}",
     )
 

@@ -80,6 +80,17 @@ def test_with_one_seed_images_decide_for_these_models_only() -> None:
     assert against_best(mixed)["tested over"].tolist()[1:] == ["images and seeds"] * 2
 
 
+def test_one_seed_is_never_the_best_of_rows_with_several() -> None:
+    """A single lucky run would switch the whole table to a test over images."""
+    groups = {"lucky": [fake(0, 4.0)], "strong": three(3.0), "weak": three(0.5)}
+    assert found(groups) == {"strong": "best", "lucky": "not testable", "weak": BELOW}
+    table = against_best(groups)
+    assert table["tested over"].tolist()[1:] == ["images and seeds"] * 2
+    assert table["difference"].tolist()[1].startswith("+")
+    alone = {"lucky": [fake(0, 4.0)], "strong": three(3.0), "also": [fake(1, 0.5)]}
+    assert found(alone) == {"strong": "best", "lucky": "not testable", "also": "not testable"}
+
+
 def other_seeds(group: list[Result]) -> list[Result]:
     return [fake(one.seed + 10, 0.5) for one in group]
 

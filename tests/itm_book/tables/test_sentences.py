@@ -67,8 +67,12 @@ def test_the_best_row_is_named_and_those_below_it_counted(results: list[str], be
         {"method": ["<a>", "b", "c"][: len(results)], "rSum": "3.0", "result": results}
     )
     text = sentences.best(table, "rows")
-    assert text.startswith(f"of {len(results)} rows, <em>&lt;a&gt;</em> has the highest rSum, 3.0")
-    assert f"of the other {len(results) - 1}, {below} {'is' if below == 1 else 'are'} " in text
+    untested = results.count("not testable")
+    kept = len(results) - untested
+    rows = f"{kept} rows{' with several seeds' * untested}"
+    assert text.startswith(f"of {rows}, <em>&lt;a&gt;</em> has the highest rSum, 3.0")
+    assert f"of the other {kept - 1}, {below} {'is' if below == 1 else 'are'} " in text
+    assert text.endswith("(1 more cannot be tested)" if untested else "significantly lower")
 
 
 @pytest.mark.parametrize(
