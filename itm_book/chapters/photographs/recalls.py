@@ -81,7 +81,8 @@ def spread_between_seeds(gains: pd.DataFrame) -> pd.DataFrame:
     row = {"gains": str(len(several)), "seeds at least": str(several["seeds"].min())}
     row |= {"smallest SD": f"{several['spread'].min():.0f}", "median": f"{middle:.0f}"}
     row |= {"largest": f"{several['spread'].max():.0f}"}
-    error = float(image_error(several["low"], several["high"]).median())
+    ends = zip(several["low"], several["high"], strict=True)
+    error = float(np.median([image_error(low, high) for low, high in ends]))
     for seeds in (3, 10):
         least = detectable(middle, seeds, over_images=error)
         row[f"detectable with {seeds} seeds"] = f"{least:.0f}"
