@@ -23,7 +23,9 @@ from IPython.display import HTML, Markdown
 from itm_book.records import results
 from itm_book.records.grids import Grid, Size
 from itm_book.records.results import Result, Results
-from itm_book.tables import comparison, sentences
+from itm_book.tables import comparison, sentences, verdicts
+from itm_book.tables.collapse import method_of
+from itm_book.tables.labels import UNTESTABLE
 from itm_book.tables.report import behind_switch
 from itm_book.tables.run_links import linked
 from itm_core.evaluation.statistics import spearman
@@ -42,7 +44,6 @@ SETTINGS: Mapping[str, tuple[str, str]] = MappingProxyType(  # group: part and k
         "learning rate": ("training", "learning_rate"),
     }
 )
-PINNED = 0.02  # a loss this close to 2 * margin * batch is that of equal scores
 FLICKR30K, FLICKR8K = 29_000, 6_000  # training photographs of their usual splits
 PER_IMAGE = 5  # captions of a photograph, in Flickr8k and Flickr30K
 NOT_RUN = "not run"
@@ -57,15 +58,6 @@ def every_result(runs: Results) -> Iterator[Result]:
 def status(runs: Results) -> str:
     """Return `results.status`, or that nothing was run."""
     return results.status(runs) if runs else "no run of this grid is recorded yet"
-
-
-def method_of(name: str) -> str:
-    """Return the method of a row of the grid.
-
-    >>> method_of("RCAR t2i (12 epochs)")
-    'RCAR t2i'
-    """
-    return name.partition(" (")[0]
 
 
 def at_profile(grid: Grid, size: Size, profile: str, seeds: int = 5) -> Results:
@@ -140,14 +132,21 @@ def equal_scores(loss: LossSettings, batches: Iterable[int]) -> pd.DataFrame:
 # --- gains -------------------------------------------------------------------------------------
 
 
-def gains_by_setting(runs: Results, grid: Grid, profile: str) -> pd.DataFrame:
+def gains_by_setting(
+    runs: Results, grid: Grid, profile: str, collapsed: Iterable[str] = ()
+) -> pd.DataFrame:
     """Return the gain of every budget, a row for each setting and value, in the grid's order.
 
     A middle row occurs once for each setting. Columns: ``comparison`` such as "RCAR t2i over base
     t2i", ``setting``, ``value``, ``middle`` (whether nothing is changed), the columns of
     `comparison.gains`, ``differences`` (one a seed), and the mean rSum of both as ``rsum`` and
     ``host_rsum``. Budgets that were not run have no seeds and NaN.
+
+    ``collapsed`` are the folders of runs, see `collapse.watched`. The column of this name says of
+    each seed whether one of its two runs is among them, and ``trained`` whether the budget was run
+    and none is: only then its gain says something about the method.
     """
+    pinned = set(collapsed)
     measured = {row["name"]: row for row in comparison.gains(runs, grid).to_dict("records")}
     rows = []
     for name, row in grid.rows.items():
@@ -155,7 +154,7 @@ def gains_by_setting(runs: Results, grid: Grid, profile: str) -> pd.DataFrame:
             continue
         middle, recipe = row.group == MIDDLE, row.at(profile)
         cells = measured.get(name, {"name": name, "host": row.host, "seeds": 0, "runs": []})
-        cells = cells | _both(runs, name, row.host)
+        cells = cells | _both(runs, name, row.host, pinned)
         for setting in SETTINGS if middle else [row.group]:
             title = f"{method_of(name)} over {method_of(row.host)}"
             place = {"comparison": title, "setting": setting, "middle": middle}
@@ -165,27 +164,39 @@ def gains_by_setting(runs: Results, grid: Grid, profile: str) -> pd.DataFrame:
     return table.assign(**{name: np.nan for name in absent if name not in table})
 
 
-def _both(runs: Results, name: str, host: str) -> dict[str, Any]:
-    """Return the rSum of a row and of its host, means over the seeds of both; differences."""
+def _both(runs: Results, name: str, host: str, pinned: set[str]) -> dict[str, Any]:
+    """Return the rSum of a row and of its host, means over the seeds of both; differences.
+
+    Also which seeds have a run in ``pinned``, and whether there are seeds and none has.
+    """
     pairs = comparison.paired(runs.get(name, ()), runs.get(host, ()))
     rsums = np.array([[result.metrics["rsum"] for result in pair] for pair in pairs])
     mean = rsums.mean(0) if pairs else [math.nan, math.nan]
     differences = list(rsums[:, 0] - rsums[:, 1]) if pairs else []
-    return {"rsum": mean[0], "host_rsum": mean[1], "differences": differences}
+    collapsed = [not pinned.isdisjoint({str(a.run), str(b.run)}) for a, b in pairs]
+    rows = {"rsum": mean[0], "host_rsum": mean[1], "differences": differences}
+    return rows | {"collapsed": collapsed, "trained": bool(pairs) and not any(collapsed)}
 
 
 def finding(table: pd.DataFrame) -> HTML:
     """Return for each comparison of `gains_by_setting` its range over budgets, in words.
 
-    Also at which budgets the gain is largest and smallest.
+    Also at which budgets the gain is largest and smallest, of those that can be tested. Budgets
+    with a collapsed run are left out, and counted.
     """
     parts = []
     for name, rows in tested(table).groupby("comparison", sort=False):
-        part = f"<em>{escape(str(name))}</em>, {sentences.tally(rows, 'budgets')}"
-        if len(rows) > 1:
-            ordered = rows.sort_values("gain").to_dict("records")
+        kept = rows[rows["trained"]]
+        tally = sentences.tally(kept, "budgets") if len(kept) else "no budget was trained"
+        part = f"<em>{escape(str(name))}</em>, {tally}"
+        testable = kept[kept["effect"] != UNTESTABLE]
+        if len(testable) > 1:
+            ordered = testable.sort_values("gain").to_dict("records")
             smallest, largest = _place(ordered[0]), _place(ordered[-1])
-            part += f": the largest gain with {largest}, the smallest with {smallest}"
+            part += f", the largest gain with {largest}, the smallest with {smallest}"
+        if collapsed := len(rows) - len(kept):
+            part += f"; {collapsed} more with a collapsed run {'is' if collapsed == 1 else 'are'}"
+            part += " left out"
         parts.append(part)
     return sentences.finding(f"for {'; for '.join(parts)}." if parts else "no budget is recorded.")
 
@@ -207,7 +218,7 @@ def tested(table: pd.DataFrame) -> pd.DataFrame:
 def readable(table: pd.DataFrame, collapsed: Iterable[str] = ()) -> pd.DataFrame:
     """Return the gains of one comparison as text, the middle first, then setting by setting.
 
-    ``collapsed`` are the folders of runs, see `collapsed_runs`; they are counted.
+    ``collapsed`` are the folders of runs, see `collapse.watched`; they are counted.
     """
     pinned = set(collapsed)
     middle = table[table["middle"]].drop_duplicates("name").assign(setting=MIDDLE)
@@ -284,15 +295,27 @@ def _with_seeds(names: Sequence[str], done: Mapping[str, int], count: int) -> li
     return found
 
 
-def trend(table: pd.DataFrame) -> pd.DataFrame:
-    """Return for each comparison how the gain follows the host's rSum over all budgets.
+def at_every_budget(number: int, text: str, table: pd.DataFrame) -> dict[str, str]:
+    """Return `verdicts.claim`: that one comparison of `gains_by_setting` gains at every budget.
 
-    Spearman's rho of the two, each budget counting once, the middle one too. Comparisons with
-    less than three budgets are left out: of two, rho is 1 or -1.
+    Budgets with a collapsed run are left out. The name of the middle one says so.
+    """
+    rows = table.drop_duplicates("name")
+    names = rows["name"].where(~rows["middle"].astype(bool), rows["name"] + f" ({MIDDLE})")
+    rows = rows.assign(name=names)[rows["trained"] | (rows["seeds"] == 0)]
+    return verdicts.claim(number, text, rows[rows["trained"]], list(rows["name"]))
+
+
+def trend(table: pd.DataFrame) -> pd.DataFrame:
+    """Return for each comparison how the gain follows the host's rSum over budgets.
+
+    Spearman's rho of the two, each budget counting once, the middle one too; those with a
+    collapsed run are left out. So are comparisons with less than three budgets: of two, rho is 1
+    or -1.
     """
     rows = []
     for title, part in table.groupby("comparison", sort=False):
-        budget = tested(part)
+        budget = part[part["trained"]].drop_duplicates("name")
         if len(budget) < 3:
             continue
         rho = spearman(budget["host_rsum"].to_numpy(), budget["gain"].to_numpy())
@@ -310,77 +333,3 @@ def trend(table: pd.DataFrame) -> pd.DataFrame:
 
 def _ends(values: pd.Series, form: str) -> str:
     return f"{values.min():{form}} to {values.max():{form}}"
-
-
-# --- collapsed trainings -----------------------------------------------------------------------
-
-
-def pinned_loss(recipe: Recipe) -> float:
-    """Return the loss of a batch of equal scores with the hardest negatives: 2 margin batch.
-
-    Where the last, smaller batch of an epoch is kept, the mean over its steps is a little less.
-    """
-    return 2 * recipe.loss.margin * recipe.training.batch
-
-
-def against_pinned(curve: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
-    """Return a curve with ``ratio`` (loss over `pinned_loss`), ``hardest`` and ``pinned``.
-
-    ``hardest``: whether the hardest negatives counted in that epoch; only then the ratio means
-    something. ``pinned``: the ratio is within `PINNED` of 1.
-    """
-    ratio = curve["loss"] / pinned_loss(recipe)
-    hardest = recipe.loss.hardest & (curve["epoch"] > recipe.loss.warmup_epochs)
-    return curve.assign(ratio=ratio, hardest=hardest, pinned=hardest & ((ratio - 1).abs() < PINNED))
-
-
-def watched(runs: Results, curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return one row per run that has a curve: row of the grid, seed, folder, rSum and curve.
-
-    ``curve`` is `against_pinned`; ``collapsed`` whether it is pinned in the last epoch; ``warmup``
-    the number of epochs with all negatives.
-    """
-    columns = ["name", "method", "warmup", "seed", "run", "rsum", "pinned_loss", "curve"]
-    rows = []
-    for name, group in runs.items():
-        for result in group:
-            if str(result.run) not in curves:
-                continue
-            recipe = recipes.get(result.recipe).replace(*result.changes.split())
-            curve = against_pinned(curves[str(result.run)], recipe)
-            method, warmup = method_of(name), recipe.loss.warmup_epochs
-            rsum, pinned = result.metrics["rsum"], pinned_loss(recipe)
-            rows.append((name, method, warmup, result.seed, result.run, rsum, pinned, curve))
-    table = pd.DataFrame(rows, columns=columns)
-    return table.assign(collapsed=[bool(curve["pinned"].iloc[-1]) for curve in table["curve"]])
-
-
-def collapsed_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of `watched` that were pinned in some epoch or end above it, as text.
-
-    *escaped*: pinned at first, and below it in the last epoch. *not below it*: the last epoch
-    still costs more than equal scores do, without being pinned.
-    """
-    rows, places = [], []
-    for row in runs.to_dict("records"):
-        curve = row["curve"]
-        epochs = [str(epoch) for epoch in curve.loc[curve["pinned"], "epoch"]]
-        last = curve.iloc[-1]
-        above = bool(last["hardest"] and last["ratio"] > 1 and not last["pinned"])
-        if epochs or above:
-            not_collapsed = "not below it" if above else "escaped"
-            rows.append(
-                {
-                    "row": row["name"],
-                    "seed": str(row["seed"]),
-                    "2 x margin x batch": f"{row['pinned_loss']:.2f}",
-                    "loss, last epoch": f"{curve['loss'].iloc[-1]:.2f}",
-                    "pinned in epoch": f"{', '.join(epochs) or 'none'} of {len(curve)}",
-                    "end": "collapsed" if row["collapsed"] else not_collapsed,
-                    "rSum": f"{row['rsum']:.1f}",
-                }
-            )
-            places.append([row["run"]])
-    columns = ["row", "seed", "2 x margin x batch", "loss, last epoch", "pinned in epoch"]
-    shown = pd.DataFrame(rows, columns=[*columns, "end", "rSum"])
-    return linked(shown, {"rSum": places})

@@ -5,6 +5,10 @@ Page: "How much training does a gain need?".
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from IPython.display import Markdown
@@ -23,34 +27,34 @@ MIN_BUDGETS = 2  # of a curve
 MIN_DOTS = 3  # of a scatter plot
 
 
-def gain_curves(table: pd.DataFrame, collapsed: set[str], *, title: str) -> Figure | Markdown:
+def gain_curves(table: pd.DataFrame, *, title: str) -> Figure | Markdown:
     """Return the gain of one comparison against each setting, a panel for each.
 
-    ``table`` is of `budget.gains_by_setting`; ``collapsed`` are folders of runs. A dot is a seed,
-    a cross one of which a side collapsed; the line joins means over seeds. The bar is the 95 %
-    interval over seeds. A ring is the middle budget. With fewer than `MIN_BUDGETS` budgets, a
-    sentence with their gains.
+    ``table`` is of `budget.gains_by_setting`. A dot is a seed, a cross one of which a side
+    collapsed, at the edge where it is outside; the line joins means over seeds, without budgets
+    with a cross. The bar is the 95 % interval over seeds. A ring is the middle budget. With fewer
+    than `MIN_BUDGETS` budgets, a sentence with their gains.
     """
     if _budgets(table) < MIN_BUDGETS:
         return _in_words(table, f"a curve needs {MIN_BUDGETS}")
     settings = list(dict.fromkeys(table["setting"]))
-    low, high = _limits(table)
+    limits = _limits(table)
     with styled():
         figure, panels = plt.subplots(
             -(-len(settings) // 3), 3, figsize=(8.2, 5.4), sharey=True, squeeze=False
         )
         for axes, setting in zip(panels.flat, settings, strict=False):
             part = table[table["setting"] == setting].sort_values("value")
-            _gain_panel(axes, part.reset_index(drop=True), collapsed)
-            axes.set(title=setting, ylim=(low, high))
+            _gain_panel(axes, part.reset_index(drop=True), limits)
+            axes.set(title=setting, ylim=limits)
         for axes in panels.flat[len(settings) :]:
             axes.set_axis_off()
         figure.suptitle(title, fontsize=11, fontweight="bold")
         figure.supylabel("gain in rSum over the host", fontsize=10)
         of_two = " (cut off for two seeds)" if (table["seeds"] == 2).any() else ""
         figure.supxlabel(
-            "dot: a seed; cross: a side of it collapsed; bar: 95 % interval over seeds"
-            f"{of_two}; ring: the middle budget",
+            "dot: a seed; cross: a side of it collapsed, not to scale at an edge; bar: 95 % "
+            f"interval over seeds{of_two}; ring: the middle budget",
             fontsize=8.5,
         )
         return finished(figure)
@@ -59,11 +63,13 @@ def gain_curves(table: pd.DataFrame, collapsed: set[str], *, title: str) -> Figu
 def _limits(table: pd.DataFrame) -> tuple[float, float]:
     """Return limits of the gains: every seed, every interval and zero are inside.
 
-    Without intervals of two seeds: they are nine standard deviations to each side, and would
+    Without seeds that collapsed, and budgets with one: their gains measure the collapse. Without
+    intervals of two seeds: they are nine standard deviations to each side, and would
     leave no room for the curves. Their bars end at the edge.
     """
-    values = [value for row in table["differences"] for value in row]
-    several = table[table["seeds"] > 2]
+    seeds = zip(table["differences"], table["collapsed"], strict=True)
+    values = [d for pair in seeds for d, pinned in zip(*pair, strict=True) if not pinned]
+    several = table[(table["seeds"] > 2) & table["trained"]]
     values += [end for side in ("seeds_low", "seeds_high") for end in several[side]]
     low, high = min([*values, -LEAST_REACH]), max([*values, LEAST_REACH])
     room = ROOM * (high - low)
@@ -92,30 +98,36 @@ def _in_words(table: pd.DataFrame, needed: str) -> Markdown:
     return Markdown(f"{'; '.join(gains) or 'No budget is recorded yet'}. No chart: {needed}.")
 
 
-def _gain_panel(axes: Axes, part: pd.DataFrame, collapsed: set[str]) -> None:
+def _gain_panel(axes: Axes, part: pd.DataFrame, limits: tuple[float, float]) -> None:
     colour = colour_of(str(part["name"].iloc[0]))
-    done = part[part["seeds"] > 0]
+    done = part[part["trained"]]
     axes.axhline(0, color=INK, lw=0.8)
     axes.plot(done.index, done["gain"], color=colour, lw=1.5, zorder=2)
     for place, row in zip(part.index, part.to_dict("records"), strict=True):
         if not row["seeds"]:
             axes.text(place, 0, "not run", ha="center", va="bottom", color=FAINT, fontsize=8.5)
             continue
-        axes.plot([place] * 2, [row["seeds_low"], row["seeds_high"]], color=colour, lw=4, alpha=0.3)
-        axes.plot(place, row["gain"], "_", color=colour, ms=12, mew=2, zorder=3)
-        if row["middle"]:
-            axes.plot(place, row["gain"], "o", mfc="none", color=ACCENT, ms=13, mew=1.5, zorder=3)
-        for seed, difference in enumerate(row["differences"]):
-            pinned = {row["runs"][seed], row["runs"][row["seeds"] + seed]} & collapsed
-            mark, ink = ("x", COLLAPSED) if pinned else ("o", INK)
-            axes.plot(place, difference, mark, color=ink, ms=4, mew=1.5 if pinned else 1, zorder=4)
+        if row["trained"]:
+            _mean_over_seeds(axes, place, row, colour)
+        for difference, pinned in zip(row["differences"], row["collapsed"], strict=True):
+            mark, ink, width = ("x", COLLAPSED, 1.5) if pinned else ("o", INK, 1)
+            shown = float(np.clip(difference, *limits))
+            axes.plot(place, shown, mark, color=ink, ms=4, mew=width, zorder=4, clip_on=False)
     axes.set_xticks(range(len(part)), [f"{value:g}" for value in part["value"]])
     axes.set_xlim(-0.6, len(part) - 0.4)
     axes.grid(axis="y", color=FAINT, alpha=0.25)
 
 
+def _mean_over_seeds(axes: Axes, place: int, row: Mapping[Hashable, Any], colour: str) -> None:
+    """Draw the mean gain of a budget, its interval over seeds, and a ring if it is the middle."""
+    axes.plot([place] * 2, [row["seeds_low"], row["seeds_high"]], color=colour, lw=4, alpha=0.3)
+    axes.plot(place, row["gain"], "_", color=colour, ms=12, mew=2, zorder=3)
+    if row["middle"]:
+        axes.plot(place, row["gain"], "o", mfc="none", color=ACCENT, ms=13, mew=1.5, zorder=3)
+
+
 def pinned_losses(runs: pd.DataFrame, *, title: str) -> Figure:
-    """Return the loss of runs of `budget.watched`, over that of equal scores, by epoch.
+    """Return the loss of runs of `collapse.watched`, over that of equal scores, by epoch.
 
     A panel for each method, a colour for each length of the warm-up, a line for each seed. Only
     epochs with the hardest negatives are drawn: the loss of all negatives is another number. At 1
@@ -155,11 +167,12 @@ def gain_against_host(table: pd.DataFrame, *, title: str) -> Figure | Markdown:
     """Return the gain of every budget against the rSum of its host, a panel per comparison.
 
     ``table`` is of `budget.gains_by_setting`; budgets are means over their seeds. Labels say
-    what differs from the middle budget, a ring. A comparison with fewer than `MIN_DOTS` budgets
-    is left out; if all are, a sentence has their gains.
+    what differs from the middle budget, a ring. A cross is a budget with a collapsed run, which
+    does not set the limits of the axes: at an edge it is outside of them. A comparison with fewer
+    than `MIN_DOTS` other budgets is left out; if all are, a sentence has their gains.
     """
     parts = table.groupby("comparison", sort=False)
-    titles = [str(name) for name, part in parts if _budgets(part) >= MIN_DOTS]
+    titles = [str(name) for name, part in parts if _budgets(part[part["trained"]]) >= MIN_DOTS]
     if not titles:
         return _in_words(table, f"a dot is a budget, and a comparison needs {MIN_DOTS}")
     with styled():
@@ -168,21 +181,33 @@ def gain_against_host(table: pd.DataFrame, *, title: str) -> Figure | Markdown:
         for axes, comparison in zip(panels[0], titles, strict=True):
             part = table[(table["comparison"] == comparison) & (table["seeds"] > 0)]
             axes.axhline(0, color=INK, lw=0.8)
-            dots = []
-            for row in part.drop_duplicates("name").to_dict("records"):
-                at = (row["host_rsum"], row["gain"])
-                axes.plot(*at, "o", color=colour_of(str(row["name"])), ms=5)
-                label = f"{row['setting']} {row['value']:g}"
-                if row["middle"]:
-                    axes.plot(*at, "o", mfc="none", color=ACCENT, ms=12, mew=1.5)
-                    label = "middle"
-                dots.append(Dot(*at, label))
-            labelled.append((axes, dots))
+            axes.margins(x=0.2, y=0.15)
+            labelled.append((axes, _budget_dots(axes, part.drop_duplicates("name"))))
             axes.set(xlabel="rSum of the host", title=comparison)
             axes.grid(color=FAINT, alpha=0.2)
-            axes.margins(x=0.2, y=0.15)
         panels[0, 0].set_ylabel("gain in rSum")
+        if not table.loc[table["comparison"].isin(titles) & (table["seeds"] > 0), "trained"].all():
+            figure.supxlabel("cross: a side collapsed; not to scale at an edge", fontsize=8.5)
         figure.suptitle(title, fontsize=11, fontweight="bold")
         for axes, dots in labelled:
             label_dots(axes, dots)
         return finished(figure)
+
+
+def _budget_dots(axes: Axes, budgets: pd.DataFrame) -> list[Dot]:
+    """Draw one dot for each budget, the collapsed ones last, and return the dots."""
+    dots = []
+    for row in budgets.sort_values("trained", ascending=False, kind="stable").to_dict("records"):
+        x, y = row["host_rsum"], row["gain"]
+        label = "middle" if row["middle"] else f"{row['setting']} {row['value']:g}"
+        if row["trained"]:
+            axes.plot(x, y, "o", color=colour_of(str(row["name"])), ms=5)
+        else:
+            across, up = axes.get_xlim(), axes.get_ylim()
+            axes.set(xlim=across, ylim=up)  # as the others have them
+            x, y = float(np.clip(x, *across)), float(np.clip(y, *up))
+            axes.plot(x, y, "x", color=COLLAPSED, ms=6, mew=1.5, clip_on=False)
+        if row["middle"]:
+            axes.plot(x, y, "o", mfc="none", color=ACCENT, ms=12, mew=1.5)
+        dots.append(Dot(x, y, label))
+    return dots

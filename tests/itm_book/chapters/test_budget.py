@@ -13,6 +13,7 @@ from itm_book.chapters import budget
 from itm_book.chapters.budget import MIDDLE, SETTINGS
 from itm_book.records import grids
 from itm_book.records.results import Result
+from itm_book.tables import collapse
 from itm_book.tables.report import html
 from itm_core.experiments import recipes
 from tests.itm_book.tables.test_comparison import fake
@@ -59,7 +60,7 @@ def without(settings: dict[str, Any], setting: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", [n for n, row in GRID.rows.items() if row.group != MIDDLE])
 def test_a_row_differs_from_the_middle_in_its_setting_alone(name: str) -> None:
-    row, middle = GRID.rows[name], GRID.rows[budget.method_of(name)]
+    row, middle = GRID.rows[name], GRID.rows[collapse.method_of(name)]
     changed, plain = (r.at(PROFILE) for r in (row, middle))
     assert budget.value_of(changed, row.group) != budget.value_of(plain, row.group)
     ours, theirs = (without(recipe.to_dict(), row.group) for recipe in (changed, plain))
@@ -137,13 +138,49 @@ def test_the_finding_names_the_budgets_of_the_largest_and_the_smallest_gain() ->
         if longer > middle
         else ("the middle budget", "12 epochs")
     )
-    expected = f": the largest gain with {ends[0]}, the smallest with {ends[1]}"
+    expected = f", the largest gain with {ends[0]}, the smallest with {ends[1]}"
     assert expected in budget.finding(table).data
     alone = budget.gains_by_setting(made(base=1.5, RCAR=2.0), GRID, PROFILE)
     assert "largest" not in budget.finding(alone).data
+    one = {name: group[:1] for name, group in runs.items()}
+    untested = budget.finding(budget.gains_by_setting(one, GRID, PROFILE)).data
+    assert "none of 2 budgets can be tested yet" in untested
+    assert "largest" not in untested
     assert (
         "no budget is recorded" in budget.finding(budget.gains_by_setting({}, GRID, PROFILE)).data
     )
+
+
+def test_a_budget_with_a_collapsed_run_is_left_out_of_what_is_said_of_gains() -> None:
+    runs = made(base=1.5, RCAR=2.0, base_12=1.8, RCAR_12=2.6)
+    pinned = {"d/base t2i (12 epochs)/1-a"}
+    table = budget.gains_by_setting(runs, GRID, PROFILE, pinned)
+    longer = table[table["name"] == "RCAR t2i (12 epochs)"].iloc[0]
+    assert (longer["collapsed"], longer["trained"]) == ([False, True, False], False)
+    assert table.loc[table["name"] == "RCAR t2i", "trained"].all()
+    assert not table.loc[table["seeds"] == 0, "trained"].any()
+    text = budget.finding(table).data
+    assert "the only recorded gain is" in text
+    assert "; 1 more with a collapsed run is left out" in text
+    rcar = table[table["comparison"] == "RCAR t2i over base t2i"]
+    claim = budget.at_every_budget(1, "it gains", rcar)
+    assert "12 epochs" not in claim["evidence"]
+    every = budget.at_every_budget(1, "it gains", rcar.assign(trained=rcar["seeds"] > 0))
+    assert "RCAR t2i (12 epochs) over base t2i (12 epochs): " in every["evidence"]
+
+
+def test_the_middle_budget_is_named_in_a_verdict() -> None:
+    """The same method gains with 12 epochs and loses at the middle."""
+    runs = made(base=2.0, RCAR=1.0, base_12=1.0, RCAR_12=2.6)
+    table = budget.gains_by_setting(runs, GRID, PROFILE)
+    rcar = table[table["comparison"] == "RCAR t2i over base t2i"]
+    claim = budget.at_every_budget(1, "it gains", rcar)
+    assert claim["verdict"].startswith(
+        "mixed so far: helps RCAR t2i (12 epochs); hurts RCAR t2i (middle); 2 of "
+    )
+    not_run = claim["evidence"].partition("not run here: ")[2].split(" · ")
+    assert "RCAR t2i (3 epochs)" in not_run
+    assert "RCAR t2i (middle)" not in not_run
 
 
 def test_a_table_lists_what_was_not_run_and_what_cannot_be_tested() -> None:
@@ -172,7 +209,7 @@ def test_without_a_record_every_budget_is_not_run() -> None:
     assert html(budget.trend(table), "Rank <i>.").data == "<p>Rank &lt;i&gt;: none.</p>"
     assert budget.tested(table).empty
     assert budget.status({}) == "no run of this grid is recorded yet"
-    assert budget.collapsed_runs(budget.watched({}, {})).empty
+    assert collapse.collapsed_runs(collapse.watched({}, {})).empty
     left = budget.cells_left(GRID, SIZE, {}).data
     assert left.startswith(f"0 of {3 * len(GRID.rows)} runs")
     changes = {name.partition(" (")[2].rstrip(")") for name in GRID.rows}
@@ -195,10 +232,11 @@ def test_a_gain_that_grows_with_the_host_has_a_correlation_of_one() -> None:
     frame = pd.DataFrame(
         {
             "comparison": "a over b",
-            "name": ["a", "a", "a (x)", "a (y)", "a (z)"],
-            "seeds": [3, 3, 1, 2, 0],
-            "host_rsum": [100.0, 100.0, 50.0, 150.0, np.nan],
-            "gain": [2.0, 2.0, -7.0, 8.0, np.nan],
+            "name": ["a", "a", "a (x)", "a (y)", "a (z)", "a (collapsed)"],
+            "seeds": [3, 3, 1, 2, 0, 1],
+            "trained": [True, True, True, True, False, False],
+            "host_rsum": [100.0, 100.0, 50.0, 150.0, np.nan, 28.0],
+            "gain": [2.0, 2.0, -7.0, 8.0, np.nan, 150.0],
         }
     )
     row = budget.trend(frame).iloc[0]
@@ -206,7 +244,7 @@ def test_a_gain_that_grows_with_the_host_has_a_correlation_of_one() -> None:
     assert (row["host's rSum"], row["gain"]) == ("50 to 150", "-7.0 to +8.0")
 
 
-# --- collapsed trainings -----------------------------------------------------------------------
+# --- equal scores ------------------------------------------------------------------------------
 
 
 def test_equal_scores_cost_the_margin_a_row_and_a_column() -> None:
@@ -217,39 +255,3 @@ def test_equal_scores_cost_the_margin_a_row_and_a_column() -> None:
     assert row["negatives that move, all"] == "56 of 56"
     moved = int(str(row["negatives that move, hardest"]).split()[0])
     assert 8 <= moved <= 2 * 8
-
-
-def curve(*losses: float) -> pd.DataFrame:
-    return pd.DataFrame({"epoch": range(1, len(losses) + 1), "loss": losses, "rsum": 20.0})
-
-
-def test_a_loss_is_pinned_only_where_the_hardest_negatives_count() -> None:
-    recipe = recipes.get("rcar-t2i-f30k").replace(
-        "training.batch=32", "loss.margin=0.2", "loss.warmup_epochs=1"
-    )
-    assert budget.pinned_loss(recipe) == pytest.approx(12.8)
-    found = budget.against_pinned(curve(12.8, 12.9, 12.0, 12.79), recipe)
-    assert found["hardest"].tolist() == [False, True, True, True]
-    assert found["pinned"].tolist() == [False, True, False, True]
-    assert found["ratio"].tolist() == pytest.approx([1.0, 12.9 / 12.8, 12 / 12.8, 12.79 / 12.8])
-
-
-def test_runs_that_collapsed_and_runs_that_escaped_are_listed() -> None:
-    name = "RCAR t2i (no warm-up)"
-    runs = {name: [result(name, seed, 1.0) for seed in range(5)]}
-    pinned = budget.pinned_loss(GRID.rows[name].at(PROFILE))
-    assert pinned == pytest.approx(2 * 0.2 * 32)
-    curves = {
-        f"d/{name}/0-a": curve(pinned, pinned, pinned),
-        f"d/{name}/1-a": curve(pinned, pinned, 0.7 * pinned),
-        f"d/{name}/2-a": curve(0.9 * pinned, 0.5 * pinned, 0.4 * pinned),
-        f"d/{name}/3-a": curve(5 * pinned, 1.2 * pinned, 1.05 * pinned),
-    }  # the fifth has no recorded curve
-    watched = budget.watched(runs, curves)
-    assert watched["collapsed"].tolist() == [True, False, False, False]
-    assert set(watched["method"]) == {"RCAR t2i"}
-    assert set(watched["warmup"]) == {0}
-    shown = budget.collapsed_runs(watched)
-    assert shown["end"].tolist() == ["collapsed", "escaped", "not below it"]
-    assert shown["pinned in epoch"].tolist() == ["1, 2, 3 of 3", "1, 2 of 3", "none of 3"]
-    assert shown["2 x margin x batch"].tolist() == ["12.80"] * 3

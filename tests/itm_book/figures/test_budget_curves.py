@@ -8,13 +8,15 @@ from matplotlib.figure import Figure
 from itm_book.chapters import budget
 from itm_book.chapters.budget import SETTINGS
 from itm_book.figures import budget_curves
-from tests.itm_book.chapters.test_budget import GRID, PROFILE, curve, made, result
+from itm_book.tables import collapse
+from tests.itm_book.chapters.test_budget import GRID, PROFILE, made, result
+from tests.itm_book.tables.test_collapse import curve
 
 RUNS = made(base=1.5, RCAR=2.0, base_12=1.8, RCAR_12=2.6)
 
 
-def rcar(runs: object = RUNS) -> object:
-    table = budget.gains_by_setting(runs, GRID, PROFILE)
+def rcar(runs: object = RUNS, collapsed: frozenset[str] = frozenset()) -> object:
+    table = budget.gains_by_setting(runs, GRID, PROFILE, collapsed)
     return table[table["comparison"] == "RCAR t2i over base t2i"]
 
 
@@ -23,8 +25,8 @@ def texts(figure: Figure, panel: int) -> list[str]:
 
 
 def test_a_panel_has_every_seed_and_names_what_was_not_run() -> None:
-    table = rcar()
-    figure = budget_curves.gain_curves(table, {"d/base t2i (12 epochs)/1-a"}, title="t")
+    table = rcar(collapsed=frozenset({"d/base t2i (12 epochs)/1-a"}))
+    figure = budget_curves.gain_curves(table, title="t")
     assert [axes.get_title() for axes in figure.axes] == list(SETTINGS)
     epochs = figure.axes[0]
     assert [label.get_text() for label in epochs.get_xticklabels()] == ["3", "6", "12"]
@@ -43,9 +45,28 @@ def test_a_panel_has_every_seed_and_names_what_was_not_run() -> None:
     assert dots == wanted
     low, high = epochs.get_ylim()
     assert all(low < difference < high for _, difference in wanted)
-    ends = budget.tested(table)[["seeds_low", "seeds_high"]].to_numpy()
+    ends = table.loc[table["trained"], ["seeds_low", "seeds_high"]].to_numpy()
     assert low < min(ends.min(), 0)
     assert max(ends.max(), 0) < high
+
+
+def test_a_collapsed_run_is_a_cross_at_the_edge_and_does_not_set_the_axes() -> None:
+    """The host collapses with 12 epochs in all seeds: a gain of hundreds, which is no gain."""
+    name = "base t2i (12 epochs)"
+    runs = RUNS | {name: [result(name, k, -9.0) for k in range(3)]}
+    pinned = frozenset(run.run for run in runs[name])
+    others = ("base t2i (3 epochs)", "RCAR t2i (3 epochs)", "base t2i (D 64)", "RCAR t2i (D 64)")
+    runs |= {name: [result(name, k, 1.0) for k in range(3)] for name in others}
+    table = rcar(runs, pinned)
+    (epochs, *_) = budget_curves.gain_curves(table, title="t").axes
+    crosses = [line for line in epochs.lines if line.get_marker() == "x"]
+    _, high = epochs.get_ylim()
+    assert [line.get_ydata()[0] for line in crosses] == [high] * 3
+    assert max(table.loc[table["name"] == "RCAR t2i (12 epochs)", "gain"]) > high
+    (axes,) = budget_curves.gain_against_host(table, title="t").axes
+    (cross,) = [line for line in axes.lines if line.get_marker() == "x"]
+    assert cross.get_xdata()[0] == axes.get_xlim()[0]
+    assert cross.get_ydata()[0] == axes.get_ylim()[1]
 
 
 def test_the_wide_intervals_of_two_seeds_do_not_flatten_the_curves() -> None:
@@ -53,32 +74,32 @@ def test_the_wide_intervals_of_two_seeds_do_not_flatten_the_curves() -> None:
     wide = table.index[table["seeds"] > 2][-1]
     of_two = table.assign(seeds=table["seeds"].where(table.index != wide, 2))
     of_two.loc[wide, ["seeds_low", "seeds_high"]] = [-4000.0, 4000.0]
-    low, high = budget_curves.gain_curves(of_two, set(), title="t").axes[0].get_ylim()
+    low, high = budget_curves.gain_curves(of_two, title="t").axes[0].get_ylim()
     assert -1000 < low < high < 1000
     of_two.loc[wide, "seeds"] = 3
-    low, high = budget_curves.gain_curves(of_two, set(), title="t").axes[0].get_ylim()
+    low, high = budget_curves.gain_curves(of_two, title="t").axes[0].get_ylim()
     assert low < -4000
 
 
 def test_one_budget_is_a_sentence_with_its_numbers() -> None:
     table = rcar(made(base=1.5, RCAR=2.0))
     (row,) = budget.tested(table).to_dict("records")
-    text = budget_curves.gain_curves(table, set(), title="t").data
+    text = budget_curves.gain_curves(table, title="t").data
     interval = f"over 3 seeds {row['seeds_low']:+.1f} to {row['seeds_high']:+.1f}"
     expected = f"{row['gain']:+.1f} rSum (95 % interval {interval}; {row['effect']})"
     assert text.startswith(f"RCAR t2i over base t2i at the middle budget: {expected}. No chart")
     one = rcar({name: group[:1] for name, group in made(base=1.5, RCAR=2.0).items()})
-    assert "one seed, no interval" in budget_curves.gain_curves(one, set(), title="t").data
+    assert "one seed, no interval" in budget_curves.gain_curves(one, title="t").data
 
 
 def test_an_empty_record_is_a_sentence() -> None:
     everything = budget.gains_by_setting({}, GRID, PROFILE)
     for shown in (
-        budget_curves.gain_curves(rcar({}), set(), title="t"),
+        budget_curves.gain_curves(rcar({}), title="t"),
         budget_curves.gain_against_host(everything, title="t"),
     ):
         assert shown.data.startswith("No budget is recorded yet. No chart")
-    losses = budget_curves.pinned_losses(budget.watched({}, {}), title="t")
+    losses = budget_curves.pinned_losses(collapse.watched({}, {}), title="t")
     assert texts(losses, 0) == ["no curve is recorded yet"]
 
 
@@ -111,9 +132,9 @@ def test_losses_leave_out_the_warm_up_and_say_its_length() -> None:
         "CHAN (warm-up of 3 epochs)": 3,
     }
     runs = {name: [result(name, 0, 1.0)] for name in lengths}
-    pinned = budget.pinned_loss(GRID.rows["RCAR t2i"].at(PROFILE))
+    pinned = collapse.pinned_loss(GRID.rows["RCAR t2i"].at(PROFILE))
     losses = curve(*[9 * pinned] * 4, pinned, 0.5 * pinned)
-    watched = budget.watched(runs, {f"d/{name}/0-a": losses for name in lengths})
+    watched = collapse.watched(runs, {f"d/{name}/0-a": losses for name in lengths})
     figure = budget_curves.pinned_losses(watched, title="t")
     assert [axes.get_title() for axes in figure.axes] == ["RCAR t2i", "CHAN"]
     dashed, *lines = figure.axes[0].lines
