@@ -32,8 +32,8 @@ class Found:
     Attributes:
         verdicts: on every claim, `claims.every_judged`.
         status: the origin of the records, for captions.
-        order: `orderings.agreement` of the orders of methods on Scenes and on photographs, with
-            ``methods``, their number; empty where too few methods are recorded.
+        order: `orderings.agreement` of the orders of methods on Scenes and on photographs; empty
+            where too few methods are recorded.
         budgets: `two_budgets.gains`.
     """
 
@@ -63,7 +63,7 @@ def _order(both: Sequence[claims.World]) -> dict[str, float]:
     pairs = orderings.paired(across, up)
     if len(pairs) < orderings.FEWEST:
         return {}
-    return {"methods": len(pairs), **orderings.agreement(pairs)}
+    return orderings.agreement(pairs)
 
 
 # --- the page ----------------------------------------------------------------------------------
@@ -143,14 +143,7 @@ def order_line(order: Mapping[str, float]) -> str:
     """Return how far Scenes and photographs order the methods alike, in HTML; may be empty."""
     if not order:
         return ""
-    low, high = order["tau_low"], order["tau_high"]
-    tau = f"{order['tau_b']:.2f} [{low:.2f}, {high:.2f}]"
-    so = (
-        "the order on Scenes carries over in part"
-        if low > 0
-        else "the order on Scenes cannot be taken for that on photographs"
-    )
     return (
-        "<strong>Do Scenes and photographs order the methods alike?</strong> Kendall's tau-b of "
-        f"{order['methods']:.0f} methods is {tau} (1: the same order, 0: unrelated): {so}."
+        "<strong>Do Scenes and photographs order the methods alike?</strong> "
+        f"{escape(orderings.on_photographs(order), quote=False)}."
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 
 import pandas as pd
 from IPython.display import HTML, Markdown
@@ -229,7 +230,8 @@ def order_table(record: Record) -> HTML:
     return report.html(
         table,
         f"Do two datasets order the methods alike? By {published_order.MEASURE}; "
-        f"95 % interval over resampled methods, p by permutation",
+        f"95 % interval over resampled methods, of {orderings.FOR_INTERVAL} or more; p by "
+        "permutation",
     )
 
 
@@ -259,12 +261,8 @@ def finding(record: Record) -> HTML | Markdown:
     orders = _orders(record)
     pairs = orderings.paired(orders[SCENES], orders[PHOTOGRAPHS])
     if len(pairs) >= orderings.FEWEST:
-        tau = orderings.agreement(pairs)
-        text += (
-            f". The order of {len(pairs)} methods agrees with that on Scenes by a Kendall's "
-            f"tau-b of {tau['tau_b']:.2f} [{tau['tau_low']:.2f}, {tau['tau_high']:.2f}] "
-            "(1: the same order, 0: unrelated)"
-        )
+        order = orderings.on_photographs(orderings.agreement(pairs))
+        text += f". {escape(order, quote=False)}"
     return sentences.finding(f"{text}.")
 
 
@@ -301,5 +299,7 @@ def people_and_recall(record: Record) -> HTML | Markdown:
     pairs = orderings.paired(recorded, tables.compare(record.judged))
     table = orderings.agreement_table({("by R@1", "by people's ratings"): pairs})
     return report.html(
-        table, "Two orders of the methods on Flickr8k; interval over methods, p by permutation"
+        table,
+        "Two orders of the methods on Flickr8k; interval over methods, of "
+        f"{orderings.FOR_INTERVAL} or more; p by permutation",
     )

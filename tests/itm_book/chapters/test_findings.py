@@ -116,7 +116,8 @@ def test_the_cover_has_five_lines_of_the_records(found: Found) -> None:
 def test_the_orders_agree_only_when_the_interval_says_so(
     low: float, high: float, says: str
 ) -> None:
-    line = findings.order_line({"methods": 7, "tau_b": 0.5, "tau_low": low, "tau_high": high})
-    assert f"of 7 methods is 0.50 [{low:.2f}, {high:.2f}]" in line
+    order = {"methods": 9, "tau_b": 0.5, "tau_low": low, "tau_high": high, "p": 0.0004}
+    line = findings.order_line(order)
+    assert f"of 9 methods is 0.50 [{low:.2f}, {high:.2f}], p &lt; 0.001" in line
     assert line.endswith(f": {says}.")
     assert findings.order_line({}) == ""

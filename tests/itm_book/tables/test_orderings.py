@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import permutations
 
 import numpy as np
@@ -78,14 +79,48 @@ def test_tied_values_count_as_equals() -> None:
 
 def test_the_interval_is_that_of_drawn_methods() -> None:
     """Slow plain twin: scipy's tau of every resample, one at a time."""
-    x, y = np.array([1.0, 2, 3, 4, 5, 6]), np.array([2.0, 1, 4, 3, 6, 5])
+    x, y = np.arange(1.0, 9), np.array([2.0, 1, 4, 3, 6, 5, 8, 7])
     agreed = orderings.agreement(pd.DataFrame({"x": x, "y": y}))
-    draw = np.random.default_rng(0).integers(6, size=(orderings.RESAMPLES, 6))
+    draw = np.random.default_rng(0).integers(8, size=(orderings.RESAMPLES, 8))
     taus = [stats.kendalltau(x[row], y[row]).statistic for row in draw]
     low, high = np.nanpercentile(taus, [2.5, 97.5])
-    assert agreed["tau_b"] == pytest.approx(9 / 15)  # 12 pairs alike, three turned
+    assert agreed["tau_b"] == pytest.approx(20 / 28)  # 24 pairs alike, four turned
     assert (agreed["tau_low"], agreed["tau_high"]) == pytest.approx((low, high))
-    assert low < 9 / 15 < high
+    assert low < 20 / 28 < high
+
+
+def test_a_perfect_order_of_few_methods_has_no_interval() -> None:
+    """Every resample of a perfect order is one, which says nothing of other methods."""
+    for count, p in ((4, 2 / 24), (8, 2 / math.factorial(8))):
+        x = np.arange(float(count))
+        found = orderings.agreement(pd.DataFrame({"x": x, "y": x}), orders=50_000)
+        assert (found["methods"], found["tau_b"]) == (count, pytest.approx(1))
+        assert math.isnan(found["tau_low"])
+        assert math.isnan(found["tau_high"])
+        assert found["p"] == pytest.approx(p)
+    seven = pd.DataFrame({"x": np.arange(7.0), "y": [1.0, 0, 2, 3, 4, 5, 6]})
+    assert math.isnan(orderings.agreement(seven)["tau_low"])
+
+
+@pytest.mark.parametrize(
+    ("tau", "low", "p", "says"),
+    [
+        (0.6, 0.2, 0.01, "carries over in part"),
+        (1.0, math.nan, 0.01, "carries over in part"),
+        (1.0, math.nan, 2 / 24, "cannot be taken for that on photographs"),  # four methods
+        (0.5, -0.4, 0.01, "cannot be taken for that on photographs"),
+        (-0.9, math.nan, 0.01, "cannot be taken for that on photographs"),  # the reverse order
+    ],
+)
+def test_an_order_carries_over_only_when_a_test_says_so(
+    tau: float, low: float, p: float, says: str
+) -> None:
+    order = {"methods": 7, "tau_b": tau, "tau_low": low, "tau_high": 1.0, "p": p}
+    text = orderings.on_photographs(order)
+    assert text.startswith(f"Kendall's tau-b of 7 methods is {tau:.2f}")
+    assert ("[" in text) == (not math.isnan(low))
+    assert f", p = {p:.3f} (1: the same order" in text
+    assert text.endswith(says)
 
 
 def test_a_table_has_a_row_for_each_pair_of_orders() -> None:
@@ -99,9 +134,9 @@ def test_a_table_has_a_row_for_each_pair_of_orders() -> None:
         "order": "here",
         "and order": "there",
         "methods": "8",
-        "Kendall's tau-b": "1.00 [1.00, 1.00]",
+        "Kendall's tau-b": "1.00",
         "Spearman's rho": "1.00",
         "p": "< 0.001",
     }
-    assert shown.loc[1, "Kendall's tau-b"] == "-1.00 [-1.00, -1.00]"
+    assert shown.loc[1, "Kendall's tau-b"] == "-1.00"
     assert shown.iloc[2].tolist() == ["a", "b", "3", "", "", ""]
