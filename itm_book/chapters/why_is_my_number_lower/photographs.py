@@ -18,6 +18,7 @@ from itm_book.records import results
 from itm_book.records.grids import Grid
 from itm_book.records.results import Results
 from itm_book.tables.comparison import spread
+from itm_book.tables.labels import GAIN, LOSS, UNTESTABLE
 from itm_book.tables.run_links import linked
 
 CAUSES: Mapping[str, str] = MappingProxyType(  # row of the grid `lower`: change in `budget`
@@ -31,6 +32,7 @@ METHODS: Mapping[str, str] = MappingProxyType(  # middle row of the grid `budget
     {"base t2i": "SCAN's attention (RCAR's base)", "CHAN": "CHAN"}
 )
 NOT_RUN = "not run"
+SIGNIFICANT = (GAIN, LOSS)
 
 
 def differences(runs: Results, grid: Grid) -> pd.DataFrame:
@@ -90,18 +92,35 @@ def status(runs: Results) -> str:
 def order_kept(scenes: pd.DataFrame, photographs: pd.DataFrame) -> Markdown:
     """Return whether the causes have on photographs the signs and the order of Scenes, as text.
 
-    For each method of which all causes were run.
+    For each method of which all causes were run; only of differences that are significant on both
+    datasets.
     """
-    named = scenes.set_index("name")["gain"] if len(scenes) else pd.Series(dtype=float)
     lines = []
     for row, title in METHODS.items():
         rows = [f"{row} ({change})" for change in CAUSES.values()]
-        gains = photographs.set_index("name")["gain"].reindex(rows) if len(photographs) else None
-        if gains is None or gains.isna().any() or not set(CAUSES) <= set(named.index):
-            continue
-        ours, theirs = gains.to_numpy(float), named[list(CAUSES)].to_numpy(float)
-        signs = int((np.sign(ours) == np.sign(theirs)).sum())
-        same = np.array_equal(np.argsort(ours), np.argsort(theirs))
-        order = "in the order of Scenes" if same else "in another order than on Scenes"
-        lines.append(f"**{title}:** {signs} of {len(CAUSES)} have the sign of Scenes, {order}.")
+        names = {*photographs.get("name", ()), *scenes.get("name", ())}
+        if {*rows, *CAUSES} <= names:
+            columns = ["gain", "effect"]
+            ours = photographs.set_index("name").loc[rows, columns].set_axis(list(CAUSES))
+            theirs = scenes.set_index("name").loc[list(CAUSES), columns]
+            lines.append(f"**{title}:** {_kept(ours, theirs)}.")
     return Markdown(" ".join(lines) or "Not all of these rows are recorded yet.")
+
+
+def _kept(ours: pd.DataFrame, theirs: pd.DataFrame) -> str:
+    """Return in how many causes two tables with ``gain`` and ``effect`` agree, in words."""
+    tested = (ours["effect"] != UNTESTABLE) & (theirs["effect"] != UNTESTABLE)
+    if not tested.any():
+        return "not tested (one seed)"
+    both = ours["effect"].isin(SIGNIFICANT) & theirs["effect"].isin(SIGNIFICANT)
+    gains = np.array([table.loc[both, "gain"] for table in (ours, theirs)], float)
+    said = f"{both.sum()} of {len(ours)} are significant on both datasets"
+    if both.any():
+        said += (
+            f", {(np.sign(gains[0]) == np.sign(gains[1])).sum()} of them with the sign of Scenes"
+        )
+    if both.sum() > 1:
+        same = np.array_equal(*np.argsort(gains))
+        said += f", in {'the order of' if same else 'another order than on'} Scenes"
+    one_seed = int((~tested).sum())
+    return f"{said}; {one_seed} not tested (one seed)" if one_seed else said

@@ -72,14 +72,38 @@ def test_nothing_recorded_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gains", "said"),
+    ("gains", "effects", "said"),
     [
-        ([-90.0, -30.0, -5.0], "3 of 3 have the sign of Scenes, in the order of Scenes."),
-        ([-90.0, -5.0, 30.0], "2 of 3 have the sign of Scenes, in the order of Scenes."),
-        ([-5.0, -30.0, -90.0], "3 of 3 have the sign of Scenes, in another order than on Scenes."),
+        (
+            [-90.0, -30.0, -5.0],
+            ["loss", "loss", "loss"],
+            "3 of 3 are significant on both datasets, 3 of them with the sign of Scenes, in the "
+            "order of Scenes.",
+        ),
+        (
+            [-5.0, -30.0, 90.0],
+            ["loss", "loss", "gain"],
+            "3 of 3 are significant on both datasets, 2 of them with the sign of Scenes, in "
+            "another order than on Scenes.",
+        ),
+        (  # the last one has the sign of Scenes, and no test says so
+            [-90.0, -30.0, -5.0],
+            ["loss", "not significant", "not testable"],
+            "1 of 3 are significant on both datasets, 1 of them with the sign of Scenes; 1 not "
+            "tested (one seed).",
+        ),
+        ([-90.0, -30.0, -5.0], ["not testable"] * 3, "not tested (one seed)."),
+        (
+            [-90.0, -30.0, -5.0],
+            ["not significant"] * 3,
+            "0 of 3 are significant on both datasets.",
+        ),
     ],
 )
-def test_signs_and_order_are_those_of_the_numbers(gains: list[float], said: str) -> None:
-    table = pd.DataFrame({"name": [f"base t2i ({c})" for c in CAUSES.values()], "gain": gains})
+def test_signs_and_order_are_those_of_significant_differences(
+    gains: list[float], effects: list[str], said: str
+) -> None:
+    names = [f"base t2i ({change})" for change in CAUSES.values()]
+    table = pd.DataFrame({"name": names, "gain": gains, "effect": effects})
     text = photographs.order_kept(SCENES, table).data
     assert text == f"**{METHODS['base t2i']}:** {said}"
