@@ -275,7 +275,8 @@ def people(record: Record) -> HTML | Markdown:
         return not_recorded(NO_JUDGEMENT)
     return report.html(
         tables.readable(record.judged, record.reference),
-        f"Agreement with people (hundredths): {tables.status(record.judged)}",
+        "Agreement with people (hundredths); in brackets behind a difference the means of both on "
+        f"the seeds of which both are judged: {tables.status(record.judged)}",
     )
 
 

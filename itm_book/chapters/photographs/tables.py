@@ -33,6 +33,7 @@ from itm_book.records.grids import Grid
 from itm_book.records.record_files import ANY, SEED, Form, changing, record_text, write_record
 from itm_book.records.results import KEY, Result
 from itm_book.tables.comparison import spread
+from itm_book.tables.notes import with_note
 from itm_book.tables.run_links import linked
 from itm_core.data.dataset import load_split
 from itm_core.errors import InputError
@@ -176,8 +177,8 @@ def compare(lines: pd.DataFrame, measure: str = MAIN) -> pd.DataFrame:
     """Return the agreement with people of each method of `recorded`, a row each.
 
     Columns as for `method_charts.intervals`: ``name``, ``group``, ``value``, ``low``, ``high``,
-    ``spread``, and ``runs``. Over several seeds the mean, and the mean of the ends of their
-    intervals, which is at least as wide as the interval of the mean.
+    ``spread``, and ``seeds`` and ``runs``. Over several seeds the mean, and the mean of the ends of
+    their intervals, which is at least as wide as the interval of the mean.
     """
     return _of_methods(lines[lines["over"] == ""], measure)
 
@@ -185,13 +186,18 @@ def compare(lines: pd.DataFrame, measure: str = MAIN) -> pd.DataFrame:
 def differences(lines: pd.DataFrame, over: str = "", measure: str = MAIN) -> pd.DataFrame:
     """Return the difference in agreement of each row to the row ``over``, as `compare` does.
 
-    Without ``over`` to its host, where it has one.
+    Without ``over`` to its host, where it has one. Only of seeds of which both are judged;
+    ``own`` and ``other`` are the means of both on these seeds.
     """
+    plain = lines[(lines["over"] == "") & (lines["measure"] == measure)]
+    values = dict(zip(plain["run"], plain["value"], strict=True))
     other = over if over else lines["host"]
-    return _of_methods(lines[(lines["over"] != "") & (lines["over"] == other)], measure)
+    chosen = lines[(lines["over"] != "") & (lines["over"] == other)]
+    sides = {"own": chosen["run"].map(values), "other": chosen["against"].map(values)}
+    return _of_methods(chosen.assign(**sides), measure, tuple(sides))
 
 
-def _of_methods(lines: pd.DataFrame, measure: str) -> pd.DataFrame:
+def _of_methods(lines: pd.DataFrame, measure: str, also: Sequence[str] = ()) -> pd.DataFrame:
     one_of("measure", measure, MEASURES)
     lines = lines[(lines["name"] != PEOPLE) & (lines["measure"] == measure)]
     return lines.groupby(["name", "group", "over"], sort=False, as_index=False).agg(
@@ -199,7 +205,9 @@ def _of_methods(lines: pd.DataFrame, measure: str) -> pd.DataFrame:
         low=("low", "mean"),
         high=("high", "mean"),
         spread=("value", sd),
+        seeds=("seed", "nunique"),
         runs=("run", list),
+        **{name: (name, "mean") for name in also},
     )
 
 
@@ -212,7 +220,8 @@ def people(lines: pd.DataFrame, measure: str = MAIN) -> float:
 def readable(lines: pd.DataFrame, over: str) -> pd.DataFrame:
     """Return the table of `recorded` as text: all measures, and differences of the main one.
 
-    The last row is of the people. ``value [95 % interval] ± SD over seeds``.
+    The last row is of the people. ``value [95 % interval] ± SD over seeds``; behind a difference
+    the means of both on the seeds of which both are judged.
     """
     measured = {measure: compare(lines, measure) for measure in MEASURES}
     first = measured[MAIN]
@@ -221,13 +230,32 @@ def readable(lines: pd.DataFrame, over: str) -> pd.DataFrame:
         of_people = lines[(lines["name"] == PEOPLE) & (lines["measure"] == measure)]
         rows = pd.concat([measured[measure], of_people.assign(spread=np.nan)])
         shown[title] = [_text(row) for row in rows.to_dict("records")]
-    others = {f"tau-c over {over}": over, "over its host": ""}
-    for title, other in others.items():
-        rows = differences(lines, other)
-        texts = {row["name"]: _text(row, "+") for row in rows.to_dict("records")}
+    shown["seeds"] = [*map(str, first["seeds"]), ""]
+    for title, other in {f"tau-c over {over}": over, "over its host": ""}.items():
+        texts = _differences(lines, other)
         if texts:
             shown[title] = [texts.get(name, "") for name in shown["method"]]
     return linked(shown, {TITLES[MAIN]: [*map(results.as_recorded, first["runs"]), []]})
+
+
+def _differences(lines: pd.DataFrame, over: str) -> dict[str, str]:
+    """Return the cells of `differences` by method; seeds without a judgement of both are noted."""
+    rows = {row["name"]: row for row in differences(lines, over).to_dict("records")}
+    judged = lines[(lines["over"] == "") & (lines["measure"] == MAIN)]
+    seeds = judged.groupby("name")["seed"].agg(set).to_dict()
+    hosts = dict(zip(judged["name"], judged["host"], strict=True))
+    cells = {}
+    for name, row in rows.items():
+        other = over or hosts[name]
+        own, theirs = (f"{100 * row[side]:.1f}" for side in ("own", "other"))
+        few = f"{row['seeds']} of " * (row["seeds"] < len(seeds[name]))
+        count = len(seeds[name])
+        several = f"{few}{count} seed{'s' if count > 1 else ''}"
+        text = f"{_text(row, '+')} ({own} and {theirs}, {several})"
+        missing = ", ".join(map(str, sorted(seeds[name] - seeds.get(other, set()))))
+        note = f"{other} has no judgement with seed {missing}" * bool(missing)
+        cells[name] = with_note(text, note)
+    return cells
 
 
 def _text(row: Mapping[Hashable, Any], sign: str = "") -> str:

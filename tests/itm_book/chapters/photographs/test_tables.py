@@ -202,6 +202,47 @@ def test_a_page_shows_every_method_and_the_people(
     assert [note_of(cell) is None for cell in shown["tau-c"]] == [False] * 4 + [True]
 
 
+def test_a_difference_has_the_means_of_the_seeds_that_both_have() -> None:
+    """Over two seeds the row is better by 3; its mean over three is that of its host."""
+    common = {"measure": "tau_c", "low": 0.0, "high": 0.0, "group": "g", "host": ""}
+    host = [
+        {"name": "base", "run": f"b{k}", "seed": k, "over": "", "against": "", "value": value}
+        for k, value in ((0, 0.40), (2, 0.42))
+    ]
+    row = [
+        {"name": "RCAR", "run": f"r{k}", "seed": k, "over": "", "against": "", "value": value}
+        for k, value in ((0, 0.43), (1, 0.34), (2, 0.45))
+    ]
+    gaps = [
+        {
+            "name": "RCAR",
+            "run": f"r{k}",
+            "seed": k,
+            "over": "base",
+            "against": f"b{k}",
+            "value": 0.03,
+        }
+        for k in (0, 2)
+    ]
+    lines = pd.DataFrame([common | line for line in (*host, *row, *gaps)])
+    lines.loc[lines["name"] == "RCAR", "host"] = "base"
+    (found,) = tables.differences(lines).to_dict("records")
+    assert (found["seeds"], found["value"]) == (2, pytest.approx(0.03))
+    assert (found["own"], found["other"]) == (pytest.approx(0.44), pytest.approx(0.41))
+    people = [
+        common | line | {"name": tables.PEOPLE, "measure": measure}
+        for line in host[:1]
+        for measure in tables.MEASURES
+    ]
+    every = [lines.assign(measure=measure) for measure in tables.MEASURES]
+    shown = tables.readable(pd.concat([*every, pd.DataFrame(people)]), "base")
+    assert shown["seeds"].tolist() == ["2", "3", ""]
+    assert shown["tau-c"].tolist()[:2] == ["41.0 [0.0, 0.0] ± 1.4", "40.7 [0.0, 0.0] ± 5.9"]
+    cell = shown["over its host"][1]
+    assert cell == "+3.0 [+0.0, +0.0] ± 0.0 (44.0 and 41.0, 2 of 3 seeds)"
+    assert note_of(cell).text == "base has no judgement with seed 1"
+
+
 def test_agreement_of_a_run_of_uncommitted_code_is_marked(
     grid: Grid,
     made: dict[str, list[Result]],
