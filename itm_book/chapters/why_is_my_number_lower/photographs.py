@@ -114,7 +114,8 @@ def _kept(ours: pd.DataFrame, theirs: pd.DataFrame) -> str:
         return "not tested (one seed)"
     both = ours["effect"].isin(SIGNIFICANT) & theirs["effect"].isin(SIGNIFICANT)
     gains = np.array([table.loc[both, "gain"] for table in (ours, theirs)], float)
-    said = f"{both.sum()} of {len(ours)} are significant on both datasets"
+    are = "is" if both.sum() == 1 else "are"
+    said = f"{both.sum()} of {len(ours)} {are} significant on both datasets"
     if both.any():
         said += (
             f", {(np.sign(gains[0]) == np.sign(gains[1])).sum()} of them with the sign of Scenes"

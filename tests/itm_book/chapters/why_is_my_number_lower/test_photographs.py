@@ -89,7 +89,7 @@ def test_nothing_recorded_is_said() -> None:
         (  # the last one has the sign of Scenes, and no test says so
             [-90.0, -30.0, -5.0],
             ["loss", "not significant", "not testable"],
-            "1 of 3 are significant on both datasets, 1 of them with the sign of Scenes; 1 not "
+            "1 of 3 is significant on both datasets, 1 of them with the sign of Scenes; 1 not "
             "tested (one seed).",
         ),
         ([-90.0, -30.0, -5.0], ["not testable"] * 3, "not tested (one seed)."),
