@@ -22,7 +22,10 @@ from itm_core.evaluation import retrieval, statistics
 TITLES = {LOSS: BELOW, NO_EFFECT: NO_EFFECT, GAIN: NO_EFFECT, UNTESTABLE: UNTESTABLE}
 TEST = ("p", "tested over")
 BOTH, IMAGES = "images and seeds", "images (these models only)"
-OPTIMISTIC = "the best row was chosen by the same numbers, so p values are optimistic"
+CAPTION = (
+    "Every row against the best one by rSum; p values corrected by Holm's method, and optimistic, "
+    "since the best row was chosen by the same numbers"
+)
 
 
 def against_best(

@@ -49,8 +49,8 @@ def watched(runs: Results, curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return one row per run that has a curve: row of the grid, seed, folder, rSum and curve.
 
     ``curve`` is `against_pinned`; ``collapsed`` whether the last epoch, with the hardest negatives,
-    costs as much as equal scores do (within `PINNED`) or more; ``warmup``
-    the number of epochs with all negatives.
+    costs as much as equal scores do (within `PINNED`) or more; ``warmup`` the number of epochs with
+    all negatives.
     """
     columns = ["name", "method", "warmup", "seed", "run", "rsum", "pinned_loss", "curve"]
     rows = []

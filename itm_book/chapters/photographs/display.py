@@ -33,7 +33,7 @@ from itm_book.tables import (
     sentences,
     verdicts,
 )
-from itm_book.tables.best_row import OPTIMISTIC, against_best
+from itm_book.tables.best_row import CAPTION, against_best
 
 AVERAGED = {  # ensembles, and the row that each is compared with
     "SCAN, both directions": "SCAN t2i",
@@ -155,11 +155,7 @@ def best(record: Record) -> HTML | Markdown:
     """Return every recorded row tested against the best one."""
     if not record.rows:
         return not_recorded(NO_RUN)
-    return report.html(
-        against_best(record.rows),
-        f"Every row against the best one; p values corrected by Holm's method; {OPTIMISTIC}: "
-        f"{results.status(record.rows)}",
-    )
+    return report.html(against_best(record.rows), f"{CAPTION}: {results.status(record.rows)}")
 
 
 def _gains(record: Record) -> pd.DataFrame:
