@@ -22,15 +22,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from itm_book.datasets.caption_texts import read_rows
+from itm_book.datasets.split_captions import names_of_ids
 from itm_core.data.dataset import Split, require_caption
 from itm_core.data.names import id_problem, require_split_name
 from itm_core.data.photographs import image_key
 from itm_core.errors import InputError, escaped
-from itm_core.files import read_json, read_json_value, unique_keys
+from itm_core.files import read_json_value, unique_keys
 from itm_core.settings import at_least
 
 SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which no file of text can hold
 KARPATHY = {"train": "train", "restval": "train", "val": "dev", "dev": "dev", "test": "test"}
+KARPATHY |= {"validation": "dev", "valid": "dev"}  # of tables
+NO_SPLIT = "leave out --split (itm data convert), or the name before = (itm data make)"
+ADD_SPLIT = "add --split train, dev or test (itm data convert), or name the file with --captions "
+ADD_SPLIT += "train={name} (itm data make)"
 ONE_SPLIT = "list an image once, in one split"
 
 log = logging.getLogger(__name__)
@@ -46,16 +51,22 @@ class Captioned:
 
 
 def photographs(split: Split) -> list[str]:
-    """Return the key of each image of a split: its id, translated by ``id_mapping.json``.
+    """Return the key of each image of a split: its id, translated by `names_of_ids`.
 
     Raises `InputError` when two images of the split have one name.
     """
-    path = split.folder / "id_mapping.json"
-    names = read_json(path) if path.exists() else {}
-    if wrong := [name for name in names.values() if type(name) not in (str, int)]:
-        raise InputError("not the name of a photograph", file=path, found=repr(wrong[0])[:60])
+    path, names = names_of_ids(split.folder)
     keys = ((image_key(names.get(image, image)), f"id {image}") for image in split.ids)
-    return list(unique_keys(keys, path if names else split.folder / f"{split.name}_ids.txt"))
+    return list(unique_keys(keys, path or split.folder / f"{split.name}_ids.txt"))
+
+
+def split_named(name: str) -> str:
+    """Return the split that a name of a caption file or of the command line means.
+
+    >>> split_named("val"), split_named("Validation"), split_named("testall")
+    ('dev', 'dev', 'testall')
+    """
+    return KARPATHY.get(name.strip().casefold(), name)
 
 
 def read_captioned(
@@ -65,7 +76,7 @@ def read_captioned(
 
     Args:
         path: a .json in Karpathy's, COCO's or BLIP's format, or a text file.
-        split: the split of all images; for files without splits.
+        split: the split of all images, for files without splits; ``val`` is dev.
         per_image: the largest number of captions of an image, the first ones; all by default.
 
     Raises `InputError` for a file of another format, an empty caption, two images that share a key
@@ -73,6 +84,7 @@ def read_captioned(
     """
     if split is not None:
         require_split_name(split)
+        split = split_named(split)
     by_image: dict[tuple[str, str], list[str]] = {}
     for image, image_split, caption in _read(path, split):
         _require_texts(path, image, caption)
@@ -166,7 +178,7 @@ def _rows(
         rows = [(image, of_rows, caption) for image, _, caption in rows]
     else:
         _require_own(path, {str(name) for name in own}, split)
-        rows = [(image, KARPATHY[str(name)], caption) for image, name, caption in rows]
+        rows = [(image, split_named(str(name)), caption) for image, name, caption in rows]
     names = dict.fromkeys(image for image, _, _ in rows)
     unique_keys(((_key(path, name), name) for name in names), path)
     return [(_key(path, image), str(name), caption) for image, name, caption in rows]
@@ -175,9 +187,8 @@ def _rows(
 def _require_own(path: Path, names: set[str], split: str | None) -> None:
     """Raise `InputError` for a split beside those of the file, and for an unknown one."""
     if split is not None:
-        remedy = f"leave out --split {split}"
-        raise InputError("this file has splits of its own", file=path, remedy=remedy)
-    if unknown := names - KARPATHY.keys():
+        raise InputError("this file has splits of its own", file=path, remedy=NO_SPLIT)
+    if unknown := {name for name in names if split_named(name) not in KARPATHY.values()}:
         raise InputError(
             "unknown split", file=path, expected=", ".join(KARPATHY), found=min(unknown)
         )
@@ -185,7 +196,7 @@ def _require_own(path: Path, names: set[str], split: str | None) -> None:
 
 def _require_split(path: Path, split: str | None) -> str:
     if split is None:
-        remedy = "add --split train, dev or test"
+        remedy = ADD_SPLIT.format(name=path.name)
         raise InputError("this file has no splits", file=path, remedy=remedy)
     return split
 
@@ -195,7 +206,7 @@ def _karpathy(path: Path, images: list[dict], split: str | None) -> list[tuple[s
     keyed = ((_key(path, image["filename"]), (n, image)) for n, image in enumerate(images))
     by_key = unique_keys(keyed, path, source=lambda it: f"images[{it[0]}] {it[1]['filename']}")
     return [
-        (key, KARPATHY[image["split"]], sentence["raw"])
+        (key, split_named(str(image["split"])), sentence["raw"])
         for key, (_, image) in by_key.items()
         for sentence in image["sentences"]
     ]

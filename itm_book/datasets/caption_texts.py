@@ -1,10 +1,11 @@
 """Rows of caption files that are texts: one caption a line, or a table with a header.
 
 * Lines: ``name.jpg#0<TAB>caption`` (Flickr8k, Flickr30K), ``name.jpg#zhb#0 caption`` (Flickr8k-CN,
-  COCO-CN), ``name<TAB>caption`` (Flickr30K-CNA).
+  COCO-CN), ``name<TAB>caption`` (Flickr30K-CNA), ``name<TAB>0<TAB>caption``.
+* Captions alone, ``{split}_caps.txt`` with ``{split}_ids.txt`` beside it: see `split_captions`.
 * Tables: ``image,caption`` (Flickr8k on Kaggle), ``image_name| comment_number| comment`` (Flickr30K
   on Kaggle), and others whose header names an image and a caption column. A ``split`` column is
-  read; a caption cell may be a JSON list (``flickr_annotations_30k.csv``).
+  read; a caption cell may be a list (``flickr_annotations_30k.csv``), see `table_cells`.
 
 Page: "Which files does it read?".
 """
@@ -12,20 +13,32 @@ Page: "Which files does it read?".
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from itm_book.datasets.split_captions import CAPTIONS, images_of_captions
+from itm_book.datasets.table_cells import texts_of, unquoted
+from itm_core.data.photographs import ENDINGS
 from itm_core.data.vocabulary import read_captions
 from itm_core.errors import InputError
 from itm_core.files import unique_keys
 
-NUMBERED = re.compile(r"(?P<image>[^\t]+?)(?P<number>(#[a-z]+)?#\d+)[\t ]\s*(?P<caption>.*)", re.I)
+_NUMBER = r"(?P<number>(#[a-z]+)?#\d+)"
+# the name of a file and a number before a tab or a space; a name may have " #3 " in it
+FILE_NUMBERED = re.compile(
+    rf"(?P<image>[^\t]+?({'|'.join(map(re.escape, ENDINGS))})){_NUMBER}[\t ]\s*(?P<caption>.*)",
+    re.I,
+)
+NUMBERED = re.compile(rf"(?P<image>[^\t]+?){_NUMBER} \s*(?P<caption>.*)", re.I)
+CELL_NUMBERED = re.compile(rf"(?P<image>.+?){_NUMBER}", re.I)
+NUMBER_CELL = re.compile(r"\s*(?P<number>\d+)\s*\t(?P<caption>.*)")
+NO_PHOTOGRAPH = "2258277193_586949ec62.jpg.1"  # in Flickr8k.token.txt, of no file of the release
 BROKEN = re.compile(r"\s*\d+\s+(?P<caption>\S.*)")  # of "2199200615.jpg| 4   A dog runs ..."
 DELIMITERS = ("|", "\t", ",", ";")
+QUOTED = ",;"  # delimiters of tables whose quotes are read strictly
 IMAGE = (
     "image",
     "image_name",
@@ -69,29 +82,54 @@ def read_rows(path: Path) -> list[CaptionRow]:
             "..., such as image,caption",
             found=lines[0][:80] if lines else "an empty file",
         )
+    if (images := images_of_captions(path, lines)) is not None:
+        pairs = enumerate(zip(images, lines, strict=True), 1)
+        return [CaptionRow(image, None, caption, row) for row, (image, caption) in pairs]
     return list(_lines(path, lines))
 
 
 def _lines(path: Path, lines: Sequence[str]) -> Iterator[CaptionRow]:
     numbered: list[tuple[str, int]] = []
+    skipped = 0
     for row, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        match = NUMBERED.match(line)
-        image, tab, caption = line.partition("\t")
-        if match:
-            image, caption = match["image"], match["caption"]
-            numbered.append((image + match["number"], row))
-        elif not tab:
-            raise InputError(
-                "no image before the caption",
-                file=path,
-                row=row,
-                expected="name.jpg#0, a tab, a caption",
-                found=line[:60],
-            )
+        image, number, caption = _parts(path, row, line)
+        if image == NO_PHOTOGRAPH:
+            skipped += 1
+            continue
+        if number:
+            numbered.append((image + number, row))
         yield CaptionRow(image, None, caption, row)
     unique_keys(numbered, path, what="captions", source=lambda row: f"row {row}")
+    if skipped:
+        log.info("%s: left out: %d captions of %s, no photograph", path, skipped, NO_PHOTOGRAPH)
+
+
+def _parts(path: Path, row: int, line: str) -> tuple[str, str, str]:
+    """Return image, number and caption of a line; the number is empty where there is none.
+
+    Where the line has a tab, the image ends there at the latest.
+    """
+    image, tab, caption = line.partition("\t")
+    match = FILE_NUMBERED.match(line) or (None if tab else NUMBERED.match(line))
+    if match:
+        return match["image"], match["number"], match["caption"]
+    if not tab:
+        beside = path.name.replace(CAPTIONS, "_ids.txt")
+        raise InputError(
+            "no image before the caption",
+            file=path,
+            row=row,
+            expected="name.jpg#0, a tab, a caption"
+            + (f"; or {beside} beside this file" if beside != path.name else ""),
+            found=line[:60],
+        )
+    if match := CELL_NUMBERED.fullmatch(image):
+        return match["image"], match["number"], caption
+    if match := NUMBER_CELL.match(caption):
+        return image, f"#{match['number']}", match["caption"]
+    return image, "", caption
 
 
 def _header(line: str) -> tuple[str, list[str]] | None:
@@ -112,14 +150,16 @@ def _table(
     split = columns.index("split") if "split" in columns else None
     for row, cells in _cells(path, lines, delimiter):
         cells = _completed(path, row, cells, delimiter, columns, caption)
+        if delimiter not in QUOTED:
+            cells = [unquoted(cell) for cell in cells]
         of_row = None if split is None else cells[split].strip()
-        for text in _texts(cells[caption]):
+        for text in texts_of(cells[caption], path, row):
             yield CaptionRow(cells[image].strip(), of_row, text, row)
 
 
 def _cells(path: Path, lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield row and cells; only commas and semicolons are quoted, as Kaggle's files are."""
-    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if delimiter in ",;" else csv.QUOTE_NONE
+    """Yield row and cells; quotes between bars or tabs are kept, as Kaggle's file has them."""
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if delimiter in QUOTED else csv.QUOTE_NONE
     reader = csv.reader(
         (f"{line}\n" for line in lines[1:]), delimiter=delimiter, quoting=quoting, strict=True
     )
@@ -164,15 +204,3 @@ def _completed(
             remedy="put a caption that has the delimiter in it between quotes",
         )
     return cells
-
-
-def _texts(cell: str) -> Iterable[str]:
-    """Return the captions of a cell: a JSON list of them, or one."""
-    if cell.lstrip().startswith("["):
-        try:
-            texts = json.loads(cell)
-        except (ValueError, RecursionError):
-            return (cell,)
-        if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
-            return texts
-    return (cell,)

@@ -48,7 +48,7 @@ def caption_counts(
     path = folder / f"{name}_counts.txt"
     counts: np.ndarray | None
     if path.exists():
-        counts = _of_file(path, captions)
+        counts = read_counts(path, captions)
     elif ids is not None and len(ids) == captions:
         counts = _of_ids(folder / f"{name}_ids.txt", regions, ids)
     else:
@@ -67,7 +67,12 @@ def caption_counts(
     )
 
 
-def _of_file(path: Path, captions: int) -> np.ndarray:
+def read_counts(path: Path, captions: int) -> np.ndarray:
+    """Return the numbers in a file of counts, ``[I]``.
+
+    Raises `InputError` for a line that is no whole number from 1, and for another sum than
+    ``captions``.
+    """
     lines = read_captions(path)
     wrong = next((k for k, line in enumerate(lines) if not _is_count(line)), None)
     if wrong is not None:

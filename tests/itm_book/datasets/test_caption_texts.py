@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from itm_book.datasets.caption_sources import Captioned, read_captioned
@@ -125,6 +129,87 @@ def test_lists_of_blip(tmp_path: Path) -> None:
 def test_other_tables_are_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_captioned(written(tmp_path, name, text), "train")
+
+
+def test_lines_are_split_at_their_tab(tmp_path: Path) -> None:
+    """A number may follow the name or be a cell, and a name may look like a numbered one."""
+    text = """Holiday #3 beach.jpg\tA dog on a beach
+1.jpg\t0\tA dog
+1.jpg\t1\tTwo dogs\trun
+Holiday #4 sea.jpg#0\tThe sea
+Holiday #4 sea.jpg#1 A boat
+2.jpg#0\t3\tdogs
+"""
+    assert read_captioned(written(tmp_path, "lines.txt", text), "train") == [
+        Captioned("Holiday #3 beach", "train", ("A dog on a beach",)),
+        Captioned("1", "train", ("A dog", "Two dogs run")),
+        Captioned("Holiday #4 sea", "train", ("The sea", "A boat")),
+        Captioned("2", "train", ("3 dogs",)),
+    ]
+    twice = written(tmp_path, "twice.txt", "1.jpg\t0\tA dog\n1.jpg\t0\tA cat\n")
+    with pytest.raises(InputError, match="two captions share the key '1.jpg#0'; found row 1 and"):
+        read_captioned(twice, "train")
+
+
+def test_the_image_that_flickr8k_does_not_have_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = (
+        "1.jpg#0\tA dog\n2258277193_586949ec62.jpg.1#0\tPeople\n2258277193_586949ec62.jpg#0\tMen\n"
+    )
+    with caplog.at_level(logging.INFO):
+        found = read_captioned(written(tmp_path, "Flickr8k.token.txt", text), "train")
+    assert [image.image for image in found] == ["1", "2258277193_586949ec62"]
+    assert found[1].captions == ("Men",)
+    assert "left out: 1 captions of 2258277193_586949ec62.jpg.1" in caplog.text
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+@pytest.mark.parametrize("delimiter", ["\t", "|", ",", ";"])
+def test_tables_of_pandas_are_read_as_they_were(
+    tmp_path: Path, delimiter: str, quoting: Literal[0, 1]
+) -> None:
+    captions = ['A sign says "stop" .', "a, b | c; d", '"Quoted" words .', 'Twelve " wide']
+    table = pd.DataFrame({"image": [f"{k}.jpg" for k in range(4)], "caption": captions})
+    table.to_csv(tmp_path / "x.tsv", sep=delimiter, quoting=quoting, index=False)
+    found = read_captioned(tmp_path / "x.tsv", "train")
+    assert [image.image for image in found] == ["0", "1", "2", "3"]
+    assert [image.captions for image in found] == [(caption,) for caption in captions]
+
+
+def test_lists_in_cells_are_several_captions(tmp_path: Path) -> None:
+    captions = ["A dog runs .", "It's a \"red\" dog , isn't it ?", "Two\\three ."] * 3
+    lists = [captions, np.array(captions), json.dumps(captions)]
+    for cell in lists:
+        pd.DataFrame({"image": ["1.jpg"], "captions": [cell]}).to_csv(tmp_path / "c.csv")
+        found = read_captioned(tmp_path / "c.csv", "train")
+        assert found == [Captioned("1", "train", tuple(captions))]
+
+
+@pytest.mark.parametrize("cell", ["['A dog .', 'A cat .", "['A dog .' + x]", "['A dog .', 3]"])
+def test_a_cell_that_is_almost_a_list_is_named(tmp_path: Path, cell: str) -> None:
+    path = written(tmp_path, "c.csv", f'image,caption\n1.jpg,A dog\n2.jpg,"{cell}"\n')
+    with pytest.raises(InputError, match=r"c\.csv, row 3: a cell that looks like a list"):
+        read_captioned(path, "train")
+
+
+@pytest.mark.parametrize("name", ["val", "Validation", "valid", "dev"])
+def test_other_names_of_the_dev_split(tmp_path: Path, name: str) -> None:
+    plain = written(tmp_path, "captions.csv", "image,caption\n1.jpg,A dog\n")
+    own = written(tmp_path, "own.csv", f"image,caption,split\n1.jpg,A dog,{name}\n")
+    whole = written(tmp_path, "karpathy.json", json.dumps(karpathy(split=name)))
+    for path, split in ((plain, name), (own, None), (whole, None)):
+        assert [image.split for image in read_captioned(path, split)] == ["dev"]
+
+
+def test_remedies_for_splits_are_of_both_commands(tmp_path: Path) -> None:
+    path = written(tmp_path, "captions.csv", "image,caption\n1.jpg,A dog\n")
+    both = r"add --split train, dev or test .*convert.* --captions train=captions.csv .*make"
+    with pytest.raises(InputError, match=both):
+        read_captioned(path)
+    own = written(tmp_path, "karpathy.json", json.dumps(karpathy()))
+    with pytest.raises(InputError, match=r"leave out --split .*convert.* name before = .*make"):
+        read_captioned(own, "test")
 
 
 def test_latin_1_is_named(tmp_path: Path) -> None:
