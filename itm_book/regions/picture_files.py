@@ -6,6 +6,7 @@ Page: "Your pictures".
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ def photographs_in(folder: Path) -> list[Path]:
     """Return the photographs of a folder, sorted by name, without those of subfolders.
 
     Links that lead nowhere are among them: they are reported when they are read. Pictures of
-    formats that are not read are counted in the log.
+    formats that are not read, and photographs in subfolders, are counted in the log.
 
     Raises `InputError` when there are none, for a folder that may not be read, or for a name that
     is not a line of text.
@@ -35,25 +36,41 @@ def photographs_in(folder: Path) -> list[Path]:
     named = [p for p in visible if p.suffix.lower() in ENDINGS]
     unread = sorted(p.name for p in visible if p.suffix.lower() in UNREAD)
     photographs = [p for p in named if p.is_file() or (p.is_symlink() and not p.exists())]
+    below = _below(folder)
+    left_out = []
+    if unread:
+        left_out.append(f"{len(unread)} such as {unread[0]}: {UNREAD_REASON}")
+    if below:
+        left_out.append(f"{len(below)} photographs in subfolders such as {below[0]}")
     if not photographs:
         subfolders = any(p.is_dir() for p in visible)
         raise InputError(
             "no photographs here",
             file=folder,
             expected=", ".join(ENDINGS),
-            found=f"{len(unread)} such as {unread[0]}: {UNREAD_REASON}" if unread else None,
+            found="; ".join(left_out) or None,
             remedy="name the folder that holds the files itself" if subfolders else None,
         )
-    if unread:
-        log.warning(
-            "%s: left out: %d such as %s: %s", folder, len(unread), unread[0], UNREAD_REASON
-        )
+    for text in left_out:
+        log.warning("%s: left out: %s", folder, text)
     for path in photographs:
         if problem := id_problem(path.name):
             raise InputError(
                 f"a name that cannot be an id: {problem}", file=path, remedy="rename it"
             )
     return sorted(photographs, key=lambda path: path.name)
+
+
+def _below(folder: Path) -> list[str]:
+    """Return the photographs in visible subfolders, as paths from the folder, sorted."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        here = Path(place).relative_to(folder)
+        if here.parts:
+            named = (name for name in files if not name.startswith("."))
+            found += [str(here / n) for n in named if Path(n).suffix.lower() in ENDINGS]
+    return sorted(found)
 
 
 def shrunk(picture: np.ndarray, width: int, height: int) -> np.ndarray:

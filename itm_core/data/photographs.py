@@ -7,28 +7,41 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 import warnings
 from collections import defaultdict
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from itm_core.data.caption_counts import read_ids
 from itm_core.errors import InputError
 from itm_core.files import require_no_device, unique_keys
 
 # of photographs, in lower case; every place that looks for photographs takes them from here
-ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif")
+ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".tif", ".tiff", ".webp", ".bmp")
+ENDINGS += (".gif",)
 # of photographs in formats that are not read, which is said where some are found
-UNREAD = (".heic", ".heif", ".avif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw")
+UNREAD = (".heic", ".heif", ".avif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf")
+UNREAD += (".rw2", ".raf", ".psd", ".svg", ".jp2")
 UNREAD_REASON = "a format that is not read; save it as .jpg"
 FEATURE_ENDINGS = (".npz", ".npy")  # files of one image, which are named after it
 ENDING = re.compile(f"({'|'.join(map(re.escape, ENDINGS + FEATURE_ENDINGS))})$", re.IGNORECASE)
 # COCO_val2014_000000058350, coco_train2014_000000058350, flickr30k_000000036979
 NUMBERED = re.compile(r"(?:(?:coco_\w+?|flickr30k)_)?0*(\d+)", re.IGNORECASE | re.ASCII)
 
+ORIENTATION = 0x112  # of EXIF: how the camera was held
+UPRIGHT = {  # orientation: what turns the pixels
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 WHITE = (255, 255, 255)
 LEAVE_OUT = "Damaged photographs are left out with --skip-damaged"
 
@@ -45,14 +58,15 @@ class PhotographError(InputError):
 def image_key(name: str | int) -> str:
     """Return the key of an image: its name without folder and ending; of a number, its digits.
 
-    Names of digits alone are compared as numbers, with or without the prefix of COCO's files.
+    Names of digits alone are compared as numbers, with or without the prefix of COCO's files. A
+    letter with an accent is one, whether it is written as one character or as two (NFC, NFD).
 
     >>> image_key("val2014/COCO_val2014_000000058350.jpg"), image_key("000000058350.npz")
     ('58350', '58350')
     >>> image_key(58350), image_key("a_1.TIF"), image_key("a_1.jpg.npz")
     ('58350', 'a_1', 'a_1')
     """
-    text = str(name).replace("\\", "/").rpartition("/")[2].strip()
+    text = unicodedata.normalize("NFC", _with_slashes(str(name)).rpartition("/")[2].strip())
     while ENDING.search(text):
         text = ENDING.sub("", text)
     number = NUMBERED.fullmatch(text)
@@ -137,9 +151,10 @@ def _names_by_key(folder: Path, changed: int) -> dict[str, list[str]]:
 def read_photograph(path: Path) -> np.ndarray:
     """Return a photograph ``[H, W, 3]`` uint8, rotated as its EXIF orientation says.
 
-    Grey, CMYK and palette images become RGB, transparency becomes white, 16 bits become 8; of an
-    animation the first frame is returned. Raises `PhotographError` for a file that is missing, may
-    not be read, is no picture, is truncated, or has more pixels than Pillow's limit.
+    Grey, CMYK and palette images become RGB, transparency becomes white, 16 bits become 8 (see
+    `_rgb`); of an animation the first frame is returned. Raises `PhotographError` for a file that
+    is missing, may not be read, is no picture, is truncated, or has more pixels than Pillow's
+    limit.
     """
     try:
         with warnings.catch_warnings():
@@ -147,7 +162,7 @@ def read_photograph(path: Path) -> np.ndarray:
             require_no_device(path)
             with Image.open(path) as image:
                 image.load()
-                return np.asarray(_rgb(ImageOps.exif_transpose(image)))
+                return np.asarray(_rgb(_upright(image)))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         remedy = "make it smaller if you trust it; such files are used to exhaust memory"
         raise PhotographError(
@@ -177,11 +192,27 @@ def _reason(path: Path, error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """Return the picture as the camera saw it.
+
+    The orientation alone is read: `ImageOps.exif_transpose` also writes the other tags again, and
+    fails for those with a wrong type, which cameras and editors leave behind.
+    """
+    turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+    return image if turn is None else image.transpose(turn)
+
+
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip at 255
-        return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)).convert(
-            "RGB"
-        )
+    """Return 8 bits a channel.
+
+    Of 16 bits the upper 8 are taken. Integers of 32 bits are read as 16 bits where one exceeds
+    255, and otherwise as they are; what lies outside 0 to 255 after that is clipped.
+    """
+    if image.mode.startswith("I"):  # Pillow would clip 16 bits at 255
+        values = np.asarray(image)
+        if image.mode != "I" or values.max() > 255:
+            values = values >> 8
+        return Image.fromarray(values.clip(0, 255).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise ValueError("pixels are not integers")
     if "A" in image.getbands() or "transparency" in image.info:

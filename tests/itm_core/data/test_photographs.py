@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import struct
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from itm_book.regions.picture_files import photographs_in, shrunk
 from itm_core.data.photographs import (
     ENDINGS,
+    UNREAD,
     PhotographError,
     find_photograph,
     image_key,
@@ -22,14 +25,44 @@ from tests.photos import noise
 ORIENTATION = 274
 
 
-@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
-def test_a_camera_that_was_held_on_its_side_is_heeded(
-    tmp_path: Path, orientation: int, turns: int
-) -> None:
+UPRIGHT = {  # orientation: is the picture mirrored, and how often is it turned to the left
+    **{1: (False, 0), 2: (True, 0), 3: (False, 2), 4: (True, 2)},
+    **{5: (True, 1), 6: (False, 3), 7: (True, 3), 8: (False, 1)},
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_a_camera_that_was_held_on_its_side_is_heeded(tmp_path: Path, orientation: int) -> None:
     stored, exif = noise(0), Image.Exif()
     exif[ORIENTATION] = orientation
     Image.fromarray(stored).save(tmp_path / "a.png", exif=exif)
-    np.testing.assert_array_equal(read_photograph(tmp_path / "a.png"), np.rot90(stored, turns))
+    mirrored, turns = UPRIGHT[orientation]
+    upright = np.rot90(stored[:, ::-1] if mirrored else stored, turns)
+    found = read_photograph(tmp_path / "a.png")
+    np.testing.assert_array_equal(found, upright)
+    with Image.open(tmp_path / "a.png") as image:  # Pillow's own
+        np.testing.assert_array_equal(found, np.asarray(ImageOps.exif_transpose(image)))
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind", "count", "value"),
+    [
+        (0x11A, 10, 1, struct.pack("<I", 38)),  # a signed resolution, -72/1
+        (0x128, 2, 3, b"ab\0\0"),  # a unit of resolution in letters
+        (0x8769, 4, 1, struct.pack("<I", 5000)),  # a block beyond the end
+    ],
+)
+@pytest.mark.parametrize(("orientation", "shape"), [(6, (20, 10, 3)), (0, (10, 20, 3))])
+def test_other_tags_may_be_wrong(
+    tmp_path: Path, tag: int, kind: int, count: int, value: bytes, orientation: int, shape: object
+) -> None:
+    turned = (ORIENTATION, 3, 1, struct.pack("<HH", orientation, 0))
+    tags = sorted([turned, (tag, kind, count, value)])
+    block = b"".join(struct.pack("<HHI", *entry[:3]) + entry[3] for entry in tags)
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + block + bytes(4)
+    exif += struct.pack("<ii", -72, 1)
+    Image.new("RGB", (20, 10), (200, 30, 60)).save(tmp_path / "a.jpg", exif=exif)
+    assert read_photograph(tmp_path / "a.jpg").shape == shape
 
 
 def test_grey_is_the_same_in_three_channels(tmp_path: Path) -> None:
@@ -42,6 +75,15 @@ def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
     values = np.array([[0, 255, 256, 65535]], np.uint16)
     Image.fromarray(values).save(tmp_path / "a.png")
     assert read_photograph(tmp_path / "a.png")[0, :, 0].tolist() == [0, 0, 1, 255]
+
+
+def test_thirty_two_bits_are_eight_or_sixteen(tmp_path: Path) -> None:
+    for values, grey in (
+        ([[0, 200, 255, -1]], [0, 200, 255, 0]),
+        ([[0, 200, 51400, 65536 * 9]], [0, 0, 200, 255]),
+    ):
+        Image.fromarray(np.array(values, np.int32)).save(tmp_path / "a.tif")
+        assert read_photograph(tmp_path / "a.tif")[0, :, 0].tolist() == grey
 
 
 def test_what_shines_through_is_white(tmp_path: Path) -> None:
@@ -100,6 +142,14 @@ def test_photographs_of_a_folder_come_by_name(
     (tmp_path / "below" / "a.jpg").touch()
     assert [path.name for path in photographs_in(tmp_path / "below")] == ["a.jpg"]
     assert "left out: 1 such as IMG_1.HEIC: a format that is not read" in caplog.text
+    for name in ("2023/c.jpg", "2023/trip/d.PNG", "2023/notes.txt", ".thumbs/e.jpg"):
+        (tmp_path / "below" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "below" / name).touch()
+    assert [path.name for path in photographs_in(tmp_path / "below")] == ["a.jpg"]
+    assert "left out: 2 photographs in subfolders such as 2023/c.jpg" in caplog.text
+    (tmp_path / "below" / "a.jpg").unlink()
+    with pytest.raises(InputError, match="2 photographs in subfolders such as .* that holds"):
+        photographs_in(tmp_path / "below")
     (tmp_path / "line\nbreak.png").touch()
     with pytest.raises(InputError, match="a name that cannot be an id"):
         photographs_in(tmp_path)
@@ -138,6 +188,21 @@ def test_every_ending_is_a_photograph_everywhere(tmp_path: Path, ending: str) ->
     assert photographs_in(tmp_path) == [path]
     assert find_photograph(tmp_path, "airport_1") == path
     assert image_key(path.name) == "airport_1"
+
+
+@pytest.mark.parametrize("ending", UNREAD)
+def test_a_folder_with_formats_that_are_not_read_names_one(tmp_path: Path, ending: str) -> None:
+    (tmp_path / f"IMG_7{ending.upper()}").touch()
+    with pytest.raises(InputError, match=rf"found 1 such as IMG_7\{ending.upper()}: a format"):
+        photographs_in(tmp_path)
+
+
+def test_an_accent_is_one_character_or_two(tmp_path: Path) -> None:
+    one, two = (unicodedata.normalize(form, "Café.jpg") for form in ("NFC", "NFD"))
+    assert one != two
+    assert image_key(one) == image_key(two) == "Café"
+    Image.fromarray(noise(0)).save(tmp_path / two)
+    assert find_photograph(tmp_path, one) == tmp_path / two
 
 
 def test_a_photograph_is_found_by_its_number(tmp_path: Path) -> None:
