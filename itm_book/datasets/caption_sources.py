@@ -23,7 +23,8 @@ from pathlib import Path
 
 from itm_book.datasets.caption_texts import read_rows
 from itm_book.datasets.split_captions import names_of_ids
-from itm_core.data.dataset import Split, require_caption
+from itm_core.data.caption_lines import require_caption
+from itm_core.data.dataset import Split
 from itm_core.data.names import id_problem, require_split_name
 from itm_core.data.photographs import image_key
 from itm_core.errors import InputError, escaped

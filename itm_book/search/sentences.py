@@ -5,7 +5,7 @@ Page: "Search at scale", "Your pictures".
 
 from __future__ import annotations
 
-from itm_core.data.dataset import LONGEST_CAPTION
+from itm_core.data.caption_lines import LONGEST_CAPTION
 from itm_core.data.unknown_words import Words
 from itm_core.data.vocabulary import is_word
 from itm_core.errors import InputError

@@ -21,7 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from itm_core.data.boxes import WRONG_BOX, are_shares, box_rule, wrong_boxes
+from itm_core.data.boxes import (
+    IN_PIXELS,
+    SHARES,
+    TO_PIXELS,
+    WRONG_BOX,
+    are_shares,
+    box_rule,
+    wrong_boxes,
+)
 from itm_core.data.ragged import RaggedRegions
 from itm_core.errors import InputError
 from itm_core.files import reading, write_json
@@ -346,13 +354,9 @@ def _require_boxes(
     path: Path, boxes: np.ndarray, sizes: np.ndarray | None, lens: np.ndarray | None
 ) -> None:
     """Raise for boxes that are wrong (`wrong_boxes`), or that are fractions of their picture."""
-    if sizes is not None and are_shares(boxes, sizes):
-        raise InputError(
-            "boxes are shares of the picture",
-            file=path,
-            expected="x1, y1, x2, y2 in pixels",
-            remedy="multiply them by the width and the height",
-        )
+    if are_shares(boxes, sizes):
+        found = f"up to {float(boxes.max()):g}"
+        raise InputError(SHARES, file=path, expected=IN_PIXELS, found=found, remedy=TO_PIXELS)
     wrong = wrong_boxes(boxes, sizes)
     if lens is not None:
         wrong &= np.arange(boxes.shape[1]) < lens[:, None]

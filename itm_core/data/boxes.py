@@ -11,11 +11,22 @@ import numpy as np
 
 OUTSIDE = 1.0  # pixels that a box may exceed its picture by on each side, as detectors round
 WRONG_BOX = "is no box, or leaves its picture"
+SHARES = "boxes are shares of the picture"
+IN_PIXELS = "x1, y1, x2, y2 in pixels"
+TO_PIXELS = "multiply them by the width and the height"
 
 
-def are_shares(boxes: np.ndarray, sizes: np.ndarray) -> bool:
-    """Return whether boxes are fractions of their pictures, not pixels."""
-    return bool(0 < boxes.max() <= 1 < sizes.min())
+def are_shares(boxes: np.ndarray, sizes: Any = None) -> bool:
+    """Return whether boxes are fractions of their pictures, not pixels.
+
+    Args:
+        boxes: ``[..., 4]``, at least one.
+        sizes: ``[..., 2]`` width and height; None where they are unknown.
+
+    >>> are_shares(np.array([[0, 0.2, 0.5, 1]])), are_shares(np.array([[0, 0, 1, 1]]), [1, 1])
+    (True, False)
+    """
+    return bool(0 < np.max(boxes) <= 1) and (sizes is None or bool(np.min(sizes) > 1))
 
 
 def wrong_boxes(boxes: np.ndarray, sizes: Any = None) -> np.ndarray:

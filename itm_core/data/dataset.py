@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,19 +43,17 @@ from itm_core.data.caption_counts import (
     one_row_per_image,
     read_ids,
 )
-from itm_core.data.names import is_visible, require_split_name
+from itm_core.data.caption_lines import LONGEST_CAPTION, read_lines
+from itm_core.data.names import require_split_name
 from itm_core.data.overlap import Repeats, no_overlap
-from itm_core.data.photographs import ENDINGS, find_photograph, read_photograph
+from itm_core.data.photographs import find_photograph, read_photograph
 from itm_core.data.ragged import RaggedRegions
-from itm_core.data.vocabulary import Vocabulary, read_captions, tokenise
+from itm_core.data.vocabulary import Vocabulary
 from itm_core.errors import InputError, did_you_mean, similar_names
 from itm_core.files import reading
 
 SPLITS = ("train", "dev", "test")
 VOCABULARY = "vocab.json"
-LONGEST_CAPTION = 200  # tokens; far above any caption of the field's datasets
-# a column of names before the captions
-NAMED = re.compile(rf"\S+({'|'.join(map(re.escape, ENDINGS))})(#\d+)?\t", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,7 +291,7 @@ def load_split(
     if missing:
         raise _no_split(path, name)
     regions = array(path, ("images", "regions", "width"), "float32")
-    captions = _captions(folder / f"{name}_caps.txt", max_words)
+    captions = read_lines(folder / f"{name}_caps.txt", max_words)
     ids_file = folder / f"{name}_ids.txt"
     rows = read_ids(ids_file)
     different = caption_counts(folder, name, regions, len(captions), rows)
@@ -333,45 +330,6 @@ def _similar_folder(folder: Path) -> str:
     if similar:
         return f"did you mean {folder.with_name(similar[0])}?"
     return "name a folder in the SCAN layout; `itm scenes` makes one"
-
-
-def _captions(path: Path, max_words: int) -> list[str]:
-    captions = read_captions(path)
-    for row, caption in enumerate(captions, 1):
-        require_caption(caption, path, row, max_words)
-        if NAMED.match(caption):
-            raise InputError(
-                "a file name before the caption",
-                file=path,
-                row=row,
-                expected="captions alone, in the order of the images",
-                found=caption[:60],
-                remedy="keep the second column: cut -f 2",
-            )
-    return captions
-
-
-def require_caption(
-    caption: str, path: Path, row: int | None, max_words: int = LONGEST_CAPTION, image: str = ""
-) -> None:
-    """Raise `InputError` for a caption without a visible character, and one that is too long.
-
-    ``image`` is named where the row is not known.
-    """
-    of_image = f" of image {image}" if image else ""
-    if not is_visible(caption):
-        remedy = "give it a text, or take it out if it belongs to no image"
-        raise InputError(f"an empty caption{of_image}", file=path, row=row, remedy=remedy)
-    # a token has a character at least, so short texts need no tokenising
-    if len(caption) > max_words and len(tokenise(caption)) > max_words:
-        raise InputError(
-            f"a caption{of_image} is too long",
-            file=path,
-            row=row,
-            expected=f"{max_words} tokens at most",
-            found=len(tokenise(caption)),
-            remedy="is a line break missing?",
-        )
 
 
 def vocabulary_file(folder: Path | str) -> Path | None:

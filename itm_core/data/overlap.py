@@ -87,12 +87,12 @@ def no_overlap(splits: Sequence[Split], *, full: bool = False) -> dict[str, Repe
 
 
 def _no_shared_ids(splits: Sequence[Split]) -> None:
-    """Ids are not compared where those of every split only number its images."""
-    if all(split.ids == [str(i) for i in range(len(split.ids))] for split in splits):
-        return
+    """Raise for an id of two splits, unless the ids of both only number their rows."""
     named = [s for s in splits if (s.folder / f"{s.name}_ids.txt").exists()]
     shared = []
     for first, second in combinations(named, 2):
+        if _only_numbers(first) and _only_numbers(second):
+            continue
         place = {image: i for i, image in enumerate(first.ids)}
         places = ((place[image], j) for j, image in enumerate(second.ids) if image in place)
         shared += [_shared(first, i, second, j, "ids") for i, j in places]
@@ -106,6 +106,15 @@ def _no_shared_ids(splits: Sequence[Split]) -> None:
         f"listed in {_listed(named[0].folder, shared)}",
         remedy="an image may be in one split only",
     )
+
+
+def _only_numbers(split: Split) -> bool:
+    """Return whether the ids count images or captions from 0 or 1, with or without zeros before."""
+    if not all(image.isascii() and image.isdigit() for image in split.ids):
+        return False
+    ids = [int(image) for image in split.ids]
+    counted = (range(len(ids)), split.first_captions.tolist())
+    return any(ids == [start + row for row in rows] for rows in counted for start in (0, 1))
 
 
 def _shared(first: Split, i: int, second: Split, j: int, equal: str) -> SharedImage:

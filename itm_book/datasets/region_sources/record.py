@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from itm_core.data.boxes import WRONG_BOX, box_rule, wrong_boxes
+from itm_core.data.boxes import (
+    IN_PIXELS,
+    SHARES,
+    TO_PIXELS,
+    WRONG_BOX,
+    are_shares,
+    box_rule,
+    wrong_boxes,
+)
 from itm_core.data.photographs import image_key
 from itm_core.errors import InputError
 
@@ -126,7 +134,8 @@ def from_arrays(name: str, arrays: Mapping[str, Any], file: Path) -> Detected:
 def checked(record: Detected) -> Detected:
     """Return the record; raises `InputError` for other shapes, another type, NaN or infinity.
 
-    Boxes outside the picture, or that end before they start, are refused as `itm check` does.
+    Boxes outside the picture, that end before they start, or that are fractions of the picture are
+    refused as `itm check` does.
     """
     features, boxes = record.features, record.boxes
     if features.ndim != 2 or not features.size or features.dtype.kind not in "fiu":
@@ -147,6 +156,15 @@ def checked(record: Detected) -> Detected:
         )
     if not (np.isfinite(features).all() and (boxes is None or np.isfinite(boxes).all())):
         raise InputError(f"image {record.image}: NaN or infinity", file=record.file, row=record.row)
+    if boxes is not None and are_shares(boxes, record.size):
+        raise InputError(
+            f"image {record.image}: {SHARES}",
+            file=record.file,
+            row=record.row,
+            expected=IN_PIXELS,
+            found=f"up to {float(boxes.max()):g}",
+            remedy=f"{TO_PIXELS}, or leave them out",
+        )
     if boxes is not None and (wrong := wrong_boxes(boxes, record.size)).any():
         region = int(wrong.argmax())
         raise InputError(

@@ -74,6 +74,11 @@ def test_boxes_sizes_and_pictures_are_read_where_they_are(tmp_path: Path) -> Non
         ("boxes", np.tile([5.0, 0.0, 3.0, 9.0], (12, 4, 1)), "row 0: the box of region 0 is no"),
         ("boxes", np.full((12, 4, 4), np.nan), "is no box, or leaves its picture"),
         ("boxes", np.tile([-1.5, 0.0, 3.0, 9.0], (12, 4, 1)), "1 more on each side for rounding"),
+        (
+            "boxes",
+            np.tile([0.1, 0.2, 0.5, 0.9], (12, 4, 1)),
+            "boxes are shares of the picture; expected x1, y1, x2, y2 in pixels, found up to 0.9",
+        ),
         ("boxes", np.full((12, 4, 4), "far"), "wrong type; expected number, found <U3"),
         ("img_sizes", np.zeros((12, 2), int), "row 0: a size makes no sense"),
     ],

@@ -115,3 +115,27 @@ def test_the_list_of_a_read_only_dataset_is_a_temporary_file(
     assert not (tmp_path / "set" / "shared_images.csv").exists()
     (listed,) = tmp_path.glob("itm-*/shared_images.csv")
     assert len(listed.read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("form", ["{}", "{:06d}"])
+@pytest.mark.parametrize(("start", "times"), [(0, 1), (1, 1), (0, 5), (1, 5)])
+def test_ids_that_number_images_or_captions_are_not_compared(
+    tmp_path: Path, form: str, start: int, times: int
+) -> None:
+    write_dataset(tmp_path)
+    for split in ("train", "dev", "test"):
+        ids = [form.format(start + row) for row in range(12 * times)]
+        (tmp_path / f"{split}_ids.txt").write_text("\n".join(ids) + "\n")
+    load_dataset(tmp_path)
+    copy_images(tmp_path, {5: 2, 7: 9}, into="dev")  # features still are
+    with pytest.raises(InputError, match="images are in the train split too"):
+        load_dataset(tmp_path)
+
+
+def test_ids_of_two_splits_are_compared_unless_both_number_rows(tmp_path: Path) -> None:
+    write_dataset(tmp_path)
+    for split, first in (("train", 1), ("dev", 1), ("test", 3)):
+        ids = [f"{first + row}" for row in range(12)]
+        (tmp_path / f"{split}_ids.txt").write_text("\n".join(ids) + "\n")
+    with pytest.raises(InputError, match=r"test_ids.txt: image 3 is in the train split too"):
+        load_dataset(tmp_path)

@@ -1,0 +1,51 @@
+"""Captions of the layout come without names, ids or numbers before them."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from itm_core.data.caption_lines import read_lines
+from itm_core.errors import InputError
+
+CAPTIONS = ("A dog .", "A sign says cat.jpg , in red .", "Two men .", "3 boats .")
+
+
+def lines(folder: Path, form: str) -> Path:
+    """Write the captions, each in a form with the number of its image."""
+    path = folder / "dev_caps.txt"
+    path.write_text("".join(form.format(i=i, c=c) + "\n" for i, c in enumerate(CAPTIONS)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ("{i}.jpg,{c}", "row 1: a file name before.*found 0.jpg,A dog .*without the names"),
+        ("10{i}.jpg#0 {c}", "row 1: a file name before"),
+        ("10{i}.jpg#zhb#0 {c}", "row 1: a file name before"),
+        ("{i}.jpg| 0| {c}", "row 1: a file name before"),
+        ("my photos/{i}.JPG\t{c}", "row 1: a file name before.*cut -f 2-"),
+        ("{i}.jpg\t0\t{c}", "row 1: a file name before.*cut -f 3-"),
+        ("{i}\t{c}", "row 1: an id or a number before.*cut -f 2-"),
+        ("10{i}_693b08cb0e\t{c}", "row 1: an id or a number before"),
+    ],
+)
+def test_a_column_before_the_captions_is_refused(tmp_path: Path, form: str, message: str) -> None:
+    with pytest.raises(InputError, match=f"dev_caps.txt, {message}"):
+        read_lines(lines(tmp_path, form))
+
+
+def test_a_caption_may_name_a_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert read_lines(lines(tmp_path, "{c}")) == list(CAPTIONS)
+    assert not caplog.records
+
+
+def test_tabs_in_most_lines_are_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert read_lines(lines(tmp_path, "so\t{c}"))[0] == "so\tA dog ."
+    assert "dev_caps.txt: most lines have a tab" in caplog.text
