@@ -27,6 +27,7 @@ from itm_core.errors import InputError
 FEATURES = ("x", "features", "feat", "image_features")
 BOXES = ("boxes", "bbox", "image_bb")
 SIZE = ("image_w", "image_h")
+COUNTS = ("num_boxes", "num_bbox", "num_bb")  # regions of an image, where rows fill it up
 LARGEST = 1e9  # pixels; NaN and infinity are not below it
 
 
@@ -107,7 +108,8 @@ def pixels(side: Any) -> int:
 def from_arrays(name: str, arrays: Mapping[str, Any], file: Path) -> Detected:
     """Return the regions in the arrays of an image; raises `InputError` for one without features.
 
-    Features that are stored as ``[F, R]`` are transposed where the boxes show it.
+    Features that are stored as ``[F, R]`` are transposed where the boxes or the number of regions
+    show it, and rows of zeros after that number are left out.
     """
     features, boxes = array_of(arrays, FEATURES), array_of(arrays, BOXES)
     if features is None:
@@ -119,6 +121,9 @@ def from_arrays(name: str, arrays: Mapping[str, Any], file: Path) -> Detected:
         )
     if boxes is not None and features.ndim == boxes.ndim == 2 and len(features) != len(boxes):
         features = features.T if features.shape[1] == len(boxes) else features
+    count = array_of(arrays, COUNTS)
+    if count is not None and features.ndim == 2 and features.dtype.kind in "fiu":
+        features, boxes = _counted(name, features, boxes, count, file)
     try:
         size = size_of(arrays)
     except (ValueError, TypeError, OverflowError) as error:
@@ -129,6 +134,32 @@ def from_arrays(name: str, arrays: Mapping[str, Any], file: Path) -> Detected:
             found=str(error),
         ) from None
     return checked(Detected(image_key(name), name, features, boxes, size, file))
+
+
+def _counted(
+    name: str, features: np.ndarray, boxes: np.ndarray | None, count: np.ndarray, file: Path
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the features and boxes of the regions that an image has by its own number.
+
+    Raises `InputError` where that number is none, exceeds the rows, or leaves out other rows than
+    zeros.
+    """
+    single = count.size == 1 and count.dtype.kind in "iuf" and float(count.item()).is_integer()
+    number = int(count.item()) if single else 0
+    if number == features.shape[1] and number != len(features):
+        features = features.T
+    rows = len(features)
+    if number < 1 or rows < number or features[number:].any():
+        raise InputError(
+            f"image {image_key(name)}: features and the number of regions do not match",
+            file=file,
+            expected=f"{' or '.join(COUNTS)} regions, and zeros after them",
+            found=f"{count.tolist()} regions and features {list(features.shape)}",
+            remedy="extract it again, or write the regions of the image alone",
+        )
+    if boxes is not None and boxes.ndim == 2 and len(boxes) == rows:
+        boxes = boxes[:number]
+    return features[:number], boxes
 
 
 def checked(record: Detected) -> Detected:

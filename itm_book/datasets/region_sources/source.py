@@ -5,6 +5,7 @@ Page: "Which files does it read?".
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
@@ -20,6 +21,8 @@ from itm_core.files import reading
 HDF5 = (".h5", ".hdf5", ".hdf")
 PICKLED = (".pkl", ".pickle", ".pt", ".pth")
 PACKED = (".zip", ".gz", ".tar", ".tgz", ".bz2", ".7z")
+
+log = logging.getLogger(__name__)
 
 
 def entries(source: Path, boxes: Path | None = None) -> Iterator[Entry]:
@@ -37,8 +40,18 @@ def entries(source: Path, boxes: Path | None = None) -> Iterator[Entry]:
         return _of_file(source, boxes)
     if not source.is_dir():
         raise _nothing(source, "no such file or folder")
-    with reading(source):
-        files = sorted(p for p in source.iterdir() if not p.name.startswith("."))
+    files = _visible(source)
+    found = _of_folder(source, files, boxes)
+    return _below(source, files, boxes) if found is None else found
+
+
+def _visible(folder: Path) -> list[Path]:
+    with reading(folder):
+        return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+
+
+def _of_folder(source: Path, files: list[Path], boxes: Path | None) -> Iterator[Entry] | None:
+    """Return the images of the files in a folder; None where no file has any."""
     if (source / "data.mdb").is_file():
         return _without(boxes, lmdb_entries(source))
     if tsv := [file for file in files if TSV.fullmatch(file.name)]:
@@ -49,18 +62,13 @@ def entries(source: Path, boxes: Path | None = None) -> Iterator[Entry]:
             return file_entries(of_images, BoxFiles(boxes) if boxes is not None else None)
     if hdf5 := [file for file in files if file.suffix.lower() in HDF5]:
         return _without(boxes, chain.from_iterable(map(hdf5_entries, hdf5)))
-    return _below(source, files, boxes)
+    return None
 
 
 def _of_file(file: Path, boxes: Path | None) -> Iterator[Entry]:
     ending = file.suffix.lower()
     if ending in PICKLED:
-        raise InputError(
-            "pickled objects, which are not opened: opening runs whatever program is in them",
-            file=file,
-            remedy="if you trust where it is from, write an .npz for each image, as the page "
-            "'Which files does it read?' shows",
-        )
+        raise _pickled(file)
     if ending in PACKED:
         raise InputError("a packed file", file=file, remedy="unpack it, and name the folder")
     if ending in HDF5:
@@ -82,15 +90,41 @@ def _of_file(file: Path, boxes: Path | None) -> Iterator[Entry]:
 
 
 def _below(source: Path, files: list[Path], boxes: Path | None) -> Iterator[Entry]:
-    """Return the images of ``X_att`` in a folder, with the boxes of ``X_box`` beside it."""
-    features = [p for p in files if p.is_dir() and p.name.endswith("_att")]
-    if len(features) == 1:
-        beside = features[0].with_name(features[0].name.removesuffix("_att") + "_box")
-        return entries(features[0], boxes or (beside if beside.is_dir() else None))
+    """Return the images of the subfolders that hold records, such as train2014 and val2014.
+
+    Of ``X_att`` the boxes are those of ``X_box`` beside it; of others, those of the subfolder of
+    ``boxes`` that has the same name, or of ``boxes`` itself.
+    """
+    places = [p for p in files if p.is_dir()]
+    features = [p for p in places if p.name.endswith("_att")]
+    if not features:
+        names = [p for p in places if not p.name.endswith(("_box", "_fc"))]
+        features = [p for p in names if boxes is None or not p.samefile(boxes)]
+    found = {}
+    for place in features:
+        beside = place.with_name(place.name.removesuffix("_att") + "_box")
+        same = boxes / place.name if boxes is not None else beside
+        inside = _visible(place)
+        if not any(p.name.endswith("_ims.npy") for p in inside):  # of a dataset, not a record
+            of_place = _of_folder(place, inside, same if same.is_dir() else boxes)
+            found |= {} if of_place is None else {place.name: of_place}
+    if found:
+        log.info("%s: the records of %s", source, ", ".join(f"{name}/" for name in found))
+        return chain.from_iterable(found.values())
+    if pickled := next((p for p in files if p.suffix.lower() in PICKLED and p.is_file()), None):
+        raise _pickled(pickled)
     kinds = Counter(f"{p.suffix or 'without ending'}" for p in files if p.is_file())
-    folders = [f"{p.name}/" for p in files if p.is_dir()]
-    found = [f"{n} files {kind}" for kind, n in kinds.most_common(3)] + folders[:3]
-    raise _nothing(source, ", ".join(found) or "none")
+    kept = [f"{n} files {kind}" for kind, n in kinds.most_common(3)]
+    raise _nothing(source, ", ".join(kept + [f"{p.name}/" for p in places[:3]]) or "none")
+
+
+def _pickled(file: Path) -> InputError:
+    return InputError(
+        "pickled objects, which are not opened: opening runs whatever program is in them",
+        file=file,
+        remedy="if you trust where it is from, write an .npz for each image, as the page "
+        "'Which files does it read?' shows",
+    )
 
 
 def _nothing(source: Path, found: str) -> InputError:

@@ -3,7 +3,7 @@
 HDF5, of Meshed-Memory Transformer: ``391895_features``, ``391895_boxes``; of others: an array or a
 group for each image; or ``image_features [I, R, F]``, ``image_bb``, or with ``pos_boxes [I, 2]``
 the regions of all images in one array, with the names of the images in ``image_ids`` or in a text
-file ``<name>_ids.txt`` beside the file.
+file ``<name>_ids.txt`` beside the file. ``num_boxes [I]`` says where zeros fill up an image.
 
 LMDB: a value for each image, the bytes of an .npz or .npy file (*self-critical*, UNITER's
 compressed form) or of msgpack (UNITER). Pickled values (ViLBERT, VOLTA) are not opened.
@@ -25,6 +25,7 @@ import numpy as np
 from itm_book.datasets.region_sources.numpy_files import DAMAGE, members, of_bytes
 from itm_book.datasets.region_sources.record import (
     BOXES,
+    COUNTS,
     FEATURES,
     Detected,
     Entry,
@@ -61,14 +62,16 @@ def hdf5_entries(file: Path) -> Iterator[Entry]:
 
 def _by_image(file: Path, content: Any) -> Iterator[Entry]:
     """Yield the images of a file with an array, arrays, or a group of arrays for each."""
-    for name in content:
+    names = list(content)
+    known = {name.removesuffix("_features") for name in names if name.endswith("_features")}
+    for name in names:
         image, ending = name, ""
         for part in PARTS:
             if name.endswith(part):
                 image, ending = name.removesuffix(part), part
         of_parts = ending == "_features"
-        if not ending and f"{image.rpartition('_')[0]}_features" in content:
-            continue  # classes, sizes
+        if not ending and any(letter == "_" and name[:k] in known for k, letter in enumerate(name)):
+            continue  # classes, their probabilities, sizes
         if of_parts or not ending:
             arrays = partial(_arrays, content, image, of_parts)
             yield Entry(image_key(image), partial(_from, image, arrays, file))
@@ -99,16 +102,32 @@ def _from(name: str, arrays: Any, file: Path) -> Detected:
 
 def _stacked(file: Path, content: Any, features: Any) -> Iterator[Entry]:
     """Yield the images of a file with the regions of all images in one array."""
-    boxes = next((content[name] for name in BOXES if name in content), None)
+    arrays = {"features": features}
+    if boxes := next((name for name in BOXES if name in content), None):
+        arrays["boxes"] = content[boxes]
     bounds = content["pos_boxes"][()] if "pos_boxes" in content else None
     if bounds is not None:
         _require_bounds(file, bounds, len(features))
+    elif counts := next((name for name in COUNTS if name in content), None):
+        arrays[counts] = _counts(file, content[counts][()], len(features))
     names = _names(file, content, len(features) if bounds is None else len(bounds))
     for i, name in enumerate(names):
         rows = i if bounds is None else slice(*map(int, bounds[i]))
-        arrays = {"features": features, **({} if boxes is None else {"boxes": boxes})}
         read = partial(_rows_of, arrays, rows)
         yield Entry(image_key(name), partial(_from, name, read, file))
+
+
+def _counts(file: Path, counts: Any, images: int) -> np.ndarray:
+    """Return the numbers of regions, ``[I]``; raises `InputError` for another shape."""
+    values = np.asarray(counts)
+    if values.size != images:
+        raise InputError(
+            "numbers of regions and features differ",
+            file=file,
+            expected=f"{images} numbers",
+            found=list(values.shape),
+        )
+    return values.reshape(-1)
 
 
 def _require_bounds(file: Path, bounds: np.ndarray, rows: int) -> None:
@@ -208,7 +227,7 @@ def _of_value(name: str, value: bytes, file: Path) -> Detected:
 
 def _of_numpy(value: bytes) -> Mapping[str, Any]:
     if value[:2] == b"PK":
-        return members(io.BytesIO(value), (*FEATURES, *BOXES))
+        return members(io.BytesIO(value), (*FEATURES, *BOXES, *COUNTS))
     values = of_bytes(value)
     return {} if values is None else {"features": values}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from itm_book.datasets.convert import convert
-from itm_book.datasets.region_sources.record import BOXES, FEATURES
+from itm_book.datasets.region_sources.record import BOXES, COUNTS, FEATURES
 from itm_book.datasets.region_sources.tsv_rows import BUTD, LXMERT
 from itm_core.data.dataset import load_dataset, load_split
 from itm_core.data.photographs import ENDINGS
@@ -137,6 +138,35 @@ def test_a_row_without_a_name_is_told_where_an_image_is_missing(tmp_path: Path) 
         convert(source, tmp_path / "made", captions, progress=False)
 
 
+def test_subfolders_with_records_are_one_source(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    captions, source = write_karpathy(tmp_path / "dataset.json"), tmp_path / "feats"
+    for place, images in (("train2014", IDS[:3]), ("val2014", IDS[3:])):
+        (source / place).mkdir(parents=True)
+        (tmp_path / "boxes" / place).mkdir(parents=True)
+        for image in images:
+            np.save(source / place / f"{image}.npy", regions_of(image)["x"])
+            np.save(tmp_path / "boxes" / place / f"{image}.npy", regions_of(image)["boxes"])
+    (source / "notes").mkdir()
+    with caplog.at_level(logging.INFO):
+        convert(source, tmp_path / "made", captions, progress=False)
+    require_truth(tmp_path / "made", False, False)
+    assert "the records of train2014/, val2014/" in caplog.text
+    given = source, tmp_path / "boxed", captions
+    convert(*given, boxes=tmp_path / "boxes", progress=False)
+    require_truth(tmp_path / "boxed", True, False)
+
+
+def test_a_folder_of_pickles_has_the_remedy_of_one(tmp_path: Path) -> None:
+    captions, source = write_karpathy(tmp_path / "dataset.json"), tmp_path / "feats"
+    source.mkdir()
+    for name in ("1.pt", "2.pt"):
+        (source / name).touch()
+    with pytest.raises(InputError, match=r"1\.pt: pickled objects.*write an \.npz for each image"):
+        convert(source, tmp_path / "made", captions, progress=False)
+
+
 def test_files_that_no_caption_needs_are_not_opened(tmp_path: Path) -> None:
     source, captions = grid_npy(tmp_path / "npy"), write_karpathy(tmp_path / "dataset.json")
     (source / "1000.npy").write_bytes(b"damaged")
@@ -202,5 +232,5 @@ def test_the_split_that_was_made_has_the_names_of_the_captions(tmp_path: Path) -
 
 def test_the_page_names_what_is_read() -> None:
     page = (Path(__file__).parents[4] / "book/files.md").read_text()
-    for name in (*ENDINGS, *FEATURES, *BOXES, *BUTD, *LXMERT):
+    for name in (*ENDINGS, *FEATURES, *BOXES, *COUNTS, *BUTD, *LXMERT):
         assert f"`{name}`" in page or name in page.split("### LXMERT")[1].split("as in")[0], name

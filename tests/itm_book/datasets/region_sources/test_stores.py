@@ -42,14 +42,17 @@ def test_hdf5(tmp_path: Path, form: str) -> None:
         for image, r in zip(IDS, images, strict=True):
             if form == "meshed-memory":
                 file[f"{image}_features"], file[f"{image}_boxes"] = r["x"], r["boxes"]
-                file[f"{image}_cls_prob"] = np.ones((3, 1601), np.float32)
+                for name in ("cls_prob", "prob", "cls_prob_of_all"):
+                    file[f"{image}_{name}"] = np.ones((3, 1601), np.float32)
             elif form == "arrays":
                 file[str(image)] = r["x"]
             elif form == "groups":
                 name = f"COCO_val2014_{image:012}"
                 file[f"{name}/features"], file[f"{name}/boxes"] = r["x"], r["boxes"]
-    convert_file(tmp_path, path)
+    captions = write_karpathy(tmp_path / "dataset.json")
+    done = convert(path, tmp_path / "made", captions, progress=False)
     require_truth(tmp_path / "made", form != "arrays", False)
+    assert done.skipped == 0
 
 
 def test_hdf5_without_the_names_of_its_images(tmp_path: Path) -> None:
