@@ -32,7 +32,14 @@ from torch import Tensor
 
 from itm_book.checkpoints.authors_names import UNUSED, name_in
 from itm_book.checkpoints.imported_runs import check_vocabulary
-from itm_book.checkpoints.options import BROKEN, family_of, no_method, recipe_of, with_facts
+from itm_book.checkpoints.options import (
+    BROKEN,
+    family_of,
+    no_method,
+    recipe_of,
+    require_importable,
+    with_facts,
+)
 from itm_book.checkpoints.reading import flattened, options_of, plain, read_checkpoint
 from itm_book.folders import whole_folder
 from itm_core.data.vocabulary import Vocabulary
@@ -53,6 +60,7 @@ from itm_core.settings import seed_of
 SPARE_ROWS = {"rcar": (1,), "chan": (1,), "vseinf": (0, 1)}
 NUMBER_TYPES = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
 NUMBER_TYPES |= {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool}
+LISTED = 5  # problems that a message names
 Scalar = str | int | float | bool
 
 
@@ -79,12 +87,19 @@ class Imported:
     def lines(self) -> list[str]:
         """Return the report: a line for every key that is not simply used, then a summary."""
         rows = [f"unused   {plain(name)}: {reason}" for name, reason in self.unused.items()]
-        rows += [f"misfit   {plain(name)}: {reason}" for name, reason in self.misfits.items()]
-        rows += [f"missing  {name}" for name in self.missing]
+        return [*rows, *self.problems(), self.summary()]
+
+    def problems(self) -> list[str]:
+        """Return a line for every key without a place, and for every missing parameter."""
+        rows = [f"misfit   {plain(name)}: {reason}" for name, reason in self.misfits.items()]
+        return [*rows, *(f"missing  {name}" for name in self.missing)]
+
+    def summary(self) -> str:
+        """Return how many keys were used, and how many were not."""
         counts = f"{len(self.used)} keys used, {len(self.unused)} unused"
         if self.misfits:
             counts += f", {len(self.misfits)} without a place"
-        return [*rows, f"{counts}, {len(self.missing)} missing"]
+        return f"{counts}, {len(self.missing)} missing"
 
 
 def import_checkpoint(path: Path, folder: Path, *, vocabulary: Path | None = None) -> Imported:
@@ -106,6 +121,7 @@ def _converted(path: Path, folder: Path, partial: Path, vocabulary: Path | None)
     content = read_checkpoint(path)
     options = options_of(content, path)
     weights = flattened(content["model"], path)
+    require_importable(options, weights, path)
     family = family_of(options, weights, path)
     recipe = recipe_of(with_facts(options, weights, family), family, path)
     config = _config(path, recipe, family, options, weights)
@@ -211,13 +227,17 @@ def _is_plain(value: Tensor) -> bool:
 
 
 def _require_all(imported: Imported, path: Path) -> None:
-    """Raise `InputError` with the report unless the weights are the method's own."""
+    """Raise `InputError` with the first problems unless the weights are the method's own."""
     if imported.missing or imported.misfits:
+        problems = imported.problems()
+        shown = problems[:LISTED]
+        if len(problems) > LISTED:
+            shown.append(f"and {len(problems) - LISTED} more")
         lacks = "lacks weights" if imported.missing else "brings weights that nothing takes"
         raise InputError(
             f"the checkpoint {lacks}",
             file=path,
-            found="; ".join(imported.lines()),
+            found="; ".join([*shown, imported.summary()]),
             expected="the parameters of the method that its options describe, no more and no less",
             remedy="get the file again from its authors, with the options that belong to it",
         )

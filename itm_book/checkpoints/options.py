@@ -41,6 +41,8 @@ TRAINING = {  # option -> setting; other options do not affect scores
     "lr_update": "lr_decay_epochs",
     "grad_clip": "grad_clip",
 }
+BERT = ("txt_enc.bert.",)  # how the names of weights start
+CNN = ("img_enc.cnn.", "img_enc.backbone.")
 MAX_LAYERS = 100  # or steps; releases have up to three
 BROKEN = (
     TypeError,
@@ -61,6 +63,31 @@ def family_of(options: Mapping[str, Any], weights: Mapping[str, Tensor], path: P
         expected = f"an option or a weight whose name starts with one of {marks}"
         raise InputError("unknown method", file=path, expected=expected)
     return family
+
+
+def require_importable(
+    options: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path
+) -> None:
+    """Raise `InputError` for a checkpoint with BERT, or with a network of pictures."""
+    if options.get("text_enc_type") == "bert" or _has(weights, BERT):
+        raise InputError(
+            "a BERT encoder cannot be imported",
+            file=path,
+            expected="a model with a GRU",
+            remedy="train a recipe with BERT, such as chan-bert with encoder.bert set to a folder "
+            "with BERT's weights",
+        )
+    if _has(weights, CNN):
+        raise InputError(
+            "a CNN encoder cannot be imported",
+            file=path,
+            expected="a model of precomputed features",
+            remedy="take the authors' checkpoint for precomputed features (precomp)",
+        )
+
+
+def _has(weights: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> bool:
+    return any(name.startswith(prefixes) for name in weights)
 
 
 def with_facts(
@@ -86,13 +113,6 @@ def no_method(path: Path, error: BaseException) -> InputError:
 
 def recipe_of(options: Mapping[str, Any], family: str, path: Path) -> Recipe:
     """Return the recipe of the options; raises `InputError` for unsupported ones."""
-    if options.get("text_enc_type") == "bert":
-        raise InputError(
-            "models with BERT cannot be imported yet",
-            file=path,
-            expected="a model with a GRU",
-            remedy="train chan-bert with encoder.bert set to a folder with BERT's weights",
-        )
     try:
         encoder, settings, regulator = SETTINGS[family](options)
         _require_buildable(encoder, settings, regulator)

@@ -21,11 +21,15 @@ from itm_core.errors import InputError
 from itm_core.files import require_no_device, unique_keys
 
 # of photographs, in lower case; every place that looks for photographs takes them from here
-ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".tif", ".tiff", ".webp", ".bmp")
-ENDINGS += (".gif",)
+ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png"),
+    *(".tif", ".tiff", ".webp", ".bmp", ".gif"),
+)
 # of photographs in formats that are not read, which is said where some are found
-UNREAD = (".heic", ".heif", ".avif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf")
-UNREAD += (".rw2", ".raf", ".psd", ".svg", ".jp2")
+UNREAD = (
+    *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".svg"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
+)
 UNREAD_REASON = "a format that is not read; save it as .jpg"
 FEATURE_ENDINGS = (".npz", ".npy")  # files of one image, which are named after it
 ENDING = re.compile(f"({'|'.join(map(re.escape, ENDINGS + FEATURE_ENDINGS))})$", re.IGNORECASE)

@@ -100,7 +100,7 @@ def _below(source: Path, files: list[Path], boxes: Path | None) -> Iterator[Entr
     if not features:
         names = [p for p in places if not p.name.endswith(("_box", "_fc"))]
         features = [p for p in names if boxes is None or not p.samefile(boxes)]
-    found = {}
+    found: dict[str, Iterator[Entry]] = {}
     for place in features:
         beside = place.with_name(place.name.removesuffix("_att") + "_box")
         same = boxes / place.name if boxes is not None else beside

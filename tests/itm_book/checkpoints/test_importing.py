@@ -249,11 +249,6 @@ def test_models_without_unit_length_are_refused_by_name(tmp_path: Path) -> None:
     refused(path, "without normalised vectors are not supported.*option no_imgnorm")
 
 
-def test_bert_is_refused_by_name(tmp_path: Path) -> None:
-    case = "chan_model_gru_selfattn_vha_lse_equal"
-    refused(write(tmp_path / "model.pth", case, text_enc_type="bert"), "BERT cannot be imported")
-
-
 def test_the_run_says_how_its_release_trained(tmp_path: Path) -> None:
     path = write(tmp_path / "model.pth.tar", "scan_t2i_lse", num_epochs=17, max_violation=False)
     recipe = import_checkpoint(path, tmp_path / "scan").recipe
