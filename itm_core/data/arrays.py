@@ -79,27 +79,49 @@ def _no_memory(path: Path) -> InputError:
 
 
 def _no_pickle(path: Path) -> None:
-    """Raise for a file of pickled objects, with a command that converts it to an array."""
+    """Raise for a file of pickled objects, with a command that converts it.
+
+    An array of the layout is replaced; other files are records of one image each, and those of the
+    folder are written as .npz beside them.
+    """
     header = _header(path)
     with path.open("rb") as file:
         raw = file.read(1) == b"\x80"
     if not raw and not (header and header[1].hasobject):
         return
-    of_boxes = path.stem.endswith(tuple(f"_{ending}" for ending in BOXES))
-    row = "r.get('boxes', r.get('bbox'))" if of_boxes else "[r['image_w'], r['image_h']]"
-    rows = f"[{row} if isinstance(r, dict) else r for r in x]"
+    endings = tuple(f"_{ending}" for ending in (*BOXES, *SIZES, REGION_LENS, "ims", "pictures"))
+    of_layout = path.stem.endswith(endings)
+    line, note = _to_array(path) if of_layout else _to_archives(path)
     raise InputError(
         "pickled objects, which are not opened: opening runs whatever program is in them",
         file=path,
         expected="a plain array of numbers",
-        remedy=(
-            "if you trust where it is from, convert it once: python -c "
-            f'"import numpy as np; p = {str(path)!r}; '
-            "x = np.asarray(np.load(p, allow_pickle=True)).tolist(); "
-            "x = list(x.values()) if isinstance(x, dict) else x; "
-            f'np.save(p, np.float32({rows}))"; the rows must be in the order of the images'
-        ),
+        remedy=f"if you trust where it is from, convert it once: {line}; {note}",
     )
+
+
+def _to_array(path: Path) -> tuple[str, str]:
+    """Return the command that replaces a pickle by its array, and what it requires."""
+    of_boxes = path.stem.endswith(tuple(f"_{ending}" for ending in BOXES))
+    row = "r.get('boxes', r.get('bbox'))" if of_boxes else "[r['image_w'], r['image_h']]"
+    rows = f"[{row} if isinstance(r, dict) else r for r in x]"
+    line = (
+        f'python -c "import numpy as np; p = {str(path)!r}; '
+        "x = np.asarray(np.load(p, allow_pickle=True)).tolist(); "
+        "x = list(x.values()) if isinstance(x, dict) else x; "
+        f'np.save(p, np.float32({rows}))"'
+    )
+    return line, "the rows must be in the order of the images"
+
+
+def _to_archives(path: Path) -> tuple[str, str]:
+    """Return the command that writes the pickled dictionaries of a folder as .npz files."""
+    line = (
+        f'python -c "import numpy as np, pathlib; f = pathlib.Path({str(path.parent)!r}); '
+        "[np.savez(p.with_suffix('.npz'), **np.asarray(np.load(p, allow_pickle=True)).item()) "
+        "for p in f.glob('*.npy')]\""
+    )
+    return line, "each file must hold a dictionary of arrays; the .npz are then read"
 
 
 def _header(path: Path) -> tuple[tuple[int, ...], np.dtype, int] | None:

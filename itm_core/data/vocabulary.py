@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 import re
 import shlex
 from collections import Counter
@@ -163,9 +164,10 @@ class Vocabulary:
     def load(cls, path: Path) -> Vocabulary:
         """Return the vocabulary in a JSON file of the SCAN release's layout.
 
-        Raises `InputError` when the file is broken, lacks ``word2idx``, leaves ids out (an
-        embedding has a row for each), or contradicts itself in ``idx2word``.
+        Raises `InputError` when the file is broken, is a pickle, lacks ``word2idx``, leaves ids out
+        (an embedding has a row for each), or contradicts itself in ``idx2word``.
         """
+        _no_pickle(path)
         content = read_json(path)
         ids = content.get("word2idx")
         if not isinstance(ids, dict):
@@ -187,6 +189,30 @@ class Vocabulary:
         """Write the vocabulary in the SCAN release's layout."""
         ids = dict(self._ids)
         write_json(path, {"word2idx": ids, "idx2word": _backward(ids), "idx": len(self)})
+
+
+def _no_pickle(path: Path) -> None:
+    """Raise `InputError` for a pickled vocabulary, with the command that converts it."""
+    with reading(path), path.open("rb") as file:
+        pickled = file.read(1) == b"\x80" or path.suffix.lower() in (".pkl", ".pickle")
+    if not pickled:
+        return
+    made = path.with_suffix(".json")
+    # the release's class `vocab.Vocabulary` holds two dictionaries; an empty class takes them
+    program = (
+        "import json, pickle, sys, types; "
+        'm = types.ModuleType("vocab"); m.Vocabulary = type("Vocabulary", (), {}); '
+        'sys.modules["vocab"] = m; '
+        f'v = pickle.load(open({json.dumps(str(path))}, "rb"), encoding="utf-8"); '
+        f'json.dump({{"word2idx": v.word2idx}}, open({json.dumps(str(made))}, "w"))'
+    )
+    raise InputError(
+        "a pickled vocabulary, which is not opened: opening runs whatever program is in it",
+        file=path,
+        expected="JSON with word2idx",
+        remedy=f"if you trust where it is from, write {made.name} once and name it instead: "
+        f"python -c {shlex.quote(program)}",
+    )
 
 
 def _backward(ids: Mapping[str, int]) -> dict[str, str]:

@@ -61,6 +61,22 @@ def test_pickled_boxes_are_converted_by_the_line_of_their_message(
     np.testing.assert_array_equal(load_split(tmp_path, "test").boxes, boxes)
 
 
+@pytest.mark.parametrize("raw", [False, True])
+def test_pickled_records_are_written_beside_their_files(tmp_path: Path, raw: bool) -> None:
+    path, record = tmp_path / "1.npy", {"x": np.ones((3, 5)), "image_w": 80, "note": {"a": "dog"}}
+    if raw:
+        path.write_bytes(pickle.dumps(record))
+    else:
+        np.save(path, np.array(record), allow_pickle=True)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"1\.npy: pickled objects.*dictionary of arr") as caught:
+        arrays.mapped(path)
+    subprocess.run(command_in(str(caught.value)), check=True)
+    assert path.read_bytes() == before
+    with np.load(tmp_path / "1.npz") as made:
+        np.testing.assert_array_equal(made["x"], record["x"])
+
+
 def test_pickled_features_are_converted_by_the_same_line(tmp_path: Path) -> None:
     path = write_dataset(tmp_path) / "train_ims.npy"
     plain = np.load(path)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+import shlex
+import subprocess
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -114,3 +119,35 @@ def test_only_line_feeds_end_a_caption(tmp_path: Path) -> None:
     assert read_captions(path) == ["one", "two"]
     path.write_bytes(b"")
     assert read_captions(path) == []
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_a_pickled_vocabulary_is_converted_by_the_line_of_its_message(
+    tmp_path: Path, protocol: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of VSRN and SCAN, whose module ``vocab`` is not here."""
+    ids = {"<pad>": 0, "<start>": 1, "<end>": 2, "<unk>": 3, "café": 4, 'it\'s "so"': 5}
+    release = types.ModuleType("vocab")
+    release.Vocabulary = type("Vocabulary", (), {"__module__": "vocab"})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "vocab", release)
+    words = release.Vocabulary()
+    words.word2idx, words.idx2word = ids, {i: word for word, i in ids.items()}
+    path = tmp_path / "f30k's vocab.pkl"
+    path.write_bytes(pickle.dumps(words, protocol))
+    with pytest.raises(InputError, match="pickled vocabulary.*JSON with word2idx") as caught:
+        Vocabulary.load(path)
+    command = shlex.split(str(caught.value).partition("instead: ")[2])
+    subprocess.run([sys.executable, *command[1:]], check=True)
+    assert Vocabulary.load(path.with_suffix(".json")).ids == ids
+
+
+@pytest.mark.parametrize("name", ["vocab.pkl", "vocab.json"])
+def test_nothing_of_a_pickle_runs(tmp_path: Path, name: str) -> None:
+    class Hostile:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (tmp_path / "ran",)
+
+    (tmp_path / name).write_bytes(pickle.dumps(Hostile()))
+    with pytest.raises(InputError, match="a pickled vocabulary, which is not opened"):
+        Vocabulary.load(tmp_path / name)
+    assert not (tmp_path / "ran").exists()
