@@ -199,7 +199,7 @@ def _reason(path: Path, error: Exception) -> str:
 def _upright(image: Image.Image) -> Image.Image:
     """Return the picture as the camera saw it.
 
-    The orientation alone is read: `ImageOps.exif_transpose` also writes the other tags again, and
+    The orientation alone is read: ``ImageOps.exif_transpose`` also writes the other tags again, and
     fails for those with a wrong type, which cameras and editors leave behind.
     """
     turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))

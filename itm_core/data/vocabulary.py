@@ -204,13 +204,14 @@ def _no_pickle(path: Path) -> None:
         'm = types.ModuleType("vocab"); m.Vocabulary = type("Vocabulary", (), {}); '
         'sys.modules["vocab"] = m; '
         f'v = pickle.load(open({json.dumps(str(path))}, "rb"), encoding="utf-8"); '
-        f'json.dump({{"word2idx": v.word2idx}}, open({json.dumps(str(made))}, "w"))'
+        's = json.dumps({"word2idx": v.word2idx}); '
+        f'open({json.dumps(str(made))}, "w").write(s)'
     )
     raise InputError(
         "a pickled vocabulary, which is not opened: opening runs whatever program is in it",
         file=path,
         expected="JSON with word2idx",
-        remedy=f"if you trust where it is from, write {made.name} once and name it instead: "
+        remedy=f"if you trust where it is from, write {made.name} once, and name it: "
         f"python -c {shlex.quote(program)}",
     )
 

@@ -121,9 +121,11 @@ def test_only_line_feeds_end_a_caption(tmp_path: Path) -> None:
     assert read_captions(path) == []
 
 
-@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize(
+    ("name", "protocol"), [("f30k's vocab.pkl", 0), ("f30k's vocab.pkl", 2), ("vocab.json", 4)]
+)
 def test_a_pickled_vocabulary_is_converted_by_the_line_of_its_message(
-    tmp_path: Path, protocol: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, name: str, protocol: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of VSRN and SCAN, whose module ``vocab`` is not here."""
     ids = {"<pad>": 0, "<start>": 1, "<end>": 2, "<unk>": 3, "café": 4, 'it\'s "so"': 5}
@@ -132,11 +134,11 @@ def test_a_pickled_vocabulary_is_converted_by_the_line_of_its_message(
     monkeypatch.setitem(sys.modules, "vocab", release)
     words = release.Vocabulary()
     words.word2idx, words.idx2word = ids, {i: word for word, i in ids.items()}
-    path = tmp_path / "f30k's vocab.pkl"
+    path = tmp_path / name
     path.write_bytes(pickle.dumps(words, protocol))
     with pytest.raises(InputError, match="pickled vocabulary.*JSON with word2idx") as caught:
         Vocabulary.load(path)
-    command = shlex.split(str(caught.value).partition("instead: ")[2])
+    command = shlex.split(str(caught.value).partition("name it: ")[2])
     subprocess.run([sys.executable, *command[1:]], check=True)
     assert Vocabulary.load(path.with_suffix(".json")).ids == ids
 
