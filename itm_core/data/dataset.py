@@ -45,7 +45,7 @@ from itm_core.data.caption_counts import (
 )
 from itm_core.data.caption_lines import LONGEST_CAPTION, read_lines
 from itm_core.data.names import require_split_name
-from itm_core.data.overlap import Repeats, no_overlap
+from itm_core.data.overlap import Repeats, no_overlap, only_numbers
 from itm_core.data.photographs import find_photograph, read_photograph
 from itm_core.data.ragged import RaggedRegions
 from itm_core.data.vocabulary import Vocabulary
@@ -158,18 +158,29 @@ class Split:
 
         Raises `PhotographError` (an `InputError`) for a file that is no picture, `InputError` for
         two files of one id (``1.jpg`` and ``1.png``) or two ids of one file (`find_photograph`),
-        and for files without ids of this split.
+        and for files where this split has no ids, or ids that only number rows, like another one.
         """
         if self._pictures is not None:
             return np.asarray(self._pictures[image])
         path = find_photograph(self.folder / "pictures", self.ids[image])
         if path is None:
             return None
-        ids, splits = self.folder / f"{self.name}_ids.txt", self.folder.glob("*_ims.npy")
-        if not ids.exists() and len(list(splits)) > 1:  # image 0 of every split would be 0.jpg
-            remedy = "write the ids that the pictures are named after, one a line"
-            raise InputError("splits without ids share their pictures", file=ids, remedy=remedy)
+        if self._shares_numbers:  # image 0 of every split would be 0.jpg
+            raise InputError(
+                "splits without ids share their pictures",
+                file=self.folder / f"{self.name}_ids.txt",
+                expected="names of images, not the numbers of rows",
+                remedy="write the ids that the pictures are named after, one a line",
+            )
         return read_photograph(path)
+
+    @cached_property
+    def _shares_numbers(self) -> bool:
+        """Whether the ids only number rows, as those of another split do."""
+        if not (self.folder / f"{self.name}_ids.txt").exists():
+            return len(list(self.folder.glob("*_ims.npy"))) > 1
+        others = (read_ids(self.folder / f"{s}_ids.txt") for s in SPLITS if s != self.name)
+        return only_numbers(self) and any(not set(self.ids).isdisjoint(o or ()) for o in others)
 
     def words(self) -> list[list[dict[str, Any] | None]] | None:
         """Return for each caption the objects that its tokens name, or None without annotations.

@@ -91,7 +91,7 @@ def _no_shared_ids(splits: Sequence[Split]) -> None:
     named = [s for s in splits if (s.folder / f"{s.name}_ids.txt").exists()]
     shared = []
     for first, second in combinations(named, 2):
-        if _only_numbers(first) and _only_numbers(second):
+        if only_numbers(first) and only_numbers(second):
             continue
         place = {image: i for i, image in enumerate(first.ids)}
         places = ((place[image], j) for j, image in enumerate(second.ids) if image in place)
@@ -108,7 +108,7 @@ def _no_shared_ids(splits: Sequence[Split]) -> None:
     )
 
 
-def _only_numbers(split: Split) -> bool:
+def only_numbers(split: Split) -> bool:
     """Return whether the ids count images or captions from 0 or 1, with or without zeros before."""
     if not all(image.isascii() and image.isdigit() for image in split.ids):
         return False

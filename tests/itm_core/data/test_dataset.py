@@ -67,6 +67,23 @@ def test_boxes_sizes_and_pictures_are_read_where_they_are(tmp_path: Path) -> Non
         test.picture(0)
 
 
+def test_numbers_of_rows_in_two_splits_name_no_picture(tmp_path: Path) -> None:
+    """Picture 3 would be that of both; ids that a larger split has too are names."""
+    write_dataset(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (8, 6), "red").save(tmp_path / "pictures" / "3.png")
+    numbers = "".join(f"{row + 1}\n" for row in range(12))
+    (tmp_path / "test_ids.txt").write_text(numbers)
+    assert load_split(tmp_path, "test").picture(0) is None
+    (tmp_path / "dev_ids.txt").write_text(numbers)
+    for split in ("dev", "test"):
+        with pytest.raises(InputError, match=rf"{split}_ids.txt: splits without ids share their"):
+            load_split(tmp_path, split).picture(2)
+    for split in ("dev", "test"):
+        (tmp_path / f"{split}_ids.txt").write_text("".join(f"{3 * k}\n" for k in range(12)))
+        assert load_split(tmp_path, split).picture(1) is not None
+
+
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
