@@ -167,7 +167,8 @@ def gains_by_setting(
 def _both(runs: Results, name: str, host: str, pinned: set[str]) -> dict[str, Any]:
     """Return the rSum of a row and of its host, means over the seeds of both; differences.
 
-    Also which seeds have a run in ``pinned``, and whether there are seeds and none has.
+    Also which seeds have a run in ``pinned``, and whether there are seeds and none has, of both
+    and of the host alone.
     """
     pairs = comparison.paired(runs.get(name, ()), runs.get(host, ()))
     rsums = np.array([[result.metrics["rsum"] for result in pair] for pair in pairs])
@@ -175,7 +176,9 @@ def _both(runs: Results, name: str, host: str, pinned: set[str]) -> dict[str, An
     differences = list(rsums[:, 0] - rsums[:, 1]) if pairs else []
     collapsed = [not pinned.isdisjoint({str(a.run), str(b.run)}) for a, b in pairs]
     rows = {"rsum": mean[0], "host_rsum": mean[1], "differences": differences}
-    return rows | {"collapsed": collapsed, "trained": bool(pairs) and not any(collapsed)}
+    host_trained = bool(pairs) and not any(str(b.run) in pinned for _, b in pairs)
+    trained = bool(pairs) and not any(collapsed)
+    return rows | {"collapsed": collapsed, "trained": trained, "host_trained": host_trained}
 
 
 def finding(table: pd.DataFrame) -> HTML:
@@ -195,7 +198,8 @@ def finding(table: pd.DataFrame) -> HTML:
             smallest, largest = _place(ordered[0]), _place(ordered[-1])
             part += f", the largest gain with {largest}, the smallest with {smallest}"
         if collapsed := len(rows) - len(kept):
-            part += f"; {collapsed} more with a collapsed run {'is' if collapsed == 1 else 'are'}"
+            more = " more" * bool(len(kept))
+            part += f"; {collapsed}{more} with a collapsed run {'is' if collapsed == 1 else 'are'}"
             part += " left out"
         parts.append(part)
     return sentences.finding(f"for {'; for '.join(parts)}." if parts else "no budget is recorded.")
@@ -298,12 +302,18 @@ def _with_seeds(names: Sequence[str], done: Mapping[str, int], count: int) -> li
 def at_every_budget(number: int, text: str, table: pd.DataFrame) -> dict[str, str]:
     """Return `verdicts.claim`: that one comparison of `gains_by_setting` gains at every budget.
 
-    Budgets with a collapsed run are left out. The name of the middle one says so.
+    A budget at which the host collapsed has nothing to gain over and is left out; one at which
+    the method alone collapsed counts, since that is a failure of the method. The name of the
+    middle one says so.
     """
     rows = table.drop_duplicates("name")
     names = rows["name"].where(~rows["middle"].astype(bool), rows["name"] + f" ({MIDDLE})")
-    rows = rows.assign(name=names)[rows["trained"] | (rows["seeds"] == 0)]
-    return verdicts.claim(number, text, rows[rows["trained"]], list(rows["name"]))
+    rows = rows.assign(name=names)
+    collapsed = (rows["seeds"] > 0) & ~rows["host_trained"].astype(bool)
+    kept = rows[~collapsed]
+    left_out = list(rows.loc[collapsed, "name"])
+    run = kept[kept["seeds"] > 0]
+    return verdicts.claim(number, text, run, list(kept["name"]), collapsed=left_out)
 
 
 def trend(table: pd.DataFrame) -> pd.DataFrame:

@@ -93,7 +93,7 @@ def _in_words(table: pd.DataFrame, needed: str) -> Markdown:
         budget = "the middle budget" if row["middle"] else f"{row['setting']} {row['value']:g}"
         gains.append(
             f"{row['comparison']} at {budget}: {row['gain']:+.1f} rSum "
-            f"({interval}; {row['effect']})"
+            f"({interval}; {row['effect'] if row['trained'] else 'a run collapsed'})"
         )
     return Markdown(f"{'; '.join(gains) or 'No budget is recorded yet'}. No chart: {needed}.")
 

@@ -203,7 +203,7 @@ class Verdicts:
     Attributes:
         on: the verdicts, each on all rows of its dataset.
         shared: the pairs of rows that can be tested on both datasets by one measure, as text.
-        on_shared: the verdicts on these pairs alone; empty without any.
+        on_shared: the verdicts on these pairs; empty without any.
     """
 
     paper: str
@@ -278,14 +278,16 @@ def _testable(claim: Claim, world: World, measured: Measured, pair: Pair) -> boo
 
 
 def _judged(claim: Claim, world: World, measured: Measured, pairs: Sequence[Pair]) -> Judgement:
-    """Return the verdict on some pairs of a claim, with p values corrected for these alone."""
+    """Return the verdict on some pairs of a claim; p values are corrected for all its pairs."""
     missing = [_over(pair) for pair in pairs if pair not in measured]
     unmeasured = [_over(pair) for pair in pairs if pair in measured and measured[pair].empty]
     tables = [measured[pair] for pair in pairs if pair in measured and len(measured[pair])]
     tested = comparison.joined(*tables) if tables else pd.DataFrame()
     of, measure = _column(claim, world), _measure(claim, world)
     unit = verdicts.RSUM if measure == GAIN else verdicts.POINTS
-    found = verdicts.judge(tested, missing, unmeasured=unmeasured, of=of, unit=unit)
+    further = (table for pair, table in measured.items() if pair not in pairs and len(table))
+    others = [float(p) for table in further for p in table[verdicts.column(of, "p")]]
+    found = verdicts.judge(tested, missing, unmeasured=unmeasured, others=others, of=of, unit=unit)
     return found if measure == GAIN else _with_measure(found, measure, claim)
 
 

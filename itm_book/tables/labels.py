@@ -71,7 +71,12 @@ def verdict(differences: Sequence[float], p: Sequence[float]) -> str:
     >>> verdict([3.0, 4.0], [0.01, 0.02]), verdict([3.0, -4.0], [0.01, 0.02])
     ('holds', 'mixed')
     """
-    distinct = set(effects(differences, p)) - {UNTESTABLE}
+    return on_effects(effects(differences, p))
+
+
+def on_effects(seen: Sequence[str]) -> str:
+    """Return the `verdict` on rows of which the `effects` are known."""
+    distinct = set(seen) - {UNTESTABLE}
     if not distinct:
         return UNTESTABLE
     if len(distinct) > 1:

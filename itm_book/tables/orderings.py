@@ -125,6 +125,7 @@ def on_photographs(order: Mapping[str, float]) -> str:
         else "the order on Scenes cannot be taken for that on photographs"
     )
     return (
-        f"Kendall's tau-b of {order['methods']:.0f} methods is {tau_text(order)}, "
-        f"p {equal_p(order['p'])} (1: the same order, 0: unrelated): {so}"
+        f"Kendall's tau-b of {order['methods']:.0f} methods is {tau_text(order)}, Spearman's rho "
+        f"{order['spearman']:.2f} with p {equal_p(order['p'])} (1: the same order, 0: unrelated): "
+        f"{so}"
     )

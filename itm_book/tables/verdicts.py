@@ -24,6 +24,7 @@ from itm_core.evaluation import statistics
 
 NOISE = 1.25  # timings of a shared machine vary by less than this factor without a cause
 NOT_RUN, NOT_MEASURED = "not run here", "not measured on the same seeds"
+COLLAPSED = "with a collapsed host"
 ONE_SEED, TIMING = "one seed", "a timing"
 SO_FAR = "so far"  # behind a verdict on a claim of which some rows have no test
 RSUM, POINTS = "rSum", "points"
@@ -89,6 +90,8 @@ def judge(
     missing: Sequence[str] = (),
     *,
     unmeasured: Sequence[str] = (),
+    collapsed: Sequence[str] = (),
+    others: Sequence[float] = (),
     of: str = "gain",
     unit: str = RSUM,
 ) -> Judgement:
@@ -103,6 +106,8 @@ def judge(
         missing: names of rows that were not run.
         unmeasured: names of rows that were run but have no common seed with the measure; rows of
             ``tested`` without it are added.
+        collapsed: names of rows whose host did not train, so there was nothing to gain over.
+        others: p values of further rows of the claim, which the correction counts too.
         of: the measure: ``gain``, ``words``, ``words_precision``, ...
         unit: of the measure, a key of `LARGEST`.
     """
@@ -110,20 +115,23 @@ def judge(
         without = tested[tested[of].isna()].to_dict("records")
         unmeasured = [*unmeasured, *(f"{row['name']} over {row['host']}" for row in without)]
         tested = tested.dropna(subset=of)
-    left_out = {NOT_MEASURED: unmeasured, NOT_RUN: missing}
+    left_out = {NOT_MEASURED: unmeasured, COLLAPSED: collapsed, NOT_RUN: missing}
     why = [f"{reason}: {' · '.join(rows)}" for reason, rows in left_out.items() if rows]
     if tested.empty:
-        return untested("; ".join(why) or NOT_RUN, NOT_MEASURED if unmeasured else NOT_RUN)
-    gained, p = list(tested[of]), list(tested[column(of, "p")])
-    effects, records = labels.effects(gained, p), tested.to_dict("records")
-    verdict = labels.verdict(gained, p)
-    rows = zip(records, effects, statistics.holm(p), strict=True)
+        reason = next((reason for reason, rows in left_out.items() if rows), NOT_RUN)
+        return untested("; ".join(why) or NOT_RUN, reason)
+    records, p = tested.to_dict("records"), list(tested[column(of, "p")])
+    adjusted = statistics.holm([*p, *others])[: len(p)]
+    effects = [labels.effect(row[of], q) for row, q in zip(records, adjusted, strict=True)]
+    verdict = labels.on_effects(effects)
+    rows = zip(records, effects, adjusted, strict=True)
     evidence = [_evidence(row, of, effect, corrected) for row, effect, corrected in rows]
     testable = [r for r, effect in zip(records, effects, strict=True) if effect != UNTESTABLE]
     counts = {UNTESTABLE: len(records) - len(testable)}
     counts |= {reason: len(rows) for reason, rows in left_out.items()}
     named = list(zip(_names(records), effects, strict=True))
-    powers = [_detectable(row, of, len(testable)) for row in testable]
+    tests = len(testable) + sum(not math.isnan(other) for other in others)
+    powers = [_detectable(row, of, tests) for row in testable]
     return Judgement(
         verdict=verdict,
         label=_detailed(verdict, named, counts),
@@ -163,16 +171,24 @@ def _tendency(tested: pd.DataFrame) -> str:
     return "".join(f"{rows} {side} zero" for side in seen)
 
 
-def claim(number: int, text: str, table: pd.DataFrame, rows: Sequence[str]) -> dict[str, str]:
+def claim(
+    number: int,
+    text: str,
+    table: pd.DataFrame,
+    rows: Sequence[str],
+    *,
+    collapsed: Sequence[str] = (),
+) -> dict[str, str]:
     """Return `judge` for some rows of a table as a row of `report.claims`.
 
     Args:
         table: of `comparison.gains`.
         rows: their names; rows that are not in the table are listed as not run.
+        collapsed: names of further rows, see `judge`.
     """
     tested = table[table["name"].isin(rows)] if len(table) else table
     missing = [name for name in rows if tested.empty or name not in set(tested["name"])]
-    return {"": str(number), "claim": text} | judge(tested, missing).cells()
+    return {"": str(number), "claim": text} | judge(tested, missing, collapsed=collapsed).cells()
 
 
 def column(of: str, name: str) -> str:

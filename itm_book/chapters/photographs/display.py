@@ -272,7 +272,7 @@ def people(record: Record) -> HTML | Markdown:
     return report.html(
         tables.readable(record.judged, record.reference),
         "Agreement with people (hundredths); in brackets behind a difference the means of both on "
-        f"the seeds of which both are judged: {tables.status(record.judged)}",
+        f"the seeds whose difference is recorded: {tables.status(record.judged)}",
     )
 
 

@@ -186,15 +186,19 @@ def compare(lines: pd.DataFrame, measure: str = MAIN) -> pd.DataFrame:
 def differences(lines: pd.DataFrame, over: str = "", measure: str = MAIN) -> pd.DataFrame:
     """Return the difference in agreement of each row to the row ``over``, as `compare` does.
 
-    Without ``over`` to its host, where it has one. Only of seeds of which both are judged;
-    ``own`` and ``other`` are the means of both on these seeds.
+    Without ``over`` to its host, where it has one. Only of seeds of which the difference is
+    recorded; ``own`` and ``other`` are the means of both on these seeds.
     """
     plain = lines[(lines["over"] == "") & (lines["measure"] == measure)]
     values = dict(zip(plain["run"], plain["value"], strict=True))
-    other = over if over else lines["host"]
-    chosen = lines[(lines["over"] != "") & (lines["over"] == other)]
+    chosen = _compared(lines, over)
     sides = {"own": chosen["run"].map(values), "other": chosen["against"].map(values)}
     return _of_methods(chosen.assign(**sides), measure, tuple(sides))
+
+
+def _compared(lines: pd.DataFrame, over: str) -> pd.DataFrame:
+    """Return the lines of differences to the row ``over``, or of each row to its host."""
+    return lines[(lines["over"] != "") & (lines["over"] == (over or lines["host"]))]
 
 
 def _of_methods(lines: pd.DataFrame, measure: str, also: Sequence[str] = ()) -> pd.DataFrame:
@@ -221,7 +225,7 @@ def readable(lines: pd.DataFrame, over: str) -> pd.DataFrame:
     """Return the table of `recorded` as text: all measures, and differences of the main one.
 
     The last row is of the people. ``value [95 % interval] ± SD over seeds``; behind a difference
-    the means of both on the seeds of which both are judged.
+    the means of both on the seeds of which the difference is recorded.
     """
     measured = {measure: compare(lines, measure) for measure in MEASURES}
     first = measured[MAIN]
@@ -239,21 +243,20 @@ def readable(lines: pd.DataFrame, over: str) -> pd.DataFrame:
 
 
 def _differences(lines: pd.DataFrame, over: str) -> dict[str, str]:
-    """Return the cells of `differences` by method; seeds without a judgement of both are noted."""
+    """Return the cells of `differences` by method; seeds without a difference are noted."""
     rows = {row["name"]: row for row in differences(lines, over).to_dict("records")}
     judged = lines[(lines["over"] == "") & (lines["measure"] == MAIN)]
     seeds = judged.groupby("name")["seed"].agg(set).to_dict()
-    hosts = dict(zip(judged["name"], judged["host"], strict=True))
+    compared = _compared(lines, over).groupby("name")["seed"].agg(set).to_dict()
     cells = {}
     for name, row in rows.items():
-        other = over or hosts[name]
         own, theirs = (f"{100 * row[side]:.1f}" for side in ("own", "other"))
         few = f"{row['seeds']} of " * (row["seeds"] < len(seeds[name]))
         count = len(seeds[name])
         several = f"{few}{count} seed{'s' if count > 1 else ''}"
         text = f"{_text(row, '+')} ({own} and {theirs}, {several})"
-        missing = ", ".join(map(str, sorted(seeds[name] - seeds.get(other, set()))))
-        note = f"{other} has no judgement with seed {missing}" * bool(missing)
+        missing = ", ".join(map(str, sorted(seeds[name] - compared[name])))
+        note = f"no difference is recorded with seed {missing}" * bool(missing)
         cells[name] = with_note(text, note)
     return cells
 

@@ -164,9 +164,27 @@ def test_a_budget_with_a_collapsed_run_is_left_out_of_what_is_said_of_gains() ->
     assert "; 1 more with a collapsed run is left out" in text
     rcar = table[table["comparison"] == "RCAR t2i over base t2i"]
     claim = budget.at_every_budget(1, "it gains", rcar)
-    assert "12 epochs" not in claim["evidence"]
-    every = budget.at_every_budget(1, "it gains", rcar.assign(trained=rcar["seeds"] > 0))
-    assert "RCAR t2i (12 epochs) over base t2i (12 epochs): " in every["evidence"]
+    assert "with a collapsed host: RCAR t2i (12 epochs);" in claim["evidence"]
+    assert ", 1 with a collapsed host, " in claim["verdict"]
+
+
+def test_a_budget_at_which_the_method_alone_collapsed_is_a_failure_of_the_method() -> None:
+    runs = made(base=1.5, RCAR=2.0, base_12=1.8, RCAR_12=2.6)
+    table = budget.gains_by_setting(runs, GRID, PROFILE, {"d/RCAR t2i (12 epochs)/1-a"})
+    rcar = table[table["comparison"] == "RCAR t2i over base t2i"]
+    longer = rcar[rcar["name"] == "RCAR t2i (12 epochs)"].iloc[0]
+    assert (longer["trained"], longer["host_trained"]) == (False, True)
+    claim = budget.at_every_budget(1, "it gains", rcar)
+    assert "RCAR t2i (12 epochs) over base t2i (12 epochs): " in claim["evidence"]
+    assert "collapsed" not in claim["verdict"]
+
+
+def test_where_every_budget_collapsed_nothing_was_trained() -> None:
+    runs = made(base=1.5, RCAR=2.0)
+    table = budget.gains_by_setting(runs, GRID, PROFILE, {"d/base t2i/1-a"})
+    assert "no budget was trained; 1 with a collapsed run is left out" in budget.finding(table).data
+    rcar = table[table["comparison"] == "RCAR t2i over base t2i"]
+    assert budget.at_every_budget(1, "it gains", rcar)["verdict"] == "with a collapsed host"
 
 
 def test_the_middle_budget_is_named_in_a_verdict() -> None:

@@ -115,11 +115,11 @@ def test_a_perfect_order_of_few_methods_has_no_interval() -> None:
 def test_an_order_carries_over_only_when_a_test_says_so(
     tau: float, low: float, p: float, says: str
 ) -> None:
-    order = {"methods": 7, "tau_b": tau, "tau_low": low, "tau_high": 1.0, "p": p}
+    order = {"methods": 7, "tau_b": tau, "tau_low": low, "tau_high": 1.0, "p": p, "spearman": 0.3}
     text = orderings.on_photographs(order)
     assert text.startswith(f"Kendall's tau-b of 7 methods is {tau:.2f}")
     assert ("[" in text) == (not math.isnan(low))
-    assert f", p = {p:.3f} (1: the same order" in text
+    assert f", Spearman's rho 0.30 with p = {p:.3f} (1: the same order" in text
     assert text.endswith(says)
 
 

@@ -185,3 +185,18 @@ def test_a_caption_has_the_number_of_comparisons_and_what_chance_gives() -> None
     )
     assert verdicts.chance_note(table[:1]).startswith("1 comparison, tested")
     assert verdicts.chance_note(table[3:]) == verdicts.chance_note(table[:0]) == ""
+
+
+def test_a_verdict_on_some_rows_is_corrected_for_all_rows_of_the_claim() -> None:
+    """0.02 alone is significant; as one of three p values it is 0.04 or 0.06."""
+    alone = verdicts.judge(pd.DataFrame([B]))
+    between = verdicts.judge(pd.DataFrame([B]), others=[0.001, 0.9, NAN])
+    last = verdicts.judge(pd.DataFrame([B]), others=[0.5, 0.9])
+    assert [judged.verdict for judged in (alone, between, last)] == [
+        "holds",
+        "holds",
+        "no effect found",
+    ]
+    assert "p = 0.040" in between.evidence
+    assert "p = 0.060" in last.evidence
+    assert float(last.detectable) > float(alone.detectable)

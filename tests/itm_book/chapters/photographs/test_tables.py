@@ -240,7 +240,7 @@ def test_a_difference_has_the_means_of_the_seeds_that_both_have() -> None:
     assert shown["tau-c"].tolist()[:2] == ["41.0 [0.0, 0.0] ± 1.4", "40.7 [0.0, 0.0] ± 5.9"]
     cell = shown["over its host"][1]
     assert cell == "+3.0 [+0.0, +0.0] ± 0.0 (44.0 and 41.0, 2 of 3 seeds)"
-    assert note_of(cell).text == "base has no judgement with seed 1"
+    assert note_of(cell).text == "no difference is recorded with seed 1"
 
 
 def test_agreement_of_a_run_of_uncommitted_code_is_marked(
