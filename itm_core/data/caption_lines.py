@@ -18,10 +18,10 @@ from itm_core.errors import InputError
 LONGEST_CAPTION = 200  # tokens; far above any caption of the field's datasets
 LONGEST_NAME = 260  # characters from the start of a line in which the name of a file is looked for
 _ENDING = rf"(?:{'|'.join(map(re.escape, ENDINGS))})"
-# the name of a file before a number, a tab or a bar: no caption has one
-NAMED = re.compile(rf"{_ENDING}(?:(?:#[a-z]+)?#\d+\b|\s*[\t|])", re.IGNORECASE)
-# likewise before a comma, a semicolon or a space, which a caption about a file may have
-MENTIONED = re.compile(rf"{_ENDING}\s*[,; ]", re.IGNORECASE)
+# a line that starts with the name of a file and a tab: one of them is a column, not a caption
+NAMED = re.compile(rf"\S+{_ENDING}(?:#\d+)?\t", re.IGNORECASE)
+# other forms of a name, which a caption about a file may have: a column where most lines have them
+MENTIONED = re.compile(rf"{_ENDING}(?:(?:#[a-z]+)?#\d+\b|\s*[\t|,; ])", re.IGNORECASE)
 
 log = logging.getLogger(__name__)
 
@@ -37,15 +37,28 @@ def read_lines(path: Path, max_words: int = LONGEST_CAPTION) -> list[str]:
     captions = read_captions(path)
     for row, caption in enumerate(captions, 1):
         require_caption(caption, path, row, max_words)
-        if NAMED.search(caption, 1, LONGEST_NAME):
+        if NAMED.match(caption):
             raise _column(path, row, "a file name", caption)
-    for problem, found in (("a file name", _mentions_file), ("an id or a number", _has_id)):
-        rows = [row for row, caption in enumerate(captions, 1) if found(caption)]
-        if _most(rows, captions):
-            raise _column(path, rows[0], problem, captions[rows[0] - 1])
+    if column := column_of_most(captions):
+        problem, row = column
+        raise _column(path, row, problem, captions[row - 1])
     if _most([caption for caption in captions if "\t" in caption], captions):
         log.warning("%s: most lines have a tab, which is read as a space between words", path)
     return captions
+
+
+def column_of_most(captions: Sequence[str]) -> tuple[str, int] | None:
+    r"""Return what most lines have before their captions, and the first row of them; or None.
+
+    >>> column_of_most(["1.jpg#0\tA dog .", "1.jpg#1\tTwo dogs ."])
+    ('a file name', 1)
+    >>> column_of_most(["A dog .", "The file cat.png | a viewer", "A cat ."])
+    """
+    for problem, found in (("a file name", _mentions_file), ("an id or a number", _has_id)):
+        rows = [row for row, caption in enumerate(captions, 1) if found(caption)]
+        if _most(rows, captions):
+            return problem, rows[0]
+    return None
 
 
 def _mentions_file(caption: str) -> bool:

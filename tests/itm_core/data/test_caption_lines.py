@@ -31,6 +31,7 @@ def lines(folder: Path, form: str) -> Path:
         ("{i}.jpg\t0\t{c}", "row 1: a file name before.*cut -f 3-"),
         ("{i}\t{c}", "row 1: an id or a number before.*cut -f 2-"),
         ("10{i}_693b08cb0e\t{c}", "row 1: an id or a number before"),
+        ("{i}.jpg#0 | {c}", "row 1: a file name before"),
     ],
 )
 def test_a_column_before_the_captions_is_refused(tmp_path: Path, form: str, message: str) -> None:
@@ -41,6 +42,30 @@ def test_a_column_before_the_captions_is_refused(tmp_path: Path, form: str, mess
 def test_a_caption_may_name_a_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert read_lines(lines(tmp_path, "{c}")) == list(CAPTIONS)
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "DSC_0012.JPG | Flickr - Photo Sharing",
+        "cat.png | photo viewer",
+        "The .gif | funny",
+        "image.png#1 on it",
+        "A window with cat.jpg\tin its title",
+    ],
+)
+def test_one_unusual_caption_is_no_column(tmp_path: Path, caption: str) -> None:
+    path = lines(tmp_path, "{c}")
+    path.write_text(f"{path.read_text()}{caption}\n")
+    assert read_lines(path) == [*CAPTIONS, caption]
+
+
+@pytest.mark.parametrize("name", ["1.jpg", "1.JPG#4"])
+def test_one_name_before_a_tab_is_a_column(tmp_path: Path, name: str) -> None:
+    path = lines(tmp_path, "{c}")
+    path.write_text(f"{path.read_text()}{name}\tA dog .\n")
+    with pytest.raises(InputError, match=r"dev_caps.txt, row 5: a file name before.*cut -f 2-"):
+        read_lines(path)
 
 
 def test_tabs_in_most_lines_are_in_the_log(
