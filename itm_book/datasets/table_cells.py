@@ -14,8 +14,7 @@ from pathlib import Path
 from itm_core.errors import InputError
 
 TEXT = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
-# ['A dog .', "It's red ."] of a Python list, and ['A dog .' 'A cat .'] of a numpy array
-WRITTEN_LIST = re.compile(rf"\[\s*(?:{TEXT})(?:(?:\s*,\s*|\s+)(?:{TEXT}))*\s*,?\s*\]", re.DOTALL)
+ITEM = re.compile(rf"(?P<text>{TEXT})(?P<gap>\s*,?\s*)", re.DOTALL)
 LIST_START = re.compile(r"\[\s*['\"]")
 
 
@@ -35,12 +34,12 @@ def unquoted(cell: str) -> str:
 def texts_of(cell: str, path: Path, row: int) -> Sequence[str]:
     """Return the captions of a cell: those of a list in JSON, Python's or numpy's form, or one.
 
-    Raises `InputError` for a cell that starts as such a list and is none.
+    Raises `InputError` for a cell that starts and ends as such a list and is none.
 
     >>> texts_of("['A dog .', 'A cat .']", Path("captions.csv"), 2)
     ['A dog .', 'A cat .']
-    >>> texts_of("[red] dog", Path("captions.csv"), 2)
-    ['[red] dog']
+    >>> texts_of("['Stop'] says a sign", Path("captions.csv"), 2)
+    ["['Stop'] says a sign"]
     """
     text = cell.strip()
     if not text.startswith("["):
@@ -52,11 +51,11 @@ def texts_of(cell: str, path: Path, row: int) -> Sequence[str]:
     except (ValueError, RecursionError):
         pass
     try:
-        if WRITTEN_LIST.fullmatch(text):
-            return [str(ast.literal_eval(item)) for item in re.findall(TEXT, text, re.DOTALL)]
+        if items := _items(text):
+            return [str(ast.literal_eval(item)) for item in items]
     except (ValueError, SyntaxError):  # an escape such as '\x' without its digits
         pass
-    if LIST_START.match(text):
+    if LIST_START.match(text) and text.endswith("]"):
         raise InputError(
             "a cell that looks like a list of captions, and is none",
             file=path,
@@ -66,3 +65,24 @@ def texts_of(cell: str, path: Path, row: int) -> Sequence[str]:
             remedy="write a row for each caption, or the list with json.dumps",
         )
     return [cell]
+
+
+def _items(text: str) -> list[str]:
+    """Return the quoted items of a list that starts with a bracket; none for any other text.
+
+    A Python list has commas between them, a numpy array spaces. The text is read once: no place of
+    it is tried twice.
+
+    >>> _items("['A dog .', 'A cat .']"), _items("['A dog .' 'A cat .']")
+    (["'A dog .'", "'A cat .'"], ["'A dog .'", "'A cat .'"])
+    >>> _items("['A dog .', 3]")
+    []
+    """
+    items: list[str] = []
+    rest = len(text) - len(text[1:].lstrip())
+    while item := ITEM.match(text, rest):
+        items.append(item["text"])
+        rest = item.end()
+        if not item["gap"]:
+            break
+    return items if text[rest:] == "]" else []
