@@ -33,8 +33,12 @@ FILE_NUMBERED = re.compile(
     re.I,
 )
 NUMBERED = re.compile(rf"(?P<image>[^\t]+?){_NUMBER} \s*(?P<caption>.*)", re.I)
+# "#zhb#0 " ends a name even where a tab follows
+LANGUAGE_NUMBERED = re.compile(
+    r"(?P<image>[^\t]+?)(?P<number>#[a-z]+#\d+) \s*(?P<caption>.*)", re.I
+)
 CELL_NUMBERED = re.compile(rf"(?P<image>.+?){_NUMBER}", re.I)
-NUMBER_CELL = re.compile(r"\s*(?P<number>\d+)\s*\t(?P<caption>.*)")
+NUMBER_CELL = re.compile(r"\s*\d+\s*\t(?P<caption>.*)")
 NO_PHOTOGRAPH = "2258277193_586949ec62.jpg.1"  # in Flickr8k.token.txt, of no file of the release
 BROKEN = re.compile(r"\s*\d+\s+(?P<caption>\S.*)")  # of "2199200615.jpg| 4   A dog runs ..."
 DELIMITERS = ("|", "\t", ",", ";")
@@ -82,25 +86,33 @@ def read_rows(path: Path) -> list[CaptionRow]:
             "..., such as image,caption",
             found=lines[0][:80] if lines else "an empty file",
         )
-    if (images := images_of_captions(path, lines)) is not None:
-        pairs = enumerate(zip(images, lines, strict=True), 1)
-        return [CaptionRow(image, None, caption, row) for row, (image, caption) in pairs]
-    return list(_lines(path, lines))
+    rows = [(row, line) for row, line in enumerate(lines, 1) if line.strip()]
+    images = images_of_captions(path, [line for _, line in rows])
+    if images is None:
+        return list(_lines(path, rows))
+    pairs = zip(images, rows, strict=True)
+    return [CaptionRow(image, None, caption, row) for image, (row, caption) in pairs]
 
 
-def _lines(path: Path, lines: Sequence[str]) -> Iterator[CaptionRow]:
+def _lines(path: Path, lines: Sequence[tuple[int, str]]) -> Iterator[CaptionRow]:
+    """Yield the captions of lines with their rows.
+
+    A second cell is a number, not a part of the caption, where all lines with such a cell have one
+    in it. It may be the same for two captions of an image.
+    """
+    parts = [(row, *_parts(path, row, line)) for row, line in lines]
+    cells = [caption for _, _, number, caption in parts if not number and "\t" in caption]
+    counted = all(map(NUMBER_CELL.match, cells))
     numbered: list[tuple[str, int]] = []
     skipped = 0
-    for row, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        image, number, caption = _parts(path, row, line)
+    for row, image, number, caption in parts:
         if image == NO_PHOTOGRAPH:
             skipped += 1
             continue
         if number:
             numbered.append((image + number, row))
-        yield CaptionRow(image, None, caption, row)
+        cell = NUMBER_CELL.match(caption) if counted and not number else None
+        yield CaptionRow(image, None, cell["caption"] if cell else caption, row)
     unique_keys(numbered, path, what="captions", source=lambda row: f"row {row}")
     if skipped:
         log.info("%s: left out: %d captions of %s, no photograph", path, skipped, NO_PHOTOGRAPH)
@@ -109,26 +121,25 @@ def _lines(path: Path, lines: Sequence[str]) -> Iterator[CaptionRow]:
 def _parts(path: Path, row: int, line: str) -> tuple[str, str, str]:
     """Return image, number and caption of a line; the number is empty where there is none.
 
-    Where the line has a tab, the image ends there at the latest.
+    Where the line has a tab, the image ends there at the latest. Raises `InputError` for a line
+    without an image.
     """
     image, tab, caption = line.partition("\t")
-    match = FILE_NUMBERED.match(line) or (None if tab else NUMBERED.match(line))
+    match = FILE_NUMBERED.match(line) or (LANGUAGE_NUMBERED if tab else NUMBERED).match(line)
     if match:
         return match["image"], match["number"], match["caption"]
     if not tab:
-        beside = path.name.replace(CAPTIONS, "_ids.txt")
+        beside = path.with_name(path.name.replace(CAPTIONS, "_ids.txt"))
         raise InputError(
             "no image before the caption",
             file=path,
             row=row,
             expected="name.jpg#0, a tab, a caption"
-            + (f"; or {beside} beside this file" if beside != path.name else ""),
+            + ("" if beside.exists() else f"; or {beside.name} beside this file"),
             found=line[:60],
         )
-    if match := CELL_NUMBERED.fullmatch(image):
+    if match := CELL_NUMBERED.fullmatch(image.strip()):
         return match["image"], match["number"], caption
-    if match := NUMBER_CELL.match(caption):
-        return image, f"#{match['number']}", match["caption"]
     return image, "", caption
 
 

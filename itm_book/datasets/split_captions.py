@@ -1,7 +1,8 @@
 """Captions of a split in the SCAN layout, with the names of their images.
 
-``{split}_caps.txt`` holds captions alone; the ids of ``{split}_ids.txt`` beside it name their
-images, through ``id_mapping.json`` where a release has it (VSE-infinity's lies one folder above).
+``{split}_caps.txt`` holds captions alone, without names or numbers before them; the ids of
+``{split}_ids.txt`` beside it name their images, through ``id_mapping.json`` where a release has it
+(VSE-infinity's lies one folder above).
 
 Page: "Which files does it read?".
 """
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from itm_core.data.caption_counts import read_counts, read_ids
+from itm_core.data.caption_lines import column_of_most
 from itm_core.errors import InputError
 from itm_core.files import read_json
 
@@ -35,6 +37,8 @@ def names_of_ids(folder: Path) -> tuple[Path | None, dict[str, str | int]]:
 def images_of_captions(path: Path, captions: Sequence[str]) -> list[str] | None:
     """Return the name of each caption's image; None unless the file has its ids beside it.
 
+    None as well where most lines have the name or the number of their image themselves.
+
     Raises `InputError` where the captions cannot be divided among the ids.
     """
     if not path.name.endswith(CAPTIONS):
@@ -42,7 +46,7 @@ def images_of_captions(path: Path, captions: Sequence[str]) -> list[str] | None:
     split = path.name.removesuffix(CAPTIONS)
     ids_file = path.with_name(f"{split}_ids.txt")
     ids = read_ids(ids_file)
-    if ids is None:
+    if ids is None or column_of_most(captions):
         return None
     counts = _counts(path.with_name(f"{split}_counts.txt"), ids_file, len(ids), len(captions))
     _, names = names_of_ids(path.parent)

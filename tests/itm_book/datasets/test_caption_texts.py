@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from itm_book.datasets.caption_sources import Captioned, read_captioned
+from itm_book.datasets.caption_texts import read_rows
 from itm_core.errors import InputError
 
 KAGGLE_8K = """image,caption
@@ -146,9 +147,41 @@ Holiday #4 sea.jpg#1 A boat
         Captioned("Holiday #4 sea", "train", ("The sea", "A boat")),
         Captioned("2", "train", ("3 dogs",)),
     ]
-    twice = written(tmp_path, "twice.txt", "1.jpg\t0\tA dog\n1.jpg\t0\tA cat\n")
-    with pytest.raises(InputError, match="two captions share the key '1.jpg#0'; found row 1 and"):
-        read_captioned(twice, "train")
+
+
+@pytest.mark.parametrize(
+    ("text", "captions"),
+    [
+        ("1.jpg\t2\tdogs\n1.jpg\t2\tcats\n", ("dogs", "cats")),
+        ("1.jpg\t2\tdogs\n1.jpg\tA dog\truns\n", ("2 dogs", "A dog runs")),
+        ("1.jpg\t0\tA dog\n1.jpg\tTwo dogs\n", ("A dog", "Two dogs")),
+    ],
+)
+def test_a_second_cell_is_a_number_where_all_are(
+    tmp_path: Path, text: str, captions: tuple[str, ...]
+) -> None:
+    found = read_captioned(written(tmp_path, "lines.txt", text), "train")
+    assert found == [Captioned("1", "train", captions)]
+
+
+@pytest.mark.parametrize(
+    ("line", "image", "caption"),
+    [
+        ("12345#0 \tA dog", "12345", "A dog"),
+        ("12345#zhb#0 \tA dog", "12345", "A dog"),
+        ("rsicd_31#zhb#0 a dog\tand cat", "rsicd_31", "a dog and cat"),
+        ("Holiday #3 beach.jpg\tA dog", "Holiday #3 beach", "A dog"),
+    ],
+)
+def test_a_number_ends_the_name(tmp_path: Path, line: str, image: str, caption: str) -> None:
+    found = read_captioned(written(tmp_path, "lines.txt", line + "\n"), "train")
+    assert found == [Captioned(image, "train", (caption,))]
+
+
+def test_names_of_coco_cn_end_before_their_number(tmp_path: Path) -> None:
+    line = "COCO_val2014_000000043734#zhb#0 a dog\tand cat"
+    (row,) = read_rows(written(tmp_path, "lines.txt", line))
+    assert row == ("COCO_val2014_000000043734", None, "a dog\tand cat", 1)
 
 
 def test_the_image_that_flickr8k_does_not_have_is_left_out(
@@ -186,7 +219,7 @@ def test_lists_in_cells_are_several_captions(tmp_path: Path) -> None:
         assert found == [Captioned("1", "train", tuple(captions))]
 
 
-@pytest.mark.parametrize("cell", ["['A dog .', 'A cat .", "['A dog .' + x]", "['A dog .', 3]"])
+@pytest.mark.parametrize("cell", ["['A dog .', 'A cat .]", "['A dog .' + x]", "['A dog .', 3]"])
 def test_a_cell_that_is_almost_a_list_is_named(tmp_path: Path, cell: str) -> None:
     path = written(tmp_path, "c.csv", f'image,caption\n1.jpg,A dog\n2.jpg,"{cell}"\n')
     with pytest.raises(InputError, match=r"c\.csv, row 3: a cell that looks like a list"):

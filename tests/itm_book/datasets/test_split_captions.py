@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from itm_book.datasets.caption_sources import Captioned, photographs, read_captioned
+from itm_book.datasets.caption_texts import read_rows
 from itm_core.data.dataset import load_split
 from itm_core.errors import InputError
 
@@ -28,6 +29,23 @@ def test_captions_are_joined_with_their_ids(tmp_path: Path, ids: str) -> None:
         Captioned("1", "test", ("A dog .", "A pup .")),
         Captioned("2", "test", ("A cat .", "Two , three .")),
     ]
+
+
+@pytest.mark.parametrize(
+    "form", ["{}.jpg#{}\t{}", "{}.jpg#zhb#{} {}", "{}.jpg\t{}\t{}", "{}#{}\t{}"]
+)
+def test_names_before_the_captions_are_those_of_the_images(tmp_path: Path, form: str) -> None:
+    rows = [("x1", 0, "A dog ."), ("x1", 1, "A pup ."), ("y2", 0, "A cat ."), ("y2", 1, "Two .")]
+    path = scan(tmp_path, "".join(form.format(*row) + "\n" for row in rows), "7\n8\n")
+    assert read_captioned(path, "test") == [
+        Captioned("x1", "test", ("A dog .", "A pup .")),
+        Captioned("y2", "test", ("A cat .", "Two .")),
+    ]
+
+
+def test_blank_lines_hold_no_caption(tmp_path: Path) -> None:
+    path = scan(tmp_path, "A dog .\n\nA cat .\n  \n", "1\n2\n")
+    assert read_rows(path) == [("1", None, "A dog .", 1), ("2", None, "A cat .", 3)]
 
 
 def test_counts_say_how_many_captions_an_image_has(tmp_path: Path) -> None:
