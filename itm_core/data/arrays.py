@@ -12,8 +12,9 @@ import errno
 import json
 import mmap
 import os
+import shlex
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import prod
 from pathlib import Path
@@ -41,8 +42,11 @@ BOXES, SIZES = ("boxes", "ims_bbx"), ("img_sizes", "ims_size")  # as releases ca
 REGION_LENS = "region_lens"
 
 
-def mapped(path: Path) -> np.ndarray:
-    """Return the array in a file, memory-mapped read-only; raises `InputError` for other files."""
+def mapped(path: Path, of_pickle: Callable[[Path], str] | None = None) -> np.ndarray:
+    """Return the array in a file, memory-mapped read-only; raises `InputError` for other files.
+
+    ``of_pickle`` returns the remedy for a file of pickled objects, where the caller knows one.
+    """
     with reading(path), path.open("rb"):
         pass
     try:
@@ -53,7 +57,7 @@ def mapped(path: Path) -> np.ndarray:
     except Exception as error:  # numpy raises many kinds of errors for a damaged header
         if isinstance(error, OSError) and error.errno == errno.ENOMEM:
             raise _no_memory(path) from None
-        _no_pickle(path)
+        _no_pickle(path, of_pickle)
         found = f"{path.stat().st_size} bytes ({error})"
     expected = None
     if header := _header(path):
@@ -78,12 +82,8 @@ def _no_memory(path: Path) -> InputError:
     )
 
 
-def _no_pickle(path: Path) -> None:
-    """Raise for a file of pickled objects, with a command that converts it.
-
-    An array of the layout is replaced; other files are records of one image each, and those of the
-    folder are written as .npz beside them.
-    """
+def _no_pickle(path: Path, remedy: Callable[[Path], str] | None) -> None:
+    """Raise for a file of pickled objects, with a command for an array of the layout."""
     header = _header(path)
     with path.open("rb") as file:
         raw = file.read(1) == b"\x80"
@@ -91,37 +91,33 @@ def _no_pickle(path: Path) -> None:
         return
     endings = tuple(f"_{ending}" for ending in (*BOXES, *SIZES, REGION_LENS, "ims", "pictures"))
     of_layout = path.stem.endswith(endings)
-    line, note = _to_array(path) if of_layout else _to_archives(path)
+    remedy = remedy or (_to_array if of_layout else _plain)
     raise InputError(
         "pickled objects, which are not opened: opening runs whatever program is in them",
         file=path,
         expected="a plain array of numbers",
-        remedy=f"if you trust where it is from, convert it once: {line}; {note}",
+        remedy=f"if you trust where it is from, {remedy(path)}",
     )
 
 
-def _to_array(path: Path) -> tuple[str, str]:
+def _plain(path: Path) -> str:
+    """Return the remedy for a file whose content is not known."""
+    return "open it once with np.load(path, allow_pickle=True), and np.save its numbers alone"
+
+
+def _to_array(path: Path) -> str:
     """Return the command that replaces a pickle by its array, and what it requires."""
     of_boxes = path.stem.endswith(tuple(f"_{ending}" for ending in BOXES))
     row = "r.get('boxes', r.get('bbox'))" if of_boxes else "[r['image_w'], r['image_h']]"
     rows = f"[{row} if isinstance(r, dict) else r for r in x]"
-    line = (
-        f'python -c "import numpy as np; p = {str(path)!r}; '
+    program = (
+        "import sys, numpy as np; p = sys.argv[1]; "
         "x = np.asarray(np.load(p, allow_pickle=True)).tolist(); "
         "x = list(x.values()) if isinstance(x, dict) else x; "
-        f'np.save(p, np.float32({rows}))"'
+        f"np.save(p, np.float32({rows}))"
     )
-    return line, "the rows must be in the order of the images"
-
-
-def _to_archives(path: Path) -> tuple[str, str]:
-    """Return the command that writes the pickled dictionaries of a folder as .npz files."""
-    line = (
-        f'python -c "import numpy as np, pathlib; f = pathlib.Path({str(path.parent)!r}); '
-        "[np.savez(p.with_suffix('.npz'), **np.asarray(np.load(p, allow_pickle=True)).item()) "
-        "for p in f.glob('*.npy')]\""
-    )
-    return line, "each file must hold a dictionary of arrays; the .npz are then read"
+    line = shlex.join(["python", "-c", program, str(path)])
+    return f"convert it once: {line}; the rows must be in the order of the images"
 
 
 def _header(path: Path) -> tuple[tuple[int, ...], np.dtype, int] | None:

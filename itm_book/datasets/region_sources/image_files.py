@@ -10,8 +10,9 @@ Page: "Which files does it read?".
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ import numpy as np
 from itm_book.datasets.region_sources.numpy_files import npz_arrays
 from itm_book.datasets.region_sources.record import (
     BOXES,
+    FEATURES,
     Detected,
     Entry,
     array_of,
@@ -41,7 +43,7 @@ def file_entries(files: Sequence[Path], boxes: BoxFiles | None = None) -> Iterat
 
 
 def _detected(file: Path, boxes: BoxFiles | None) -> Detected:
-    record = from_arrays(file.name, open_arrays(file, "features"), file)
+    record = from_arrays(file.name, open_arrays(file, FEATURES[1], _to_archive), file)
     if boxes is not None:
         return checked(replace(record, boxes=boxes.of(file.name)))
     if record.boxes is None and record.features.shape[1] == 4:
@@ -53,13 +55,42 @@ def _detected(file: Path, boxes: BoxFiles | None) -> Detected:
     return record
 
 
-def open_arrays(file: Path, name: str) -> Mapping[str, Any]:
+def holds_features(files: Sequence[Path]) -> bool:
+    """Return whether records hold features, not boxes or other numbers alone, as the first shows.
+
+    A file that cannot be read counts as one of features: its error is that of its image.
+    """
+    try:
+        features = array_of(open_arrays(files[0], FEATURES[1]), FEATURES)
+    except InputError:
+        return True
+    return features is not None and features.shape[-1:] != (4,)
+
+
+def _to_archive(file: Path) -> str:
+    """Return the remedy for a pickled record: the command that writes an .npz beside it."""
+    program = (
+        "import sys, pathlib, numpy as np; "
+        "[np.savez(pathlib.Path(p).with_suffix('.npz'), "
+        "**np.asarray(np.load(p, allow_pickle=True)).item()) for p in sys.argv[1:]]"
+    )
+    line = shlex.join(["python", "-c", program, str(file)])
+    return (
+        f"write its dictionary of arrays as .npz once: {line}; other such files may follow it. "
+        "Of a folder with .npz files, no .npy are read"
+    )
+
+
+def open_arrays(
+    file: Path, name: str, of_pickle: Callable[[Path], str] | None = None
+) -> Mapping[str, Any]:
     """Return the arrays of an .npz file; of an .npy file, its array under a name.
 
-    Raises `InputError` for a damaged file and for pickled objects.
+    Raises `InputError` for a damaged file, and for pickled objects with the remedy that
+    ``of_pickle`` returns.
     """
     if file.suffix.lower() == ".npy":
-        return {name: mapped(file)}
+        return {name: mapped(file, of_pickle)}
     return npz_arrays(file)
 
 
