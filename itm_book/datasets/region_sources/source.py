@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from itm_book.datasets.region_sources.image_files import BoxFiles, file_entries
+from itm_book.datasets.region_sources.image_files import BoxFiles, file_entries, holds_features
 from itm_book.datasets.region_sources.record import Entry
 from itm_book.datasets.region_sources.stores import hdf5_entries, lmdb_entries
 from itm_book.datasets.region_sources.tsv_files import TSV, tsv_entries
@@ -56,13 +56,18 @@ def _of_folder(source: Path, files: list[Path], boxes: Path | None) -> Iterator[
         return _without(boxes, lmdb_entries(source))
     if tsv := [file for file in files if TSV.fullmatch(file.name)]:
         return tsv_entries(tsv, _tsv_of(boxes))
-    for endings in ((".npz",), (".npy",)):
-        if of_images := [file for file in files if file.suffix.lower() in endings]:
-            _require_images(source, of_images)
-            return file_entries(of_images, BoxFiles(boxes) if boxes is not None else None)
+    if of_images := _records(files):
+        _require_images(source, of_images)
+        return file_entries(of_images, BoxFiles(boxes) if boxes is not None else None)
     if hdf5 := [file for file in files if file.suffix.lower() in HDF5]:
         return _without(boxes, chain.from_iterable(map(hdf5_entries, hdf5)))
     return None
+
+
+def _records(files: list[Path]) -> list[Path]:
+    """Return the .npz among files, or the .npy where there are none."""
+    npz, npy = ([p for p in files if p.suffix.lower() == ending] for ending in (".npz", ".npy"))
+    return npz or npy
 
 
 def _of_file(file: Path, boxes: Path | None) -> Iterator[Entry]:
@@ -93,7 +98,8 @@ def _below(source: Path, files: list[Path], boxes: Path | None) -> Iterator[Entr
     """Return the images of the subfolders that hold records, such as train2014 and val2014.
 
     Of ``X_att`` the boxes are those of ``X_box`` beside it; of others, those of the subfolder of
-    ``boxes`` that has the same name, or of ``boxes`` itself.
+    ``boxes`` that has the same name, or of ``boxes`` itself. A subfolder of boxes alone is left
+    out. Raises `InputError` where no subfolder holds features.
     """
     places = [p for p in files if p.is_dir()]
     features = [p for p in places if p.name.endswith("_att")]
@@ -101,14 +107,21 @@ def _below(source: Path, files: list[Path], boxes: Path | None) -> Iterator[Entr
         names = [p for p in places if not p.name.endswith(("_box", "_fc"))]
         features = [p for p in names if boxes is None or not p.samefile(boxes)]
     found: dict[str, Iterator[Entry]] = {}
+    left_out = []
     for place in features:
         beside = place.with_name(place.name.removesuffix("_att") + "_box")
         same = boxes / place.name if boxes is not None else beside
         inside = _visible(place)
-        if not any(p.name.endswith("_ims.npy") for p in inside):  # of a dataset, not a record
-            of_place = _of_folder(place, inside, same if same.is_dir() else boxes)
-            found |= {} if of_place is None else {place.name: of_place}
+        if any(p.name.endswith("_ims.npy") for p in inside):  # of a dataset, not a record
+            continue
+        if (records := _records(inside)) and not holds_features(records):
+            left_out.append(place.name)
+            continue
+        of_place = _of_folder(place, inside, same if same.is_dir() else boxes)
+        found |= {} if of_place is None else {place.name: of_place}
     if found:
+        for name in left_out:
+            log.warning("%s: left out: %s/ holds no features; boxes need --boxes", source, name)
         log.info("%s: the records of %s", source, ", ".join(f"{name}/" for name in found))
         return chain.from_iterable(found.values())
     if pickled := next((p for p in files if p.suffix.lower() in PICKLED and p.is_file()), None):

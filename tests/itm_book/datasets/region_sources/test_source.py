@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,6 +157,24 @@ def test_subfolders_with_records_are_one_source(
     given = source, tmp_path / "boxed", captions
     convert(*given, boxes=tmp_path / "boxes", progress=False)
     require_truth(tmp_path / "boxed", True, False)
+
+
+def test_boxes_beside_features_are_no_features(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    captions, source = write_karpathy(tmp_path / "dataset.json"), tmp_path / "feats"
+    for name, array in (("boxes", "boxes"), ("features", "x")):
+        (source / name).mkdir(parents=True)
+        for image in IDS:
+            np.save(source / name / f"{image}.npy", regions_of(image)[array])
+    convert(source, tmp_path / "made", captions, progress=False)
+    require_truth(tmp_path / "made", False, False)
+    assert "left out: boxes/ holds no features; boxes need --boxes" in caplog.text
+    convert(source, tmp_path / "boxed", captions, boxes=source / "boxes", progress=False)
+    require_truth(tmp_path / "boxed", True, False)
+    shutil.rmtree(source / "features")
+    with pytest.raises(InputError, match="no region features here.*found boxes/"):
+        convert(source, tmp_path / "again", captions, progress=False)
 
 
 def test_a_folder_of_pickles_has_the_remedy_of_one(tmp_path: Path) -> None:
