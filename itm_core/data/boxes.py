@@ -19,14 +19,20 @@ TO_PIXELS = "multiply them by the width and the height"
 def are_shares(boxes: np.ndarray, sizes: Any = None) -> bool:
     """Return whether boxes are fractions of their pictures, not pixels.
 
+    Whole numbers are pixels where the sizes are unknown.
+
     Args:
         boxes: ``[..., 4]``, at least one.
         sizes: ``[..., 2]`` width and height; None where they are unknown.
 
     >>> are_shares(np.array([[0, 0.2, 0.5, 1]])), are_shares(np.array([[0, 0, 1, 1]]), [1, 1])
     (True, False)
+    >>> are_shares(np.array([[0.0, 0, 1, 1]]))
+    False
     """
-    return bool(0 < np.max(boxes) <= 1) and (sizes is None or bool(np.min(sizes) > 1))
+    if not 0 < np.max(boxes) <= 1:
+        return False
+    return bool(np.any(boxes % 1) if sizes is None else np.min(sizes) > 1)
 
 
 def wrong_boxes(boxes: np.ndarray, sizes: Any = None) -> np.ndarray:

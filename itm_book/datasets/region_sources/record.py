@@ -141,15 +141,17 @@ def _counted(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the features and boxes of the regions that an image has by its own number.
 
-    Raises `InputError` where that number is none, exceeds the rows, or leaves out other rows than
-    zeros.
+    A number above that of the rows is another one, such as the detector's, and says nothing.
+
+    Raises `InputError` where the number is none, or leaves out other rows than zeros.
     """
     single = count.size == 1 and count.dtype.kind in "iuf" and float(count.item()).is_integer()
     number = int(count.item()) if single else 0
-    if number == features.shape[1] and number != len(features):
+    of_boxes = boxes is not None and len(boxes) == len(features)
+    if number == features.shape[1] and number != len(features) and not of_boxes:
         features = features.T
     rows = len(features)
-    if number < 1 or rows < number or features[number:].any():
+    if number < 1 or features[number:].any():
         raise InputError(
             f"image {image_key(name)}: features and the number of regions do not match",
             file=file,

@@ -42,7 +42,22 @@ def test_columns_are_known_by_the_number() -> None:
     np.testing.assert_array_equal(from_arrays("1.jpg", arrays, FILE).features, square)
 
 
-@pytest.mark.parametrize("count", [0, 2, 4, 2.5, np.nan, [3, 3], "3"])
+def test_boxes_say_which_way_features_are_stored() -> None:
+    """The width of the features may be the number of regions by chance."""
+    features, boxes = np.zeros((6, 3)), np.zeros((6, 4))
+    features[:3], boxes[:3] = np.arange(9).reshape(3, 3), [0, 0, 9, 9]
+    found = from_arrays("1.jpg", {"x": features, "boxes": boxes, "num_boxes": 3}, FILE)
+    np.testing.assert_array_equal(found.features, features[:3])
+    np.testing.assert_array_equal(found.boxes, boxes[:3])
+
+
+def test_a_number_above_the_rows_says_nothing() -> None:
+    found = from_arrays("1.jpg", {**regions_of(1), "num_boxes": 100}, FILE)
+    np.testing.assert_array_equal(found.features, regions_of(1)["x"])
+    np.testing.assert_array_equal(found.boxes, regions_of(1)["boxes"])
+
+
+@pytest.mark.parametrize("count", [0, 2, 2.5, np.nan, [3, 3], "3"])
 def test_another_number_than_that_of_the_features_is_refused(count: Any) -> None:
     arrays = {**regions_of(1), "num_bbox": np.array(count)}
     with pytest.raises(InputError, match=r"1\.npz: image 1: features and the number of regions do"):
