@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -36,12 +38,12 @@ def photographs_in(folder: Path) -> list[Path]:
     named = [p for p in visible if p.suffix.lower() in ENDINGS]
     unread = sorted(p.name for p in visible if p.suffix.lower() in UNREAD)
     photographs = [p for p in named if p.is_file() or (p.is_symlink() and not p.exists())]
-    below = _below(folder)
+    below = _below(visible)
     left_out = []
     if unread:
         left_out.append(f"{len(unread)} such as {unread[0]}: {UNREAD_REASON}")
     if below:
-        left_out.append(f"{len(below)} photographs in subfolders such as {below[0]}")
+        left_out.append(f"at least {len(below)} photographs in subfolders such as {below[0]}")
     if not photographs:
         subfolders = any(p.is_dir() for p in visible)
         raise InputError(
@@ -61,15 +63,16 @@ def photographs_in(folder: Path) -> list[Path]:
     return sorted(photographs, key=lambda path: path.name)
 
 
-def _below(folder: Path) -> list[str]:
-    """Return the photographs in visible subfolders, as paths from the folder, sorted."""
+def _below(visible: Sequence[Path]) -> list[str]:
+    """Return the photographs in the subfolders among some paths, as paths from their folder.
+
+    They are sorted. Folders inside the subfolders are not read: there may be any number of them.
+    """
     found = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        here = Path(place).relative_to(folder)
-        if here.parts:
-            named = (name for name in files if not name.startswith("."))
-            found += [str(here / n) for n in named if Path(n).suffix.lower() in ENDINGS]
+    for place in visible:
+        with suppress(OSError), os.scandir(place) as files:  # no folder, or closed to this user
+            named = (file.name for file in files if file.name[0] != "." and file.is_file())
+            found += [f"{place.name}/{n}" for n in named if Path(n).suffix.lower() in ENDINGS]
     return sorted(found)
 
 
