@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,7 +46,7 @@ from itm_core.data.caption_counts import (
 )
 from itm_core.data.caption_lines import LONGEST_CAPTION, read_lines
 from itm_core.data.names import require_split_name
-from itm_core.data.overlap import Repeats, no_overlap, only_numbers
+from itm_core.data.overlap import Repeats, is_beginning, no_overlap, only_numbers
 from itm_core.data.photographs import find_photograph, read_photograph
 from itm_core.data.ragged import RaggedRegions
 from itm_core.data.vocabulary import Vocabulary
@@ -158,7 +159,8 @@ class Split:
 
         Raises `PhotographError` (an `InputError`) for a file that is no picture, `InputError` for
         two files of one id (``1.jpg`` and ``1.png``) or two ids of one file (`find_photograph`),
-        and for files where this split has no ids, or ids that only number rows, like another one.
+        and for files where this split has no ids beside another split, or ids that only number
+        images, as those of another split do.
         """
         if self._pictures is not None:
             return np.asarray(self._pictures[image])
@@ -167,7 +169,7 @@ class Split:
             return None
         if self._shares_numbers:  # image 0 of every split would be 0.jpg
             raise InputError(
-                "splits without ids share their pictures",
+                "splits whose ids only number their images share pictures",
                 file=self.folder / f"{self.name}_ids.txt",
                 expected="names of images, not the numbers of rows",
                 remedy="write the ids that the pictures are named after, one a line",
@@ -176,11 +178,23 @@ class Split:
 
     @cached_property
     def _shares_numbers(self) -> bool:
-        """Whether the ids only number rows, as those of another split do."""
+        """Whether the ids only number images, and so do those of another split, with equal ones.
+
+        The first images of a larger split, as ``test`` has of ``testall``, are the same images. A
+        split without an id file shares numbers with any other. Raises as `load_split` does.
+        """
+        names = [p.name.removesuffix("_ims.npy") for p in self.folder.glob("*_ims.npy")]
         if not (self.folder / f"{self.name}_ids.txt").exists():
-            return len(list(self.folder.glob("*_ims.npy"))) > 1
-        others = (read_ids(self.folder / f"{s}_ids.txt") for s in SPLITS if s != self.name)
-        return only_numbers(self) and any(not set(self.ids).isdisjoint(o or ()) for o in others)
+            return len(names) > 1
+        if not only_numbers(self):
+            return False
+        for name in sorted(set(names) - {self.name}):
+            ids = read_ids(self.folder / f"{name}_ids.txt")
+            if ids is not None and not set(self.ids).isdisjoint(ids):
+                other = load_split(self.folder, name, max_words=sys.maxsize)
+                if only_numbers(other) and not is_beginning(self, other):
+                    return True
+        return False
 
     def words(self) -> list[list[dict[str, Any] | None]] | None:
         """Return for each caption the objects that its tokens name, or None without annotations.

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from itm_core.data.arrays import release
+from itm_core.data.arrays import IMAGES_AT_ONCE, images_of, release
 from itm_core.errors import InputError
 from itm_core.files import whole_file
 
@@ -115,6 +115,21 @@ def only_numbers(split: Split) -> bool:
     ids = [int(image) for image in split.ids]
     counted = (range(len(ids)), split.first_captions.tolist())
     return any(ids == [start + row for row in rows] for rows in counted for start in (0, 1))
+
+
+def is_beginning(first: Split, second: Split) -> bool:
+    """Return whether the smaller of two splits has the first images of the other one.
+
+    Their ids and all of their region features are equal then.
+    """
+    few, many = sorted((first, second), key=lambda split: len(split.ids))
+    if few.ids != many.ids[: len(few.ids)] or few.regions.shape[1:] != many.regions.shape[1:]:
+        return False
+    for start in range(0, len(few.ids), IMAGES_AT_ONCE):
+        chosen = np.arange(start, min(start + IMAGES_AT_ONCE, len(few.ids)))
+        if not np.array_equal(images_of(few.regions, chosen), images_of(many.regions, chosen)):
+            return False
+    return True
 
 
 def _shared(first: Split, i: int, second: Split, j: int, equal: str) -> SharedImage:

@@ -225,7 +225,7 @@ def test_two_pictures_of_one_id(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, noise(0))
     (folder / "test_ids.txt").rename(folder / "ids.txt")
     (pictures / "2000.png").rename(pictures / "0.png")
-    with pytest.raises(InputError, match=r"test_ids.txt: splits without ids share their pictures"):
+    with pytest.raises(InputError, match=r"test_ids.txt: splits whose ids only number their im"):
         load_split(folder, "test").picture(0)
     (pictures / "0.png").rename(pictures / "2000.png")
     shutil.copy(pictures / "2000.png", pictures / "2000.jpg")

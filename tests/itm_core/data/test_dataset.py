@@ -77,11 +77,42 @@ def test_numbers_of_rows_in_two_splits_name_no_picture(tmp_path: Path) -> None:
     assert load_split(tmp_path, "test").picture(0) is None
     (tmp_path / "dev_ids.txt").write_text(numbers)
     for split in ("dev", "test"):
-        with pytest.raises(InputError, match=rf"{split}_ids.txt: splits without ids share their"):
+        with pytest.raises(InputError, match=rf"{split}_ids.txt: splits whose ids only number"):
             load_split(tmp_path, split).picture(2)
     for split in ("dev", "test"):
         (tmp_path / f"{split}_ids.txt").write_text("".join(f"{3 * k}\n" for k in range(12)))
         assert load_split(tmp_path, split).picture(1) is not None
+
+
+def test_a_part_of_a_split_from_its_start_has_its_pictures(tmp_path: Path) -> None:
+    """As test of testall; images of the same numbers with other features are others."""
+    write_dataset(tmp_path)
+    (tmp_path / "train_ids.txt").unlink()  # its ids are 0 to 11
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (8, 6), "red").save(tmp_path / "pictures" / "1.png")
+    (tmp_path / "test_ids.txt").write_text("".join(f"{row}\n" for row in range(12)))
+    regions = np.load(tmp_path / "test_ims.npy")
+    captions = (tmp_path / "test_caps.txt").read_text()
+    np.save(tmp_path / "testall_ims.npy", np.concatenate([regions, regions + 1]))
+    (tmp_path / "testall_caps.txt").write_text(captions + captions)
+    (tmp_path / "testall_ids.txt").write_text("".join(f"{row}\n" for row in range(24)))
+    for split in ("test", "testall"):
+        assert load_split(tmp_path, split).picture(1) is not None
+    np.save(tmp_path / "testall_ims.npy", np.concatenate([regions + 1, regions]))
+    for split in ("test", "testall"):
+        with pytest.raises(InputError, match=rf"{split}_ids.txt: splits whose ids only number"):
+            load_split(tmp_path, split).picture(1)
+
+
+def test_numbers_are_shared_only_where_both_splits_have_numbers(tmp_path: Path) -> None:
+    write_dataset(tmp_path)
+    (tmp_path / "train_ids.txt").unlink()  # its ids are 0 to 11
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (8, 6), "red").save(tmp_path / "pictures" / "1.png")
+    (tmp_path / "test_ids.txt").write_text("".join(f"{row}\n" for row in range(12)))
+    (tmp_path / "dev_ids.txt").write_text("".join(f"{7 * row + 1}\n" for row in range(12)))
+    for split, image in (("test", 1), ("dev", 0)):
+        assert load_split(tmp_path, split).picture(image) is not None
 
 
 @pytest.mark.parametrize(
