@@ -249,10 +249,10 @@ def _readable_row(row: Mapping[Hashable, Any], collapsed: set[str]) -> dict[str,
         "rSum": f"{row['rsum']:.1f}",
         "host's rSum": f"{row['host_rsum']:.1f}",
         "collapsed": ", ".join(
-            f"{sum(side)} of {seeds} {name}"
-            for name, side in zip(("", "(host)"), sides, strict=True)
+            f"{sum(side)} of {seeds}{name}"
+            for name, side in zip(("", " (host)"), sides, strict=True)
             if any(side)
-        ).strip(),
+        ),
         "seeds": str(seeds),
         OVER_SEEDS: interval if seeds > 1 else "",
         "p": comparison.p_value(row["p"]),
