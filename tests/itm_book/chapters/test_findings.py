@@ -117,7 +117,9 @@ def test_the_orders_agree_only_when_the_interval_says_so(
     low: float, high: float, says: str
 ) -> None:
     order = {"methods": 9, "tau_b": 0.5, "tau_low": low, "tau_high": high, "p": 0.0004}
+    order["spearman"] = 0.6
     line = findings.order_line(order)
-    assert f"of 9 methods is 0.50 [{low:.2f}, {high:.2f}], p &lt; 0.001" in line
+    assert f"of 9 methods is 0.50 [{low:.2f}, {high:.2f}], " in line
+    assert "rho 0.60 with p &lt; 0.001 (1: the same order" in line
     assert line.endswith(f": {says}.")
     assert findings.order_line({}) == ""
