@@ -70,13 +70,17 @@ EXACT_CAPTIONS = 3  # captions ranked exactly one by one, to time the exact rank
 def measure(options: argparse.Namespace) -> None:
     """Measure, and with ``--record`` write the record.
 
-    Raises `InputError` for a gallery below the smallest size, and, before anything is measured
-    that could not be recorded, when there are uncommitted changes.
+    Raises `InputError` for a gallery below the smallest size, for too few pictures, and, before
+    anything is measured that could not be recorded, when there are uncommitted changes.
     """
-    if options.images < SIZES[0]:
-        raise InputError(
-            "too few images", expected=f"{SIZES[0]} or more", found=f"--images {options.images}"
-        )
+    for name, count, least in (
+        ("images", options.images, SIZES[0]),
+        ("pictures", options.pictures, HALF),  # as many as the synthetic images beside them
+    ):
+        if count < least:
+            raise InputError(
+                f"too few {name}", expected=f"{least} or more", found=f"--{name} {count}"
+            )
     if options.record:
         require_committed(current_commit())
     torch.set_num_threads(options.threads)

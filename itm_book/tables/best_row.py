@@ -22,6 +22,7 @@ from itm_core.evaluation import retrieval, statistics
 TITLES = {LOSS: BELOW, NO_EFFECT: NO_EFFECT, GAIN: NO_EFFECT, UNTESTABLE: UNTESTABLE}
 TEST = ("p", "tested over")
 BOTH, IMAGES = "images and seeds", "images (these models only)"
+NEITHER = "nothing: too few seeds"
 CAPTION = (
     "Every row against the best one by rSum; p values corrected by Holm's method, and optimistic, "
     "since the best row was chosen by the same numbers"
@@ -63,7 +64,8 @@ def against_best(
         ):
             row = {"method": name, "rSum": f"{means[name]:.1f}", "difference": f"{gap:+.1f}"}
             row |= {"p": p_value(value), "result": TITLES[effect]}
-            shown.append(row | {"tested over": IMAGES if one_seed else BOTH})
+            over = IMAGES if one_seed else NEITHER if effect == UNTESTABLE else BOTH
+            shown.append(row | {"tested over": over})
     columns = [c for c in ("method", "result", "rSum", "difference", *TEST) if others]
     table = pd.DataFrame(shown, columns=columns or None).fillna("")
     runs = [[result.run for result in rows[name]] for name in table["method"]]

@@ -39,9 +39,10 @@ def test_only_what_is_asked_for_is_recorded(measured: list[str], tmp_path: Path)
     assert set(search_curve.recorded(search_curve.KINDS)["gallery"]) == {20, 40}
 
 
+@pytest.mark.parametrize("name", ["images", "pictures"])
 def test_too_few_images_are_refused_before_anything_is_made(
-    measured: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, measured: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*measured, "--images", "19", "--folder", "other"]) == 2
-    assert "too few images; expected 20 or more, found --images 19" in capsys.readouterr().err
+    assert main([*measured, f"--{name}", "19", "--folder", "other"]) == 2
+    assert f"too few {name}; expected 20 or more, found --{name} 19" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()

@@ -9,7 +9,8 @@ import pytest
 
 from itm_book.chapters import findings
 from itm_book.chapters.findings import Found
-from itm_book.tables import claims, sentences, verdicts
+from itm_book.tables import claim_list, claims, sentences, verdicts
+from itm_book.tables.claim_list import Claim
 from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts
 from itm_book.tables.verdicts import Judgement
 
@@ -26,7 +27,7 @@ def text_of(html: str) -> str:
 
 def judged(scenes: Judgement, photographs: Judgement, measure: str = "gain") -> Verdicts:
     """A made-up claim of RCAR with its verdicts."""
-    claim = claims.Claim(number=3, text="it helps", measure=measure)
+    claim = Claim(number=3, text="it helps", measure=measure)
     return Verdicts(paper="RCAR", claim=claim, on={SCENES: scenes, PHOTOGRAPHS: photographs})
 
 
@@ -40,7 +41,7 @@ NONE = Judgement(
 def test_every_claim_has_a_line_with_the_verdicts_of_the_records(found: Found) -> None:
     page = findings.table(found).data
     rows = re.findall(r"<tr>(.*?)</tr>", page, flags=re.DOTALL)[1:]
-    assert len(rows) == len(found.verdicts) == sum(map(len, claims.CLAIMS.values()))
+    assert len(rows) == len(found.verdicts) == sum(map(len, claim_list.CLAIMS.values()))
     for line, row in zip(rows, claims.every_judged(claims.worlds()), strict=True):
         cells = [text_of(cell) for cell in re.findall(r"<td.*?>(.*?)</td>", line, flags=re.DOTALL)]
         assert cells[0].startswith(f"{row.paper}: {row.claim.text}")
@@ -96,7 +97,7 @@ def test_seeds_that_can_show_nothing_are_called_too_few() -> None:
 def test_the_cover_has_five_lines_of_the_records(found: Found) -> None:
     lines = re.findall(r"<li>(.*?)</li>", findings.summary(found).data)
     assert len(lines) == 5
-    for paper, line in zip(claims.CLAIMS, lines, strict=False):
+    for paper, line in zip(claim_list.CLAIMS, lines, strict=False):
         (row,) = (
             r
             for r in found.verdicts

@@ -17,7 +17,8 @@ from itm_book.explorer import in_page
 from itm_book.pages import run_entries, run_pages, staging
 from itm_book.records.markdown import code, inert, table
 from itm_book.tables import report
-from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Claim, Verdicts
+from itm_book.tables.claim_list import Claim
+from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts
 from itm_book.tables.verdicts import Judgement
 
 HOSTILE = (

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from itm_book.tables import claims, sentences, verdicts
+from itm_book.tables import sentences, verdicts
+from itm_book.tables.claim_list import Claim
 from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts
 from itm_book.tables.verdicts import Judgement
 
@@ -18,7 +19,7 @@ NONE = Judgement(
 
 def claim(number: int, scenes: Judgement, photographs: Judgement) -> Verdicts:
     """A made-up claim with its verdicts."""
-    made = claims.Claim(number=number, text="a < b", subject="ours")
+    made = Claim(number=number, text="a < b", subject="ours")
     return Verdicts(paper="RCAR", claim=made, on={SCENES: scenes, PHOTOGRAPHS: photographs})
 
 

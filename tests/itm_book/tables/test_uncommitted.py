@@ -15,7 +15,8 @@ from itm_book.records import grids, results
 from itm_book.records.grid_names import grid_names
 from itm_book.records.results import Result, Results, Uncommitted
 from itm_book.tables import attention_table, claims, comparison, report, verdicts
-from itm_book.tables.claims import Claim, Verdicts
+from itm_book.tables.claim_list import Claim
+from itm_book.tables.claims import Verdicts
 from itm_book.tables.notes import note_of
 from itm_book.tables.report import FOOTNOTE, MARK
 from tests.itm_book.tables.test_comparison import GRID, three
