@@ -19,7 +19,7 @@ from typing import Any
 
 from itm_book.datasets.caption_sources import read_captioned
 from itm_book.datasets.filled_arrays import FilledArrays
-from itm_book.datasets.layout_writing import require_loadable
+from itm_book.datasets.layout_writing import files_of, require_loadable
 from itm_book.datasets.region_sources.second_keys import fitting_ids
 from itm_book.datasets.region_sources.source import entries
 from itm_book.folders import require_name
@@ -28,7 +28,7 @@ from itm_core.files import locked, make_folder, put, read_json, space_checked, w
 from itm_core.settings import at_least
 
 NOTE = "request.json"  # in the temporary folder
-LISTED = 3  # images without features that a message names
+LISTED = 3  # images without features, or files, that a message names
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def convert(
 
     Raises `InputError` when the record of a captioned image is damaged or missing, the width of
     features varies, a name fits two images, there is no disk space, or the folder has one of these
-    splits already, or another process converts into it.
+    splits' files already, or another process converts into it.
     """
     if regions is not None:
         at_least("regions", regions, 1)
@@ -175,13 +175,18 @@ def _require_all(filled: FilledArrays, source: Path) -> None:
 
 
 def _require_new_splits(folder: Path, names: Sequence[str]) -> None:
-    existing = [name for name in names if (folder / f"{name}_ims.npy").exists()]
+    """Raise `InputError` for a file of one of the splits: it would be replaced, or read with them.
+
+    Numbers of captions that an earlier dataset left would give captions to other images.
+    """
+    existing = [file for name in names for file in files_of(folder, name)]
     if existing:
+        more = f" and {len(existing) - LISTED} more" if len(existing) > LISTED else ""
         raise InputError(
-            "this folder has these splits already",
+            "this folder has files of these splits already",
             file=folder,
-            found=", ".join(existing),
-            remedy="name another folder, or remove their files",
+            found=f"{', '.join(existing[:LISTED])}{more}",
+            remedy="name another folder, or remove these files",
         )
 
 

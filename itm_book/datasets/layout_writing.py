@@ -11,10 +11,22 @@ from pathlib import Path
 import numpy as np
 
 from itm_book.folders import reserve
+from itm_core.data.arrays import BOXES, REGION_LENS, SIZES
 from itm_core.data.dataset import load_split
 from itm_core.data.names import require_ids
 from itm_core.errors import InputError
 from itm_core.files import whole_file
+
+FILES = (  # of a split, without its prefix
+    *("ims.npy", "caps.txt", "ids.txt", "counts.txt"),
+    *(f"{ending}.npy" for ending in (*BOXES, *SIZES, REGION_LENS, "pictures")),
+    *("words.json", "objects.json"),
+)
+
+
+def files_of(folder: Path, split: str) -> list[str]:
+    """Return the names of the files of a split that a folder has."""
+    return [name for ending in FILES if (folder / (name := f"{split}_{ending}")).exists()]
 
 
 def open_array(path: Path, kind: type, shape: tuple[int, ...]) -> np.memmap:

@@ -129,8 +129,23 @@ def test_splits_may_come_one_after_the_other(tmp_path: Path) -> None:
         convert(source, tmp_path / "made", text, split=split, progress=False)
     assert load_split(tmp_path / "made", "train").ids == ["7"]
     assert load_split(tmp_path / "made", "dev").captions[2] == "says 2"
-    with pytest.raises(InputError, match="has these splits already; found dev"):
+    with pytest.raises(InputError, match="files of these splits already; found dev_ims.npy"):
         convert(source, tmp_path / "made", text, split="dev", progress=False)
+
+
+@pytest.mark.parametrize("file", ["dev_counts.txt", "dev_caps.txt", "dev_ims_bbx.npy"])
+def test_files_of_a_split_are_neither_replaced_nor_read_with_the_new_ones(
+    tmp_path: Path, file: str
+) -> None:
+    """Numbers of captions with the right sum gave captions to other images."""
+    source, captions = write_tsv(tmp_path / "all.tsv", IDS), write_karpathy(tmp_path / "c.json")
+    left = tmp_path / "made" / file
+    left.parent.mkdir()
+    left.write_text("of an earlier dataset")
+    with pytest.raises(InputError, match=f"files of these splits already; found {file}"):
+        convert(source, tmp_path / "made", captions, progress=False)
+    assert left.read_text() == "of an earlier dataset"
+    assert [path.name for path in left.parent.iterdir()] == [file]
 
 
 def test_coco_annotations_follow_the_order_of_the_images(tmp_path: Path) -> None:
