@@ -16,6 +16,7 @@ from itm_core.data.vocabulary import read_captions, tokenise
 from itm_core.errors import InputError
 
 LONGEST_CAPTION = 200  # tokens; far above any caption of the field's datasets
+LONGEST_TOKEN = 50  # characters, on average over a caption
 LONGEST_NAME = 260  # characters from the start of a line in which the name of a file is looked for
 _ENDING = rf"(?:{'|'.join(map(re.escape, ENDINGS))})"
 # a line that starts with the name of a file and a tab: one of them is a column, not a caption
@@ -102,13 +103,15 @@ def require_caption(
     if not is_visible(caption):
         remedy = "give it a text, or take it out if it belongs to no image"
         raise InputError(f"an empty caption{of_image}", file=path, row=row, remedy=remedy)
-    # a token has a character at least, so short texts need no tokenising
-    if len(caption) > max_words and len(tokenise(caption)) > max_words:
+    # a token has a character at least, so short texts need no tokenising; a whole file in one line
+    # would take hours
+    endless = len(caption) > LONGEST_TOKEN * max_words
+    if endless or (len(caption) > max_words and len(tokenise(caption)) > max_words):
         raise InputError(
             f"a caption{of_image} is too long",
             file=path,
             row=row,
             expected=f"{max_words} tokens at most",
-            found=len(tokenise(caption)),
+            found=f"{len(caption)} characters" if endless else len(tokenise(caption)),
             remedy="is a line break missing?",
         )

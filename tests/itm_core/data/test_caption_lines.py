@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from itm_core.data.caption_lines import read_lines
+from itm_core.data.caption_lines import LONGEST_CAPTION, read_lines
 from itm_core.errors import InputError
 
 CAPTIONS = ("A dog .", "A sign says cat.jpg , in red .", "Two men .", "3 boats .")
@@ -74,3 +74,17 @@ def test_tabs_in_most_lines_are_in_the_log(
     with caplog.at_level(logging.WARNING):
         assert read_lines(lines(tmp_path, "so\t{c}"))[0] == "so\tA dog ."
     assert "dev_caps.txt: most lines have a tab" in caplog.text
+
+
+def test_a_file_in_one_line_is_refused_at_once(tmp_path: Path) -> None:
+    """The time of tokens grows with the square of the length of a text: this one takes hours."""
+    path = tmp_path / "dev_caps.txt"
+    path.write_text("a dog runs . " * 80_000)
+    with pytest.raises(InputError, match=r"row 1: a caption is too long.*found 1040000 characters"):
+        read_lines(path)
+
+
+def test_long_words_are_words(tmp_path: Path) -> None:
+    path = tmp_path / "dev_caps.txt"
+    path.write_text("/".join(["2019"] * 1000) + "\n")
+    assert len(read_lines(path)[0]) > 20 * LONGEST_CAPTION
