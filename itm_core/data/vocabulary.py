@@ -225,7 +225,7 @@ def read_captions(path: Path) -> list[str]:
 
     A byte order mark and carriage returns at line ends are removed; in a file without line feeds,
     carriage returns end the lines. Raises `InputError` when the file is missing or may not be
-    read, or a line is not UTF-8.
+    read, or a line is not UTF-8 or has zeros in it, as UTF-16 and the rest of a broken copy have.
     """
     with reading(path, "captions not found", "check the name, and the folder it starts from"):
         content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
@@ -235,13 +235,28 @@ def read_captions(path: Path) -> list[str]:
     captions = []
     for row, line in enumerate(lines, 1):
         try:
-            captions.append(line.decode("utf-8").rstrip("\r"))
-        except UnicodeDecodeError as error:
-            utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-            guess = "utf-16" if utf16 else "latin1"
-            command = f"iconv -f {guess} -t utf-8 {shlex.quote(path.name)} > new.txt"
-            remedy = f"{command}, if {guess} is what it is"
-            raise InputError(
-                "not UTF-8", file=path, row=row, found=str(error), remedy=remedy
-            ) from None
+            captions.append(_text(line).rstrip("\r"))
+        except ValueError as error:
+            raise _not_utf8(path, row, content, line, error) from None
     return captions
+
+
+def _text(line: bytes) -> str:
+    """Return a line of UTF-8; raises ValueError for another one, and for one with zeros."""
+    if b"\0" in line:
+        raise ValueError("bytes that are zero, which no text has")
+    return line.decode("utf-8")
+
+
+def _not_utf8(path: Path, row: int, content: bytes, line: bytes, error: ValueError) -> InputError:
+    """Return the error for a line that is not UTF-8, with the command for the likely encoding."""
+    guess = "latin1"
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        guess = "utf-16"
+    elif b"\0" in line:
+        guess = "utf-16le"  # as Windows writes it, here without its mark
+    command = shlex.join(["iconv", "-f", guess, "-t", "utf-8", "--", str(path)])
+    remedy = f"{command} > new.txt, if {guess} is what it is"
+    if guess == "utf-16le":
+        remedy += "; else the file is damaged: copy or download it again"
+    return InputError("not UTF-8", file=path, row=row, found=str(error), remedy=remedy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shlex
+import shutil
 import subprocess
 import sys
 import types
@@ -119,6 +120,31 @@ def test_only_line_feeds_end_a_caption(tmp_path: Path) -> None:
     assert read_captions(path) == ["one", "two"]
     path.write_bytes(b"")
     assert read_captions(path) == []
+
+
+@pytest.mark.skipif(shutil.which("iconv") is None, reason="needs iconv")
+@pytest.mark.parametrize("encoding", ["latin1", "utf-16", "utf-16le"])
+def test_another_encoding_is_converted_by_the_line_of_its_message(
+    tmp_path: Path, encoding: str
+) -> None:
+    """UTF-16 without a mark would be UTF-8 with a zero after each letter."""
+    path = tmp_path / "my captions" / "caps.txt"
+    path.parent.mkdir()
+    path.write_bytes("a café\ntwo dogs\n".encode(encoding))
+    with pytest.raises(
+        InputError, match=rf"row 1: not UTF-8.*if {encoding} is what it is"
+    ) as caught:
+        read_captions(path)
+    command, _, _ = str(caught.value).partition("Remedy: ")[2].partition(" > new.txt")
+    path.write_bytes(subprocess.run(shlex.split(command), check=True, capture_output=True).stdout)
+    assert read_captions(path) == ["a café", "two dogs"]
+
+
+def test_zeros_at_the_end_of_a_broken_copy_are_no_caption(tmp_path: Path) -> None:
+    path = tmp_path / "caps.txt"
+    path.write_bytes(b"one dog\ntwo d\0\0\0\0\n")
+    with pytest.raises(InputError, match="row 2: not UTF-8.*the file is damaged"):
+        read_captions(path)
 
 
 @pytest.mark.parametrize(
