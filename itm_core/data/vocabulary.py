@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import json
 import re
 import shlex
 from collections import Counter
@@ -203,16 +202,16 @@ def _no_pickle(path: Path) -> None:
         "import json, pickle, sys, types; "
         'm = types.ModuleType("vocab"); m.Vocabulary = type("Vocabulary", (), {}); '
         'sys.modules["vocab"] = m; '
-        f'v = pickle.load(open({json.dumps(str(path))}, "rb"), encoding="utf-8"); '
+        'v = pickle.load(open(sys.argv[1], "rb"), encoding="utf-8"); '
         's = json.dumps({"word2idx": v.word2idx}); '
-        f'open({json.dumps(str(made))}, "w").write(s)'
+        f'open(sys.argv[2], "{"w" if made == path else "x"}").write(s)'  # x replaces no file
     )
+    line = shlex.join(["python", "-c", program, str(path), str(made)])
     raise InputError(
         "a pickled vocabulary, which is not opened: opening runs whatever program is in it",
         file=path,
         expected="JSON with word2idx",
-        remedy=f"if you trust where it is from, write {made.name} once, and name it: "
-        f"python -c {shlex.quote(program)}",
+        remedy=f"if you trust where it is from, write {made.name} once, and name it: {line}",
     )
 
 

@@ -148,7 +148,13 @@ def test_zeros_at_the_end_of_a_broken_copy_are_no_caption(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "protocol"), [("f30k's vocab.pkl", 0), ("f30k's vocab.pkl", 2), ("vocab.json", 4)]
+    ("name", "protocol"),
+    [
+        ("f30k's vocab.pkl", 0),
+        ("f30k's vocab.pkl", 2),
+        ("vocab.json", 4),
+        ("\U0001f436 $(x).pkl", 2),
+    ],
 )
 def test_a_pickled_vocabulary_is_converted_by_the_line_of_its_message(
     tmp_path: Path, name: str, protocol: int, monkeypatch: pytest.MonkeyPatch
@@ -167,6 +173,8 @@ def test_a_pickled_vocabulary_is_converted_by_the_line_of_its_message(
     command = shlex.split(str(caught.value).partition("name it: ")[2])
     subprocess.run([sys.executable, *command[1:]], check=True)
     assert Vocabulary.load(path.with_suffix(".json")).ids == ids
+    if path.suffix == ".pkl":  # the file that is there now is not replaced
+        assert subprocess.run([sys.executable, *command[1:]], capture_output=True).returncode
 
 
 @pytest.mark.parametrize("name", ["vocab.pkl", "vocab.json"])
