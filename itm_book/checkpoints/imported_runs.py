@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -75,7 +76,8 @@ class ImportedRun(Run):
         """How to get the folder again: a shipped matcher comes with the package."""
         if not (self.folder / CARD).exists():
             return super().again
-        return f"get it again (git checkout -- {self.folder}, or install the package again)"
+        folder = shlex.quote(str(self.folder))
+        return f"get it again (git checkout -- {folder}, or install the package again)"
 
     @cached_property
     def metrics(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ Page: "Your pictures".
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -107,10 +108,11 @@ def _finished(folder: Path, matcher: str | None = None) -> tuple[dict[str, Any],
     if note is None:
         raise InputError("no gallery in this folder", file=folder, remedy="itm index makes one")
     if note["pictures"] is None:
+        photographs = located(note["photographs"], folder)
         raise InputError(
             "the gallery is not finished",
             file=folder,
-            remedy=f"run itm index {located(note['photographs'], folder)} {folder} again: it "
+            remedy=f"run {shlex.join(['itm', 'index', str(photographs), str(folder)])} again: it "
             "continues where it stopped",
         )
     return note, noted_matcher(note["matcher"], folder, chosen=matcher)
@@ -189,7 +191,7 @@ def _named(wanted: str, note: Mapping[str, Any], folder: Path) -> list[str]:
             "no such photograph in the gallery",
             file=folder,
             found=escaped(wanted),
-            remedy=f"itm gallery list {folder} prints the names",
+            remedy=f"itm gallery list {shlex.quote(str(folder))} prints the names",
         )
     return names
 
@@ -203,8 +205,8 @@ def _require_same_place(photographs: Path, folder: Path, note: Mapping[str, Any]
             file=folder,
             expected=indexed,
             found=photographs,
-            remedy=f"name another gallery, or add to this one: itm gallery add {folder} "
-            f"{photographs}",
+            remedy="name another gallery, or add to this one: "
+            + shlex.join(["itm", "gallery", "add", str(folder), str(photographs)]),
         )
 
 

@@ -14,6 +14,7 @@ Page: "From photographs to features".
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -60,7 +61,7 @@ def phrase_boxes(split: Split) -> PhraseBoxes:
     unannotated = InputError(
         "no words with boxes",
         file=split.folder / f"{split.name}_words.json",
-        remedy=f"itm data entities {split.folder}",
+        remedy=f"itm data entities {shlex.quote(str(split.folder))}",
     )
     if words is None or objects is None:
         raise unannotated

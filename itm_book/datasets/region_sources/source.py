@@ -6,6 +6,7 @@ Page: "Which files does it read?".
 from __future__ import annotations
 
 import logging
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
@@ -155,7 +156,7 @@ def _require_images(source: Path, files: list[Path]) -> None:
         raise InputError(
             "this folder is in the SCAN layout already",
             file=source,
-            remedy=f"use it as it is: itm check {source}",
+            remedy=f"use it as it is: {shlex.join(['itm', 'check', str(source)])}",
         )
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import io
 import logging
+import shlex
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -175,14 +176,22 @@ def _names(file: Path, content: Any, count: int) -> list[str]:
             "features of all images in one array, without the names of the images",
             file=file,
             expected=f"a dataset {IDS[0]}, or {listed.name} beside the file, a name a line",
-            remedy="if the release has them in a pickle that you trust: python -c "
-            "\"import pickle; x = pickle.load(open('imgid2idx.pkl', 'rb')); "
-            f"open('{listed.name}', 'w').write('\\n'.join(map(str, sorted(x, key=x.get))))\"",
+            remedy=f"if the release has them in a pickle that you trust: {_to_names(listed)}",
         )
     if len(names) != count:
         found = f"{len(names)} names"
         raise InputError("names and features differ", file=file, expected=count, found=found)
     return names
+
+
+def _to_names(listed: Path) -> str:
+    """Return the command that writes the names of a pickled index, a dictionary, a name a line."""
+    program = (
+        "import pickle, sys; x = pickle.load(open(sys.argv[1], 'rb')); "
+        "open(sys.argv[2], 'x').write('\\n'.join(map(str, sorted(x, key=x.get))))"
+    )
+    pickled = listed.with_name("imgid2idx.pkl")
+    return shlex.join(["python", "-c", program, str(pickled), str(listed)])
 
 
 def lmdb_entries(folder: Path) -> Iterator[Entry]:

@@ -6,6 +6,8 @@ import base64
 import io
 import pickle
 import re
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,20 @@ def test_hdf5_without_the_names_of_its_images(tmp_path: Path) -> None:
     (tmp_path / "val36_ids.txt").write_text("1\n2\n")
     with pytest.raises(InputError, match="names and features differ; expected 7, found 2 names"):
         convert_file(tmp_path, tmp_path / "val36.hdf5")
+
+
+def test_the_line_for_a_pickled_index_is_safe_in_a_shell(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "it's $(touch ran).hdf5"
+    with h5py.File(path, "w") as file:
+        file["image_features"] = np.ones((2, 3, 5), np.float32)
+    (tmp_path / "imgid2idx.pkl").write_bytes(pickle.dumps({"7": 1, "12": 0}))
+    with pytest.raises(InputError, match="without the names") as caught:
+        convert_file(tmp_path, path)
+    line = str(caught.value).partition("that you trust: python ")[2]
+    subprocess.run(f"{shlex.quote(sys.executable)} {line}", shell=True, check=True, cwd=tmp_path)
+    assert not (tmp_path / "ran").exists()
+    assert path.with_name(f"{path.stem}_ids.txt").read_text().split() == ["12", "7"]
 
 
 def npz(values: dict[str, Any]) -> bytes:
