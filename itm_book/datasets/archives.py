@@ -45,6 +45,7 @@ BROKEN = (
     EOFError,
     OSError,
     RuntimeError,
+    UnicodeError,  # of a name
 )
 
 

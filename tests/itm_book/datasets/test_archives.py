@@ -242,6 +242,13 @@ def test_a_flipped_bit_in_a_member(tmp_path: Path) -> None:
     refused(archive, tmp_path, "damaged archive")
 
 
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "archive", {"top/é.txt": b"one"})
+    archive.write_bytes(archive.read_bytes().replace("é".encode(), b"\xff\xfe"))
+    assert not is_complete(archive)
+    refused(archive, tmp_path, "damaged archive")
+
+
 def test_an_encrypted_member(tmp_path: Path) -> None:
     archive = zipped(tmp_path / "archive", {"top/a.txt": b"one"})
     content = bytearray(archive.read_bytes())
