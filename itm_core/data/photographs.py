@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import unicodedata
 import warnings
 from collections import defaultdict
-from functools import lru_cache
+from contextlib import suppress
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from itm_core.data.caption_counts import read_ids
+from itm_core.data.names import LONGEST
 from itm_core.errors import InputError
 from itm_core.files import require_no_device, unique_keys
 
@@ -31,12 +35,17 @@ UNREAD = (
     *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
 )
 UNREAD_REASON = "a format that is not read; save it as .jpg"
+FORMATS = (  # of Pillow; servers give files in one format the ending of another
+    *("JPEG", "PNG", "TIFF", "WEBP", "BMP", "DIB", "GIF"),
+    *("AVIF", "JPEG2000", "PPM"),
+)
 FEATURE_ENDINGS = (".npz", ".npy")  # files of one image, which are named after it
 ENDING = re.compile(f"({'|'.join(map(re.escape, ENDINGS + FEATURE_ENDINGS))})$", re.IGNORECASE)
 # COCO_val2014_000000058350, coco_train2014_000000058350, flickr30k_000000036979
 NUMBERED = re.compile(r"(?:(?:coco_\w+?|flickr30k)_)?0*(\d+)", re.IGNORECASE | re.ASCII)
 
 ORIENTATION = 0x112  # of EXIF: how the camera was held
+TAG, UNSIGNED = 12, 3  # of EXIF: bytes of a tag, and the type of numbers of 16 bits
 UPRIGHT = {  # orientation: what turns the pixels
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -63,14 +72,18 @@ def image_key(name: str | int) -> str:
     """Return the key of an image: its name without folder and ending; of a number, its digits.
 
     Names of digits alone are compared as numbers, with or without the prefix of COCO's files. A
-    letter with an accent is one, whether it is written as one character or as two (NFC, NFD).
+    letter with an accent is one, whether it is written as one character or as two (NFC, NFD). A
+    name that is longer than that of a file may be is its own key.
 
     >>> image_key("val2014/COCO_val2014_000000058350.jpg"), image_key("000000058350.npz")
     ('58350', '58350')
     >>> image_key(58350), image_key("a_1.TIF"), image_key("a_1.jpg.npz")
     ('58350', 'a_1', 'a_1')
     """
-    text = unicodedata.normalize("NFC", _with_slashes(str(name)).rpartition("/")[2].strip())
+    text = _with_slashes(str(name)).rpartition("/")[2].strip()
+    if len(text) > LONGEST:  # of no file; its digits would be looked for in quadratic time
+        return text
+    text = unicodedata.normalize("NFC", text)
     while ENDING.search(text):
         text = ENDING.sub("", text)
     number = NUMBERED.fullmatch(text)
@@ -164,7 +177,7 @@ def read_photograph(path: Path) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             require_no_device(path)
-            with Image.open(path) as image:
+            with Image.open(path, formats=_formats()) as image:
                 image.load()
                 return np.asarray(_rgb(_upright(image)))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -179,6 +192,16 @@ def read_photograph(path: Path) -> np.ndarray:
             found=_reason(path, error),
             remedy=f"copy the file again. {LEAVE_OUT}",
         ) from error
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Return the formats that are opened, whatever the ending of a file is.
+
+    Pillow gives PostScript, a program, to Ghostscript, also where it is inside a file of IPTC.
+    """
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _reason(path: Path, error: Exception) -> str:
@@ -202,8 +225,29 @@ def _upright(image: Image.Image) -> Image.Image:
     The orientation alone is read: ``ImageOps.exif_transpose`` also writes the other tags again, and
     fails for those with a wrong type, which cameras and editors leave behind.
     """
-    turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+    turn = UPRIGHT.get(_orientation(image))
     return image if turn is None else image.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> Any:
+    """Return the orientation of EXIF; None where it has none.
+
+    Pillow stops reading at the first tag whose value is not in the file. The orientation has its
+    value in the tag itself, so it is looked for among all of them.
+    """
+    found = image.getexif().get(ORIENTATION)
+    exif = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+    if found is not None or order is None:
+        return found
+    with suppress(struct.error):  # the tags end with the file
+        (first,) = struct.unpack_from(f"{order}I", exif, 4)
+        (count,) = struct.unpack_from(f"{order}H", exif, first)
+        for place in range(first + 2, first + 2 + TAG * count, TAG):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", exif, place)
+            if (tag, kind) == (ORIENTATION, UNSIGNED):
+                return value
+    return None
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -50,6 +50,8 @@ def test_a_camera_that_was_held_on_its_side_is_heeded(tmp_path: Path, orientatio
         (0x11A, 10, 1, struct.pack("<I", 38)),  # a signed resolution, -72/1
         (0x128, 2, 3, b"ab\0\0"),  # a unit of resolution in letters
         (0x8769, 4, 1, struct.pack("<I", 5000)),  # a block beyond the end
+        (0x10F, 2, 5, b"\xff\xff\xff\xff"),  # letters beyond the end, before the orientation
+        (0x103, 3, 9, struct.pack("<I", 30)),  # numbers of which some are beyond it
     ],
 )
 @pytest.mark.parametrize(("orientation", "shape"), [(6, (20, 10, 3)), (0, (10, 20, 3))])
@@ -63,6 +65,14 @@ def test_other_tags_may_be_wrong(
     exif += struct.pack("<ii", -72, 1)
     Image.new("RGB", (20, 10), (200, 30, 60)).save(tmp_path / "a.jpg", exif=exif)
     assert read_photograph(tmp_path / "a.jpg").shape == shape
+
+
+def test_postscript_is_no_photograph(tmp_path: Path) -> None:
+    """Pillow would let Ghostscript, where that is installed, run the program in it."""
+    path = tmp_path / "a.jpg"
+    path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    with pytest.raises(PhotographError, match="not readable as a picture; found no picture"):
+        read_photograph(path)
 
 
 def test_grey_is_the_same_in_three_channels(tmp_path: Path) -> None:
@@ -179,6 +189,16 @@ def test_shrinking_keeps_the_mean_and_the_size_asked_for() -> None:
 def test_names_of_digits_are_numbers(names: tuple[str, ...], key: str) -> None:
     assert {image_key(name) for name in names} == {key}
     assert image_key(key) == key
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".jpg" * 50_000, f"{'0' * 200_000}x", f"coco_a_{'0' * 200_000}x"],
+    ids=["endings", "digits", "digits of COCO"],
+)
+def test_names_of_any_length_have_a_key(name: str) -> None:
+    """Endings and digits of a name are looked for in a time that grows with its square."""
+    assert image_key(f"a/{name}") == name
 
 
 @pytest.mark.parametrize("ending", [*ENDINGS, ".TIF", ".JPG"])
