@@ -15,7 +15,10 @@ from itm_core.errors import InputError
 
 TEXT = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
 ITEM = re.compile(rf"(?P<text>{TEXT})(?P<gap>\s*,?\s*)", re.DOTALL)
-LIST_START = re.compile(r"\[\s*['\"]")
+# a list of texts, perhaps of bytes, of Python 2, of numpy's repr, or in another list; or a tuple
+SEQUENCE = re.compile(
+    r"""(?:array\()?\[[\s\[(]*[bu]?['"]|\(\s*[bu]?(['"]).*\1\s*,\s*[bu]?['"]""", re.DOTALL
+)
 
 
 def unquoted(cell: str) -> str:
@@ -34,7 +37,8 @@ def unquoted(cell: str) -> str:
 def texts_of(cell: str, path: Path, row: int) -> Sequence[str]:
     """Return the captions of a cell: those of a list in JSON, Python's or numpy's form, or one.
 
-    Raises `InputError` for a cell that starts and ends as such a list and is none.
+    Raises `InputError` for a list without captions, and for a cell that starts and ends as a list
+    or a tuple of texts and is none of these.
 
     >>> texts_of("['A dog .', 'A cat .']", Path("captions.csv"), 2)
     ['A dog .', 'A cat .']
@@ -42,33 +46,43 @@ def texts_of(cell: str, path: Path, row: int) -> Sequence[str]:
     ["['Stop'] says a sign"]
     """
     text = cell.strip()
-    if not text.startswith("["):
-        return [cell]
+    texts = _json_texts(text)
+    if texts == []:
+        raise _no_captions("a list without captions", text, path, row)
+    if texts is None:
+        try:
+            texts = [str(ast.literal_eval(item)) for item in _items(text)]
+        except (ValueError, SyntaxError):  # an escape such as '\x' without its digits
+            texts = []
+    if not texts and text.endswith(("]", ")")) and SEQUENCE.match(text):
+        problem = "a cell that looks like a list of captions, and is none"
+        raise _no_captions(problem, text, path, row)
+    return texts or [cell]
+
+
+def _no_captions(problem: str, text: str, path: Path, row: int) -> InputError:
+    return InputError(
+        problem,
+        file=path,
+        row=row,
+        expected='a list of texts, such as ["A dog .", "A cat ."]',
+        found=text[:80],
+        remedy="write a row for each caption, or the list with json.dumps",
+    )
+
+
+def _json_texts(text: str) -> list[str] | None:
+    """Return the texts of a list in JSON; None for anything else."""
     try:
-        texts = json.loads(text)
-        if isinstance(texts, list) and all(isinstance(item, str) for item in texts):
-            return texts
+        texts = json.loads(text) if text.startswith("[") else None
     except (ValueError, RecursionError):
-        pass
-    try:
-        if items := _items(text):
-            return [str(ast.literal_eval(item)) for item in items]
-    except (ValueError, SyntaxError):  # an escape such as '\x' without its digits
-        pass
-    if LIST_START.match(text) and text.endswith("]"):
-        raise InputError(
-            "a cell that looks like a list of captions, and is none",
-            file=path,
-            row=row,
-            expected='a list of texts, such as ["A dog .", "A cat ."]',
-            found=text[:80],
-            remedy="write a row for each caption, or the list with json.dumps",
-        )
-    return [cell]
+        return None
+    is_list = isinstance(texts, list) and all(isinstance(item, str) for item in texts)
+    return texts if is_list else None
 
 
 def _items(text: str) -> list[str]:
-    """Return the quoted items of a list that starts with a bracket; none for any other text.
+    """Return the quoted items of a list; none for any other text.
 
     A Python list has commas between them, a numpy array spaces. The text is read once: no place of
     it is tried twice.
@@ -78,6 +92,8 @@ def _items(text: str) -> list[str]:
     >>> _items("['A dog .', 3]")
     []
     """
+    if not text.startswith("["):
+        return []
     items: list[str] = []
     rest = len(text) - len(text[1:].lstrip())
     while item := ITEM.match(text, rest):
