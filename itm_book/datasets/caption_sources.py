@@ -164,7 +164,8 @@ def _read(path: Path, split: str | None) -> Iterable[tuple[str, str, str]]:
 def _listed(content: list[dict]) -> Iterator[tuple[str, str | None, str]]:
     for entry in content:
         texts = entry["caption"]
-        for text in texts if isinstance(texts, list) else [texts]:
+        # an empty list is one caption that is no text, not an image to leave out
+        for text in texts if isinstance(texts, list) and texts else [texts]:
             yield entry["image"], entry.get("split"), text
 
 
@@ -234,8 +235,16 @@ def _coco(path: Path, content: dict, split: str) -> list[tuple[str, str, str]]:
     return sorted(rows, key=lambda row: place[row[0]])  # annotations are in any order
 
 
-def _key(path: Path, name: str) -> str:
-    """Return the key of an image; raises `InputError` for a name that leads out of its folder."""
+def _key(path: Path, name: object) -> str:
+    """Return the key of an image.
+
+    Raises `InputError` for a name that is neither a text nor a whole number, and one that leads
+    out of its folder.
+    """
+    if not isinstance(name, str) and type(name) is not int:
+        raise InputError(
+            "not the name of an image", file=path, expected="a text", found=repr(name)[:60]
+        )
     if ".." in re.split(r"[/\\]", str(name)):
         raise InputError(
             "a name of an image leads out of its folder",

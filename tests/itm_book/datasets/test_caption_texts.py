@@ -289,6 +289,13 @@ def karpathy(**changes: object) -> dict[str, object]:
         (karpathy(filename="a\nb.jpg"), "not a name of an image: a line break"),
         ([{"image": "a.jpg", "caption": ["a dog", 5], "split": "test"}], "is not a text"),
         ([{"image": "a.jpg", "caption": {"raw": "x"}, "split": "test"}], "is not a text"),
+        (
+            [{"image": "a.jpg", "caption": [], "split": "test"}],
+            "a caption of image a is not a text",
+        ),
+        ([{"image": None, "caption": "a dog", "split": "test"}], "not the name .* found None"),
+        ([{"image": 12.0, "caption": "a dog", "split": "test"}], "not the name .* found 12.0"),
+        (karpathy(filename=None), "not the name of an image"),
     ],
 )
 def test_names_and_captions_that_no_text_file_can_hold_are_refused(
