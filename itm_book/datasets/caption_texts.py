@@ -70,24 +70,18 @@ class CaptionRow(NamedTuple):
 def read_rows(path: Path) -> list[CaptionRow]:
     """Return the captions of a text file, in its order.
 
-    Raises `InputError` for a row without an image or a caption, a table without the two columns,
-    two captions of one number, and a file that is not UTF-8.
+    Raises `InputError` for a row without an image or a caption, a table without the two columns
+    (a .csv, or a first row that is no image before rows that are), two captions of one number, and
+    a file that is not UTF-8.
     """
     lines = read_captions(path)
     header = _header(lines[0]) if lines else None
     if header:
         return list(_table(path, lines, *header))
     if path.suffix.lower() == ".csv":
-        raise InputError(
-            "no header that names an image and a caption",
-            file=path,
-            row=1,
-            expected=f"a column {', '.join(IMAGE[:4])}, ... and a column {', '.join(CAPTION[:4])}, "
-            "..., such as image,caption",
-            found=lines[0][:80] if lines else "an empty file",
-        )
+        raise _no_header(path, lines[0] if lines else "an empty file")
     rows = [(row, line) for row, line in enumerate(lines, 1) if line.strip()]
-    images = images_of_captions(path, [line for _, line in rows])
+    images = images_of_captions(path, lines)
     if images is None:
         return list(_lines(path, rows))
     pairs = zip(images, rows, strict=True)
@@ -101,6 +95,7 @@ def _lines(path: Path, lines: Sequence[tuple[int, str]]) -> Iterator[CaptionRow]
     in it. It may be the same for two captions of an image.
     """
     parts = [(row, *_parts(path, row, line)) for row, line in lines]
+    _require_no_header(path, [image for _, image, _, _ in parts])
     cells = [caption for _, _, number, caption in parts if not number and "\t" in caption]
     counted = all(map(NUMBER_CELL.match, cells))
     numbered: list[tuple[str, int]] = []
@@ -116,6 +111,25 @@ def _lines(path: Path, lines: Sequence[tuple[int, str]]) -> Iterator[CaptionRow]
     unique_keys(numbered, path, what="captions", source=lambda row: f"row {row}")
     if skipped:
         log.info("%s: left out: %d captions of %s, no photograph", path, skipped, NO_PHOTOGRAPH)
+
+
+def _require_no_header(path: Path, images: Sequence[str]) -> None:
+    """Raise `InputError` where the first image is a word, and all others are files or numbers."""
+    named = [image.isdigit() or image.lower().endswith(ENDINGS) for image in map(str.strip, images)]
+    if len(named) > 1 and not named[0] and all(named[1:]):
+        raise _no_header(path, images[0])
+
+
+def _no_header(path: Path, found: str) -> InputError:
+    return InputError(
+        "no header that names an image and a caption",
+        file=path,
+        row=1,
+        expected=f"a column {', '.join(IMAGE[:4])}, ... and a column {', '.join(CAPTION[:4])}, "
+        "..., such as image,caption",
+        found=found[:80],
+        remedy="rename the columns",
+    )
 
 
 def _parts(path: Path, row: int, line: str) -> tuple[str, str, str]:
@@ -212,6 +226,9 @@ def _completed(
             row=row,
             expected=f"{len(columns)}: {', '.join(columns)}",
             found=len(cells),
-            remedy="put a caption that has the delimiter in it between quotes",
+            remedy="put a caption that has the delimiter in it between quotes"
+            if delimiter in QUOTED
+            else "take delimiters and line breaks out of captions, also between quotes, or write a "
+            ".csv with commas",
         )
     return cells

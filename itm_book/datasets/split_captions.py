@@ -34,24 +34,41 @@ def names_of_ids(folder: Path) -> tuple[Path | None, dict[str, str | int]]:
     return path, names
 
 
-def images_of_captions(path: Path, captions: Sequence[str]) -> list[str] | None:
+def images_of_captions(path: Path, lines: Sequence[str]) -> list[str] | None:
     """Return the name of each caption's image; None unless the file has its ids beside it.
 
-    None as well where most lines have the name or the number of their image themselves.
+    None as well where most lines have the name or the number of their image themselves. Blank
+    lines hold no caption.
 
-    Raises `InputError` where the captions cannot be divided among the ids.
+    Raises `InputError` where the captions cannot be divided among the ids, and where blank lines
+    may be captions that are missing: those after them would be of other images.
     """
     if not path.name.endswith(CAPTIONS):
         return None
+    captions = [line for line in lines if line.strip()]
     split = path.name.removesuffix(CAPTIONS)
     ids_file = path.with_name(f"{split}_ids.txt")
+    counts_file = path.with_name(f"{split}_counts.txt")
     ids = read_ids(ids_file)
     if ids is None or column_of_most(captions):
         return None
-    counts = _counts(path.with_name(f"{split}_counts.txt"), ids_file, len(ids), len(captions))
+    if ids and len(captions) < len(lines) and not counts_file.exists():
+        _require_separating(path, lines, len(ids))
+    counts = _counts(counts_file, ids_file, len(ids), len(captions))
     _, names = names_of_ids(path.parent)
     pairs = zip(ids, counts, strict=True)
     return [str(names.get(image, image)) for image, count in pairs for _ in range(count)]
+
+
+def _require_separating(path: Path, lines: Sequence[str], ids: int) -> None:
+    """Raise `InputError` for a blank line where the lines fit the ids with the blank ones, too."""
+    if len(lines) % ids == 0:
+        raise InputError(
+            "an empty caption",
+            file=path,
+            row=next(row for row, line in enumerate(lines, 1) if not line.strip()),
+            remedy="give it a text, or take the blank lines out if no caption is missing",
+        )
 
 
 def _counts(path: Path, ids_file: Path, ids: int, captions: int) -> list[int]:

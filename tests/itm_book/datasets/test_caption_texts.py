@@ -178,6 +178,27 @@ def test_a_number_ends_the_name(tmp_path: Path, line: str, image: str, caption: 
     assert found == [Captioned(image, "train", (caption,))]
 
 
+@pytest.mark.parametrize("names", [("1.jpg", "2.JPG"), ("101", "102")])
+def test_a_header_of_other_words_is_no_image(tmp_path: Path, names: tuple[str, ...]) -> None:
+    lines = "".join(f"{name}\t{k}\tA dog\n" for k, name in enumerate(names))
+    path = written(tmp_path, "lines.tsv", f"file\tnumber\tdescription\n{lines}")
+    with pytest.raises(InputError, match="row 1: no header that names an image.*found file"):
+        read_captioned(path, "train")
+    assert len(read_captioned(written(tmp_path, "lines.tsv", lines), "train")) == 2
+
+
+def test_names_without_endings_are_images(tmp_path: Path) -> None:
+    path = written(tmp_path, "lines.txt", "beach\tThe sea\nbeach_2\tA boat\n")
+    assert [image.image for image in read_captioned(path, "train")] == ["beach", "beach_2"]
+
+
+@pytest.mark.parametrize("caption", ['"A dog\t, a cat"', '"A dog\n runs"'])
+def test_quotes_between_tabs_are_not_advised(tmp_path: Path, caption: str) -> None:
+    path = written(tmp_path, "c.tsv", f"caption\timage\nA cat\t1.jpg\n{caption}\t2.jpg\n")
+    with pytest.raises(InputError, match="row 3: a row has another number.*with commas"):
+        read_captioned(path, "train")
+
+
 def test_names_of_coco_cn_end_before_their_number(tmp_path: Path) -> None:
     line = "COCO_val2014_000000043734#zhb#0 a dog\tand cat"
     (row,) = read_rows(written(tmp_path, "lines.txt", line))

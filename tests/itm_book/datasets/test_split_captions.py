@@ -44,8 +44,18 @@ def test_names_before_the_captions_are_those_of_the_images(tmp_path: Path, form:
 
 
 def test_blank_lines_hold_no_caption(tmp_path: Path) -> None:
-    path = scan(tmp_path, "A dog .\n\nA cat .\n  \n", "1\n2\n")
+    path = scan(tmp_path, "A dog .\n\nA cat .\n", "1\n2\n")
     assert read_rows(path) == [("1", None, "A dog .", 1), ("2", None, "A cat .", 3)]
+    path = scan(tmp_path, "A .\n\nB .\nC .\n", "1\n2\n", counts="1\n2\n")
+    assert [row.image for row in read_rows(path)] == ["1", "2", "2"]
+
+
+@pytest.mark.parametrize("lines", ["A .\nB .\n\n\n", "A .\n\n\nB .\n", "\nA .\nB .\n \n"])
+def test_blank_lines_may_be_captions_that_are_missing(tmp_path: Path, lines: str) -> None:
+    """Of two images with two captions each, the first may have both that are left."""
+    row = lines.split("\n").index("") + 1
+    with pytest.raises(InputError, match=f"test_caps.txt, row {row}: an empty caption"):
+        read_captioned(scan(tmp_path, lines, "1\n2\n"), "test")
 
 
 def test_counts_say_how_many_captions_an_image_has(tmp_path: Path) -> None:
