@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+LARGEST_SHARE = 1.5  # of a side; detectors exceed their picture a little, and pixels start above
 OUTSIDE = 1.0  # pixels that a box may exceed its picture by on each side, as detectors round
 WRONG_BOX = "is no box, or leaves its picture"
 SHARES = "boxes are shares of the picture"
@@ -30,9 +31,9 @@ def are_shares(boxes: np.ndarray, sizes: Any = None) -> bool:
     >>> are_shares(np.array([[0.0, 0, 1, 1]]))
     False
     """
-    if not 0 < np.max(boxes) <= 1:
+    if not 0 < np.max(boxes) <= LARGEST_SHARE:
         return False
-    return bool(np.any(boxes % 1) if sizes is None else np.min(sizes) > 1)
+    return bool(np.any(boxes % 1) if sizes is None else np.min(sizes) > LARGEST_SHARE)
 
 
 def wrong_boxes(boxes: np.ndarray, sizes: Any = None) -> np.ndarray:
