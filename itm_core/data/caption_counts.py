@@ -167,12 +167,11 @@ def one_row_per_image(
     )
 
 
-def ids_of_images(path: Path, ids: list[str] | None, counts: np.ndarray, given: bool) -> list[str]:
+def ids_of_images(path: Path, ids: list[str] | None, counts: np.ndarray) -> list[str]:
     """Return one id for each image, from the rows of the id file; numbers without a file.
 
     Args:
         counts: ``[I]``, the captions of each image.
-        given: `caption_counts` found them, and they differ.
 
     Raises `InputError` for an id that `names` refuses, another number of ids, two images with one
     id, and where the captions of one image are not in consecutive rows.
@@ -184,8 +183,7 @@ def ids_of_images(path: Path, ids: list[str] | None, counts: np.ndarray, given: 
     first = np.cumsum(counts) - counts
     step = np.arange(images)
     if len(ids) == captions:
-        if not given:
-            _require_consecutive(path, ids, int(counts[0]))
+        _require_consecutive(path, ids, np.repeat(first, counts).tolist())
         step, ids = first, [ids[row] for row in first]
     if len(ids) != images:
         expected = f"{images} or {captions}"
@@ -195,21 +193,23 @@ def ids_of_images(path: Path, ids: list[str] | None, counts: np.ndarray, given: 
     return ids
 
 
-def _require_consecutive(path: Path, ids: list[str], per_image: int) -> None:
+def _require_consecutive(path: Path, ids: list[str], first: list[int]) -> None:
     """Raise `InputError` where the captions of one image are not in consecutive rows.
 
     Some releases count captions here, and no two ids are equal: they say nothing about images.
+
+    Args:
+        first: for each caption the first one of its image.
     """
-    if len(set(ids)) > len(ids) // per_image:
+    if len(set(ids)) == len(ids):
         return
-    for row, image in enumerate(ids):
-        first = row - row % per_image
-        if image != ids[first]:
+    for row, (image, start) in enumerate(zip(ids, first, strict=True)):
+        if image != ids[start]:
             raise InputError(
-                f"the {per_image} captions of an image are not in consecutive rows",
+                "the captions of an image are not in consecutive rows",
                 file=path,
                 row=row + 1,
-                expected=f"{ids[first]} as in row {first + 1}",
+                expected=f"{ids[start]} as in row {start + 1}",
                 found=image,
                 remedy=CONSECUTIVE,
             )

@@ -328,7 +328,7 @@ def load_split(
     finite(path, regions, lens, full=full)
     counts = np.full(len(regions), repeated) if different is None else different
     boxes, sizes = boxes_and_sizes(folder, name, regions.shape[:2], repeated, lens)
-    ids = ids_of_images(ids_file, rows, counts, different is not None)
+    ids = ids_of_images(ids_file, rows, counts)
     caption_image = np.repeat(np.arange(len(regions)), counts)
     return Split(folder, name, regions, captions, ids, caption_image, boxes, sizes, lens)
 

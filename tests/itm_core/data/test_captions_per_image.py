@@ -141,6 +141,21 @@ def test_ids_out_of_order_are_refused_with_their_row(tmp_path: Path) -> None:
         load_split(folder, "test")
 
 
+@pytest.mark.parametrize("counts", [[1, 3], [2, 2]])
+def test_counts_and_ids_that_say_different_things_are_refused(
+    tmp_path: Path, counts: list[int]
+) -> None:
+    """Counts of an earlier dataset may have the right sum."""
+    np.save(tmp_path / "test_ims.npy", np.eye(2, dtype=np.float32)[:, None])
+    (tmp_path / "test_caps.txt").write_text("A .\nB .\nC .\nD .\n")
+    (tmp_path / "test_ids.txt").write_text("a\nb\nb\nc\n")
+    (tmp_path / "test_counts.txt").write_text("".join(f"{n}\n" for n in counts))
+    with pytest.raises(InputError, match="test_ids.txt, row .*expected . as in row .*found"):
+        load_split(tmp_path, "test")
+    (tmp_path / "test_ids.txt").write_text("a\nb\nc\nd\n")  # numbers of captions
+    assert load_split(tmp_path, "test").caption_counts.tolist() == counts
+
+
 def test_rows_repeated_for_different_numbers_are_refused(tmp_path: Path) -> None:
     folder = write_unequal(tmp_path, counted=False)
     path = folder / "test_ims.npy"
