@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, ClassVar, Self
 
-import torch
 from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from itm_core.encoders.fragments import Fragments, linear
+from itm_core.encoders.gru import hidden_states
 from itm_core.encoders.pooling import POOLINGS, make_pooling, to_fragments
 from itm_core.encoders.positions import POSITION_RULES, POSITION_WIDTH, BlockPositions
 from itm_core.encoders.region_blocks import ATTENDING_BLOCKS, HEADS, REGION_BLOCKS, make_block
@@ -154,12 +153,7 @@ class WordEncoder(nn.Module):
 
     def forward(self, tokens: Tensor, lens: Tensor) -> Fragments:
         """Return words ``[C, L, D]`` of token ids ``[C, L]``; zero beyond each length."""
-        packed = pack_padded_sequence(
-            self.dropout(self.embed(tokens)), lens.cpu(), batch_first=True, enforce_sorted=False
-        )
-        vectors, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True)
-        if self.rnn.bidirectional:
-            vectors = torch.stack(vectors.chunk(2, dim=-1)).mean(0)
+        vectors = hidden_states(self.rnn, self.dropout(self.embed(tokens)), lens).mean(0)
         return to_fragments(vectors, lens, self.normalised, self.pooling)
 
 
