@@ -2,7 +2,8 @@
 
 torch goes through the words once for each direction and adds to the gradient of the weights at
 every word. Here both directions go through the words together, and the gradient of each weight is
-one product over all words: the same numbers but for rounding, in less than half of the time.
+one product over all words: the same numbers but for rounding, in half to three quarters of the
+time.
 
 Page: "What it costs".
 """
