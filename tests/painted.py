@@ -44,7 +44,7 @@ def painted_dataset(folder: Path) -> Dataset:
 
     Its features are of the colour backbone, in the boxes of the fixed layout.
     """
-    first = write_dataset(folder / "first", images=24)
+    first = write_dataset(folder / "first", images=60)
     for split in ("train", "dev", "test"):
         lines = (first / f"{split}_caps.txt").read_text().splitlines()[::5]
         ids = (first / f"{split}_ids.txt").read_text().split()[::5]

@@ -91,6 +91,7 @@ class RegionEncoder(nn.Module):
 
     SCAN section 3.3.
 
+    >>> import torch
     >>> RegionEncoder(2048, EncoderSettings(embedding=8))(torch.randn(2, 36, 2048)).vectors.shape
     torch.Size([2, 36, 8])
     """
