@@ -243,7 +243,10 @@ def _key(path: Path, name: object) -> str:
     """
     if not isinstance(name, str) and type(name) is not int:
         raise InputError(
-            "not the name of an image", file=path, expected="a text", found=repr(name)[:60]
+            "not the name of an image",
+            file=path,
+            expected="a text or a whole number",
+            found=repr(name)[:60],
         )
     if ".." in re.split(r"[/\\]", str(name)):
         raise InputError(

@@ -20,18 +20,19 @@ from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
-def hidden_states(rnn: nn.GRU, vectors: Tensor, lens: Tensor) -> Tensor:
+def hidden_states(rnn: nn.GRU, vectors: Tensor, lens: Tensor, length: int | None = None) -> Tensor:
     """Return the hidden states ``[S, C, L, D]`` of the last layer, of S = 1 or 2 directions.
 
     Args:
         rnn: with ``batch_first``.
         vectors: ``[C, L, E]``, its input.
-        lens: ``[C]``, from 1; states beyond a length are zero. L of the result is the longest.
+        lens: ``[C]``, from 1; states beyond a length are zero.
+        length: L of the result; by default the longest of ``lens``.
     """
     if fused(rnn, vectors):
-        return _of_one_layer(rnn, vectors, lens.cpu())
+        return _of_one_layer(rnn, vectors, lens.cpu(), length)
     packed = pack_padded_sequence(vectors, lens.cpu(), batch_first=True, enforce_sorted=False)
-    states, _ = pad_packed_sequence(rnn(packed)[0], batch_first=True)
+    states, _ = pad_packed_sequence(rnn(packed)[0], batch_first=True, total_length=length)
     return torch.stack(states.chunk(2 if rnn.bidirectional else 1, dim=-1))
 
 
@@ -41,7 +42,7 @@ def fused(rnn: nn.GRU, vectors: Tensor) -> bool:
     return on_cpu and rnn.num_layers == 1 and rnn.bias and torch.is_grad_enabled()
 
 
-def _of_one_layer(rnn: nn.GRU, vectors: Tensor, lens: Tensor) -> Tensor:
+def _of_one_layer(rnn: nn.GRU, vectors: Tensor, lens: Tensor, length: int | None) -> Tensor:
     """Return the hidden states as `hidden_states` does, with the words packed step by step.
 
     The rows of a step are the captions that have such a word, long captions first; the second
@@ -54,14 +55,16 @@ def _of_one_layer(rnn: nn.GRU, vectors: Tensor, lens: Tensor) -> Tensor:
     row = order[place]
     words = [step, lens[row] - 1 - step][: len(directions)]
 
-    def parameters(name: str) -> Tensor:
-        return torch.stack([getattr(rnn, f"{name}_l0{direction}") for direction in directions])
-
+    names = ("weight_ih", "bias_ih", "weight_hh", "bias_hh")
+    weight, bias, weight_of_state, bias_of_state = (
+        torch.stack([getattr(rnn, f"{name}_l0{direction}") for direction in directions])
+        for name in names
+    )
     read = torch.stack([vectors[row, word] for word in words])  # [S, N, E]
-    gates = torch.baddbmm(parameters("bias_ih")[:, None], read, parameters("weight_ih").mT)
+    gates = torch.baddbmm(bias[:, None], read, weight.mT)
     counts = real.sum(1).tolist()
-    states = _Recurrence.apply(gates, parameters("weight_hh"), parameters("bias_hh"), counts)
-    padded = vectors.new_zeros(len(directions), len(lens), longest, states.shape[-1])
+    states = _Recurrence.apply(gates, weight_of_state, bias_of_state, counts)
+    padded = vectors.new_zeros(len(directions), len(lens), length or longest, states.shape[-1])
     direction = torch.arange(len(directions))[:, None]
     return padded.index_put((direction, row, torch.stack(words)), states)
 

@@ -13,9 +13,9 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from itm_core.encoders.fragments import Fragments, l2norm, linear
+from itm_core.encoders.gru import hidden_states
 from itm_core.errors import InputError
 from itm_core.settings import registered
 
@@ -86,9 +86,7 @@ class Gpo(nn.Module):
     def weights(self, lens: Tensor, count: int, like: Tensor) -> Tensor:
         """Return the weight of every rank, ``[N, count]``; zero beyond each length."""
         codes = self.codes(count).to(like)[None].expand(len(lens), -1, -1)
-        packed = pack_padded_sequence(codes, lens.cpu(), batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=count)
-        relevance = self.linear(torch.stack(states.chunk(2, -1)).mean(0)).squeeze(-1)
+        relevance = self.linear(hidden_states(self.gru, codes, lens, count).mean(0)).squeeze(-1)
         real = torch.arange(count, device=like.device) < lens.to(like.device)[:, None]
         return (relevance / self.TEMPERATURE).masked_fill(~real, -torch.inf).softmax(-1)
 

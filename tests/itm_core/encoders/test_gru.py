@@ -78,6 +78,10 @@ def test_a_caption_has_the_same_states_in_every_batch_and_zeros_beyond_its_words
         alone = gru.hidden_states(rnn, vectors[row : row + 1], torch.tensor([count]))
         torch.testing.assert_close(together[:, row, :count], alone[:, 0])
         assert not together[:, row, count:].any()
+    longer = gru.hidden_states(rnn, vectors, torch.tensor(lens), 7)
+    assert torch.equal(longer[:, :, :6], together)
+    assert longer.shape[2] == 7
+    assert not longer[:, :, 6].any()
 
 
 @pytest.mark.parametrize("layers", [1, 2])
