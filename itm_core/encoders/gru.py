@@ -4,8 +4,6 @@ torch goes through the words once for each direction and adds to the gradient of
 every word. Here both directions go through the words together, and the gradient of each weight is
 one product over all words: the same numbers but for rounding, in half to three quarters of the
 time.
-
-Page: "What it costs".
 """
 
 from __future__ import annotations
@@ -19,38 +17,64 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from itm_core.errors import InputError
+
 
 def hidden_states(rnn: nn.GRU, vectors: Tensor, lens: Tensor, length: int | None = None) -> Tensor:
     """Return the hidden states ``[S, C, L, D]`` of the last layer, of S = 1 or 2 directions.
 
+    Raises `InputError` for a caption without words, and for vectors or a length that do not fit.
+
     Args:
-        rnn: with ``batch_first``.
-        vectors: ``[C, L, E]``, its input.
-        lens: ``[C]``, from 1; states beyond a length are zero.
-        length: L of the result; by default the longest of ``lens``.
+        rnn: the first state is zero.
+        vectors: ``[C, W, E]``, its input.
+        lens: ``[C]``, 1 to W; states beyond a length are zero.
+        length: L, at least the longest of ``lens``, which is the default.
     """
+    lens = lens.cpu()
+    longest = _longest(rnn, vectors, lens)
+    length = longest if length is None else length
+    if length < longest:
+        raise InputError("too short for the states", expected=f"at least {longest}", found=length)
     if fused(rnn, vectors):
-        return _of_one_layer(rnn, vectors, lens.cpu(), length)
-    packed = pack_padded_sequence(vectors, lens.cpu(), batch_first=True, enforce_sorted=False)
+        return _of_one_layer(rnn, vectors, lens, length)
+    packed = pack_padded_sequence(vectors, lens, batch_first=True, enforce_sorted=False)
     states, _ = pad_packed_sequence(rnn(packed)[0], batch_first=True, total_length=length)
     return torch.stack(states.chunk(2 if rnn.bidirectional else 1, dim=-1))
 
 
 def fused(rnn: nn.GRU, vectors: Tensor) -> bool:
-    """Return whether the loop of this module is used: one layer, on a CPU, with a gradient."""
+    """Return whether the loop of this module is used: one layer, on a CPU, with a gradient.
+
+    Forward hooks of ``rnn`` do not run then, and the gradient has no gradient.
+    """
     on_cpu = vectors.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-    return on_cpu and rnn.num_layers == 1 and rnn.bias and torch.is_grad_enabled()
+    if not (on_cpu and rnn.num_layers == 1 and rnn.bias and torch.is_grad_enabled()):
+        return False
+    return vectors.requires_grad or any(weight.requires_grad for weight in rnn.parameters())
 
 
-def _of_one_layer(rnn: nn.GRU, vectors: Tensor, lens: Tensor, length: int | None) -> Tensor:
+def _longest(rnn: nn.GRU, vectors: Tensor, lens: Tensor) -> int:
+    """Return the largest length; raises `InputError` for one that is not 1 to W, and other E."""
+    _, words, width = vectors.shape
+    if width != rnn.input_size:
+        raise InputError("vectors of another width", expected=rnn.input_size, found=width)
+    shortest, longest = int(lens.min()), int(lens.max())
+    if not 1 <= shortest <= longest <= words:
+        wrong = shortest if shortest < 1 else longest
+        raise InputError("not a number of words", expected=f"1 to {words}", found=wrong)
+    return longest
+
+
+def _of_one_layer(rnn: nn.GRU, vectors: Tensor, lens: Tensor, length: int) -> Tensor:
     """Return the hidden states as `hidden_states` does, with the words packed step by step.
 
     The rows of a step are the captions that have such a word, long captions first; the second
     direction counts the words from the end.
     """
-    longest, directions = int(lens.max()), ["", "_reverse"][: 1 + rnn.bidirectional]
+    directions = ["", "_reverse"][: 1 + rnn.bidirectional]
     order = torch.argsort(lens, descending=True, stable=True)
-    real = torch.arange(longest)[:, None] < lens[order]  # [L, C]
+    real = torch.arange(int(lens.max()))[:, None] < lens[order]  # [step, caption]
     step, place = real.nonzero().unbind(1)
     row = order[place]
     words = [step, lens[row] - 1 - step][: len(directions)]
@@ -64,7 +88,7 @@ def _of_one_layer(rnn: nn.GRU, vectors: Tensor, lens: Tensor, length: int | None
     gates = torch.baddbmm(bias[:, None], read, weight.mT)
     counts = real.sum(1).tolist()
     states = _Recurrence.apply(gates, weight_of_state, bias_of_state, counts)
-    padded = vectors.new_zeros(len(directions), len(lens), length or longest, states.shape[-1])
+    padded = vectors.new_zeros(len(directions), len(lens), length, states.shape[-1])
     direction = torch.arange(len(directions))[:, None]
     return padded.index_put((direction, row, torch.stack(words)), states)
 
@@ -72,7 +96,9 @@ def _of_one_layer(rnn: nn.GRU, vectors: Tensor, lens: Tensor, length: int | None
 class _Recurrence(torch.autograd.Function):
     """The states ``[S, N, D]`` of packed words, from the gates of their input ``[S, N, 3 D]``.
 
-    With ``u`` the product of the last state h and ``W``, plus ``b``, in thirds as the gates ``x``:
+    The rows of a step begin with those that have a next word, so their last states are the first
+    rows of the step before; the first state is zero. The weight W is ``[S, 3 D, D]``, the bias b
+    ``[S, 3 D]``. With ``u = W h + b`` of the last state h, in thirds as the gates ``x``:
     ``r = sigmoid(x_r + u_r)``, ``z = sigmoid(x_z + u_z)``, ``n = tanh(x_n + r u_n)``, and the new
     state is ``n + z (h - n)``, as in torch's GRU.
     """
@@ -110,7 +136,8 @@ class _Recurrence(torch.autograd.Function):
         weight, before, switches, new, inner_new = ctx.saved_tensors
         width = weight.shape[2]
         r, z = switches.chunk(2, -1)
-        # what a gradient of the state is multiplied by, for all words at once
+        # for all words at once: from the gradient of the state to those of what n and z are
+        # computed from, and from that of n to that of r
         to_new = (1 - z) * (1 - new.square())
         to_z = (before - new) * z * (1 - z)
         to_r = inner_new * r * (1 - r)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from itm_core.encoders import gru
+from itm_core.errors import InputError
 
 INPUT, WIDTH = 5, 4
 
@@ -92,3 +93,39 @@ def test_without_a_gradient_or_with_layers_the_states_are_torch_s_to_the_bit(lay
         assert not gru.fused(rnn, vectors)
         states = gru.hidden_states(rnn, vectors, counts)
     assert torch.equal(states, of_torch(rnn, vectors, counts))
+
+
+def test_frozen_weights_of_a_fixed_input_take_torch_s_loop() -> None:
+    rnn, vectors, counts = made(dtype=torch.float32), words([3, 2]).detach().float(), [3, 2]
+    assert gru.fused(rnn, vectors)  # as the pooling of VSE-infinity, whose input is fixed
+    rnn.requires_grad_(False)
+    assert not gru.fused(rnn, vectors)
+    states = gru.hidden_states(rnn, vectors, torch.tensor(counts))
+    assert torch.equal(states, of_torch(rnn, vectors, torch.tensor(counts)))
+
+
+@pytest.mark.parametrize("autocast", [True, False])
+def test_autocast_and_a_gru_without_bias_take_torch_s_loop(autocast: bool) -> None:
+    rnn = nn.GRU(INPUT, WIDTH, bias=autocast)
+    with torch.autocast("cpu", enabled=autocast):
+        assert not gru.fused(rnn, words([2], torch.float32))
+
+
+@pytest.mark.parametrize("gradient", [True, False])
+@pytest.mark.parametrize(
+    ("lens", "width", "length", "message"),
+    [
+        ([3, 0], INPUT, None, "not a number of words; expected 1 to 4, found 0"),
+        ([3, -1], INPUT, None, "not a number of words; expected 1 to 4, found -1"),
+        ([3, 5], INPUT, None, "not a number of words; expected 1 to 4, found 5"),
+        ([3, 1], INPUT, 2, "too short for the states; expected at least 3, found 2"),
+        ([3, 1], INPUT, 0, "too short for the states; expected at least 3, found 0"),
+        ([3, 1], INPUT + 1, None, "vectors of another width; expected 5, found 6"),
+    ],
+)
+def test_what_does_not_fit_is_refused_alike_with_and_without_a_gradient(
+    lens: list[int], width: int, length: int | None, message: str, gradient: bool
+) -> None:
+    vectors = torch.randn(2, 4, width, dtype=torch.float64)
+    with torch.set_grad_enabled(gradient), pytest.raises(InputError, match=f"^{message}$"):
+        gru.hidden_states(made(), vectors, torch.tensor(lens), length)
