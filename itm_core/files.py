@@ -280,7 +280,25 @@ def read_json_value(path: Path) -> Any:
     Raises `InputError` when it cannot be opened (see `reading`), is not valid JSON, or has an
     object with a repeated key.
     """
+    return _json_value(_text(path), path)
 
+
+def read_json_lines(path: Path) -> Iterator[Any]:
+    """Yield the JSON value of each line that is not blank; raises as `read_json_value`."""
+    for row, line in enumerate(_text(path).split("\n"), 1):
+        if line.strip():
+            yield _json_value(line, path, row)
+
+
+def _text(path: Path) -> str:
+    try:
+        with reading(path):
+            return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError("not readable as JSON", file=path, found=str(error)) from None
+
+
+def _json_value(text: str, path: Path, row: int | None = None) -> Any:
     def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         """Return an object of the file; raises `InputError` for a repeated key."""
         values = dict(pairs)
@@ -288,10 +306,7 @@ def read_json_value(path: Path) -> Any:
             unique_keys(pairs, path, what="values", source=lambda value: repr(value)[:60])
         return values
 
-    text = ""
     try:
-        with reading(path):
-            text = path.read_text(encoding="utf-8-sig")
         return json.loads(text, object_pairs_hook=without_repeats)
     except InputError:
         raise
@@ -299,7 +314,7 @@ def read_json_value(path: Path) -> Any:
         cut = text.lstrip()[:1] in ("{", "[") and text.rstrip()[-1:] not in ("}", "]")
         remedy = "the file ends in the middle: copy or download it again" if cut else None
         raise InputError(
-            "not readable as JSON", file=path, found=str(error), remedy=remedy
+            "not readable as JSON", file=path, row=row, found=str(error), remedy=remedy
         ) from None
 
 

@@ -36,7 +36,7 @@ def add(commands: Commands) -> None:
         type=option_types.path,
         required=True,
         metavar="FILE",
-        help="Karpathy's, COCO's or BLIP's .json, a .csv, or lines of name.jpg#0<TAB>caption",
+        help="Karpathy's, COCO's or BLIP's .json, .jsonl, .csv, or lines of name.jpg#0<TAB>caption",
     )
     command.add_argument(
         "--captions-per-image",

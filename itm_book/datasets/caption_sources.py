@@ -3,7 +3,8 @@
 * Karpathy: ``{"images": [{"filename", "split", "sentences": [{"raw"}]}]}``; ``val`` is dev here,
   and ``restval`` belongs to training, as in all work since VSE++.
 * COCO: ``{"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}``.
-* BLIP, LAVIS, ALBEF: ``[{"image", "caption"}]``, the caption a text or a list of them.
+* BLIP, LAVIS, ALBEF: ``[{"image", "caption"}]``, the caption a text or a list of them; the Hugging
+  Face hub: the same objects, one a line (``metadata.jsonl`` with ``file_name`` and ``text``).
 * Text: lines and tables, see `caption_texts`.
 
 Only Karpathy's json, and a table or list with a ``split``, have splits. All captions are kept.
@@ -21,14 +22,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from itm_book.datasets.caption_texts import read_rows
+from itm_book.datasets.caption_texts import CAPTION, IMAGE, read_rows
 from itm_book.datasets.split_captions import names_of_ids
 from itm_core.data.caption_lines import require_caption
 from itm_core.data.dataset import Split
 from itm_core.data.names import id_problem, require_split_name
 from itm_core.data.photographs import image_key
 from itm_core.errors import InputError, escaped
-from itm_core.files import read_json_value, unique_keys
+from itm_core.files import read_json_lines, read_json_value, unique_keys
 from itm_core.settings import at_least
 
 SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which no file of text can hold
@@ -37,6 +38,7 @@ KARPATHY |= {"validation": "dev", "valid": "dev"}  # of tables
 NO_SPLIT = "leave out --split (itm data convert), or the name before = (itm data make)"
 ADD_SPLIT = "add --split train, dev or test (itm data convert), or name the file with --captions "
 ADD_SPLIT += "train={name} (itm data make)"
+JSON_LINES = (".jsonl", ".ndjson")
 ONE_SPLIT = "list an image once, in one split"
 
 log = logging.getLogger(__name__)
@@ -76,7 +78,7 @@ def read_captioned(
     """Return the images of a file with their captions, in its order.
 
     Args:
-        path: a .json in Karpathy's, COCO's or BLIP's format, or a text file.
+        path: a .json in Karpathy's, COCO's or BLIP's format, a .jsonl, or a text file.
         split: the split of all images, for files without splits; ``val`` is dev.
         per_image: the largest number of captions of an image, the first ones; all by default.
 
@@ -135,10 +137,11 @@ def _require_texts(path: Path, image: str, caption: object) -> None:
 
 def _read(path: Path, split: str | None) -> Iterable[tuple[str, str, str]]:
     """Yield image, split and caption."""
-    if path.suffix.lower() != ".json":
+    ending = path.suffix.lower()
+    if ending not in (".json", *JSON_LINES):
         rows = read_rows(path)
         return _rows(path, ((row.image, row.split, row.caption) for row in rows), split)
-    content = read_json_value(path)
+    content = list(read_json_lines(path)) if ending in JSON_LINES else read_json_value(path)
     try:
         if isinstance(content, list):
             return _rows(path, _listed(content), split)
@@ -163,10 +166,15 @@ def _read(path: Path, split: str | None) -> Iterable[tuple[str, str, str]]:
 
 def _listed(content: list[dict]) -> Iterator[tuple[str, str | None, str]]:
     for entry in content:
-        texts = entry["caption"]
+        if not isinstance(entry, dict):
+            raise TypeError(f"not an object: {escaped(repr(entry)[:60])}")
+        image, caption = (
+            next((name for name in names if name in entry), names[0]) for names in (IMAGE, CAPTION)
+        )
+        texts = entry[caption]
         # an empty list is one caption that is no text, not an image to leave out
         for text in texts if isinstance(texts, list) and texts else [texts]:
-            yield entry["image"], entry.get("split"), text
+            yield entry[image], entry.get("split"), text
 
 
 def _rows(

@@ -111,6 +111,30 @@ def test_lists_of_blip(tmp_path: Path) -> None:
     path.write_text(json.dumps([{"image": "1.jpg"}]))
     with pytest.raises(InputError, match="lacks a field; found no 'caption'"):
         read_captioned(path, "test")
+    path.write_text(json.dumps(["a dog"]))
+    with pytest.raises(InputError, match="lacks a field; found not an object: 'a dog'"):
+        read_captioned(path, "test")
+
+
+@pytest.mark.parametrize("name", ["metadata.jsonl", "captions.NDJSON"])
+def test_json_lines_of_the_hub(tmp_path: Path, name: str) -> None:
+    rows = [
+        {"file_name": "2.jpg", "text": "A dog\u2028runs ."},
+        {"file_name": "1.jpg", "text": "Food ."},
+        {"file_name": "2.jpg", "text": "Third ."},
+    ]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    path = written(tmp_path, name, "\ufeff" + lines[0] + "\r\n\n" + "\n".join(lines[1:]))
+    assert read_captioned(path, "train") == [
+        Captioned("2", "train", ("A dog runs .", "Third .")),
+        Captioned("1", "train", ("Food .",)),
+    ]
+    split = {"image": "3.jpg", "captions": ["A .", "B ."], "split": "val"}
+    path.write_text(json.dumps(split))
+    assert read_captioned(path) == [Captioned("3", "dev", ("A .", "B ."))]
+    path.write_text('\n{"image": "3.jpg", "caption": "A ."}\n{"image": "4.j')
+    with pytest.raises(InputError, match=r"row 3: not readable as JSON.*ends in the middle"):
+        read_captioned(path, "train")
 
 
 @pytest.mark.parametrize(
