@@ -16,7 +16,7 @@ from IPython.display import HTML
 from itm_book.records import grids
 from itm_book.tables import claims, orderings, published_order, report, sentences, two_budgets
 from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts
-from itm_book.tables.labels import HOLDS, UNTESTABLE
+from itm_book.tables.labels import AGAINST, HOLDS, UNTESTABLE
 from itm_book.tables.notes import Note, with_note
 from itm_book.tables.two_budgets import TwoGains
 from itm_book.tables.verdicts import Judgement
@@ -102,15 +102,21 @@ def finding(found: Found) -> HTML:
         if all(row.on[name].verdict == UNTESTABLE for row in rows)
     ]
     nothing = f" Nothing is decided yet on {' and '.join(undecided)}." * bool(undecided)
-    held = "; ".join(
-        f"<em>{escape(_claim(row))}</em> on {name}{escape(judged.label.removeprefix(HOLDS))}"
+    named = {"What holds": HOLDS, "What goes against the paper": AGAINST}
+    lists = {what: _listed(rows, verdict) for what, verdict in named.items()}
+    some = "".join(f" {what}: {text}." for what, text in lists.items() if text)
+    return sentences.finding(
+        f"of {len(rows)} claims, {sentences.by_verdict(rows)}.{some}{nothing} {_how_sure(rows)}"
+    )
+
+
+def _listed(rows: Sequence[Verdicts], verdict: str) -> str:
+    """Return the claims with a verdict, each with its dataset and on how many rows, in HTML."""
+    return "; ".join(
+        f"<em>{escape(_claim(row))}</em> on {name}{escape(judged.label.removeprefix(verdict))}"
         for row in rows
         for name, judged in row.on.items()
-        if judged.verdict == HOLDS
-    )
-    holding = f" What holds: {held}." * bool(held)
-    return sentences.finding(
-        f"of {len(rows)} claims, {sentences.by_verdict(rows)}.{holding}{nothing} {_how_sure(rows)}"
+        if judged.verdict == verdict
     )
 
 

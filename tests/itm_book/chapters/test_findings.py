@@ -81,6 +81,10 @@ def test_claims_are_counted_by_verdict_and_those_without_by_the_reason() -> None
         "are not very sure, with at most 3 seeds a row, and trainings far shorter than the "
         "papers': a gain that is missing here refutes no paper."
     )
+    lost = replace(NONE, verdict="against", label=f"against {part}", left_out=1)
+    opposed = text_of(findings.finding(replace(found, verdicts=[judged(NONE, lost)])).data)
+    goes = "1 goes against the paper so far. What goes against the paper: RCAR: it helps"
+    assert f"{goes} on photographs {part}. These" in opposed
     decided = findings.finding(replace(found, verdicts=rows[1:2])).data
     assert "Nothing is decided yet on photographs." in decided
 
