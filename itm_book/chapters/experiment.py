@@ -1,4 +1,4 @@
-"""What a run was made of.
+"""What a run was made of, and what its words attend to.
 
 Page: "One experiment".
 """
@@ -9,9 +9,12 @@ from html import escape
 
 import pandas as pd
 from IPython.display import HTML
+from matplotlib.figure import Figure
 
+from itm_book.figures import attention_maps
+from itm_book.pairs.pair_records import records_of
 from itm_book.tables import sentences
-from itm_core.data.dataset import Dataset
+from itm_core.data.dataset import Dataset, Split
 from itm_core.experiments.runs import Run
 
 
@@ -48,4 +51,18 @@ def finding(run: Run, data: Dataset) -> HTML:
         f"[{low:.1f}, {high:.1f}] on the test split of {escape(data.name)}. A relevant item is "
         f"first for {run.metrics['t2i_r1']:.1f} % of the captions and "
         f"{run.metrics['i2t_r1']:.1f} % of the images."
+    )
+
+
+def attention(run: Run, split: Split, image: int, caption: int) -> Figure | HTML:
+    """Return the `attention_maps.maps` of a pair, or that the method has no attention.
+
+    ``caption`` is its index among all captions of the split.
+    """
+    (record,) = records_of(run, split, [(image, caption)])
+    if record.directions:
+        return attention_maps.maps(record)
+    return HTML(
+        f"<p>{escape(run.recipe.name)} compares one vector of the picture with one of the "
+        "caption: no word attends to a region.</p>"
     )

@@ -1,4 +1,4 @@
-"""What was found: every claim of the three papers on one line, and five lines for the cover.
+"""What was found: every claim of the three papers on one line, and a few lines for the cover.
 
 Everything here is read from the records; nothing is trained.
 
@@ -11,18 +11,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+import numpy as np
+import pandas as pd
 from IPython.display import HTML
+from matplotlib.figure import Figure
 
+from itm_book.figures import claim_gains
 from itm_book.records import grids
 from itm_book.tables import claims, orderings, published_order, report, sentences, two_budgets
 from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts
-from itm_book.tables.labels import AGAINST, HOLDS, UNTESTABLE
+from itm_book.tables.labels import AGAINST, HOLDS, MIXED, UNTESTABLE
 from itm_book.tables.notes import Note, with_note
 from itm_book.tables.two_budgets import TwoGains
-from itm_book.tables.verdicts import Judgement
+from itm_book.tables.verdicts import SO_FAR, Judgement
 
 PAGES = {"RCAR": "rcar", "CHAN": "chan", "CCR and CCS": "contrastive"}  # of each paper
-HEADLINES = {"RCAR": 3, "CHAN": 1, "CCR and CCS": 4}  # the claim of each paper that a cover shows
+NAMED = {HOLDS: "What holds", AGAINST: "What goes against the paper", MIXED: "What is mixed"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,21 +106,8 @@ def finding(found: Found) -> HTML:
         if all(row.on[name].verdict == UNTESTABLE for row in rows)
     ]
     nothing = f" Nothing is decided yet on {' and '.join(undecided)}." * bool(undecided)
-    named = {"What holds": HOLDS, "What goes against the paper": AGAINST}
-    lists = {what: _listed(rows, verdict) for what, verdict in named.items()}
-    some = "".join(f" {what}: {text}." for what, text in lists.items() if text)
     return sentences.finding(
-        f"of {len(rows)} claims, {sentences.by_verdict(rows)}.{some}{nothing} {_how_sure(rows)}"
-    )
-
-
-def _listed(rows: Sequence[Verdicts], verdict: str) -> str:
-    """Return the claims with a verdict, each with its dataset and on how many rows, in HTML."""
-    return "; ".join(
-        f"<em>{escape(_claim(row))}</em> on {name}{escape(judged.label.removeprefix(verdict))}"
-        for row in rows
-        for name, judged in row.on.items()
-        if judged.verdict == verdict
+        f"of {len(rows)} claims, {sentences.by_verdict(rows)}.{nothing} {_how_sure(rows)}"
     )
 
 
@@ -128,21 +119,70 @@ def _how_sure(rows: Sequence[Verdicts]) -> str:
     )
 
 
+def chart(found: Found) -> Figure | HTML:
+    """Return the gain of every recorded row of every claim on each dataset, or that there is none.
+
+    In the order of the table; claims that no run tests are left out.
+    """
+    gains = [
+        {"paper": row.paper, "claim": f"{row.paper}: {row.claim.text}", "dataset": name}
+        | {"unit": judged.unit, "gain": gain, "effect": effect}
+        for row in found.verdicts
+        for name, judged in row.on.items()
+        for gain, effect in judged.recorded
+    ]
+    if not gains:
+        return HTML("<p>No gain is recorded yet.</p>")
+    return claim_gains.dots(pd.DataFrame(gains))
+
+
 # --- the cover ---------------------------------------------------------------------------------
 
 
 def summary(found: Found) -> HTML:
-    """Return five lines: a claim of each paper, whether both datasets agree, and the budget."""
-    lines = [_line(row) for row in found.verdicts if row.claim.number == HEADLINES[row.paper]]
+    """Return what holds, goes against a paper or is mixed, on each dataset, as a list.
+
+    Also whether both datasets order the methods alike, and whether a gain depends on the budget.
+    """
+    lines = [
+        line
+        for name in (PHOTOGRAPHS, SCENES)
+        for verdict in NAMED
+        for so_far in (False, True)
+        if (line := _line(found.verdicts, name, verdict, so_far=so_far))
+    ]
     lines += [line for line in (order_line(found.order), two_budgets.line(found.budgets)) if line]
     return HTML(f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>")
 
 
-def _line(row: Verdicts) -> str:
-    seen = sentences.on_each(row)
-    link = f'<a href="../notebooks/{PAGES[row.paper]}.html">{escape(_claim(row))}</a>'
-    median = sentences.median_gain(row)
-    return f"<strong>{link}?</strong> {seen}{f'; median gain {median}' * bool(median)}."
+def _line(rows: Sequence[Verdicts], name: str, verdict: str, *, so_far: bool) -> str:
+    """Return the claims with a verdict on a dataset, each with its gain, in HTML; may be empty.
+
+    Args:
+        so_far: take the claims of which some rows have no test yet, instead of the others.
+    """
+    of: dict[str, list[str]] = {}
+    for row in rows:
+        judged = row.on[name]
+        if judged.verdict == verdict and bool(judged.left_out) == so_far:
+            of.setdefault(row.paper, []).append(f"{escape(row.claim.text)} ({_gain(judged)})")
+    papers = (
+        f'<a href="../notebooks/{PAGES[paper]}.html">{escape(paper)}</a>: {", ".join(texts)}'
+        for paper, texts in of.items()
+    )
+    title = f"{NAMED[verdict]} on {name}{f' {SO_FAR}' * so_far}"
+    return f"<strong>{title}:</strong> {'; '.join(papers)}." if of else ""
+
+
+def _gain(judged: Judgement) -> str:
+    """Return the median gain, and of how many rows.
+
+    >>> _gain(Judgement(verdict="holds", label="", evidence="", recorded=((2.0, "gain"),)))
+    '+2.0 rSum'
+    """
+    gains = judged.gains
+    several = f", median of {len(gains)} rows" if len(gains) > 1 else ""
+    return f"{np.median(gains):+.1f} {judged.unit}{several}"
 
 
 def order_line(order: Mapping[str, float]) -> str:

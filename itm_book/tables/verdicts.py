@@ -43,7 +43,8 @@ class Judgement:
         label: the verdict with its details: which rows gain or lose, and how many of how many rows
             were tested.
         evidence: every recorded row with its gain, interval and corrected p value.
-        gains: of the rows that can be tested, or else of all, in the unit of the claim.
+        recorded: gain and effect (one of `labels.EFFECTS`) of every recorded row, in the unit of
+            the claim.
         left_out: the number of rows without a test: a verdict beside them holds *so far*.
         seeds: of the rows that can be tested, as text, or else of all; empty without any.
         detectable: the smallest true gain that these seeds and images would have shown in 8 of 10
@@ -57,13 +58,19 @@ class Judgement:
     verdict: str
     label: str
     evidence: str
-    gains: tuple[float, ...] = ()
+    recorded: tuple[tuple[float, str], ...] = ()
     left_out: int = 0
     seeds: str = ""
     detectable: str = ""
     unit: str = RSUM
     uncommitted: bool = False
     tendency: str = ""
+
+    @property
+    def gains(self) -> tuple[float, ...]:
+        """The gains of the rows that can be tested, or else of all."""
+        tested = tuple(gain for gain, effect in self.recorded if effect != UNTESTABLE)
+        return tested or tuple(gain for gain, _ in self.recorded)
 
     def cells(self, subject: str = "") -> dict[str, str]:
         """Return the cells of a table; ``subject`` is what was tested, if not what is claimed."""
@@ -136,7 +143,7 @@ def judge(
         verdict=verdict,
         label=_detailed(verdict, named, counts),
         evidence="; ".join(evidence + why),
-        gains=tuple(float(row[of]) for row in testable or records),
+        recorded=tuple((float(row[of]), e) for row, e in zip(records, effects, strict=True)),
         left_out=sum(counts.values()),
         seeds=_range([row["seeds"] for row in testable or records]),
         detectable=_range(powers, ".1f", LARGEST[unit]) if powers else "",

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from IPython.display import HTML
+from matplotlib.figure import Figure
 
 from itm_book.chapters import findings
 from itm_book.chapters.findings import Found
@@ -31,10 +34,13 @@ def judged(scenes: Judgement, photographs: Judgement, measure: str = "gain") -> 
     return Verdicts(paper="RCAR", claim=claim, on={SCENES: scenes, PHOTOGRAPHS: photographs})
 
 
-GAINED = Judgement(verdict="holds", label="holds", evidence="a over b", gains=(2.0, 8.0, 3.0))
+GAINED = Judgement(
+    verdict="holds", label="holds", evidence="a over b",
+    recorded=((2.0, "gain"), (8.0, "gain"), (3.0, "gain")),
+)  # fmt: skip
 NONE = Judgement(
-    verdict="no effect found", label="no effect found", evidence="a over b: +1.0", gains=(1.0,),
-    seeds="3", detectable="49 to 51",
+    verdict="no effect found", label="no effect found", evidence="a over b: +1.0",
+    recorded=((1.0, "not significant"),), seeds="3", detectable="49 to 51",
 )  # fmt: skip
 
 
@@ -51,8 +57,9 @@ def test_every_claim_has_a_line_with_the_verdicts_of_the_records(found: Found) -
 
 
 ONCE = Judgement(
-    verdict="not testable", label="not testable (one seed)", evidence="", gains=(4.0,), seeds="1"
-)
+    verdict="not testable", label="not testable (one seed)", evidence="",
+    recorded=((4.0, "not testable"),), seeds="1",
+)  # fmt: skip
 
 
 def test_the_median_is_of_each_dataset_with_a_recorded_row() -> None:
@@ -68,23 +75,17 @@ def test_the_median_is_of_each_dataset_with_a_recorded_row() -> None:
 def test_claims_are_counted_by_verdict_and_those_without_by_the_reason() -> None:
     reasons = [verdicts.untested("", verdicts.NOT_RUN), verdicts.untested("", verdicts.TIMING)]
     reasons.append(verdicts.untested("", verdicts.NOT_MEASURED))
-    part = "so far, 1 of 2 rows, 1 not run here"
-    in_part = replace(GAINED, label=f"holds {part}", left_out=1)
+    in_part = replace(GAINED, left_out=1)
     rows = [judged(GAINED, NONE), judged(NONE, ONCE), judged(in_part, verdicts.untested("no run"))]
     rows += [judged(NONE, reason) for reason in reasons]
     found = Found(verdicts=rows, status="", order={}, budgets={})
     assert text_of(findings.finding(found).data) == (
         "Finding: of 6 claims, on Scenes 1 holds, 1 holds so far, for 4 no effect was found; on "
         "photographs for 1 no effect was found, 1 has one seed, 1 is not measured on the same "
-        "seeds, 1 is not run yet, 1 is a timing, 1 cannot be tested. What holds: RCAR: it helps on "
-        f"Scenes; RCAR: it helps on Scenes {part}. These verdicts "
+        "seeds, 1 is not run yet, 1 is a timing, 1 cannot be tested. These verdicts "
         "are not very sure, with at most 3 seeds a row, and trainings far shorter than the "
         "papers': a gain that is missing here refutes no paper."
     )
-    lost = replace(NONE, verdict="against", label=f"against {part}", left_out=1)
-    opposed = text_of(findings.finding(replace(found, verdicts=[judged(NONE, lost)])).data)
-    goes = "1 goes against the paper so far. What goes against the paper: RCAR: it helps"
-    assert f"{goes} on photographs {part}. These" in opposed
     decided = findings.finding(replace(found, verdicts=rows[1:2])).data
     assert "Nothing is decided yet on photographs." in decided
 
@@ -98,17 +99,48 @@ def test_seeds_that_can_show_nothing_are_called_too_few() -> None:
     assert sentences.words(lower).endswith("to show any gain; all 3 rows are lower)")
 
 
-def test_the_cover_has_five_lines_of_the_records(found: Found) -> None:
-    lines = re.findall(r"<li>(.*?)</li>", findings.summary(found).data)
-    assert len(lines) == 5
-    for paper, line in zip(claim_list.CLAIMS, lines, strict=False):
-        (row,) = (
-            r
-            for r in found.verdicts
-            if (r.paper, r.claim.number) == (paper, findings.HEADLINES[paper])
-        )
-        assert all(verdict.label in line for verdict in row.on.values())
-        assert sentences.median_gain(row) in line
+def lines_of(verdicts: list[Verdicts]) -> list[str]:
+    """The lines of the cover for made-up claims."""
+    found = Found(verdicts=verdicts, status="", order={}, budgets={})
+    return [text_of(line) for line in re.findall(r"<li>.*?</li>", findings.summary(found).data)]
+
+
+def test_the_cover_names_what_was_decided_on_each_dataset_with_its_gain() -> None:
+    part = replace(GAINED, left_out=1)
+    lost = Judgement(verdict="against", label="", evidence="", recorded=((-7.0, "loss"),))
+    mixed = replace(GAINED, verdict="mixed", unit=verdicts.POINTS)
+    rows = [judged(GAINED, part), judged(lost, NONE), judged(mixed, ONCE), judged(part, part)]
+    gain = "it helps (+3.0 rSum, median of 3 rows)"
+    assert lines_of(rows) == [
+        f"What holds on photographs so far: RCAR : {gain}, {gain}.",
+        f"What holds on Scenes: RCAR : {gain}.",
+        f"What holds on Scenes so far: RCAR : {gain}.",
+        "What goes against the paper on Scenes: RCAR : it helps (-7.0 rSum).",
+        "What is mixed on Scenes: RCAR : it helps (+3.0 points, median of 3 rows).",
+    ]
+    chan = replace(rows[0], paper="CHAN")
+    assert lines_of([rows[0], chan])[1].endswith(f"RCAR : {gain}; CHAN : {gain}.")
+    assert lines_of([judged(NONE, ONCE)]) == []  # the finding says that nothing was decided
+
+
+def test_the_cover_names_every_decided_claim_of_the_records(found: Found) -> None:
+    shown = text_of(findings.summary(found).data)
+    for row in found.verdicts:
+        for judged in row.on.values():
+            if judged.verdict in findings.NAMED:
+                assert f"{row.claim.text} ({np.median(judged.gains):+.1f} {judged.unit}" in shown
+    assert "Do Scenes and photographs order" in shown
+    assert "Does a gain depend on the budget?" in shown
+
+
+def test_the_chart_has_a_dot_for_every_recorded_gain(found: Found) -> None:
+    chart = findings.chart(found)
+    assert isinstance(chart, Figure)
+    drawn = [line for axes in chart.axes for line in axes.lines if line.get_marker() == "o"]
+    gains = [gain for row in found.verdicts for on in row.on.values() for gain, _ in on.recorded]
+    assert sorted(float(line.get_xdata()[0]) for line in drawn) == sorted(gains)
+    none = findings.chart(replace(found, verdicts=[judged(*[verdicts.untested("no run")] * 2)]))
+    assert isinstance(none, HTML)
 
 
 @pytest.mark.parametrize(

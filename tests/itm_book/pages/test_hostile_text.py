@@ -78,8 +78,8 @@ def card(text: str) -> str:
 
 
 def verdicts_of(text: str) -> findings.Found:
-    judged = Judgement(verdict="mixed", label=text, evidence=text, gains=(1.0,))
-    claim = Claim(number=findings.HEADLINES["RCAR"], text=text, subject=text)
+    judged = Judgement(verdict="mixed", label=text, evidence=text, recorded=((1.0, "gain"),))
+    claim = Claim(number=3, text=text, subject=text)
     gain = {"gain": 1.0, "effect": text, "seeds": 2, "deviation": 1.0}
     row = Verdicts(paper="RCAR", claim=claim, on={SCENES: judged, PHOTOGRAPHS: judged})
     return findings.Found(verdicts=[row], status=text, order={}, budgets={text: (gain, gain)})

@@ -10,10 +10,12 @@ from itm_book.tables.claim_list import Claim
 from itm_book.tables.claims import PHOTOGRAPHS, SCENES, Verdicts
 from itm_book.tables.verdicts import Judgement
 
-HOLDS = Judgement(verdict="holds", label="holds", evidence="", gains=(2.0, 4.0))
+HOLDS = Judgement(
+    verdict="holds", label="holds", evidence="", recorded=((2.0, "gain"), (4.0, "gain"))
+)
 NONE = Judgement(
-    verdict="no effect found", label="no effect found", evidence="", gains=(1.0,), seeds="3",
-    detectable="9",
+    verdict="no effect found", label="no effect found", evidence="",
+    recorded=((1.0, "not significant"),), seeds="3", detectable="9",
 )  # fmt: skip
 
 

@@ -117,6 +117,11 @@ def test_the_gain_that_the_seeds_could_have_shown_is_named() -> None:
 
 def test_the_gains_of_a_verdict_are_those_of_its_tested_rows() -> None:
     assert judge(A, LOST, ONE_SEED).gains == (5.0, -5.0)  # tested and untested ones do not mix
+    assert judge(A, LOST, ONE_SEED).recorded == (
+        (5.0, "gain"),
+        (-5.0, "loss"),
+        (3.0, "not testable"),
+    )
     assert judge(ONE_SEED).gains == (3.0,)
     assert verdicts.untested("no run").gains == ()
 
