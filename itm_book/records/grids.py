@@ -50,7 +50,7 @@ class Row(Settings):
         recipe: the recipe's name without a profile.
         changes: settings that differ from the recipe, each ``part.key=value``.
         host: the row that it is compared with; empty for a host itself.
-        group: rows of one group are next to each other and have one colour.
+        group: results of one group are next to each other and have one colour.
         seeds: the only ones of a size's seeds that the row is run with; by default all of them.
     """
 
@@ -195,6 +195,14 @@ class Grid(Settings):
         """Return the group of a row; of an ensemble, the group of its last member."""
         row = self.rows.get(self.ensembles.get(name, (name,))[-1])
         return row.group if row else ""
+
+    def by_group(self, names: Iterable[str]) -> list[str]:
+        """Return rows and ensembles with those of one group next to each other.
+
+        Groups are in the order of their first rows; inside a group the order stays.
+        """
+        groups = list(dict.fromkeys(row.group for row in self.rows.values()))
+        return sorted(names, key=lambda name: groups.index(self.group(name)))
 
     def host(self, name: str) -> str:
         """Return the row that a row is compared with; empty where there is none."""

@@ -253,7 +253,7 @@ def left_out(damages: Sequence[str]) -> InputError:
 def _grouped(
     grid: Grid, cells: Sequence[Cell], made: Mapping[int, tuple[Run, Result]]
 ) -> dict[str, list[Result]]:
-    """Return results by row, then by ensemble, for the seeds that all its members have."""
+    """Return results by row and ensemble (`Grid.by_group`), for the seeds that all members have."""
     by_row: dict[str, dict[int, tuple[Run, Result]]] = {cell.row: {} for cell in cells}
     for k, pair in made.items():
         by_row[cells[k].row][cells[k].spec.seed] = pair
@@ -264,7 +264,7 @@ def _grouped(
             pairs = [by_row[member][seed] for member in members]
             ensemble = Result.averaged([run for run, _ in pairs], [result for _, result in pairs])
             results.setdefault(name, []).append(ensemble)
-    return results
+    return {name: results[name] for name in grid.by_group(results)}
 
 
 def write(results: Iterable[Result], path: Path = RECORD) -> int:
@@ -360,7 +360,7 @@ def recorded_so_far(
 
 
 def keys_of(grid: Grid, at: Size) -> dict[str, tuple[str, str]]:
-    """Return the recipe and changes of every row and ensemble of a grid, as in the record."""
+    """Return the recipe and changes of rows and ensembles (`Grid.by_group`), as in the record."""
     members_of = {name: (name,) for name in grid.rows} | dict(grid.ensembles)
     rows = {name: [grid.rows[member] for member in members] for name, members in members_of.items()}
     return {
@@ -368,7 +368,7 @@ def keys_of(grid: Grid, at: Size) -> dict[str, tuple[str, str]]:
             " + ".join(row.name_at(at.profile) for row in members),
             " + ".join(" ".join(row.changes) for row in members),
         )
-        for name, members in rows.items()
+        for name, members in ((name, rows[name]) for name in grid.by_group(rows))
     }
 
 

@@ -46,6 +46,16 @@ def test_a_cell_is_a_row_with_a_seed(tmp_path: Path) -> None:
     assert grid.group("both") == "SCAN"
 
 
+def test_results_of_one_group_are_next_to_each_other(tmp_path: Path) -> None:
+    other = "  BFAN: {recipe: bfan-equal, group: BFAN}\n  SCAN + RCR:"
+    grid = grids.load(str(write(tmp_path, GOOD.replace("  SCAN + RCR:", other))))
+    assert list(grid.rows) == ["SCAN", "BFAN", "SCAN + RCR"]
+    assert grid.by_group(["SCAN", "BFAN", "SCAN + RCR", "both"]) == [
+        "SCAN", "SCAN + RCR", "both", "BFAN"
+    ]  # fmt: skip
+    assert grid.by_group(["both", "SCAN"]) == ["both", "SCAN"]  # inside a group nothing moves
+
+
 def test_a_row_is_run_with_those_of_its_own_seeds_that_the_size_has(tmp_path: Path) -> None:
     text = GOOD.replace("group: SCAN}\n  SCAN +", "group: SCAN, seeds: [1, 2]}\n  SCAN +")
     grid = grids.load(write(tmp_path, text))
