@@ -12,7 +12,7 @@ from pathlib import Path
 
 from itm_core import __version__
 from itm_core.errors import InputError
-from itm_core.files import write_json
+from itm_core.json_files import write_json
 
 
 def cached_lines(

@@ -1,10 +1,9 @@
-"""Files and folders that are written completely or not at all, locks, and JSON."""
+"""Files and folders that are written completely or not at all, locks, and tables."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import platform
 import re
@@ -255,69 +254,6 @@ def require_no_device(path: Path) -> None:
         raise InputError("not a file", file=path, found=found, remedy="name a file")
 
 
-def write_json(path: Path, content: object) -> None:
-    """Write ``content`` as indented JSON, completely or not at all."""
-    with whole_file(path) as partial:
-        partial.write_text(json_text(content), encoding="utf-8")
-
-
-def json_text(content: object) -> str:
-    """Return ``content`` as the text of an indented JSON file."""
-    return json.dumps(content, indent=1) + "\n"
-
-
-def read_json(path: Path) -> dict:
-    """Return the JSON object in ``path``; raises `InputError` as `read_json_value` does."""
-    content = read_json_value(path)
-    if not isinstance(content, dict):
-        raise InputError("not a JSON object", file=path, found=type(content).__name__)
-    return content
-
-
-def read_json_value(path: Path) -> Any:
-    """Return the JSON value in ``path``, an object or anything else.
-
-    Raises `InputError` when it cannot be opened (see `reading`), is not valid JSON, or has an
-    object with a repeated key.
-    """
-    return _json_value(_text(path), path)
-
-
-def read_json_lines(path: Path) -> Iterator[Any]:
-    """Yield the JSON value of each line that is not blank; raises as `read_json_value`."""
-    for row, line in enumerate(_text(path).split("\n"), 1):
-        if line.strip():
-            yield _json_value(line, path, row)
-
-
-def _text(path: Path) -> str:
-    try:
-        with reading(path):
-            return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError("not readable as JSON", file=path, found=str(error)) from None
-
-
-def _json_value(text: str, path: Path, row: int | None = None) -> Any:
-    def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        """Return an object of the file; raises `InputError` for a repeated key."""
-        values = dict(pairs)
-        if len(values) < len(pairs):
-            unique_keys(pairs, path, what="values", source=lambda value: repr(value)[:60])
-        return values
-
-    try:
-        return json.loads(text, object_pairs_hook=without_repeats)
-    except InputError:
-        raise
-    except (ValueError, RecursionError) as error:  # also of a number of thousands of digits
-        cut = text.lstrip()[:1] in ("{", "[") and text.rstrip()[-1:] not in ("}", "]")
-        remedy = "the file ends in the middle: copy or download it again" if cut else None
-        raise InputError(
-            "not readable as JSON", file=path, row=row, found=str(error), remedy=remedy
-        ) from None
-
-
 def read_csv(
     path: Path, missing: str = "file not found", remedy: str | None = None, **options: Any
 ) -> pd.DataFrame:
@@ -366,6 +302,7 @@ def unique_keys(
     what: str = "images",
     source: Callable[[V], object] = str,
     remedy: str = "rename one of them, or remove it",
+    row: int | None = None,
 ) -> dict[K, V]:
     """Return ``dict(pairs)``; raises `InputError` when two pairs have the same key.
 
@@ -377,6 +314,7 @@ def unique_keys(
         what: the plural name of the things that are keyed, for the message.
         source: turns a value into the text that identifies it in the message.
         remedy: what the user can do.
+        row: the line of the file that all pairs come from.
 
     >>> unique_keys([("1", "a/1.jpg"), ("2", "a/2.jpg")], "captions.txt")
     {'1': 'a/1.jpg', '2': 'a/2.jpg'}
@@ -387,6 +325,7 @@ def unique_keys(
             raise InputError(
                 f"two {what} share the key {key!r}",
                 file=file,
+                row=row,
                 found=f"{source(values[key])} and {source(value)}",
                 remedy=remedy,
             )

@@ -31,7 +31,8 @@ from tqdm.auto import tqdm
 from itm_book import shipped
 from itm_book.records import grids
 from itm_core.experiments.run_folder import ERROR, RunState
-from itm_core.files import locked, read_json, write_json
+from itm_core.files import locked
+from itm_core.json_files import read_json, write_json
 from itm_core.parallel import GRACE, WATCHED, cores, start_program
 
 if TYPE_CHECKING:

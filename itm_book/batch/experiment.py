@@ -26,7 +26,8 @@ from urllib.parse import quote
 from itm_book.batch.notebook_runner import NotebookError, environment_set, run_notebook
 from itm_core.errors import InputError, files_named
 from itm_core.experiments.run_folder import ERROR
-from itm_core.files import locked, make_folder, read_json
+from itm_core.files import locked, make_folder
+from itm_core.json_files import read_json
 from itm_core.parallel import end_with_parent
 
 NOTEBOOK = "experiment.ipynb"

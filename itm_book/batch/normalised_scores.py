@@ -21,7 +21,8 @@ from itm_core.evaluation.recalls import NORMALISATIONS
 from itm_core.evaluation.scoring import score_matrix
 from itm_core.experiments.prepare import encode
 from itm_core.experiments.run import Run
-from itm_core.files import whole_file, write_json
+from itm_core.files import whole_file
+from itm_core.json_files import write_json
 from itm_core.settings import at_least, one_of
 
 BANK = 1000  # training images, each with its first caption

@@ -31,7 +31,8 @@ from itm_core.evaluation.scoring import image_shards, score_matrix
 from itm_core.experiments.prepare import encode
 from itm_core.experiments.run import Run
 from itm_core.experiments.run_folder import ERROR, RunState
-from itm_core.files import locked, read_json, whole_file, write_json
+from itm_core.files import locked, whole_file
+from itm_core.json_files import read_json, write_json
 
 JOB, DONE = "job.json", "metrics.json"
 SCORES, LISTS = "scores.npy", "top.npz"

@@ -29,7 +29,8 @@ from itm_core.evaluation.scoring import score_blocks
 from itm_core.experiments.prepare import encode
 from itm_core.experiments.run import Run
 from itm_core.experiments.run_folder import ERROR
-from itm_core.files import read_json, whole_file
+from itm_core.files import whole_file
+from itm_core.json_files import read_json
 from itm_core.parallel import end_with_parent
 
 Blocks = Iterable[tuple[slice, np.ndarray, np.ndarray]]  # images, captions, and their scores

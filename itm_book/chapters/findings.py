@@ -26,7 +26,7 @@ from itm_book.tables.two_budgets import TwoGains
 from itm_book.tables.verdicts import SO_FAR, Judgement
 
 PAGES = {"RCAR": "rcar", "CHAN": "chan", "CCR and CCS": "contrastive"}  # of each paper
-NAMED = {HOLDS: "What holds", AGAINST: "What goes against the paper", MIXED: "What is mixed"}
+NAMED = {HOLDS: "What holds", AGAINST: "Where a loss was found", MIXED: "What is mixed"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,9 +113,11 @@ def finding(found: Found) -> HTML:
 
 def _how_sure(rows: Sequence[Verdicts]) -> str:
     seeds = [int(n) for row in rows for on in row.on.values() for n in on.seeds.split(" to ") if n]
+    most = max(seeds, default=0)
     return (
-        f"These verdicts are not very sure, with at most {max(seeds, default=0)} seeds a row, and "
-        "trainings far shorter than the papers': a gain that is missing here refutes no paper."
+        f"These verdicts are not very sure, with at most {most} seed{'s' * (most != 1)} a row, and "
+        "trainings far shorter than the papers': a loss, or a gain that is missing, refutes no "
+        "paper."
     )
 
 
@@ -140,9 +142,10 @@ def chart(found: Found) -> Figure | HTML:
 
 
 def summary(found: Found) -> HTML:
-    """Return what holds, goes against a paper or is mixed, on each dataset, as a list.
+    """Return what holds, what lost and what is mixed, on each dataset, as a list; may be empty.
 
     Also whether both datasets order the methods alike, and whether a gain depends on the budget.
+    The counts of all verdicts are in the `finding` above it.
     """
     lines = [
         line
@@ -152,7 +155,8 @@ def summary(found: Found) -> HTML:
         if (line := _line(found.verdicts, name, verdict, so_far=so_far))
     ]
     lines += [line for line in (order_line(found.order), two_budgets.line(found.budgets)) if line]
-    return HTML(f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>")
+    items = "".join(f"<li>{line}</li>" for line in lines)
+    return HTML(f"<ul>{items}</ul>" if items else "")
 
 
 def _line(rows: Sequence[Verdicts], name: str, verdict: str, *, so_far: bool) -> str:
@@ -161,14 +165,16 @@ def _line(rows: Sequence[Verdicts], name: str, verdict: str, *, so_far: bool) ->
     Args:
         so_far: take the claims of which some rows have no test yet, instead of the others.
     """
-    of: dict[str, list[str]] = {}
+    of: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         judged = row.on[name]
         if judged.verdict == verdict and bool(judged.left_out) == so_far:
-            of.setdefault(row.paper, []).append(f"{escape(row.claim.text)} ({_gain(judged)})")
+            text = f"{escape(row.claim.text)} ({_gain(judged)})"
+            of.setdefault((row.paper, row.claim.subject), []).append(text)
     papers = (
-        f'<a href="../notebooks/{PAGES[paper]}.html">{escape(paper)}</a>: {", ".join(texts)}'
-        for paper, texts in of.items()
+        f'<a href="../notebooks/{PAGES[paper]}.html">{escape(paper)}</a>'
+        f"{f' ({escape(subject)})' * bool(subject)}: {', '.join(texts)}"
+        for (paper, subject), texts in of.items()
     )
     title = f"{NAMED[verdict]} on {name}{f' {SO_FAR}' * so_far}"
     return f"<strong>{title}:</strong> {'; '.join(papers)}." if of else ""
@@ -179,10 +185,17 @@ def _gain(judged: Judgement) -> str:
 
     >>> _gain(Judgement(verdict="holds", label="", evidence="", recorded=((2.0, "gain"),)))
     '+2.0 rSum'
+    >>> _gain(Judgement(verdict="holds", label="", evidence="", recorded=((2.0, "gain"),),
+    ...                 left_out=4))
+    '+2.0 rSum, 1 of 5 rows'
     """
     gains = judged.gains
-    several = f", median of {len(gains)} rows" if len(gains) > 1 else ""
-    return f"{np.median(gains):+.1f} {judged.unit}{several}"
+    several = ", median of" if len(gains) > 1 else ","
+    if judged.left_out:
+        rows = f"{several} {len(gains)} of {len(gains) + judged.left_out} rows"
+    else:
+        rows = f"{several} {len(gains)} rows" if len(gains) > 1 else ""
+    return f"{np.median(gains):+.1f} {judged.unit}{rows}"
 
 
 def order_line(order: Mapping[str, float]) -> str:

@@ -39,7 +39,8 @@ from itm_core.experiments.run_folder import (
     require_config,
 )
 from itm_core.experiments.runs import ROOT, configuration, folder_of
-from itm_core.files import reading, sha256, whole_file, write_json
+from itm_core.files import reading, sha256, whole_file
+from itm_core.json_files import write_json
 from itm_core.settings import instance
 
 CARD = "README.md"  # of shipped matchers alone

@@ -50,7 +50,8 @@ from itm_core.experiments.prepare import build
 from itm_core.experiments.recipes import Recipe
 from itm_core.experiments.run_folder import IMPORT, VOCABULARY, note_files
 from itm_core.experiments.weights import save_matcher
-from itm_core.files import sha256, write_json
+from itm_core.files import sha256
+from itm_core.json_files import write_json
 from itm_core.models import Matcher
 from itm_core.models.pairing import AllPairs
 from itm_core.settings import seed_of

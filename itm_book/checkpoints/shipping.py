@@ -44,7 +44,8 @@ from itm_core.evaluation.scoring import score_matrix
 from itm_core.experiments.prepare import embedding_rows, prepare
 from itm_core.experiments.run import Run
 from itm_core.experiments.run_folder import IMPORT, VOCABULARY, WEIGHTS, RunState, note_files
-from itm_core.files import whole_file, write_json
+from itm_core.files import whole_file
+from itm_core.json_files import write_json
 
 MAX_BYTES = 6_000_000  # of the weights
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")

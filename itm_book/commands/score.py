@@ -88,7 +88,7 @@ def score(options: argparse.Namespace) -> int:
     from itm_book.batch import normalised_scores, score_job
     from itm_book.checkpoints.imported_runs import load_members
     from itm_core.evaluation import retrieval
-    from itm_core.files import read_json
+    from itm_core.json_files import read_json
 
     normalised_scores.refuse_parts(options.normalise, options.top, options.folds)
     members = load_members(options.folders, dataset=options.dataset, vocabulary=options.vocabulary)

@@ -29,16 +29,17 @@ from itm_core.data.dataset import Split
 from itm_core.data.names import id_problem, require_split_name
 from itm_core.data.photographs import image_key
 from itm_core.errors import InputError, escaped
-from itm_core.files import read_json_lines, read_json_value, unique_keys
+from itm_core.files import unique_keys
+from itm_core.json_files import JSON_LINES, read_json_entries
 from itm_core.settings import at_least
 
-SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which no file of text can hold
+NO_TEXT = re.compile("[\0\ud800-\udfff]")  # zero or half a character, which no text file has
 KARPATHY = {"train": "train", "restval": "train", "val": "dev", "dev": "dev", "test": "test"}
 KARPATHY |= {"validation": "dev", "valid": "dev"}  # of tables
 NO_SPLIT = "leave out --split (itm data convert), or the name before = (itm data make)"
 ADD_SPLIT = "add --split train, dev or test (itm data convert), or name the file with --captions "
 ADD_SPLIT += "train={name} (itm data make)"
-JSON_LINES = (".jsonl", ".ndjson")
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 ONE_SPLIT = "list an image once, in one split"
 
 log = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ def _require_texts(path: Path, image: str, caption: object) -> None:
             found=repr(escaped(image)[:60]),
             remedy="name the file of the picture, without control characters",
         )
-    if not isinstance(caption, str) or SURROGATE.search(caption):
+    if not isinstance(caption, str) or NO_TEXT.search(caption):
         raise InputError(
             f"a caption of image {image} is not a text",
             file=path,
@@ -138,13 +139,15 @@ def _require_texts(path: Path, image: str, caption: object) -> None:
 def _read(path: Path, split: str | None) -> Iterable[tuple[str, str, str]]:
     """Yield image, split and caption."""
     ending = path.suffix.lower()
+    if ending in COMPRESSED:
+        raise InputError("a compressed file", file=path, remedy="unpack it first")
     if ending not in (".json", *JSON_LINES):
         rows = read_rows(path)
         return _rows(path, ((row.image, row.split, row.caption) for row in rows), split)
-    content = list(read_json_lines(path)) if ending in JSON_LINES else read_json_value(path)
+    content = read_json_entries(path)
     try:
         if isinstance(content, list):
-            return _rows(path, _listed(content), split)
+            return _rows(path, _listed(path, content), split)
         if not isinstance(content, dict):
             raise InputError("not a file of captions", file=path, found=type(content).__name__)
         images = content.get("images")
@@ -164,17 +167,47 @@ def _read(path: Path, split: str | None) -> Iterable[tuple[str, str, str]]:
     )
 
 
-def _listed(content: list[dict]) -> Iterator[tuple[str, str | None, str]]:
-    for entry in content:
+def _listed(
+    path: Path, entries: Iterable[tuple[int | None, object]]
+) -> Iterator[tuple[str, str | None, str]]:
+    """Yield image, split and caption of entries with their rows; raises `InputError`."""
+    for row, entry in entries:
         if not isinstance(entry, dict):
-            raise TypeError(f"not an object: {escaped(repr(entry)[:60])}")
-        image, caption = (
-            next((name for name in names if name in entry), names[0]) for names in (IMAGE, CAPTION)
-        )
+            raise _no_entry(path, row, "not an object", escaped(repr(entry)[:60]))
+        caption = next((name for name in CAPTION if name in entry), "")
+        if isinstance(entry.get("captions"), list):  # all of them: "caption" may be the first one
+            caption = "captions"
+        if not caption:
+            raise _no_entry(path, row, "an object without a caption", _fields(entry))
+        named = [name for name in IMAGE if name in entry]
+        if not named:
+            raise _no_entry(path, row, "an object without an image", _fields(entry))
+        # the hub has pictures in "image", and their names beside them
+        image = next((entry[n] for n in named if type(entry[n]) in (str, int)), entry[named[0]])
+        if type(image) not in (str, int):
+            raise _no_entry(path, row, "not the name of an image", escaped(repr(image)[:60]))
+        if not isinstance(split := entry.get("split"), str | int | None):
+            raise _no_entry(path, row, "not the name of a split", escaped(repr(split)[:60]))
         texts = entry[caption]
         # an empty list is one caption that is no text, not an image to leave out
         for text in texts if isinstance(texts, list) and texts else [texts]:
-            yield entry[image], entry.get("split"), text
+            yield str(image), split, text
+
+
+def _fields(entry: dict) -> str:
+    return escaped(", ".join(map(str, entry))[:60]) or "an empty object"
+
+
+def _no_entry(path: Path, row: int | None, problem: str, found: str) -> InputError:
+    return InputError(
+        problem,
+        file=path,
+        row=row,
+        expected=f"an object with a text or a whole number in {', '.join(IMAGE[:4])}, ... and "
+        f"captions in {', '.join(CAPTION[:4])}, ...",
+        found=found,
+        remedy="rename the fields, or take this entry out",
+    )
 
 
 def _rows(

@@ -53,7 +53,7 @@ IMAGE = (
     "img",
     "image_id",
 )
-CAPTION = ("caption", "comment", "sentence", "raw", "text", "title", "captions")
+CAPTION = ("caption", "captions", "comment", "sentence", "raw", "text", "title")
 
 log = logging.getLogger(__name__)
 

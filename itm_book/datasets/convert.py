@@ -24,7 +24,8 @@ from itm_book.datasets.region_sources.second_keys import fitting_ids
 from itm_book.datasets.region_sources.source import entries
 from itm_book.folders import require_name
 from itm_core.errors import InputError
-from itm_core.files import locked, make_folder, put, read_json, space_checked, write_json
+from itm_core.files import locked, make_folder, put, space_checked
+from itm_core.json_files import read_json, write_json
 from itm_core.settings import at_least
 
 NOTE = "request.json"  # in the temporary folder

@@ -29,7 +29,8 @@ from itm_book.datasets.registry import FileEntry
 from itm_book.folders import amount, require_space
 from itm_core.data.arrays import mapped
 from itm_core.errors import InputError
-from itm_core.files import put, read_json, space_checked, write_json
+from itm_core.files import put, space_checked
+from itm_core.json_files import read_json, write_json
 
 log = logging.getLogger(__name__)
 pooch.get_logger().setLevel(logging.WARNING)  # this module logs the same, more briefly

@@ -15,7 +15,7 @@ from pathlib import Path
 from itm_core.data.caption_counts import read_counts, read_ids
 from itm_core.data.caption_lines import column_of_most
 from itm_core.errors import InputError
-from itm_core.files import read_json
+from itm_core.json_files import read_json
 
 CAPTIONS = "_caps.txt"
 MAPPING = "id_mapping.json"

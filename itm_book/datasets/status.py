@@ -25,7 +25,8 @@ from itm_book.datasets.download import ARRIVING, DownloadError, RetryPolicy, fet
 from itm_book.datasets.registry import RECORD, FileEntry, SetEntry, is_member
 from itm_book.folders import amount, require_space
 from itm_core.errors import InputError
-from itm_core.files import locked, read_json, write_json
+from itm_core.files import locked
+from itm_core.json_files import read_json, write_json
 
 log = logging.getLogger(__name__)
 PRESENT, MISSING, CORRUPT = "present", "missing", "corrupt"

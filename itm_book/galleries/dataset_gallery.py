@@ -39,7 +39,7 @@ from itm_book.search.two_stage import (
 from itm_core.data.dataset import Split, load_split
 from itm_core.evaluation.scoring import chunked, score_fragments
 from itm_core.experiments.run import Run
-from itm_core.files import write_json
+from itm_core.json_files import write_json
 
 VOCABULARY = "vocabulary.json"  # of imported checkpoints that have none in their folder
 

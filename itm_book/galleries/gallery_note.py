@@ -16,7 +16,7 @@ from typing import Any
 from itm_book.galleries.photograph_names import NOTE
 from itm_core.data.names import SPLIT_NAME
 from itm_core.errors import InputError
-from itm_core.files import read_json
+from itm_core.json_files import read_json
 
 CHECKSUM, FILES = "checksum", "files"
 SHA256 = re.compile("[0-9a-f]{64}")

@@ -40,7 +40,8 @@ from itm_core.data.feature_notes import read_note as read_features_note
 from itm_core.data.photographs import PhotographError
 from itm_core.errors import InputError, escaped
 from itm_core.experiments.run import Run
-from itm_core.files import locked, require_no_device, write_json
+from itm_core.files import locked, require_no_device
+from itm_core.json_files import write_json
 
 
 @dataclass(frozen=True)

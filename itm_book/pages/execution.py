@@ -19,7 +19,7 @@ from itm_book.batch.notebook_runner import run_notebook
 from itm_book.pages.chapters import Chapter
 from itm_book.pages.clone import executed_of, home_of, sources_of
 from itm_core.environment import describe, pick_device
-from itm_core.files import write_json
+from itm_core.json_files import write_json
 from itm_core.parallel import cores, run_parallel
 
 log = logging.getLogger(__name__)

@@ -33,7 +33,7 @@ from itm_book.regions.projection import Projection
 from itm_core.environment import pick_device
 from itm_core.errors import InputError
 from itm_core.extras import optional
-from itm_core.files import read_json
+from itm_core.json_files import read_json
 
 COLOUR = "colour"
 SIDE = 320  # longer side of a photograph at the input of a network, in pixels

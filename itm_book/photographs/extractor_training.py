@@ -25,7 +25,8 @@ from itm_book.regions.scorer_training import ScorerSettings, StoredMaps, train_s
 from itm_core import environment
 from itm_core.data.photographs import image_key
 from itm_core.errors import InputError
-from itm_core.files import locked, make_folder, space_checked, write_json
+from itm_core.files import locked, make_folder, space_checked
+from itm_core.json_files import write_json
 
 EVERY = 6  # the projection is fitted on the regions of every sixth picture
 NOTE = "extractor.json"

@@ -21,7 +21,7 @@ from itm_core.data.annotations import AGAIN
 from itm_core.data.dataset import VOCABULARY
 from itm_core.data.feature_notes import NOTE
 from itm_core.errors import InputError
-from itm_core.files import read_json_value, write_json
+from itm_core.json_files import read_json_value, write_json
 
 ARRAYS = {"ims": np.float32, "boxes": np.float32, "img_sizes": np.int32}
 ROWS = 32  # of the features, copied at a time

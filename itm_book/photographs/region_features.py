@@ -42,7 +42,8 @@ from itm_core.data.dataset import VOCABULARY
 from itm_core.data.feature_notes import read_note
 from itm_core.data.photographs import PhotographError
 from itm_core.errors import InputError
-from itm_core.files import locked, make_folder, read_json, space_checked, write_json
+from itm_core.files import locked, make_folder, space_checked
+from itm_core.json_files import read_json, write_json
 from itm_core.parallel import run_parallel
 from itm_core.settings import at_least
 

@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 from itm_book.regions.box_scorer import ScorerNetwork, anchors, corners
 from itm_book.regions.efficientnet import CHANNELS, DEEP, MIDDLE, EfficientNetLite
 from itm_core.evaluation.attention_quality import iou
-from itm_core.files import read_json, write_json
+from itm_core.json_files import read_json, write_json
 from itm_core.settings import SEEDS, Count, NotNegative, Positive, Settings, Times
 
 POSITIVE, NEGATIVE = 0.5, 0.4

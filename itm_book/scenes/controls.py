@@ -21,7 +21,8 @@ from itm_book.scenes.captions import ATTRIBUTES
 from itm_book.scenes.world import MAX_OBJECTS, Relations, relations
 from itm_core.data.dataset import SPLITS, Split
 from itm_core.errors import InputError
-from itm_core.files import put, read_json_value, space_checked
+from itm_core.files import put, space_checked
+from itm_core.json_files import read_json_value
 
 MEANING = {"mentions", "ground", "relation", "between", "place"}
 MATCHERS = ("oracle", "binding", "bag_of_words")

@@ -25,7 +25,8 @@ from itm_book.scenes.render import render
 from itm_book.scenes.world import SIDE, Draws, relations, scene
 from itm_core.data.vocabulary import Vocabulary
 from itm_core.errors import InputError, did_you_mean
-from itm_core.files import locked, make_folder, put, read_json, space_checked, write_json
+from itm_core.files import locked, make_folder, put, space_checked
+from itm_core.json_files import read_json, write_json
 from itm_core.parallel import run_parallel
 from itm_core.settings import seed_of
 

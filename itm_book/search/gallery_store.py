@@ -38,7 +38,8 @@ from itm_core.data.ragged import region_lens
 from itm_core.encoders.fragments import Fragments
 from itm_core.errors import InputError
 from itm_core.evaluation.scoring import encode_images, encode_regions
-from itm_core.files import make_folder, read_json, space_checked, write_json
+from itm_core.files import make_folder, space_checked
+from itm_core.json_files import read_json, write_json
 from itm_core.models import Matcher
 from itm_core.models.former_parameters import former_name
 from itm_core.settings import one_of

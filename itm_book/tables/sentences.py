@@ -38,7 +38,7 @@ DECIDED = {  # one claim, and several; no effect found does not say that there i
     HOLDS: ("1 holds", "{} hold"),
     MIXED: ("1 is mixed", "{} are mixed"),
     NONE_FOUND: ("for 1 no effect was found", "for {} no effect was found"),
-    AGAINST: ("1 goes against the paper", "{} go against the paper"),
+    AGAINST: ("for 1 a loss was found", "for {} a loss was found"),
 }
 COUNTED = {
     f"{verdict}{end}": (f"{one}{end}", f"{several}{end}")

@@ -27,7 +27,7 @@ import numpy as np
 from itm_core.data.boxes import WRONG_BOX, box_rule, wrong_boxes
 from itm_core.data.vocabulary import tokenise
 from itm_core.errors import InputError
-from itm_core.files import read_json_value
+from itm_core.json_files import read_json_value
 
 if TYPE_CHECKING:
     from itm_core.data.dataset import Split

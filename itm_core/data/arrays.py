@@ -33,7 +33,8 @@ from itm_core.data.boxes import (
 )
 from itm_core.data.ragged import RaggedRegions
 from itm_core.errors import InputError
-from itm_core.files import reading, write_json
+from itm_core.files import reading
+from itm_core.json_files import write_json
 
 IMAGES_AT_ONCE = 128
 SCANNED_ENTIRELY = 2**31  # bytes

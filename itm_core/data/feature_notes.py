@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from itm_core.errors import InputError
-from itm_core.files import read_json
+from itm_core.json_files import read_json
 
 NOTE = "features.json"
 PARTS = ("features", "made_with", "source", "images", "left_out")

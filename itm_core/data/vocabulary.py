@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from itm_core.errors import InputError
-from itm_core.files import read_json, reading, write_json
+from itm_core.files import reading
+from itm_core.json_files import not_utf8, read_json, write_json
 
 if TYPE_CHECKING:
     from nltk.tokenize.api import TokenizerI
@@ -236,7 +237,7 @@ def read_captions(path: Path) -> list[str]:
         try:
             captions.append(_text(line).rstrip("\r"))
         except ValueError as error:
-            raise _not_utf8(path, row, content, line, error) from None
+            raise not_utf8(path, row, content, line, error) from None
     return captions
 
 
@@ -245,17 +246,3 @@ def _text(line: bytes) -> str:
     if b"\0" in line:
         raise ValueError("bytes that are zero, which no text has")
     return line.decode("utf-8")
-
-
-def _not_utf8(path: Path, row: int, content: bytes, line: bytes, error: ValueError) -> InputError:
-    """Return the error for a line that is not UTF-8, with the command for the likely encoding."""
-    guess = "latin1"
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        guess = "utf-16"
-    elif b"\0" in line:
-        guess = "utf-16le"  # as Windows writes it, here without its mark
-    command = shlex.join(["iconv", "-f", guess, "-t", "utf-8", "--", str(path)])
-    remedy = f"{command} > new.txt, if {guess} is what it is"
-    if guess == "utf-16le":
-        remedy += "; else the file is damaged: copy or download it again"
-    return InputError("not UTF-8", file=path, row=row, found=str(error), remedy=remedy)

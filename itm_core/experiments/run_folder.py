@@ -17,7 +17,8 @@ from typing import Any
 
 from itm_core.errors import InputError
 from itm_core.evaluation.recalls import NUMBERS
-from itm_core.files import read_json, reading, require_sha256, sha256, write_json
+from itm_core.files import reading, require_sha256, sha256
+from itm_core.json_files import read_json, write_json
 from itm_core.option_types import SEEDS
 
 COMPLETE = "metrics.json"

@@ -49,7 +49,8 @@ from itm_core.experiments.recipes import Recipe
 from itm_core.experiments.run import Run, load
 from itm_core.experiments.run_folder import COMPLETE, ERROR, VOCABULARY, WEIGHTS
 from itm_core.experiments.weights import load_matcher, save_matcher
-from itm_core.files import locked, sha256, whole_file, write_json
+from itm_core.files import locked, sha256, whole_file
+from itm_core.json_files import write_json
 from itm_core.parallel import cores, run_parallel
 from itm_core.regulators import fingerprint
 from itm_core.settings import at_least, instance, seed_of, texts

@@ -12,7 +12,7 @@ import yaml
 
 from itm_core.cli import main
 from itm_core.data.vocabulary import tokenise
-from itm_core.files import read_json, write_json
+from itm_core.json_files import read_json, write_json
 from tests.itm_book.checkpoints.test_importing import write as write_checkpoint
 from tests.itm_book.datasets import test_registry
 from tests.itm_book.datasets.region_sources import writing

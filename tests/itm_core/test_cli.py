@@ -14,7 +14,7 @@ import pytest
 import itm_core
 from itm_core import cli
 from itm_core.cli import main
-from itm_core.files import read_json, write_json
+from itm_core.json_files import read_json, write_json
 from tests.micro import SMALL, write_dataset
 
 

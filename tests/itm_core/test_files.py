@@ -16,16 +16,8 @@ import pytest
 
 from itm_core import files
 from itm_core.errors import InputError
-from itm_core.files import (
-    locked,
-    make_folder,
-    put,
-    read_csv,
-    read_json,
-    read_json_value,
-    whole_file,
-    write_json,
-)
+from itm_core.files import locked, make_folder, put, read_csv, whole_file
+from itm_core.json_files import read_json, write_json
 from tests.rights import closed
 
 
@@ -53,14 +45,6 @@ def test_an_error_of_a_library_on_a_full_disk_is_said_plainly(
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2**30))
     with pytest.raises(RuntimeError, match="write failed"), whole_file(tmp_path / "x"):
         raise RuntimeError("write failed")
-
-
-@pytest.mark.parametrize("text", ["{half", "[1]", "\ud800"])
-def test_broken_json_names_the_file(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "broken.json"
-    path.write_text(text, errors="surrogatepass")
-    with pytest.raises(InputError, match=r"broken\.json"):
-        read_json(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"a,b\n1\n2,3,4\n", b'a\n"open', b"a\n\xff", b"a\nx"])
@@ -138,17 +122,6 @@ def test_a_lock_that_is_held_is_refused_or_waited_for(tmp_path: Path) -> None:
             pass
     with locked(path, "in use"):
         pass
-
-
-def test_a_json_that_ends_in_the_middle_is_said_to(tmp_path: Path) -> None:
-    path = tmp_path / "coco_karpathy_train.json"
-    path.write_text('[{"image": "1.jpg", "caption": "Two men walk . A brick pil')
-    with pytest.raises(InputError, match="not readable as JSON.*ends in the middle"):
-        read_json_value(path)
-    path.write_text('[{"image": 1.jpg}]')
-    with pytest.raises(InputError, match="not readable as JSON") as error:
-        read_json_value(path)
-    assert "ends in the middle" not in str(error.value)
 
 
 # --- what killed processes leave -----------------------------------------------------------------

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from itm_core.errors import InputError
-from itm_core.files import read_json, unique_keys
+from itm_core.files import unique_keys
+from itm_core.json_files import read_json
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers())))

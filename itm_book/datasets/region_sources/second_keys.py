@@ -12,30 +12,41 @@ from __future__ import annotations
 from collections.abc import Collection, Set
 from pathlib import Path
 
+from itm_book.datasets.caption_texts import IMAGE
 from itm_core.data.photographs import image_key
 from itm_core.errors import InputError
-from itm_core.files import read_json_value, unique_keys
+from itm_core.files import unique_keys
+from itm_core.json_files import JSON_LINES, read_json_entries
 
-NAMES = ("filename", "file_name", "image")
+NAMES = ("filename", "file_name")  # of Karpathy's and COCO's records; of lists see `IMAGE`
 FIELDS = ("cocoid", "id", "imgid", "image_id")
 
 
 def ids_of_records(captions: Path) -> dict[str, dict[str, str]]:
-    """Return for each field that all records have: the key of an image, and its id as a key."""
-    if captions.suffix.lower() != ".json":
+    """Return for each field that all records have: the key of an image, and its id as a key.
+
+    A field with several ids of one image is left out: they are ids of its captions.
+    """
+    if captions.suffix.lower() not in (".json", *JSON_LINES):
         return {}
-    content = read_json_value(captions)
-    records = content.get("images") if isinstance(content, dict) else content
-    records = [record for record in records or () if isinstance(record, dict)]
+    content = read_json_entries(captions)
+    if isinstance(content, dict):
+        names, every = NAMES, content.get("images", ())
+    else:
+        names, every = IMAGE, [entry for _, entry in content]  # as `caption_sources` reads them
+    records = [record for record in every if isinstance(record, dict)]
     ids: dict[str, dict[str, str]] = {}
     for field in FIELDS:
-        if records and all(field in record for record in records):
-            ids[field] = {_name(record): image_key(record[field]) for record in records}
+        if records and all(type(record.get(field)) in (str, int) for record in records):
+            pairs = {(_name(record, names), image_key(record[field])) for record in records}
+            if len({name for name, _ in pairs}) == len(pairs):  # else the ids are of captions
+                ids[field] = dict(pairs)
     return ids
 
 
-def _name(record: dict) -> str:
-    return image_key(next((record[name] for name in NAMES if name in record), ""))
+def _name(record: dict, names: Collection[str]) -> str:
+    named = (record[name] for name in names if type(record.get(name)) in (str, int))
+    return image_key(next(named, ""))
 
 
 def fitting_ids(

@@ -27,7 +27,7 @@ from itm_book.records.grid_names import grid_names
 from itm_core.cli import main
 from itm_core.errors import InputError
 from itm_core.experiments import runs
-from itm_core.files import read_json, write_json
+from itm_core.json_files import read_json, write_json
 from itm_core.parallel import cores
 from tests.itm_book.batch.stand_in import STAND_IN, wait_for, write_notebook
 from tests.itm_book.batch.two_cells import CHANGES, EPOCHS, make_place, prepare, stand_in, words

@@ -18,7 +18,7 @@ from itm_core.evaluation.recalls import NORMALISATIONS
 from itm_core.evaluation.scoring import score_matrix
 from itm_core.experiments import runs
 from itm_core.experiments.prepare import encode
-from itm_core.files import read_json
+from itm_core.json_files import read_json
 from tests.micro import SMALL, write_dataset
 
 IMAGES = 13

@@ -15,7 +15,7 @@ import torch
 from itm_book.batch import engine, profiles
 from itm_core.cli import main
 from itm_core.errors import InputError
-from itm_core.files import read_json
+from itm_core.json_files import read_json
 from tests.itm_book.batch.two_cells import make_place, prepare, stand_in
 from tests.places import PROJECT
 

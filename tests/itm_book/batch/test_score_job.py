@@ -23,7 +23,7 @@ from itm_core.evaluation import retrieval, scoring
 from itm_core.evaluation.scoring import score_matrix
 from itm_core.experiments import runs
 from itm_core.experiments.prepare import encode
-from itm_core.files import read_json, write_json
+from itm_core.json_files import read_json, write_json
 from tests.itm_book.batch.stand_in import wait_for
 from tests.micro import SMALL, write_dataset
 

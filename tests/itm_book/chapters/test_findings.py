@@ -84,10 +84,12 @@ def test_claims_are_counted_by_verdict_and_those_without_by_the_reason() -> None
         "photographs for 1 no effect was found, 1 has one seed, 1 is not measured on the same "
         "seeds, 1 is not run yet, 1 is a timing, 1 cannot be tested. These verdicts "
         "are not very sure, with at most 3 seeds a row, and trainings far shorter than the "
-        "papers': a gain that is missing here refutes no paper."
+        "papers': a loss, or a gain that is missing, refutes no paper."
     )
     decided = findings.finding(replace(found, verdicts=rows[1:2])).data
     assert "Nothing is decided yet on photographs." in decided
+    single = text_of(findings.finding(replace(found, verdicts=[judged(ONCE, ONCE)])).data)
+    assert "at most 1 seed a row" in single
 
 
 def test_seeds_that_can_show_nothing_are_called_too_few() -> None:
@@ -111,13 +113,16 @@ def test_the_cover_names_what_was_decided_on_each_dataset_with_its_gain() -> Non
     mixed = replace(GAINED, verdict="mixed", unit=verdicts.POINTS)
     rows = [judged(GAINED, part), judged(lost, NONE), judged(mixed, ONCE), judged(part, part)]
     gain = "it helps (+3.0 rSum, median of 3 rows)"
+    in_part = "it helps (+3.0 rSum, median of 3 of 4 rows)"
     assert lines_of(rows) == [
-        f"What holds on photographs so far: RCAR : {gain}, {gain}.",
+        f"What holds on photographs so far: RCAR : {in_part}, {in_part}.",
         f"What holds on Scenes: RCAR : {gain}.",
-        f"What holds on Scenes so far: RCAR : {gain}.",
-        "What goes against the paper on Scenes: RCAR : it helps (-7.0 rSum).",
+        f"What holds on Scenes so far: RCAR : {in_part}.",
+        "Where a loss was found on Scenes: RCAR : it helps (-7.0 rSum).",
         "What is mixed on Scenes: RCAR : it helps (+3.0 points, median of 3 rows).",
     ]
+    ours = replace(rows[0], claim=replace(rows[0].claim, subject="our reconstruction"))
+    assert lines_of([ours])[1] == f"What holds on Scenes: RCAR (our reconstruction): {gain}."
     chan = replace(rows[0], paper="CHAN")
     assert lines_of([rows[0], chan])[1].endswith(f"RCAR : {gain}; CHAN : {gain}.")
     assert lines_of([judged(NONE, ONCE)]) == []  # the finding says that nothing was decided

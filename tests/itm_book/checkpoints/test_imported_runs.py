@@ -25,7 +25,7 @@ from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.evaluation.scoring import score_matrix
 from itm_core.experiments import runs
-from itm_core.files import write_json
+from itm_core.json_files import write_json
 from tests.places import GOLDEN
 
 FILES = GOLDEN / "checkpoints"

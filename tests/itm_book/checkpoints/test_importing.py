@@ -16,7 +16,7 @@ from itm_book.checkpoints.importing import import_checkpoint
 from itm_core.cli import main
 from itm_core.errors import InputError
 from itm_core.experiments import runs
-from itm_core.files import read_json
+from itm_core.json_files import read_json
 from itm_core.models import Attending
 from itm_core.models.pairing import AllPairs
 from tests.places import GOLDEN

@@ -14,7 +14,7 @@ from itm_core.cli import main
 from itm_core.data.dataset import load_split
 from itm_core.errors import InputError
 from itm_core.experiments.runs import train_or_load
-from itm_core.files import read_json, write_json
+from itm_core.json_files import read_json, write_json
 from tests.damages import refusals
 from tests.micro import SMALL, write_dataset
 

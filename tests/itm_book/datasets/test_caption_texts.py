@@ -109,10 +109,10 @@ def test_lists_of_blip(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="this file has no splits"):
         read_captioned(path)
     path.write_text(json.dumps([{"image": "1.jpg"}]))
-    with pytest.raises(InputError, match="lacks a field; found no 'caption'"):
+    with pytest.raises(InputError, match="an object without a caption; .*found image"):
         read_captioned(path, "test")
     path.write_text(json.dumps(["a dog"]))
-    with pytest.raises(InputError, match="lacks a field; found not an object: 'a dog'"):
+    with pytest.raises(InputError, match="not an object; .*found 'a dog'"):
         read_captioned(path, "test")
 
 
@@ -366,3 +366,57 @@ def test_json_that_is_nested_too_deeply_is_not_readable(tmp_path: Path) -> None:
     path.write_text("[" * 100_000)
     with pytest.raises(InputError, match="not readable as JSON"):
         read_captioned(path)
+
+
+A, B = '{"file_name": "1.jpg", "text": "A dog ."}', '{"file_name": "2.jpg", "text": "A cat ."}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", f"{A}\n3\n", "row 2: not an object.*found 3"),
+        ("a.jsonl", f'{A}\n{{"key": "2", "caption": "a"}}', "row 2: .*without an image.*key, cap"),
+        ("a.jsonl", '{"filename": "1.jpg", "sentences": []}', "row 1: .*without a caption"),
+        ("a.jsonl", '{"image": {"path": "1.jpg"}, "text": "a"}', "row 1: not the name of an image"),
+        ("a.jsonl", '{"image": "1.jpg", "text": "a", "split": []}', "row 1: .*name of a split"),
+        ("a.jsonl", f'{A}\n{{"text": "a", "text": "b"}}', "row 2: two values share the key"),
+        ("a.jsonl", f"{A},\n{B}\n", "row 1: .*take the comma"),
+        ("a.jsonl", f"[\n{A},\n{B}\n]\n", "row 1: .*let its name end in .json"),
+        ("a.jsonl", f"{A[:20]}\n{B}\n", "row 1: .*take the line breaks inside it out"),
+        ("a.json", f"{A}\n3\n", "row 2: not an object.*found 3"),
+        ("a.jsonl", f"{A}\n{B[:-3]}é".encode("latin1"), "row 2: not UTF-8.*iconv -f latin1"),
+        ("a.jsonl", f"{A}\n".encode("utf-16"), "row 1: not UTF-8.*iconv -f utf-16 "),
+        ("a.jsonl", f"{A}\n".encode("utf-16le"), "row 1: not UTF-8.*iconv -f utf-16le"),
+        ("a.json", b'[{"image": "1.jpg", "caption": "caf\xe9"}]', "row 1: not UTF-8.*iconv"),
+        (
+            "a.jsonl",
+            '{"image": "1.jpg", "text": "a\\u0000b"}',
+            "a caption of image 1 is not a text",
+        ),
+        ("a.jsonl.gz", b"\x1f\x8b\0\0", "a compressed file"),
+    ],
+)
+def test_bad_json_lines_are_named(
+    tmp_path: Path, name: str, content: str | bytes, message: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=message):
+        read_captioned(path, None if "split" in str(content) else "train")
+
+
+def test_the_name_and_the_captions_are_taken_where_fields_may_be_either(tmp_path: Path) -> None:
+    picture = {"bytes": None, "path": "x.jpg"}
+    entry = {"image": picture, "filename": "1.jpg", "title": "DSC", "captions": ["A .", "B ."]}
+    entry["caption"] = "A ."  # the first of them
+    more = {"file_name": "1.jpg", "text": "C ."}
+    path = written(tmp_path, "a.jsonl", f"{json.dumps(entry)}\n{json.dumps(more)}")
+    assert read_captioned(path, "train") == [Captioned("1", "train", ("A .", "B .", "C ."))]
+
+
+def test_a_json_with_an_object_a_line_is_read_as_lines(tmp_path: Path) -> None:
+    wanted = [Captioned("1", "train", ("A dog .",)), Captioned("2", "train", ("A cat .",))]
+    assert read_captioned(written(tmp_path, "a.json", f"{A}\n\n{B}\n"), "train") == wanted
+    assert read_captioned(written(tmp_path, "b.json", f"[{A},\n{B}]"), "train") == wanted
+    with pytest.raises(InputError, match="not a file of captions"):  # an object, not a list of one
+        read_captioned(written(tmp_path, "c.json", A), "train")

@@ -17,7 +17,7 @@ from itm_core.data.dataset import Split, load_split
 from itm_core.data.feature_notes import NOTE, read_note
 from itm_core.errors import InputError
 from itm_core.experiments import runs
-from itm_core.files import write_json
+from itm_core.json_files import write_json
 from tests.micro import SMALL, write_dataset
 
 COLOUR = Colour().identity

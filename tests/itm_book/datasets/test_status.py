@@ -18,7 +18,7 @@ from itm_book.datasets.download import ARRIVING, RetryPolicy
 from itm_book.datasets.registry import FileEntry, SetEntry, Unpack
 from itm_book.datasets.status import CORRUPT, MISSING, PRESENT, DatasetStatus, get, next_command
 from itm_core.errors import InputError
-from itm_core.files import read_json
+from itm_core.json_files import read_json
 from tests.loopback import Loopback, serving
 
 CONTENT = b"captions\n" * 100

@@ -15,7 +15,7 @@ from itm_book.galleries.opening import open_gallery
 from itm_core.cli import main
 from itm_core.errors import InputError
 from itm_core.experiments.run import Run
-from itm_core.files import read_json, write_json
+from itm_core.json_files import read_json, write_json
 from tests.damages import refusals
 from tests.painted import painted_folder
 

@@ -17,7 +17,7 @@ from itm_book.photographs.run_pictures import pictures_for
 from itm_core.cli import main
 from itm_core.errors import InputError
 from itm_core.experiments.run import Run
-from itm_core.files import read_json
+from itm_core.json_files import read_json
 from tests.painted import COLOURS, paint
 
 SENTENCES = ["a red dog", "a green ball", "a white cat"]

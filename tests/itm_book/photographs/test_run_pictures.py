@@ -18,7 +18,7 @@ from itm_book.regions.region_boxes import layout
 from itm_core.data.dataset import Dataset
 from itm_core.errors import InputError
 from itm_core.experiments.run import Run
-from itm_core.files import write_json
+from itm_core.json_files import write_json
 from tests.painted import COLOURS, paint, painted_dataset, painted_folder, painted_run
 from tests.places import PROJECT
 

@@ -20,7 +20,7 @@ from itm_core.evaluation.attention_quality import attention_quality
 from itm_core.experiments.prepare import encode
 from itm_core.experiments.run import Run
 from itm_core.experiments.runs import train_or_load
-from itm_core.files import read_json, write_json
+from itm_core.json_files import read_json, write_json
 from itm_core.models import Matcher
 from tests.itm_core.evaluation.test_attention_queries import write_annotated
 

@@ -19,7 +19,7 @@ from itm_core.errors import InputError
 from itm_core.evaluation import retrieval
 from itm_core.experiments import recipes
 from itm_core.experiments.runs import folder_of
-from itm_core.files import read_json, write_json
+from itm_core.json_files import read_json, write_json
 from tests.micro import write_dataset
 from tests.rights import closed
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from itm_core.data.dataset import load_dataset, load_split
 from itm_core.errors import InputError
-from itm_core.files import write_json
+from itm_core.json_files import write_json
 from tests.micro import write_dataset
 
 

@@ -11,7 +11,7 @@ import pytest
 from itm_core.errors import InputError
 from itm_core.experiments import recipe_list, recipes, run_list
 from itm_core.experiments.methods import METHODS, PLUGINS, PROFILES
-from itm_core.files import write_json
+from itm_core.json_files import write_json
 
 LARGE = ("torch", "pandas", "scipy", "numpy")
 METRICS = dict.fromkeys(("i2t_r5", "i2t_r10", "t2i_r5", "t2i_r10"), 10.0)

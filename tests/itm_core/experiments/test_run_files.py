@@ -28,7 +28,8 @@ from itm_core.experiments.runs import (
     train_many,
     train_or_load,
 )
-from itm_core.files import read_json, sha256, write_json
+from itm_core.files import sha256
+from itm_core.json_files import read_json, write_json
 from tests.damages import refusals
 from tests.micro import SMALL, write_dataset
 
