@@ -191,7 +191,7 @@ def _listed(
         texts = entry[caption]
         # an empty list is one caption that is no text, not an image to leave out
         for text in texts if isinstance(texts, list) and texts else [texts]:
-            yield str(image), split, text
+            yield str(image), None if split is None else str(split), text
 
 
 def _fields(entry: dict) -> str:

@@ -30,10 +30,9 @@ def ids_of_records(captions: Path) -> dict[str, dict[str, str]]:
     if captions.suffix.lower() not in (".json", *JSON_LINES):
         return {}
     content = read_json_entries(captions)
-    if isinstance(content, dict):
-        names, every = NAMES, content.get("images", ())
-    else:
-        names, every = IMAGE, [entry for _, entry in content]  # as `caption_sources` reads them
+    listed = isinstance(content, list)  # the names are those that `caption_sources` reads
+    names: tuple[str, ...] = IMAGE if listed else NAMES
+    every = [entry for _, entry in content] if listed else content.get("images", ())
     records = [record for record in every if isinstance(record, dict)]
     ids: dict[str, dict[str, str]] = {}
     for field in FIELDS:
