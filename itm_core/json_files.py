@@ -46,18 +46,8 @@ def read_json_value(path: Path) -> Any:
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield row and JSON value of each line that is not blank; raises as `read_json_value`."""
-    whole = _text(path)
-    lines = [(row, line) for row, line in enumerate(whole.split("\n"), 1) if line.strip()]
-    for row, line in lines:
-        try:
-            value = _value(line, path, row)
-        except InputError:
-            raise
-        except (ValueError, RecursionError) as error:
-            remedy = _remedy(whole, line, last=row == lines[-1][0])
-            raise _not_json(path, error, remedy, row) from None
-        yield row, value
+    """Return row and JSON value of each line that is not blank; raises as `read_json_value`."""
+    return _lines(_text(path), path)
 
 
 def read_json_entries(path: Path) -> Any:
@@ -67,10 +57,24 @@ def read_json_entries(path: Path) -> Any:
     any other whose first line is an object of several: many are called .json. Raises `InputError`
     as `read_json_value`.
     """
-    if path.suffix.lower() in JSON_LINES or _has_lines(text := _text(path)):
-        return list(read_json_lines(path))
+    text = _text(path)
+    if path.suffix.lower() in JSON_LINES or _has_lines(text):
+        return list(_lines(text, path))
     content = _only_value(text, path)
     return [(None, entry) for entry in content] if isinstance(content, list) else content
+
+
+def _lines(text: str, path: Path) -> Iterator[tuple[int, Any]]:
+    lines = [(row, line) for row, line in enumerate(text.split("\n"), 1) if line.strip()]
+    for row, line in lines:
+        try:
+            value = _value(line, path, row)
+        except InputError:
+            raise
+        except (ValueError, RecursionError) as error:
+            remedy = _remedy(text, line, last=row == lines[-1][0])
+            raise _not_json(path, error, remedy, row) from None
+        yield row, value
 
 
 def _has_lines(text: str) -> bool:
@@ -90,7 +94,9 @@ def _text(path: Path) -> str:
     except ValueError as error:
         if isinstance(error, UnicodeDecodeError):
             start = error.start
-        row = content.count(b"\n", 0, start) + 1
+            start += len(codecs.BOM_UTF8) * content.startswith(codecs.BOM_UTF8)
+        before = content[:start].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        row = before.count(b"\n") + 1
         raise not_utf8(path, row, content, content[start:], error) from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
@@ -143,7 +149,8 @@ def _remedy(whole: str, line: str, *, last: bool) -> str | None:
     with suppress(ValueError, RecursionError):
         json.loads(whole)
         return "the file is one JSON value: let its name end in .json"
-    if line.rstrip().endswith(","):
+    with suppress(ValueError, RecursionError):
+        json.loads(line.rstrip().removesuffix(","))
         return "take the comma at the end of each line out"
     if not _open_ended(line):
         return None

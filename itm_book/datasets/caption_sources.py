@@ -175,7 +175,8 @@ def _listed(
         if not isinstance(entry, dict):
             raise _no_entry(path, row, "not an object", escaped(repr(entry)[:60]))
         caption = next((name for name in CAPTION if name in entry), "")
-        if isinstance(entry.get("captions"), list):  # all of them: "caption" may be the first one
+        every = entry.get("captions")  # "caption" may be the first of them
+        if isinstance(every, list) and every and all(isinstance(text, str) for text in every):
             caption = "captions"
         if not caption:
             raise _no_entry(path, row, "an object without a caption", _fields(entry))
@@ -183,7 +184,7 @@ def _listed(
         if not named:
             raise _no_entry(path, row, "an object without an image", _fields(entry))
         # the hub has pictures in "image", and their names beside them
-        image = next((entry[n] for n in named if type(entry[n]) in (str, int)), entry[named[0]])
+        image = next((entry[n] for n in named if not isinstance(entry[n], dict)), entry[named[0]])
         if type(image) not in (str, int):
             raise _no_entry(path, row, "not the name of an image", escaped(repr(image)[:60]))
         if not isinstance(split := entry.get("split"), str | int | None):

@@ -53,7 +53,7 @@ IMAGE = (
     "img",
     "image_id",
 )
-CAPTION = ("caption", "captions", "comment", "sentence", "raw", "text", "title")
+CAPTION = ("caption", "comment", "sentence", "raw", "text", "captions", "title")
 
 log = logging.getLogger(__name__)
 

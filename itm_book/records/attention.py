@@ -195,7 +195,7 @@ def export(
 
 
 def recorded(grid: Grid, size: str | Size, *, path: Path = RECORD) -> pd.DataFrame:
-    """Return the lines of the record for a grid's rows at a size, in grid order.
+    """Return the lines of a grid's rows at a size, ordered by `Grid.by_group`.
 
     Columns: those of the record, and ``name``, ``group`` and ``host`` of the row. Lines of
     uniform weights have the name `UNIFORM`. Ensembles have no attention. ``size`` may be one of
@@ -218,7 +218,7 @@ def recorded(grid: Grid, size: str | Size, *, path: Path = RECORD) -> pd.DataFra
             remedy=f"itm results attention {grid.name} --size SIZE",
         )
     _require_one_truth(lines, path)
-    order = {name: k for k, name in enumerate([UNIFORM, *grid.rows])}
+    order = {name: k for k, name in enumerate([UNIFORM, *grid.by_group(grid.rows)])}
     return lines.assign(
         group=lines["name"].map(grid.group), host=lines["name"].map(grid.host)
     ).sort_values("name", key=lambda column: column.map(order), kind="stable")

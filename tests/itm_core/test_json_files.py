@@ -59,6 +59,7 @@ def test_entries_are_of_a_list_or_of_lines(
         ('{"a": 1},\n{"a": 2}\n', "row 1: .*take the comma"),
         ('[\n{"a": 1}\n]\n', "row 1: .*let its name end in .json"),
         ('{"a":\n1}\n{"a": 2}\n', "row 1: .*take the line breaks inside it out"),
+        ('{"a": 1,\n"b": 1}\n{"a": 2}\n', "row 1: .*take the line breaks inside it out"),
         ('{"a": 1}\n{"a":', "row 2: .*ends in the middle"),
         ('{"a": 1}\nb\n', "row 2: not readable as JSON"),
         ('{"a": 1}\n{"b": 1, "b": 2}\n', "row 2: two values share the key 'b'"),
@@ -89,3 +90,10 @@ def test_another_encoding_is_named_with_its_row_and_the_command(
     row = 2 if encoding == "latin1" else 1  # the first zero is in the first row
     with pytest.raises(InputError, match=rf"row {row}: not UTF-8.*iconv {says}"):
         read_json_value(path)
+
+
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbf{}\n\xe9{}\n", b"{}\r\xe9\r"])
+def test_the_row_that_is_not_utf8_is_counted_as_lines_are(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.jsonl").write_bytes(content)
+    with pytest.raises(InputError, match="row 2: not UTF-8"):
+        list(read_json_lines(tmp_path / "a.jsonl"))

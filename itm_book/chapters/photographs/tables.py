@@ -150,7 +150,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def recorded(grid: Grid, size: str, *, path: Path = RECORD) -> pd.DataFrame:
-    """Return the lines of the record for a grid's rows and ensembles at a size, in grid order.
+    """Return the lines of a grid's rows and ensembles at a size, ordered by `Grid.by_group`.
 
     Columns: those of the record, ``name``, ``group`` and ``host`` of the row, and ``over``: the
     row of ``against``. Lines of people have the name `PEOPLE`. Without a line where no row of the

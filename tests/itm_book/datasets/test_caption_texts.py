@@ -420,3 +420,24 @@ def test_a_json_with_an_object_a_line_is_read_as_lines(tmp_path: Path) -> None:
     assert read_captioned(written(tmp_path, "b.json", f"[{A},\n{B}]"), "train") == wanted
     with pytest.raises(InputError, match="not a file of captions"):  # an object, not a list of one
         read_captioned(written(tmp_path, "c.json", A), "train")
+
+
+@pytest.mark.parametrize("captions", [[], 3, None, [["a", "dog"]], [{"raw": "A dog ."}]])
+def test_captions_that_are_no_texts_do_not_hide_one_that_is(
+    tmp_path: Path, captions: object
+) -> None:
+    for field in ("caption", "text"):
+        entry = {"image": "1.jpg", field: "A dog .", "captions": captions}
+        path = written(tmp_path, f"{field}.json", json.dumps([entry]))
+        assert read_captioned(path, "train") == [Captioned("1", "train", ("A dog .",))]
+
+
+def test_a_number_of_captions_in_a_table_is_no_caption(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", "image,text,captions\n1.jpg,A dog .,5\n")
+    assert read_captioned(path, "train") == [Captioned("1", "train", ("A dog .",))]
+
+
+def test_an_image_without_a_name_is_not_named_by_its_number(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.json", '[{"image": null, "image_id": 7, "caption": "A dog ."}]')
+    with pytest.raises(InputError, match="not the name of an image"):
+        read_captioned(path, "train")

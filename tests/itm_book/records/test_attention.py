@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itm_book.records import attention
+from itm_book.records import attention, grids
 from itm_book.records.attention import UNIFORM
 from itm_book.records.grids import Size
 from itm_core.data.dataset import load_split
@@ -124,3 +124,9 @@ def test_a_run_is_measured_when_run_commit_and_truth_are_the_same(tmp_path: Path
     assert attention.measured_runs(path) == {
         ("photographs/chan/2-abc", "c0082a58b567", "0123456789abcdef")
     }
+
+
+def test_the_rows_of_a_group_are_next_to_each_other() -> None:
+    groups = list(attention.recorded(grids.load("flickr8k"), "record")["group"])
+    changes = [group for k, group in enumerate(groups) if k == 0 or groups[k - 1] != group]
+    assert len(changes) == len(set(changes))
