@@ -181,21 +181,28 @@ def _line(rows: Sequence[Verdicts], name: str, verdict: str, *, so_far: bool) ->
 
 
 def _gain(judged: Judgement) -> str:
-    """Return the median gain, and of how many rows.
+    """Return the median gain, of how many rows, and how many with one seed go the other way.
 
     >>> _gain(Judgement(verdict="holds", label="", evidence="", recorded=((2.0, "gain"),)))
     '+2.0 rSum'
     >>> _gain(Judgement(verdict="holds", label="", evidence="", recorded=((2.0, "gain"),),
     ...                 left_out=4))
     '+2.0 rSum, 1 of 5 rows'
+    >>> _gain(Judgement(verdict="holds", label="", evidence="", left_out=2,
+    ...                 recorded=((2.0, "gain"), (1.0, UNTESTABLE), (-1.0, UNTESTABLE))))
+    '+2.0 rSum, 1 of 3 rows; of 2 with one seed 1 loses'
     """
-    gains = judged.gains
+    gains, median = judged.gains, float(np.median(judged.gains))
     several = ", median of" if len(gains) > 1 else ","
     if judged.left_out:
         rows = f"{several} {len(gains)} of {len(gains) + judged.left_out} rows"
     else:
         rows = f"{several} {len(gains)} rows" if len(gains) > 1 else ""
-    return f"{np.median(gains):+.1f} {judged.unit}{rows}"
+    untested = [gain for gain, effect in judged.recorded if effect == UNTESTABLE]
+    if opposed := sum(gain * median < 0 for gain in untested):
+        verb = "lose" if median > 0 else "gain"
+        rows += f"; of {len(untested)} with one seed {opposed} {verb}{'s' * (opposed == 1)}"
+    return f"{median:+.1f} {judged.unit}{rows}"
 
 
 def order_line(order: Mapping[str, float]) -> str:
