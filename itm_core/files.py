@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import os
 import platform
 import re
+import shlex
 import shutil
 import stat
 import time
@@ -272,6 +274,20 @@ def read_csv(
         raise InputError(
             "not readable as CSV", file=path, found=str(error).strip(), remedy=remedy
         ) from None
+
+
+def not_utf8(path: Path, row: int, content: bytes, line: bytes, error: ValueError) -> InputError:
+    """Return the error for a line that is not UTF-8, with the command for the likely encoding."""
+    guess = "latin1"
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        guess = "utf-16"
+    elif b"\0" in line:
+        guess = "utf-16le"  # as Windows writes it, here without its mark
+    command = shlex.join(["iconv", "-f", guess, "-t", "utf-8", "--", str(path)])
+    remedy = f"{command} > new{path.suffix}, if {guess} is what it is"
+    if guess == "utf-16le":
+        remedy += "; else the file is damaged: copy or download it again"
+    return InputError("not UTF-8", file=path, row=row, found=str(error), remedy=remedy)
 
 
 def sha256(path: Path) -> str:

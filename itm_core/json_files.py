@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import codecs
 import json
-import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from itm_core.errors import InputError
-from itm_core.files import reading, unique_keys, whole_file
+from itm_core.files import not_utf8, reading, unique_keys, whole_file
 
 JSON_LINES = (".jsonl", ".ndjson")  # endings of files with a value a line
 CUT = "the file ends in the middle: copy or download it again"
@@ -43,11 +42,6 @@ def read_json_value(path: Path) -> Any:
     or has an object with a repeated key.
     """
     return _only_value(_text(path), path)
-
-
-def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """Return row and JSON value of each line that is not blank; raises as `read_json_value`."""
-    return _lines(_text(path), path)
 
 
 def read_json_entries(path: Path) -> Any:
@@ -99,20 +93,6 @@ def _text(path: Path) -> str:
         row = before.count(b"\n") + 1
         raise not_utf8(path, row, content, content[start:], error) from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def not_utf8(path: Path, row: int, content: bytes, line: bytes, error: ValueError) -> InputError:
-    """Return the error for a line that is not UTF-8, with the command for the likely encoding."""
-    guess = "latin1"
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        guess = "utf-16"
-    elif b"\0" in line:
-        guess = "utf-16le"  # as Windows writes it, here without its mark
-    command = shlex.join(["iconv", "-f", guess, "-t", "utf-8", "--", str(path)])
-    remedy = f"{command} > new{path.suffix}, if {guess} is what it is"
-    if guess == "utf-16le":
-        remedy += "; else the file is damaged: copy or download it again"
-    return InputError("not UTF-8", file=path, row=row, found=str(error), remedy=remedy)
 
 
 # --- one value ---------------------------------------------------------------------------------

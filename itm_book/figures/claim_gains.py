@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from itm_book.figures.style import CARD, FAINT, INK, colours_of, finished, styled
-from itm_book.tables.labels import EFFECTS, GAIN, LOSS, NO_EFFECT, UNTESTABLE
+from itm_book.tables.labels import GAIN, LOSS, NO_EFFECT, UNTESTABLE
 
 WIDTH = 42  # characters of a line of a claim
 FILLED, HOLLOW = 1.0, 0.0
@@ -24,7 +24,6 @@ MEANING = {
     NO_EFFECT: "not significant",
     UNTESTABLE: "one seed: not tested",
 }
-assert OPACITY.keys() == set(EFFECTS)
 
 
 def dots(table: pd.DataFrame) -> Figure:

@@ -362,13 +362,16 @@ def recorded_so_far(
 def keys_of(grid: Grid, at: Size) -> dict[str, tuple[str, str]]:
     """Return the recipe and changes of rows and ensembles (`Grid.by_group`), as in the record."""
     members_of = {name: (name,) for name in grid.rows} | dict(grid.ensembles)
-    rows = {name: [grid.rows[member] for member in members] for name, members in members_of.items()}
+    rows = {
+        name: [grid.rows[member] for member in members_of[name]]
+        for name in grid.by_group(members_of)
+    }
     return {
         name: (
             " + ".join(row.name_at(at.profile) for row in members),
             " + ".join(" ".join(row.changes) for row in members),
         )
-        for name, members in ((name, rows[name]) for name in grid.by_group(rows))
+        for name, members in rows.items()
     }
 
 

@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from itm_core.errors import InputError
-from itm_core.files import reading
-from itm_core.json_files import not_utf8, read_json, write_json
+from itm_core.files import not_utf8, reading
+from itm_core.json_files import read_json, write_json
 
 if TYPE_CHECKING:
     from nltk.tokenize.api import TokenizerI

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from itm_core.errors import InputError
-from itm_core.json_files import read_json, read_json_entries, read_json_lines, read_json_value
+from itm_core.json_files import read_json, read_json_entries, read_json_value
 
 
 @pytest.mark.parametrize("text", ["{half", "[1]", "\ud800"])
@@ -32,7 +32,7 @@ def test_a_json_that_ends_in_the_middle_is_said_to(tmp_path: Path) -> None:
 def test_every_line_has_its_row(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n\n [2]\n"\xe2\x80\xa8"\n')
-    assert list(read_json_lines(path)) == [(1, {"a": 1}), (3, [2]), (4, "\u2028")]
+    assert read_json_entries(path) == [(1, {"a": 1}), (3, [2]), (4, "\u2028")]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_line_that_is_no_value_is_named_with_what_to_do(
     path = tmp_path / "a.jsonl"
     path.write_text(text)
     with pytest.raises(InputError, match=says):
-        list(read_json_lines(path))
+        read_json_entries(path)
 
 
 @pytest.mark.parametrize(
@@ -96,4 +96,4 @@ def test_another_encoding_is_named_with_its_row_and_the_command(
 def test_the_row_that_is_not_utf8_is_counted_as_lines_are(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.jsonl").write_bytes(content)
     with pytest.raises(InputError, match="row 2: not UTF-8"):
-        list(read_json_lines(tmp_path / "a.jsonl"))
+        read_json_entries(tmp_path / "a.jsonl")
