@@ -208,6 +208,17 @@ class Grid(Settings):
         """Return the row that a row is compared with; empty where there is none."""
         return self.rows[name].host if name in self.rows else ""
 
+    def hosts(self, over: Mapping[str, str] | None = None) -> Mapping[str, str]:
+        """Return which row each is compared with: as the grid has it, or as ``over`` does.
+
+        Raises `InputError` where ``over`` has a name that is no row and no ensemble.
+        """
+        if over is None:
+            return {name: row.host for name, row in self.rows.items() if row.host}
+        for name in (*over, *over.values()):
+            one_of(f"row of grid {self.name}", name, [*self.rows, *self.ensembles])
+        return over
+
 
 def _require_distinct(name: str, seeds: Sequence[int] | None) -> None:
     """Raise `InputError` for no seed, or one that is repeated: its run would count twice."""

@@ -62,9 +62,9 @@ def gains(results: Results, grid: Grid, *, over: Mapping[str, str] | None = None
     recall and F1 of hard over soft attention (`comparison.hard_and_soft`).
     `verdicts.judge` takes ``of="words_precision"``.
     """
-    rows = []
+    rows, hosts = [], grid.hosts(over)
     for name, group in results.items():
-        host = grid.host(name) if over is None else over.get(name, "")
+        host = hosts.get(name, "")
         pairs = paired(group, results.get(host, ()))
         if host == name or not pairs:
             continue

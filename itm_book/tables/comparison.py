@@ -168,6 +168,8 @@ def gains(
     between seeds (`statistics.over_seeds`), by default the SD of rSum by rounding alone at
     this budget (`rounding.gain_floor`).
 
+    Raises `InputError` where ``over`` has a name that the grid lacks.
+
     Columns: ``name``, ``host``, ``group``; ``gain``, ``low`` and ``high`` (paired bootstrap over
     images, `retrieval.paired_bootstrap`); the columns of `over_seeds` for the gain between seeds;
     ``p_images``, ``p_seeds`` and ``p``, the larger of the two; ``effect``, one of
@@ -175,9 +177,9 @@ def gains(
     points, tested over seeds, as ``words`` and ``regions``, see `gain_over_seeds`; NaN for hard
     over soft attention, see `hard_and_soft`.
     """
-    rows = []
+    rows, hosts = [], grid.hosts(over)
     for name, group in results.items():
-        host = grid.host(name) if over is None else over.get(name, "")
+        host = hosts.get(name, "")
         pairs = paired(group, results.get(host, ()))
         if not pairs or host == name:
             continue

@@ -46,6 +46,15 @@ def test_a_cell_is_a_row_with_a_seed(tmp_path: Path) -> None:
     assert grid.group("both") == "SCAN"
 
 
+def test_hosts_are_those_of_the_grid_or_others_that_it_has(tmp_path: Path) -> None:
+    grid = grids.load(write(tmp_path, GOOD))
+    assert grid.hosts() == {"SCAN + RCR": "SCAN"}
+    assert grid.hosts({"SCAN": "both"}) == {"SCAN": "both"}
+    for over in ({"SCAN": "SCAN + RAR"}, {"SCAN + RAR": "SCAN"}):
+        with pytest.raises(InputError, match="row of grid table"):
+            grid.hosts(over)
+
+
 def test_results_of_one_group_are_next_to_each_other(tmp_path: Path) -> None:
     other = "  BFAN: {recipe: bfan-equal, group: BFAN}\n  SCAN + RCR:"
     grid = grids.load(str(write(tmp_path, GOOD.replace("  SCAN + RCR:", other))))

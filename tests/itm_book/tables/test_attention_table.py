@@ -77,7 +77,7 @@ def test_a_claim_can_be_about_a_measure() -> None:
 
 
 def test_rows_can_be_compared_with_another_and_missing_ones_are_skipped() -> None:
-    over = {"host": "other", "host + RCR": "nobody"}
+    over = {"host": "other", "other": "host + RCR"}
     table = attention_table.gains({"host": three(0.3), "other": three(0.2)}, GRID, over=over)
     assert table["name"].tolist() == ["host"]
     shown = attention_table.readable_gains(table)

@@ -13,6 +13,7 @@ from itm_book.records import rounding
 from itm_book.records.grids import Grid, Row, Size
 from itm_book.records.results import Result
 from itm_book.tables import comparison
+from itm_core.errors import InputError
 from itm_core.evaluation import retrieval, statistics
 
 GRID = Grid(
@@ -113,6 +114,8 @@ def test_seeds_without_a_partner_and_rows_without_a_host_are_left_out() -> None:
     assert table["seeds"].tolist() == [1]
     assert table["effect"].tolist() == ["not testable"]  # a single seed tells nothing
     assert comparison.gains({"host + RCR": three(2.2)}, GRID).empty
+    with pytest.raises(InputError, match="row of grid table"):
+        comparison.gains({"host": three(1.5)}, GRID, over={"host": "the hosts"})
 
 
 def shifted(result: Result, rsum: float) -> Result:
