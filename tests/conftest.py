@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from itm_core import environment
+from itm_core.parallel import cores
 from tests.chromium import FLAGS, find_chromium
 from tests.scenes_pair import scenes
 from tests.tiny_book import make_tiny_book
@@ -40,6 +41,12 @@ LONGEST = (
     "itm_book/bench/test_spread.py",
 )
 TESTS = Path(__file__).parent
+
+
+@pytest.hookimpl(optionalhook=True)  # where pytest-xdist is switched off
+def pytest_xdist_auto_num_workers() -> int:
+    """Return half as many processes again as cores: tests of commands wait for other processes."""
+    return cores() * 3 // 2
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
