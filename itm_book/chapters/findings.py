@@ -198,11 +198,8 @@ def _gain(judged: Judgement) -> str:
         rows = f"{several} {len(gains)} of {len(gains) + judged.left_out} rows"
     else:
         rows = f"{several} {len(gains)} rows" if len(gains) > 1 else ""
-    untested = [gain for gain, effect in judged.recorded if effect == UNTESTABLE]
-    if opposed := sum(gain * median < 0 for gain in untested):
-        verb = "lose" if median > 0 else "gain"
-        rows += f"; of {len(untested)} with one seed {opposed} {verb}{'s' * (opposed == 1)}"
-    return f"{median:+.1f} {judged.unit}{rows}"
+    against = sentences.opposed(judged)
+    return f"{median:+.1f} {judged.unit}{rows}{f'; {against}' * bool(against)}"
 
 
 def order_line(order: Mapping[str, float]) -> str:

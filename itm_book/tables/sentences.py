@@ -124,14 +124,48 @@ def best(table: pd.DataFrame, of: str = "variants") -> str:
 def by_verdict(rows: Sequence[Verdicts]) -> str:
     """Return how many claims have which verdict on each dataset, in words.
 
-    Of those without a verdict, also why.
+    Of those without a verdict, also why; of those with one, for how many of them most rows with
+    one seed go the other way.
     """
     parts = []
     for name in (SCENES, PHOTOGRAPHS):
         seen = Counter(_state(row.on[name]) for row in rows)
-        counts = [text[seen[v] > 1].format(seen[v]) for v, text in COUNTED.items() if seen[v]]
+        doubted = Counter(_state(row.on[name]) for row in rows if _is_doubted(row.on[name]))
+        counts = [
+            text[seen[v] > 1].format(seen[v]) + _doubt(doubted[v], seen[v])
+            for v, text in COUNTED.items()
+            if seen[v]
+        ]
         parts.append(f"on {name} {', '.join(counts)}")
     return "; ".join(parts)
+
+
+def _is_doubted(judged: Judgement) -> bool:
+    """Return whether a claim holds or loses, and most rows with one seed go the other way."""
+    return judged.verdict in (HOLDS, AGAINST) and 2 * judged.opposed > len(judged.untested)
+
+
+def _doubt(doubted: int, of: int) -> str:
+    """Return that some of several claims are doubted, in brackets; empty for none.
+
+    >>> _doubt(1, 1), _doubt(2, 6)
+    (' (against most rows with one seed)', ' (2 of them against most rows with one seed)')
+    """
+    some = f"{doubted} of them " * (of > 1)
+    return f" ({some}against most rows with one seed)" * bool(doubted)
+
+
+def opposed(judged: Judgement) -> str:
+    """Return how many rows with one seed go the other way than the tested ones; may be empty.
+
+    >>> opposed(Judgement(verdict="holds", label="", evidence="", left_out=2,
+    ...                   recorded=((2.0, "gain"), (1.0, UNTESTABLE), (-1.0, UNTESTABLE))))
+    'of 2 with one seed 1 loses'
+    """
+    count = judged.opposed
+    verb = "lose" if np.median(judged.gains or 0) > 0 else "gain"
+    seen = f"of {len(judged.untested)} with one seed {count} {verb}{'s' * (count == 1)}"
+    return seen * bool(count)
 
 
 def _state(judged: Judgement) -> str:
@@ -166,12 +200,16 @@ def on_each(row: Verdicts) -> str:
 
 
 def words(judged: Judgement) -> str:
-    """Return the label of a verdict; of no effect, also the gain that would have been seen.
+    """Return the label of a verdict, with the rows with one seed that go the other way.
+
+    Of no effect, also the gain that would have been seen.
 
     >>> words(Judgement(verdict="no effect found", label="no effect found", evidence="", seeds="3",
     ...                 detectable="49 to 51"))
     'no effect found (3 seeds would have shown a gain of 49 to 51 rSum)'
     """
+    if judged.verdict in (HOLDS, AGAINST) and judged.opposed:
+        return f"{judged.label}; {opposed(judged)}"
     if judged.verdict != NONE_FOUND or not judged.detectable:
         return judged.label
     if "more than" in judged.detectable:

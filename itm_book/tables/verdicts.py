@@ -13,6 +13,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from itm_book.tables import labels
@@ -71,6 +72,22 @@ class Judgement:
         """The gains of the rows that can be tested, or else of all."""
         tested = tuple(gain for gain, effect in self.recorded if effect != UNTESTABLE)
         return tested or tuple(gain for gain, _ in self.recorded)
+
+    @property
+    def untested(self) -> tuple[float, ...]:
+        """The gains of the recorded rows with one seed."""
+        return tuple(gain for gain, effect in self.recorded if effect == UNTESTABLE)
+
+    @property
+    def opposed(self) -> int:
+        """How many rows with one seed go the other way than the median of the tested ones.
+
+        Zero where no row was tested.
+        """
+        if self.verdict == UNTESTABLE:
+            return 0
+        median = float(np.median(self.gains))
+        return sum(gain * median < 0 for gain in self.untested)
 
     def cells(self, subject: str = "") -> dict[str, str]:
         """Return the cells of a table; ``subject`` is what was tested, if not what is claimed."""

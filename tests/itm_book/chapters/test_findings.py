@@ -92,6 +92,23 @@ def test_claims_are_counted_by_verdict_and_those_without_by_the_reason() -> None
     assert "at most 1 seed a row" in single
 
 
+def test_a_verdict_says_how_many_rows_with_one_seed_go_the_other_way() -> None:
+    single = [(gain, "not testable") for gain in (-2.0, -1.0, 0.5)]
+    helped = replace(GAINED, recorded=((2.0, "gain"), *single), left_out=3, label="holds so far")
+    lost = replace(helped, verdict="against", recorded=((-2.0, "loss"), *single), label="against")
+    assert sentences.words(helped) == "holds so far; of 3 with one seed 2 lose"
+    assert sentences.words(lost) == "against; of 3 with one seed 1 gains"
+    half = replace(helped, recorded=((2.0, "gain"), *single[1:]))
+    rows = [judged(helped, helped), judged(half, lost), judged(GAINED, half)]
+    assert sentences.by_verdict(rows) == (
+        "on Scenes 1 holds, 2 hold so far (1 of them against most rows with one seed); on "
+        "photographs 2 hold so far (1 of them against most rows with one seed), for 1 a loss was "
+        "found so far"
+    )
+    assert "1 holds so far (against most rows with one seed)" in sentences.by_verdict(rows[:1])
+    assert (ONCE.opposed, sentences.words(ONCE)) == (0, ONCE.label)
+
+
 def test_seeds_that_can_show_nothing_are_called_too_few() -> None:
     judgement = replace(NONE, seeds="2", detectable="more than 600")
     assert sentences.words(judgement).endswith("(2 seeds are too few to show any gain)")
