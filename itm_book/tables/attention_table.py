@@ -61,6 +61,8 @@ def gains(results: Results, grid: Grid, *, over: Mapping[str, str] | None = None
     ``words_precision_effect``; NaN where one of the two does not attend in that direction, and
     recall and F1 of hard over soft attention (`comparison.hard_and_soft`).
     `verdicts.judge` takes ``of="words_precision"``.
+
+    Raises `InputError` where ``over`` has a name that the grid lacks.
     """
     rows, hosts = [], grid.hosts(over)
     for name, group in results.items():

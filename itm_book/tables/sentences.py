@@ -148,11 +148,11 @@ def _is_doubted(judged: Judgement) -> bool:
 def _doubt(doubted: int, of: int) -> str:
     """Return that some of several claims are doubted, in brackets; empty for none.
 
-    >>> _doubt(1, 1), _doubt(2, 6)
-    (' (against most rows with one seed)', ' (2 of them against most rows with one seed)')
+    >>> _doubt(2, 6)
+    ' (for 2 of them most rows with one seed go the other way)'
     """
-    some = f"{doubted} of them " * (of > 1)
-    return f" ({some}against most rows with one seed)" * bool(doubted)
+    some = f"for {doubted} of them " * (of > 1)
+    return f" ({some}most rows with one seed go the other way)" * bool(doubted)
 
 
 def opposed(judged: Judgement) -> str:
@@ -163,9 +163,10 @@ def opposed(judged: Judgement) -> str:
     'of 2 with one seed 1 loses'
     """
     count = judged.opposed
-    verb = "lose" if np.median(judged.gains or 0) > 0 else "gain"
-    seen = f"of {len(judged.untested)} with one seed {count} {verb}{'s' * (count == 1)}"
-    return seen * bool(count)
+    if not count:
+        return ""
+    verb = "lose" if np.median(judged.gains) > 0 else "gain"
+    return f"of {len(judged.untested)} with one seed {count} {verb}{'s' * (count == 1)}"
 
 
 def _state(judged: Judgement) -> str:

@@ -101,11 +101,12 @@ def test_a_verdict_says_how_many_rows_with_one_seed_go_the_other_way() -> None:
     half = replace(helped, recorded=((2.0, "gain"), *single[1:]))
     rows = [judged(helped, helped), judged(half, lost), judged(GAINED, half)]
     assert sentences.by_verdict(rows) == (
-        "on Scenes 1 holds, 2 hold so far (1 of them against most rows with one seed); on "
-        "photographs 2 hold so far (1 of them against most rows with one seed), for 1 a loss was "
-        "found so far"
+        "on Scenes 1 holds, 2 hold so far (for 1 of them most rows with one seed go the other "
+        "way); on photographs 2 hold so far (for 1 of them most rows with one seed go the other "
+        "way), for 1 a loss was found so far"
     )
-    assert "1 holds so far (against most rows with one seed)" in sentences.by_verdict(rows[:1])
+    one = "1 holds so far (most rows with one seed go the other way)"
+    assert one in sentences.by_verdict(rows[:1])
     assert (ONCE.opposed, sentences.words(ONCE)) == (0, ONCE.label)
 
 
