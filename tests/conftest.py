@@ -44,9 +44,14 @@ TESTS = Path(__file__).parent
 
 
 @pytest.hookimpl(optionalhook=True)  # where pytest-xdist is switched off
-def pytest_xdist_auto_num_workers() -> int:
-    """Return half as many processes again as cores: tests of commands wait for other processes."""
-    return cores() * 3 // 2
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Return more processes than a few cores, since tests of commands wait for other processes.
+
+    None where the environment says how many.
+    """
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return max(cores(), min(8, cores() * 3 // 2))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -84,7 +84,7 @@ class Judgement:
 
         Zero where no row was tested.
         """
-        if self.verdict == UNTESTABLE:
+        if self.verdict == UNTESTABLE or not self.untested:
             return 0
         median = float(np.median(self.gains))
         return sum(gain * median < 0 for gain in self.untested)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -108,6 +109,8 @@ def test_a_verdict_says_how_many_rows_with_one_seed_go_the_other_way() -> None:
     one = "1 holds so far (most rows with one seed go the other way)"
     assert one in sentences.by_verdict(rows[:1])
     assert (ONCE.opposed, sentences.words(ONCE)) == (0, ONCE.label)
+    with warnings.catch_warnings(action="error"):  # a timing has a verdict, and no rows
+        assert replace(GAINED, recorded=()).opposed == 0
 
 
 def test_seeds_that_can_show_nothing_are_called_too_few() -> None:
